@@ -1,0 +1,421 @@
+"""One city, described by one TOML file and read into frozen dataclasses.
+
+Each section of the file is a dataclass; each key a field whose docstring says what it means and in which unit. A key
+that is not known, a value of the wrong type or out of range is refused with one line naming section, key, value,
+what is allowed and the remedy. Relative file names are relative to the TOML file's own folder.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from hews_gpu.errors import UserError, did_you_mean
+
+__all__ = [
+    "ChannelsConfig",
+    "CityConfig",
+    "CityInfo",
+    "IncidentsConfig",
+    "MapConfig",
+    "NeighborhoodsConfig",
+    "SplitsConfig",
+    "SyntheticConfig",
+    "TaskConfig",
+    "TrainingConfig",
+    "WindowsConfig",
+    "city_template",
+    "known_cities",
+    "load_city",
+    "parse_local_time",
+]
+
+HOUR_S = 3600
+DAY_S = 86_400
+
+
+def _require(ok: bool, key: str, value: object, allowed: str, remedy: str = "") -> None:
+    if not ok:
+        raise UserError(key, value, allowed=allowed, remedy=remedy)
+
+
+def parse_local_time(key: str, text: str) -> int:
+    """Seconds since 1970-01-01T00:00 of a local wall-clock time such as ``2014-01-01`` or ``2014-01-01T06:00``.
+
+    Raises:
+        UserError: not an ISO date or time, or one with a zone.
+    """
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is not None:
+        raise UserError(key, text, allowed="must be a local date or time such as 2014-01-01 or 2014-01-01T06:00")
+    return int(when.replace(tzinfo=UTC).timestamp())
+
+
+@dataclass(frozen=True, kw_only=True)
+class CityInfo:
+    """``[city]``: what the city is called and which clock it goes by."""
+
+    name: str
+    """The city's name, for titles."""
+    timezone: str
+    """IANA zone, such as America/New_York: tells which wall-clock hours happened twice or not at all."""
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            allowed = "must be an IANA time zone such as America/New_York"
+            raise UserError("[city] timezone", self.timezone, allowed=allowed) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IncidentsConfig:
+    """``[incidents]``: the table of reported crimes."""
+
+    files: tuple[str, ...]
+    """Files or globs."""
+    targets: tuple[str, ...]
+    """Categories to be warned of; compared without regard to case and spacing."""
+    schema: str = "auto"
+    """Name of a schema in the registry, or auto: found by the columns."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Column names where the schema is not known: time (or date and time_of_day), longitude, latitude, category."""
+    categories: tuple[str, ...] = ()
+    """All categories the city uses; empty: whatever the table holds."""
+    unknown_categories: Literal["keep", "quarantine"] = "keep"
+    """What to do with a category that is not among `categories` (which must then be given)."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.files) > 0, "[incidents] files", self.files, "must name at least one file")
+        _require(len(self.targets) > 0, "[incidents] targets", self.targets, "must name at least one category")
+        allowed_columns = {"time", "date", "time_of_day", "longitude", "latitude", "category"}
+        for name in self.columns:
+            if name not in allowed_columns:
+                remedy = did_you_mean(name, allowed_columns)
+                raise UserError("[incidents.columns]", name, allowed="is not a known role", remedy=remedy)
+        if self.unknown_categories == "quarantine":
+            remedy = "List the known categories in [incidents] categories"
+            _require(bool(self.categories), "[incidents] categories", self.categories, "must not be empty", remedy)
+            missing = set(self.targets) - set(self.categories)
+            _require(not missing, "[incidents] targets", sorted(missing), "must be among [incidents] categories")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighborhoodsConfig:
+    """``[neighborhoods]``: the polygons."""
+
+    file: str
+    """Any format geopandas reads, in any coordinate system."""
+    name: str
+    """Column with each polygon's name."""
+    tolerance_m: float = 250.0
+    """An incident outside every polygon goes to the nearest one within this distance, and is marked."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.tolerance_m <= 50_000, "[neighborhoods] tolerance_m", self.tolerance_m, "must be 0..50000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapConfig:
+    """``[map]``: the picture of one window."""
+
+    style: Literal["reference", "channels"] = "reference"
+    """What `hews rasterize` draws unless told: reference RGB maps, or channels of counts."""
+    bounds: tuple[float, ...] | Literal["auto"] = "auto"
+    """West, south, east, north in degrees, stretched onto the map; auto: all polygons plus a margin, equal metres."""
+    height: int = 216
+    """Rows of a reference map."""
+    width: int = 172
+    """Columns of a reference map."""
+    disc_radius_px: float = 3.5
+    """Radius of an incident's disc (a matplotlib marker of size 50 at 72 dpi is 3.5 px)."""
+    palette: Mapping[str, str] = field(default_factory=dict)
+    """A colour such as #CC7722 per category; others get a stable colour from their name."""
+
+    def __post_init__(self) -> None:
+        if self.bounds != "auto":
+            _require(len(self.bounds) == 4, "[map] bounds", self.bounds, "must be auto or [west, south, east, north]")
+            west, south, east, north = (float(value) for value in self.bounds)
+            ok = -180 <= west < east <= 180 and -90 <= south < north <= 90
+            _require(ok, "[map] bounds", self.bounds, "must be west < east and south < north, in degrees")
+        for key, size in (("height", self.height), ("width", self.width)):
+            _require(8 <= size <= 4096, f"[map] {key}", size, "must be 8..4096 pixels")
+        _require(0.5 <= self.disc_radius_px <= 15, "[map] disc_radius_px", self.disc_radius_px, "must be 0.5..15")
+        for name, colour in self.palette.items():
+            ok = len(colour) == 7 and colour[0] == "#" and all(c in "0123456789abcdefABCDEF" for c in colour[1:])
+            _require(ok, f"[map.palette] {name}", colour, "must be a colour such as #CC7722")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelsConfig:
+    """``[channels]``: the count tensors that the model reads."""
+
+    height: int = 54
+    """Rows of cells."""
+    width: int = 43
+    """Columns of cells."""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name of each channel and its categories; a last channel, other, takes all that are not listed."""
+
+    def __post_init__(self) -> None:
+        for key, size in (("height", self.height), ("width", self.width)):
+            _require(1 <= size <= 4096, f"[channels] {key}", size, "must be 1..4096 cells")
+        _require("other" not in self.groups, "[channels.groups]", "other", "is made by itself", "Remove it")
+        seen: dict[str, str] = {}
+        for group, categories in self.groups.items():
+            for category in categories:
+                allowed = f"is in both '{seen.get(category)}' and '{group}'"
+                _require(category not in seen, "[channels.groups]", category, allowed, "Keep it in one")
+                seen[category] = group
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Channel names in order, `other` last."""
+        return (*self.groups, "other")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowsConfig:
+    """``[windows]``: how time is cut. Every window is half-open: [t, t + length)."""
+
+    length_s: int = 2 * HOUR_S
+    """Length of a window."""
+    stride_s: int = 2 * HOUR_S
+    """From the start of one window to the next; also from one issue time to the next."""
+    anchor: str = "1970-01-01"
+    """A local time at which some window starts."""
+
+    def __post_init__(self) -> None:
+        for key, value in (("length_s", self.length_s), ("stride_s", self.stride_s)):
+            _require(60 <= value <= 366 * DAY_S, f"[windows] {key}", value, "must be 60..31622400 seconds")
+        parse_local_time("[windows] anchor", self.anchor)
+
+    @property
+    def anchor_s(self) -> int:
+        """`anchor` as seconds."""
+        return parse_local_time("[windows] anchor", self.anchor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """``[task]``: what is forecast. Issued at t, from [t - history, t), for [t + lead, t + lead + horizon)."""
+
+    history_s: int = 24 * HOUR_S
+    """How far back the maps reach; cut into steps of one window length."""
+    lead_s: int = 0
+    """From the issue time to the target window."""
+    horizon_s: int = 2 * HOUR_S
+    """Length of the target window."""
+
+    def __post_init__(self) -> None:
+        _require(self.history_s > 0, "[task] history_s", self.history_s, "must be positive seconds")
+        _require(self.lead_s >= 0, "[task] lead_s", self.lead_s, "must be 0 or more seconds")
+        _require(self.horizon_s > 0, "[task] horizon_s", self.horizon_s, "must be positive seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitsConfig:
+    """``[splits]``: three stretches of time, each [begin, end), in this order and without overlap."""
+
+    train: tuple[str, str]
+    """Fitted on."""
+    validation: tuple[str, str]
+    """Stops the training; thresholds are set here."""
+    test: tuple[str, str]
+    """Judged on, never used before."""
+
+    def __post_init__(self) -> None:
+        last = None
+        for name in ("train", "validation", "test"):
+            begin, end = self.span_s(name)
+            pair = getattr(self, name)
+            _require(begin < end, f"[splits] {name}", pair, "must begin before it ends")
+            _require(last is None or last <= begin, f"[splits] {name}", pair, "must not begin before the last one ends")
+            last = end
+
+    def span_s(self, name: str) -> tuple[int, int]:
+        """Begin and end of one split as seconds."""
+        begin, end = getattr(self, name)
+        return parse_local_time(f"[splits] {name}", begin), parse_local_time(f"[splits] {name}", end)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """``[training]``: how the model is fitted."""
+
+    epochs: int = 8
+    """At most this many passes over the training windows."""
+    batch_size: int = 128
+    """Windows per step."""
+    learning_rate: float = 0.003
+    """Peak step size of AdamW."""
+    weight_decay: float = 0.01
+    """Of AdamW."""
+    patience: int = 3
+    """Stop after this many epochs without a better validation score."""
+    seed: int = 0
+    """Everything random derives from it."""
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size", "patience"):
+            _require(getattr(self, key) >= 1, f"[training] {key}", getattr(self, key), "must be 1 or more")
+        _require(self.learning_rate > 0, "[training] learning_rate", self.learning_rate, "must be positive")
+        _require(self.weight_decay >= 0, "[training] weight_decay", self.weight_decay, "must be 0 or more")
+        _require(0 <= self.seed < 2**63, "[training] seed", self.seed, "must be 0 or more, below 2**63")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticConfig:
+    """``[synthetic]``: only for a generated city, whose true probabilities are known."""
+
+    truth: str
+    """The file with the parameters that the city was drawn from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CityConfig:
+    """The whole file."""
+
+    city: CityInfo
+    incidents: IncidentsConfig
+    neighborhoods: NeighborhoodsConfig
+    splits: SplitsConfig
+    map: MapConfig = field(default_factory=MapConfig)
+    channels: ChannelsConfig = field(default_factory=ChannelsConfig)
+    windows: WindowsConfig = field(default_factory=WindowsConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    synthetic: SyntheticConfig | None = None
+    path: Path = Path()
+    """Where the file was read from; not a key of the file."""
+
+    def __post_init__(self) -> None:
+        length = self.windows.length_s
+        ok = self.task.history_s % length == 0
+        _require(ok, "[task] history_s", self.task.history_s, f"must be a multiple of [windows] length_s = {length}")
+
+    @property
+    def steps(self) -> int:
+        """T: how many history steps a sample holds."""
+        return self.task.history_s // self.windows.length_s
+
+    def resolve(self, name: str) -> Path:
+        """A file name of the TOML as a path: relative names are relative to the TOML's folder."""
+        return self.path.parent / Path(name).expanduser()
+
+
+def load_city(path: Path) -> CityConfig:
+    """Read and check a city's TOML file.
+
+    Raises:
+        UserError: missing, not TOML, an unknown key, a wrong type or a value out of range.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        remedy = f"Write one with 'hews init NAME' (known: {', '.join(known_cities())})"
+        raise UserError("city file", path, allowed="does not exist", remedy=remedy) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError("city file", path, allowed=f"cannot be read as UTF-8 text ({error})") from None
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError("city file", path, allowed=f"is not valid TOML ({error})") from None
+    return _build(CityConfig, content, section="", extra={"path": path.absolute()})
+
+
+def known_cities() -> tuple[str, ...]:
+    """Names of the cities that come with the package."""
+    folder = resources.files("hews_gpu") / "cities"
+    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def city_template(name: str) -> str:
+    """The text of a shipped city file.
+
+    Raises:
+        UserError: no such city is shipped.
+    """
+    if name not in known_cities():
+        raise UserError("city", name, allowed="is not shipped", remedy=did_you_mean(name, known_cities()))
+    return (resources.files("hews_gpu") / "cities" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _build(kind: type[Any], content: Mapping[str, Any], *, section: str, extra: Mapping[str, Any] | None = None) -> Any:
+    """Make dataclass `kind` from a TOML table, checking each key and type."""
+    hints = get_type_hints(kind)
+    known = {f.name: f for f in fields(kind) if f.name not in (extra or {})}
+    for key in content:
+        if key not in known:
+            where = f"[{section}] {key}" if section else f"[{key}]"
+            raise UserError(where, allowed="is not a known key", remedy=did_you_mean(key, known))
+    values: dict[str, Any] = dict(extra or {})
+    for key, spec in known.items():
+        where = f"[{section}] {key}" if section else f"[{key}]"
+        if key in content:
+            values[key] = _coerce(hints[key], content[key], where)
+        elif spec.default is MISSING and spec.default_factory is MISSING:
+            raise UserError(where, allowed="is missing", remedy="Add it; 'hews init' writes an example with every key")
+    return kind(**values)
+
+
+def _coerce(hint: Any, value: Any, where: str) -> Any:
+    """Check one value against a type hint; lists become tuples, tables become dataclasses or dicts."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return _coerce_union(args, value, where)
+    if origin is Literal:
+        _require(value in args, where, value, f"must be one of {', '.join(map(str, args))}")
+        return value
+    if origin is tuple:
+        return _coerce_tuple(args, value, where)
+    if origin is Mapping:
+        _require(isinstance(value, dict), where, value, "must be a table of keys and values")
+        return {key: _coerce(args[1], item, f"{where} {key}") for key, item in value.items()}
+    if hasattr(hint, "__dataclass_fields__"):
+        _require(isinstance(value, dict), where, value, "must be a section of keys and values")
+        return _build(hint, value, section=where.strip("[]"))
+    return _coerce_scalar(hint, value, where)
+
+
+def _coerce_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
+    problems: list[UserError] = []
+    for option in args:
+        if option is type(None):
+            continue
+        try:
+            return _coerce(option, value, where)
+        except UserError as error:
+            problems.append(error)
+    allowed = " or ".join(dict.fromkeys(p.allowed for p in problems))
+    raise problems[0] if len(problems) == 1 else UserError(where, value, allowed=allowed)
+
+
+def _coerce_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    _require(isinstance(value, list), where, value, "must be a list in square brackets")
+    if args[-1] is not Ellipsis:
+        _require(len(value) == len(args), where, value, f"must hold exactly {len(args)} values")
+        return tuple(_coerce(option, item, where) for option, item in zip(args, value, strict=True))
+    return tuple(_coerce(args[0], item, where) for item in value)
+
+
+SCALARS = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _coerce_scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    ok = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    _require(ok, where, value, f"must be {SCALARS[hint]}")
+    _require(hint is not float or abs(value) < float("inf"), where, value, "must be finite")
+    return value

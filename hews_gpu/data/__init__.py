@@ -1,0 +1,1 @@
+"""From raw incident files and polygons to sorted arrays, windows and labels."""

@@ -1,0 +1,149 @@
+"""The prepared incident table as plain arrays sorted by time: all that windows, maps and models ever see of it.
+
+Only time, place, category and the marks made from them are loaded. The formatting columns of the source (premise,
+weapon, address text, ...) live in another file that nothing here opens, so they cannot reach a model.
+
+Shapes: E incidents, N neighbourhoods.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hews_gpu.config import CityConfig, load_city
+from hews_gpu.errors import UserError
+from hews_gpu.output import read_manifest
+
+if TYPE_CHECKING:
+    import geopandas
+
+__all__ = ["Events", "Prepared", "load_events", "open_prepared"]
+
+COLUMNS = (
+    "time_s",
+    "longitude",
+    "latitude",
+    "category",
+    "neighborhood_id",
+    "is_target",
+    "duplicate_of",
+    "twin_of",
+    "near_twin_of",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events:
+    """The incidents of a city, sorted by time (ties in the order of the files)."""
+
+    time_s: npt.NDArray[np.int64]  # [E] local wall-clock seconds since 1970-01-01T00:00, without zone
+    longitude: npt.NDArray[np.float64]  # [E] degrees
+    latitude: npt.NDArray[np.float64]  # [E] degrees
+    category: npt.NDArray[np.int16]  # [E] index into `categories`
+    neighborhood: npt.NDArray[np.int16]  # [E] row of neighborhoods.parquet
+    is_target: npt.NDArray[np.bool_]  # [E] one of the city's target categories
+    is_duplicate: npt.NDArray[np.bool_]  # [E] repeats an earlier row exactly
+    is_twin: npt.NDArray[np.bool_]  # [E] reports the same event as a target row (same minute, or 30 min and 200 m)
+    categories: tuple[str, ...]  # sorted by name, so that the index is the same in every run
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+
+def load_events(prepared: Path) -> Events:
+    """Read `incidents.parquet` of a PREPARED folder.
+
+    Raises:
+        UserError: the file is missing or not one that `hews prepare` wrote.
+    """
+    path = prepared / "incidents.parquet"
+    try:
+        table = pq.read_table(path, columns=list(COLUMNS))
+    except (OSError, pa.ArrowException) as error:
+        raise _not_prepared(prepared, f"its incidents.parquet cannot be read ({error})") from None
+    if table.column_names != list(COLUMNS):
+        raise _not_prepared(prepared, f"incidents.parquet lacks {sorted(set(COLUMNS) - set(table.column_names))}")
+    categories, category = _sorted_categories(table["category"])
+    twin = pc.or_(pc.is_valid(table["twin_of"]), pc.is_valid(table["near_twin_of"]))
+    return Events(
+        time_s=_array(table["time_s"], np.int64),
+        longitude=_array(table["longitude"], np.float64),
+        latitude=_array(table["latitude"], np.float64),
+        category=category,
+        neighborhood=_array(table["neighborhood_id"], np.int16),
+        is_target=_array(table["is_target"], np.bool_),
+        is_duplicate=_array(pc.is_valid(table["duplicate_of"]), np.bool_),
+        is_twin=_array(twin, np.bool_),
+        categories=categories,
+    )
+
+
+def _array(column: pa.ChunkedArray, dtype: Any) -> npt.NDArray[Any]:
+    """A column as a contiguous array of its own memory."""
+    return np.ascontiguousarray(column.to_numpy(), dtype=dtype)
+
+
+def _sorted_categories(column: pa.ChunkedArray) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
+    """Category names in alphabetical order, and each row's index into them."""
+    names = column.cast(pa.string()).combine_chunks()
+    encoded = names.dictionary_encode()
+    found = encoded.dictionary.to_pylist()
+    order = sorted(range(len(found)), key=found.__getitem__)
+    rank = np.empty(len(found), dtype=np.int16)
+    rank[order] = np.arange(len(found), dtype=np.int16)
+    return tuple(found[i] for i in order), rank[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A PREPARED folder, opened: what every later stage starts from."""
+
+    folder: Path
+    city: CityConfig
+    events: Events
+
+    @cached_property
+    def neighborhoods(self) -> geopandas.GeoDataFrame:
+        """The polygons (EPSG:4326, columns name and geometry), in the order that `Events.neighborhood` counts in."""
+        import geopandas as gpd
+
+        return gpd.read_parquet(self.folder / "neighborhoods.parquet")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of everything a forecast depends on in this folder: events, their categories, the polygons."""
+        digest = hashlib.sha256("\n".join(self.events.categories).encode())
+        for name in ("time_s", "longitude", "latitude", "category", "neighborhood", "is_target"):
+            digest.update(getattr(self.events, name).tobytes())
+        for outline in self.neighborhoods.geometry.to_wkb():
+            digest.update(outline)
+        return digest.hexdigest()
+
+
+def open_prepared(folder: Path) -> Prepared:
+    """Open the folder that `hews prepare` wrote.
+
+    Raises:
+        UserError: it is missing or something else.
+    """
+    if not folder.is_dir():
+        raise UserError("data folder", folder, allowed="does not exist", remedy="Make it with 'hews prepare CITY.toml'")
+    kind = read_manifest(folder).get("kind")
+    if kind != "prepared":
+        raise _not_prepared(folder, "it has no manifest" if kind is None else f"it holds a '{kind}'")
+    return Prepared(folder.absolute(), load_city(folder / "city.toml"), load_events(folder))
+
+
+def _not_prepared(folder: Path, why: str) -> UserError:
+    remedy = "Give the --out folder of 'hews prepare CITY.toml --out DIR'"
+    return UserError("data folder", folder, allowed=f"is not a prepared city: {why}", remedy=remedy)

@@ -1,0 +1,42 @@
+"""The errors a user can cause, as one line that says what is wrong and what to do about it.
+
+The command line turns every `UserError` into a single line on standard error and exit code 2. Anything else that
+escapes is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["UserError", "did_you_mean"]
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave us: names the field, its value, what is allowed, and the remedy.
+
+    Args:
+        field: what is wrong, as the user knows it: ``[windows] stride_s``, ``--out``, a file's name.
+        value: what was given; shown with ``repr`` unless it is None (then there is nothing to show).
+        allowed: what would have been accepted.
+        remedy: what to do next.
+    """
+
+    def __init__(self, field: str, value: object = None, *, allowed: str, remedy: str = "") -> None:
+        self.field, self.value, self.allowed, self.remedy = field, value, allowed, remedy
+        got = "" if value is None else f" = {_short(value)}"
+        tail = f" {remedy.rstrip('.')}." if remedy else ""
+        super().__init__(" ".join(f"{field}{got}: {allowed.rstrip('.')}.{tail}".split()))
+
+
+def _short(value: object, limit: int = 120) -> str:
+    """`repr` of a value, cut so that the message stays one readable line."""
+    text = repr(value) if not hasattr(value, "__fspath__") else f"'{value}'"
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A remedy for a misspelt word: the nearest known one, or else the list of all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(names)}"

@@ -1,0 +1,135 @@
+"""Output that is whole or not there: folders and files are written under a temporary name and renamed at the end.
+
+A run that is cut off by an error, a full disk or Ctrl-C leaves nothing that could be mistaken for a result. Every
+output folder carries a manifest, `hews.json`; `--force` replaces only folders that have one, so that a mistyped path
+never deletes a user's own files.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hews_gpu.errors import UserError
+
+__all__ = ["MANIFEST", "atomic_file", "disk_full_is_a_user_error", "new_folder", "read_manifest", "write_json"]
+
+MANIFEST = "hews.json"
+
+
+@contextmanager
+def new_folder(out: Path, *, kind: str, force: bool = False, notes: dict[str, Any] | None = None) -> Iterator[Path]:
+    """Yield a temporary folder beside `out` that becomes `out` when the block ends well, and vanishes otherwise.
+
+    Args:
+        out: where the result goes; its parent is created.
+        kind: what the folder holds (``prepared``, ``maps``, ...), recorded in the manifest.
+        force: replace an existing folder of the same kind.
+        notes: more for the manifest; may be filled in while the block runs.
+
+    Raises:
+        UserError: `out` exists and may not be replaced, cannot be written, or the disk is full.
+    """
+    require_free(out, kind=kind, force=force)
+    partial = out.parent / f".{out.name}.partial-{os.getpid()}"
+    with disk_full_is_a_user_error(out):
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            partial.mkdir()
+            yield partial
+            write_json(partial / MANIFEST, manifest(kind, notes or {}))
+            _swap_in(partial, out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_free(out: Path, *, kind: str, force: bool) -> None:
+    """Refuse an `out` that exists, unless `force` is given and it is an output of ours of the same kind."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not force:
+        raise UserError("--out", out, allowed="exists already", remedy="Give another folder, or --force to replace it")
+    found = read_manifest(out).get("kind") if out.is_dir() else None
+    if found != kind:
+        what = "has no hews.json, so it is not an output of this program" if found is None else f"holds a '{found}'"
+        remedy = "Remove it by hand or give another folder"
+        raise UserError("--out", out, allowed=f"{what}; --force replaces only a '{kind}' folder", remedy=remedy)
+
+
+def _swap_in(partial: Path, out: Path) -> None:
+    """Rename `partial` to `out`; an older `out` is moved aside first and deleted last."""
+    old = out.parent / f".{out.name}.old-{os.getpid()}"
+    if out.exists():
+        out.rename(old)
+    partial.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def manifest(kind: str, notes: dict[str, Any]) -> dict[str, Any]:
+    """What every output folder says of itself: its kind, when, by which version and command, and `notes`."""
+    from hews_gpu import __version__
+
+    return {
+        "kind": kind,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "command": ["hews", *sys.argv[1:]],
+        **notes,
+    }
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an output folder; empty if there is none that can be read."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it is flushed to disk and renamed to `path` when the block ends well.
+
+    Raises:
+        UserError: the disk is full or `path` cannot be written.
+    """
+    partial = path.parent / f".{path.name}.partial-{os.getpid()}"
+    with disk_full_is_a_user_error(path):
+        try:
+            yield partial
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON, whole or not at all. NaN is refused: JSON has none."""
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def disk_full_is_a_user_error(where: Path) -> Iterator[None]:
+    """Turn what the operating system refuses (no space, no permission) into a one-line `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "Free some space or write elsewhere; nothing was kept of this run's output"
+            raise UserError(str(where), allowed="the disk is full", remedy=remedy) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR) or isinstance(error, PermissionError):
+            remedy = "Give a folder you may write to"
+            raise UserError(str(where), allowed=f"cannot be written ({error.strerror})", remedy=remedy) from error
+        raise

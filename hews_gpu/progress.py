@@ -1,0 +1,89 @@
+"""Progress of a long step: a rich bar on a terminal, plain log lines anywhere else.
+
+Everything goes to standard error, so that standard output holds only results (and valid JSON under `--json`).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+__all__ = ["Step", "log", "step"]
+
+LOG_EVERY_S = 5.0  # a line each 5 s keeps a batch log readable and still shows that the job lives
+
+
+class Step(Protocol):
+    """One long step under way."""
+
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """Say that `amount` more of the total is done; `note` is shown beside it."""
+
+
+def log(text: str) -> None:
+    """Write one line to standard error at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def step(title: str, total: float, unit: str = "") -> Iterator[Step]:
+    """Show the progress of a step that counts up to `total` in `unit`s.
+
+    Args:
+        title: what is done, such as ``reading``.
+        total: how much there is to do; 0 for a step of unknown length.
+        unit: what is counted, such as ``rows``.
+    """
+    if sys.stderr.isatty():
+        with _bar(title, total, unit) as bar:
+            yield bar
+    else:
+        lines = _Lines(title, total, unit)
+        yield lines
+        lines.finish()
+
+
+@contextmanager
+def _bar(title: str, total: float, unit: str) -> Iterator[Step]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    tail = (TimeElapsedColumn(), Remaining(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, *tail, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=total or None, note="")
+
+        class Bar:
+            def advance(self, amount: float = 1.0, note: str = "") -> None:
+                progress.update(task, advance=amount, note=note)
+
+        yield Bar()
+
+
+class _Lines:
+    """The plain form: a line at the start, one at most each `LOG_EVERY_S`, one at the end."""
+
+    def __init__(self, title: str, total: float, unit: str) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done, self.note = 0.0, ""
+        self.started = self.last = time.perf_counter()
+
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        self.done += amount
+        self.note = note or self.note
+        now = time.perf_counter()
+        if now - self.last >= LOG_EVERY_S:
+            self.last = now
+            self._print(now)
+
+    def finish(self) -> None:
+        self._print(time.perf_counter())
+
+    def _print(self, now: float) -> None:
+        of_total = f" of {self.total:,.0f}" if self.total else ""
+        note = f", {self.note}" if self.note else ""
+        log(f"{self.title}: {self.done:,.0f}{of_total} {self.unit} in {now - self.started:.1f} s{note}")
