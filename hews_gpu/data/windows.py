@@ -8,6 +8,7 @@ Shapes: E incidents, W windows, S samples (issue times), T history steps.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -22,6 +23,7 @@ from hews_gpu.errors import UserError
 __all__ = ["Samples", "Windows", "make_samples", "make_split", "make_windows", "targets_within"]
 
 Int64 = npt.NDArray[np.int64]
+DAY_S = 86_400
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -33,7 +35,9 @@ class Windows:
     length_s: int
     first: Int64  # [W] index of the first incident at or after the start
     last: Int64  # [W] index of the first incident at or after the end
-    exposure_s: Int64  # [W] real seconds: an hour more where the clock is set back, an hour less where it is set forward
+    exposure_s: (
+        Int64  # [W] real seconds: an hour more where the clock is set back, an hour less where it is set forward
+    )
 
     def __len__(self) -> int:
         return len(self.start_s)
@@ -82,30 +86,33 @@ def _grid(begin_s: int, last_s: int, stride_s: int, anchor_s: int) -> Int64:
 
 
 def _exposure_s(start_s: Int64, length_s: int, timezone: str) -> Int64:
-    """Real seconds that pass in each wall-clock window.
-
-    The zone's changes are found by comparing the offset at every midnight; only windows on those days are computed.
-    """
+    """Real seconds that pass in each wall-clock window: a repeated hour counts twice, a skipped one not at all."""
     exposure = np.full(len(start_s), length_s, dtype=np.int64)
     if len(start_s) == 0:
         return exposure
-    zone = ZoneInfo(timezone)
-    day = 86_400
-    midnights = np.arange(start_s[0] // day * day - day, start_s[-1] + length_s + 2 * day, day)
-    offsets = np.array([_offset_s(int(t), zone) for t in midnights])
-    for i in np.flatnonzero(np.diff(offsets)):
-        touched = np.flatnonzero((start_s < midnights[i + 1]) & (start_s + length_s > midnights[i]))
-        for w in touched:
-            end_s = int(start_s[w]) + length_s
-            change = _offset_s(int(start_s[w]), zone) - _offset_s(end_s, zone)
-            exposure[w] = length_s + change
+    for low_s, high_s, sign in _clock_changes(int(start_s[0]), int(start_s[-1]) + length_s, ZoneInfo(timezone)):
+        overlap = np.minimum(start_s + length_s, high_s) - np.maximum(start_s, low_s)
+        exposure += sign * np.maximum(overlap, 0)
     return exposure
 
 
-def _offset_s(local_s: int, zone: ZoneInfo) -> int:
-    """The zone's offset from UTC at a wall-clock time (the first of two readings where the hour repeats)."""
-    local = (EPOCH + timedelta(seconds=local_s)).replace(tzinfo=zone)
-    offset = local.utcoffset()
+def _clock_changes(begin_s: int, end_s: int, zone: ZoneInfo) -> Iterator[tuple[int, int, int]]:
+    """Stretches of local time [low, high) that happened twice (+1) or never (-1), between two local times."""
+    begin_s, end_s = begin_s - 2 * DAY_S, end_s + 2 * DAY_S  # no zone is further than a day from UTC
+    for utc_s in range(begin_s, end_s, DAY_S):
+        before, after = _offset_s(utc_s, zone), _offset_s(utc_s + DAY_S, zone)
+        if before == after:
+            continue
+        low, high = utc_s, utc_s + DAY_S  # the change is in (low, high]
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if _offset_s(middle, zone) == before else (low, middle)
+        yield (high + min(before, after), high + max(before, after), 1 if after < before else -1)
+
+
+def _offset_s(utc_s: int, zone: ZoneInfo) -> int:
+    """The zone's offset at a moment given as seconds of UTC."""
+    offset = (EPOCH + timedelta(seconds=utc_s)).astimezone(zone).utcoffset()
     assert offset is not None
     return int(offset.total_seconds())
 

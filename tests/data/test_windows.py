@@ -1,0 +1,181 @@
+"""Half-open windows and samples, on a table small enough to draw.
+
+Incidents (seconds; * is a target), windows of 10 from anchor 0:
+
+    time     0   5   10* 19  20  20* 39  40
+    window  [0       )[10    )[20     )[30 )[40
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hews_gpu.config import (
+    CityConfig,
+    CityInfo,
+    IncidentsConfig,
+    NeighborhoodsConfig,
+    SplitsConfig,
+    TaskConfig,
+    WindowsConfig,
+)
+from hews_gpu.data.events import Events
+from hews_gpu.data.windows import make_samples, make_windows, targets_within
+
+TIMES = np.array([0, 5, 10, 19, 20, 20, 39, 40], dtype=np.int64)
+TARGETS = np.array([0, 0, 1, 0, 0, 1, 0, 0], dtype=bool)
+
+
+def events(times: np.ndarray = TIMES, targets: np.ndarray = TARGETS) -> Events:
+    count = len(times)
+    no = np.zeros(count, dtype=bool)
+    return Events(
+        time_s=times,
+        longitude=np.zeros(count),
+        latitude=np.zeros(count),
+        category=targets.astype(np.int16),
+        neighborhood=np.zeros(count, dtype=np.int16),
+        is_target=targets,
+        is_duplicate=no,
+        is_twin=no,
+        categories=("LARCENY", "SHOOTING"),
+    )
+
+
+def city(*, length_s: int, stride_s: int, history_s: int, lead_s: int, horizon_s: int, anchor: str) -> CityConfig:
+    return CityConfig(
+        city=CityInfo(name="Toy", timezone="UTC"),
+        incidents=IncidentsConfig(files=("x.csv",), targets=("SHOOTING",)),
+        neighborhoods=NeighborhoodsConfig(file="x.geojson", name="name"),
+        splits=SplitsConfig(
+            train=("2014-01-01", "2014-02-01"),
+            validation=("2014-02-01", "2014-03-01"),
+            test=("2014-03-01", "2014-04-01"),
+        ),
+        windows=WindowsConfig(length_s=length_s, stride_s=stride_s, anchor=anchor),
+        task=TaskConfig(history_s=history_s, lead_s=lead_s, horizon_s=horizon_s),
+    )
+
+
+def test_windows_are_half_open_and_empty_ones_are_kept() -> None:
+    windows = make_windows(TIMES, begin_s=0, end_s=50, length_s=10, stride_s=10)
+    assert windows.pairs.tolist() == [[0, 2], [2, 4], [4, 6], [6, 7], [7, 8]]
+    later = make_windows(TIMES, begin_s=41, end_s=70, length_s=10, stride_s=10)
+    assert later.start_s.tolist() == [50, 60]
+    assert later.pairs.tolist() == [[8, 8], [8, 8]]
+
+
+def test_windows_may_overlap_or_leave_gaps() -> None:
+    overlapping = make_windows(TIMES, begin_s=0, end_s=30, length_s=20, stride_s=5, anchor_s=2)
+    assert overlapping.start_s.tolist() == [2, 7]
+    assert overlapping.pairs.tolist() == [[1, 6], [2, 6]]
+    sparse = make_windows(TIMES, begin_s=-30, end_s=50, length_s=10, stride_s=25, anchor_s=5)
+    assert sparse.start_s.tolist() == [-20, 5, 30]
+
+
+@given(
+    times=st.lists(st.integers(-500, 500), max_size=40).map(sorted),
+    length=st.integers(1, 90),
+    stride=st.integers(1, 90),
+    anchor=st.integers(-1000, 1000),
+    span=st.tuples(st.integers(-400, 400), st.integers(0, 400)),
+)
+def test_windows_hold_what_a_plain_loop_finds(
+    times: list[int], length: int, stride: int, anchor: int, span: tuple[int, int]
+) -> None:
+    begin, end = span[0], span[0] + span[1]
+    windows = make_windows(
+        np.array(times, dtype=np.int64), begin_s=begin, end_s=end, length_s=length, stride_s=stride, anchor_s=anchor
+    )
+    starts = [t for t in range(begin, end - length + 1) if (t - anchor) % stride == 0]
+    assert windows.start_s.tolist() == starts
+    for start, first, last in zip(windows.start_s, windows.first, windows.last, strict=True):
+        assert times[first:last] == [t for t in times if start <= t < start + length]
+
+
+def seconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("begin", "length_h", "expected_h"),
+    [
+        ("2015-11-01T00:00", 2, 3),  # 01:00 to 02:00 happened twice
+        ("2015-11-01T01:30", 2, 2.5),  # a window that begins inside the repeated hour
+        ("2015-11-01T00:00", 1.5, 2),  # one that ends inside it
+        ("2015-11-01T02:00", 2, 2),
+        ("2015-03-08T02:00", 2, 1),  # 02:00 to 03:00 never happened
+        ("2015-03-08T00:00", 2, 2),
+        ("2015-07-01T00:00", 24, 24),
+        ("2015-11-01T00:00", 24, 25),
+        ("2015-03-08T00:00", 24, 23),
+    ],
+)
+def test_exposure_counts_the_hours_that_passed(begin: str, length_h: float, expected_h: float) -> None:
+    start, length = seconds(begin), int(length_h * 3600)
+    windows = make_windows(
+        TIMES,
+        begin_s=start,
+        end_s=start + length,
+        length_s=length,
+        stride_s=60,
+        anchor_s=start,
+        timezone="America/New_York",
+    )
+    assert windows.exposure_s.tolist() == [expected_h * 3600]
+
+
+def test_targets_are_counted_half_open() -> None:
+    counts = targets_within(events(), np.array([0, 10, 10, 11, 20]), np.array([10, 20, 21, 20, 21]))
+    assert counts.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_samples_see_the_past_and_are_labelled_by_the_future() -> None:
+    minute = 60
+    base = seconds("2014-01-01")
+    toy = events(base + TIMES * minute, TARGETS)
+    settings = city(
+        length_s=10 * minute,
+        stride_s=10 * minute,
+        history_s=20 * minute,
+        lead_s=0,
+        horizon_s=10 * minute,
+        anchor="2014-01-01",
+    )
+    samples = make_samples(toy, settings, base, base + 50 * minute)
+    assert ((samples.issue_s - base) // minute).tolist() == [20, 30, 40]
+    assert samples.history.tolist() == [[[0, 2], [2, 4]], [[2, 4], [4, 6]], [[4, 6], [6, 7]]]
+    assert samples.y.tolist() == [True, False, False]
+    late = make_samples(toy, replace(settings, task=replace(settings.task, lead_s=0, history_s=600)), base, base + 1200)
+    assert late.y.tolist() == [True]  # the target at exactly the issue time is the future
+    led = make_samples(toy, replace(settings, task=replace(settings.task, lead_s=600)), base, base + 3000)
+    assert ((led.issue_s - base) // minute).tolist() == [20, 30]
+    assert led.y.tolist() == [False, False]
+    assert (led.target_begin_s - led.issue_s).tolist() == [600, 600]
+
+
+def test_neighbouring_splits_share_no_incident() -> None:
+    base = seconds("2014-01-01")
+    times = base + np.arange(0, 400, dtype=np.int64) * 1800
+    toy = events(times, np.arange(400) % 7 == 0)
+    settings = city(length_s=7200, stride_s=7200, history_s=86_400, lead_s=3600, horizon_s=7200, anchor="2014-01-01")
+    cut = base + 4 * 86_400 + 1234
+    before = make_samples(toy, settings, base, cut)
+    after = make_samples(toy, settings, cut, base + 8 * 86_400)
+    assert before.target_end_s.max() <= cut
+    assert times[after.history.min()] >= cut
+    assert after.issue_s.min() - before.issue_s.max() >= 86_400 + 3600 + 7200
+
+
+def test_select_takes_masks_and_positions() -> None:
+    settings = city(length_s=600, stride_s=600, history_s=600, lead_s=0, horizon_s=600, anchor="2014-01-01")
+    base = seconds("2014-01-01")
+    samples = make_samples(events(base + TIMES * 60, TARGETS), settings, base, base + 3600)
+    assert samples.select(samples.y).y.all()
+    assert samples.select(np.array([2, 0])).issue_s.tolist() == [samples.issue_s[2], samples.issue_s[0]]
