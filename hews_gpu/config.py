@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hews_gpu.errors import UserError, did_you_mean
@@ -36,6 +36,8 @@ __all__ = [
     "load_city",
     "parse_local_time",
 ]
+
+T = TypeVar("T")
 
 HOUR_S = 3600
 DAY_S = 86_400
@@ -351,7 +353,7 @@ def city_template(name: str) -> str:
     return (resources.files("hews_gpu") / "cities" / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def _build(kind: type[Any], content: Mapping[str, Any], *, section: str, extra: Mapping[str, Any] | None = None) -> Any:
+def _build(kind: type[T], content: Mapping[str, Any], *, section: str, extra: Mapping[str, Any] | None = None) -> T:
     """Make dataclass `kind` from a TOML table, checking each key and type."""
     hints = get_type_hints(kind)
     known = {f.name: f for f in fields(kind) if f.name not in (extra or {})}

@@ -1,0 +1,39 @@
+"""Finds and starts the benchmarks of a source checkout: each is a script of its own in the folder benchmarks/."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from hews_gpu.errors import UserError, did_you_mean
+
+__all__ = ["run_benchmark"]
+
+NOT_BENCHMARKS = {"common", "__init__"}
+
+
+def run_benchmark(name: str, *, quick: bool, as_json: bool) -> int:
+    """Run ``benchmarks/NAME.py`` in its own process.
+
+    Returns:
+        Its exit code.
+
+    Raises:
+        UserError: there is no checkout here, or no such benchmark in it.
+    """
+    folder = _benchmarks_folder()
+    known = {path.stem for path in folder.glob("*.py")} - NOT_BENCHMARKS
+    if name not in known:
+        raise UserError("benchmark", name, allowed="does not exist", remedy=did_you_mean(name, known))
+    flags = ["--quick"] * quick + ["--json"] * as_json
+    return subprocess.run([sys.executable, str(folder / f"{name}.py"), *flags], check=False).returncode
+
+
+def _benchmarks_folder() -> Path:
+    """The checkout's benchmarks: beside the package, or in the working folder."""
+    for root in (Path(__file__).parent.parent, Path.cwd()):
+        if (root / "benchmarks" / "common.py").is_file():
+            return root / "benchmarks"
+    remedy = "Clone the repository and run 'hews bench' inside it"
+    raise UserError("benchmarks/", Path.cwd(), allowed="benchmarks come with the source checkout", remedy=remedy)

@@ -1,0 +1,262 @@
+"""The command `hews`: one thin function per job.
+
+Results go to standard output (with `--json` as one JSON object), progress and messages to standard error. A mistake of
+the user ends with one line and exit code 2; so does Ctrl-C, after everything half-written has been removed. Each
+command imports what it needs when it runs, so that `hews --help` is immediate and table work and torch stay apart.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from hews_gpu.errors import UserError
+
+__all__ = ["app", "main"]
+
+EXIT_USER_ERROR = 2
+STOPPED = "stopped before the end; nothing half-written was left. Run the command again."
+
+
+class Commands(TyperGroup):
+    """The commands, with the two ways out that need no traceback: a user's mistake, and being stopped."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run one command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            print(f"hews: {error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            print(f"hews: {STOPPED}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="HEWS-GPU: from a table of reported crimes to a calibrated, honestly judged warning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists (only one made by hews).")]
+Data = Annotated[Path | None, typer.Option("--data", help="The prepared folder, if it has moved since training.")]
+CityFile = Annotated[Path, typer.Argument(metavar="CITY.toml", help="A city file; 'hews init NAME' writes one.")]
+Prepared = Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by 'hews prepare'.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by 'hews train'.")]
+
+
+def _version(show: bool) -> None:
+    if show:
+        from hews_gpu import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the whole demo.")] = Path("runs/demo"),
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Walk the whole path on a generated city: no files, no network."""
+    from hews_gpu.demo import run_demo
+    from hews_gpu.train.summary import skill_table
+
+    metrics, report = run_demo(out, force=force)
+    if as_json:
+        _print_json({**metrics, "report": str(report)})
+        return
+    _print_table("Skill on the test split", skill_table(metrics))
+    print(f"\n{metrics['verdict']}\nReport: {report}")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Show, for each stage, which engine would run here and what is missing for the others."""
+    from hews_gpu.doctor import as_table, diagnose
+
+    stages = diagnose()
+    if as_json:
+        _print_json({"stages": stages})
+    else:
+        _print_table("What would run here", as_table(stages))
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped city: baltimore, chicago or demo.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; NAME.toml unless given.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write a city file to edit, with a comment on every field."""
+    from hews_gpu.config import city_template
+    from hews_gpu.output import atomic_file
+
+    text = city_template(name)
+    path = out or Path(f"{name}.toml")
+    if path.exists() and not force:
+        raise UserError("--out", path, allowed="exists already", remedy="Give another file, or --force to replace it")
+    if not path.parent.is_dir():
+        raise UserError("--out", path, allowed="must be in a folder that exists", remedy=f"Make {path.parent} first")
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    print(f"Wrote {path}. Edit it, then: hews prepare {path} --out prepared")
+
+
+@app.command()
+def prepare(
+    city: CityFile,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Read, clean and place every incident; nothing is lost, doubtful rows are set aside with a reason."""
+    from hews_gpu.config import load_city
+    from hews_gpu.data.prepare import prepare as run
+    from hews_gpu.data.quality import summary_rows
+
+    quality = run(load_city(city), out, force=force)
+    if as_json:
+        _print_json(quality)
+    else:
+        _print_table(f"Prepared into {out}", summary_rows(quality))
+
+
+@app.command()
+def rasterize(
+    prepared: Prepared,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    style: Annotated[str | None, typer.Option("--style", help="reference or channels; else as the city says.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write every window's map to Zarr, for people who want files (training does not need them)."""
+    from hews_gpu.feed.maps import rasterize as run
+
+    _show(f"Maps in {out}", run(prepared, out, style=style, force=force), as_json)
+
+
+@app.command()
+def train(
+    prepared: Prepared,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
+    force: Force = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Fit the model on the training split, stopped by the validation split."""
+    from hews_gpu.train.loop import train as run
+
+    _show(f"Trained into {out}", run(prepared, out, force=force, resume=resume, device=device), as_json)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    data: Data = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; else the run's own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Forecast every window and judge the forecasts against the climatology."""
+    from hews_gpu.train.evaluate import evaluate as judge
+    from hews_gpu.train.summary import skill_table
+
+    metrics = judge(run, out=out, data=data)
+    if as_json:
+        _print_json(metrics)
+        return
+    _print_table("Skill on the test split", skill_table(metrics))
+    print(f"\n{metrics['verdict']}")
+
+
+@app.command()
+def report(
+    run: Run,
+    data: Data = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; else report.html in the run.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write one self-contained page with maps, rhythms, skill, data quality and how it was run."""
+    from hews_gpu.report.build import build_report
+
+    print(f"Report: {build_report(run, out=out, data=data, force=force)}")
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A file in benchmarks/, such as raster.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Finish in under a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a benchmark of the source checkout and print its table."""
+    from hews_gpu.bench import run_benchmark
+
+    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json))
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def _show(title: str, result: dict[str, Any], as_json: bool) -> None:
+    """Print a flat result as a two-column table, or as JSON."""
+    if as_json:
+        _print_json(result)
+    else:
+        rows = [[key.replace("_", " "), _text(value)] for key, value in result.items()]
+        _print_table(title, [["", ""], *rows])
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _print_table(title: str, rows: list[list[str]]) -> None:
+    """Print rows of text; the first is the heading. Wide enough that nothing is cut when piped."""
+    from rich.console import Console
+    from rich.table import Table
+
+    heading, *body = rows
+    table = Table(title=title, title_justify="left", show_header=any(heading))
+    for i, column in enumerate(heading):
+        table.add_column(column, justify="left" if i == 0 or not _numeric(body, i) else "right", overflow="fold")
+    for row in body:
+        table.add_row(*row)
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console.print(table, markup=False)
+
+
+def _numeric(body: list[list[str]], column: int) -> bool:
+    """Whether every cell of a column starts like a number."""
+    return all(row[column].strip()[:1] in set("0123456789-+.") for row in body if row[column].strip())
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; turn a user's mistake into one line and exit code 2."""
+    signal.signal(signal.SIGTERM, _stop)  # a scheduler's stop cleans up like Ctrl-C
+    app()

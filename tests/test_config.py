@@ -1,0 +1,115 @@
+"""A city file: every mistake is one line with section, key, value, what is allowed, and a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hews_gpu.config import city_template, known_cities, load_city, parse_local_time
+from hews_gpu.errors import UserError
+
+MINIMAL = """
+[city]
+name = "Toy"
+timezone = "America/New_York"
+[incidents]
+files = ["a.csv"]
+targets = ["SHOOTING"]
+[neighborhoods]
+file = "n.geojson"
+name = "name"
+[splits]
+train = ["2014-01-01", "2015-01-01"]
+validation = ["2015-01-01", "2015-06-01"]
+test = ["2015-06-01", "2016-01-01"]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "toy.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
+    city = load_city(write(tmp_path, MINIMAL))
+    assert city.windows.length_s == 7200
+    assert city.steps == 12
+    assert city.channels.names == ("other",)
+    assert city.resolve("a.csv") == tmp_path / "a.csv"
+    assert city.splits.span_s("validation")[0] == city.splits.span_s("train")[1]
+    assert city.synthetic is None
+
+
+@pytest.mark.parametrize("name", known_cities())
+def test_every_shipped_city_loads_and_explains_every_field(name: str, tmp_path: Path) -> None:
+    text = city_template(name)
+    load_city(write(tmp_path, text))
+    for section in ("city", "incidents", "neighborhoods", "map", "channels", "windows", "task", "splits", "training"):
+        assert f"[{section}]" in text
+
+
+def test_the_cities_that_users_ask_for_are_shipped() -> None:
+    assert {"baltimore", "chicago", "demo"} <= set(known_cities())
+    with pytest.raises(UserError, match="Did you mean 'baltimore'"):
+        city_template("baltimor")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('targets = ["SHOOTING"]', 'targts = ["SHOOTING"]', r"\[incidents\] targts: is not a known key.*'targets'"),
+        ('targets = ["SHOOTING"]', "", r"\[incidents\] targets: is missing"),
+        ('targets = ["SHOOTING"]', "targets = []", r"\[incidents\] targets = \(\): must name at least one"),
+        ('targets = ["SHOOTING"]', 'targets = "SHOOTING"', r"targets = 'SHOOTING': must be a list"),
+        ('targets = ["SHOOTING"]', "targets = [1]", r"targets = 1: must be text"),
+        ("[city]", "[citi]", r"\[citi\]: is not a known key.*'city'"),
+        ("[city]", "path = 3\n[city]", r"\[path\]: is not a known key"),
+        ('"America/New_York"', '"America/Gotham"', r"timezone = 'America/Gotham': must be an IANA"),
+        ('"2015-01-01"]', '"2013-01-01"]', r"\[splits\] train = .*must begin before it ends"),
+        ('["2015-01-01", ', '["2014-06-01", ', r"\[splits\] validation = .*must not begin before the last one ends"),
+        ('["2015-01-01", ', '["soon", ', r"validation = 'soon': must be a local date"),
+        ('["2015-01-01", "2015-06-01"]', '["2015-01-01"]', r"validation = .*must hold exactly 2 values"),
+        ('name = "name"', 'name = "name"\ntolerance_m = -1', r"tolerance_m = -1.0: must be 0"),
+        ('name = "name"', 'name = "name"\ntolerance_m = nan', r"tolerance_m = nan: must be"),
+        ('name = "name"', 'name = "name"\n[windows]\nlength_s = 1.5', r"length_s = 1.5: must be a whole number"),
+        ('name = "name"', 'name = "name"\n[windows]\nlength_s = true', r"length_s = True: must be a whole number"),
+        ('name = "name"', 'name = "name"\n[windows]\nlength_s = 5', r"length_s = 5: must be 60"),
+        ('name = "name"', 'name = "name"\n[windows]\nanchor = "x"', r"anchor = 'x': must be a local date"),
+        ('name = "name"', 'name = "name"\n[task]\nhistory_s = 7201', r"history_s = 7201: must be a multiple"),
+        ('name = "name"', 'name = "name"\n[map]\nstyle = "png"', r"style = 'png': must be one of reference, channels"),
+        ('name = "name"', 'name = "name"\n[map]\nbounds = [1, 2, 3]', r"bounds = .*must be auto or"),
+        ('name = "name"', 'name = "name"\n[map]\nbounds = [3, 2, 1, 4]', r"bounds = .*west < east"),
+        ('name = "name"', 'name = "name"\n[map.palette]\nA = "red"', r"\[map.palette\] A = 'red': must be a colour"),
+        ('name = "name"', 'name = "name"\n[channels.groups]\na=["X"]\nb=["X"]', r"'X': is in both 'a' and 'b'"),
+        ('name = "name"', 'name = "name"\n[training]\nepochs = 0', r"epochs = 0: must be 1 or more"),
+        ("[city]", "[city", r"is not valid TOML"),
+        (
+            'targets = ["SHOOTING"]',
+            'targets = ["SHOOTING"]\n[incidents.columns]\ntim = "x"',
+            r"tim.*is not a known role.*'time'",
+        ),
+        (
+            'targets = ["SHOOTING"]',
+            'targets = ["SHOOTING"]\nunknown_categories = "quarantine"',
+            r"categories = \(\): must not be empty",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    assert old in MINIMAL
+    with pytest.raises(UserError, match=expected) as caught:
+        load_city(write(tmp_path, MINIMAL.replace(old, new, 1)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_names_the_way_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere.toml.*does not exist.*hews init"):
+        load_city(tmp_path / "nowhere.toml")
+
+
+def test_local_times_have_no_zone() -> None:
+    assert parse_local_time("x", "1970-01-02T01:00") == 90_000
+    with pytest.raises(UserError, match="must be a local date or time"):
+        parse_local_time("x", "1970-01-01T00:00+01:00")

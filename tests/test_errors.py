@@ -1,0 +1,24 @@
+"""A user's mistake is one line that can be acted on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hews_gpu.errors import UserError, did_you_mean
+
+
+def test_the_line_names_field_value_allowed_and_remedy() -> None:
+    error = UserError("[windows] stride_s", -1, allowed="must be positive", remedy="Give seconds.")
+    assert str(error) == "[windows] stride_s = -1: must be positive. Give seconds."
+    assert str(UserError("--out", Path("a/b"), allowed="exists")) == "--out = 'a/b': exists."
+
+
+def test_long_and_many_lined_values_stay_one_short_line() -> None:
+    text = str(UserError("x", "a\nb" * 1000, allowed="must be short\nand simple"))
+    assert "\n" not in text
+    assert len(text) < 200
+
+
+def test_a_misspelt_word_finds_its_neighbour_or_the_list() -> None:
+    assert did_you_mean("targts", ["targets", "files"]) == "Did you mean 'targets'?"
+    assert did_you_mean("zzz", ["targets", "files"]) == "Known: files, targets"

@@ -1,0 +1,101 @@
+"""Output is whole or not there, and `--force` never deletes what is not ours."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from hews_gpu.errors import UserError
+from hews_gpu.output import MANIFEST, atomic_file, new_folder, read_manifest, write_json
+
+
+def make(out: Path, kind: str = "prepared", *, force: bool = False, text: str = "new") -> None:
+    with new_folder(out, kind=kind, force=force) as folder:
+        (folder / "data.txt").write_text(text)
+
+
+def test_a_folder_appears_whole_with_a_manifest(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    with new_folder(out, kind="prepared", notes={"seed": 7}) as folder:
+        (folder / "data.txt").write_text("x")
+        assert not out.exists()
+    assert sorted(path.name for path in out.iterdir()) == ["data.txt", MANIFEST]
+    assert read_manifest(out)["seed"] == 7
+    assert read_manifest(out)["kind"] == "prepared"
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError, SystemExit])
+def test_a_run_cut_off_leaves_nothing_and_keeps_the_old(stop: type[BaseException], tmp_path: Path) -> None:
+    make(tmp_path / "out", text="old")
+    with pytest.raises(stop), new_folder(tmp_path / "out", kind="prepared", force=True) as folder:
+        (folder / "half.txt").write_text("x")
+        raise stop
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "data.txt").read_text() == "old"
+
+
+def test_an_existing_folder_is_refused_and_replaced_by_force(tmp_path: Path) -> None:
+    make(tmp_path / "out", text="old")
+    with pytest.raises(UserError, match=r"--out.*exists already.*--force"):
+        make(tmp_path / "out")
+    make(tmp_path / "out", force=True, text="new")
+    assert (tmp_path / "out" / "data.txt").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_force_never_replaces_a_folder_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    with pytest.raises(UserError, match="not an output of this program"):
+        make(tmp_path / "thesis", force=True)
+    make(tmp_path / "maps", kind="maps")
+    with pytest.raises(UserError, match="holds a 'maps'"):
+        make(tmp_path / "maps", force=True)
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(UserError):
+        make(tmp_path / "file", force=True)
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "precious"
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    make(tmp_path / "out")
+    assert (tmp_path / "out" / "data.txt").exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="disk is full") as caught, new_folder(tmp_path / "out", kind="prepared"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_system_errors_keep_their_traceback(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Input/output"), new_folder(tmp_path / "out", kind="prepared"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), atomic_file(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert json.loads(path.read_text()) == {"a": 1}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_broken_manifest_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text("[1")
+    assert read_manifest(tmp_path) == {}
+    (tmp_path / MANIFEST).write_text("[1]")
+    assert read_manifest(tmp_path) == {}

@@ -1,0 +1,53 @@
+"""Progress goes to standard error: plain lines in a log, a bar on a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from hews_gpu import progress
+
+SCRIPT = """
+from hews_gpu.progress import step
+with step("reading", 4, "rows") as work:
+    for _ in range(4):
+        work.advance(1, "half way")
+print("result")
+"""
+
+
+def test_a_log_gets_plain_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.0)
+    with progress.step("reading", 1200, "rows") as work:
+        work.advance(600, "first half")
+        work.advance(600)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("reading: 600 of 1,200 rows in ")
+    assert lines[-1].endswith("first half")
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_results_and_progress_do_not_mix() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    assert done.stdout == "result\n"
+    assert "reading: 4 of 4 rows" in done.stderr
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=theirs, stdout=subprocess.PIPE, env=env) as child:
+        os.close(theirs)
+        shown = b""
+        try:
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+        except OSError:  # the terminal closes with the child
+            pass
+    os.close(ours)
+    assert "4/4" in shown.decode()
+    assert "\x1b[" in shown.decode()
