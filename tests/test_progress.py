@@ -40,7 +40,7 @@ def test_results_and_progress_do_not_mix() -> None:
 def test_a_terminal_gets_a_bar() -> None:
     ours, theirs = pty.openpty()
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=theirs, stdout=subprocess.PIPE, env=env) as child:
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=theirs, stdout=subprocess.PIPE, env=env):
         os.close(theirs)
         shown = b""
         try:
