@@ -124,7 +124,7 @@ def init(
 @app.command()
 def prepare(
     city: CityFile,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; else runs/CITY/prepared.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -133,6 +133,7 @@ def prepare(
     from hews_gpu.data.prepare import prepare as run
     from hews_gpu.data.quality import summary_rows
 
+    out = out or Path("runs") / city.stem / "prepared"
     quality = run(load_city(city), out, force=force)
     if as_json:
         _print_json(quality)

@@ -26,6 +26,7 @@ __all__ = [
     "ChannelsConfig",
     "CityConfig",
     "CityInfo",
+    "FetchConfig",
     "IncidentsConfig",
     "MapConfig",
     "NeighborhoodsConfig",
@@ -280,6 +281,29 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FetchConfig:
+    """``[fetch]``: where `hews fetch` gets the city's public tables."""
+
+    protocol: Literal["arcgis", "socrata"]
+    """ArcGIS feature layers or Socrata (SODA 2.1) datasets."""
+    incidents: str
+    """Address of the incident layer or dataset."""
+    neighborhoods: str
+    """Address of the polygons."""
+    neighborhoods_protocol: Literal["arcgis", "socrata", "geojson"] | None = None
+    """Where the polygons speak another protocol than the incidents; geojson is one file at that address."""
+    where: str = ""
+    """Filter in the feed's own query language, such as a year to begin with; empty: all rows."""
+    page_rows: int = 2000
+    """Rows asked for at once."""
+
+    def __post_init__(self) -> None:
+        for key, url in (("incidents", self.incidents), ("neighborhoods", self.neighborhoods)):
+            _require(url.startswith(("https://", "http://")), f"[fetch] {key}", url, "must be an http(s) address")
+        _require(1 <= self.page_rows <= 100_000, "[fetch] page_rows", self.page_rows, "must be 1..100000")
+
+
+@dataclass(frozen=True, kw_only=True)
 class SyntheticConfig:
     """``[synthetic]``: only for a generated city, whose true probabilities are known."""
 
@@ -300,6 +324,7 @@ class CityConfig:
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    fetch: FetchConfig | None = None
     synthetic: SyntheticConfig | None = None
     path: Path = Path()
     """Where the file was read from; not a key of the file."""
