@@ -1,0 +1,1 @@
+"""What a forecast is measured with: baselines, protocol and metrics, as pure functions of arrays."""
