@@ -1,0 +1,62 @@
+# What one types here. `make help` lists it; every target makes its own environment in .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+PYTEST_ARGS ?=
+BENCH ?= $(filter-out common,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py))))
+BENCH_ARGS ?= --quick
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types imports wheel pytest bench gpu-check clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+install: $(STAMP) ## make .venv with the pinned packages and this one (PYTHON=python3.12 picks another Python)
+
+# Pins are installed whole and the package without its dependencies, so that nothing but the pins is ever fetched.
+# The stamp comes last: an install that was cut off starts over.
+$(STAMP): pyproject.toml requirements/lock.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: $(PYTHON) is not Python 3.11 or later; give one with 'make PYTHON=python3.12 ...'" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "make: '$(PYTHON) -m venv' failed (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lock.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
+	@touch $@
+
+demo: install ## run the whole pipeline on a synthetic city; ends with the skill table and runs/demo/report.html
+	$(BIN)/hews demo --force --out runs/demo
+
+# In this order so that what fails fast comes first and pytest's own summary is the last line.
+test: lint types imports wheel pytest ## lint, types, import rules, the wheel and every test
+
+lint: install ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## mypy, strict
+	$(BIN)/mypy
+
+imports: install ## the import direction between packages
+	$(BIN)/lint-imports --no-logo
+
+wheel: install ## build sdist and wheel, and look at the wheel from outside
+	$(BIN)/python tests/tooling/check_wheel.py
+
+pytest: install ## the tests alone; PYTEST_ARGS="-k word" picks some
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+bench: install ## run every benchmark; BENCH=raster picks one, BENCH_ARGS= runs it in full
+	@set -e; for name in $(BENCH); do echo "$(BIN)/hews bench $$name $(BENCH_ARGS)"; $(BIN)/hews bench $$name $(BENCH_ARGS); done
+
+gpu-check: install ## the tests that need a GPU
+	@status=0; $(BIN)/python -m pytest -q -m gpu $(PYTEST_ARGS) || status=$$?; \
+	if [ $$status -eq 5 ]; then echo "gpu-check: this version has no test that needs a GPU"; status=0; fi; exit $$status
+
+clean: ## remove what was built; .venv and runs stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
