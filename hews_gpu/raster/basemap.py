@@ -1,0 +1,166 @@
+"""The part of a reference map that no incident changes: black outlines, and who owns each pixel of an outline.
+
+Built once, in float64, from the polygons; what comes out are small integer tables. A line of width w covers a pixel
+whose centre is at distance d from it by `clip(1/2 + w/2 - d, 0, min(w, 1))`, which is exact where the line runs along
+the pixel grid and close elsewhere. Distances are exact, to the nearest segment: every segment is compared with the few
+pixel centres around it, and the nearest one per polygon and pixel wins.
+
+Shapes: N neighbourhoods, S segments, P pixels that some outline touches, Q (pixel, owner) pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.config import MapConfig
+from hews_gpu.raster.geometry import MapGeometry
+from hews_gpu.raster.style import ReferenceStyle
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+
+__all__ = ["Basemap", "segments_px"]
+
+PIECE_PX = 8.0
+"""Longer segments are cut, so that the pixels compared with a slanted one stay few."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Basemap:
+    """Integer tables of one city's outlines on one map."""
+
+    geometry: MapGeometry
+    base: NDArray[np.uint8]
+    """[H, X, 3]: white, and every outline blended over it in black."""
+    pixel: NDArray[np.int32]
+    """[P] row * X + column of the pixels that some outline touches, ascending."""
+    start: NDArray[np.int32]
+    """[P + 1] pixel p is touched by the owners [start[p], start[p + 1])."""
+    owner: NDArray[np.int32]
+    """[Q] neighbourhood, ascending within a pixel."""
+    coverage: NDArray[np.uint8]
+    """[Q] share of the pixel that the owner's outline covers, in 1/255."""
+    neighborhoods: int
+    """N."""
+
+    @classmethod
+    def build(
+        cls, neighborhoods: GeoDataFrame, config: MapConfig | None = None, style: ReferenceStyle | None = None
+    ) -> Basemap:
+        """Outlines of the polygons of a table in EPSG:4326, row n being neighbourhood n."""
+        config = config or MapConfig()
+        size = {"height": config.height, "width": config.width}
+        geometry = MapGeometry.around(neighborhoods.total_bounds, config.bounds, **size)
+        return cls.from_geometry(neighborhoods, geometry, style or ReferenceStyle.from_config(config))
+
+    @classmethod
+    def from_geometry(cls, neighborhoods: GeoDataFrame, geometry: MapGeometry, style: ReferenceStyle) -> Basemap:
+        """The same on a geometry that is given."""
+        ends, owners = segments_px(np.asarray(neighborhoods.geometry.values), geometry)
+        owner, pixel, coverage = _coverage(*_cut(ends, owners), geometry, style.line_width_px)
+        keep = np.rint(coverage * 255) > 0
+        owner, pixel, coverage = owner[keep], pixel[keep], coverage[keep]
+        base = _blend_black(pixel, coverage * style.line_alpha, geometry)
+        order = np.lexsort((owner, pixel))
+        pixels, counts = np.unique(pixel, return_counts=True)
+        return cls(
+            geometry=geometry,
+            base=base,
+            pixel=pixels.astype(np.int32),
+            start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+            owner=owner[order].astype(np.int32),
+            coverage=np.rint(coverage[order] * 255).astype(np.uint8),
+            neighborhoods=len(neighborhoods),
+        )
+
+
+def segments_px(polygons: NDArray[np.object_], geometry: MapGeometry) -> tuple[Floats, NDArray[np.int64]]:
+    """Every edge of every ring (outer ones and holes) in pixels.
+
+    Returns:
+        float64[S, 4] x0, y0, x1, y1, and int64[S] the polygon each belongs to.
+    """
+    import shapely
+
+    parts, polygon_of_part = shapely.get_parts(polygons, return_index=True)
+    rings, part_of_ring = shapely.get_rings(parts, return_index=True)
+    degrees, ring_of_point = shapely.get_coordinates(rings, return_index=True)
+    x, y = geometry.to_pixels(degrees[:, 0], degrees[:, 1])
+    same = ring_of_point[1:] == ring_of_point[:-1]
+    ends = np.stack([x[:-1], y[:-1], x[1:], y[1:]], axis=1)[same]
+    return ends, polygon_of_part[part_of_ring[ring_of_point[:-1][same]]]
+
+
+def _cut(ends: Floats, owners: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+    """Cut segments into pieces of at most `PIECE_PX`."""
+    begin, way = ends[:, :2], ends[:, 2:] - ends[:, :2]
+    pieces = np.maximum(np.ceil(np.hypot(way[:, 0], way[:, 1]) / PIECE_PX), 1).astype(np.int64)
+    of = np.repeat(np.arange(len(ends)), pieces)
+    step = _count_up(pieces)[:, None]
+    share = way[of] / pieces[of, None]
+    low = begin[of] + step * share
+    return np.concatenate([low, low + share], axis=1), owners[of]
+
+
+def _count_up(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0 .. counts[0] - 1, 0 .. counts[1] - 1, ..."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def _coverage(
+    ends: Floats, owners: NDArray[np.int64], geometry: MapGeometry, line_width_px: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Owner, pixel and covered share of each (owner, pixel) whose outline comes near enough, by owner, then pixel."""
+    reach = 0.5 + line_width_px / 2
+    size = (geometry.width, geometry.height)
+    low = [np.minimum(ends[:, k], ends[:, k + 2]) for k in (0, 1)]
+    high = [np.maximum(ends[:, k], ends[:, k + 2]) for k in (0, 1)]
+    begin = [np.clip(np.ceil(low[k] - reach - 0.5), 0, size[k]).astype(np.int64) for k in (0, 1)]
+    end = [np.clip(np.floor(high[k] + reach - 0.5) + 1, 0, size[k]).astype(np.int64) for k in (0, 1)]
+    wide, tall = (np.maximum(end[k] - begin[k], 0) for k in (0, 1))
+    of = np.repeat(np.arange(len(ends)), wide * tall)  # the segment of each comparison
+    index = _count_up(wide * tall)
+    column = begin[0][of] + index % np.maximum(wide, 1)[of]
+    row = begin[1][of] + index // np.maximum(wide, 1)[of]
+    distance = _distance(column + 0.5, row + 0.5, ends[of])
+    covered = np.clip(reach - distance, 0, min(line_width_px, 1.0))
+    near = covered > 0
+    pixels = geometry.height * geometry.width
+    key = (owners[of] * pixels + row * geometry.width + column)[near]
+    return _most_per_key(key, covered[near], pixels)
+
+
+def _most_per_key(
+    key: NDArray[np.int64], covered: Floats, pixels: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """The largest coverage of each (owner, pixel), that is, of its nearest segment."""
+    if len(key) == 0:
+        return key, key, covered
+    order = np.argsort(key, kind="stable")
+    key, covered = key[order], covered[order]
+    first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+    return key[first] // pixels, key[first] % pixels, np.maximum.reduceat(covered, first)
+
+
+def _distance(x: Floats, y: Floats, ends: Floats) -> Floats:
+    """Distance of points from segments [.., 4]; a segment of no length is a point."""
+    x0, y0 = ends[:, 0], ends[:, 1]
+    along_x, along_y = ends[:, 2] - x0, ends[:, 3] - y0
+    length2 = along_x**2 + along_y**2
+    t = ((x - x0) * along_x + (y - y0) * along_y) / np.where(length2 > 0, length2, 1.0)
+    t = np.clip(t, 0.0, 1.0)
+    return np.hypot(x - x0 - t * along_x, y - y0 - t * along_y)
+
+
+def _blend_black(pixel: NDArray[np.int64], alpha: Floats, geometry: MapGeometry) -> NDArray[np.uint8]:
+    """White with black blended over it once per entry; each blend multiplies what is there by 1 - alpha."""
+    light = np.ones(geometry.height * geometry.width)
+    np.multiply.at(light, pixel, 1 - alpha)
+    gray = np.rint(light * 255).astype(np.uint8).reshape(geometry.height, geometry.width, 1)
+    return np.ascontiguousarray(np.broadcast_to(gray, (geometry.height, geometry.width, 3)))
