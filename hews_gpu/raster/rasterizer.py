@@ -149,7 +149,7 @@ class Rasterizer:
         """Draw the maps of `pairs` into `out`; nothing else of `out`'s memory is touched.
 
         Args:
-            pairs: [first, last) into the table: int64[B, 2] (reference) or int64[B, T, 2] (channels, oldest step first).
+            pairs: [first, last) into the table, int64[B, 2] (reference) or int64[B, T, 2] (channels, oldest first).
             out: uint8[B, H, X, C], C-contiguous and writable.
 
         Raises:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hews_gpu.config import ChannelsConfig, MapConfig
 from hews_gpu.kernels.scalars import FIXED_ONE
 
-__all__ = ["QUALITATIVE", "ChannelsStyle", "ReferenceStyle", "disc_stamps", "stable_color"]
+__all__ = ["QUALITATIVE", "ChannelsStyle", "ReferenceStyle", "disc_stamps", "rgb", "stable_color"]
 
 QUALITATIVE = (
     "#4E79A7 #F28E2B #59A14F #B07AA1 #9C755F #EDC948 #76B7B2 #FF9DA7 "
