@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
 from hews_gpu.device import Finding, probe
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-__all__ = ["Diagnosis", "as_json", "as_table", "diagnose"]
+__all__ = ["Diagnosis", "as_table", "diagnose"]
 
 NOT_YET = "not in this version"
 DRIVER = "an NVIDIA GPU with its driver"
@@ -38,9 +35,8 @@ class Engine:
     in_version: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """One engine of one stage on this machine."""
+class Diagnosis(TypedDict):
+    """One engine of one stage on this machine, as ``hews doctor --json`` prints it."""
 
     stage: str
     engine: str
@@ -114,26 +110,13 @@ def _diagnosis(engine: Engine, verdict: Finding, is_chosen: bool) -> Diagnosis:
     )
 
 
-def as_json(rows: Sequence[Diagnosis]) -> list[dict[str, Any]]:
-    """The rows as plain dicts, for ``hews doctor --json``."""
-    return [asdict(row) for row in rows]
-
-
-def as_table(rows: Sequence[Diagnosis]) -> Table:
-    """The rows as a table for people: a stage's name stands once, its choice is marked."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    colours = {"would run": "green", "works": "cyan", "missing": "yellow"}
-    table = Table(title="What would run here", title_justify="left")
-    for header in ("stage", "engine", "here", "found, or missing", "to get it"):
-        table.add_column(header, overflow="fold")
+def as_table(rows: Sequence[Diagnosis]) -> list[list[str]]:
+    """The rows as text for a table, the heading first; a stage's name stands once."""
+    table = [["stage", "engine", "here", "found, or missing", "to get it"]]
     stage = ""
     for row in rows:
-        if stage and row.stage != stage:
-            table.add_section()
-        status = f"[{colours[row.status]}]{row.status}[/]" + ("" if row.in_version else f"; {NOT_YET}")
-        first = row.stage if row.stage != stage else ""
-        table.add_row(first, row.engine, status, escape(row.why), escape(row.install))
-        stage = row.stage
+        status = row["status"] if row["in_version"] else f"{row['status']}; {NOT_YET}"
+        first = row["stage"] if row["stage"] != stage else ""
+        table.append([first, row["engine"], status, row["why"], row["install"]])
+        stage = row["stage"]
     return table

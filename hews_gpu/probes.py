@@ -248,7 +248,7 @@ def main(name: str) -> None:
     except ModuleNotFoundError as error:
         answer = [False, f"{error.name} is not installed"]
     except Exception as error:  # noqa: BLE001 - the one place: a library may raise anything, and the user wants to know what
-        answer = [False, f"{type(error).__name__}: {error}"]
+        answer = [False, f"{type(error).__name__}: {error}".removesuffix(": ")]
     print(f"\n{ANSWER}{json.dumps(answer)}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Build the sdist and the wheel as a release would, install the wheel away from the checkout, and look at it from there.
+"""Build sdist and wheel as a release would, install the wheel away from the checkout, and look at it from there.
 
 Run by `make wheel`. Nothing is fetched: the build backend is the installed setuptools. What is checked: the wheel
 holds `hews_gpu` and nothing else at its top, the files a city and a report need are in it, and `hews_gpu.kernels`,
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _copy(folder: Path) -> Path:
-    """The files of a release, links kept, in a folder of their own: nothing stale takes part, nothing is left behind."""
+    """The files of a release in a folder of their own, links kept: nothing stale takes part or is left behind."""
     stale = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in ("hews_gpu", "kernels"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=stale)

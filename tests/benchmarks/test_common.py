@@ -1,0 +1,70 @@
+"""The benchmarks' shared tools: fair turns, ratios within a round, a header that says where it ran."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import common
+from benchmarks.common import Timing, header, ratios, save_result, time_in_turn
+
+
+def test_alternatives_take_turns_and_each_starts_a_round() -> None:
+    calls: list[str] = []
+    alternatives = {name: (lambda name=name: calls.append(name)) for name in "abc"}
+    timings = time_in_turn(alternatives, rounds=3, warm_up=1)
+    assert "".join(calls) == "cab" + "abc" + "bca" + "cab"
+    assert {name: len(timing.seconds) for name, timing in timings.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_only_the_work_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that moves only while an alternative works: warm-up and collection cost nothing."""
+    now = 0.0
+    monkeypatch.setattr(common.time, "perf_counter", lambda: now)
+
+    def work() -> None:
+        nonlocal now
+        now += 2.0
+
+    monkeypatch.setattr(common.gc, "collect", lambda: (_ for _ in ()).close())
+    assert time_in_turn({"a": work}, rounds=4)["a"].seconds == (2.0, 2.0, 2.0, 2.0)
+
+
+def test_the_collector_is_off_while_timing_and_on_after_an_error() -> None:
+    seen: list[bool] = []
+
+    def fail() -> None:
+        seen.append(gc.isenabled())
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        time_in_turn({"a": fail}, rounds=3)
+    assert seen == [False] and gc.isenabled()
+
+
+def test_a_ratio_is_taken_within_each_round() -> None:
+    """The machine slowed down threefold in the last round: the ratio of the medians would say 3, not 2."""
+    timings = {"old": Timing((2.0, 6.0, 6.0)), "new": Timing((1.0, 2.0, 3.0))}
+    assert ratios(timings, "old")["new"] == {"median": 2.0, "low": 2.0, "high": 3.0}
+    assert ratios(timings, "old")["old"] == {"median": 1.0, "low": 1.0, "high": 1.0}
+
+
+def test_the_header_names_hardware_versions_date_and_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/benchmarks/raster.py", "--quick"])
+    found = header()
+    assert found["command"] == "raster.py --quick"
+    assert found["cpu"] and found["cores"] >= 1 and found["memory_gib"] > 0.1
+    assert found["numpy"][0].isdigit() and found["numba"][0].isdigit() and found["torch"][0].isdigit()
+    assert "somewhere" not in json.dumps(found)
+
+
+def test_a_result_is_saved_below_its_header(tmp_path: Path) -> None:
+    path = save_result("toy", {"timings": Timing((1.0, 2.0, 4.0)).as_json()}, tmp_path / "results")
+    content = json.loads(path.read_text())
+    assert path.name == f"toy-{content['date'][:10]}.json"
+    assert content["benchmark"] == "toy"
+    assert content["timings"] == {"median_s": 2.0, "min_s": 1.0, "max_s": 4.0, "rounds": 3}
