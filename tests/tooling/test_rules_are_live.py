@@ -104,6 +104,12 @@ IMPORTS = {
     "the report calls the command line": ("hews_gpu/report/__init__.py", "import hews_gpu.cli", "layers"),
     "a foundation module reaches up": ("hews_gpu/output.py", "import hews_gpu.data", "layers"),
     "a foundation module uses kernels": ("hews_gpu/device.py", "import hews_gpu.kernels", "foundation"),
+    "tables load torch": ("hews_gpu/data/windows.py", "import torch", "tables-without-torch"),
+    "the feed loads Dask through a module it uses": (
+        "hews_gpu/data/events.py",
+        "import dask.dataframe",
+        "torch-without-dask",
+    ),
     "the package calls a job": ("hews_gpu/train/__init__.py", "import jobs", "nothing-imports-jobs"),
     "the kernels by their bare name": ("hews_gpu/raster/__init__.py", "import kernels", "nothing-imports-jobs"),
 }

@@ -1,0 +1,159 @@
+"""The project's own rules about itself: pins, sizes, light imports, the Makefile and the CI script."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = [line for line in (ROOT / "requirements" / "lock.txt").read_text().splitlines() if not line.startswith("#")]
+CODE = [path for name in ("hews_gpu", "kernels", "benchmarks", "jobs") for path in sorted((ROOT / name).rglob("*.py"))]
+TARGETS = ["install", "demo", "test", "lint", "types", "imports", "wheel", "pytest", "bench", "gpu-check", "clean"]
+FUNCTION_LINES_MOST = 80
+FUNCTION_LINES_MEAN = 15
+MODULE_LINES_MOST = 400
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_pin_is_exact_and_names_no_place() -> None:
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*", pin) for pin in PINS)
+
+
+def test_the_pins_are_sorted_and_name_a_package_once() -> None:
+    names = [_canonical(pin.split("==")[0]) for pin in PINS]
+    assert names == sorted(set(names))
+
+
+def test_every_dependency_is_pinned_within_its_bound() -> None:
+    pins = {_canonical(name): found for name, found in (pin.split("==") for pin in PINS)}
+    for dependency in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]:
+        name, _, bound = dependency.partition(">=")
+        pinned = pins[_canonical(name.split("[")[0])]
+        assert _numbers(pinned) >= _numbers(bound), dependency
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text))
+
+
+def test_the_environment_is_the_pinned_one() -> None:
+    installed = {pin: version(pin.split("==")[0]).split("+")[0] for pin in PINS}
+    assert not {pin: found for pin, found in installed.items() if pin.split("==")[1] != found}
+
+
+def test_the_version_has_one_source() -> None:
+    import hews_gpu
+
+    assert PROJECT["dynamic"] == ["version"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", hews_gpu.__version__)
+    assert f"## [{hews_gpu.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_functions_and_modules_stay_short() -> None:
+    lengths = {}
+    for path in CODE:
+        text = path.read_text()
+        assert text.count("\n") <= MODULE_LINES_MOST, f"{path} has {text.count(chr(10))} lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lengths[f"{path.relative_to(ROOT)}:{node.name}"] = node.end_lineno - node.lineno + 1
+    assert not {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES_MOST}
+    assert statistics.mean(lengths.values()) <= FUNCTION_LINES_MEAN
+
+
+@pytest.mark.parametrize("module", ["hews_gpu", "hews_gpu.cli", "hews_gpu.config", "hews_gpu.doctor"])
+def test_what_every_command_loads_is_light(module: str) -> None:
+    """`hews --help` must be immediate, and table work and torch stay apart."""
+    heavy = {"torch", "dask", "pandas", "geopandas", "shapely", "numba", "matplotlib", "lightning", "scipy", "numpy"}
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not heavy & set(done.stdout.split())
+
+
+def _make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(["make", *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_has_the_target_and_help_explains_it(target: str) -> None:
+    assert _make("--dry-run", target).returncode == 0
+    assert re.search(rf"^  make {target} +\S", _make("help").stdout, re.MULTILINE)
+
+
+def test_make_test_runs_every_check_and_pytest_last() -> None:
+    lines = _make("--dry-run", "test").stdout.splitlines()
+    words = " ".join(lines)
+    for check in ("ruff check", "ruff format --check", "bin/mypy", "lint-imports", "check_wheel.py"):
+        assert check in words
+    assert "pytest" in lines[-1]
+
+
+def _empty_checkout(folder: Path) -> None:
+    """As much of a checkout as `make install` reads."""
+    (folder / "requirements").mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements/lock.txt"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+
+
+def test_make_install_refuses_an_old_python(tmp_path: Path) -> None:
+    _empty_checkout(tmp_path)
+    done = _make("install", "PYTHON=false", cwd=tmp_path)
+    assert done.returncode != 0 and "false is not Python 3.11 or later" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def _fake_environment(folder: Path) -> Path:
+    """A .venv whose python only writes down what it was asked."""
+    _empty_checkout(folder)
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n')
+    python.chmod(0o755)
+    return folder / "asked"
+
+
+def test_make_install_runs_once_until_the_pins_change(tmp_path: Path) -> None:
+    asked = _fake_environment(tmp_path)
+    assert _make("install", cwd=tmp_path).returncode == 0
+    first = asked.read_text()
+    assert "-r requirements/lock.txt" in first and "--no-deps --no-build-isolation --editable ." in first
+    assert _make("install", cwd=tmp_path).returncode == 0
+    assert asked.read_text() == first
+    later = (tmp_path / ".venv" / "installed").stat().st_mtime + 10
+    os.utime(tmp_path / "requirements" / "lock.txt", (later, later))
+    assert _make("install", cwd=tmp_path).returncode == 0
+    assert asked.read_text() == first * 2
+
+
+@pytest.mark.parametrize(("status", "expected"), [(0, 0), (5, 0), (1, 2)])
+def test_gpu_check_passes_without_gpu_tests_and_fails_with_a_failing_one(
+    tmp_path: Path, status: int, expected: int
+) -> None:
+    _fake_environment(tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    assert _make("install", cwd=tmp_path).returncode == 0
+    python.write_text(f"#!/bin/sh\nexit {status}\n")
+    done = _make("gpu-check", cwd=tmp_path)
+    assert done.returncode == expected
+    assert ("no test that needs a GPU" in done.stdout) == (status == 5)
+
+
+def test_the_ci_script_is_sound_and_runs_make_test_last() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+    assert script.read_text().splitlines()[-1].startswith("exec make test")
