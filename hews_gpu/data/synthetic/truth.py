@@ -52,6 +52,12 @@ from hews_gpu.errors import UserError
 __all__ = ["Truth", "load_truth", "save_truth"]
 
 FORMAT = 1  # raised when the file's content changes its meaning
+KEYS = frozenset(
+    (
+        *("format", "begin_s", "base_per_h", "precursor_per_h", "excited_by_targets", "excited_by_precursors"),
+        *("target_s", "precursor_s", "precursor"),
+    )
+)
 CHUNK = 1 << 20  # minutes of rates that are gathered at once: 8 MB a table
 
 
@@ -191,13 +197,14 @@ def load_truth(path: Path) -> Truth:
     """
     remedy = "Generate the city again"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            found = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {}
     except FileNotFoundError:
         raise UserError("[synthetic] truth", path, allowed="does not exist", remedy=remedy) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError("[synthetic] truth", path, allowed=f"cannot be read ({error})", remedy=remedy) from None
-    if int(found.get("format", -1)) != FORMAT:
+    if int(found.get("format", -1)) != FORMAT or not found.keys() >= KEYS:
         raise UserError("[synthetic] truth", path, allowed=f"is not a truth of format {FORMAT}", remedy=remedy)
     return Truth(
         begin_s=int(found["begin_s"]),
