@@ -1,0 +1,312 @@
+"""Where and when: the heat map, the areas, the rhythm of the week, the months.
+
+Everything here counts reported incidents. Maps have metres of equal length in both directions.
+
+Shapes: E incidents, N neighbourhoods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from hews_gpu.report.style import RAMP_STEPS, figure, ramp, role, soften, svg
+
+if TYPE_CHECKING:
+    import geopandas
+    from matplotlib.axes import Axes
+
+__all__ = ["Outlines", "areas", "heat_map", "months", "outlines", "path_of", "rhythm"]
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+KM_PER_DEGREE = 111.195  # of a sphere with the Earth's mean radius, 6371 km
+FOOT = 0.07  # free room under a map for its scale, as a share of its height
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Neighbourhoods on a plane in kilometres, thinned to what a small map can show."""
+
+    rings: list[list[Float64]]  # per neighbourhood: closed rings [V, 2]
+    area_km2: Float64  # [N]
+    west: float
+    latitude: float
+
+    def place(self, longitude: Float64, latitude: Float64) -> tuple[Float64, Float64]:
+        """Degrees to kilometres east and north of the city's corner."""
+        east = (longitude - self.west) * KM_PER_DEGREE * np.cos(np.radians(self.latitude))
+        return east, (latitude - self.latitude) * KM_PER_DEGREE
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """West, south, east, north in kilometres."""
+        points = np.concatenate([ring for rings in self.rings for ring in rings])
+        (west, south), (east, north) = points.min(axis=0), points.max(axis=0)
+        return float(west), float(south), float(east), float(north)
+
+
+def outlines(neighborhoods: geopandas.GeoDataFrame, *, pixels: int = 500) -> Outlines:
+    """Lay the polygons flat and thin their outlines to half a pixel on a map `pixels` high.
+
+    Args:
+        neighborhoods: polygons in degrees (EPSG:4326).
+        pixels: height of the map that they are drawn on.
+    """
+    import shapely
+
+    west, south, _, north = neighborhoods.total_bounds
+    flat = Outlines([], np.empty(0), float(west), float((south + north) / 2))
+    shapes = shapely.transform(
+        neighborhoods.geometry.to_numpy(), lambda xy: np.stack(flat.place(xy[:, 0], xy[:, 1]), axis=1)
+    )
+    tolerance_km = 0.5 * (north - south) * KM_PER_DEGREE / pixels
+    rings = [_rings(shape) for shape in shapely.simplify(shapes, tolerance_km)]
+    return Outlines(rings, shapely.area(shapes), flat.west, flat.latitude)
+
+
+def path_of(shape: Any) -> Any:
+    """A polygon, of one part or several, as a matplotlib path."""
+    return _path(_rings(shape))
+
+
+def _rings(shape: Any) -> list[Float64]:
+    import shapely
+
+    parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
+    return [shapely.get_coordinates(ring) for part in parts for ring in (part.exterior, *part.interiors)]
+
+
+def _path(rings: list[Float64]) -> Any:
+    from matplotlib.path import Path
+
+    return Path.make_compound_path(*[Path(ring, closed=True) for ring in rings])
+
+
+def _map_axes(drawing: Any, city: Outlines) -> Axes:
+    axes: Axes = drawing.add_axes((0, 0, 1, 1))
+    west, south, east, north = city.box
+    axes.set(xlim=(west, east), ylim=(south - FOOT * (north - south), north), aspect="equal")
+    axes.axis("off")
+    return axes
+
+
+def _map_size(city: Outlines, width: float = 440, most: float = 560) -> tuple[float, float]:
+    west, south, east, north = city.box
+    height = width * (1 + FOOT) * (north - south) / (east - west)
+    return (width, height) if height <= most else (width * most / height, most)
+
+
+def _land(axes: Axes, city: Outlines, colours: list[str] | str, edge: str) -> None:
+    from matplotlib.collections import PathCollection
+
+    paths = [_path(rings) for rings in city.rings]
+    axes.add_collection(PathCollection(paths, facecolors=colours, edgecolors=edge, linewidths=0.7), autolim=False)
+
+
+def _scale_bar(axes: Axes, city: Outlines) -> None:
+    """A bar of a round number of kilometres under the map."""
+    west, south, east, north = city.box
+    length = next(km for km in (50, 20, 10, 5, 2, 1, 0.5) if km <= 0.3 * (east - west) or km == 0.5)
+    x, y = west, south - 0.55 * FOOT * (north - south)
+    axes.plot([x, x + length], [y, y], color=role("soft"), linewidth=2, solid_capstyle="butt")
+    axes.text(x + length, y, f"  {length:g} km", color=role("soft"), fontsize=11, va="center_baseline")
+
+
+def classes(values: Float64) -> tuple[npt.NDArray[np.int64], list[float]]:
+    """Which of at most `RAMP_STEPS` classes each positive value is in, and the classes' lower edges.
+
+    Edges are spaced by the square root, so that the many low values are told apart as well as the few high ones, and
+    then rounded.
+    """
+    top = float(values.max(initial=0))
+    if top <= 0:
+        return np.zeros(len(values), dtype=np.int64), [0.0]
+    edges = (np.linspace(0, 1, RAMP_STEPS + 1)[:-1] ** 2) * top
+    whole = bool(np.all(values == np.round(values)))
+    rounded = sorted({_round_edge(edge, whole) for edge in edges})
+    return np.searchsorted(rounded, values, side="right") - 1, rounded
+
+
+def _round_edge(edge: float, whole: bool) -> float:
+    if whole:
+        return float(max(1.0, np.round(edge)))
+    return float(f"{edge:.2g}")
+
+
+def legend(edges: list[float], top: float, *, zeros: bool) -> list[dict[str, str]]:
+    """The classes as swatches for the page: CSS variable and label; `zeros` adds one for none at all."""
+    whole = all(edge == round(edge) for edge in edges) and top == round(top)
+    items = [{"colour": "land", "label": "none"}] if zeros else []
+    for index, low in enumerate(edges):
+        high = edges[index + 1] if index + 1 < len(edges) else None
+        items.append({"colour": f"ramp{_step(index, len(edges))}", "label": _span(low, high, top, whole)})
+    return items
+
+
+def _span(low: float, high: float | None, top: float, whole: bool) -> str:
+    if whole:
+        last = top if high is None else high - 1
+        return f"{low:,.0f}" if low == last else f"{low:,.0f} to {last:,.0f}"
+    last = top if high is None else high
+    return f"{low:,.3g} to {last:,.3g}" if low else f"up to {last:,.3g}"
+
+
+def _step(index: int, count: int) -> int:
+    """Spread `count` classes over the whole ramp."""
+    return RAMP_STEPS - 1 if count == 1 else round(index * (RAMP_STEPS - 1) / (count - 1))
+
+
+def heat_map(
+    city: Outlines, longitude: Float64, latitude: Float64, what: str
+) -> tuple[Markup, list[dict[str, str]], str]:
+    """Target incidents counted in hexagons over the outlines.
+
+    Args:
+        city: from `outlines`.
+        longitude: [E] degrees.
+        latitude: [E] degrees.
+        what: names of the target categories, for the text.
+
+    Returns:
+        The map, its legend, and the width of a hexagon as text.
+    """
+    size_km = _hexagon_km(city, len(longitude))
+    west, south, east, north = city.box
+    columns = max(3, round((east - west) / size_km))
+    rows = max(3, round((north - south) / (size_km * 3**0.5)))
+    with figure(*_map_size(city), left=0) as drawing:
+        axes = _map_axes(drawing, city)
+        _land(axes, city, role("land"), role("card"))
+        x, y = city.place(longitude, latitude)
+        box = (west, east, south, north)
+        cells = axes.hexbin(x, y, gridsize=(columns, rows), extent=box, mincnt=1, linewidths=0.2)
+        counts = np.asarray(cells.get_array(), dtype=np.float64)
+        which, edges = classes(counts)
+        cells.set_array(None)
+        colours = ramp()
+        cells.set_facecolor([colours[_step(int(i), len(edges))] for i in which])
+        cells.set_edgecolor("none")
+        _land(axes, city, "none", role("soft"))
+        axes.collections[-1].set_alpha(0.45)
+        _scale_bar(axes, city)
+        top = float(counts.max(initial=0))
+        alt = f"Heat map of {len(x):,} {what} incidents in hexagons {size_km:g} km wide; the densest holds {top:,.0f}."
+        return svg(drawing, "heat", alt), legend(edges, top, zeros=True), f"{size_km:g} km"
+
+
+def _hexagon_km(city: Outlines, incidents: int) -> float:
+    """A round width that puts several incidents into a typical hexagon, yet shows some fifteen across the city."""
+    west, south, east, north = city.box
+    wanted = ((east - west) * (north - south) * 6 / max(incidents, 1)) ** 0.5
+    wanted = min(max(wanted, (east - west) / 45), (east - west) / 15)
+    return float(f"{wanted:.1g}")
+
+
+def areas(
+    city: Outlines, neighborhood: npt.NDArray[np.int16], what: str, years: float
+) -> tuple[Markup, list[dict[str, str]]]:
+    """Target incidents per square kilometre and year by neighbourhood.
+
+    Args:
+        city: from `outlines`.
+        neighborhood: [E] index of each incident's neighbourhood; negative for none.
+        what: names of the target categories.
+        years: length of the table.
+    """
+    counts = np.bincount(neighborhood[neighborhood >= 0], minlength=len(city.rings))
+    rate = counts / np.maximum(city.area_km2, 1e-6) / years
+    which, edges = classes(rate)
+    colours = ramp()
+    fill = [colours[_step(int(i), len(edges))] if n else role("land") for i, n in zip(which, counts, strict=True)]
+    with figure(*_map_size(city), left=0) as drawing:
+        axes = _map_axes(drawing, city)
+        _land(axes, city, fill, role("card"))
+        _scale_bar(axes, city)
+        alt = f"Map of {len(counts)} neighbourhoods by {what} incidents per square kilometre and year, "
+        alt += f"from {rate.min():.2g} to {rate.max():.2g}; {int((counts == 0).sum())} saw none."
+        return svg(drawing, "areas", alt), legend(edges, float(f"{rate.max():.2g}"), zeros=bool((counts == 0).any()))
+
+
+def rhythm(time_s: Int64) -> tuple[Markup, list[dict[str, str]]]:
+    """Target incidents by hour and weekday, with the totals of each along the edges.
+
+    Args:
+        time_s: [E] local seconds of the target incidents.
+    """
+    hour, day = (time_s // 3600) % 24, (time_s // 86_400 + 3) % 7  # 1970-01-01 was a Thursday
+    counts = np.bincount(day * 24 + hour, minlength=168).reshape(7, 24).astype(np.float64)
+    which, edges = classes(counts.ravel())
+    colours = [ramp()[_step(int(i), len(edges))] if i >= 0 else role("land") for i in which]
+    with figure(440, 300, left=0.085, right=0.995, bottom=0.08, top=0.98, wspace=0.03, hspace=0.06) as drawing:
+        grid = drawing.add_gridspec(2, 2, width_ratios=[6, 1], height_ratios=[1, 3.2])
+        axes = drawing.add_subplot(grid[1, 0])
+        x, y = np.tile(np.arange(24), 7), np.repeat(np.arange(7), 24)
+        axes.bar(x + 0.5, 0.9, 0.92, bottom=y + 0.05, color=colours, linewidth=0)
+        axes.set(xlim=(0, 24), ylim=(7, 0), yticks=np.arange(7) + 0.5, xticks=range(0, 25, 3))
+        axes.set_yticklabels(DAYS)
+        axes.set_xticklabels([f"{h:02d}" for h in range(0, 25, 3)])
+        axes.spines["bottom"].set_visible(False)
+        above, beside = drawing.add_subplot(grid[0, 0], sharex=axes), drawing.add_subplot(grid[1, 1], sharey=axes)
+        above.bar(np.arange(24) + 0.5, counts.sum(axis=0), 0.92, color=role("target"))
+        beside.barh(np.arange(7) + 0.5, counts.sum(axis=1), 0.9, color=role("target"))
+        for total in (above, beside):
+            total.axis("off")
+        soften(axes, grid="none")
+        axes.tick_params(length=0)
+        peak_day, peak_hour = np.unravel_index(int(counts.argmax()), counts.shape)
+        alt = (
+            f"Target incidents by hour and weekday; most on {DAYS[peak_day]} from {peak_hour}:00 ({counts.max():,.0f})"
+        )
+        alt += (
+            f", least on {DAYS[int(counts.argmin()) // 24]} from {int(counts.argmin()) % 24}:00 ({counts.min():,.0f})."
+        )
+        return svg(drawing, "rhythm", alt), legend(edges, float(counts.max()), zeros=bool((counts == 0).any()))
+
+
+def months(
+    month: npt.NDArray[np.datetime64], is_target: npt.NDArray[np.bool_], splits: Mapping[str, tuple[int, int]]
+) -> Markup:
+    """Incidents and target incidents per month, one panel each, over the splits.
+
+    Args:
+        month: [E] month of each incident.
+        is_target: [E] whether it is of a target category.
+        splits: name -> begin and end in local seconds.
+    """
+    first, last = month.min(), month.max()
+    axis = np.arange(first, last + 1)
+    panels = (("all incidents", np.ones_like(is_target), "soft"), ("target incidents", is_target, "target"))
+    said = []
+    with figure(440, 340) as drawing:
+        both = drawing.subplots(2, 1, sharex=True)
+        for axes, (label, chosen, colour) in zip(both, panels, strict=True):
+            counts = np.bincount((month[chosen] - first).astype(int), minlength=len(axis))
+            axes.bar(axis.astype("datetime64[D]"), counts, np.timedelta64(27, "D"), align="edge", color=role(colour))
+            axes.set_title(f"{label} per month", fontsize=11, fontweight="normal")
+            axes.locator_params(axis="y", nbins=4)
+            soften(axes)
+            said.append(f"{label} between {counts.min():,} and {counts.max():,}")
+            _split_spans(axes, splits, label == "all incidents")
+        both[0].set_xlim(first.astype("datetime64[D]"), (last + 1).astype("datetime64[D]"))
+        alt = f"Per month from {first} to {last}: {'; '.join(said)}."
+        return svg(drawing, "months", alt)
+
+
+def _split_spans(axes: Axes, splits: Mapping[str, tuple[int, int]], named: bool) -> None:
+    top = axes.get_ylim()[1]
+    axes.set_ylim(0, top * (1.22 if named else 1.0))
+    for name, span_s in splits.items():
+        begin, end = (edge_s / 86_400 for edge_s in span_s)  # matplotlib counts days from 1970, too
+        axes.axvspan(begin, end, color=role("model"), alpha=0.16 if name == "test" else 0.06, linewidth=0, zorder=0)
+        if named:
+            axes.text(
+                (begin + end) / 2, top * 1.2, name, color=role("soft"), fontsize=10, ha="center", va="top", clip_on=True
+            )

@@ -1,0 +1,203 @@
+"""The look of every figure: one palette, one set of matplotlib settings, one way into the page.
+
+A figure is drawn once and serves the light page, the dark page and the printed one. It is drawn in *roles* rather than
+colours (the ink of the page, the model's line, step 3 of the count ramp): each role has a placeholder colour that no
+one would choose, and `svg` replaces it by a CSS variable, which the page sets for each scheme. Text stays text, so it
+takes the page's font, can be searched and read aloud, and weighs little.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup, escape
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["DARK", "LIGHT", "RAMP_STEPS", "contrast", "figure", "png", "ramp", "role", "soften", "svg"]
+
+RAMP_STEPS = 7  # more classes than this can't be told apart in a legend
+
+# Okabe and Ito's colour-blind-safe hues (https://jfly.uni-koeln.de/color/), shifted in lightness until each has a
+# contrast of at least 3 with its background and text of at least 4.5 (WCAG 2.1 AA); the tests measure both.
+_LIGHT = {
+    "page": "#f6f4ef",
+    "card": "#fffefb",
+    "ink": "#1d1f24",
+    "soft": "#5b5f68",
+    "line": "#d9d5ca",
+    "land": "#e9e5da",
+    "model": "#0068a6",
+    "climatology": "#b85400",
+    "oracle": "#007a58",
+    "base_rate": "#6c7079",
+    "target": "#a3195b",
+    "quiet": "#a9c3d3",
+    "link": "#0068a6",
+    "good": "#00694b",
+    "flat": "#5b5f68",
+    "bad": "#a3195b",
+}
+_DARK = {
+    "page": "#14161a",
+    "card": "#1c1f25",
+    "ink": "#eceae4",
+    "soft": "#a6a9b2",
+    "line": "#363a43",
+    "land": "#2a2e36",
+    "model": "#62b6ee",
+    "climatology": "#f0a23c",
+    "oracle": "#35c795",
+    "base_rate": "#9a9da6",
+    "target": "#f47cb5",
+    "quiet": "#3f5a6c",
+    "link": "#7cc3f3",
+    "good": "#4fd3a5",
+    "flat": "#a6a9b2",
+    "bad": "#f47cb5",
+}
+
+
+def _magma(low: float, high: float) -> dict[str, str]:
+    """`RAMP_STEPS` colours of matplotlib's magma, which is even in lightness and safe for the colour-blind."""
+    places = np.linspace(low, high, RAMP_STEPS)
+    colours = [matplotlib.colors.to_hex(matplotlib.colormaps["magma"](place)) for place in places]
+    return {f"ramp{step}": colour for step, colour in enumerate(colours)}
+
+
+LIGHT: dict[str, str] = _LIGHT | _magma(0.93, 0.18)
+"""Colour of each role on the light page; the count ramp grows darker."""
+DARK: dict[str, str] = _DARK | _magma(0.24, 0.97)
+"""Colour of each role on the dark page; the count ramp grows brighter."""
+
+_PLACEHOLDERS = {name: f"#01fe{index:02x}" for index, name in enumerate(LIGHT)}
+_ROLES = {placeholder: name for name, placeholder in _PLACEHOLDERS.items()}
+
+
+def role(name: str) -> str:
+    """The placeholder colour of a role, to be given to matplotlib."""
+    return _PLACEHOLDERS[name]
+
+
+def ramp() -> tuple[str, ...]:
+    """Placeholders of the count ramp, from few to many."""
+    return tuple(role(f"ramp{step}") for step in range(RAMP_STEPS))
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.1 contrast ratio (1..21) of two colours such as ``#1d1f24``."""
+
+    def luminance(colour: str) -> float:
+        value = np.array(matplotlib.colors.to_rgb(colour))
+        linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+        return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _settings() -> Any:  # matplotlib's stub lists every key as a literal, one list per release
+    ink, soft, line = role("ink"), role("soft"), role("line")
+    text = {"text.color": ink, "text.parse_math": False, "font.size": 11, "axes.titlesize": 12, "axes.titleweight": 600}
+    axes = {"axes.edgecolor": line, "axes.labelcolor": soft, "axes.facecolor": "none", "axes.spines.top": False}
+    more = {"axes.spines.right": False, "axes.titlelocation": "left", "axes.axisbelow": True, "axes.titlepad": 8}
+    grid = {"axes.grid": True, "grid.color": line, "grid.linewidth": 0.7, "lines.linewidth": 1.8}
+    ticks = {"xtick.color": line, "ytick.color": line, "xtick.labelcolor": soft, "ytick.labelcolor": soft}
+    sizes = {"xtick.labelsize": 10, "ytick.labelsize": 10, "xtick.major.size": 3, "ytick.major.size": 3}
+    legend = {"legend.frameon": False, "legend.fontsize": 10, "legend.labelcolor": ink, "legend.handlelength": 1.6}
+    # Fixed ids: the same numbers give the same page, byte for byte.
+    output = {"svg.fonttype": "none", "svg.hashsalt": "hews", "figure.facecolor": "none", "savefig.facecolor": "none"}
+    return text | axes | more | grid | ticks | sizes | legend | output
+
+
+@contextmanager
+def figure(width: float, height: float, **layout: Any) -> Iterator[Figure]:
+    """Yield a figure of `width` x `height` CSS pixels in the common style; text of size 11 is 11 px at that width.
+
+    Further arguments go to `Figure.subplots_adjust`; without any, the layout is constrained to fit.
+    """
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_settings()):
+        drawing = Figure(figsize=(width / 72, height / 72), dpi=72, layout=None if layout else "constrained")
+        if layout:
+            drawing.subplots_adjust(**layout)
+        yield drawing
+
+
+def soften(axes: Axes, *, grid: str = "y") -> None:
+    """Keep only the grid lines across the `grid` axis (x, y, both or none) and the frame's bottom."""
+    axes.grid(False)
+    if grid != "none":
+        axes.grid(True, axis=grid)  # type: ignore[arg-type]  # matplotlib's stub wants a literal
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def svg(drawing: Figure, key: str, alt: str) -> Markup:
+    """A figure as inline SVG whose colours are CSS variables and whose ids begin with `key`.
+
+    Args:
+        drawing: made inside `figure`.
+        key: unique on the page.
+        alt: what the figure shows, for those who can't see it; escaped here.
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_settings()):
+        drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style type.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = _own_ids(text.replace("xlink:href", "href"), key)
+    text = _shorten(text)
+    view = re.search(r'viewBox="([^"]+)"', text)
+    assert view is not None
+    head = f'<svg viewBox="{view.group(1)}" role="img" aria-labelledby="{key}-alt">'
+    head += f'<title id="{key}-alt">{escape(alt)}</title>'
+    return Markup(head + text[text.index(">") + 1 :])
+
+
+def _own_ids(text: str, key: str) -> str:
+    """Drop ids that nothing refers to, and put `key` before the rest: a page has many figures and one name space."""
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{key}-{m.group(1)}"' if m.group(1) in used else "", text)
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{key}-", text)
+
+
+def _shorten(text: str) -> str:
+    """Colours to CSS variables, fonts to the page's font, coordinates to hundredths of a pixel."""
+    text = re.sub(r"#01fe[0-9a-f]{2}", lambda m: f"var(--{_ROLES[m.group(0)]})", text)
+    text = re.sub(r"font: (?:(\d+) )?([\d.]+px)[^;\"]*", _font, text)
+    numbers = re.compile(r"-?\d+\.\d{3,}")
+    attributes = re.compile(r'(?<= )(?:d|x|y|transform|points)="[^"]*"')
+    text = attributes.sub(lambda m: numbers.sub(lambda n: f"{float(n.group(0)):.2f}", m.group(0)), text)
+    return re.sub(r"\n\s*", " ", text)
+
+
+def _font(match: re.Match[str]) -> str:
+    weight = f"; font-weight: {match.group(1)}" if match.group(1) else ""
+    return f"font-size: {match.group(2)}{weight}"
+
+
+def png(pixels: NDArray[np.uint8], *, scale: int = 1) -> str:
+    """Pixels [H, X, 3 or 4] as a PNG data URI, each pixel repeated `scale` times."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.repeat(np.repeat(pixels, scale, axis=0), scale, axis=1)).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def css_variables(colours: Mapping[str, str]) -> Markup:
+    """The roles as CSS declarations."""
+    return Markup("".join(f"--{name}:{colour};" for name, colour in colours.items()))

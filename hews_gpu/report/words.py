@@ -1,0 +1,90 @@
+"""Numbers as people write them, and the verdict as one plain sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["category_list", "day", "number", "percent", "seconds", "signed", "span", "verdict"]
+
+MISSING = "–"  # noqa: RUF001 - the dash that tables use for no value
+
+
+def number(value: Any, digits: int = 0) -> str:
+    """``12,345`` or ``0.657``; a dash for none."""
+    return MISSING if not _known(value) else f"{float(value):,.{digits}f}"
+
+
+def signed(value: Any, digits: int = 4) -> str:
+    """``+0.0123`` or, with a real minus sign, ``−0.0123``; a dash for none."""  # noqa: RUF002 - that very sign
+    return MISSING if not _known(value) else f"{float(value):+.{digits}f}".replace("-", "\u2212")
+
+
+def percent(value: Any, digits: int = 1) -> str:
+    """A share as ``12.3 %``; one that is not zero never looks like zero."""
+    if not _known(value):
+        return MISSING
+    share = float(value) * 100
+    least = 10.0**-digits
+    return f"< {least:.{digits}f} %" if 0 < share < least / 2 else f"{share:.{digits}f} %"
+
+
+def seconds(value: Any) -> str:
+    """``0.4 s``, ``12 s`` or ``3 min 20 s``."""
+    if not _known(value):
+        return MISSING
+    whole = float(value)
+    if whole < 10:
+        return f"{whole:.1f} s"
+    return f"{whole:.0f} s" if whole < 120 else f"{int(whole) // 60} min {int(whole) % 60} s"
+
+
+def day(time_s: int) -> str:
+    """Local seconds as ``3 January 2014``."""
+    return f"{np.datetime64(int(time_s), 's').astype(object):%-d %B %Y}"
+
+
+def span(begin_s: int, end_s: int) -> str:
+    """A half-open stretch of local time by its first and last day."""
+    return f"{day(begin_s)} to {day(end_s - 1)}"
+
+
+def category_list(names: Sequence[str]) -> str:
+    """``homicide and shooting``."""
+    words = [name.lower() for name in names]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _known(value: Any) -> bool:
+    return value is not None and not isinstance(value, str) and math.isfinite(float(value))
+
+
+def interval(metrics: Mapping[str, Any], key: str = "log_skill_bits_interval") -> tuple[float, float] | None:
+    """Low and high end of a 95 % interval of the metrics, or None."""
+    found = metrics.get(key)
+    if not isinstance(found, list | tuple) or len(found) != 2 or not all(_known(value) for value in found):
+        return None
+    return float(found[0]), float(found[1])
+
+
+def verdict(metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """What came out, in one plain sentence, and its tone: good, flat or bad.
+
+    The sentence is the one that the metrics carry, or else is made from the log skill and its interval.
+    """
+    skill, ends = float(metrics["log_skill_bits"]), interval(metrics)
+    tone = "flat" if ends is None or ends[0] <= 0 <= ends[1] else ("good" if skill > 0 else "bad")
+    given = metrics.get("verdict")
+    if isinstance(given, str) and given.strip():
+        return given.strip(), tone
+    if ends is None:
+        return f"{signed(skill)} bits per window against the calendar; how sure that is was not measured.", tone
+    said = f"{signed(skill)} bits per window (95 % interval {signed(ends[0])} to {signed(ends[1])})"
+    if tone == "flat":
+        return f"No significant skill: against the calendar alone the forecasts gain {said}, which includes zero.", tone
+    if tone == "bad":
+        return f"Worse than the calendar alone: the forecasts lose against it, {said}.", tone
+    return f"The forecasts beat the calendar alone by {said}.", tone

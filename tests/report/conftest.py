@@ -1,0 +1,200 @@
+"""A small hand-made city, prepared, run and judged, in the formats that the report reads; and a browser to look with.
+
+The city is 3 x 3 square neighbourhoods of about 2 km. Incidents of two years come at random, more of them in the
+evening and around one corner; the forecast is the true rate with some noise.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+NAMES = ["Alder Hill", "Birch Row", "Cedar <b>Park</b>", "Dale & Mill", "Elm", "Fir $x$ Gate", "Gorse", "Hazel", "Ivy"]
+CATEGORIES = ["LARCENY", "BURGLARY", "AGG. ASSAULT", "SHOOTING", "HOMICIDE"]
+HOUR_S = 3600
+WINDOW_S = 2 * HOUR_S
+BEGIN_S, END_S = (int(np.datetime64(day, "s").astype(np.int64)) for day in ("2014-01-01", "2016-01-01"))
+
+TOML = """\
+[city]
+name = {name}
+timezone = "America/New_York"
+[incidents]
+files = ["incidents.csv"]
+targets = ["HOMICIDE", "SHOOTING"]
+[neighborhoods]
+file = "areas.geojson"
+name = "name"
+[map]
+height = 108
+width = 86
+[channels]
+height = 27
+width = 22
+[channels.groups]
+targets = ["HOMICIDE", "SHOOTING"]
+assault = ["AGG. ASSAULT"]
+[splits]
+train = ["2014-01-01", "2015-01-01"]
+validation = ["2015-01-01", "2015-07-01"]
+test = ["2015-07-01", "2016-01-01"]
+"""
+
+
+def write_prepared(folder: Path, *, name: str = "Toytown", charts: bool = True) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "city.toml").write_text(TOML.format(name=json.dumps(name)), encoding="utf-8")
+    areas = [
+        shapely.box(-76.6 + 0.024 * i, 39.3 + 0.018 * j, -76.576 + 0.024 * i, 39.318 + 0.018 * j)
+        for j in range(3)
+        for i in range(3)
+    ]
+    table = gpd.GeoDataFrame(
+        {"name": NAMES, "was_repaired": [k == 2 for k in range(9)]}, geometry=areas, crs="EPSG:4326"
+    )
+    table.to_parquet(folder / "neighborhoods.parquet")
+    incidents = _incidents(np.random.default_rng(7))
+    incidents.to_parquet(folder / "incidents.parquet")
+    if charts:
+        inside = np.where(incidents["is_target"], "Outside", np.where(incidents.index % 3 == 0, "", "O"))
+        charts_only = pd.DataFrame(
+            {"row_id": incidents["row_id"], "Inside/Outside": inside, "Premise": "<i>STREET</i>"}
+        )
+        charts_only.to_parquet(folder / "charts_only.parquet")
+    kept = len(incidents)
+    reasons = {"unparsable_time": 3, "no_coordinates": 41, "outside the <study> area": 12}
+    quality = {"rows_read": kept + 56, "rows_kept": kept, "rows_quarantined": 56, "quarantined_by_reason": reasons}
+    _json(folder / "quality.json", quality | {"targets_kept": int(incidents["is_target"].sum())})
+    _json(folder / "hews.json", _manifest("prepared", ["hews", "prepare", "my city.toml", "--out", "prepared"]))
+    return folder
+
+
+def _incidents(rng: np.random.Generator) -> pd.DataFrame:
+    hours = np.arange(BEGIN_S, END_S, HOUR_S)
+    times = np.sort(np.repeat(hours, rng.poisson(_rate(hours))) + 0) // 1
+    times = np.sort(times + rng.integers(0, HOUR_S, len(times)))
+    count = len(times)
+    near = rng.random(count) < 0.4
+    x = np.where(near, rng.normal(0.02, 0.006, count), rng.random(count) * 0.072).clip(1e-4, 0.0719)
+    y = np.where(near, rng.normal(0.016, 0.005, count), rng.random(count) * 0.054).clip(1e-4, 0.0539)
+    category = rng.choice(CATEGORIES, count, p=[0.5, 0.25, 0.2, 0.03, 0.02])
+    target = np.isin(category, ["HOMICIDE", "SHOOTING"])
+    area = (y // 0.018).astype(np.int16) * 3 + (x // 0.024).astype(np.int16)
+    marked = pd.Series(np.where(rng.random(count) < 0.02, rng.integers(0, count, count), -1)).astype("Int64")
+    marked = marked.mask(marked < 0)
+    columns = {
+        "time_s": times.astype(np.int64),
+        "longitude": -76.6 + x,
+        "latitude": 39.3 + y,
+        "category": pd.Categorical(category),
+        "neighborhood": pd.Categorical(np.array(NAMES)[area]),
+        "neighborhood_id": area.astype(np.int16),
+        "is_nearest": rng.random(count) < 0.01,
+        "is_target": target,
+        "source": pd.Categorical(["incidents.csv"] * count),
+        "line": np.arange(2, count + 2),
+        "row_id": np.arange(count),
+        "duplicate_of": marked,
+        "twin_of": marked.mask(target),
+        "near_twin_of": marked.mask(target),
+    }
+    return pd.DataFrame(columns)
+
+
+def _rate(time_s: np.ndarray) -> np.ndarray:
+    """Incidents per hour."""
+    return 1.5 + np.cos((time_s // HOUR_S % 24 - 21) / 24 * 2 * np.pi)
+
+
+def write_run(folder: Path, prepared: Path, *, oracle: bool = False, judged: bool = True) -> Path:
+    folder.mkdir(parents=True)
+    shutil.copy(prepared / "city.toml", folder / "city.toml")
+    notes = {"prepared": str(prepared.absolute()), "data_fingerprint": "0123abcd" * 8, "device": "cpu"}
+    _json(folder / "hews.json", _manifest("run", ["hews", "train", "prepared", "--out", "run"]) | notes)
+    epochs = pd.DataFrame({"epoch": [1, 2, 3, 4], "train_loss": [0.45, 0.4, 0.37, 0.35]})
+    epochs = epochs.assign(
+        validation_log_loss=[0.44, 0.41, 0.405, 0.41], seconds=[3.1, 3.0, 3.2, 3.1], samples_per_s=1400.0
+    )
+    epochs.to_csv(folder / "history.csv", index=False)
+    if judged:
+        forecasts = _forecasts(pd.read_parquet(prepared / "incidents.parquet"), oracle)
+        forecasts.to_parquet(folder / "forecasts.parquet")
+        _json(folder / "metrics.json", _metrics(forecasts, oracle))
+    return folder
+
+
+def _forecasts(incidents: pd.DataFrame, oracle: bool) -> pd.DataFrame:
+    rng = np.random.default_rng(11)
+    issue = np.arange(BEGIN_S + 86_400, END_S - WINDOW_S + 1, WINDOW_S)
+    times = incidents.loc[incidents["is_target"], "time_s"].to_numpy()
+    y = np.searchsorted(times, issue + WINDOW_S) > np.searchsorted(times, issue)
+    true = 1 - np.exp(-0.05 * (_rate(issue) + _rate(issue + HOUR_S)))
+    split = np.where(issue < np.datetime64("2015-01-01", "s").astype(int), "train", "validation")
+    split = np.where(issue >= np.datetime64("2015-07-01", "s").astype(int), "test", split)
+    table = pd.DataFrame({"issue_time": issue.astype("datetime64[s]"), "window_start": issue.astype("datetime64[s]")})
+    table["window_end"] = (issue + WINDOW_S).astype("datetime64[s]")
+    table["split"] = split
+    table["p"] = (true * np.exp(rng.normal(0, 0.15, len(issue)))).clip(0.001, 0.9)
+    table["p_climatology"] = (true * 0.6 + true.mean() * 0.4).clip(0.001, 0.9)
+    table["y"] = y.astype(np.int8)
+    return table.assign(p_oracle=true) if oracle else table
+
+
+def _scores(y: np.ndarray, p: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    loss, other = (-np.log2(np.where(y, q, 1 - q)).mean() for q in (p, reference))
+    brier, brier_other = (((q - y) ** 2).mean() for q in (p, reference))
+    found = {"auc": roc_auc_score(y, p), "average_precision": average_precision_score(y, p), "brier": brier}
+    found |= {"log_loss_bits": loss, "brier_skill": 1 - brier / brier_other, "log_skill_bits": other - loss}
+    return {key: float(value) for key, value in found.items()}
+
+
+def _metrics(forecasts: pd.DataFrame, oracle: bool) -> dict:
+    splits = {}
+    for name, rows in forecasts.groupby("split"):
+        y, p, reference = (rows[key].to_numpy() for key in ("y", "p", "p_climatology"))
+        about = {"begin": str(rows["window_start"].min()), "end": str(rows["window_end"].max())}
+        about |= {"windows": len(rows), "positives": int(y.sum()), "base_rate": float(y.mean())}
+        splits[name] = about | _scores(y == 1, p, reference)
+    test = forecasts[forecasts["split"] == "test"]
+    y, reference = test["y"].to_numpy() == 1, test["p_climatology"].to_numpy()
+    baselines = {"base_rate": np.full(len(y), y.mean()), "climatology": reference}
+    baselines |= {"oracle": test["p_oracle"].to_numpy()} if oracle else {}
+    order = np.argsort(test["p"].to_numpy(), kind="stable")
+    bins = []
+    for part in np.array_split(order, 8):
+        rate, p_mean = float(y[part].mean()), float(test["p"].to_numpy()[part].mean())
+        bins.append(
+            {"p_mean": p_mean, "y_rate": rate, "low": max(0, rate - 0.05), "high": rate + 0.05, "count": len(part)}
+        )
+    top = {key: splits["test"][key] for key in ("auc", "average_precision", "brier_skill", "log_skill_bits")}
+    top |= {key: splits["test"][key] for key in ("windows", "positives", "base_rate")}
+    top["log_skill_bits_interval"] = [top["log_skill_bits"] - 0.004, top["log_skill_bits"] + 0.004]
+    scored = {name: _scores(y, p, reference) for name, p in baselines.items()}
+    return top | {"splits": splits, "reliability": bins, "baselines": scored}
+
+
+def _manifest(kind: str, command: list[str]) -> dict:
+    return {"kind": kind, "created": "2026-11-01T10:00:00+00:00", "version": "0.1.0", "command": command}
+
+
+def _json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory) -> Path:
+    return write_prepared(tmp_path_factory.mktemp("toy") / "prepared")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory, prepared) -> Path:
+    return write_run(tmp_path_factory.mktemp("toy") / "run", prepared, oracle=True)
