@@ -1,0 +1,244 @@
+"""`hews prepare`: incident files and polygons to one clean table sorted by time, with every input row accounted for.
+
+The files are read once, block by block, as text. Dask turns each block into a cleaned partition on disk; a second pass
+brings the partitions into order of time and adds the marks. Memory is bounded by the size of a block and of a bucket,
+not of the table, and the result does not depend on either.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask.config
+import dask.dataframe as dd
+import pandas as pd
+import pyarrow as pa
+from dask.base import compute
+from dask.delayed import delayed
+
+from hews_gpu import progress
+from hews_gpu.config import CityConfig
+from hews_gpu.data import quality, tables
+from hews_gpu.data.clean import OUT, REASONS, Rules, block_frame, clean, load_block, normal_category
+from hews_gpu.data.polygons import load_neighborhoods
+from hews_gpu.data.quality import Tally
+from hews_gpu.data.read import BLOCK_ROWS, Source, incident_files, read_sources
+from hews_gpu.data.tables import BUCKET_ROWS, INCIDENTS, QUARANTINE, Parts
+from hews_gpu.errors import UserError, did_you_mean
+from hews_gpu.output import new_folder, write_json
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+
+__all__ = ["prepare"]
+
+MAX_WORKERS = 4  # each holds one block; more would trade the memory bound for little time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How the work is cut; the result does not depend on it."""
+
+    block_rows: int = BLOCK_ROWS
+    bucket_rows: int = BUCKET_ROWS
+    chunk_bytes: int | None = None
+
+
+def prepare(city: CityConfig, out: Path, *, force: bool = False, cut: Cut | None = None) -> dict[str, Any]:
+    """Read, clean, place, mark and sort the incidents of a city.
+
+    Args:
+        city: the city.
+        out: the PREPARED folder to make: incidents.parquet, quarantine.parquet, charts_only.parquet,
+            neighborhoods.parquet, quality.json, city.toml (and truth.npz of a synthetic city).
+        force: replace an older one.
+        cut: how the work is cut; for tests.
+
+    Returns:
+        The content of quality.json.
+
+    Raises:
+        UserError: something is wrong with the files, the polygons or the city's settings.
+    """
+    started = time.perf_counter()
+    notes: dict[str, Any] = {"city": city.city.name}
+    with new_folder(out, kind="prepared", force=force, notes=notes) as folder:
+        sources = incident_files(city)
+        neighborhoods = load_neighborhoods(city)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".scratch-") as scratch:
+            result = _build(city, folder, Path(scratch), sources, neighborhoods, cut or Cut())
+        neighborhoods.to_parquet(folder / "neighborhoods.parquet")
+        _copy(city, folder)
+        result["seconds"] = round(time.perf_counter() - started, 3)
+        result["peak_memory_bytes"] = quality.peak_memory_bytes()
+        write_json(folder / "quality.json", result)
+    return result
+
+
+def _build(
+    city: CityConfig, folder: Path, scratch: Path, sources: list[Source], neighborhoods: GeoDataFrame, cut: Cut
+) -> dict[str, Any]:
+    """Both passes; returns the summary."""
+    blocks = read_sources(city, sources, scratch, cut.block_rows, cut.chunk_bytes)
+    charts = list(dict.fromkeys(name for source in sources for name in source.charts_only))
+    names = [source.name for source in sources]
+    rules = _rules(city, neighborhoods)
+    counts, parts = _clean_blocks(blocks, charts, rules, scratch, names)
+    _require_sense(city, counts, neighborhoods)
+    tables.write_parts(folder / "quarantine.parquet", QUARANTINE, [part.quarantine for part in parts])
+    tables.write_parts(folder / "charts_only.parquet", tables.charts_schema(charts), [part.charts for part in parts])
+    labels = neighborhoods["name"].tolist()
+    marks = _write_incidents(folder / "incidents.parquet", counts, [p.events for p in parts], labels, names, cut)
+    return {
+        **quality.summary(counts, labels),
+        **marks,
+        "missing": _missing(sources),
+        "repaired_neighborhoods": neighborhoods.loc[neighborhoods["was_repaired"], "name"].tolist(),
+        "files": [_about(source) for source in sources],
+    }
+
+
+def _rules(city: CityConfig, neighborhoods: GeoDataFrame) -> Rules:
+    incidents = city.incidents
+    known = frozenset(map(normal_category, incidents.categories))
+    return Rules(
+        neighborhoods=neighborhoods,
+        tolerance_m=city.neighborhoods.tolerance_m,
+        targets=frozenset(map(normal_category, incidents.targets)),
+        known=known if incidents.unknown_categories == "quarantine" else None,
+    )
+
+
+@contextmanager
+def _threads() -> Iterator[None]:
+    """Dask on a few threads that have all ended when the block ends, also after Ctrl-C: none writes on afterwards."""
+    workers = min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+    with ThreadPoolExecutor(workers) as pool, dask.config.set(scheduler="threads", pool=pool):
+        yield
+
+
+def _clean_blocks(
+    blocks: list[Path], charts: list[str], rules: Rules, scratch: Path, names: list[str]
+) -> tuple[Tally, list[Parts]]:
+    """First pass: every block becomes a cleaned partition on disk, and is counted."""
+    bounds = rules.neighborhoods.total_bounds
+    meta = block_frame(
+        pa.table({name: pa.array([], pa.int64()) for name in ("source", "row_id", "line", "problem")}), charts
+    )
+    frames = dd.from_map(load_block, blocks, charts=charts, meta=meta, enforce_metadata=False)
+    cleaned = frames.map_partitions(clean, rules, meta=clean(meta, rules), enforce_metadata=False)
+    with progress.step("cleaning", len(blocks), "blocks") as bar:
+
+        def settle(frame: pd.DataFrame, number: int) -> tuple[Tally, Parts]:
+            found = quality.tally(frame, bounds), tables.spill(frame, scratch, number, names, charts)
+            blocks[number].unlink()
+            bar.advance()
+            return found
+
+        tasks = [delayed(settle)(part, number) for number, part in enumerate(cleaned.to_delayed())]
+        with _threads():
+            done = compute(*tasks)
+    total = Tally()
+    for counts, _ in done:
+        total += counts
+    return total, [parts for _, parts in done]
+
+
+def _write_incidents(
+    path: Path, counts: Tally, parts: list[Path], neighborhoods: list[str], sources: list[str], cut: Cut
+) -> dict[str, int]:
+    """Second pass: bucket after bucket in order of time, marked and written; returns how many marks there are."""
+    categories = sorted(counts.categories)
+    targets = tables.targets_of(parts)
+    meta = tables.empty_bucket()
+    buckets = tables.buckets_of(counts.days, cut.bucket_rows)
+    loaded = dd.from_map(
+        tables.load_bucket, buckets, parts=parts, categories=categories, meta=meta, enforce_metadata=False
+    )
+    finished = loaded.map_partitions(tables.finish, targets, meta=tables.finish(meta, targets), enforce_metadata=False)
+    marks = dict.fromkeys(("duplicates", "twins", "near_twins"), 0)
+
+    def written() -> Iterator[pa.Table]:
+        for part in finished.to_delayed():
+            frame = part.compute(scheduler="synchronous")
+            for mark, column in zip(marks, ("duplicate_of", "twin_of", "near_twin_of"), strict=True):
+                marks[mark] += int((frame[column] >= 0).sum())
+            bar.advance(len(frame))
+            yield tables.incidents_table(frame, categories, neighborhoods, sources)
+
+    with progress.step("sorting", counts.reasons[0], "rows") as bar:
+        tables.write(path, INCIDENTS, written())
+    return marks
+
+
+def _require_sense(city: CityConfig, counts: Tally, neighborhoods: GeoDataFrame) -> None:
+    """Refuse a table of which nothing is left, or in which there is nothing to warn of; say why that may be."""
+    targets = {normal_category(name): name for name in city.incidents.targets}
+    absent = [name for normal, name in targets.items() if not counts.all_categories[normal]]
+    if len(absent) == len(targets):
+        remedy = did_you_mean(normal_category(absent[0]), filter(None, counts.all_categories))
+        raise UserError("[incidents] targets", absent, allowed="no row has such a category", remedy=remedy)
+    for name in absent:
+        progress.log(f"warning: no row has the target category '{name}'")
+    if counts.reasons[OUT] and counts.reasons[OUT] == quality.located(counts):
+        raise _no_overlap(counts, neighborhoods)
+    if not counts.reasons[0]:
+        reasons = ", ".join(f"{REASONS[code]}: {n}" for code, n in counts.reasons.most_common(3))
+        allowed = f"none of the {counts.rows} rows can be used ({reasons})"
+        raise UserError("[incidents] files", allowed=allowed, remedy="Check the files and [incidents.columns]")
+
+
+def _no_overlap(counts: Tally, neighborhoods: GeoDataFrame) -> UserError:
+    """What to say when every row lies outside every polygon."""
+    west, south, east, north = neighborhoods.total_bounds
+    outside = counts.reasons[OUT]
+    remedy = "Check that both files are of the same city"
+    if counts.swapped > outside / 2:
+        remedy = "Longitude and latitude seem to be swapped: exchange them under [incidents.columns]"
+    elif counts.not_degrees > outside / 2:
+        remedy = "The incidents' coordinates seem to be metres or feet; longitude and latitude in degrees are needed"
+    x, y = counts.outside_example or (0.0, 0.0)
+    allowed = (
+        f"no incident lies in any polygon: {outside} rows with coordinates, such as longitude {x:.6g}, latitude {y:.6g}, "
+        f"but the polygons span longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
+    )
+    return UserError("[neighborhoods] file", allowed=allowed, remedy=remedy)
+
+
+def _missing(sources: list[Source]) -> dict[str, int]:
+    """Column -> rows in which it is blank or could not be read, over all files."""
+    columns = dict.fromkeys(name for source in sources for name in source.blank)
+    return {name: sum(source.blank[name] for source in sources) for name in columns}
+
+
+def _about(source: Source) -> dict[str, Any]:
+    """One file, for quality.json."""
+    return {
+        "name": source.name,
+        "bytes": source.bytes,
+        "sha256": source.sha256,
+        "rows": source.rows,
+        "schema": source.schema,
+        "person_level_columns_dropped": source.person_level_columns,
+    }
+
+
+def _copy(city: CityConfig, folder: Path) -> None:
+    """The city's own file, and the truth of a synthetic one."""
+    shutil.copyfile(city.path, folder / "city.toml")
+    if city.synthetic is not None:
+        truth = city.resolve(city.synthetic.truth)
+        if not truth.is_file():
+            raise UserError(
+                "[synthetic] truth", truth, allowed="does not exist", remedy="Remove the section or the typo"
+            )
+        shutil.copyfile(truth, folder / "truth.npz")

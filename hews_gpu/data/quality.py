@@ -1,0 +1,174 @@
+"""What the table was like: counts of one partition that add up to counts of the whole, and the summary made of them.
+
+A `Tally` is a mergeable state, so that the counts do not depend on how the table was cut.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hews_gpu.data.clean import NOWHERE, OUT, REASONS
+
+__all__ = ["Tally", "peak_memory_bytes", "summary", "tally"]
+
+DAY_S = 86_400
+WEEKDAY_OF_1970 = 3  # 1970-01-01 was a Thursday; Monday is 0
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """Counts of some rows; `+=` adds those of other rows."""
+
+    rows: int = 0
+    reasons: Counter[int] = field(default_factory=Counter)
+    """Index into REASONS -> rows; 0 is kept."""
+    target_reasons: Counter[int] = field(default_factory=Counter)
+    """The same of target rows."""
+    categories: Counter[str] = field(default_factory=Counter)
+    """Of kept rows."""
+    all_categories: Counter[str] = field(default_factory=Counter)
+    """Of all rows, set aside or not."""
+    neighborhoods: Counter[int] = field(default_factory=Counter)
+    nearest: int = 0
+    days: Counter[int] = field(default_factory=Counter)
+    """Day since 1970 -> kept rows."""
+    target_days: Counter[int] = field(default_factory=Counter)
+    target_hours: Counter[int] = field(default_factory=Counter)
+    """24 * weekday + hour -> kept target rows; Monday is 0."""
+    minute_zero: Counter[bool] = field(default_factory=Counter)
+    """Whether target -> kept rows on a full hour."""
+    first_s: int = np.iinfo(np.int64).max
+    last_s: int = np.iinfo(np.int64).min
+    swapped: int = 0
+    """Rows outside that would lie within the bounds of the polygons with longitude and latitude swapped."""
+    not_degrees: int = 0
+    """Rows outside whose coordinates are no degrees."""
+    outside_example: tuple[float, float] | None = None
+
+    def __iadd__(self, other: Tally) -> Tally:
+        """Add the counts of other rows."""
+        for spec in fields(self):
+            if spec.name not in ("first_s", "last_s", "outside_example"):
+                setattr(self, spec.name, getattr(self, spec.name) + getattr(other, spec.name))
+        self.first_s, self.last_s = min(self.first_s, other.first_s), max(self.last_s, other.last_s)
+        self.outside_example = self.outside_example or other.outside_example
+        return self
+
+
+def tally(frame: pd.DataFrame, bounds: npt.NDArray[np.float64]) -> Tally:
+    """Count one partition of `clean`; `bounds` [4] are west, south, east, north of the polygons."""
+    reason = frame["reason"].to_numpy()
+    target = frame["is_target"].to_numpy()
+    kept = reason == 0
+    time_s = frame["time_s"].to_numpy()[kept]
+    is_target = target[kept]
+    day, second = time_s // DAY_S, time_s % DAY_S
+    hours = 24 * ((day + WEEKDAY_OF_1970) % 7) + second // 3600
+    counts = Tally(
+        rows=len(frame),
+        reasons=_count(reason),
+        target_reasons=_count(reason[target]),
+        categories=_count_names(frame["category"][kept]),
+        all_categories=_count_names(frame["category"]),
+        neighborhoods=_count(frame["neighborhood_id"].to_numpy()[kept]),
+        nearest=int(frame["is_nearest"].to_numpy()[kept].sum()),
+        days=_count(day),
+        target_days=_count(day[is_target]),
+        target_hours=_count(hours[is_target]),
+        minute_zero=Counter({flag: int((second[is_target == flag] % 3600 < 60).sum()) for flag in (False, True)}),
+    )
+    if len(time_s):
+        counts.first_s, counts.last_s = int(time_s.min()), int(time_s.max())
+    _count_outside(counts, frame, bounds)
+    return counts
+
+
+def _count_outside(counts: Tally, frame: pd.DataFrame, bounds: npt.NDArray[np.float64]) -> None:
+    """What may explain that rows lie outside: swapped coordinates, or ones that are no degrees."""
+    outside = frame["reason"].to_numpy() == OUT
+    x, y = frame["longitude"].to_numpy()[outside], frame["latitude"].to_numpy()[outside]
+    west, south, east, north = bounds
+    counts.swapped = int(((west <= y) & (y <= east) & (south <= x) & (x <= north)).sum())
+    counts.not_degrees = int(((np.abs(x) > 180) | (np.abs(y) > 180)).sum())
+    if len(x):
+        counts.outside_example = (float(x[0]), float(y[0]))
+
+
+def _count(values: npt.NDArray[Any]) -> Counter[int]:
+    found, counts = np.unique(values, return_counts=True)
+    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+
+
+def _count_names(category: pd.Series) -> Counter[str]:
+    codes = _count(category.cat.codes.to_numpy())
+    names = list(category.cat.categories)
+    return Counter({names[code]: count for code, count in codes.items()})
+
+
+def summary(counts: Tally, names: list[str]) -> dict[str, Any]:
+    """The part of quality.json that follows from the counts; `names` are those of the neighbourhoods."""
+    kept = counts.reasons[0]
+    quarantined = {REASONS[code]: n for code, n in sorted(counts.reasons.items()) if code}
+    assert counts.rows == kept + sum(quarantined.values()), "rows were lost"
+    targets = counts.target_reasons[0]
+    others = kept - targets
+    used = {names[i]: n for i, n in sorted(counts.neighborhoods.items())}
+    hours = [[counts.target_hours[24 * weekday + hour] for hour in range(24)] for weekday in range(7)]
+    return {
+        "rows_read": counts.rows,
+        "rows_kept": kept,
+        "rows_quarantined": counts.rows - kept,
+        "quarantined_by_reason": quarantined,
+        "targets_kept": targets,
+        "targets_quarantined_by_reason": {
+            REASONS[code]: n for code, n in sorted(counts.target_reasons.items()) if code
+        },
+        "span": [_iso(counts.first_s), _iso(counts.last_s)] if kept else None,
+        "categories": dict(sorted(counts.categories.items())),
+        "neighborhoods": len(names),
+        "neighborhoods_used": len(used),
+        "rows_by_neighborhood": used,
+        "nearest": counts.nearest,
+        "rows_by_month": _by_month(counts.days),
+        "targets_by_month": _by_month(counts.target_days),
+        "targets_by_weekday_and_hour": hours,
+        "minute_zero_share": {
+            "targets": counts.minute_zero[True] / targets if targets else None,
+            "others": counts.minute_zero[False] / others if others else None,
+        },
+    }
+
+
+def located(counts: Tally) -> int:
+    """Rows that have coordinates and a time, inside the study area or not."""
+    return sum(n for code, n in counts.reasons.items() if code == 0 or code > NOWHERE)
+
+
+def _iso(seconds: int) -> str:
+    return str(np.datetime64(seconds, "s"))
+
+
+def _by_month(days: Counter[int]) -> dict[str, int]:
+    """Counts per calendar month, months without any between the first and the last included."""
+    if not days:
+        return {}
+    of_day = {day: np.datetime64(day, "D").astype("datetime64[M]") for day in days}
+    months = np.arange(min(of_day.values()), max(of_day.values()) + 1)
+    counts = {str(month): 0 for month in months}
+    for day, n in days.items():
+        counts[str(of_day[day])] += n
+    return counts
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,0 +1,211 @@
+"""The tables of a prepared folder, written a partition at a time: parts on disk, then one external sort by time.
+
+Each cleaned partition is spilled as three parts: kept rows sorted by time, their chart columns, and rows set aside.
+The sort reads them bucket by bucket: a bucket is a stretch of whole days with a bounded number of rows, so that it
+fits in memory, and everything that ties rows together (equal times, duplicates) is inside one. Only twins look across
+the edges, and the target rows they look for are few enough to hold all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hews_gpu.data.clean import CHART, REASONS
+from hews_gpu.data.marks import NEAR_TWIN, NONE, TWIN, Places, first_duplicates, nearest_target
+
+__all__ = ["INCIDENTS", "QUARANTINE", "Bucket", "Parts", "buckets_of", "finish", "load_bucket", "targets_of", "write"]
+
+DAY_S = 86_400
+BUCKET_ROWS = 500_000
+NAME = pa.dictionary(pa.int32(), pa.string())
+INCIDENTS = pa.schema(
+    [
+        ("time_s", pa.int64()),
+        ("longitude", pa.float64()),
+        ("latitude", pa.float64()),
+        ("category", NAME),
+        ("neighborhood", NAME),
+        ("neighborhood_id", pa.int16()),
+        ("is_nearest", pa.bool_()),
+        ("is_target", pa.bool_()),
+        ("source", NAME),
+        ("line", pa.int64()),
+        ("row_id", pa.int64()),
+        ("duplicate_of", pa.int64()),
+        ("twin_of", pa.int64()),
+        ("near_twin_of", pa.int64()),
+    ]
+)
+TEXTS = ("time_text", "longitude_text", "latitude_text", "category_text")
+QUARANTINE = pa.schema(
+    [("source", NAME), ("line", pa.int64()), ("row_id", pa.int64()), ("reason", NAME)]
+    + [(name, pa.string()) for name in TEXTS]
+)
+EVENT_COLUMNS = ["time_s", "longitude", "latitude", "category", "neighborhood_id", "is_nearest", "is_target"]
+EVENT_COLUMNS += ["source", "line", "row_id", "hash_a", "hash_b"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one partition left in the scratch folder."""
+
+    events: Path
+    charts: Path
+    quarantine: Path
+
+
+def spill(frame: pd.DataFrame, folder: Path, number: int, sources: Sequence[str], charts: Sequence[str]) -> Parts:
+    """Write a cleaned partition as three Arrow files."""
+    parts = Parts(*(folder / f"{kind}-{number:06d}.arrow" for kind in ("events", "charts", "quarantine")))
+    kept = frame["reason"].to_numpy() == 0
+    events = frame.loc[kept, EVENT_COLUMNS].sort_values(["time_s", "row_id"])
+    _spill(parts.events, pa.Table.from_pandas(events, preserve_index=False))
+    texts = frame.loc[kept, ["row_id", *(CHART + name for name in charts)]]
+    texts.columns = ["row_id", *charts]
+    _spill(parts.charts, pa.Table.from_pandas(texts, charts_schema(charts), preserve_index=False))
+    _spill(parts.quarantine, _quarantined(frame[~kept], sources))
+    return parts
+
+
+def charts_schema(charts: Sequence[str]) -> pa.Schema:
+    """Columns of charts_only.parquet."""
+    return pa.schema([("row_id", pa.int64()), *((name, pa.string()) for name in charts)])
+
+
+def _spill(path: Path, table: pa.Table) -> None:
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _map(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def _quarantined(frame: pd.DataFrame, sources: Sequence[str]) -> pa.Table:
+    """Rows set aside, with the texts that may explain why."""
+    texts = {name: frame[name].astype(object) for name in ("date_text", *TEXTS)}
+    texts["time_text"] = (texts.pop("date_text") + " " + texts["time_text"]).str.strip()
+    columns = [_named(frame["source"], sources), frame["line"], frame["row_id"], _named(frame["reason"], REASONS)]
+    arrays = [*columns, *(texts[name] for name in TEXTS)]
+    return pa.table(
+        [
+            pa.array(column, kind) if not isinstance(column, pa.Array) else column
+            for column, kind in zip(arrays, QUARANTINE.types, strict=True)
+        ],
+        schema=QUARANTINE,
+    )
+
+
+def _named(codes: npt.ArrayLike, names: Sequence[str]) -> pa.DictionaryArray:
+    """Codes as a dictionary column over all names, whether they occur or not: the same in every partition."""
+    indices = pa.array(np.asarray(codes, np.int32))
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string()))
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A stretch of time, [begin_s, end_s)."""
+
+    begin_s: int
+    end_s: int
+
+
+def buckets_of(days: Counter[int], rows: int = BUCKET_ROWS) -> list[Bucket]:
+    """Stretches of whole days with at most `rows` rows each, unless one day alone has more."""
+    buckets: list[Bucket] = []
+    begin, count = None, 0
+    for day in sorted(days):
+        if begin is None or count + days[day] > rows:
+            if begin is not None:
+                buckets.append(Bucket(begin * DAY_S, day * DAY_S))
+            begin, count = day, 0
+        count += days[day]
+    if begin is not None:
+        buckets.append(Bucket(begin * DAY_S, (max(days) + 1) * DAY_S))
+    return buckets
+
+
+def load_bucket(bucket: Bucket, parts: Iterable[Path], categories: Sequence[str]) -> pd.DataFrame:
+    """All kept rows of a stretch of time, sorted by time and row id; category as index into `categories`."""
+    slices = []
+    for path in parts:
+        table = _map(path)
+        low, high = np.searchsorted(table["time_s"].to_numpy(), [bucket.begin_s, bucket.end_s])
+        if low < high:
+            slices.append(table.slice(low, high - low))
+    frames = [_with_codes(table.to_pandas(), categories) for table in slices]
+    return pd.concat(frames).sort_values(["time_s", "row_id"], ignore_index=True)
+
+
+def empty_bucket() -> pd.DataFrame:
+    """A bucket without rows: the column types that Dask needs to know."""
+    kinds = dict.fromkeys(EVENT_COLUMNS, "int64") | dict.fromkeys(("longitude", "latitude"), "float64")
+    kinds |= dict.fromkeys(("is_nearest", "is_target"), "bool") | dict.fromkeys(("hash_a", "hash_b"), "uint64")
+    kinds |= {"category": "int32", "source": "int32", "neighborhood_id": "int16"}
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+
+
+def _with_codes(frame: pd.DataFrame, categories: Sequence[str]) -> pd.DataFrame:
+    return frame.assign(category=frame["category"].cat.set_categories(list(categories)).cat.codes.astype("int32"))
+
+
+def targets_of(parts: Iterable[Path]) -> Places:
+    """All kept target rows, sorted by time."""
+    tables = [_map(path).select(["time_s", "longitude", "latitude", "row_id", "is_target"]) for path in parts]
+    table = pa.concat_tables(tables)
+    return _places(table.filter(table["is_target"]).to_pandas()).sorted_by_time()
+
+
+def _places(frame: pd.DataFrame) -> Places:
+    return Places(*(frame[name].to_numpy() for name in ("time_s", "longitude", "latitude", "row_id")))
+
+
+def finish(frame: pd.DataFrame, targets: Places) -> pd.DataFrame:
+    """Add the marks to a bucket: row ids, or NONE."""
+    others = np.flatnonzero(~frame["is_target"].to_numpy())
+    rows = _places(frame.iloc[others])
+    marks = {"duplicate_of": first_duplicates(*(frame[c].to_numpy() for c in ("hash_a", "hash_b", "row_id")))}
+    for name, reach in (("twin_of", TWIN), ("near_twin_of", NEAR_TWIN)):
+        marks[name] = np.full(len(frame), NONE, np.int64)
+        marks[name][others] = nearest_target(rows, targets, reach)
+    return frame.assign(**marks)
+
+
+def incidents_table(
+    frame: pd.DataFrame, categories: Sequence[str], neighborhoods: Sequence[str], sources: Sequence[str]
+) -> pa.Table:
+    """A finished bucket as it is written."""
+    names = {"category": categories, "neighborhood": neighborhoods, "source": sources}
+    frame = frame.assign(neighborhood=frame["neighborhood_id"])
+    columns = []
+    for spec in INCIDENTS:
+        values: npt.NDArray[Any] = frame[spec.name].to_numpy()
+        if spec.name in names:
+            columns.append(_named(values, names[spec.name]))
+        elif spec.name.endswith("_of"):
+            columns.append(pa.array(values, spec.type, mask=values == NONE))
+        else:
+            columns.append(pa.array(values, spec.type))
+    return pa.table(columns, schema=INCIDENTS)
+
+
+def write(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Write tables as one Parquet file, one after the other."""
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def write_parts(path: Path, schema: pa.Schema, parts: Iterable[Path]) -> None:
+    """Write spilled parts as one Parquet file, in their order."""
+    write(path, schema, (_map(part) for part in parts))

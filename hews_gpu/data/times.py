@@ -1,0 +1,76 @@
+"""Dates and times of day as they stand in incident tables, to seconds of local wall-clock time.
+
+One column holds many spellings (``23:30:00``, ``1:12``, the unpadded ``112`` for 01:12, ``2400`` for the next
+midnight), and the odd ones often sit on exactly the rows that matter, so nothing here is strict about spelling; it is
+strict about meaning. There are few distinct dates and times of day: each is parsed once, then mapped. A zone is
+neither read nor applied: a day has 24 wall-clock hours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DATE_THEN_TIME", "NOT_A_TIME", "day_number", "distinct_values", "join_seconds", "second_of_day"]
+
+NOT_A_TIME = int(np.iinfo(np.int64).min)
+DAY_S = 86_400
+EPOCH = date(1970, 1, 1).toordinal()
+FIRST_YEAR, LAST_YEAR = 1900, 2100  # years outside are typing errors or null values such as 0001 and 9999
+
+MIDNIGHT = r"(?:[T\s]+0?0:00(?::00(?:\.0*)?)?)?"  # a date column may repeat the midnight that means "no time here"
+AMERICAN = re.compile(rf"\s*(\d{{1,2}})/(\d{{1,2}})/(\d{{4}}){MIDNIGHT}\s*", re.ASCII)
+ISO = re.compile(rf"\s*(\d{{4}})[-/](\d{{1,2}})[-/](\d{{1,2}}){MIDNIGHT}\s*", re.ASCII)
+COLONS = re.compile(r"\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d*)?)?\s*", re.ASCII)
+DIGITS = re.compile(r"\s*(\d{1,4})(?:\.0*)?\s*", re.ASCII)
+# one column with both; for the linear-time regular expressions of Arrow
+DATE_THEN_TIME = r"^\s*(?P<date>[0-9/-]+)[Tt\s]\s*(?P<time>[0-9].*?)\s*$"
+
+Ints = npt.NDArray[np.int64]
+
+
+def day_number(text: str) -> int | None:
+    """Days since 1970-01-01 of MM/DD/YYYY, YYYY-MM-DD or YYYY/MM/DD; None if it is no date of 1900 to 2100."""
+    if found := AMERICAN.fullmatch(text):
+        month, day, year = map(int, found.groups())
+    elif found := ISO.fullmatch(text):
+        year, month, day = map(int, found.groups())
+    else:
+        return None
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        return None
+    try:
+        return date(year, month, day).toordinal() - EPOCH
+    except ValueError:
+        return None
+
+
+def second_of_day(text: str) -> int | None:
+    """Seconds since midnight, 0..86400, of HH:MM:SS, HH:MM or unpadded HHMM; None if it is no time of day.
+
+    24:00:00 and 2400 are 86400, the next midnight. Parts of a second are dropped.
+    """
+    if found := COLONS.fullmatch(text):
+        hour, minute, second = int(found[1]), int(found[2]), int(found[3] or 0)
+    elif found := DIGITS.fullmatch(text):
+        (hour, minute), second = divmod(int(found[1]), 100), 0
+    else:
+        return None
+    seconds = 3600 * hour + 60 * minute + second
+    return seconds if minute < 60 and second < 60 and seconds <= DAY_S else None
+
+
+def distinct_values(texts: Iterable[str], parse: Callable[[str], int | None]) -> Ints:
+    """`parse` of each text, NOT_A_TIME where it gives None."""
+    values = (parse(text) for text in texts)
+    return np.array([NOT_A_TIME if value is None else value for value in values], np.int64)
+
+
+def join_seconds(days: Ints, seconds: Ints) -> Ints:
+    """Local wall-clock seconds since 1970-01-01T00:00; NOT_A_TIME where either part is."""
+    bad = (days == NOT_A_TIME) | (seconds == NOT_A_TIME)
+    return np.where(bad, NOT_A_TIME, np.where(bad, 0, days) * DAY_S + np.where(bad, 0, seconds))
