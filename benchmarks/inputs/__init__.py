@@ -1,0 +1,1 @@
+"""Inputs that benchmarks and tests share."""
