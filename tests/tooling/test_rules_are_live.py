@@ -149,6 +149,16 @@ def test_a_planted_import_breaks_its_contract(case: str, package: Path) -> None:
     assert "1 broken" in done.stdout
 
 
+def test_a_module_without_a_place_in_the_order_is_refused(package: Path) -> None:
+    planted = package / "hews_gpu" / "planted.py"
+    planted.write_text(DOC)
+    try:
+        done = _lint_imports(package, "layers")
+    finally:
+        planted.unlink()
+    assert done.returncode == 1 and "planted" in done.stdout
+
+
 def test_every_contract_has_a_planted_import() -> None:
     contracts = tomllib.loads(PYPROJECT.read_text())["tool"]["importlinter"]["contracts"]
     assert {contract["id"] for contract in contracts} == {contract for _, _, contract in IMPORTS.values()}
