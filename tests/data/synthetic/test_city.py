@@ -56,6 +56,7 @@ def test_the_same_seed_gives_the_same_bytes(toml, tmp_path):
     other = write_city(tmp_path / "other", seed=4, years=1).parent
     for name in DATA:
         assert (again / name).read_bytes() == (toml.parent / name).read_bytes(), name
+    assert (again / "incidents.csv.gz").read_bytes()[4:8] == bytes(4)  # gzip's own time stamp
     for name in DATA[:3]:
         assert (other / name).read_bytes() != (toml.parent / name).read_bytes(), name
 
