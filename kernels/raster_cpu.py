@@ -47,9 +47,10 @@ def draw_reference(
     tables: ReferenceTables, plan: ReferencePlan, pairs: NDArray[np.int64], out: NDArray[np.uint8]
 ) -> None:
     """Draw the windows `pairs` [B, 2] into `out` [B, H, X, 3]."""
-    batch = len(pairs)
-    words = out.reshape(batch, -1).view(np.uint64) if len(plan.base_words) else np.empty((batch, 0), np.uint64)
-    fill_reference(tables, plan, pairs, out.reshape(batch, -1, 3), words)
+    batch, words = len(pairs), len(plan.base_words)
+    flat = out.reshape(batch, tables.base.size)
+    out_words = flat.view(np.uint64) if words else np.empty((batch, 0), np.uint64)
+    fill_reference(tables, plan, pairs, flat.reshape(batch, tables.base.size // 3, 3), out_words)
 
 
 @threads

@@ -66,8 +66,9 @@ class MapGeometry:
         self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Column and row as real numbers: 0 at the west and north edges, X and H at the east and south edges."""
-        x = (np.asarray(longitude, np.float64) - self.west) * (self.width / (self.east - self.west))
-        y = (self.north - np.asarray(latitude, np.float64)) * (self.height / (self.north - self.south))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not a place on earth may become infinite
+            x = (np.asarray(longitude, np.float64) - self.west) * (self.width / (self.east - self.west))
+            y = (self.north - np.asarray(latitude, np.float64)) * (self.height / (self.north - self.south))
         return x, y
 
     def to_fixed(

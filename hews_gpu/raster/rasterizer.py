@@ -161,7 +161,8 @@ class Rasterizer:
             if self.backend == "numpy":
                 reference_numpy.fill_channels(self.tables, pairs, out)
             else:
-                raster_cpu.fill_channels(self.tables, pairs, out.reshape(len(pairs), -1, self.shape[2]))
+                height, width, channels = self.shape
+                raster_cpu.fill_channels(self.tables, pairs, out.reshape(len(pairs), height * width, channels))
         elif self._cpu is None:
             reference_numpy.fill_reference(self.tables, pairs, out)
         else:
