@@ -131,7 +131,7 @@ def prepare(
     """Read, clean and place every incident; nothing is lost, doubtful rows are set aside with a reason."""
     from hews_gpu.config import load_city
     from hews_gpu.data.prepare import prepare as run
-    from hews_gpu.data.quality import summary_rows
+    from hews_gpu.data.summary import summary_rows
 
     out = out or Path("runs") / city.stem / "prepared"
     quality = run(load_city(city), out, force=force)

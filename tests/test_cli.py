@@ -1,0 +1,127 @@
+"""The command line: every command is there, a mistake is one line with exit code 2, a stop leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HEWS = [sys.executable, "-m", "hews_gpu"]
+COMMANDS = ("demo", "doctor", "init", "prepare", "rasterize", "train", "evaluate", "report", "bench")
+
+
+def hews(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*HEWS, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def assert_one_line_error(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    lines = [line for line in done.stderr.splitlines() if line.startswith("hews: ")]
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_help_lists_every_command() -> None:
+    done = hews("--help")
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert f" {command} " in done.stdout
+        assert hews(command, "--help").returncode == 0
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    heavy = "torch dask pandas numba matplotlib geopandas pyarrow".split()
+    script = (
+        "import sys\nfrom hews_gpu.cli import main\nsys.argv = ['hews', '--help']\n"
+        f"try:\n    main()\nexcept SystemExit:\n    print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("module", "never"),
+    [
+        ("hews_gpu.data.prepare", "torch"),
+        ("hews_gpu.train.loop", "dask"),
+        ("hews_gpu.train.evaluate", "dask"),
+        ("hews_gpu.demo", "torch"),
+    ],
+)
+def test_table_work_and_torch_stay_in_separate_processes(module: str, never: str) -> None:
+    script = f"import sys, {module}; print({never!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_init_writes_a_file_to_edit_and_never_over_another(tmp_path: Path) -> None:
+    done = hews("init", "baltimore", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "hews prepare baltimore.toml" in done.stdout
+    (tmp_path / "baltimore.toml").write_text("mine")
+    assert_one_line_error(hews("init", "baltimore", cwd=tmp_path), "exists already", "--force")
+    assert (tmp_path / "baltimore.toml").read_text() == "mine"
+    assert hews("init", "baltimore", "--force", cwd=tmp_path).returncode == 0
+    assert "[splits]" in (tmp_path / "baltimore.toml").read_text()
+    assert_one_line_error(hews("init", "gotham", cwd=tmp_path), "'gotham'", "baltimore")
+    assert_one_line_error(hews("init", "demo", "--out", "no/such/x.toml", cwd=tmp_path), "no/such")
+
+
+def test_what_is_not_ours_is_named(tmp_path: Path) -> None:
+    assert_one_line_error(hews("prepare", tmp_path / "none.toml", "--out", tmp_path / "p"), "none.toml", "hews init")
+    assert_one_line_error(hews("train", tmp_path / "none", "--out", tmp_path / "r"), "none", "hews prepare")
+    assert_one_line_error(hews("train", tmp_path, "--out", tmp_path / "r"), "not a prepared city", "hews prepare")
+    assert_one_line_error(hews("evaluate", tmp_path / "none"), "none", "hews train")
+    assert_one_line_error(hews("report", tmp_path / "none"), "none", "hews train")
+    assert_one_line_error(hews("rasterize", tmp_path, "--out", tmp_path / "m"), "not a prepared city")
+    assert_one_line_error(hews("bench", "nonsense"), "nonsense", "raster")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_speaks_of_every_stage_and_engine() -> None:
+    done = hews("doctor", "--json")
+    assert done.returncode == 0, done.stderr
+    text = json.dumps(json.loads(done.stdout))
+    for word in ("GPU", "driver", "CUDA", "cuDF", "cuSpatial", "DALI", "Dask-CUDA", "SLURM"):
+        assert word in text
+    table = hews("doctor")
+    assert table.returncode == 0
+    assert "Traceback" not in table.stdout + table.stderr
+
+
+@pytest.mark.parametrize("job", ["prepare", "rasterize", "train", "evaluate", "report"])
+def test_batch_jobs_are_the_commands(job: str) -> None:
+    script = Path(__file__).parent.parent / "jobs" / f"{job}.py"
+    done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=True)
+    assert f"hews_gpu {job}" in done.stdout or f"hews {job}" in done.stdout or f" {job} " in done.stdout
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_demo_leaves_nothing(stop: signal.Signals, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    child = subprocess.Popen(
+        [*HEWS, "demo", "--out", str(out)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        for _ in range(600):
+            if list(tmp_path.glob(".demo.partial-*/.prepared.partial-*")):
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("the demo never began to prepare")
+        os.killpg(child.pid, stop)
+        _, errors = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == 2
+    assert "Traceback" not in errors
+    assert "nothing half-written" in errors
+    assert list(tmp_path.iterdir()) == []
