@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 
 from hews_gpu.config import city_template, load_city, parse_local_time
+from hews_gpu.data.events import open_prepared
+from hews_gpu.data.prepare import prepare
 from hews_gpu.data.synthetic import load_truth, write_city
 from hews_gpu.data.synthetic.city import YEARS, split_dates
+from hews_gpu.data.windows import make_samples
 from hews_gpu.errors import UserError
 
 HEADER = (
@@ -154,6 +157,18 @@ def test_twins_and_duplicates_are_there(table):
     columns = HEADER.split(",")
     assert 0.01 < table.duplicated(columns).mean() < 0.08
     assert table[table.Description == "SHOOTING"].duplicated(columns).any()
+
+
+def test_the_labels_survive_prepare(toml, tmp_path):
+    city = load_city(toml)
+    summary = prepare(city, tmp_path / "prepared")
+    prepared, truth = open_prepared(tmp_path / "prepared"), load_truth(tmp_path / "prepared" / "truth.npz")
+    assert set(summary["quarantined_by_reason"]) == {"no coordinates", "outside the study area"}
+    samples = make_samples(prepared.events, city, truth.begin_s, truth.end_s)
+    first, last = (np.searchsorted(truth.target_s, t) for t in (samples.target_begin_s, samples.target_end_s))
+    assert np.array_equal(samples.y, last > first)
+    p = truth.probability(samples.issue_s, samples.target_begin_s, samples.target_end_s)
+    assert abs((samples.y - p).sum()) < 4 * np.sqrt((p * (1 - p)).sum())
 
 
 def test_volume_and_rhythm_are_those_of_a_city(table):

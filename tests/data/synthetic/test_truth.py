@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from hews_gpu.data.synthetic.geography import make_ground
 from hews_gpu.data.synthetic.process import Kernel
@@ -199,6 +201,33 @@ def test_the_oracle_beats_the_climatology(decades):
     assert 0.12 < y.mean() < 0.20
     assert gain.mean() > 0.01
     assert gain.mean() > 5 * gain.std() / len(gain) ** 0.5
+
+
+def test_skill_is_attainable_from_past_counts(decades):
+    """A logistic regression on the climatology and decayed counts of precursors and targets: half of what there is."""
+    p, y = forecasts(decades)
+    issue_s = np.arange(BEGIN_S + 86_400, decades.end_s - 7200, 7200)
+    month = issue_s.astype("datetime64[s]").astype("datetime64[M]").astype(int) % 12
+    calendar = np.concatenate([np.eye(84)[issue_s // 7200 % 84], np.eye(12)[month]], axis=1)
+    past, judged = slice(0, len(y) // 2), slice(len(y) // 2, None)
+
+    def fitted(features):
+        return LogisticRegression(C=1.0, max_iter=500).fit(features[past], y[past]).predict_proba(features)[:, 1]
+
+    def decayed(times_s, decay_h):
+        hours = np.arange(0, 24, 2)
+        edges = [np.searchsorted(times_s, issue_s - 3600 * h) for h in (*hours, 24)]
+        return -np.diff(edges, axis=0).T @ np.exp(-(hours + 1) / decay_h)
+
+    climatology = fitted(calendar)
+    counts = [decayed(decades.precursor_s, 8), decayed(decades.target_s, 3)]
+    model = fitted(np.stack([np.log(climatology / (1 - climatology)), *counts], axis=1))
+    y, p, climatology, model = y[judged], p[judged], climatology[judged], model[judged]
+    auc = [roc_auc_score(y, q) for q in (climatology, model, p)]
+    assert auc == pytest.approx([0.65, 0.705, 0.72], abs=0.012)
+    bits = [np.mean(np.log2(np.where(y, q, 1 - q))) for q in (climatology, model, p)]
+    assert (bits[1] - bits[0]) / (bits[2] - bits[0]) > 0.5  # of the gap between climatology and truth
+    assert bits[2] > bits[1]
 
 
 # ---------------------------------------------------------------- the file and bad input
