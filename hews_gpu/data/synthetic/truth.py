@@ -30,8 +30,8 @@ minute),
 This is exact for every lead b - t and horizon e - b: finite sums, no simulation. Without a lead (b = t) it reads
 1 - N = 1 and A(m) = 1 - q^(e - 1 - m): the base, the integrated kernels of the past, and the precursors that are still
 to come within the window, pre[m] (1 - exp(-a_p (1 - q_p^(e - 1 - m)))). Self-excitation within the window drops out:
-all of it starts from a target in the window. (Laplace functional of a Poisson cluster process: Daley & Vere-Jones,
-An Introduction to the Theory of Point Processes, vol. I, 2nd ed., 2003, sections 6.3 and 9.4.)
+all of it starts from a target in the window. (Poisson cluster processes and the Hawkes process
+among them: Daley & Vere-Jones, An Introduction to the Theory of Point Processes, vol. I, 2nd ed., 2003, section 6.3.)
 
 Shapes: S forecasts, H hours, E events, L minutes from issue to the window's end.
 """
