@@ -69,7 +69,7 @@ ENGINES = (
     Engine("rasterize", "numba CUDA", ("gpu", "numba_cuda"), TOOLKIT, in_version=False),
     Engine("rasterize", "numba CPU", ("numba_cpu",), REINSTALL),
     Engine("feed", "DALI", ("gpu", "dali"), f"{DRIVER}, and pip install nvidia-dali-cuda130", in_version=False),
-    Engine("feed", "direct", ("direct",), REINSTALL),
+    Engine("feed", "direct", ("torch_cpu",), REINSTALL),
     Engine("train", "torch CUDA", ("gpu", "torch_cuda"), f"{DRIVER}, and a CUDA build of torch"),
     Engine("train", "torch CPU", ("torch_cpu",), REINSTALL),
     Engine("cluster", "Dask-CUDA", ("gpu", "dask_cuda"), f"{DRIVER}, and pip install dask-cuda", in_version=False),
