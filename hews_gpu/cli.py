@@ -122,6 +122,20 @@ def init(
 
 
 @app.command()
+def fetch(
+    city: Annotated[str, typer.Argument(metavar="NAME|CITY.toml", help="A shipped city, or a city file.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the tables; else data/NAME.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Get a city's tables from its public feed, page by page; a fetch that was cut off goes on where it stopped."""
+    from hews_gpu.fetch import fetch_city, find_city
+
+    config, folder = find_city(city)
+    out = out or folder
+    _show(f"Fetched into {out}", fetch_city(config, out), as_json)
+
+
+@app.command()
 def prepare(
     city: CityFile,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write; else runs/CITY/prepared.")] = None,

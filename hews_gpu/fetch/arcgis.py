@@ -1,0 +1,210 @@
+"""ArcGIS feature layers: the query operation of the ArcGIS REST API, paged by object id.
+
+Sources: developers.arcgis.com, "Query (Feature Service/Layer)" and "Layer / Table (Feature Service)". A layer reports
+an error as JSON with the status 200. Dates come as milliseconds since 1970 and are kept as they are; whether they mean
+UTC or wall-clock time is for the reader of the table to know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from hews_gpu.errors import UserError
+from hews_gpu.fetch.client import Answer, Client, Refused, Source, read_json
+from hews_gpu.fetch.tables import Key, Page, require_collection
+
+__all__ = ["ArcgisTable", "layer_address"]
+
+T = TypeVar("T")
+
+NEEDS_SIGN_IN = frozenset({401, 403, 498, 499})
+
+
+class ArcgisTable:
+    """One layer or table of a feature service.
+
+    Args:
+        client: asks the feed.
+        source: the layer's address and the key of the city file that holds it.
+        choose: picks the fields to ask for among all that the layer has.
+        where: filter in the layer's SQL; empty for all rows.
+        page_rows: rows per page, if the layer allows as many.
+
+    Raises:
+        UserError: not a layer, or one that cannot be paged.
+    """
+
+    suffix = ".geojson"
+
+    def __init__(
+        self,
+        client: Client,
+        source: Source,
+        *,
+        choose: Callable[[Sequence[str]], Sequence[str]],
+        where: str = "",
+        page_rows: int = 2000,
+    ) -> None:
+        self.client, self.source, self.where = client, source, where
+        self.address = layer_address(source)
+        layer = self._ask("", {}, _read_layer)
+        found = [spec["name"] for spec in layer["fields"]]
+        self.key = _object_id(layer, source)
+        self.fields: Sequence[str] = [self.key, *(name for name in choose(found) if name != self.key)]
+        self.left_out: Sequence[str] = [name for name in found if name not in self.fields]
+        self.page_rows = min(page_rows, int(layer.get("maxRecordCount") or page_rows))
+        self.geojson = "geojson" in str(layer.get("supportedQueryFormats", "geoJSON")).lower()
+        self.edited = _last_edit(layer)
+
+    def count(self) -> int:
+        """How many rows the layer says there are."""
+        parameters = {"where": self._filter(None), "returnCountOnly": "true"}
+        return self._ask("/query", parameters, _read_count)
+
+    def edited_now(self) -> str:
+        """When the layer was last edited, asked anew."""
+        return _last_edit(self._ask("", {}, _read_layer))
+
+    def page(self, after: Key | None) -> Page:
+        """The rows with the smallest object ids above `after`, with points and outlines in degrees (WGS 84)."""
+        parameters = {
+            "where": self._filter(after),
+            "outFields": ",".join(self.fields),
+            "orderByFields": f"{self.key} ASC",
+            "resultOffset": "0",
+            "resultRecordCount": str(self.page_rows),
+            "returnGeometry": "true",
+            "outSR": "4326",
+            "f": "geojson" if self.geojson else "json",
+        }
+        return self._ask("/query", parameters, partial(self._read_page, url=self._url("/query", parameters)))
+
+    def _filter(self, after: Key | None) -> str:
+        parts = [f"({self.where})"] if self.where else []
+        if after is not None:
+            parts.append(f"{self.key} > {int(after)}")
+        return " AND ".join(parts) or "1=1"
+
+    def _url(self, path: str, parameters: Mapping[str, str]) -> str:
+        return f"{self.address}{path}?{urlencode({'f': 'json', **parameters})}"
+
+    def _ask(self, path: str, parameters: Mapping[str, str], read: Callable[[Answer], T]) -> T:
+        return self.client.get(self._url(path, parameters), read, source=self.source)
+
+    def _read_page(self, answer: Answer, *, url: str) -> Page:
+        features = require_collection(_read_content(answer))
+        body = answer.body
+        if not self.geojson:
+            features = [_as_geojson(feature) for feature in features]
+        allowed = set(self.fields)
+        if not self.geojson or any(not allowed.issuperset(_properties(feature)) for feature in features):
+            features = [_only(feature, allowed) for feature in features]
+            body = json.dumps({"type": "FeatureCollection", "features": features}).encode()
+        return Page(url=url, body=body, keys=[self._key_of(feature) for feature in features])
+
+    def _key_of(self, feature: Mapping[str, Any]) -> int:
+        key = _properties(feature).get(self.key, feature.get("id"))
+        if not isinstance(key, int):
+            raise Refused(f"sent a row without its '{self.key}'", again="never")
+        return key
+
+
+def layer_address(source: Source) -> str:
+    """A layer's address without a query.
+
+    Raises:
+        UserError: it does not end with a layer's number.
+    """
+    parts = urlsplit(source.address)
+    path = re.sub(r"/query/?$", "", parts.path).rstrip("/")
+    if not re.search(r"/(FeatureServer|MapServer)/\d+$", path, flags=re.IGNORECASE):
+        allowed = "must be a layer's address, which ends with its number, such as .../FeatureServer/0"
+        raise UserError(source.field, source.address, allowed=allowed, remedy="Add the layer's number")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _read_content(answer: Answer) -> dict[str, Any]:
+    """The JSON object of an answer that is not an error."""
+    content = read_json(answer)
+    if not isinstance(content, dict):
+        raise Refused("answered with JSON of an unknown form", again="known")
+    error = content.get("error")
+    if error is None:
+        return content
+    code, details = (error.get("code"), error.get("details")) if isinstance(error, dict) else (None, None)
+    message = error.get("message") if isinstance(error, dict) else error
+    text = "; ".join(str(part) for part in [message, *(details or [])] if part)[:300]
+    reason = f"answered with the error {code}: {text}"
+    if isinstance(code, int) and (code == 429 or code >= 500):
+        raise Refused(reason, again="always")
+    remedy = "The feed wants a sign-in; look for one that is public" if code in NEEDS_SIGN_IN else ""
+    raise Refused(reason, again="never", remedy=remedy or "Check the address and [fetch] where")
+
+
+def _read_layer(answer: Answer) -> dict[str, Any]:
+    content = _read_content(answer)
+    fields = content.get("fields")
+    if not isinstance(fields, list) or not all(isinstance(spec, dict) and "name" in spec for spec in fields):
+        raise Refused("is not a layer or table with fields", again="never")
+    return content
+
+
+def _read_count(answer: Answer) -> int:
+    count = _read_content(answer).get("count")
+    if not isinstance(count, int):
+        raise Refused("did not say how many rows there are", again="always")
+    return count
+
+
+def _object_id(layer: Mapping[str, Any], source: Source) -> str:
+    """Name of the object id field, once the layer can be paged by it."""
+    can = layer.get("advancedQueryCapabilities") or {}
+    if can.get("supportsPagination") is False or can.get("supportsOrderBy") is False:
+        remedy = "Download the table by hand from the city's open data portal"
+        raise UserError(source.field, source.address, allowed="cannot be read in pages", remedy=remedy)
+    of_type = [spec["name"] for spec in layer["fields"] if spec.get("type") == "esriFieldTypeOID"]
+    name = layer.get("objectIdField") or next(iter(of_type), None)
+    if not isinstance(name, str):
+        raise UserError(source.field, source.address, allowed="has no object id", remedy="Name another layer")
+    return name
+
+
+def _last_edit(layer: Mapping[str, Any]) -> str:
+    info = layer.get("editingInfo") or {}
+    return str(info.get("dataLastEditDate") or info.get("lastEditDate") or "")
+
+
+def _properties(feature: Mapping[str, Any]) -> Mapping[str, Any]:
+    return feature.get("properties") or {}
+
+
+def _only(feature: Mapping[str, Any], allowed: set[str]) -> dict[str, Any]:
+    """A feature without fields that were not asked for, should a layer send them all the same."""
+    return {**feature, "properties": {k: v for k, v in _properties(feature).items() if k in allowed}}
+
+
+def _as_geojson(feature: Mapping[str, Any]) -> dict[str, Any]:
+    """A feature of the layer's own JSON as GeoJSON."""
+    return {
+        "type": "Feature",
+        "geometry": _geometry(feature.get("geometry") or {}),
+        "properties": feature.get("attributes") or {},
+    }
+
+
+def _geometry(shape: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A point or the polygon that the rings enclose by the even-odd rule; None for anything else."""
+    if isinstance(shape.get("x"), int | float) and isinstance(shape.get("y"), int | float):
+        return {"type": "Point", "coordinates": [shape["x"], shape["y"]]}
+    if not shape.get("rings"):
+        return None
+    from shapely import Polygon, symmetric_difference_all
+    from shapely.geometry import mapping
+
+    outline: Mapping[str, Any] = mapping(symmetric_difference_all([Polygon(ring) for ring in shape["rings"]]))
+    return outline

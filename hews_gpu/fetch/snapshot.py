@@ -1,0 +1,203 @@
+"""One dated folder of a fetch: its pages, the record of each, and what is still missing.
+
+`fetch.json` names for every page the file, the request, the time, the rows, the first and last key and the sha256. It
+is rewritten after each page, once the page's own file is safe on disk, so that a run that is cut off at any moment
+goes on behind its last whole page. `latest` points at a folder only once everything in it is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from hews_gpu import __version__
+from hews_gpu.errors import UserError
+from hews_gpu.fetch.tables import Page
+from hews_gpu.output import atomic_file, disk_full_is_a_user_error, write_json
+
+__all__ = ["LATEST", "RECORD", "Snapshot", "open_snapshot", "reserve"]
+
+RECORD = "fetch.json"
+LATEST = "latest"
+DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-\d{1,2})?")
+LEFT_OVER = re.compile(r"incidents-\d{5}\.(csv|geojson)|\..+\.partial-\d+")
+MAX_A_DAY = 99  # snapshots with different settings on one day
+
+
+class Snapshot:
+    """A dated folder and its record.
+
+    Args:
+        folder: the folder; made when the first file is written.
+        record: the content of `fetch.json`.
+    """
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder, self.record = folder, record
+        self.added = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all tables are whole."""
+        return bool(self.record["complete"])
+
+    def table(self, name: str) -> dict[str, Any]:
+        """The record of one table; empty before its first page."""
+        entry: dict[str, Any] = self.record["tables"].setdefault(name, {"whole": False, "pages": []})
+        return entry
+
+    def keep_intact(self, name: str) -> int:
+        """Drop the record of the first page that is missing or damaged, and of all after it; the number dropped."""
+        entry = self.table(name)
+        pages = entry["pages"]
+        intact = next((i for i, page in enumerate(pages) if not self._is_intact(page)), len(pages))
+        dropped = len(pages) - intact
+        if dropped:
+            entry["pages"], entry["whole"], self.record["complete"] = pages[:intact], False, False
+        return dropped
+
+    def forget(self, name: str) -> None:
+        """Start a table anew."""
+        self.record["tables"][name] = {"whole": False, "pages": []}
+
+    def add(self, name: str, file: str, page: Page) -> None:
+        """Write a page and its record."""
+        path = self.folder / file
+        with _disk_full_says_what_is_kept(path):
+            with disk_full_is_a_user_error(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_file(path) as partial:
+                partial.write_bytes(page.body)
+            self.table(name)["pages"].append(
+                {
+                    "file": file,
+                    "url": page.url,
+                    "time": _now(),
+                    "rows": page.rows,
+                    "first": page.keys[0],
+                    "last": page.keys[-1],
+                    "bytes": len(page.body),
+                    "sha256": hashlib.sha256(page.body).hexdigest(),
+                }
+            )
+            self.added += 1
+            self.save()
+
+    def save(self) -> None:
+        """Write the record."""
+        write_json(self.folder / RECORD, self.record)
+
+    def finish(self) -> None:
+        """Remove what no record names, record that all is whole, and point `latest` here."""
+        link = self.folder.parent / LATEST
+        if link.exists() and not link.is_symlink():
+            raise UserError(str(link), allowed="must be a link that 'hews fetch' made", remedy="Move it away")
+        named = {RECORD, *(page["file"] for table in self.record["tables"].values() for page in table["pages"])}
+        for left_over in self.folder.iterdir():
+            if left_over.name not in named and LEFT_OVER.fullmatch(left_over.name):
+                left_over.unlink()
+        if not self.is_complete:
+            self.record.update(complete=True, finished=_now())
+            self.save()
+        _point(link, self.folder.name)
+
+    def _is_intact(self, page: dict[str, Any]) -> bool:
+        try:
+            body = (self.folder / page["file"]).read_bytes()
+        except OSError:
+            return False
+        return hashlib.sha256(body).hexdigest() == str(page["sha256"])
+
+
+def open_snapshot(root: Path, city: str, query: dict[str, Any], today: date) -> Snapshot:
+    """The folder to write to: the newest with the same query that is unfinished or of today, or else a new one.
+
+    Args:
+        root: the city's folder.
+        city: the city's name, for the record.
+        query: everything that decides what is fetched.
+        today: names a new folder.
+    """
+    dated = [path for path in root.glob("*") if DATED.fullmatch(path.name) and path.is_dir()]
+    for folder in sorted(dated, key=_dated_order, reverse=True):
+        record = _read_record(folder)
+        if record.get("query") == query:
+            if not record["complete"] or folder.name.startswith(today.isoformat()):
+                return Snapshot(folder, record)
+            break  # what is older was followed by a whole one: not worth going on with
+    names = (today.isoformat() + (f"-{n}" if n > 1 else "") for n in range(1, MAX_A_DAY + 1))
+    free = next((root / name for name in names if not (root / name).exists()), None)
+    if free is None:
+        raise UserError(str(root), allowed=f"holds {MAX_A_DAY} snapshots of today", remedy="Remove some of them")
+    record = {"kind": "fetch", "version": __version__, "city": city, "started": _now(), "query": query}
+    return Snapshot(free, {**record, "complete": False, "tables": {}})
+
+
+@contextmanager
+def reserve(root: Path) -> Iterator[None]:
+    """Hold the city's folder for one fetch at a time.
+
+    Raises:
+        UserError: another one runs, or the folder cannot be made.
+    """
+    if root.exists() and not root.is_dir():
+        raise UserError("--out", root, allowed="is a file", remedy="Give a folder")
+    with disk_full_is_a_user_error(root):
+        root.mkdir(parents=True, exist_ok=True)
+        lock = (root / ".lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(str(root), allowed="another 'hews fetch' writes here", remedy="Let it end") from None
+        yield
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """The record of a folder; empty if there is none that can be read."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    is_ours = isinstance(record, dict) and record.get("kind") == "fetch" and "complete" in record and "tables" in record
+    return record if is_ours else {}
+
+
+def _dated_order(folder: Path) -> tuple[str, int]:
+    """Date, then number within the day."""
+    return folder.name[:10], int(folder.name[11:] or 1)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _point(link: Path, target: str) -> None:
+    """Make or move a symbolic link in one step."""
+    partial = link.parent / f".{link.name}.partial-{os.getpid()}"
+    with disk_full_is_a_user_error(link):
+        try:
+            partial.symlink_to(target)
+            partial.replace(link)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _disk_full_says_what_is_kept(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        if getattr(error.__cause__, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        remedy = "Free some space and run the same command again: finished pages are kept"
+        raise UserError(str(path), allowed="the disk is full", remedy=remedy) from error.__cause__
