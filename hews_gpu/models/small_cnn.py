@@ -1,0 +1,133 @@
+"""A small CNN that corrects the climatology with what the maps of the past hours show.
+
+Its output is the climatology's log-odds plus a correction. The correction's last layer starts at zero, so an untrained
+model is the climatology, and all that training can do is move away from it for a reason.
+
+Few windows hold a target and there are only some ten thousand of them, so the correction is factorised instead of
+deep. A plain CNN over the 72 stacked channels learns nothing from this little.
+
+1. `filters` combinations of history steps and categories, each the product of a weight per step and one per category,
+   look at one cell at a time: "robberies, weighted by how recent they are".
+2. Their sums over the city are the first kind of feature: how busy the last hours were.
+3. A 3 x 3 convolution with a ReLU mixes the combinations where they are close together; its means over blocks of cells
+   (areas) are the second kind: what happened where.
+4. Both, with the calendar, go through one linear map and a small perceptron.
+
+Shapes: B batch, T history steps, G categories (map channels per step), H rows, X columns, K filters, F calendar
+features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["SmallCnn", "SmallCnnSettings"]
+
+HALF_LIVES = (1.0, 2.0, 4.0, 8.0)  # in steps: where each filter's memory starts out, from the last hours to all day
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallCnnSettings:
+    """Everything needed to build the model again around its weights."""
+
+    steps: int
+    """T, history steps."""
+    groups: int
+    """G, channels of one step."""
+    height: int
+    """H, rows of cells."""
+    width: int
+    """X, columns of cells."""
+    calendar: int
+    """F, calendar features."""
+    filters: int = 8
+    """K."""
+    area_cells: int = 6
+    """An area is a block of this many by this many cells."""
+    hidden: int = 16
+    """Width of the perceptron."""
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must be 1 or more")
+
+
+class SmallCnn(nn.Module):
+    """Log-odds of a target from maps, calendar and climatology.
+
+    Args:
+        settings: sizes.
+        seed: of the initial weights, which depend on nothing else.
+    """
+
+    def __init__(self, settings: SmallCnnSettings, seed: int = 0) -> None:
+        super().__init__()
+        self.settings = s = settings
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int, scale: float) -> nn.Parameter:
+            return nn.Parameter(torch.randn(shape, generator=generator) * scale)
+
+        self.lag = nn.Parameter(_decays(s.filters, s.steps))  # [K, T]
+        self.mix = normal(s.filters, s.groups, scale=s.groups**-0.5)  # [K, G]
+        self.near = normal(s.filters, s.filters, 3, 3, scale=(9 * s.filters) ** -0.5)  # [K, K, 3, 3]
+        self.near_bias = nn.Parameter(torch.zeros(s.filters))  # [K]
+        features = s.filters + s.calendar
+        areas = s.filters * -(-s.height // s.area_cells) * -(-s.width // s.area_cells)
+        self.hidden = normal(s.hidden, features, scale=features**-0.5)
+        self.hidden_bias = nn.Parameter(torch.zeros(s.hidden))
+        self.linear = nn.Parameter(torch.zeros(features + areas + s.hidden))
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.register_buffer("city_mean", torch.zeros(s.steps * s.groups))  # [T * G]
+        self.register_buffer("city_scale", torch.ones(s.steps * s.groups))  # [T * G]
+
+    city_mean: Tensor
+    city_scale: Tensor
+
+    def forward(self, maps: Tensor, calendar: Tensor, climatology: Tensor) -> Tensor:
+        """Log-odds [B]; see `correction` for the first two arguments, `climatology` holds its log-odds [B]."""
+        return climatology + self.correction(maps, calendar)
+
+    def correction(self, maps: Tensor, calendar: Tensor) -> Tensor:
+        """What is added to the climatology's log-odds.
+
+        Args:
+            maps: counts, uint8 or float [B, T * G, H, X], step-major, oldest step first; channels-last memory.
+            calendar: float [B, F].
+
+        Returns:
+            float [B].
+        """
+        s = self.settings
+        counts = torch.log1p(maps.to(calendar.dtype))  # one address with 129 rows in a minute is not 129 times as bad
+        kernel = (self.lag[:, :, None] * self.mix[:, None, :]).reshape(s.filters, s.steps * s.groups)
+        city = ((counts.sum(dim=(2, 3)) - self.city_mean) / self.city_scale) @ kernel.T  # [B, K]
+        cells = functional.conv2d(counts, kernel[:, :, None, None])  # [B, K, H, X]
+        near = functional.relu(functional.conv2d(cells, self.near, self.near_bias, padding=1))
+        areas = functional.avg_pool2d(near, s.area_cells, ceil_mode=True, count_include_pad=False) * s.area_cells
+        features = torch.cat([city, calendar], dim=1)
+        hidden = torch.tanh(functional.linear(features, self.hidden, self.hidden_bias))
+        return torch.cat([features, areas.flatten(1), hidden], dim=1) @ self.linear + self.bias
+
+    @torch.no_grad()
+    def fit_scale(self, maps: Iterable[Tensor]) -> None:
+        """Learn how busy a usual step is, channel by channel, from training maps (each [B, T * G, H, X])."""
+        totals = torch.cat([torch.log1p(part.float()).sum(dim=(2, 3)) for part in maps])  # [S, T * G]
+        self.city_mean.copy_(totals.mean(dim=0))
+        spread = totals.std(dim=0, correction=0)
+        self.city_scale.copy_(torch.where(spread > 0, spread, 1.0))
+
+
+def _decays(filters: int, steps: int) -> Tensor:
+    """Weights by step, newest last: exponential decays that cycle through `HALF_LIVES`, each of unit length; [K, T]."""
+    age = torch.arange(steps - 1, -1, -1, dtype=torch.float32)
+    half_life = torch.tensor([HALF_LIVES[k % len(HALF_LIVES)] for k in range(filters)])
+    weights = 0.5 ** (age / half_life[:, None])
+    scaled: Tensor = weights / torch.linalg.vector_norm(weights, dim=1, keepdim=True)
+    return scaled

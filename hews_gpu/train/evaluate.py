@@ -1,0 +1,122 @@
+"""`hews evaluate`: forecast every window of every split with a trained model, and judge the forecasts.
+
+All windows are scored, empty ones too, at the prevalence they came with. `forecasts.parquet` holds what was said and
+what happened, so that anybody can recompute every number of `metrics.json`.
+
+Shapes: S samples of one split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from hews_gpu.data.events import Prepared
+from hews_gpu.errors import UserError
+from hews_gpu.forecast.baselines import base_rate
+from hews_gpu.forecast.judgement import Forecasts, judge
+from hews_gpu.forecast.protocol import past_of
+from hews_gpu.output import atomic_file, disk_full_is_a_user_error, write_json
+from hews_gpu.progress import step
+from hews_gpu.train.inputs import Split, open_task
+from hews_gpu.train.runs import load_model, open_run_data
+from hews_gpu.train.scoring import corrections, probabilities
+
+__all__ = ["FORECASTS", "METRICS", "evaluate"]
+
+FORECASTS, METRICS, TRUTH = "forecasts.parquet", "metrics.json", "truth.npz"
+JUDGED = "test"
+Float64 = NDArray[np.float64]
+
+
+def evaluate(run: Path, *, out: Path | None = None, data: Path | None = None) -> dict[str, Any]:
+    """Judge a trained model.
+
+    Args:
+        run: folder made by ``hews train``.
+        out: folder for ``metrics.json`` and ``forecasts.parquet``; `run` itself unless given.
+        data: the prepared folder, where it has moved since training.
+
+    Returns:
+        What ``metrics.json`` holds.
+
+    Raises:
+        UserError: the run is not trained to its end, or its data is gone or another.
+    """
+    model = load_model(run)
+    prepared = open_run_data(run, data)
+    task = open_task(prepared)
+    with step("forecasting", sum(map(len, task.splits.values())), "windows") as bar:
+        said = {
+            name: probabilities(split, corrections(model, split.feed, lambda tensor: tensor, bar.advance))
+            for name, split in task.splits.items()
+        }
+    forecasts = {name: _forecasts(prepared, task.splits, name, p) for name, p in said.items()}
+    city = prepared.city
+    metrics = judge(forecasts, judged=JUDGED, stride_s=city.windows.stride_s, seed=city.training.seed)
+    for name, found in metrics["splits"].items():
+        begin, end = getattr(city.splits, name)
+        metrics["splits"][name] = {"begin": begin, "end": end, **found}
+    _write(out or run, task.splits, forecasts, metrics)
+    return metrics
+
+
+def _forecasts(prepared: Prepared, splits: Mapping[str, Split], name: str, p: Float64) -> Forecasts:
+    """A split's forecasts by the model and by everything it is compared with."""
+    split = splits[name]
+    others = {"base_rate": np.full(len(split), _past_base_rate(prepared, splits, name))}
+    if (prepared.folder / TRUTH).is_file():
+        from hews_gpu.data.synthetic import load_truth
+
+        samples = split.samples
+        truth = load_truth(prepared.folder / TRUTH)
+        others["oracle"] = truth.probability(samples.issue_s, samples.target_begin_s, samples.target_end_s)
+    climatology = np.asarray(expit(split.climatology), dtype=np.float64)
+    return Forecasts(y=split.samples.y, p=p, p_climatology=climatology, others=others)
+
+
+def _past_base_rate(prepared: Prepared, splits: Mapping[str, Split], name: str) -> float:
+    """Share of windows with a target in all splits that ended before this one began; the first one's own."""
+    begin_s, _ = prepared.city.splits.span_s(name)
+    past = [split.samples.y[past_of(split.samples.target_end_s, begin_s)] for split in splits.values()]
+    known = np.concatenate(past)
+    return base_rate(known if len(known) else splits[name].samples.y)
+
+
+def _write(out: Path, splits: Mapping[str, Split], forecasts: Mapping[str, Forecasts], metrics: dict[str, Any]) -> None:
+    """Write both files, each whole or not at all."""
+    if out.exists() and not out.is_dir():
+        raise UserError("--out", out, allowed="is a file", remedy="Give a folder")
+    with disk_full_is_a_user_error(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with atomic_file(out / FORECASTS) as partial:
+        pq.write_table(pa.concat_tables([_table(splits[name], said) for name, said in forecasts.items()]), partial)
+    write_json(out / METRICS, metrics)
+
+
+def _table(split: Split, forecasts: Forecasts) -> pa.Table:
+    """One split's rows of forecasts.parquet; times are local and carry no zone."""
+    samples = split.samples
+    columns: dict[str, Any] = {
+        "issue_time": _times(samples.issue_s),
+        "window_start": _times(samples.target_begin_s),
+        "window_end": _times(samples.target_end_s),
+        "split": pa.array([split.name] * len(split)),
+        "p": forecasts.p,
+        "p_climatology": forecasts.p_climatology,
+        "y": forecasts.y.astype(np.int8),
+    }
+    if "oracle" in forecasts.others:
+        columns["p_oracle"] = forecasts.others["oracle"]
+    return pa.table(columns)
+
+
+def _times(time_s: NDArray[np.int64]) -> pa.Array:
+    return pa.array(time_s * 1000, type=pa.int64()).cast(pa.timestamp("ms"))

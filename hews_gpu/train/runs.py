@@ -1,0 +1,166 @@
+"""The run folder: what is in it while a run is under way, when it is stopped, and when it is done.
+
+Unlike other outputs it is alive while it is written, so that a stopped run can go on: first the manifest, the city and
+a checkpoint, which is replaced after each epoch; `weights.safetensors` and `history.csv` appear at the end. A folder
+without a checkpoint never outlives its process.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from hews_gpu.config import load_city
+from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.errors import UserError
+from hews_gpu.models.small_cnn import SmallCnn, SmallCnnSettings
+from hews_gpu.output import (
+    MANIFEST,
+    atomic_file,
+    disk_full_is_a_user_error,
+    manifest,
+    read_manifest,
+    require_free,
+    write_json,
+)
+from hews_gpu.train.checkpoint import EpochRow, Position, Tensors, read_tensors, write_tensors
+
+__all__ = [
+    "CHECKPOINT",
+    "WEIGHTS",
+    "finish",
+    "living",
+    "load_model",
+    "open_run_data",
+    "require_usable",
+    "settings_of",
+]
+
+KIND = "run"
+CHECKPOINT, WEIGHTS, HISTORY, CITY = "checkpoint.safetensors", "weights.safetensors", "history.csv", "city.toml"
+ARCHITECTURE = "small_cnn"
+# Sections of the city file that decide what a model learns; the others name files or colours.
+DECIDING = ("windows", "task", "splits", "channels", "training")
+
+
+def settings_of(prepared: Prepared) -> dict[str, Any]:
+    """Everything that decides a run's result, flat, as JSON would give it back: data and the city's deciding keys."""
+    city = prepared.city
+    bounds = city.map.bounds
+    found: dict[str, Any] = {
+        "data_fingerprint": prepared.fingerprint,
+        "[incidents] targets": list(city.incidents.targets),
+        "[map] bounds": bounds if isinstance(bounds, str) else list(bounds),
+    }
+    for section in DECIDING:
+        for key, value in asdict(getattr(city, section)).items():
+            if isinstance(value, dict):
+                found |= {f"[{section}.{key}] {name}": list(item) for name, item in value.items()}
+            else:
+                found[f"[{section}] {key}"] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def require_usable(run: Path, *, force: bool, resume: bool) -> None:
+    """See that `run` may be written, before anything takes time.
+
+    Raises:
+        UserError: it exists and neither `force` nor `resume` was given, or there is nothing to resume.
+    """
+    if force and resume:
+        raise UserError("--resume", allowed="goes on with a run that --force would remove", remedy="Give one of them")
+    if not resume:
+        require_free(run, kind=KIND, force=force)
+    elif not (run / CHECKPOINT).is_file():
+        raise UserError("--resume", run, allowed=f"holds no {CHECKPOINT}", remedy="Start the run without --resume")
+
+
+@contextmanager
+def living(run: Path, prepared: Prepared, *, resume: bool) -> Iterator[None]:
+    """A run folder for as long as the block trains; removed if it ends before the first checkpoint."""
+    with disk_full_is_a_user_error(run):
+        if not resume:
+            _clear(run)
+        try:
+            write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, "training")))
+            with atomic_file(run / CITY) as partial:
+                shutil.copyfile(prepared.folder / CITY, partial)
+            yield
+            write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, "trained")))
+        finally:
+            if not (run / CHECKPOINT).is_file():
+                shutil.rmtree(run, ignore_errors=True)
+
+
+def finish(run: Path, best: Tensors, architecture: SmallCnnSettings, position: Position) -> None:
+    """Write what a run leaves: the best epoch's weights, with what it takes to build the model, and the history."""
+    notes = {"architecture": ARCHITECTURE, "settings": asdict(architecture), "epoch": position.best_epoch}
+    write_tensors(run / WEIGHTS, best, notes)
+    with atomic_file(run / HISTORY) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(EpochRow)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in position.history)
+
+
+def load_model(run: Path) -> SmallCnn:
+    """The trained model of a run, on the CPU.
+
+    Raises:
+        UserError: the run has not been trained to its end, or its weights are damaged.
+    """
+    if not run.is_dir():
+        raise UserError("run folder", run, allowed="does not exist", remedy="Make it with 'hews train DIR --out RUN'")
+    if read_manifest(run).get("kind") != KIND:
+        remedy = "Give the --out folder of 'hews train DIR --out RUN'"
+        raise UserError("run folder", run, allowed="was not made by 'hews train'", remedy=remedy)
+    tensors, notes = read_tensors(run / WEIGHTS, remedy="Train to the end with 'hews train DIR --out RUN --resume'")
+    if notes.get("architecture") != ARCHITECTURE:
+        allowed = f"is of architecture {notes.get('architecture')}, must be {ARCHITECTURE}"
+        raise UserError(str(run / WEIGHTS), allowed=allowed, remedy="Train anew with --force")
+    model = SmallCnn(SmallCnnSettings(**notes["settings"]))
+    model.load_state_dict(tensors)
+    return model
+
+
+def open_run_data(run: Path, data: Path | None = None) -> Prepared:
+    """The prepared data that a run was trained on, with the city file as it was then.
+
+    Args:
+        run: the run folder.
+        data: where the prepared folder is now; unless given, where it was, or where it lies as seen from the run.
+
+    Raises:
+        UserError: it is not there, or no longer the same data.
+    """
+    notes = read_manifest(run)
+    places = [data] if data else [Path(notes.get("prepared", "")), run / notes.get("prepared_from_run", "")]
+    folder = next((place for place in places if (place / MANIFEST).is_file()), places[0])
+    prepared = open_prepared(folder)
+    if prepared.fingerprint != notes.get("data_fingerprint"):
+        remedy = "Give the folder it was trained on with --data, or train anew"
+        raise UserError("--data", folder, allowed=f"is not the data that {run} was trained on", remedy=remedy)
+    return replace(prepared, city=load_city(run / CITY))
+
+
+def _notes(run: Path, prepared: Prepared, state: str) -> dict[str, Any]:
+    return {
+        "state": state,
+        "prepared": str(prepared.folder),
+        "prepared_from_run": os.path.relpath(prepared.folder, run.absolute()),
+        "data_fingerprint": prepared.fingerprint,
+    }
+
+
+def _clear(run: Path) -> None:
+    """Make an empty folder; an older run is moved aside first, so that it vanishes in one step."""
+    if run.exists():
+        aside = run.parent / f".{run.name}.old-{os.getpid()}"
+        run.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+    run.mkdir(parents=True)
