@@ -62,7 +62,9 @@ def _read(path: Path, name: str) -> GeoDataFrame:
             _require_name(name, [column for column in frame.columns if column != frame.geometry.name], path)
         else:
             data: Any = path if path.suffix.casefold() != ".gz" else gzip.decompress(path.read_bytes())
-            _require_name(name, list(pyogrio.read_info(data)["fields"]), path)
+            about = pyogrio.read_info(data)
+            if about["features"]:
+                _require_name(name, list(about["fields"]), path)
             source = io.BytesIO(data) if isinstance(data, bytes) else data
             frame = geopandas.read_file(source, engine="pyogrio", columns=[name])
     except (EOFError, OSError, ValueError, DataSourceError, DataLayerError) as error:
@@ -70,7 +72,7 @@ def _read(path: Path, name: str) -> GeoDataFrame:
             raise
         allowed = f"cannot be read as polygons ({error})"
         raise UserError(f"{SECTION} file", path, allowed=allowed, remedy="Fetch or convert it again") from None
-    if not isinstance(frame, geopandas.GeoDataFrame) or frame.geometry.isna().all():
+    if not isinstance(frame, geopandas.GeoDataFrame) or name not in frame or frame.geometry.isna().all():
         raise UserError(f"{SECTION} file", path, allowed="holds no polygons", remedy="Name a file of polygons")
     return geopandas.GeoDataFrame({"name": frame[name]}, geometry=frame.geometry, crs=frame.crs)
 
@@ -147,7 +149,7 @@ def _polygonal(geometry: shapely.Geometry) -> shapely.Geometry:
     if geometry.geom_type in ("Polygon", "MultiPolygon"):
         return geometry
     parts = shapely.get_parts(shapely.get_parts(geometry))
-    return shapely.multipolygons([part for part in parts if part.geom_type == "Polygon"])
+    return shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
 
 
 def assign(

@@ -121,7 +121,7 @@ def _rules(city: CityConfig, neighborhoods: GeoDataFrame) -> Rules:
 @contextmanager
 def _threads() -> Iterator[None]:
     """Dask on a few threads that have all ended when the block ends, also after Ctrl-C: none writes on afterwards."""
-    workers = min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+    workers = min(MAX_WORKERS, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool, dask.config.set(scheduler="threads", pool=pool):
         yield
 
@@ -208,7 +208,7 @@ def _no_overlap(counts: Tally, neighborhoods: GeoDataFrame) -> UserError:
         remedy = "The incidents' coordinates seem to be metres or feet; longitude and latitude in degrees are needed"
     x, y = counts.outside_example or (0.0, 0.0)
     allowed = (
-        f"no incident lies in any polygon: {outside} rows with coordinates, such as longitude {x:.6g}, latitude {y:.6g}, "
+        f"no incident lies in any polygon: {outside} rows, such as longitude {x:.6g}, latitude {y:.6g}, "
         f"but the polygons span longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
     )
     return UserError("[neighborhoods] file", allowed=allowed, remedy=remedy)

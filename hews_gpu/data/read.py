@@ -68,7 +68,7 @@ def incident_files(city: CityConfig) -> list[Source]:
     paths: list[Path] = []
     for pattern in city.incidents.files:
         matches = sorted(Path(name) for name in glob.glob(str(city.resolve(pattern)), recursive=True))
-        matches = [path for path in matches if not path.is_dir()]
+        matches = [path for path in matches if path.is_file()]
         if not matches:
             remedy = f"Names are relative to {city.path.parent}; put the table there or correct the name"
             raise UserError("[incidents] files", pattern, allowed="matches no file", remedy=remedy)

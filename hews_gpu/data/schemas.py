@@ -16,21 +16,8 @@ from hews_gpu.errors import UserError, did_you_mean
 __all__ = ["PORTAL", "SCHEMAS", "Columns", "Schema", "choose_columns", "is_person_level", "normal_name"]
 
 PERSON_WORDS = frozenset(
-    (
-        "age",
-        "ages",
-        "agegroup",
-        "sex",
-        "gender",
-        "race",
-        "races",
-        "ethnicity",
-        "ethnic",
-        "hispanic",
-        "victim",
-        "suspect",
-    )
-    + ("offender", "dob", "birth", "birthdate")
+    {"age", "ages", "agegroup", "sex", "gender", "race", "races", "ethnicity", "ethnic", "hispanic"}
+    | {"victim", "suspect", "offender", "dob", "birth", "birthdate"}
 )
 TIME_ROLES = ("time", "date", "time_of_day")
 PLACE_ROLES = ("longitude", "latitude", "category")

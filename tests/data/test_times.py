@@ -1,0 +1,107 @@
+"""Dates and times of day: every spelling of one meaning gives one number, and nothing else gives any."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hews_gpu.data.times import DATE_THEN_TIME, NOT_A_TIME, day_number, distinct_values, join_seconds, second_of_day
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("23:30:00", 84_600),
+        ("00:00:00", 0),
+        ("1:12", 4_320),
+        ("01:12", 4_320),
+        ("112", 4_320),
+        ("0112", 4_320),
+        ("112.0", 4_320),
+        ("5", 300),
+        ("0", 0),
+        ("2400", 86_400),
+        ("24:00:00", 86_400),
+        ("24:00", 86_400),
+        (" 23:30:59.999 ", 84_659),
+    ],
+)
+def test_each_spelling_of_a_time_of_day(text: str, seconds: int) -> None:
+    assert second_of_day(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "24:00:01", "2401", "25:00", "1260", "12:60", "12:00:60", "noon", "-5", "12345", "1:2", "1e3", "١٢"],
+)
+def test_what_is_no_time_of_day(text: str) -> None:
+    assert second_of_day(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["01/31/2012", "1/31/2012", "2012-01-31", "2012/01/31", "2012-1-31", " 2012-01-31 ", "2012-01-31T00:00:00.000"],
+)
+def test_each_spelling_of_a_date(text: str) -> None:
+    assert day_number(text) == (date(2012, 1, 31) - date(1970, 1, 1)).days
+
+
+@pytest.mark.parametrize(
+    "text", ["", "31/01/2012", "02/30/2012", "0001-01-01", "9999-12-31", "01/31/12", "2012-01-31 13:00", "CrimeDate"]
+)
+def test_what_is_no_date(text: str) -> None:
+    assert day_number(text) is None
+
+
+@given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2100, 12, 31)), st.data())
+def test_round_trip_of_any_time_in_any_spelling(when: datetime, data: st.DataObject) -> None:
+    when = when.replace(microsecond=0)
+    hhmm = str(int(when.strftime("%H%M")))
+    times = [when.strftime("%H:%M:%S")]
+    if when.second == 0:
+        times += [when.strftime("%H:%M"), hhmm, hhmm.zfill(4), f"{hhmm}.0"]
+    dates = [when.strftime("%m/%d/%Y"), f"{when.month}/{when.day}/{when.year}", when.date().isoformat()]
+    days = distinct_values([data.draw(st.sampled_from(dates))], day_number)
+    seconds = distinct_values([data.draw(st.sampled_from(times))], second_of_day)
+    assert datetime(1970, 1, 1) + timedelta(seconds=int(join_seconds(days, seconds)[0])) == when
+
+
+@given(st.integers(0, 2400))
+def test_unpadded_digits_are_hours_and_minutes(number: int) -> None:
+    hour, minute = divmod(number, 100)
+    expected = 3600 * hour + 60 * minute if minute < 60 else None
+    assert second_of_day(str(number)) == expected
+
+
+@given(st.text(max_size=12))
+def test_no_text_raises(text: str) -> None:
+    assert second_of_day(text) is None or 0 <= second_of_day(text) <= 86_400
+    assert day_number(text) is None or isinstance(day_number(text), int)
+
+
+def test_the_next_midnight_is_the_start_of_the_next_day() -> None:
+    days = distinct_values(["12/31/2014", "2015-01-01", "bad"], day_number)
+    seconds = distinct_values(["2400", "0", "12:00"], second_of_day)
+    joined = join_seconds(days, seconds)
+    assert joined[0] == joined[1] == np.datetime64("2015-01-01", "s").astype(int)
+    assert joined[2] == NOT_A_TIME
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("2019-08-23T13:18:00", ("2019-08-23", "13:18:00")),
+        (" 08/23/2019  1:18 ", ("08/23/2019", "1:18")),
+        ("2019-08-23", (None, None)),
+        ("", (None, None)),
+    ],
+)
+def test_one_column_is_split_into_two(text: str, parts: tuple[str | None, str | None]) -> None:
+    found = pc.extract_regex(pa.array([text]), pattern=DATE_THEN_TIME)[0].as_py() or {"date": None, "time": None}
+    assert (found["date"], found["time"]) == parts
