@@ -68,7 +68,7 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
     _require_free(path, force)
     inputs = read_inputs(run, data)
     parts: list[Callable[[Inputs], Content]] = [_judgement, _weeks, _maps, _city, _texts]
-    content: Content = {"figures": {}}
+    content: Content = {"figures": dict.fromkeys(("roc", "pr", "training"))}  # those that may be missing
     with step("drawing the report", len(parts), "parts") as bar:
         for part in parts:
             made = part(inputs)
@@ -169,14 +169,14 @@ def _texts(inputs: Inputs) -> Content:
     city, metrics, events = inputs.city, inputs.metrics, inputs.events
     sentence, tone = verdict(metrics)
     begin, end = inputs.test["window_start"].iloc[0], inputs.test["window_end"].iloc[-1]
-    toml = inputs.prepared.folder / "city.toml"
+    toml = city.path
     return {
         "city": city,
         "targets": category_list(city.incidents.targets),
         "covered": span(int(events.time_s[0]), int(events.time_s[-1]) + 1),
         "judged": span(*(int(np.datetime64(t, "s").astype(np.int64)) for t in (begin, end))),
         "made": datetime.now(UTC).strftime("%-d %B %Y, %H:%M UTC"),
-        "synthetic": city.synthetic is not None,
+        "synthetic": city.synthetic is not None or inputs.has_oracle,
         "verdict": sentence,
         "tone": tone,
         "base_rate": percent(metrics["base_rate"]),

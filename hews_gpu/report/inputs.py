@@ -9,7 +9,7 @@ Shapes: E incidents, S issue times of one split.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,18 @@ class Inputs:
     """The two folders, opened."""
 
     run: Path
-    prepared: Prepared
-    city: CityConfig  # as the run was trained with, which the prepared folder's may differ from by now
+    prepared: Prepared  # with the city file that the run was trained with
     metrics: dict[str, Any]
     forecasts: pd.DataFrame
     history: pd.DataFrame  # one row per epoch; empty if the run has no history.csv
     quality: dict[str, Any]
     run_manifest: dict[str, Any]
     prepared_manifest: dict[str, Any]
+
+    @property
+    def city(self) -> CityConfig:
+        """The city file."""
+        return self.prepared.city
 
     @property
     def events(self) -> Events:
@@ -93,12 +97,10 @@ def read_inputs(run: Path, data: Path | None = None) -> Inputs:
     if missing:
         raise UserError(str(run / "metrics.json"), allowed=f"lacks {', '.join(missing)}", remedy=JUDGE_FIRST)
     forecasts = _read_forecasts(run / "forecasts.parquet")
-    prepared = open_prepared(data or _recorded_data(run, manifest))
-    own = run / "city.toml"
+    prepared = _open_data(run, manifest, data)
     return Inputs(
         run=run,
         prepared=prepared,
-        city=load_city(own) if own.is_file() else prepared.city,
         metrics=metrics,
         forecasts=forecasts,
         history=_read_history(run / "history.csv"),
@@ -108,14 +110,25 @@ def read_inputs(run: Path, data: Path | None = None) -> Inputs:
     )
 
 
+def _open_data(run: Path, manifest: dict[str, Any], data: Path | None) -> Prepared:
+    """The data that the run was trained on, with the city file as it was then."""
+    folder = data or _recorded_data(run, manifest)
+    prepared = open_prepared(folder)
+    if manifest.get("data_fingerprint") not in (None, prepared.fingerprint):
+        remedy = "Give the folder it was trained on with --data, or train anew"
+        raise UserError("--data", folder, allowed=f"is not the data that {run} was trained on", remedy=remedy)
+    own = run / "city.toml"
+    return replace(prepared, city=load_city(own)) if own.is_file() else prepared
+
+
 def _recorded_data(run: Path, manifest: dict[str, Any]) -> Path:
-    """The prepared folder that the run's manifest names."""
-    for key in ("prepared", "data"):
-        named = manifest.get(key)
-        if isinstance(named, str):
-            return run / named  # an absolute path stays as it is
-    allowed = "has no hews.json that names its prepared folder"
-    raise UserError("run folder", run, allowed=allowed, remedy="Give the prepared folder with --data")
+    """The prepared folder that the run's manifest names: where it was, or where it lies as seen from the run."""
+    named = [manifest.get(key) for key in ("prepared", "data", "prepared_from_run")]
+    places = [run / name for name in named if isinstance(name, str)]  # an absolute path stays as it is
+    if not places:
+        allowed = "has no hews.json that names its prepared folder"
+        raise UserError("run folder", run, allowed=allowed, remedy="Give the prepared folder with --data")
+    return next((place for place in places if place.is_dir()), places[0])
 
 
 def _read_json(path: Path, remedy: str) -> dict[str, Any]:

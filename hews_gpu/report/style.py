@@ -38,7 +38,7 @@ _LIGHT = {
     "line": "#d9d5ca",
     "land": "#e9e5da",
     "model": "#0068a6",
-    "climatology": "#b85400",
+    "climatology": "#b05000",
     "oracle": "#007a58",
     "base_rate": "#6c7079",
     "target": "#a3195b",
@@ -108,7 +108,13 @@ def contrast(one: str, other: str) -> float:
 
 def _settings() -> Any:  # matplotlib's stub lists every key as a literal, one list per release
     ink, soft, line = role("ink"), role("soft"), role("line")
-    text = {"text.color": ink, "text.parse_math": False, "font.size": 11, "axes.titlesize": 12, "axes.titleweight": 600}
+    text = {
+        "text.color": ink,
+        "text.parse_math": False,
+        "font.size": 11,
+        "axes.titlesize": 12,
+        "axes.titleweight": "normal",
+    }
     axes = {"axes.edgecolor": line, "axes.labelcolor": soft, "axes.facecolor": "none", "axes.spines.top": False}
     more = {"axes.spines.right": False, "axes.titlelocation": "left", "axes.axisbelow": True, "axes.titlepad": 8}
     grid = {"axes.grid": True, "grid.color": line, "grid.linewidth": 0.7, "lines.linewidth": 1.8}
@@ -177,16 +183,12 @@ def _own_ids(text: str, key: str) -> str:
 def _shorten(text: str) -> str:
     """Colours to CSS variables, fonts to the page's font, coordinates to hundredths of a pixel."""
     text = re.sub(r"#01fe[0-9a-f]{2}", lambda m: f"var(--{_ROLES[m.group(0)]})", text)
-    text = re.sub(r"font: (?:(\d+) )?([\d.]+px)[^;\"]*", _font, text)
+    text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)  # how matplotlib wrote it until 3.10
+    text = re.sub(r"(?:; )?font-family: [^;\"]*", "", text)
     numbers = re.compile(r"-?\d+\.\d{3,}")
     attributes = re.compile(r'(?<= )(?:d|x|y|transform|points)="[^"]*"')
     text = attributes.sub(lambda m: numbers.sub(lambda n: f"{float(n.group(0)):.2f}", m.group(0)), text)
     return re.sub(r"\n\s*", " ", text)
-
-
-def _font(match: re.Match[str]) -> str:
-    weight = f"; font-weight: {match.group(1)}" if match.group(1) else ""
-    return f"font-size: {match.group(2)}{weight}"
 
 
 def png(pixels: NDArray[np.uint8], *, scale: int = 1) -> str:

@@ -52,7 +52,9 @@ def skill(metrics: Mapping[str, Any]) -> list[Row]:
     for key, name, note in FORECASTS:
         scores = model if key == "model" else baselines.get(key)
         if scores:
-            rows.append({"key": key, "name": name, "note": note, "cells": _scores(scores)})
+            ends = interval(metrics if key == "model" else scores) if key != "climatology" else None
+            sure = f"{signed(ends[0])} to {signed(ends[1])}" if ends else ""
+            rows.append({"key": key, "name": name, "note": note, "cells": _scores(scores), "interval": sure})
     return rows
 
 
@@ -108,6 +110,9 @@ def quality(inputs: Inputs) -> list[Row]:
     reasons = found.get("quarantined_by_reason") or {}
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
         rows.append(_share(reason.replace("_", " "), count, read, "reason"))
+    targets = sum((found.get("targets_quarantined_by_reason") or {}).values())
+    if targets:
+        rows.append(_share("target rows among those set aside", targets, read, "reason"))
     return [*rows, *_noticed(inputs, events)]
 
 
@@ -177,16 +182,24 @@ def facts(inputs: Inputs, versions: Mapping[str, str]) -> list[tuple[str, str]]:
     """How it was run, as names and values; whatever the manifests tell beyond what is shown elsewhere."""
     history, manifest = inputs.history, inputs.run_manifest
     rows = [("Data fingerprint", str(manifest.get("data_fingerprint") or inputs.prepared.fingerprint))]
+    if inputs.quality.get("seconds"):
+        rows.append(("Preparing", f"{seconds(inputs.quality['seconds'])}{_memory(inputs.quality)}"))
     rows.append(("Seed", str(inputs.city.training.seed)))
     if "seconds" in history:
         rows.append(("Training", f"{len(history)} epochs in {seconds(history['seconds'].sum())}"))
     if "samples_per_s" in history and history["samples_per_s"].notna().any():
         rows.append(("Speed", f"{number(history['samples_per_s'].median())} windows a second (median epoch)"))
-    known = {"kind", "created", "version", "command", "prepared", "data", "data_fingerprint", "seed", "epochs"}
+    known = {"kind", "created", "version", "command", "prepared", "data", "data_fingerprint", "seed", "epochs", "city"}
+    known |= {"prepared_from_run", "state"}
     for stage, found in (("prepare", inputs.prepared_manifest), ("train", manifest)):
         rows += [(f"{stage}: {name}", text) for name, text in _flat(found, known)]
     rows.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     return rows
+
+
+def _memory(found: Mapping[str, Any]) -> str:
+    peak = found.get("peak_memory_bytes")
+    return f", at most {peak / 2**30:.1f} GiB of memory" if peak else ""
 
 
 def _flat(content: Mapping[str, Any], skip: set[str], prefix: str = "") -> list[tuple[str, str]]:

@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 import shapely
 
+from hews_gpu.data.events import open_prepared
+
 NAMES = ["Alder Hill", "Birch Row", "Cedar <b>Park</b>", "Dale & Mill", "Elm", "Fir $x$ Gate", "Gorse", "Hazel", "Ivy"]
 CATEGORIES = ["LARCENY", "BURGLARY", "AGG. ASSAULT", "SHOOTING", "HOMICIDE"]
 HOUR_S = 3600
@@ -78,7 +80,7 @@ def write_prepared(folder: Path, *, name: str = "Toytown", charts: bool = True) 
 
 def _incidents(rng: np.random.Generator) -> pd.DataFrame:
     hours = np.arange(BEGIN_S, END_S, HOUR_S)
-    times = np.sort(np.repeat(hours, rng.poisson(_rate(hours))) + 0) // 1
+    times = np.repeat(hours, rng.poisson(_rate(hours)))
     times = np.sort(times + rng.integers(0, HOUR_S, len(times)))
     count = len(times)
     near = rng.random(count) < 0.4
@@ -116,7 +118,8 @@ def _rate(time_s: np.ndarray) -> np.ndarray:
 def write_run(folder: Path, prepared: Path, *, oracle: bool = False, judged: bool = True) -> Path:
     folder.mkdir(parents=True)
     shutil.copy(prepared / "city.toml", folder / "city.toml")
-    notes = {"prepared": str(prepared.absolute()), "data_fingerprint": "0123abcd" * 8, "device": "cpu"}
+    fingerprint = open_prepared(prepared).fingerprint
+    notes = {"prepared": str(prepared.absolute()), "data_fingerprint": fingerprint, "device": "cpu"}
     _json(folder / "hews.json", _manifest("run", ["hews", "train", "prepared", "--out", "run"]) | notes)
     epochs = pd.DataFrame({"epoch": [1, 2, 3, 4], "train_loss": [0.45, 0.4, 0.37, 0.35]})
     epochs = epochs.assign(
@@ -124,23 +127,24 @@ def write_run(folder: Path, prepared: Path, *, oracle: bool = False, judged: boo
     )
     epochs.to_csv(folder / "history.csv", index=False)
     if judged:
-        forecasts = _forecasts(pd.read_parquet(prepared / "incidents.parquet"), oracle)
+        incidents = pd.read_parquet(prepared / "incidents.parquet")
+        forecasts = stand_in(incidents, "2014-01-01", "2015-01-01", "2015-07-01", "2016-01-01", oracle=oracle)
         forecasts.to_parquet(folder / "forecasts.parquet")
         _json(folder / "metrics.json", _metrics(forecasts, oracle))
     return folder
 
 
-def _forecasts(incidents: pd.DataFrame, oracle: bool) -> pd.DataFrame:
+def stand_in(incidents: pd.DataFrame, *edges: str, oracle: bool = False) -> pd.DataFrame:
+    """Forecasts of two-hour windows between `edges` (begin, validation, test, end) that know the hour of the day."""
     rng = np.random.default_rng(11)
-    issue = np.arange(BEGIN_S + 86_400, END_S - WINDOW_S + 1, WINDOW_S)
+    begin_s, validation_s, test_s, end_s = (int(np.datetime64(edge, "s").astype(np.int64)) for edge in edges)
+    issue = np.arange(begin_s + 86_400, end_s - WINDOW_S + 1, WINDOW_S)
     times = incidents.loc[incidents["is_target"], "time_s"].to_numpy()
     y = np.searchsorted(times, issue + WINDOW_S) > np.searchsorted(times, issue)
     true = 1 - np.exp(-0.05 * (_rate(issue) + _rate(issue + HOUR_S)))
-    split = np.where(issue < np.datetime64("2015-01-01", "s").astype(int), "train", "validation")
-    split = np.where(issue >= np.datetime64("2015-07-01", "s").astype(int), "test", split)
     table = pd.DataFrame({"issue_time": issue.astype("datetime64[s]"), "window_start": issue.astype("datetime64[s]")})
     table["window_end"] = (issue + WINDOW_S).astype("datetime64[s]")
-    table["split"] = split
+    table["split"] = np.select([issue < validation_s, issue < test_s], ["train", "validation"], "test")
     table["p"] = (true * np.exp(rng.normal(0, 0.15, len(issue)))).clip(0.001, 0.9)
     table["p_climatology"] = (true * 0.6 + true.mean() * 0.4).clip(0.001, 0.9)
     table["y"] = y.astype(np.int8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 FLAGS = (
@@ -99,3 +101,75 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
     chromium = Browser(program, tmp_path_factory.mktemp("profile"))
     yield chromium
     chromium.close()
+
+
+@pytest.fixture(scope="module")
+def report(run, tmp_path_factory) -> Path:
+    from hews_gpu.report.build import build_report
+
+    return build_report(run, out=tmp_path_factory.mktemp("page") / "report.html")
+
+
+def complaints(browser: Browser) -> list[Any]:
+    """What the console said since the page was opened."""
+    kinds = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
+    return [event["params"] for event in browser.heard if event.get("method") in kinds]
+
+
+def addresses(browser: Browser) -> list[str]:
+    """What the page asked for since it was opened."""
+    asked = [event["params"] for event in browser.heard if event.get("method") == "Network.requestWillBeSent"]
+    return [one["request"]["url"] for one in asked]
+
+
+WIDEST = """[...document.body.querySelectorAll('*')]
+  .filter(e => !e.closest('.scroll, .table, pre, .skip') || e.matches('.scroll, .table, pre'))
+  .reduce((most, e) => Math.max(most, e.getBoundingClientRect().right), 0)"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_looks_right(browser, report, width, scheme):
+    from PIL import Image
+
+    browser.open(report, width, scheme)
+    picture = np.asarray(Image.open(io.BytesIO(browser.picture())).convert("RGB"))
+    assert picture.shape[1] == width and picture.shape[0] > 3000
+    ground = picture[5, 5].astype(int)
+    assert (ground.sum() < 200) == (scheme == "dark")
+    for part in np.array_split(picture, 8):  # no long stretch without anything on it
+        assert (np.abs(part.astype(int) - ground).max(axis=2) > 30).mean() > 0.01
+    assert browser.value("document.documentElement.scrollWidth") == width
+    assert browser.value(WIDEST) <= width
+    assert complaints(browser) == []
+    assert {address.split(":")[0] for address in addresses(browser)} <= {"file", "data"}
+
+
+@pytest.mark.browser
+def test_the_checks_notice_a_page_that_is_wrong(browser, tmp_path):
+    wrong = tmp_path / "wrong.html"
+    wide = "<div style='width:900px'>wide</div>"
+    wrong.write_text(f"<body>{wide}<script>console.error('no')</script><img src='http://127.0.0.1:9/x.png'>")
+    browser.open(wrong, 390)
+    assert browser.value("document.documentElement.scrollWidth") > 390
+    assert browser.value(WIDEST) > 390
+    assert complaints(browser)
+    assert "http://127.0.0.1:9/x.png" in addresses(browser)
+
+
+@pytest.mark.browser
+def test_small_text_of_figures_can_be_read_on_a_phone(browser, report):
+    browser.open(report, 390)
+    sizes = """[...document.querySelectorAll('figure svg text')].map(t =>
+        parseFloat(getComputedStyle(t).fontSize) * t.ownerSVGElement.getBoundingClientRect().width
+        / t.ownerSVGElement.viewBox.baseVal.width)"""
+    assert min(browser.value(sizes)) >= 7
+
+
+@pytest.mark.browser
+def test_it_prints_on_a_few_sheets_on_white(browser, report):
+    browser.open(report, 1280, "dark")
+    sheets = browser.print()
+    assert sheets.startswith(b"%PDF")
+    assert 4 <= sheets.count(b"/Type /Page\n") + sheets.count(b"/Type /Page ") <= 14

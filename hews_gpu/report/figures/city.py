@@ -117,28 +117,35 @@ def _scale_bar(axes: Axes, city: Outlines) -> None:
     length = next(km for km in (50, 20, 10, 5, 2, 1, 0.5) if km <= 0.3 * (east - west) or km == 0.5)
     x, y = west, south - 0.55 * FOOT * (north - south)
     axes.plot([x, x + length], [y, y], color=role("soft"), linewidth=2, solid_capstyle="butt")
-    axes.text(x + length, y, f"  {length:g} km", color=role("soft"), fontsize=11, va="center_baseline")
+    axes.text(
+        x + length + 0.015 * (east - west), y, f"{length:g} km", color=role("soft"), fontsize=11, va="center_baseline"
+    )
 
 
 def classes(values: Float64) -> tuple[npt.NDArray[np.int64], list[float]]:
     """Which of at most `RAMP_STEPS` classes each positive value is in, and the classes' lower edges.
 
-    Edges are spaced by the square root, so that the many low values are told apart as well as the few high ones, and
-    then rounded.
+    Edges are spaced by the square root, so that the many low values are told apart as well as the few high ones, up
+    to a value that only one in 40 exceeds, so that a single extreme does not take all the colours; then rounded.
     """
-    top = float(values.max(initial=0))
-    if top <= 0:
-        return np.zeros(len(values), dtype=np.int64), [0.0]
-    edges = (np.linspace(0, 1, RAMP_STEPS + 1)[:-1] ** 2) * top
+    positive = values[values > 0]
+    if len(positive) == 0:
+        return np.full(len(values), -1, dtype=np.int64), []
+    high = float(np.quantile(positive, 0.975))
+    edges = np.linspace(0, 1, RAMP_STEPS) ** 2 * high
     whole = bool(np.all(values == np.round(values)))
     rounded = sorted({_round_edge(edge, whole) for edge in edges})
     return np.searchsorted(rounded, values, side="right") - 1, rounded
 
 
 def _round_edge(edge: float, whole: bool) -> float:
+    """Down to a whole number from 1 on, or to two digits: never up, past the largest value."""
     if whole:
-        return float(max(1.0, np.round(edge)))
-    return float(f"{edge:.2g}")
+        return float(max(1.0, np.floor(edge)))
+    if edge <= 0:
+        return 0.0
+    unit = 10.0 ** (np.floor(np.log10(edge)) - 1)
+    return float(f"{np.floor(edge / unit) * unit:.2g}")
 
 
 def legend(edges: list[float], top: float, *, zeros: bool) -> list[dict[str, str]]:
@@ -152,11 +159,11 @@ def legend(edges: list[float], top: float, *, zeros: bool) -> list[dict[str, str
 
 
 def _span(low: float, high: float | None, top: float, whole: bool) -> str:
-    if whole:
-        last = top if high is None else high - 1
-        return f"{low:,.0f}" if low == last else f"{low:,.0f} to {last:,.0f}"
-    last = top if high is None else high
-    return f"{low:,.3g} to {last:,.3g}" if low else f"up to {last:,.3g}"
+    last = top if high is None else high - whole
+    if low == last:
+        return f"{low:,g}"
+    form = ",.0f" if whole else ",.3g"
+    return f"{low:{form}} to {last:{form}}" if low else f"up to {last:{form}}"
 
 
 def _step(index: int, count: int) -> int:
@@ -194,6 +201,8 @@ def heat_map(
         colours = ramp()
         cells.set_facecolor([colours[_step(int(i), len(edges))] for i in which])
         cells.set_edgecolor("none")
+        whole = _path([ring for rings in city.rings for ring in rings])
+        cells.set_clip_path(whole, transform=axes.transData)
         _land(axes, city, "none", role("soft"))
         axes.collections[-1].set_alpha(0.45)
         _scale_bar(axes, city)
@@ -279,7 +288,7 @@ def months(
     Args:
         month: [E] month of each incident.
         is_target: [E] whether it is of a target category.
-        splits: name -> begin and end in local seconds.
+        splits: name -> begin and end in local seconds; train, validation, test.
     """
     first, last = month.min(), month.max()
     axis = np.arange(first, last + 1)
@@ -294,19 +303,25 @@ def months(
             axes.locator_params(axis="y", nbins=4)
             soften(axes)
             said.append(f"{label} between {counts.min():,} and {counts.max():,}")
-            _split_spans(axes, splits, label == "all incidents")
+            _split_spans(axes, splits)
+        both[1].set_xticks(*_month_ticks(axis))
         both[0].set_xlim(first.astype("datetime64[D]"), (last + 1).astype("datetime64[D]"))
         alt = f"Per month from {first} to {last}: {'; '.join(said)}."
         return svg(drawing, "months", alt)
 
 
-def _split_spans(axes: Axes, splits: Mapping[str, tuple[int, int]], named: bool) -> None:
-    top = axes.get_ylim()[1]
-    axes.set_ylim(0, top * (1.22 if named else 1.0))
-    for name, span_s in splits.items():
+def _month_ticks(axis: npt.NDArray[np.datetime64]) -> tuple[list[float], list[str]]:
+    """Places (days since 1970) and labels of at most seven round months of an axis of months."""
+    number = axis.astype(np.int64)  # months since January 1970
+    step = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120, 1200) if len(axis) <= 7 * step)
+    chosen = axis[number % step == 0]
+    days = chosen.astype("datetime64[D]").astype(np.int64)
+    form = "%Y" if step % 12 == 0 else "%b %Y"
+    return days.astype(float).tolist(), [f"{month.astype(object):{form}}" for month in chosen]
+
+
+def _split_spans(axes: Axes, splits: Mapping[str, tuple[int, int]]) -> None:
+    """Shade the splits; later ones darker."""
+    for alpha, span_s in zip((0.06, 0.13, 0.26), splits.values(), strict=True):
         begin, end = (edge_s / 86_400 for edge_s in span_s)  # matplotlib counts days from 1970, too
-        axes.axvspan(begin, end, color=role("model"), alpha=0.16 if name == "test" else 0.06, linewidth=0, zorder=0)
-        if named:
-            axes.text(
-                (begin + end) / 2, top * 1.2, name, color=role("soft"), fontsize=10, ha="center", va="top", clip_on=True
-            )
+        axes.axvspan(begin, end, color=role("model"), alpha=alpha, linewidth=0, zorder=0)

@@ -235,7 +235,7 @@ def _days(axes: Axes, first: np.datetime64) -> None:
 
 def training(history: pd.DataFrame) -> Markup:
     """Loss per epoch on the training and the validation split; the best epoch is marked."""
-    columns = {"train_loss": ("training", "climatology", "--"), "validation_log_loss": ("validation", "model", "-")}
+    columns = {"train_loss": ("training", "soft", "--"), "validation_log_loss": ("validation", "model", "-")}
     with figure(420, 250) as drawing:
         axes = drawing.add_subplot()
         said = []

@@ -6,7 +6,7 @@ Shapes: W windows, T history steps, G category groups, H rows, X columns.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Float64 = npt.NDArray[np.float64]
 
 __all__ = ["SampleMap", "channels", "sample_maps"]
+
+BACKEND: Literal["numpy"] = "numpy"  # for seven maps, compiling the faster one takes longer than drawing
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def sample_maps(prepared: Prepared, test: pd.DataFrame) -> list[SampleMap]:
 
     windows, is_target = _windows(prepared), prepared.events.is_target
     chosen = _choose(windows, is_target, test)
-    rasterizer = reference_rasterizer(prepared)
+    rasterizer = reference_rasterizer(prepared, backend=BACKEND)
     pixels = np.zeros((len(chosen), *rasterizer.shape), dtype=np.uint8)
     which = np.array([index for _, index in chosen], dtype=np.int64)
     rasterizer.fill(windows.pairs[which], pixels)
@@ -134,7 +136,7 @@ def channels(prepared: Prepared, test: pd.DataFrame) -> tuple[Markup, str]:
     """
     from hews_gpu.raster.rasterizer import channels_rasterizer
 
-    rasterizer = channels_rasterizer(prepared)
+    rasterizer = channels_rasterizer(prepared, backend=BACKEND)
     names, steps, length_s = prepared.city.channels.names, prepared.city.steps, prepared.city.windows.length_s
     top = test.loc[test["p"].idxmax()]
     issue_s = int(pd.Timestamp(top["issue_time"]).to_datetime64().astype("datetime64[s]").astype(np.int64))

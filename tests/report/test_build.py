@@ -1,0 +1,193 @@
+"""The page as text: whole, self-contained, escaped, and complete without the parts that may be missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hews_gpu.errors import UserError
+from hews_gpu.report.build import build_report
+
+VOID = {"meta", "link", "img", "br", "hr"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; fails on a tag that is not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture(scope="module")
+def report(run, tmp_path_factory) -> Path:
+    return build_report(run, out=tmp_path_factory.mktemp("out") / "report.html")
+
+
+@pytest.fixture(scope="module")
+def page(report) -> Page:
+    return Page(report.read_text(encoding="utf-8"))
+
+
+def test_it_has_every_part(page):
+    ids = [attributes.get("id") for attributes in page.all("section")]
+    assert ids == ["skill", "trust", "weeks", "maps", "city", "data", "limits", "run"]
+    for words in ("No significant skill", "95 % interval", "Climatology", "Oracle", "1 July 2015 to 31 December 2015"):
+        assert words in page.text
+    assert "reported" in page.text.lower() and "never about people" in page.text
+    assert "hews prepare 'my city.toml' --out prepared" in page.text
+    assert 'timezone = "America/New_York"' in page.text  # the city file
+
+
+def test_it_fetches_nothing_and_runs_nothing(page, report):
+    assert not page.all("script")
+    for tag, attributes in page.found:
+        for name in ("src", "href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
+    text = report.read_text(encoding="utf-8")
+    assert "default-src 'none'" in text
+    assert not re.search(r"url\((?!#)", text) and "@import" not in text
+
+
+def test_every_picture_is_described(page):
+    assert all(len(attributes.get("alt") or "") > 20 for attributes in page.all("img"))
+    for attributes in page.all("svg"):
+        assert attributes["role"] == "img" and attributes["aria-labelledby"]
+    assert len(page.all("svg")) == 14 and len(page.all("img")) == 6
+
+
+def test_ids_are_unique_and_links_lead_somewhere(page):
+    ids = [attributes["id"] for _, attributes in page.found if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    targets = {attributes["href"][1:] for attributes in page.all("a")}
+    targets |= {attributes["aria-labelledby"] for attributes in page.all("svg")}
+    assert targets <= set(ids)
+
+
+def test_it_is_small(report):
+    assert report.stat().st_size < 4e6
+
+
+@pytest.fixture(scope="module")
+def make(run):
+    """The functions that write the hand-made city."""
+    spec = importlib.util.spec_from_file_location("made_by_hand", Path(__file__).with_name("conftest.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_names_of_users_are_text_not_markup(make, tmp_path):
+    prepared = make.write_prepared(tmp_path / "prepared", name="<script>alert('x')</script>")
+    run = make.write_run(tmp_path / "run", prepared)
+    text = build_report(run).read_text(encoding="utf-8")
+    page = Page(text)
+    assert not page.all("script") and not page.all("b<") and "<i>STREET" not in text
+    assert "<script>alert('x')</script>" in page.text  # shown as it was written
+    assert "Cedar <b>Park</b>" in page.text
+    assert "outside the <study> area" in page.text
+
+
+def test_what_may_be_missing_leaves_no_hole(make, tmp_path):
+    prepared = make.write_prepared(tmp_path / "prepared", charts=False)
+    run = make.write_run(tmp_path / "run", prepared, oracle=False)
+    (run / "history.csv").unlink()
+    page = Page(build_report(run).read_text(encoding="utf-8"))
+    assert "Oracle" not in page.text and "Columns that are kept from the model" not in page.text
+    assert "Log loss per epoch" not in page.text
+
+
+def test_a_run_that_was_not_judged_leaves_no_file(make, prepared, tmp_path):
+    run = make.write_run(tmp_path / "run", prepared, judged=False)
+    with pytest.raises(UserError, match="Run 'hews evaluate' first"):
+        build_report(run)
+    assert not list(run.glob("*report*"))
+
+
+def test_a_report_is_replaced_only_when_told(report, run):
+    with pytest.raises(UserError, match="--force"):
+        build_report(run, out=report)
+    before = report.stat().st_mtime_ns
+    assert build_report(run, out=report, force=True).stat().st_mtime_ns > before
+
+
+def test_force_spares_a_file_that_is_no_report(run, tmp_path):
+    own = tmp_path / "thesis.html"
+    own.write_text("years of work")
+    with pytest.raises(UserError, match="not a report"):
+        build_report(run, out=own, force=True)
+    assert own.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", [".", "none/report.html"])
+def test_a_place_that_cannot_be_written(run, tmp_path, name):
+    with pytest.raises(UserError, match="--out"):
+        build_report(run, out=tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and shutil.disk_usage("/").free == 0, reason="no room")
+def test_a_page_that_cannot_be_written_leaves_nothing(run, tmp_path, monkeypatch):
+    def full(*_args, **_keywords):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(UserError, match="disk is full"):
+        build_report(run, out=tmp_path / "report.html")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.real_data
+def test_the_real_city_in_seconds(make, real_data, tmp_path):
+    """55 areas and the portal table, prepared as a user would; the forecasts are a stand-in."""
+    import gzip
+
+    from hews_gpu.config import city_template, load_city
+    from hews_gpu.data.prepare import prepare
+
+    folder = real_data / "baltimore"
+    areas = tmp_path / "areas.geojson"
+    areas.write_bytes(gzip.decompress((folder / "csa_55_vitalsigns16.geojson.gz").read_bytes()))
+    toml = re.sub(r"(?m)^files = .*", f'files = ["{folder}/portal_2012_2017.csv.gz"]', city_template("baltimore"))
+    city = tmp_path / "city.toml"
+    city.write_text(re.sub(r"(?m)^file = .*", f'file = "{areas}"', toml))
+    prepare(load_city(city), tmp_path / "prepared")
+    run = make.write_run(tmp_path / "run", tmp_path / "prepared", judged=False)
+    incidents = pd.read_parquet(tmp_path / "prepared" / "incidents.parquet")
+    forecasts = make.stand_in(incidents, "2014-01-01", "2016-07-01", "2017-01-01", "2017-09-01")
+    forecasts.to_parquet(run / "forecasts.parquet")
+    make._json(run / "metrics.json", make._metrics(forecasts, oracle=False))
+    begin = time.perf_counter()
+    report = build_report(run)
+    assert time.perf_counter() - begin < 30  # 4 s alone on two cores; other work may be going on
+    assert report.stat().st_size < 2e6
+    assert "Heat map of 4,468 homicide and shooting incidents" in report.read_text(encoding="utf-8")
