@@ -119,7 +119,7 @@ def big_table() -> list[str]:
     rng = np.random.default_rng(3)
     lines = []
     for _ in range(300):
-        day, minute, spot = rng.integers(1, 4), 30 * rng.integers(0, 48), rng.integers(-2, 14)
+        day, minute, spot = rng.integers(1, 4), 30 * rng.integers(0, 48), rng.choice([-9, *range(8)])
         category = rng.choice(["SHOOTING", "AGG. ASSAULT", "LARCENY", ""], p=[0.15, 0.4, 0.4, 0.05])
         at = f"{-76.616 + spot * 0.0009:.4f}" if rng.random() > 0.05 else ""
         time = f"{minute // 60:02d}:{minute % 60:02d}:00" if rng.random() > 0.05 else "?"
@@ -137,8 +137,8 @@ def test_the_cut_into_blocks_and_buckets_does_not_matter(toy: Toy, tmp_path: Pat
     for measured in ("seconds", "peak_memory_bytes"):
         whole.pop(measured), parts.pop(measured)
     assert parts == whole
-    assert whole["twins"] > 5 and whole["near_twins"] > whole["twins"] and whole["duplicates"] > 5
-    assert whole["rows_read"] == 300 and len(whole["quarantined_by_reason"]) == 3
+    assert whole["twins"] > 5 and whole["near_twins"] > whole["twins"] and whole["duplicates"] > 2
+    assert whole["rows_read"] == 300 and len(whole["quarantined_by_reason"]) == 4
 
 
 def test_two_files_are_one_table(toy: Toy, tmp_path: Path) -> None:
