@@ -20,9 +20,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SNIPPETS = [(kind, text) for kind, text in FENCE.findall(README)]
 LINES = [(kind, line) for kind, text in SNIPPETS if kind == "bash" for line in text.splitlines()]
-# What the user edits after `hews init baltimore`: files are where the template has them; the dates fit the small city,
-# and the model is made as small as it gets.
+# What the user edits after `hews init baltimore`: files as the README's own TOML shows them, dates that fit the small
+# city, and a model as small as it gets.
 EDITS = {
+    r"^files = .*": 'files = ["data/*.csv.gz"]',
+    r"^file = .*": 'file = "data/neighborhoods.geojson"',
     r"^train = .*": 'train = ["2021-01-01", "2021-08-01"]',
     r"^validation = .*": 'validation = ["2021-08-01", "2021-10-01"]',
     r"^test = .*": 'test = ["2021-10-01", "2022-01-01"]',
@@ -40,7 +42,7 @@ def test_every_snippet_is_of_a_kind_that_is_run_here() -> None:
 
 @pytest.fixture(scope="module")
 def users_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's own folder: a small generated city, filed where baltimore.toml looks for its data."""
+    """A user's own folder: a small generated city, filed where the README's TOML looks for its data."""
     import geopandas
 
     from hews_gpu.data.synthetic import write_city
