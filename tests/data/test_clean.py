@@ -99,6 +99,12 @@ def test_the_hashes_tell_rows_apart_by_every_text_that_is_read(toy: Toy) -> None
         assert frame[name].nunique() == len(variants) - 1
 
 
+def test_the_hashes_of_thousands_of_similar_rows_do_not_clash(toy: Toy) -> None:
+    lines = [row(time=f"{i % 24:02d}:{i % 60:02d}", rest=f"{i % 7},{i % 11},{i},{i % 2}") for i in range(5000)]
+    frame = cleaned(toy(lines))
+    assert frame["hash_a"].nunique() == frame["hash_b"].nunique() == len(set(lines)) == 5000
+
+
 def test_a_mapped_table_with_date_and_time_in_one_column(toy: Toy) -> None:
     text = "when,x,y,what\n2014-01-31T23:30:00,-76.605,39.285,Shooting\n2014-01-31,-76.605,39.285,Shooting\n"
     roles = '[incidents.columns]\ntime = "When"\nlongitude = "x"\nlatitude = "y"\ncategory = "what"\n'

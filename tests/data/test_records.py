@@ -47,6 +47,11 @@ def test_a_quote_that_never_closes_costs_one_line() -> None:
     assert len(found) == 204
 
 
+def test_several_lines_with_the_wrong_number_of_fields_are_no_record() -> None:
+    found = split(b'a,"b\nc",d,e\ng,h,i\n')
+    assert [(line, problem) for line, _, problem in found] == [(1, UNBALANCED), (2, GOOD), (3, GOOD)]
+
+
 def test_a_quote_inside_a_field_is_text() -> None:
     assert split(b'a,5" pipe,c\nd,e,f\n') == [(1, b'a,5" pipe,c', GOOD), (2, b"d,e,f", GOOD)]
 
