@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from hews_gpu.errors import UserError
@@ -118,7 +118,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps({"format": FORMAT, **notes}, sort_keys=True, allow_nan=False)
     with atomic_file(path) as partial:
-        save_file(content, partial, metadata={KEY: text})
+        partial.write_bytes(save(content, metadata={KEY: text}))
 
 
 def read_tensors(path: Path, *, remedy: str) -> tuple[Tensors, dict[str, Any]]:

@@ -78,10 +78,10 @@ def train(
     fabric = Fabric(accelerator=choice.device, devices=1, precision="32-true")
     fabric.launch()
     trainer = _Trainer(task, fabric)
+    if resume:  # a checkpoint that is refused must leave the run as it was
+        trainer.load(run / runs.CHECKPOINT)
     with runs.living(run, city, resume=resume):
-        if resume:
-            trainer.load(run / runs.CHECKPOINT)
-        else:
+        if not resume:
             trainer.start()
             trainer.save(run / runs.CHECKPOINT)
         with _stop_is_explained(run, trainer.position):

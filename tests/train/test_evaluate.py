@@ -1,0 +1,238 @@
+"""Scoring: every number can be had again from the forecasts, and no forecast knows what it must not."""
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+
+from hews_gpu.data.events import open_prepared
+from hews_gpu.data.synthetic.process import Kernel
+from hews_gpu.data.synthetic.truth import Truth, save_truth
+from hews_gpu.errors import UserError
+from hews_gpu.train.evaluate import evaluate
+from hews_gpu.train.inputs import open_task
+from hews_gpu.train.loop import train
+from hews_gpu.train.runs import load_model
+from hews_gpu.train.scoring import corrections, probabilities
+
+SPLITS = ("train", "validation", "test")
+
+
+@pytest.fixture(scope="module")
+def judged(run, tmp_path_factory):
+    """Metrics, and the table of forecasts, of the toy run."""
+    out = tmp_path_factory.mktemp("judged")
+    metrics = evaluate(run, out=out)
+    assert json.loads((out / "metrics.json").read_text(encoding="utf-8")) == metrics
+    return metrics, pd.read_parquet(out / "forecasts.parquet")
+
+
+def test_every_score_can_be_recomputed_from_the_forecasts(judged):
+    metrics, table = judged
+    for name in SPLITS:
+        part, found = table[table["split"] == name], metrics["splits"][name]
+        y, p, reference = part["y"], part["p"], part["p_climatology"]
+        assert found["windows"] == len(part)
+        assert found["positives"] == y.sum()
+        assert found["base_rate"] == pytest.approx(y.mean())
+        assert found["auc"] == pytest.approx(roc_auc_score(y, p))
+        assert found["average_precision"] == pytest.approx(average_precision_score(y, p))
+        assert found["brier"] == pytest.approx(brier_score_loss(y, p))
+        assert found["log_loss_bits"] == pytest.approx(log_loss(y, p) / np.log(2))
+        assert found["brier_skill"] == pytest.approx(1 - brier_score_loss(y, p) / brier_score_loss(y, reference))
+        assert found["log_skill_bits"] == pytest.approx((log_loss(y, reference) - log_loss(y, p)) / np.log(2))
+    test = metrics["splits"]["test"]
+    for key in ("auc", "average_precision", "brier_skill", "log_skill_bits", "base_rate", "windows", "positives"):
+        assert metrics[key] == test[key]
+    climatology = metrics["baselines"]["climatology"]
+    part = table[table["split"] == "test"]
+    assert climatology["auc"] == pytest.approx(roc_auc_score(part["y"], part["p_climatology"]))
+    assert climatology["log_skill_bits"] == 0 and climatology["log_skill_bits_interval"] == [0, 0]
+    assert metrics["baselines"]["base_rate"]["auc"] == 0.5
+    low, high = metrics["log_skill_bits_interval"]
+    assert 0 < low < metrics["log_skill_bits"] < high
+    assert metrics["verdict"].startswith("Significant skill")
+    assert sum(row["count"] for row in metrics["reliability"]) == len(part)
+
+
+def test_every_window_is_there_once_with_its_true_outcome(judged, toy):
+    _, table = judged
+    frame = toy.incidents()
+    shootings = frame.loc[frame["category"] == "SHOOTING", "time_s"].to_numpy()
+    assert str(table["issue_time"].dtype).startswith("datetime64") and table["issue_time"].dt.tz is None
+    assert table["y"].dtype == np.int8
+    start = table["window_start"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    end = table["window_end"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    inside = np.searchsorted(shootings, end) - np.searchsorted(shootings, start)
+    np.testing.assert_array_equal(table["y"], inside > 0)
+    assert (table["window_start"] == table["issue_time"]).all()
+    for name, weeks in zip(SPLITS, (10, 4, 4), strict=True):
+        times = table.loc[table["split"] == name, "issue_time"]
+        assert len(times) == weeks * 84 - 12  # the first day is history
+        assert (times.diff().dropna() == timedelta(hours=2)).all()
+
+
+def test_no_history_reaches_into_the_split_before(judged):
+    _, table = judged
+    ends = table.groupby("split")["window_end"].max()
+    begins = table.groupby("split")["issue_time"].min() - timedelta(hours=24)
+    assert ends["train"] <= begins["validation"] and ends["validation"] <= begins["test"]
+
+
+def test_empty_windows_are_scored_too(judged, toy):
+    _, table = judged
+    frame = toy.incidents()
+    time_s = frame["time_s"].to_numpy()
+    issue = table["issue_time"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    held = np.searchsorted(time_s, issue + 7200) - np.searchsorted(time_s, issue)
+    assert (held == 0).sum() > 10
+
+
+def test_results_go_into_the_run_unless_told(run, tmp_path):
+    mine = shutil.copytree(run, tmp_path / "run")
+    evaluate(mine)
+    assert (mine / "metrics.json").exists() and (mine / "forecasts.parquet").exists()
+    assert not list(mine.glob(".*"))
+
+
+def said(prepared_folder, run):
+    """Inputs and forecasts for every split of a prepared folder, by the given run's model."""
+    task = open_task(open_prepared(prepared_folder))
+    model, found = load_model(run), {}
+    for name, split in task.splits.items():
+        maps = np.concatenate([batch.maps.numpy().copy() for batch in split.feed.in_order(64)])
+        p = probabilities(split, corrections(model, split.feed, lambda tensor: tensor))
+        found[name] = split.samples.issue_s, maps, split.climatology, p
+    return found
+
+
+def test_no_text_or_formatting_column_reaches_a_model(toy, run, prepared, tmp_path):
+    """The label spelt out in columns of either file changes not a bit of tensors, weights or forecasts."""
+    frame = toy.incidents()
+    label = np.where(frame["category"] == "SHOOTING", "Inside", "I")
+    leak = {"Premise": label, "Inside/Outside": label, "address": label, "source": label, "line": np.arange(len(frame))}
+    leak["neighborhood"] = label
+    loud = toy.write(tmp_path / "loud", frame, extra=leak)
+    pq.write_table(pq.read_table(loud / "charts_only.parquet").slice(0, 3), loud / "charts_only.parquet")
+    silent = toy.write(tmp_path / "silent", frame, charts=False)
+    expected = said(prepared, run)
+    for folder in (loud, silent):
+        found = said(folder, run)
+        for name in SPLITS:
+            for ours, theirs in zip(expected[name], found[name], strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+        train(folder, folder / "run", device="cpu")
+        weights = "weights.safetensors"
+        assert (folder / "run" / weights).read_bytes() == (run / weights).read_bytes()
+
+
+def perturbed(frame, from_s, seed):
+    """The table with every row at or after `from_s` changed, some removed, some added."""
+    rng = np.random.default_rng(seed)
+    past, future = frame[frame["time_s"] < from_s], frame[frame["time_s"] >= from_s].copy()
+    future["category"] = rng.permutation(future["category"].to_numpy())
+    future["longitude"] = rng.permutation(future["longitude"].to_numpy())
+    added = future.sample(frac=0.5, random_state=seed, replace=True)
+    first = future.iloc[:1].assign(time_s=from_s, category="SHOOTING")  # at the issue time itself: not known yet
+    last = frame.iloc[-1:]  # keeps what the table covers
+    kept = future.sample(frac=0.6, random_state=seed)
+    return pd.concat([past, first, kept, added, last]).sort_values("time_s", kind="stable", ignore_index=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_row_at_or_after_the_issue_time_changes_a_forecast(toy, run, prepared, tmp_path, seed):
+    issue_s = toy.begin_s + int((14.5 + seed) * 7 * 12) * 7200  # within the test split, on the grid
+    changed = toy.write(tmp_path / "changed", perturbed(toy.incidents(), issue_s, seed))
+    before, after = said(prepared, run), said(changed, run)
+    for name in SPLITS:
+        known = before[name][0] <= issue_s
+        for ours, theirs in zip(before[name], after[name], strict=True):
+            np.testing.assert_array_equal(ours[known], theirs[known])
+    later = before["test"][0] > issue_s
+    assert (before["test"][3][later] != after["test"][3][later]).any()  # the perturbation does bite
+
+
+def test_no_row_of_the_test_split_changes_the_weights(toy, run, tmp_path):
+    changed = toy.write(tmp_path / "changed", perturbed(toy.incidents(), toy.begin_s + 14 * toy.week_s, 9))
+    train(changed, tmp_path / "run", device="cpu")
+    assert (tmp_path / "run/weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+
+
+def test_the_oracle_is_scored_where_the_truth_is_known(toy, tmp_path):
+    folder = toy.write(tmp_path / "prepared", toy.incidents())
+    hours, none = np.zeros(18 * 168), np.zeros(0, dtype=np.int64)
+    kernel = Kernel(branching=0.0, decay_s=3600.0)
+    truth = Truth(
+        begin_s=toy.begin_s,
+        base_per_h=hours + 0.25,
+        precursor_per_h=hours,
+        excited_by_targets=kernel,
+        excited_by_precursors=kernel,
+        target_s=none,
+        precursor_s=none,
+        precursor="ROBBERY",
+    )
+    save_truth(truth, folder / "truth.npz")
+    train(folder, tmp_path / "run", device="cpu", max_epochs=0)
+    metrics = evaluate(tmp_path / "run")
+    table = pd.read_parquet(tmp_path / "run/forecasts.parquet")
+    np.testing.assert_allclose(table["p_oracle"], 1 - np.exp(-0.5))
+    assert metrics["baselines"]["oracle"]["auc"] == 0.5
+    # untrained, the model is the climatology to the bit
+    assert (table["p"] == table["p_climatology"]).all()
+    assert metrics["log_skill_bits"] == 0 and metrics["verdict"].startswith("No significant skill")
+
+
+def test_other_data_than_it_was_trained_on_is_refused(toy, run, tmp_path):
+    other = toy.write(tmp_path / "other", toy.incidents(seed=1))
+    with pytest.raises(UserError, match="trained on"):
+        evaluate(run, data=other, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_run_keeps_the_city_file_it_was_trained_with(toy, tmp_path):
+    folder = toy.write(tmp_path / "prepared", toy.incidents())
+    train(folder, tmp_path / "run", device="cpu", max_epochs=0)
+    before = evaluate(tmp_path / "run")
+    toml = (folder / "city.toml").read_text(encoding="utf-8").replace('"2024-05-06"', '"2024-04-22"')
+    (folder / "city.toml").write_text(toml, encoding="utf-8")
+    assert evaluate(tmp_path / "run") == before
+
+
+def test_both_folders_may_move_together(toy, tmp_path):
+    here = tmp_path / "here"
+    train(toy.write(here / "prepared", toy.incidents()), here / "run", device="cpu", max_epochs=0)
+    here.rename(tmp_path / "there")
+    evaluate(tmp_path / "there/run")
+    shutil.move(tmp_path / "there/prepared", tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="data folder"):
+        evaluate(tmp_path / "there/run")
+    evaluate(tmp_path / "there/run", data=tmp_path / "elsewhere")
+
+
+def test_what_is_no_trained_run_is_refused(prepared, run, tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        evaluate(tmp_path / "none")
+    with pytest.raises(UserError, match="hews train"):
+        evaluate(prepared)
+    half = shutil.copytree(run, tmp_path / "half")
+    (half / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match="--resume"):
+        evaluate(half)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="is a file"):
+        evaluate(run, out=tmp_path / "file")
+
+
+def test_the_samples_of_a_task_follow_the_city_file(prepared):
+    opened = open_prepared(prepared)
+    task = replace(opened.city.task, lead_s=7200, horizon_s=14_400)
+    later = open_task(replace(opened, city=replace(opened.city, task=task))).samples["test"]
+    assert (later.target_begin_s - later.issue_s == 7200).all()
+    assert (later.target_end_s - later.target_begin_s == 14_400).all()

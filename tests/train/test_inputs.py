@@ -1,0 +1,67 @@
+"""A split that cannot be learned from or judged on is refused in one line, before anything is written."""
+
+import pytest
+
+from hews_gpu.data.events import open_prepared
+from hews_gpu.errors import UserError
+from hews_gpu.train.inputs import open_task
+from hews_gpu.train.loop import train
+
+
+def with_toml(toy, folder, *changes, frame=None):
+    prepared = toy.write(folder, toy.incidents() if frame is None else frame)
+    toml = (prepared / "city.toml").read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in toml
+        toml = toml.replace(old, new)
+    (prepared / "city.toml").write_text(toml, encoding="utf-8")
+    return prepared
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            'test = ["2024-04-08", "2024-05-06"]',
+            'test = ["2024-04-08", "2025-04-08"]',
+            r"test.*reaches beyond.*2024-05-05",
+        ),
+        ('test = ["2024-04-08", "2024-05-06"]', 'test = ["2034-04-08", "2034-05-08"]', r"test.*beyond"),
+        ('train = ["2024-01-01"', 'train = ["2020-01-01"', r"train.*beyond.*covers 2024-01-01"),
+        (
+            'validation = ["2024-03-11", "2024-04-08"]',
+            'validation = ["2024-03-11", "2024-03-12"]',
+            r"validation.*short",
+        ),
+    ],
+)
+def test_splits_that_do_not_fit_the_table(toy, tmp_path, old, new, said):
+    prepared = with_toml(toy, tmp_path / "prepared", (old, new))
+    with pytest.raises(UserError, match=said):
+        train(prepared, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_split_without_targets_or_without_quiet_windows(toy, tmp_path):
+    frame = toy.incidents()
+    late = (frame["category"] == "SHOOTING") & (frame["time_s"] >= toy.begin_s + 14 * toy.week_s)
+    quiet = with_toml(toy, tmp_path / "quiet", frame=frame[~late])
+    with pytest.raises(UserError, match=r"\[splits\] test.*no window with a target \(SHOOTING\) among 324"):
+        open_task(open_prepared(quiet))
+    busy = with_toml(toy, tmp_path / "busy", ("[splits]", "[task]\nhorizon_s = 345600\n[splits]"))
+    with pytest.raises(UserError, match=r"no window without.*horizon_s"):
+        open_task(open_prepared(busy))
+
+
+def test_an_empty_table_is_refused(toy, tmp_path):
+    prepared = toy.write(tmp_path / "prepared", toy.incidents().iloc[:0])
+    with pytest.raises(UserError, match=r"\[splits\] train.*covers nothing"):
+        train(prepared, tmp_path / "run", device="cpu")
+
+
+def test_a_folder_that_is_not_prepared_is_refused(tmp_path, run):
+    with pytest.raises(UserError, match="does not exist"):
+        train(tmp_path / "none", tmp_path / "run", device="cpu")
+    with pytest.raises(UserError, match="not a prepared city"):
+        train(run, tmp_path / "run", device="cpu")
+    assert not list(tmp_path.iterdir())
