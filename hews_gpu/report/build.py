@@ -27,7 +27,7 @@ from hews_gpu.report.figures import judgement
 from hews_gpu.report.figures import maps as map_figures
 from hews_gpu.report.inputs import Inputs, read_inputs
 from hews_gpu.report.style import DARK, LIGHT, css_variables
-from hews_gpu.report.words import category_list, interval, number, percent, seconds, span, verdict
+from hews_gpu.report.words import category_list, gain, interval, number, percent, seconds, span, verdict
 
 __all__ = ["build_report"]
 
@@ -175,10 +175,12 @@ def _texts(inputs: Inputs) -> Content:
         "targets": category_list(city.incidents.targets),
         "covered": span(int(events.time_s[0]), int(events.time_s[-1]) + 1),
         "judged": span(*(int(np.datetime64(t, "s").astype(np.int64)) for t in (begin, end))),
-        "made": datetime.now(UTC).strftime("%-d %B %Y, %H:%M UTC"),
+        "made": datetime.now(UTC).strftime("%-d %B %Y"),
         "synthetic": city.synthetic is not None or inputs.has_oracle,
         "verdict": sentence,
         "tone": tone,
+        "gain": gain(metrics) if tone == "good" else "",
+        "starts_at_zero": len(inputs.history) > 0 and bool(inputs.history.get("epoch", [1])[0] == 0),
         "base_rate": percent(metrics["base_rate"]),
         "headline": tables.headline(metrics),
         "skill": tables.skill(metrics),

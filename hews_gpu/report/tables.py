@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 from hews_gpu.data.events import Events
 from hews_gpu.report.inputs import Inputs
-from hews_gpu.report.words import interval, number, percent, seconds, signed
+from hews_gpu.report.words import SPACE, interval, number, percent, seconds, signed
 
 __all__ = ["commands", "facts", "give_away", "headline", "palette", "quality", "skill", "splits"]
 
@@ -29,7 +30,7 @@ SCORES = ("auc", "average_precision", "brier", "log_loss_bits", "brier_skill", "
 def headline(metrics: Mapping[str, Any]) -> list[Row]:
     """The numbers at the top."""
     ends = interval(metrics)
-    sure = f"95 %: {signed(ends[0])} to {signed(ends[1])}" if ends else "bits per window"
+    sure = f"95{SPACE}%: {signed(ends[0])} to {signed(ends[1])}" if ends else "bits per window"
     return [
         {"name": "Test windows", "value": number(metrics["windows"]), "note": "never seen in training"},
         {
@@ -165,12 +166,13 @@ def give_away(charts: pd.DataFrame | None) -> list[Row]:
 
 
 def commands(inputs: Inputs) -> list[Row]:
-    """What was typed, when and by which version, from the manifests."""
+    """What was typed and when, from the manifests; of absolute paths only the last part, the rest is private."""
     rows = []
     for stage, found in (("prepare", inputs.prepared_manifest), ("train", inputs.run_manifest)):
         line = found.get("command")
         if isinstance(line, list):
-            rows.append({"stage": stage, "line": shlex.join(map(str, line)), "when": _when(found.get("created"))})
+            words = [Path(word).name if word.startswith("/") else word for word in map(str, line)]
+            rows.append({"stage": stage, "line": shlex.join(words), "when": _when(found.get("created"))})
     return rows
 
 
@@ -186,7 +188,8 @@ def facts(inputs: Inputs, versions: Mapping[str, str]) -> list[tuple[str, str]]:
         rows.append(("Preparing", f"{seconds(inputs.quality['seconds'])}{_memory(inputs.quality)}"))
     rows.append(("Seed", str(inputs.city.training.seed)))
     if "seconds" in history:
-        rows.append(("Training", f"{len(history)} epochs in {seconds(history['seconds'].sum())}"))
+        trained = int((history["seconds"] > 0).sum())  # the state before the first epoch took none
+        rows.append(("Training", f"{trained} epochs in {seconds(history['seconds'].sum())}"))
     if "samples_per_s" in history and history["samples_per_s"].notna().any():
         rows.append(("Speed", f"{number(history['samples_per_s'].median())} windows a second (median epoch)"))
     known = {"kind", "created", "version", "command", "prepared", "data", "data_fingerprint", "seed", "epochs", "city"}

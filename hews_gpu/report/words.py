@@ -8,8 +8,21 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["category_list", "day", "number", "percent", "seconds", "signed", "span", "verdict"]
+__all__ = [
+    "SPACE",
+    "category_list",
+    "day",
+    "gain",
+    "interval",
+    "number",
+    "percent",
+    "seconds",
+    "signed",
+    "span",
+    "verdict",
+]
 
+SPACE = "\u00a0"  # one that no line breaks at, between a number and its unit
 MISSING = "–"  # noqa: RUF001 - the dash that tables use for no value
 
 
@@ -29,7 +42,8 @@ def percent(value: Any, digits: int = 1) -> str:
         return MISSING
     share = float(value) * 100
     least = 10.0**-digits
-    return f"< {least:.{digits}f} %" if 0 < share < least / 2 else f"{share:.{digits}f} %"
+    said = f"<{SPACE}{least:.{digits}f}" if 0 < share < least / 2 else f"{share:.{digits}f}"
+    return f"{said}{SPACE}%"
 
 
 def seconds(value: Any) -> str:
@@ -79,12 +93,25 @@ def verdict(metrics: Mapping[str, Any]) -> tuple[str, str]:
     tone = "flat" if ends is None or ends[0] <= 0 <= ends[1] else ("good" if skill > 0 else "bad")
     given = metrics.get("verdict")
     if isinstance(given, str) and given.strip():
-        return given.strip(), tone
+        return given.strip().replace(" %", f"{SPACE}%"), tone
     if ends is None:
         return f"{signed(skill)} bits per window against the calendar; how sure that is was not measured.", tone
-    said = f"{signed(skill)} bits per window (95 % interval {signed(ends[0])} to {signed(ends[1])})"
+    said = f"{signed(skill)} bits per window (95{SPACE}% interval {signed(ends[0])} to {signed(ends[1])})"
     if tone == "flat":
         return f"No significant skill: against the calendar alone the forecasts gain {said}, which includes zero.", tone
     if tone == "bad":
         return f"Worse than the calendar alone: the forecasts lose against it, {said}.", tone
     return f"The forecasts beat the calendar alone by {said}.", tone
+
+
+def gain(metrics: Mapping[str, Any]) -> str:
+    """How much a positive log skill is, beside what the climatology leaves open and what the oracle gains."""
+    baselines = metrics.get("baselines", {})
+    skill, left = float(metrics["log_skill_bits"]), baselines.get("climatology", {}).get("log_loss_bits")
+    best = baselines.get("oracle", {}).get("log_skill_bits")
+    if skill <= 0 or not _known(left) or not left:
+        return ""
+    said = f"That takes away {percent(skill / left)} of the surprise (log loss) that the climatology leaves"
+    if _known(best) and best > 0:
+        said += f"; the best possible forecast would take away {percent(best / left)}"
+    return f"{said}."

@@ -120,10 +120,12 @@ def write_run(folder: Path, prepared: Path, *, oracle: bool = False, judged: boo
     shutil.copy(prepared / "city.toml", folder / "city.toml")
     fingerprint = open_prepared(prepared).fingerprint
     notes = {"prepared": str(prepared.absolute()), "data_fingerprint": fingerprint, "device": "cpu"}
-    _json(folder / "hews.json", _manifest("run", ["hews", "train", "prepared", "--out", "run"]) | notes)
-    epochs = pd.DataFrame({"epoch": [1, 2, 3, 4], "train_loss": [0.45, 0.4, 0.37, 0.35]})
+    _json(folder / "hews.json", _manifest("run", ["hews", "train", "/home/somebody/prepared", "--out", "run"]) | notes)
+    epochs = pd.DataFrame({"epoch": [0, 1, 2, 3], "train_loss": [0.45, 0.4, 0.37, 0.35]})
     epochs = epochs.assign(
-        validation_log_loss=[0.44, 0.41, 0.405, 0.41], seconds=[3.1, 3.0, 3.2, 3.1], samples_per_s=1400.0
+        validation_log_loss=[0.44, 0.41, 0.405, 0.41],
+        seconds=[0.0, 3.0, 3.2, 3.1],
+        samples_per_s=[np.nan, 1400, 1410, 1390],
     )
     epochs.to_csv(folder / "history.csv", index=False)
     if judged:

@@ -62,7 +62,13 @@ def page(report) -> Page:
 def test_it_has_every_part(page):
     ids = [attributes.get("id") for attributes in page.all("section")]
     assert ids == ["skill", "trust", "weeks", "maps", "city", "data", "limits", "run"]
-    for words in ("No significant skill", "95 % interval", "Climatology", "Oracle", "1 July 2015 to 31 December 2015"):
+    for words in (
+        "No significant skill",
+        "95\u00a0% interval",
+        "Climatology",
+        "Oracle",
+        "1 July 2015 to 31 December 2015",
+    ):
         assert words in page.text
     assert "reported" in page.text.lower() and "never about people" in page.text
     assert "hews prepare 'my city.toml' --out prepared" in page.text

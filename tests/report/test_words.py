@@ -18,10 +18,10 @@ from hews_gpu.report import words
         (words.signed(0.01234), "+0.0123"),
         (words.signed(-0.01234), "\u22120.0123"),
         (words.signed(None), "\u2013"),
-        (words.percent(0.123), "12.3 %"),
-        (words.percent(0.0), "0.0 %"),
-        (words.percent(0.00001, 2), "< 0.01 %"),
-        (words.percent(1), "100.0 %"),
+        (words.percent(0.123), "12.3\u00a0%"),
+        (words.percent(0.0), "0.0\u00a0%"),
+        (words.percent(0.00001, 2), "<\u00a00.01\u00a0%"),
+        (words.percent(1), "100.0\u00a0%"),
         (words.seconds(3.44), "3.4 s"),
         (words.seconds(45), "45 s"),
         (words.seconds(200), "3 min 20 s"),
@@ -60,9 +60,22 @@ def test_the_verdict_claims_skill_only_where_the_interval_excludes_zero(metrics,
     assert found == tone
     assert said in sentence
     if "log_skill_bits_interval" in metrics and metrics["log_skill_bits_interval"][0] is not None:
-        assert "95 % interval" in sentence
+        assert "95\u00a0% interval" in sentence
 
 
 def test_the_verdict_of_the_metrics_is_taken_as_it_is():
     given = _metrics(-0.01, -0.02, -0.005) | {"verdict": "Worse than nothing."}
     assert words.verdict(given) == ("Worse than nothing.", "bad")
+
+
+def test_a_gain_is_set_beside_what_was_open_and_what_was_possible():
+    metrics = {"log_skill_bits": 0.018, "baselines": {"climatology": {"log_loss_bits": 0.6}}}
+    assert "takes away 3.0\u00a0% of the surprise" in words.gain(metrics)
+    metrics["baselines"]["oracle"] = {"log_skill_bits": 0.03}
+    assert "best possible forecast would take away 5.0\u00a0%" in words.gain(metrics)
+
+
+@pytest.mark.parametrize("skill", [-0.01, 0.0])
+def test_a_loss_is_no_gain(skill):
+    assert words.gain({"log_skill_bits": skill, "baselines": {"climatology": {"log_loss_bits": 0.6}}}) == ""
+    assert words.gain({"log_skill_bits": 0.1}) == ""

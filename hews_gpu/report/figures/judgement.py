@@ -252,7 +252,7 @@ def training(history: pd.DataFrame) -> Markup:
                 best["epoch"], best["validation_log_loss"], "o", markersize=11, fillstyle="none", color=role("ink")
             )
             said.append(f"the best validation in epoch {best['epoch']:.0f}")
-        axes.set(xlabel="epoch", ylabel="log loss")
+        axes.set(xlabel="epoch", ylabel="log loss, bits")
         axes.locator_params(axis="x", integer=True)
         soften(axes)
         axes.legend(loc="upper right")

@@ -5,6 +5,7 @@ Shapes: W windows, T history steps, G category groups, H rows, X columns.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -182,7 +183,8 @@ def _multiples(tensor: npt.NDArray[np.uint8], names: list[str], hours: list[str]
         for x, label in zip(corner_x, hours, strict=True):
             axes.text(x + width / 2, head * 0.75, label, color=role("soft"), ha="center", va="baseline", fontsize=11)
         for y, name in zip(corner_y, names, strict=True):
-            axes.text(left - gap, y + height / 2, name, color=role("ink"), ha="right", va="center", fontsize=12)
+            label = textwrap.fill(name.replace("_", " "), 13, max_lines=3, placeholder="…")
+            axes.text(left - gap, y + height / 2, label, color=role("ink"), ha="right", va="center", fontsize=12)
         sums = tensor.sum(axis=(0, 1, 2))
         said = ", ".join(f"{name} {count}" for name, count in zip(names, sums, strict=True))
         return svg(
