@@ -15,7 +15,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hews_gpu.config import CityConfig
+from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.polygons import OUTSIDE, assign, load_neighborhoods, metres_per_degree
 from hews_gpu.errors import UserError
 from tests.data.toy import EAST, TWO_SQUARES, WEST, geojson, square
@@ -49,8 +49,6 @@ def test_any_format_and_any_coordinate_system(toy: Toy, kind: str) -> None:
     else:
         source.to_file(path)
     city.path.write_text(city.path.read_text().replace("areas.geojson", path.name))
-    from hews_gpu.config import load_city
-
     found = load_neighborhoods(load_city(city.path))
     assert found["name"].tolist() == ["West", "East"] and list(found.columns) == ["name", "geometry", "was_repaired"]
     np.testing.assert_allclose(found.total_bounds, [WEST[0], WEST[1], EAST[2], EAST[3]], atol=1e-6)
@@ -63,8 +61,6 @@ def test_a_file_without_coordinate_system_is_taken_for_degrees_and_said_so(
     path = city.path.parent / "plain.parquet"
     geopandas.read_file(city.path.parent / "areas.geojson").set_crs(None, allow_override=True).to_parquet(path)
     city.path.write_text(city.path.read_text().replace("areas.geojson", path.name))
-    from hews_gpu.config import load_city
-
     assert load_neighborhoods(load_city(city.path)).crs == "EPSG:4326"
     assert "names no coordinate system" in capsys.readouterr().err
 
@@ -116,8 +112,6 @@ def test_a_missing_or_cut_off_file_is_refused(toy: Toy) -> None:
         load_neighborhoods(city)
     (city.path.parent / "areas.gz").write_bytes(whole[: len(whole) // 2])
     city.path.write_text(city.path.read_text().replace("areas.geojson", "areas.gz"))
-    from hews_gpu.config import load_city
-
     with pytest.raises(UserError, match="cannot be read as polygons"):
         load_neighborhoods(load_city(city.path))
 
@@ -184,8 +178,6 @@ def test_random_points_in_real_polygons_agree_with_shapely(
     city = toy()
     text = city.path.read_text().replace("areas.geojson", str(real_data / f"baltimore/{file}.geojson.gz"))
     city.path.write_text(text.replace('"Name"', f'"{name}"'))
-    from hews_gpu.config import load_city
-
     areas = load_neighborhoods(load_city(city.path))
     assert len(areas) == count
     west, south, east, north = areas.total_bounds

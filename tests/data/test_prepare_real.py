@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -66,13 +68,9 @@ def test_every_row_of_the_portal_table_is_accounted_for(
 
 def test_duplicates_over_all_rows(toy: Callable[..., CityConfig], real_data: Path, tmp_path: Path) -> None:
     """All 15 columns are compared: 10,637 of all rows repeat an earlier one, 10,547 of those with coordinates."""
-    import pyarrow as pa
-
     city = portal(toy, real_data, "csa_55_vitalsigns16", "CSA2010")
     blocks = read_sources(city, incident_files(city), tmp_path)
     frames = [block_frame(pa.ipc.open_file(path).read_all(), []) for path in blocks]
     hashes = [[value for frame in frames for value in frame[name]] for name in ("hash_a", "hash_b", "row_id")]
-    import numpy as np
-
     arrays = (np.array(hashes[0], np.uint64), np.array(hashes[1], np.uint64), np.array(hashes[2], np.int64))
     assert (first_duplicates(*arrays) != NONE).sum() == 10_637

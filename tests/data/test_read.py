@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hews_gpu.config import CityConfig
+from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.read import Source, incident_files, read_sources
 from hews_gpu.data.records import PROBLEMS
 from hews_gpu.errors import UserError
@@ -65,8 +65,6 @@ def test_byte_order_mark_carriage_returns_and_wrong_bytes(toy: Toy) -> None:
 def test_several_files_in_order_each_once(toy: Toy) -> None:
     city = toy(files={name: f"{HEADER}\n{row()}\n".encode() for name in ("b.csv", "a.csv.gz", "c.csv")})
     city.path.write_text(city.path.read_text().replace('["b.csv", "a.csv.gz", "c.csv"]', '["b.csv", "*.csv*"]'))
-    from hews_gpu.config import load_city
-
     table, sources = read(load_city(city.path))
     assert [source.name for source in sources] == ["b.csv", "a.csv.gz", "c.csv"]
     assert table["source"].to_pylist() == [0, 1, 2] and table["row_id"].to_pylist() == [0, 1, 2]

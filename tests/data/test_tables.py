@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ DAY_S = 86_400
 def test_buckets_cover_every_second_of_every_day_once(days: dict[int, int], rows: int) -> None:
     buckets = buckets_of(Counter(days), rows)
     assert buckets[0].begin_s == min(days) * DAY_S and buckets[-1].end_s == (max(days) + 1) * DAY_S
-    for before, after in zip(buckets, buckets[1:], strict=False):
+    for before, after in pairwise(buckets):
         assert before.end_s == after.begin_s
     for bucket in buckets:
         inside = [count for day, count in days.items() if bucket.begin_s <= day * DAY_S < bucket.end_s]
