@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numba
 
-__all__ = ["current_thread", "max_threads", "prange", "scalar", "threads"]
+__all__ = ["compiled", "current_thread", "inlined", "max_threads", "on_arrays", "prange", "scalar", "threads"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,15 +22,37 @@ prange: type[range] = numba.prange
 
 
 def scalar(body: F) -> F:
-    """Compile a scalar function; LLVM inlines it into every loop that calls it."""
-    compiled: F = numba.njit(nogil=True)(body)
-    return compiled
+    """Compile a function of scalars; LLVM inlines it into every loop that calls it."""
+    made: F = numba.njit(nogil=True, forceinline=True)(body)
+    return made
+
+
+def on_arrays(made: Any) -> Callable[..., Any]:
+    """The plain Python body of a `scalar` function: on NumPy arrays it does the same arithmetic to each element."""
+    body: Callable[..., Any] = made.py_func
+    return body
+
+
+def inlined(body: F) -> F:
+    """Compile a part of a CPU kernel that takes arrays as if it were written where it is called.
+
+    An array handed to a compiled function is counted up and down like any Python object; in two threads at once that
+    costs more than the few hundred bytes such a part works on.
+    """
+    made: F = numba.njit(nogil=True, inline="always")(body)
+    return made
+
+
+def compiled(kernel: F) -> F:
+    """Compile a CPU kernel without threads of its own, to be called from a `threads` kernel."""
+    made: F = numba.njit(nogil=True)(kernel)
+    return made
 
 
 def threads(kernel: F) -> F:
     """Compile a CPU kernel with threads over its `prange` and without the interpreter lock."""
-    compiled: F = numba.njit(parallel=True, nogil=True)(kernel)
-    return compiled
+    made: F = numba.njit(parallel=True, nogil=True)(kernel)
+    return made
 
 
 current_thread: Callable[[], int] = numba.get_thread_id

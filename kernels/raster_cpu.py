@@ -1,56 +1,35 @@
 """Raster kernels on the CPU: threads over windows, one window's map stays in a core's cache while it is drawn.
 
-Shapes as in `kernels.tables`, B windows of a batch, T steps. Callers have checked every argument; nothing is
-allocated here.
+Shapes as in `kernels.tables` and `kernels.plan_cpu`; B windows of a batch, T steps. Callers have checked every
+argument; nothing is allocated per window.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hews_gpu.kernels._shim import current_thread, max_threads, prange, scalar, threads
+from hews_gpu.kernels._shim import compiled, current_thread, inlined, prange, threads
+from hews_gpu.kernels.plan_cpu import ReferencePlan
 from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend, saturated_increment
 from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
 
-__all__ = ["ReferencePlan", "draw_reference", "fill_channels", "fill_reference", "plan_reference"]
+__all__ = ["draw_channels", "draw_reference"]
 
-
-class ReferencePlan(NamedTuple):
-    """The reference tables once more, laid out for CPU threads that draw one window after another."""
-
-    start: NDArray[np.int32]  # [N + 1] neighbourhood n's outline is [start[n], start[n + 1])
-    pixel: NDArray[np.int32]  # [Q] row * X + column
-    coverage: NDArray[np.uint8]  # [Q] how much of the pixel it covers
-    base_words: NDArray[np.uint64]  # [words] the base; empty where a map is no whole number of words
-    lit: NDArray[np.uint8]  # [threads, N] scratch: zeros before and after every call
-
-
-def plan_reference(tables: ReferenceTables, neighborhoods: int) -> ReferencePlan:
-    """Lay out the tables for `draw_reference`."""
-    order = np.argsort(tables.owner, kind="stable")
-    counts = np.bincount(tables.owner, minlength=neighborhoods)
-    whole = tables.base.size % 8 == 0
-    words = tables.base.reshape(-1).view(np.uint64) if whole else np.empty(0, np.uint64)
-    return ReferencePlan(
-        start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-        pixel=np.repeat(tables.pixel, np.diff(tables.start))[order],
-        coverage=tables.coverage[order],
-        base_words=words,
-        lit=np.zeros((max_threads(), neighborhoods), np.uint8),
-    )
+CHUNK = 16
+"""Windows per iteration of a thread: they share what it costs to set one up, and 256 still keep 16 cores busy."""
 
 
 def draw_reference(
     tables: ReferenceTables, plan: ReferencePlan, pairs: NDArray[np.int64], out: NDArray[np.uint8]
 ) -> None:
     """Draw the windows `pairs` [B, 2] into `out` [B, H, X, 3]."""
-    batch, words = len(pairs), len(plan.base_words)
-    flat = out.reshape(batch, tables.base.size)
-    out_words = flat.view(np.uint64) if words else np.empty((batch, 0), np.uint64)
-    fill_reference(tables, plan, pairs, flat.reshape(batch, tables.base.size // 3, 3), out_words)
+    batch, size = len(pairs), tables.base.size
+    flat = out.reshape(batch, size)
+    words = flat.view(np.uint64) if len(plan.base_words) else np.empty((batch, 0), np.uint64)
+    fill_reference(tables, plan, pairs, flat, words)
 
 
 @threads
@@ -58,73 +37,182 @@ def fill_reference(
     tables: ReferenceTables,
     plan: ReferencePlan,
     pairs: NDArray[np.int64],  # [B, 2]
-    out: NDArray[np.uint8],  # [B, H * X, 3]
-    out_words: NDArray[np.uint64],  # [B, words] the same memory
+    out: NDArray[np.uint8],  # [B, H * X * 3]
+    words: NDArray[np.uint64],  # [B, words] the same memory, or empty
 ) -> None:
-    """Draw one map per window: iteration b writes out[b] and nothing else."""
-    height, width = tables.base.shape[0], tables.base.shape[1]
-    for b in prange(pairs.shape[0]):
-        lit = plan.lit[current_thread()]
-        if plan.base_words.shape[0] > 0:
-            for i in range(plan.base_words.shape[0]):
-                out_words[b, i] = plan.base_words[i]
-        else:
-            out[b] = tables.base.reshape(height * width, 3)
-        _light(tables, pairs[b, 0], pairs[b, 1], lit)
-        for n in range(lit.shape[0]):
-            if lit[n]:
-                lit[n] = 0
-                _draw_outline(tables, plan, n, out[b])
-        for e in range(pairs[b, 0], pairs[b, 1]):
-            _draw_disc(tables, e, out[b], height, width)
+    """Draw one map per window: iteration k writes out[k * CHUNK : (k + 1) * CHUNK] and nothing else."""
+    for k in prange((pairs.shape[0] + CHUNK - 1) // CHUNK):
+        begin, end = k * CHUNK, min((k + 1) * CHUNK, pairs.shape[0])
+        _draw_windows(tables, plan, pairs[begin:end], out[begin:end], words[begin:end], current_thread())
 
 
-@scalar
-def _draw_outline(tables: ReferenceTables, plan: ReferencePlan, n: int, one: NDArray[np.uint8]) -> None:
-    """Blend the outline of neighbourhood n over the map `one` [H * X, 3]."""
-    for q in range(plan.start[n], plan.start[n + 1]):
-        p, alpha = plan.pixel[q], np.int32(plan.coverage[q])
-        for c in range(3):
-            one[p, c] = blend(np.int32(one[p, c]), np.int32(tables.lit_color[c]), alpha)
+@compiled
+def _draw_windows(
+    tables: ReferenceTables,
+    plan: ReferencePlan,
+    pairs: NDArray[np.int64],
+    out: NDArray[np.uint8],
+    words: NDArray[np.uint64],
+    thread: int,
+) -> None:
+    """Base, lit outlines and discs of some windows, one after another."""
+    base_words, base_bytes, is_lit, lit = plan.base_words, plan.base_bytes, plan.is_lit[thread], plan.lit[thread]
+    set_start, member, list_start, word, change = (
+        plan.set_start,
+        plan.member,
+        plan.list_start,
+        plan.word,
+        plan.change,
+    )
+    rest_start, rest_pixel, rest_coverage = plan.rest_start, plan.rest_pixel, plan.rest_coverage
+    neighborhood, lit_color, stamp = tables.neighborhood, tables.lit_color, tables.stamp
+    x, y, color, palette = tables.x, tables.y, tables.color, tables.palette
+    stamp_row, color_row = plan.stamp_row, plan.color_row
+    height, width, side = tables.base.shape[0], tables.base.shape[1], stamp.shape[3]
+    for b in range(pairs.shape[0]):
+        first, last = pairs[b, 0], pairs[b, 1]
+        one, eights = out[b], words[b]
+        copy(base_words, eights)
+        if eights.shape[0] == 0:
+            copy(base_bytes, one)
+        count = mark_lit(neighborhood, first, last, is_lit, lit)
+        for i in range(count):
+            for s in range(set_start[lit[i]], set_start[lit[i] + 1]):
+                if is_lit[member[s, 0]] & is_lit[member[s, 1]] & is_lit[member[s, 2]]:
+                    flip_words(word, change, list_start[s], list_start[s + 1], eights)
+        if rest_pixel.shape[0] > 0:
+            blend_rest(rest_start, rest_pixel, rest_coverage, lit_color, is_lit, one)
+        for i in range(count):
+            is_lit[lit[i]] = 0
+        for e in range(first, last):
+            top = (y[e] >> FIXED_BITS) - side // 2
+            left = (x[e] >> FIXED_BITS) - side // 2
+            fraction_y, fraction_x = y[e] & (FIXED_ONE - 1), x[e] & (FIXED_ONE - 1)
+            byte = (top * width + left) * 3
+            is_whole = top >= 0 and top + side <= height and left >= 0 and left + side <= width
+            if is_whole and byte + (side - 1) * width * 3 + stamp_row.shape[2] <= one.shape[0]:
+                placement = fraction_y * FIXED_ONE + fraction_x
+                draw_whole_disc(stamp_row[placement], color_row[color[e]], byte, width * 3, one)
+            else:
+                draw_cut_disc(stamp[fraction_y, fraction_x], palette[color[e]], top, left, height, width, one)
 
 
-@scalar
-def _light(tables: ReferenceTables, first: int, last: int, lit: NDArray[np.uint8]) -> None:
-    """Mark the neighbourhoods that hold an incident of [first, last)."""
+@inlined
+def copy(source: NDArray[Any], target: NDArray[Any]) -> None:
+    """Copy element by element: in words of eight bytes, as slices of bytes take seven times as long."""
+    for i in range(target.shape[0]):
+        target[i] = source[i]
+
+
+@inlined
+def mark_lit(
+    neighborhood: NDArray[np.int16], first: int, last: int, is_lit: NDArray[np.uint8], lit: NDArray[np.int32]
+) -> int:
+    """Mark and list the neighbourhoods that hold an incident of [first, last); returns how many."""
+    count = 0
     for e in range(first, last):
-        n = tables.neighborhood[e]
-        if n >= 0:
-            lit[n] = 1
+        n = neighborhood[e]
+        if n >= 0 and is_lit[n] == 0:
+            is_lit[n] = 1
+            lit[count] = n
+            count += 1
+    return count
 
 
-@scalar
-def _draw_disc(tables: ReferenceTables, e: int, one: NDArray[np.uint8], height: int, width: int) -> None:
-    """Blend the stamp of incident e over the map `one` [H * X, 3], cut at the map's edges."""
-    side = tables.stamp.shape[3]
-    top = (tables.y[e] >> FIXED_BITS) - side // 2
-    left = (tables.x[e] >> FIXED_BITS) - side // 2
-    fraction_y, fraction_x = tables.y[e] & (FIXED_ONE - 1), tables.x[e] & (FIXED_ONE - 1)
-    color = tables.palette[tables.color[e]]
-    for i in range(max(0, -top), min(side, height - top)):
-        for j in range(max(0, -left), min(side, width - left)):
-            alpha = np.int32(tables.stamp[fraction_y, fraction_x, i, j])
-            p = (top + i) * width + left + j
+@inlined
+def flip_words(
+    word: NDArray[np.uint32],
+    change: NDArray[np.uint64],
+    begin: np.uint64,
+    end: np.uint64,
+    eights: NDArray[np.uint64],
+) -> None:
+    """Flip the listed words. All indices are unsigned: signed ones would be tested for being negative."""
+    for v in range(begin, end):
+        eights[np.uint64(word[v])] ^= change[v]
+
+
+@inlined
+def blend_rest(
+    rest_start: NDArray[np.int32],
+    rest_pixel: NDArray[np.int32],
+    rest_coverage: NDArray[np.uint8],
+    lit_color: NDArray[np.uint8],
+    is_lit: NDArray[np.uint8],
+    one: NDArray[np.uint8],
+) -> None:
+    """Blend the pixels that have no look prepared, in ascending order of neighbourhood."""
+    for n in range(is_lit.shape[0]):
+        if is_lit[n]:
+            for q in range(rest_start[n], rest_start[n + 1]):
+                for c in range(3):
+                    byte = rest_pixel[q] * 3 + c
+                    one[byte] = blend(np.int32(one[byte]), np.int32(lit_color[c]), np.int32(rest_coverage[q]))
+
+
+@inlined
+def draw_whole_disc(
+    stamp_row: NDArray[np.uint8], color_row: NDArray[np.uint8], byte: int, stride: int, one: NDArray[np.uint8]
+) -> None:
+    """Blend a disc that lies in the map, row by row; `byte` is where its first row begins."""
+    for i in range(stamp_row.shape[0]):
+        row = one[byte + i * stride : byte + i * stride + stamp_row.shape[1]]
+        for j in range(stamp_row.shape[1]):
+            row[j] = blend(np.int32(row[j]), np.int32(color_row[j]), np.int32(stamp_row[i, j]))
+
+
+@inlined
+def draw_cut_disc(
+    stamp: NDArray[np.uint8],
+    color: NDArray[np.uint8],
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    one: NDArray[np.uint8],
+) -> None:
+    """Blend what the map's edges leave of a disc whose stamp begins at row `top`, column `left`."""
+    for i in range(max(0, -top), min(stamp.shape[0], height - top)):
+        for j in range(max(0, -left), min(stamp.shape[1], width - left)):
             for c in range(3):
-                one[p, c] = blend(np.int32(one[p, c]), np.int32(color[c]), alpha)
+                byte = ((top + i) * width + left + j) * 3 + c
+                one[byte] = blend(np.int32(one[byte]), np.int32(color[c]), np.int32(stamp[i, j]))
+
+
+def draw_channels(tables: ChannelsTables, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    """Count the steps `pairs` [B, T, 2] into `out` [B, H, X, T * G]."""
+    batch, height, width, channels = out.shape
+    flat = out.reshape(batch, height * width * channels)
+    is_whole = flat.shape[1] % 8 == 0
+    fill_channels(tables, pairs, flat, flat.view(np.uint64) if is_whole else np.empty((batch, 0), np.uint64))
 
 
 @threads
 def fill_channels(
     tables: ChannelsTables,
     pairs: NDArray[np.int64],  # [B, T, 2]
-    out: NDArray[np.uint8],  # [B, H * X, T * G]
+    out: NDArray[np.uint8],  # [B, H * X * T * G]
+    words: NDArray[np.uint64],  # [B, words] the same memory, or empty
 ) -> None:
     """Count one stack of steps per window: iteration b writes out[b] and nothing else."""
     for b in prange(pairs.shape[0]):
-        out[b] = 0
-        for t in range(pairs.shape[1]):
-            for e in range(pairs[b, t, 0], pairs[b, t, 1]):
-                cell = tables.cell[e]
-                if cell >= 0:
-                    channel = t * tables.groups + np.int64(tables.group[e])
-                    out[b, cell, channel] = saturated_increment(np.int32(out[b, cell, channel]))
+        _count_window(tables, pairs[b], out[b], words[b])
+
+
+@compiled
+def _count_window(
+    tables: ChannelsTables, steps: NDArray[np.int64], one: NDArray[np.uint8], words: NDArray[np.uint64]
+) -> None:
+    """Clear the counts, then add each incident of each step."""
+    for i in range(words.shape[0]):
+        words[i] = 0
+    if words.shape[0] == 0:
+        for i in range(one.shape[0]):
+            one[i] = 0
+    channels = steps.shape[0] * tables.groups
+    for t in range(steps.shape[0]):
+        for e in range(steps[t, 0], steps[t, 1]):
+            cell = tables.cell[e]
+            if cell >= 0:
+                at = np.int64(cell) * channels + t * tables.groups + np.int64(tables.group[e])
+                one[at] = saturated_increment(np.int32(one[at]))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hews_gpu.config import MapConfig
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.kernels import raster_cpu, reference_numpy
+from hews_gpu.kernels.plan_cpu import ReferencePlan, plan_reference
 from hews_gpu.kernels.scalars import FIXED_ONE
 from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
 from hews_gpu.raster.basemap import Basemap
@@ -98,9 +99,9 @@ class Rasterizer:
         )
         self.shape = (geometry.height, geometry.width, len(self.names))
         self.events = len(tables.x if isinstance(tables, ReferenceTables) else tables.cell)
-        self._cpu: raster_cpu.ReferencePlan | None = None
+        self._cpu: ReferencePlan | None = None
         if isinstance(tables, ReferenceTables) and backend == "numba":
-            self._cpu = raster_cpu.plan_reference(tables, neighborhoods)
+            self._cpu = plan_reference(tables, neighborhoods)
 
     @classmethod
     def reference(
@@ -161,8 +162,7 @@ class Rasterizer:
             if self.backend == "numpy":
                 reference_numpy.fill_channels(self.tables, pairs, out)
             else:
-                height, width, channels = self.shape
-                raster_cpu.fill_channels(self.tables, pairs, out.reshape(len(pairs), height * width, channels))
+                raster_cpu.draw_channels(self.tables, pairs, out)
         elif self._cpu is None:
             reference_numpy.fill_reference(self.tables, pairs, out)
         else:
