@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -203,8 +203,9 @@ def _geometry(shape: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return {"type": "Point", "coordinates": [shape["x"], shape["y"]]}
     if not shape.get("rings"):
         return None
-    from shapely import Polygon, symmetric_difference_all
+    from shapely import Polygon, make_valid
     from shapely.geometry import mapping
 
-    outline: Mapping[str, Any] = mapping(symmetric_difference_all([Polygon(ring) for ring in shape["rings"]]))
+    rings = [make_valid(Polygon(ring)) for ring in shape["rings"] if len(ring) > 3]
+    outline: Mapping[str, Any] = mapping(reduce(lambda a, b: a.symmetric_difference(b), rings, Polygon()))
     return outline

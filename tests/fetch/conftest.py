@@ -67,6 +67,7 @@ class Feed:
         self.counts_as: int | None = None
         self.release = threading.Event()
         self.address = ""
+        self.areas = AREAS
 
     def insert(self, rows: int) -> None:
         """Add rows; ids leave gaps, as in a table that was edited."""
@@ -151,9 +152,9 @@ class Handler(BaseHTTPRequestHandler):
             columns = [{"fieldName": name.lower(), "dataTypeName": "text"} for name in names]
             return {"columns": columns, "rowsUpdatedAt": self.feed.edited}, "application/json"
         if path.endswith(".geojson"):
-            return _collection([_area(area) for area in AREAS]), "application/vnd.geo+json"
+            return _collection([_area(area) for area in self.feed.areas]), "application/vnd.geo+json"
         if path == "/resource/area-0001.json":
-            return [{"count": str(len(AREAS))}], "application/json"
+            return [{"count": str(len(self.feed.areas))}], "application/json"
         return self._socrata(path, query)
 
     def _arcgis(self, path: str, query: dict[str, str]) -> Any:
@@ -164,6 +165,8 @@ class Handler(BaseHTTPRequestHandler):
             except sqlite3.Error as error:
                 details = [f"'where' is invalid: {error}"]
                 return {"error": {"code": 400, "message": "Unable to perform query.", "details": details}}
+        if not path.endswith("/0"):
+            return {"currentVersion": 11.4}
         key = "RowID" if is_crime else "OBJECTID"
         names = COLUMNS if is_crime else tuple(AREAS[0])
         return {
@@ -203,9 +206,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _arcgis_areas(self, query: dict[str, str]) -> Any:
         if query.get("returnCountOnly") == "true":
-            return {"count": len(AREAS)}
+            return {"count": len(self.feed.areas)}
         after = int((re.search(r"OBJECTID > (\d+)", query["where"]) or ["", "0"])[1])
-        there = [area for area in AREAS if area["OBJECTID"] > after][: int(query["resultRecordCount"])]
+        there = [area for area in self.feed.areas if area["OBJECTID"] > after][: int(query["resultRecordCount"])]
         if query["f"] == "json":
             return {"features": [{"attributes": area, "geometry": {"rings": [SQUARE, HOLE]}} for area in there]}
         return _collection([_area(area) for area in there])
@@ -218,7 +221,8 @@ class Handler(BaseHTTPRequestHandler):
             return [{"count": str(feed.select("count(*) AS n", where)[0]["n"])}], "application/json"
         assert query["$order"] == ":id"
         header = query["$select"].split(",")
-        columns = query["$select"].replace(":id", "row_id")
+        iso = "strftime('%Y-%m-%dT%H:%M:%S.000', crimedatetime / 1000, 'unixepoch')"
+        columns = query["$select"].replace(":id", "row_id").replace("crimedatetime", iso)
         rows = feed.select(columns, where, "ORDER BY position", int(query["$limit"]))
         text = io.StringIO(newline="")
         writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
@@ -292,6 +296,12 @@ FAULTS = {
 def fault() -> Callable[[str], Fault]:
     """Faults by name."""
     return FAULTS.__getitem__
+
+
+@pytest.fixture
+def answer_fault() -> Callable[[bytes], Fault]:
+    """A fault that sends something else."""
+    return lambda body: Fault("answer", body=body)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,8 @@ def fetched_keys(folder: Path) -> list[int]:
     for path in sorted((folder / "latest").glob("incidents-*")):
         if path.suffix == ".csv":
             with path.open(newline="", encoding="utf-8") as file:
-                keys += [
-                    round((int(row["crimedatetime"]) - 1_400_000_000_000) / 60_000) for row in csv.DictReader(file)
-                ]
+                times = [datetime.fromisoformat(f"{row['crimedatetime']}+00:00") for row in csv.DictReader(file)]
+            keys += [round((time.timestamp() - 1_400_000_000) / 60) for time in times]
         else:
             keys += [feature["properties"]["RowID"] for feature in json.loads(path.read_text())["features"]]
     return keys
@@ -51,17 +50,12 @@ def record(folder: Path) -> Any:
 def test_every_row_comes_once_and_adds_up(city: CityConfig, feed: Any, client: Client, folder: Path) -> None:
     summary = fetch_city(city, folder, client=client, today=DAY)
     assert fetched_keys(folder) == feed.keys()
-    assert (summary["incidents"], summary["difference"], summary["warnings"]) == (50, 0, _name_warning(city))
+    assert (summary["incidents"], summary["difference"], summary["warnings"]) == (50, 0, "")
     assert (summary["neighborhoods"], summary["pages_fetched"], summary["pages_kept"]) == (2, 4, 0)
     assert (folder / "latest").readlink() == Path("2026-11-23")
     assert summary["bytes"] == sum(p.stat().st_size for p in (folder / "latest").iterdir() if p.name != "fetch.json")
     assert [p for p in city.path.parent.glob(city.incidents.files[0]) if p.is_file()]
     assert city.resolve(city.neighborhoods.file).is_file()
-
-
-def _name_warning(city: CityConfig) -> str:
-    assert city.neighborhoods.name == "CSA2010"
-    return ""
 
 
 def test_person_level_columns_are_neither_asked_for_nor_kept(
@@ -313,6 +307,18 @@ def test_a_name_means_the_edited_file_first_and_the_shipped_one_else(
         find_city("baltimor")
     with pytest.raises(UserError, match="does not exist"):
         find_city("baltimor.toml")
+
+
+@pytest.mark.parametrize("protocol", ["socrata"])
+def test_what_was_fetched_can_be_prepared(city: CityConfig, feed: Any, client: Client, folder: Path) -> None:
+    from hews_gpu.data.prepare import prepare
+
+    fetch_city(city, folder, client=client, today=DAY)
+    columns = {"time": "crimedatetime", "category": "description", "longitude": "longitude", "latitude": "latitude"}
+    mapped = replace(city, incidents=replace(city.incidents, columns=columns))
+    quality = prepare(mapped, folder.parent / "prepared")
+    assert (quality["rows_read"], quality["rows_kept"], quality["rows_quarantined"]) == (50, 50, 0)
+    assert quality["targets_kept"] == feed.select("count(*) AS n", "Description = 'SHOOTING'")[0]["n"]
 
 
 @pytest.mark.parametrize("name", ["baltimore", "chicago"])
