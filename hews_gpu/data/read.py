@@ -14,6 +14,7 @@ import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -95,7 +96,7 @@ def read_sources(
     blocks: list[Path] = []
     row_id = 0
     sizes = [source.path.stat().st_size for source in sources]
-    with progress.step("reading", round(sum(sizes) / 1e6, 1), "MB") as bar:
+    with _ctrl_c_is_heard(), progress.step("reading", round(sum(sizes) / 1e6, 1), "MB") as bar:
         for source, size in zip(sources, sizes, strict=True):
             before = row_id
             for table in _texts_of(source, city, block_rows, chunk_bytes or records.CHUNK_BYTES):
@@ -107,6 +108,16 @@ def read_sources(
                 raise UserError(source.name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
             bar.advance(size / 1e6, f"{row_id:,} rows")
     return blocks
+
+
+@contextmanager
+def _ctrl_c_is_heard() -> Iterator[None]:
+    """Keep Arrow's parser from taking SIGINT over: one that arrives just as it hands it back is lost (1 of 20 was)."""
+    pa.enable_signal_handlers(False)
+    try:
+        yield
+    finally:
+        pa.enable_signal_handlers(True)
 
 
 def _write_block(path: Path, table: pa.Table, source: int, row_id: int) -> None:
