@@ -1,7 +1,7 @@
 """Degrees to pixels."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.raster.geometry import FAR_PX, MARGIN, MapGeometry
@@ -46,6 +46,7 @@ def test_an_extent_of_no_size_still_has_a_geometry():
     assert made.west < 5.0 < made.east and made.south < 5.0 < made.north
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.floats(allow_nan=True, allow_infinity=True), st.floats(allow_nan=True, allow_infinity=True))
 def test_any_float_becomes_a_position_in_range(longitude, latitude):
     x, y = UNIT.to_fixed(np.array([longitude]), np.array([latitude]))
@@ -57,6 +58,7 @@ def test_any_float_becomes_a_position_in_range(longitude, latitude):
     assert -1 <= cell[0] < 20_000
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.floats(-0.2, 1.2), st.floats(-0.2, 1.2))
 def test_fixed_point_is_within_half_a_step_and_cells_are_half_open(across, down):
     longitude, latitude = np.array([-77.0 + across]), np.array([40.0 - down])
