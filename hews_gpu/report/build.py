@@ -180,7 +180,8 @@ def _texts(inputs: Inputs) -> Content:
         "verdict": sentence,
         "tone": tone,
         "gain": gain(metrics) if tone == "good" else "",
-        "starts_at_zero": len(inputs.history) > 0 and bool(inputs.history.get("epoch", [1])[0] == 0),
+        "starts_at_zero": _best_epoch(inputs) is not None and int(inputs.history["epoch"].iloc[0]) == 0,
+        "untrained": _best_epoch(inputs) == 0,
         "base_rate": percent(metrics["base_rate"]),
         "headline": tables.headline(metrics),
         "skill": tables.skill(metrics),
@@ -195,6 +196,14 @@ def _texts(inputs: Inputs) -> Content:
         "toml": toml.read_text(encoding="utf-8") if toml.is_file() else "",
         "version": __version__,
     }
+
+
+def _best_epoch(inputs: Inputs) -> int | None:
+    """The epoch whose weights were kept, if the history tells."""
+    history = inputs.history
+    if "epoch" not in history or "validation_log_loss" not in history or history["validation_log_loss"].isna().all():
+        return None
+    return int(history.loc[history["validation_log_loss"].idxmin(), "epoch"])
 
 
 def _task(inputs: Inputs) -> dict[str, str]:

@@ -39,7 +39,7 @@ def headline(metrics: Mapping[str, Any]) -> list[Row]:
             "note": f"base rate {percent(metrics['base_rate'])}",
         },
         {"name": "AUC", "value": number(metrics["auc"], 3), "note": "0.5 is guessing, 1 perfect"},
-        {"name": "Brier skill", "value": signed(metrics["brier_skill"]), "note": "0 is the climatology, 1 perfect"},
+        {"name": "Brier skill", "value": signed(metrics["brier_skill"]), "note": "0 climatology, 1 perfect"},
         {"name": "Log skill, bits", "value": signed(metrics["log_skill_bits"]), "note": sure},
     ]
 

@@ -32,8 +32,11 @@ def number(value: Any, digits: int = 0) -> str:
 
 
 def signed(value: Any, digits: int = 4) -> str:
-    """``+0.0123`` or, with a real minus sign, ``−0.0123``; a dash for none."""  # noqa: RUF002 - that very sign
-    return MISSING if not _known(value) else f"{float(value):+.{digits}f}".replace("-", "\u2212")
+    """``+0.0123`` or, with a real minus sign, ``−0.0123``; zero has no sign."""  # noqa: RUF002 - that very sign
+    if not _known(value):
+        return MISSING
+    text = f"{float(value):+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "\u2212")
 
 
 def percent(value: Any, digits: int = 1) -> str:

@@ -80,7 +80,7 @@ def test_text_stays_text_in_the_font_of_the_page():
 def test_names_in_figures_are_escaped_and_never_read_as_mathematics():
     text = _drawn(text="<script>alert($x^2$)</script>")
     assert "<script" not in text
-    assert "&lt;script&gt;alert($x^2$)" in text
+    assert ">&lt;script&gt;alert($x^2$)&lt;/script&gt;</text>" in text
 
 
 def test_ids_of_two_figures_do_not_meet():

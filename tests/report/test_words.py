@@ -17,6 +17,8 @@ from hews_gpu.report import words
         (words.number(float("nan"), 2), "\u2013"),
         (words.signed(0.01234), "+0.0123"),
         (words.signed(-0.01234), "\u22120.0123"),
+        (words.signed(0.0), "0.0000"),
+        (words.signed(-0.00001), "0.0000"),
         (words.signed(None), "\u2013"),
         (words.percent(0.123), "12.3\u00a0%"),
         (words.percent(0.0), "0.0\u00a0%"),

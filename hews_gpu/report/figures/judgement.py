@@ -47,7 +47,7 @@ def skill_interval(log_skill_bits: float, interval: Sequence[float] | None, orac
             values.append(oracle_bits)
             axes.axvline(oracle_bits, color=role("oracle"), linewidth=1.8, linestyle=":")
             axes.text(oracle_bits, 1.12, "oracle", color=role("oracle"), ha="center", va="bottom", clip_on=False)
-        margin = 0.12 * max(max(values) - min(values), 1e-4)
+        margin = 0.12 * max(max(values) - min(values), 0.004)  # never zoom into nothing
         axes.set(xlim=(min(values) - margin, max(values) + margin), ylim=(0, 1.1), yticks=[])
         axes.set_xlabel("log skill over climatology, bits per window")
         axes.locator_params(axis="x", nbins=6)
@@ -255,7 +255,7 @@ def training(history: pd.DataFrame) -> Markup:
         axes.set(xlabel="epoch", ylabel="log loss, bits")
         axes.locator_params(axis="x", integer=True)
         soften(axes)
-        axes.legend(loc="upper right")
+        axes.legend(loc="best")
         return svg(drawing, "training", f"Log loss over {len(history)} epochs: {'; '.join(said)}.")
 
 
