@@ -97,3 +97,11 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "toy").write_text("mine")
     with pytest.raises(UserError, match="is a file"), reserve(tmp_path / "toy"):
         pass
+
+
+def test_the_tenth_of_a_day_is_newer_than_the_ninth(tmp_path: Path) -> None:
+    one_page(tmp_path).folder.rename(tmp_path / "2026-11-23-9")
+    whole = Snapshot(tmp_path / "2026-11-23-10", open_at(tmp_path / "none").record)
+    whole.add("incidents", "incidents-00001.csv", Page(url="u", body=b"a\n1\n", keys=[1]))
+    whole.finish()
+    assert open_at(tmp_path, NEXT_DAY).folder.name == "2026-11-24"
