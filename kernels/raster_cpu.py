@@ -88,10 +88,8 @@ def _draw_windows(
             top = (y[e] >> FIXED_BITS) - side // 2
             left = (x[e] >> FIXED_BITS) - side // 2
             fraction_y, fraction_x = y[e] & (FIXED_ONE - 1), x[e] & (FIXED_ONE - 1)
-            byte = (top * width + left) * 3
-            is_whole = top >= 0 and top + side <= height and left >= 0 and left + side <= width
-            if is_whole and byte + (side - 1) * width * 3 + stamp_row.shape[2] <= one.shape[0]:
-                placement = fraction_y * FIXED_ONE + fraction_x
+            if top >= 0 and top + side <= height and left >= 0 and left + side <= width:
+                placement, byte = fraction_y * FIXED_ONE + fraction_x, (top * width + left) * 3
                 draw_whole_disc(stamp_row[placement], color_row[color[e]], byte, width * 3, one)
             else:
                 draw_cut_disc(stamp[fraction_y, fraction_x], palette[color[e]], top, left, height, width, one)
@@ -154,10 +152,13 @@ def blend_rest(
 def draw_whole_disc(
     stamp_row: NDArray[np.uint8], color_row: NDArray[np.uint8], byte: int, stride: int, one: NDArray[np.uint8]
 ) -> None:
-    """Blend a disc that lies in the map, row by row; `byte` is where its first row begins."""
+    """Blend a disc that lies in the map, row by row; `byte` is where its first row begins.
+
+    The padding of the last row may reach beyond the map; the slice then ends with the map, and so does the loop.
+    """
     for i in range(stamp_row.shape[0]):
         row = one[byte + i * stride : byte + i * stride + stamp_row.shape[1]]
-        for j in range(stamp_row.shape[1]):
+        for j in range(row.shape[0]):
             row[j] = blend(np.int32(row[j]), np.int32(color_row[j]), np.int32(stamp_row[i, j]))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.inputs.random_city import BOX, RandomCity, random_city, random_pairs
 from hews_gpu.config import MapConfig
-from hews_gpu.kernels import reference_numpy
+from hews_gpu.kernels import raster_cpu, reference_numpy
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Rasterizer
 from hews_gpu.raster.style import ChannelsStyle
@@ -166,3 +166,21 @@ def test_channel_counts_are_identical_and_saturate(steps, height, width):
     assert np.array_equal(*maps)
     assert (maps[0][0].max() == 255) == (height == 3)
     assert maps[0][1].sum() == maps[0][2].sum() == 0
+
+
+def test_the_padding_of_a_disc_in_the_last_corner_stays_in_its_map():
+    """The next map in memory is another thread's: not even the value that it holds may be written back."""
+    city = random_city(14, events=1)
+    config = MapConfig(**SMALL, bounds=BOX)
+    x, y = BOX[2] - 4.5 / 36 * 0.2, BOX[1] + 4.5 / 40 * 0.2  # the stamp of 9 x 9 just fits into the corner
+    places = dataclasses.replace(city.places, longitude=np.array([x]), latitude=np.array([y]))
+    rasterizer = RandomCity(city.neighborhoods, places).reference(config)
+    size = int(np.prod(rasterizer.shape))
+    padded = rasterizer._cpu._replace(stamp_row=rasterizer._cpu.stamp_row + np.uint8(0))
+    padded.stamp_row[:, :, 27:] = 255  # padding that would be seen wherever it is drawn
+    memory = np.full(size + 64, 7, np.uint8)
+    raster_cpu.draw_reference(
+        rasterizer.tables, padded, np.array([[0, 1]]), memory[:size].reshape(1, *rasterizer.shape)
+    )
+    assert np.all(memory[size:] == 7)
+    assert not np.array_equal(memory[:size], rasterizer.maps(np.array([[0, 1]])).ravel())  # drawn, where it may be
