@@ -34,7 +34,7 @@ def headline(metrics: Mapping[str, Any]) -> list[Row]:
     return [
         {"name": "Test windows", "value": number(metrics["windows"]), "note": "never seen in training"},
         {
-            "name": "with a target",
+            "name": "With a target",
             "value": number(metrics["positives"]),
             "note": f"base rate {percent(metrics['base_rate'])}",
         },

@@ -125,11 +125,13 @@ def addresses(browser: Browser) -> list[str]:
 WIDEST = """[...document.body.querySelectorAll('*')]
   .filter(e => !e.closest('.scroll, .table, pre, .skip') || e.matches('.scroll, .table, pre'))
   .reduce((most, e) => Math.max(most, e.getBoundingClientRect().right), 0)"""
+CUT_OFF = """[...document.querySelectorAll('figure, .card, .numbers, details')]
+  .filter(e => e.scrollWidth > e.clientWidth + 1).length"""
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 768, 1280])
 def test_the_page_looks_right(browser, report, width, scheme):
     from PIL import Image
 
@@ -142,6 +144,7 @@ def test_the_page_looks_right(browser, report, width, scheme):
         assert (np.abs(part.astype(int) - ground).max(axis=2) > 30).mean() > 0.01
     assert browser.value("document.documentElement.scrollWidth") == width
     assert browser.value(WIDEST) <= width
+    assert browser.value(CUT_OFF) == 0
     assert complaints(browser) == []
     assert {address.split(":")[0] for address in addresses(browser)} <= {"file", "data"}
 
