@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hews_gpu.errors import UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from hews_gpu.typed_toml import build, require
 
 __all__ = [
     "ChannelsConfig",
@@ -41,15 +38,8 @@ __all__ = [
     "parse_local_time",
 ]
 
-T = TypeVar("T", bound="DataclassInstance")
-
 HOUR_S = 3600
 DAY_S = 86_400
-
-
-def _require(ok: bool, key: str, value: object, allowed: str, remedy: str = "") -> None:
-    if not ok:
-        raise UserError(key, value, allowed=allowed, remedy=remedy)
 
 
 def parse_local_time(key: str, text: str) -> int:
@@ -102,8 +92,8 @@ class IncidentsConfig:
     """What to do with a category that is not among `categories` (which must then be given)."""
 
     def __post_init__(self) -> None:
-        _require(len(self.files) > 0, "[incidents] files", self.files, "must name at least one file")
-        _require(len(self.targets) > 0, "[incidents] targets", self.targets, "must name at least one category")
+        require(len(self.files) > 0, "[incidents] files", self.files, "must name at least one file")
+        require(len(self.targets) > 0, "[incidents] targets", self.targets, "must name at least one category")
         allowed_columns = {"time", "date", "time_of_day", "longitude", "latitude", "category"}
         for name in self.columns:
             if name not in allowed_columns:
@@ -111,9 +101,9 @@ class IncidentsConfig:
                 raise UserError("[incidents.columns]", name, allowed="is not a known role", remedy=remedy)
         if self.unknown_categories == "quarantine":
             remedy = "List the known categories in [incidents] categories"
-            _require(bool(self.categories), "[incidents] categories", self.categories, "must not be empty", remedy)
+            require(bool(self.categories), "[incidents] categories", self.categories, "must not be empty", remedy)
             missing = set(self.targets) - set(self.categories)
-            _require(not missing, "[incidents] targets", sorted(missing), "must be among [incidents] categories")
+            require(not missing, "[incidents] targets", sorted(missing), "must be among [incidents] categories")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +118,7 @@ class NeighborhoodsConfig:
     """An incident outside every polygon goes to the nearest one within this distance, and is marked."""
 
     def __post_init__(self) -> None:
-        _require(0 <= self.tolerance_m <= 50_000, "[neighborhoods] tolerance_m", self.tolerance_m, "must be 0..50000")
+        require(0 <= self.tolerance_m <= 50_000, "[neighborhoods] tolerance_m", self.tolerance_m, "must be 0..50000")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,16 +140,16 @@ class MapConfig:
 
     def __post_init__(self) -> None:
         if self.bounds != "auto":
-            _require(len(self.bounds) == 4, "[map] bounds", self.bounds, "must be auto or [west, south, east, north]")
+            require(len(self.bounds) == 4, "[map] bounds", self.bounds, "must be auto or [west, south, east, north]")
             west, south, east, north = (float(value) for value in self.bounds)
             ok = -180 <= west < east <= 180 and -90 <= south < north <= 90
-            _require(ok, "[map] bounds", self.bounds, "must be west < east and south < north, in degrees")
+            require(ok, "[map] bounds", self.bounds, "must be west < east and south < north, in degrees")
         for key, size in (("height", self.height), ("width", self.width)):
-            _require(8 <= size <= 4096, f"[map] {key}", size, "must be 8..4096 pixels")
-        _require(0.5 <= self.disc_radius_px <= 15, "[map] disc_radius_px", self.disc_radius_px, "must be 0.5..15")
+            require(8 <= size <= 4096, f"[map] {key}", size, "must be 8..4096 pixels")
+        require(0.5 <= self.disc_radius_px <= 15, "[map] disc_radius_px", self.disc_radius_px, "must be 0.5..15")
         for name, colour in self.palette.items():
             ok = len(colour) == 7 and colour[0] == "#" and all(c in "0123456789abcdefABCDEF" for c in colour[1:])
-            _require(ok, f"[map.palette] {name}", colour, "must be a colour such as #CC7722")
+            require(ok, f"[map.palette] {name}", colour, "must be a colour such as #CC7722")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,13 +165,13 @@ class ChannelsConfig:
 
     def __post_init__(self) -> None:
         for key, size in (("height", self.height), ("width", self.width)):
-            _require(1 <= size <= 4096, f"[channels] {key}", size, "must be 1..4096 cells")
-        _require("other" not in self.groups, "[channels.groups]", "other", "is made by itself", "Remove it")
+            require(1 <= size <= 4096, f"[channels] {key}", size, "must be 1..4096 cells")
+        require("other" not in self.groups, "[channels.groups]", "other", "is made by itself", "Remove it")
         seen: dict[str, str] = {}
         for group, categories in self.groups.items():
             for category in categories:
                 allowed = f"is in both '{seen.get(category)}' and '{group}'"
-                _require(category not in seen, "[channels.groups]", category, allowed, "Keep it in one")
+                require(category not in seen, "[channels.groups]", category, allowed, "Keep it in one")
                 seen[category] = group
 
     @property
@@ -203,7 +193,7 @@ class WindowsConfig:
 
     def __post_init__(self) -> None:
         for key, value in (("length_s", self.length_s), ("stride_s", self.stride_s)):
-            _require(60 <= value <= 366 * DAY_S, f"[windows] {key}", value, "must be 60..31622400 seconds")
+            require(60 <= value <= 366 * DAY_S, f"[windows] {key}", value, "must be 60..31622400 seconds")
         parse_local_time("[windows] anchor", self.anchor)
 
     @property
@@ -224,9 +214,9 @@ class TaskConfig:
     """Length of the target window."""
 
     def __post_init__(self) -> None:
-        _require(self.history_s > 0, "[task] history_s", self.history_s, "must be positive seconds")
-        _require(self.lead_s >= 0, "[task] lead_s", self.lead_s, "must be 0 or more seconds")
-        _require(self.horizon_s > 0, "[task] horizon_s", self.horizon_s, "must be positive seconds")
+        require(self.history_s > 0, "[task] history_s", self.history_s, "must be positive seconds")
+        require(self.lead_s >= 0, "[task] lead_s", self.lead_s, "must be 0 or more seconds")
+        require(self.horizon_s > 0, "[task] horizon_s", self.horizon_s, "must be positive seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,8 +235,8 @@ class SplitsConfig:
         for name in ("train", "validation", "test"):
             begin, end = self.span_s(name)
             pair = getattr(self, name)
-            _require(begin < end, f"[splits] {name}", pair, "must begin before it ends")
-            _require(last is None or last <= begin, f"[splits] {name}", pair, "must not begin before the last one ends")
+            require(begin < end, f"[splits] {name}", pair, "must begin before it ends")
+            require(last is None or last <= begin, f"[splits] {name}", pair, "must not begin before the last one ends")
             last = end
 
     def span_s(self, name: str) -> tuple[int, int]:
@@ -274,10 +264,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size", "patience"):
-            _require(getattr(self, key) >= 1, f"[training] {key}", getattr(self, key), "must be 1 or more")
-        _require(self.learning_rate > 0, "[training] learning_rate", self.learning_rate, "must be positive")
-        _require(self.weight_decay >= 0, "[training] weight_decay", self.weight_decay, "must be 0 or more")
-        _require(0 <= self.seed < 2**63, "[training] seed", self.seed, "must be 0 or more, below 2**63")
+            require(getattr(self, key) >= 1, f"[training] {key}", getattr(self, key), "must be 1 or more")
+        require(self.learning_rate > 0, "[training] learning_rate", self.learning_rate, "must be positive")
+        require(self.weight_decay >= 0, "[training] weight_decay", self.weight_decay, "must be 0 or more")
+        require(0 <= self.seed < 2**63, "[training] seed", self.seed, "must be 0 or more, below 2**63")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,8 +289,8 @@ class FetchConfig:
 
     def __post_init__(self) -> None:
         for key, url in (("incidents", self.incidents), ("neighborhoods", self.neighborhoods)):
-            _require(url.startswith(("https://", "http://")), f"[fetch] {key}", url, "must be an http(s) address")
-        _require(1 <= self.page_rows <= 100_000, "[fetch] page_rows", self.page_rows, "must be 1..100000")
+            require(url.startswith(("https://", "http://")), f"[fetch] {key}", url, "must be an http(s) address")
+        require(1 <= self.page_rows <= 100_000, "[fetch] page_rows", self.page_rows, "must be 1..100000")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,7 +322,7 @@ class CityConfig:
     def __post_init__(self) -> None:
         length = self.windows.length_s
         ok = self.task.history_s % length == 0
-        _require(ok, "[task] history_s", self.task.history_s, f"must be a multiple of [windows] length_s = {length}")
+        require(ok, "[task] history_s", self.task.history_s, f"must be a multiple of [windows] length_s = {length}")
 
     @property
     def steps(self) -> int:
@@ -361,7 +351,7 @@ def load_city(path: Path) -> CityConfig:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError("city file", path, allowed=f"is not valid TOML ({error})") from None
-    return _build(CityConfig, content, section="", extra={"path": path.absolute()})
+    return build(CityConfig, content, section="", extra={"path": path.absolute()})
 
 
 def known_cities() -> tuple[str, ...]:
@@ -379,73 +369,3 @@ def city_template(name: str) -> str:
     if name not in known_cities():
         raise UserError("city", name, allowed="is not shipped", remedy=did_you_mean(name, known_cities()))
     return (resources.files("hews_gpu") / "cities" / f"{name}.toml").read_text(encoding="utf-8")
-
-
-def _build(kind: type[T], content: Mapping[str, Any], *, section: str, extra: Mapping[str, Any] | None = None) -> T:
-    """Make dataclass `kind` from a TOML table, checking each key and type."""
-    hints = get_type_hints(kind)
-    known = {f.name: f for f in fields(kind) if f.name not in (extra or {})}
-    for key in content:
-        if key not in known:
-            where = f"[{section}] {key}" if section else f"[{key}]"
-            raise UserError(where, allowed="is not a known key", remedy=did_you_mean(key, known))
-    values: dict[str, Any] = dict(extra or {})
-    for key, spec in known.items():
-        where = f"[{section}] {key}" if section else f"[{key}]"
-        if key in content:
-            values[key] = _coerce(hints[key], content[key], where)
-        elif spec.default is MISSING and spec.default_factory is MISSING:
-            raise UserError(where, allowed="is missing", remedy="Add it; 'hews init' writes an example with every key")
-    return kind(**values)
-
-
-def _coerce(hint: Any, value: Any, where: str) -> Any:
-    """Check one value against a type hint; lists become tuples, tables become dataclasses or dicts."""
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return _coerce_union(args, value, where)
-    if origin is Literal:
-        _require(value in args, where, value, f"must be one of {', '.join(map(str, args))}")
-        return value
-    if origin is tuple:
-        return _coerce_tuple(args, value, where)
-    if origin is Mapping:
-        _require(isinstance(value, dict), where, value, "must be a table of keys and values")
-        return {key: _coerce(args[1], item, f"{where} {key}") for key, item in value.items()}
-    if hasattr(hint, "__dataclass_fields__"):
-        _require(isinstance(value, dict), where, value, "must be a section of keys and values")
-        return _build(hint, value, section=where.strip("[]"))
-    return _coerce_scalar(hint, value, where)
-
-
-def _coerce_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
-    problems: list[UserError] = []
-    for option in args:
-        if option is type(None):
-            continue
-        try:
-            return _coerce(option, value, where)
-        except UserError as error:
-            problems.append(error)
-    allowed = " or ".join(dict.fromkeys(p.allowed for p in problems))
-    raise problems[0] if len(problems) == 1 else UserError(where, value, allowed=allowed)
-
-
-def _coerce_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    _require(isinstance(value, list), where, value, "must be a list in square brackets")
-    if args[-1] is not Ellipsis:
-        _require(len(value) == len(args), where, value, f"must hold exactly {len(args)} values")
-        return tuple(_coerce(option, item, where) for option, item in zip(args, value, strict=True))
-    return tuple(_coerce(args[0], item, where) for item in value)
-
-
-SCALARS = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-def _coerce_scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    ok = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-    _require(ok, where, value, f"must be {SCALARS[hint]}")
-    _require(hint is not float or abs(value) < float("inf"), where, value, "must be finite")
-    return value
