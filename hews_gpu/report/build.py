@@ -64,9 +64,9 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
     Raises:
         UserError: an input is missing or not judged, or `out` exists.
     """
+    inputs = read_inputs(run, data)
     path = out or run / "report.html"
     _require_free(path, force)
-    inputs = read_inputs(run, data)
     parts: list[Callable[[Inputs], Content]] = [_judgement, _weeks, _maps, _city, _texts]
     content: Content = {"figures": dict.fromkeys(("roc", "pr", "training"))}  # those that may be missing
     with step("drawing the report", len(parts), "parts") as bar:
