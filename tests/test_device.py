@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,7 +61,9 @@ def test_a_library_that_breaks_becomes_a_reason(plant: object, code: str, reason
 
 def test_a_library_that_hangs_is_given_up_on(plant: object) -> None:
     plant("cudf", "import time; time.sleep(60)")
+    begin = time.monotonic()
     assert probe("dask_cudf", timeout_s=1.0) == Finding(False, "no answer within 1 s")
+    assert time.monotonic() - begin < 15  # far below what it would sleep, far above what a busy machine adds
 
 
 def test_a_library_that_gives_wrong_answers_does_not_work(plant: object) -> None:
