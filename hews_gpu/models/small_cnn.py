@@ -6,11 +6,11 @@ model is the climatology, and all that training can do is move away from it for 
 Few windows hold a target and there are only some ten thousand of them, so the correction is factorised instead of
 deep. A plain CNN over the 72 stacked channels learns nothing from this little.
 
-1. `filters` combinations of history steps and categories, each the product of a weight per step and one per category,
-   look at one cell at a time: "robberies, weighted by how recent they are".
+1. Filters, each the product of a weight per history step and one per category, look at one cell at a time: "robberies,
+   weighted by how recent they are". Each starts out on one category and one speed of forgetting, and may move.
 2. Their sums over the city are the first kind of feature: how busy the last hours were.
-3. A 3 x 3 convolution with a ReLU mixes the combinations where they are close together; its means over blocks of cells
-   (areas) are the second kind: what happened where.
+3. A 3 x 3 convolution with a ReLU mixes the filters where they see something close together; its means over blocks of
+   cells (areas) are the second kind: what happened where.
 4. Both, with the calendar, go through one linear map and a small perceptron.
 
 Shapes: B batch, T history steps, G categories (map channels per step), H rows, X columns, K filters, F calendar
@@ -28,7 +28,8 @@ from torch.nn import functional
 
 __all__ = ["SmallCnn", "SmallCnnSettings"]
 
-HALF_LIVES = (1.0, 2.0, 4.0, 8.0)  # in steps: where each filter's memory starts out, from the last hours to all day
+HALF_LIVES = (1.5, 6.0)  # in steps: where the memories of a category's filters start out, the last hours and all day
+OFF_TRACK = 0.1  # of a filter's weight on its own category: how much it sees of the others at first, to learn from them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +46,22 @@ class SmallCnnSettings:
     """X, columns of cells."""
     calendar: int
     """F, calendar features."""
-    filters: int = 8
-    """K."""
+    filters_per_group: int = 2
+    """K / G: filters that start out on one category."""
     area_cells: int = 6
     """An area is a block of this many by this many cells."""
-    hidden: int = 16
+    hidden: int = 8
     """Width of the perceptron."""
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must be 1 or more")
+
+    @property
+    def filters(self) -> int:
+        """K."""
+        return self.filters_per_group * self.groups
 
 
 class SmallCnn(nn.Module):
@@ -74,8 +80,9 @@ class SmallCnn(nn.Module):
         def normal(*shape: int, scale: float) -> nn.Parameter:
             return nn.Parameter(torch.randn(shape, generator=generator) * scale)
 
-        self.lag = nn.Parameter(_decays(s.filters, s.steps))  # [K, T]
-        self.mix = normal(s.filters, s.groups, scale=s.groups**-0.5)  # [K, G]
+        self.lag = nn.Parameter(_decays(s))  # [K, T]
+        own = torch.eye(s.groups).repeat(s.filters_per_group, 1)
+        self.mix = nn.Parameter(own + normal(s.filters, s.groups, scale=OFF_TRACK))  # [K, G]
         self.near = normal(s.filters, s.filters, 3, 3, scale=(9 * s.filters) ** -0.5)  # [K, K, 3, 3]
         self.near_bias = nn.Parameter(torch.zeros(s.filters))  # [K]
         features = s.filters + s.calendar
@@ -110,6 +117,7 @@ class SmallCnn(nn.Module):
         city = ((counts.sum(dim=(2, 3)) - self.city_mean) / self.city_scale) @ kernel.T  # [B, K]
         cells = functional.conv2d(counts, kernel[:, :, None, None])  # [B, K, H, X]
         near = functional.relu(functional.conv2d(cells, self.near, self.near_bias, padding=1))
+        near = near - functional.relu(self.near_bias)[:, None, None]  # where nothing happened there is nothing
         areas = functional.avg_pool2d(near, s.area_cells, ceil_mode=True, count_include_pad=False) * s.area_cells
         features = torch.cat([city, calendar], dim=1)
         hidden = torch.tanh(functional.linear(features, self.hidden, self.hidden_bias))
@@ -124,10 +132,10 @@ class SmallCnn(nn.Module):
         self.city_scale.copy_(torch.where(spread > 0, spread, 1.0))
 
 
-def _decays(filters: int, steps: int) -> Tensor:
-    """Weights by step, newest last: exponential decays that cycle through `HALF_LIVES`, each of unit length; [K, T]."""
-    age = torch.arange(steps - 1, -1, -1, dtype=torch.float32)
-    half_life = torch.tensor([HALF_LIVES[k % len(HALF_LIVES)] for k in range(filters)])
+def _decays(settings: SmallCnnSettings) -> Tensor:
+    """Weights by step, newest last: exponential decays of unit length, one half-life after the other; [K, T]."""
+    age = torch.arange(settings.steps - 1, -1, -1, dtype=torch.float32)
+    half_life = torch.tensor([HALF_LIVES[k // settings.groups % len(HALF_LIVES)] for k in range(settings.filters)])
     weights = 0.5 ** (age / half_life[:, None])
     scaled: Tensor = weights / torch.linalg.vector_norm(weights, dim=1, keepdim=True)
     return scaled
