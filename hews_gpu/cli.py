@@ -52,6 +52,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace an output that exi
 Data = Annotated[Path | None, typer.Option("--data", help="The prepared folder, if it has moved since training.")]
 CityFile = Annotated[Path, typer.Argument(metavar="CITY.toml", help="A city file; 'hews init NAME' writes one.")]
 Prepared = Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by 'hews prepare'.")]
+Device = Annotated[str, typer.Option("--device", help="What to train on: auto, cpu or cuda.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by 'hews train'.")]
 
 
@@ -74,13 +75,14 @@ def _options(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the whole demo.")] = Path("runs/demo"),
     force: Force = False,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Walk the whole path on a generated city: no files, no network."""
     from hews_gpu.demo import run_demo
     from hews_gpu.train.summary import skill_table
 
-    metrics, report = run_demo(out, force=force)
+    metrics, report = run_demo(out, force=force, device=device)
     if as_json:
         _print_json({**metrics, "report": str(report)})
         return
@@ -118,7 +120,7 @@ def init(
         raise UserError("--out", path, allowed="must be in a folder that exists", remedy=f"Make {path.parent} first")
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
-    print(f"Wrote {path}. Edit it, then: hews prepare {path} --out prepared")
+    print(f"Wrote {path}. Edit it, then: hews prepare {path}")
 
 
 @app.command()
@@ -175,7 +177,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
     force: Force = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Fit the model on the training split, stopped by the validation split."""

@@ -16,16 +16,26 @@ from hews_gpu.progress import log
 __all__ = ["run_demo"]
 
 
+STAGES = (
+    "prepare city/demo.toml --out prepared",
+    "rasterize prepared --out maps --style reference",
+    "train prepared --out run",
+    "evaluate run",
+    "report run --out report.html",
+)
+
+
 class StageFailed(SystemExit):
     """A stage ended with an error, which it has already printed; carries the stage's exit code."""
 
 
-def run_demo(out: Path, *, force: bool = False) -> tuple[dict[str, Any], Path]:
+def run_demo(out: Path, *, force: bool = False, device: str = "auto") -> tuple[dict[str, Any], Path]:
     """Generate a city, prepare it, train, evaluate and report.
 
     Args:
         out: folder for everything; its subfolders are city, prepared and run.
         force: replace an older demo.
+        device: what to train on: auto, cpu or cuda.
 
     Returns:
         The metrics, and the path of the report.
@@ -37,27 +47,22 @@ def run_demo(out: Path, *, force: bool = False) -> tuple[dict[str, Any], Path]:
     notes: dict[str, Any] = {}
     with new_folder(out, kind="demo", force=force, notes=notes) as folder:
         started = time.perf_counter()
-        toml = write_city(folder / "city")
+        write_city(folder / "city")
         notes["seconds"] = {"synthesize": round(time.perf_counter() - started, 1)}
-        prepared, run = folder / "prepared", folder / "run"
-        stages = {
-            "prepare": ["prepare", str(toml), "--out", str(prepared)],
-            "rasterize": ["rasterize", str(prepared), "--out", str(folder / "maps"), "--style", "reference"],
-            "train": ["train", str(prepared), "--out", str(run)],
-            "evaluate": ["evaluate", str(run), "--data", str(prepared)],
-            "report": ["report", str(run), "--data", str(prepared), "--out", str(folder / "report.html")],
-        }
-        for name, arguments in stages.items():
-            notes["seconds"][name] = _stage(name, arguments)
-        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        for stage in STAGES:
+            name, *arguments = stage.split()
+            extra = ["--device", device] if name == "train" else []
+            notes["seconds"][name] = _stage(folder, [name, *arguments, *extra])
+        metrics = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))
     return metrics, out / "report.html"
 
 
-def _stage(name: str, arguments: list[str]) -> float:
-    """Run one command of `hews` in its own process; its result table goes to standard error. Returns seconds."""
-    log(f"--- hews {name}")
+def _stage(folder: Path, command: list[str]) -> float:
+    """Run one command of `hews` inside the demo's folder; its result goes to standard error. Returns seconds."""
+    log(f"--- hews {' '.join(command)}")
     started = time.perf_counter()
-    code = subprocess.run([sys.executable, "-m", "hews_gpu", *arguments], stdout=sys.stderr, check=False).returncode
+    python = [sys.executable, "-m", "hews_gpu"]
+    code = subprocess.run([*python, *command], cwd=folder, stdout=sys.stderr, check=False).returncode
     if code:
         raise StageFailed(code)
     return round(time.perf_counter() - started, 1)
