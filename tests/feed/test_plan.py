@@ -58,6 +58,12 @@ def test_a_step_is_pure_and_gives_every_rank_as_many(seed, epoch, shape, data):
     np.testing.assert_array_equal(np.stack(shares), np.stack(again))
 
 
+def test_batches_are_consecutive_slices_of_the_epochs_order():
+    np.testing.assert_array_equal(whole_epoch(5, 2, 2, 6, 18), epoch_order(5, 2, 18))
+    np.testing.assert_array_equal(whole_epoch(5, 2, 3, 6, 18, shuffle=False), np.arange(18))
+    np.testing.assert_array_equal(plan(0, 0, 1, 2, 1, windows=18, batch_size=6, shuffle=False), [9, 10, 11])
+
+
 def test_epochs_and_seeds_differ():
     orders = {tuple(epoch_order(seed, epoch, 50)) for seed in range(5) for epoch in range(5)}
     assert len(orders) == 25
