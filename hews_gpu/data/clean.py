@@ -10,7 +10,7 @@ Shapes: R rows of a block, D distinct values of a column.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,23 +24,25 @@ from pandas.util import hash_array
 
 from hews_gpu.data import times
 from hews_gpu.data.polygons import OUTSIDE, assign
-from hews_gpu.data.read import TEXT
 from hews_gpu.data.records import PROBLEMS
+from hews_gpu.data.rows import TEXT
+from hews_gpu.data.schemas import normal_category
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["CHART", "REASONS", "Rules", "block_frame", "clean", "load_block", "normal_category"]
+__all__ = ["CHART", "REASONS", "Rules", "block_frame", "clean", "load_block"]
 
 REASONS = (
     *PROBLEMS,
+    "table has no coordinate columns",
     "unparsable time",
     "no coordinates",
     "outside the study area",
     "no category",
     "unknown category",
 )
-BAD_TIME, NOWHERE, OUT, NO_CATEGORY, UNKNOWN = range(len(PROBLEMS), len(REASONS))
+NO_COLUMNS, BAD_TIME, NOWHERE, OUT, NO_CATEGORY, UNKNOWN = range(len(PROBLEMS), len(REASONS))
 CHART = "chart: "  # prefix of charts-only columns inside the pipeline, so that they cannot pass for anything else
 NULL_ISLAND_DEG = 1e-3  # null coordinates come as 0 or as rounding noise such as 5.68e-14
 NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
@@ -67,25 +69,29 @@ class Rules:
         return id(self)
 
 
-def normal_category(text: str) -> str:
-    """A category as it is compared and written: stripped, single spaces, upper case."""
-    return " ".join(text.split()).upper()
+Vocabularies = Sequence[Mapping[str, str]]  # of each source: category as it is spelt -> the name it is given
 
 
-def load_block(path: Path, charts: Sequence[str]) -> pd.DataFrame:
+def load_block(path: Path, charts: Sequence[str], vocabularies: Vocabularies = ()) -> pd.DataFrame:
     """One block of `read_sources` as numbers and dictionary-encoded texts (see `block_frame`)."""
     with pa.memory_map(str(path)) as file:
-        return block_frame(pa.ipc.open_file(file).read_all(), charts)
+        return block_frame(pa.ipc.open_file(file).read_all(), charts, vocabularies)
 
 
-def block_frame(table: pa.Table, charts: Sequence[str]) -> pd.DataFrame:
+def block_frame(table: pa.Table, charts: Sequence[str], vocabularies: Vocabularies = ()) -> pd.DataFrame:
     """Text columns to numbers, distinct values once.
+
+    Args:
+        table: rows of one source.
+        charts: charts-only columns, of all sources.
+        vocabularies: of each source.
 
     Returns:
         row_id, line, source, problem; time_s (int64, NOT_A_TIME if it cannot be read), longitude and latitude
-        (float64, NaN if blank or no number), category (normal spelling); hash_a and hash_b (uint64 over all texts
-        that are read, for exact duplicates); the texts date_text, time_text, longitude_text, latitude_text,
-        category_text and the `charts` with the prefix CHART.
+        (float64, NaN if blank or no number), has_place (bool, whether the table has columns for them); category
+        (normal spelling, in the words of the vocabulary) and raw_category (normal spelling only); hash_a and hash_b
+        (uint64 over all texts that are read, for exact duplicates); the texts date_text, time_text, longitude_text,
+        latitude_text, category_text and the `charts` with the prefix CHART.
     """
     texts = {name: _dictionary(table, name) for name in table.column_names[4:]}
     empty = (pa.array([""]), np.zeros(len(table), np.int64))
@@ -97,13 +103,18 @@ def block_frame(table: pa.Table, charts: Sequence[str]) -> pd.DataFrame:
     hashes = [_row_hash(texts, len(table), key) for key in HASH_KEYS]
     columns: dict[str, Any] = {name: table[name].to_numpy() for name in ("row_id", "line", "source", "problem")}
     days = times.distinct_values(date[0].to_pylist(), times.day_number)[date[1]]
-    columns["time_s"] = times.join_seconds(
-        days, times.distinct_values(time[0].to_pylist(), times.second_of_day)[time[1]]
-    )
+    seconds = times.join_seconds(days, times.distinct_values(time[0].to_pylist(), times.second_of_day)[time[1]])
+    if "time" in texts:
+        stamps = times.distinct_values(single[0].to_pylist(), times.from_milliseconds)[single[1]]
+        seconds = np.where(seconds == times.NOT_A_TIME, stamps, seconds)
+    columns["time_s"] = seconds
     for role in ("longitude", "latitude"):
         values, codes = texts.get(role, empty)
         columns[role] = parse_numbers(values.to_pylist())[codes]
-    columns["category"] = _normal_categories(*texts.get("category", empty))
+    columns["has_place"] = np.full(len(table), "longitude" in texts and "latitude" in texts)
+    source = int(table["source"][0].as_py()) if len(table) and vocabularies else -1
+    vocabulary = vocabularies[source] if source >= 0 else {}
+    columns |= _categories(*texts.get("category", empty), vocabulary)
     columns |= {"hash_a": hashes[0], "hash_b": hashes[1]}
     columns |= {name: pd.Categorical.from_codes(codes, values.to_pylist()) for name, (values, codes) in shown.items()}
     return pd.DataFrame(columns)
@@ -140,11 +151,16 @@ def parse_numbers(texts: Strings) -> Floats:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _normal_categories(values: pa.Array, codes: Codes) -> pd.Categorical:
-    normal = [normal_category(text) for text in values.to_pylist()]
-    names = sorted(set(normal))
+def _categories(values: pa.Array, codes: Codes, vocabulary: Mapping[str, str]) -> dict[str, pd.Categorical]:
+    raw = [normal_category(text) for text in values.to_pylist()]
+    named = {"category": [vocabulary.get(name, name) for name in raw], "raw_category": raw}
+    return {column: _categorical(names, codes) for column, names in named.items()}
+
+
+def _categorical(texts: Strings, codes: Codes) -> pd.Categorical:
+    names = sorted(set(texts))
     position = {name: i for i, name in enumerate(names)}
-    return pd.Categorical.from_codes(np.array([position[name] for name in normal], np.int64)[codes], names)
+    return pd.Categorical.from_codes(np.array([position[name] for name in texts], np.int64)[codes], names)
 
 
 def _row_hash(texts: dict[str, Encoded], rows: int, key: str) -> npt.NDArray[np.uint64]:
@@ -192,7 +208,8 @@ def clean(frame: pd.DataFrame, rules: Rules) -> pd.DataFrame:
     is_blank = np.array([not name for name in names], bool)[code]
     is_target = np.array([name in rules.targets for name in names], bool)[code]
     is_unknown = np.array([rules.known is not None and name not in rules.known for name in names], bool)[code]
-    verdicts = [problem > 0, ~legible, ~located, ids == OUTSIDE, is_blank, is_unknown]
-    reasons = [problem, *map(np.uint8, range(BAD_TIME, UNKNOWN + 1))]
+    has_place = frame["has_place"].to_numpy()
+    verdicts = [problem > 0, ~has_place, ~legible, ~located, ids == OUTSIDE, is_blank, is_unknown]
+    reasons = [problem, *map(np.uint8, range(NO_COLUMNS, UNKNOWN + 1))]
     reason = np.select(verdicts, reasons, np.uint8(0))
     return frame.assign(reason=reason, neighborhood_id=ids, is_nearest=is_nearest, is_target=is_target)

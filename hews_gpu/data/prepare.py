@@ -28,10 +28,11 @@ from dask.delayed import delayed
 from hews_gpu import progress
 from hews_gpu.config import CityConfig
 from hews_gpu.data import quality, tables
-from hews_gpu.data.clean import OUT, REASONS, Rules, block_frame, clean, load_block, normal_category
+from hews_gpu.data.clean import OUT, REASONS, Rules, Vocabularies, block_frame, clean, load_block
 from hews_gpu.data.polygons import load_neighborhoods
 from hews_gpu.data.quality import Tally
 from hews_gpu.data.read import BLOCK_ROWS, Source, incident_files, read_sources
+from hews_gpu.data.schemas import normal_category, vocabulary_of
 from hews_gpu.data.tables import BUCKET_ROWS, INCIDENTS, QUARANTINE, Parts
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.output import new_folder, write_json
@@ -92,15 +93,17 @@ def _build(
     charts = list(dict.fromkeys(name for source in sources for name in source.charts_only))
     names = [source.name for source in sources]
     rules = _rules(city, neighborhoods)
-    counts, parts = _clean_blocks(blocks, charts, rules, scratch, names)
+    vocabularies = [vocabulary_of(source.schema) for source in sources]
+    counts, parts = _clean_blocks(blocks, charts, vocabularies, rules, scratch, names)
     _require_sense(city, counts, neighborhoods)
     tables.write_parts(folder / "quarantine.parquet", QUARANTINE, [part.quarantine for part in parts])
     tables.write_parts(folder / "charts_only.parquet", tables.charts_schema(charts), [part.charts for part in parts])
     labels = neighborhoods["name"].tolist()
-    marks = _write_incidents(folder / "incidents.parquet", counts, [p.events for p in parts], labels, names, cut)
+    marks = _write_incidents(folder / "incidents.parquet", counts, [p.events for p in parts], labels, sources, cut)
     return {
         **quality.summary(counts, labels),
-        **marks,
+        **marks.summary(),
+        "overlapping_files": quality.overlapping_files(counts, marks, sources),
         "missing": _missing(sources),
         "repaired_neighborhoods": neighborhoods.loc[neighborhoods["was_repaired"], "name"].tolist(),
         "files": [_about(source) for source in sources],
@@ -127,14 +130,21 @@ def _threads() -> Iterator[None]:
 
 
 def _clean_blocks(
-    blocks: list[Path], charts: list[str], rules: Rules, scratch: Path, names: list[str]
+    blocks: list[Path],
+    charts: list[str],
+    vocabularies: Vocabularies,
+    rules: Rules,
+    scratch: Path,
+    names: list[str],
 ) -> tuple[Tally, list[Parts]]:
     """First pass: every block becomes a cleaned partition on disk, and is counted."""
     bounds = rules.neighborhoods.total_bounds
     meta = block_frame(
         pa.table({name: pa.array([], pa.int64()) for name in ("source", "row_id", "line", "problem")}), charts
     )
-    frames = dd.from_map(load_block, blocks, charts=charts, meta=meta, enforce_metadata=False)
+    frames = dd.from_map(
+        load_block, blocks, charts=charts, vocabularies=vocabularies, meta=meta, enforce_metadata=False
+    )
     cleaned = frames.map_partitions(clean, rules, meta=clean(meta, rules), enforce_metadata=False)
     with progress.step("cleaning", len(blocks), "blocks") as bar:
 
@@ -154,9 +164,9 @@ def _clean_blocks(
 
 
 def _write_incidents(
-    path: Path, counts: Tally, parts: list[Path], neighborhoods: list[str], sources: list[str], cut: Cut
-) -> dict[str, int]:
-    """Second pass: bucket after bucket in order of time, marked and written; returns how many marks there are."""
+    path: Path, counts: Tally, parts: list[Path], neighborhoods: list[str], sources: list[Source], cut: Cut
+) -> quality.Marks:
+    """Second pass: bucket after bucket in order of time, marked and written; returns counts of the marks."""
     categories = sorted(counts.categories)
     targets = tables.targets_of(parts)
     meta = tables.empty_bucket()
@@ -164,16 +174,19 @@ def _write_incidents(
     loaded = dd.from_map(
         tables.load_bucket, buckets, parts=parts, categories=categories, meta=meta, enforce_metadata=False
     )
-    finished = loaded.map_partitions(tables.finish, targets, meta=tables.finish(meta, targets), enforce_metadata=False)
-    marks = dict.fromkeys(("duplicates", "twins", "near_twins"), 0)
+    layouts = list(dict.fromkeys(source.layout for source in sources))
+    of_source = [layouts.index(source.layout) for source in sources]
+    meta = tables.finish(meta, targets, of_source)
+    finished = loaded.map_partitions(tables.finish, targets, of_source, meta=meta, enforce_metadata=False)
+    marks = quality.Marks()
+    names = [source.name for source in sources]
 
     def written() -> Iterator[pa.Table]:
         for part in finished.to_delayed():
             frame = part.compute(scheduler="synchronous")
-            for mark, column in zip(marks, ("duplicate_of", "twin_of", "near_twin_of"), strict=True):
-                marks[mark] += int((frame[column] >= 0).sum())
+            marks.add(frame)
             bar.advance(len(frame))
-            yield tables.incidents_table(frame, categories, neighborhoods, sources)
+            yield tables.incidents_table(frame, categories, neighborhoods, names)
 
     with progress.step("sorting", counts.reasons[0], "rows") as bar:
         tables.write(path, INCIDENTS, written())

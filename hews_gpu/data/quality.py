@@ -8,6 +8,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -16,10 +17,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from hews_gpu.data.clean import NOWHERE, OUT, REASONS
+from hews_gpu.data.read import Source
 
-__all__ = ["Tally", "peak_memory_bytes", "summary", "tally"]
+__all__ = ["Marks", "Tally", "overlapping_files", "peak_memory_bytes", "summary", "tally"]
 
 DAY_S = 86_400
+MAX_PAIRS = 50  # of files, in the report: the pages of one feed are many
 WEEKDAY_OF_1970 = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 
@@ -38,6 +41,10 @@ class Tally:
     """Of all rows, set aside or not."""
     neighborhoods: Counter[int] = field(default_factory=Counter)
     nearest: int = 0
+    raw_categories: Counter[tuple[int, str, str]] = field(default_factory=Counter)
+    """Source, category as spelt, category as named -> rows, set aside or not."""
+    source_days: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """Source, day since 1970 -> kept rows."""
     days: Counter[int] = field(default_factory=Counter)
     """Day since 1970 -> kept rows."""
     target_days: Counter[int] = field(default_factory=Counter)
@@ -78,6 +85,8 @@ def tally(frame: pd.DataFrame, bounds: npt.NDArray[np.float64]) -> Tally:
         target_reasons=_count(reason[target]),
         categories=_count_names(frame["category"][kept]),
         all_categories=_count_names(frame["category"]),
+        raw_categories=_count_raw(frame),
+        source_days=_count_pairs(frame["source"].to_numpy()[kept], day),
         neighborhoods=_count(frame["neighborhood_id"].to_numpy()[kept]),
         nearest=int(frame["is_nearest"].to_numpy()[kept].sum()),
         days=_count(day),
@@ -111,6 +120,80 @@ def _count_names(category: pd.Series) -> Counter[str]:
     codes = _count(category.cat.codes.to_numpy())
     names = list(category.cat.categories)
     return Counter({names[code]: count for code, count in codes.items()})
+
+
+def _count_pairs(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Counter[tuple[int, int]]:
+    low = int(second.min(initial=0))
+    width = int(second.max(initial=0)) - low + 1
+    codes = _count(first.astype(np.int64) * width + (second - low))
+    return Counter({(code // width, code % width + low): count for code, count in codes.items()})
+
+
+def _count_raw(frame: pd.DataFrame) -> Counter[tuple[int, str, str]]:
+    raw, category = frame["raw_category"], frame["category"]
+    names, named = list(raw.cat.categories), list(category.cat.categories)
+    pairs = _count_pairs(frame["source"].to_numpy(), raw.cat.codes.to_numpy(np.int64))
+    first = dict(zip(*np.unique(raw.cat.codes.to_numpy(), return_index=True), strict=True))
+    codes = category.cat.codes.to_numpy()
+    return Counter({(source, names[code], named[codes[first[code]]]): n for (source, code), n in pairs.items()})
+
+
+@dataclass(kw_only=True)
+class Marks:
+    """Counts of the marks that tie rows together."""
+
+    duplicates: int = 0
+    overlaps: int = 0
+    """Rows that report an event of a file of another layout."""
+    twins: int = 0
+    near_twins: int = 0
+    repeats: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """Source of a row, source of the later row that repeats it -> rows, of different sources."""
+
+    def add(self, bucket: pd.DataFrame) -> None:
+        """Count a bucket of `tables.finish`."""
+        duplicate_of, source = bucket["duplicate_of"].to_numpy(), bucket["source"].to_numpy()
+        self.duplicates += int((duplicate_of >= 0).sum())
+        self.overlaps += int(bucket["is_overlap"].sum())
+        self.twins += int((bucket["twin_of"] >= 0).sum())
+        self.near_twins += int((bucket["near_twin_of"] >= 0).sum())
+        ids = bucket["row_id"].to_numpy()
+        order = np.argsort(ids)
+        repeats = np.flatnonzero(duplicate_of >= 0)
+        first = source[order[np.searchsorted(ids[order], duplicate_of[repeats])]]
+        pairs = _count_pairs(first, source[repeats])
+        self.repeats += Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})
+
+    def summary(self) -> dict[str, int]:
+        """The counts for quality.json."""
+        return {name: getattr(self, name) for name in ("duplicates", "overlaps", "twins", "near_twins")}
+
+
+def overlapping_files(counts: Tally, marks: Marks, sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """Pairs of files that share rows, or that share days in different layouts; the largest shares first.
+
+    Rows are those of the days that both files have, kept; repeated are rows of the later file that report an event of
+    the earlier one.
+    """
+    days: dict[int, dict[int, int]] = {source.number: {} for source in sources}
+    for (number, day), rows in counts.source_days.items():
+        days[number][day] = rows
+    spans = {number: (min(found), max(found)) for number, found in days.items() if found}
+    pairs = set(marks.repeats)
+    if len({source.layout for source in sources}) > 1:
+        pairs |= {(a, b) for a in spans for b in spans if a < b and sources[a].layout != sources[b].layout}
+    result = []
+    for a, b in sorted(pairs, key=lambda pair: (-marks.repeats[pair], pair)):
+        begin, end = max(spans[a][0], spans[b][0]), min(spans[a][1], spans[b][1])
+        if begin > end:
+            continue
+        rows_of = [sum(n for day, n in days[number].items() if begin <= day <= end) for number in (a, b)]
+        span = [str(np.datetime64(day, "D")) for day in (begin, end)]
+        files = [sources[a].name, sources[b].name]
+        result.append({"files": files, "days": span, "rows": rows_of, "repeated": marks.repeats[a, b]})
+        if len(result) == MAX_PAIRS:
+            break
+    return result
 
 
 def summary(counts: Tally, names: list[str]) -> dict[str, Any]:

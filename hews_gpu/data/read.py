@@ -7,7 +7,6 @@ next looks at each distinct value once. A row that cannot be read is in its bloc
 
 from __future__ import annotations
 
-import csv
 import glob
 import gzip
 import hashlib
@@ -17,24 +16,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 
 from hews_gpu import progress
 from hews_gpu.config import CityConfig
 from hews_gpu.data import records
-from hews_gpu.data.records import Records
+from hews_gpu.data.csv_rows import read_csv
+from hews_gpu.data.json_rows import read_json
+from hews_gpu.data.parquet_rows import read_parquet
+from hews_gpu.data.rows import TEXT, Job, Texts
 from hews_gpu.data.schemas import Columns, choose_columns
 from hews_gpu.errors import UserError
 
 __all__ = ["TEXT", "Source", "incident_files", "read_sources"]
 
-TEXT = pa.dictionary(pa.int32(), pa.string())
-GZIP_MAGIC = b"\x1f\x8b"
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 BLOCK_ROWS = 200_000
 
 
@@ -49,15 +46,22 @@ class Source:
     bytes: int = 0
     sha256: str = ""
     schema: str = ""
+    columns: tuple[str, ...] = ()
+    """What is read, by role or name."""
+    has_place: bool = True
+    """Whether it has columns for the coordinates."""
     charts_only: tuple[str, ...] = ()
     person_level_columns: int = 0
     rows: int = 0
     blank: Counter[str] = field(default_factory=Counter)
     """Column -> rows in which it is blank or could not be read."""
+    noticed: Counter[str] = field(default_factory=Counter)
+    """What else a user may want to know -> rows."""
 
-
-Chooser = Callable[[tuple[str, ...]], Columns]
-Texts = Iterator[pa.Table]
+    @property
+    def layout(self) -> tuple[str, ...]:
+        """Files of equal layout spell the same row the same way: same schema, kind of file and columns."""
+        return (self.schema, _reader(self.path).__name__, *self.columns)
 
 
 def incident_files(city: CityConfig) -> list[Source]:
@@ -135,14 +139,16 @@ def _texts_of(source: Source, city: CityConfig, block_rows: int, chunk_bytes: in
         incidents = city.incidents
         columns = choose_columns(found, file=source.name, schema=incidents.schema, mapped=incidents.columns)
         source.schema, source.charts_only = columns.schema, tuple(columns.charts_only)
+        source.columns, source.has_place = tuple(sorted(columns.read)), columns.has_place
         source.person_level_columns = columns.person_level
         return columns
 
+    job = Job(name=source.name, choose=choose, block_rows=block_rows, chunk_bytes=chunk_bytes, noticed=source.noticed)
     try:
         with source.path.open("rb") as file:
             source.bytes = source.path.stat().st_size
             source.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        for table in _reader(source.path)(source.path, source.name, choose, block_rows, chunk_bytes):
+        for table in _reader(source.path)(source.path, job):
             for name in table.column_names[2:]:
                 source.blank[name] += _count_blank(table[name])
             yield table
@@ -155,19 +161,12 @@ def _texts_of(source: Source, city: CityConfig, block_rows: int, chunk_bytes: in
         raise UserError(source.name, allowed=f"cannot be read ({error.strerror})") from None
 
 
-def read_csv(path: Path, name: str, choose: Chooser, block_rows: int, chunk_bytes: int) -> Texts:
-    """Blocks of a CSV file, plain or gzip: line, problem and the chosen columns as text."""
-    with _open(path) as stream:
-        found, begun, line = _header(stream, name)
-        columns = choose(found)
-        chunks = records.iter_records(stream, len(found), begun=begun, first_line=line, chunk_bytes=chunk_bytes)
-        for chunk in chunks:
-            for begin in range(0, len(chunk), block_rows):
-                yield _parse(chunk.part(begin, min(begin + block_rows, len(chunk))), columns)
-
-
-Reader = Callable[[Path, str, Chooser, int, int], Texts]
-READERS: Mapping[str, Reader] = {".csv": read_csv, ".csv.gz": read_csv}
+Reader = Callable[[Path, Job], Texts]
+READERS: Mapping[str, Reader] = {
+    **dict.fromkeys((".csv", ".csv.gz"), read_csv),
+    **dict.fromkeys((".geojson", ".geojson.gz", ".json", ".json.gz"), read_json),
+    ".parquet": read_parquet,
+}
 
 
 def _reader(path: Path) -> Reader:
@@ -176,81 +175,6 @@ def _reader(path: Path) -> Reader:
             return reader
     known = ", ".join(READERS)
     raise UserError("[incidents] files", path.name, allowed=f"must be of a kind that can be read: {known}")
-
-
-def _open(path: Path) -> BinaryIO:
-    """The bytes of a file, unpacked if they are gzip, whatever its name says."""
-    file = path.open("rb")
-    packed = file.read(2) == GZIP_MAGIC
-    file.seek(0)
-    if not packed:
-        return file
-    file.close()
-    return cast(BinaryIO, gzip.open(path, "rb"))
-
-
-def _header(stream: BinaryIO, name: str) -> tuple[tuple[str, ...], bytes, int]:
-    """Column names, the bytes read beyond them, and the number of the line these start."""
-    data, at_end = b"", False
-    while not at_end and len(data) <= records.MAX_LINE_BYTES:
-        chunk = records.read_chunk(stream, 1 << 16)
-        data, at_end = data + chunk, not chunk
-        starts, stops, nexts = records.lines_of(data, at_end)
-        for line, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
-            if data[start:stop].strip():
-                return _names(data[start:stop], name), data[int(nexts[line]) :], line + 2
-    if at_end:
-        raise UserError(name, allowed="is empty", remedy="Remove it or fetch it again")
-    raise UserError(name, allowed="has no header line", remedy="The first line must hold the column names")
-
-
-def _names(header: bytes, name: str) -> tuple[str, ...]:
-    if header.startswith(UTF16_MARKS):
-        raise UserError(name, allowed="must be UTF-8 text; it looks like UTF-16", remedy="Save it as UTF-8")
-    if records.count_fields(header) is None:
-        raise UserError(name, allowed="has a header line with a quote that is not closed", remedy="Correct line 1")
-    return tuple(next(csv.reader([header.decode("utf-8", errors="replace").removeprefix("\ufeff")])))
-
-
-def _parse(part: Records, columns: Columns) -> pa.Table:
-    """Line, problem and the chosen columns as text, one row per record; no text where there is a problem."""
-    good = part.problem == records.GOOD
-    wrong: list[int] = []
-
-    def note(row: pyarrow.csv.InvalidRow) -> str:
-        wrong.append(row.number)
-        return "skip"
-
-    texts = _parse_csv(part.good_bytes(), columns, note) if good.any() else None
-    problem = part.problem.copy()
-    problem[np.flatnonzero(good)[np.array(wrong, np.int64) - 1]] = records.WRONG_FIELDS
-    good = problem == records.GOOD
-    table = pa.table({"line": part.line, "problem": problem})
-    if texts is not None:
-        assert len(texts) == good.sum(), "the CSV parser and the record splitter disagree"
-    for name, position in columns.read.items():
-        column = pa.nulls(0, TEXT) if texts is None else texts[f"c{position}"].combine_chunks()
-        if not good.all():
-            column = column.take(pa.array(np.cumsum(good) - 1, mask=~good))
-        table = table.append_column(name, column)
-    return table
-
-
-def _parse_csv(data: bytes, columns: Columns, note: Callable[[pyarrow.csv.InvalidRow], str]) -> pa.Table:
-    if not data.isascii():
-        data = data.decode("utf-8", errors="replace").encode()  # the parser's report of a bad row must be text
-    names = [f"c{position}" for position in range(len(columns.found))]
-    chosen = [names[position] for position in dict.fromkeys(columns.read.values())]
-    return pyarrow.csv.read_csv(
-        pa.BufferReader(data),
-        read_options=pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=len(data) + 1),
-        parse_options=pyarrow.csv.ParseOptions(
-            newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=note
-        ),
-        convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=chosen, column_types=dict.fromkeys(chosen, TEXT), strings_can_be_null=False
-        ),
-    )
 
 
 def _count_blank(column: pa.ChunkedArray) -> int:

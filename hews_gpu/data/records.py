@@ -22,6 +22,7 @@ __all__ = [
     "BLANK",
     "GOOD",
     "PROBLEMS",
+    "REPEATED_HEADER",
     "TOO_LONG",
     "UNBALANCED",
     "WRONG_FIELDS",
@@ -32,8 +33,15 @@ __all__ = [
     "read_chunk",
 ]
 
-GOOD, BLANK, WRONG_FIELDS, UNBALANCED, TOO_LONG = range(5)
-PROBLEMS = ("", "blank line", "wrong number of fields", "unbalanced quotes", "line too long")
+GOOD, BLANK, WRONG_FIELDS, UNBALANCED, TOO_LONG, REPEATED_HEADER = range(6)
+PROBLEMS = (
+    "",
+    "blank line",
+    "wrong number of fields",
+    "unbalanced quotes",
+    "line too long",
+    "header repeated",
+)
 CHUNK_BYTES = 16 << 20  # about 95,000 rows of a crime table: large enough for arrays, small beside 2 GB
 MAX_LINE_BYTES = 1 << 20  # a row of a crime table takes 200 bytes; a longer line is not one, and must not fill memory
 MAX_LINES = 64  # of one quoted record; more means that a quote was never closed
@@ -70,9 +78,12 @@ class Records:
             return b""
         if not self.problem.any():
             return self.data[self.start[0] : self.stop[-1]]
+        return b"\n".join([self.data[begin:end] for begin, end in self.good_spans()])
+
+    def good_spans(self) -> Iterator[tuple[int, int]]:
+        """Start and stop of the records without a problem."""
         good = self.problem == GOOD
-        pairs = zip(self.start[good].tolist(), self.stop[good].tolist(), strict=True)
-        return b"\n".join([self.data[begin:end] for begin, end in pairs])
+        return zip(self.start[good].tolist(), self.stop[good].tolist(), strict=True)
 
 
 def iter_records(

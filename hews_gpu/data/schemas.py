@@ -1,26 +1,40 @@
 """The schemas of incident tables: which column plays which role, found from the column names alone.
 
-A schema is data, not code: a new one is one more entry in SCHEMAS. Names are compared without regard to case, spaces
-and a byte order mark. Only columns named here are ever read, so that a table's other columns, above all those that
-describe a person, cannot reach any output. A table that no schema fits is mapped under ``[incidents.columns]``.
+A schema is data, not code: a new one is one more entry in SCHEMAS. Names are compared without regard to case, spaces,
+punctuation and a byte order mark, because one feed spells a column ``Primary Type`` in its export and ``primary_type``
+in its API. Only columns named here are ever read, so that a table's other columns, above all those that describe a
+person, cannot reach any output. A table that no schema fits is mapped under ``[incidents.columns]``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from hews_gpu.errors import UserError, did_you_mean
 
-__all__ = ["PORTAL", "SCHEMAS", "Columns", "Schema", "choose_columns", "is_person_level", "normal_name"]
+__all__ = [
+    "ARCGIS",
+    "CHICAGO",
+    "PORTAL",
+    "SCHEMAS",
+    "Columns",
+    "Schema",
+    "choose_columns",
+    "is_person_level",
+    "normal_category",
+    "normal_name",
+    "vocabulary_of",
+]
 
 PERSON_WORDS = frozenset(
     {"age", "ages", "agegroup", "sex", "gender", "race", "races", "ethnicity", "ethnic", "hispanic"}
     | {"victim", "suspect", "offender", "dob", "birth", "birthdate"}
 )
 TIME_ROLES = ("time", "date", "time_of_day")
-PLACE_ROLES = ("longitude", "latitude", "category")
+POINT_ROLES = ("longitude", "latitude")
+PLACE_ROLES = (*POINT_ROLES, "category")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +54,12 @@ class Schema:
     charts_only: tuple[str, ...] = ()
     """Formatting and free text: kept apart for charts, never for a model. May be absent."""
     compared: tuple[str, ...] = ()
-    """Read only to tell whether two rows are exact duplicates; not written. May be absent."""
+    """Read only to tell whether two rows are exact duplicates, and to see what they give away; not written. May be
+    absent."""
+    vocabulary: Mapping[str, str] = field(default_factory=dict)
+    """Category as older vintages spell it -> the name it has in the others, both in normal spelling."""
+    zone_is_mislabelled: bool = False
+    """Times carry +00 or are milliseconds since 1970, but are local wall-clock times all the same."""
 
     @property
     def roles(self) -> dict[str, str]:
@@ -49,6 +68,25 @@ class Schema:
         return {role: column for role, column in named.items() if column is not None}
 
 
+# Baltimore's tables of victims say HOMICIDE and AGG. ASSAULT; its tables of arrests and older extracts name the charge
+# by its code (1A, 4A to 4D), with or without it in front. Only names that mean one thing are listed.
+BALTIMORE_VOCABULARY = {
+    "MURDER": "HOMICIDE",
+    "1A-MURDER": "HOMICIDE",
+    "AGG. ASSLT.- GUN": "AGG. ASSAULT",
+    "AGG. ASSLT.- CUT": "AGG. ASSAULT",
+    "AGG. ASSLT.- OTH.": "AGG. ASSAULT",
+    "AGG. ASSLT.- HAND": "AGG. ASSAULT",
+    "4A-AGG. ASSLT.- GUN": "AGG. ASSAULT",
+    "4B-AGG. ASSLT.- CUT": "AGG. ASSAULT",
+    "4C-AGG. ASSLT.- OTH.": "AGG. ASSAULT",
+    "4D-AGG. ASSLT.- HAND": "AGG. ASSAULT",
+}
+# Chicago renamed one category in 2020 and spelt another in three ways.
+CHICAGO_VOCABULARY = {
+    "CRIM SEXUAL ASSAULT": "CRIMINAL SEXUAL ASSAULT",
+    "NON - CRIMINAL": "NON-CRIMINAL",
+}
 PORTAL = Schema(
     name="portal",
     date="CrimeDate",
@@ -58,8 +96,40 @@ PORTAL = Schema(
     category="Description",
     charts_only=("Inside/Outside", "Premise", "Weapon", "Location"),
     compared=("CrimeCode", "Post", "District", "Neighborhood", "Location 1", "Total Incidents"),
+    vocabulary=BALTIMORE_VOCABULARY,
 )
-SCHEMAS: tuple[Schema, ...] = (PORTAL,)
+ARCGIS = Schema(
+    name="arcgis",
+    time="CrimeDateTime",
+    longitude="Longitude",
+    latitude="Latitude",
+    category="Description",
+    charts_only=("Inside/Outside", "Premise", "PremiseType", "Weapon", "Location"),
+    compared=(
+        "CCNumber",
+        "CrimeCode",
+        "Post",
+        "District",
+        "Old_District",
+        "New_District",
+        "Neighborhood",
+        "GeoLocation",
+        "Total_Incidents",
+    ),
+    vocabulary=BALTIMORE_VOCABULARY,
+    zone_is_mislabelled=True,
+)
+CHICAGO = Schema(
+    name="chicago",
+    time="Date",
+    longitude="Longitude",
+    latitude="Latitude",
+    category="Primary Type",
+    charts_only=("Block", "Description", "Location Description"),
+    compared=("Case Number", "IUCR", "FBI Code", "Beat", "District", "Ward", "Community Area"),
+    vocabulary=CHICAGO_VOCABULARY,
+)
+SCHEMAS: tuple[Schema, ...] = (PORTAL, ARCGIS, CHICAGO)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +141,7 @@ class Columns:
     found: tuple[str, ...]
     """All column names of the file, as they stand there."""
     roles: Mapping[str, int]
-    """Role -> position."""
+    """Role -> position; without longitude and latitude if the table has no such columns."""
     charts_only: Mapping[str, int] = field(default_factory=dict)
     """The schema's spelling of a charts-only column -> position."""
     compared: Mapping[str, int] = field(default_factory=dict)
@@ -83,14 +153,29 @@ class Columns:
         return {**self.roles, **self.charts_only, **self.compared}
 
     @property
+    def has_place(self) -> bool:
+        """Whether the table has columns for the coordinates."""
+        return set(POINT_ROLES) <= set(self.roles)
+
+    @property
     def person_level(self) -> int:
         """How many columns of the file describe a person and are left unread."""
         return sum(is_person_level(name) for name in self.found)
 
 
 def normal_name(name: str) -> str:
-    """A column name as it is compared: no spaces, no byte order mark, no capitals."""
-    return "".join(name.replace("\ufeff", "").split()).casefold()
+    """A column name as it is compared: letters and digits only, no capitals; as it stands if it has neither."""
+    return "".join(c for c in name.casefold() if c.isalnum()) or name.strip()
+
+
+def normal_category(text: str) -> str:
+    """A category as it is compared and written: stripped, single spaces, upper case."""
+    return " ".join(text.split()).upper()
+
+
+def vocabulary_of(schema: str) -> Mapping[str, str]:
+    """The vocabulary of a schema by its name; empty for a mapped table."""
+    return {known.name: known.vocabulary for known in SCHEMAS}.get(schema, {})
 
 
 def is_person_level(name: str) -> bool:
@@ -113,7 +198,7 @@ def choose_columns(
     Raises:
         UserError: no schema fits, a needed column is missing or describes a person; names what was found.
     """
-    mapped = dict(mapped or {})
+    mapped = _mapping_for(found, dict(mapped or {}), schema)
     known = _schema(found, schema, complete=not mapped, file=file)
     roles = {**({} if known is None else known.roles), **mapped}
     if "time" in mapped:
@@ -122,15 +207,34 @@ def choose_columns(
         roles.pop("time", None)
     _require_roles(roles)
     positions = _positions(found)
+    if not any(role in mapped or normal_name(roles[role]) in positions for role in POINT_ROLES):
+        roles = {role: name for role, name in roles.items() if role not in POINT_ROLES}
     for role, name in roles.items():
         _require_column(role, name, positions, found, file)
     return Columns(
         schema="mapped" if known is None else known.name,
         found=tuple(found),
         roles={role: positions[normal_name(name)] for role, name in roles.items()},
-        charts_only=_optional(known.charts_only if known else (), positions),
-        compared=_optional(known.compared if known else (), positions),
+        charts_only=_optional(known.charts_only if known else (), positions, roles.values()),
+        compared=_optional(known.compared if known else (), positions, roles.values()),
     )
+
+
+def _mapping_for(found: Sequence[str], mapped: dict[str, str], schema: str) -> dict[str, str]:
+    """The user's mapping, or none if it is whole, is of another file of the city, and a known schema fits this one."""
+    whole = set(PLACE_ROLES) <= set(mapped) and ("time" in mapped or {"date", "time_of_day"} <= set(mapped))
+    there = set(_positions(found))
+    is_elsewhere = whole and not any(normal_name(name) in there for name in mapped.values())
+    fits = any(not _lacking(known, there) for known in SCHEMAS)
+    return {} if is_elsewhere and fits and schema == "auto" else mapped
+
+
+def _lacking(schema: Schema, there: Set[str]) -> list[str]:
+    """Columns that a table lacks of a schema; one without any coordinates lacks none of these."""
+    missing = {role: name for role, name in schema.roles.items() if normal_name(name) not in there}
+    if set(POINT_ROLES) <= set(missing):
+        missing = {role: name for role, name in missing.items() if role not in POINT_ROLES}
+    return list(missing.values())
 
 
 def _schema(found: Sequence[str], name: str, *, complete: bool, file: str) -> Schema | None:
@@ -142,15 +246,16 @@ def _schema(found: Sequence[str], name: str, *, complete: bool, file: str) -> Sc
             raise UserError("[incidents] schema", name, allowed="is not a known schema", remedy=remedy)
         return by_name[name]
     there = set(_positions(found))
-    missing = {s.name: [c for c in s.roles.values() if normal_name(c) not in there] for s in SCHEMAS}
+    missing = {schema.name: _lacking(schema, there) for schema in SCHEMAS}
     for schema in SCHEMAS:
         if not missing[schema.name]:
             return schema
     if complete:
-        nearest = min(missing, key=lambda schema: len(missing[schema]))
+        nearest = max(SCHEMAS, key=lambda schema: len(there & set(map(normal_name, schema.roles.values())))).name
         lacks = ", ".join(f"'{column}'" for column in missing[nearest])
         allowed = f"lacks {lacks} of the schema '{nearest}', and no other known schema fits; it has {_listed(found)}"
-        raise UserError(file, allowed=allowed, remedy="Name the columns under [incidents.columns]")
+        remedy = "Name the columns under [incidents.columns]; 'hews init NAME --from FILE' proposes them"
+        raise UserError(file, allowed=allowed, remedy=remedy)
     return None
 
 
@@ -181,9 +286,10 @@ def _positions(found: Sequence[str]) -> dict[str, int]:
     return positions
 
 
-def _optional(names: Sequence[str], positions: Mapping[str, int]) -> dict[str, int]:
-    """Those of the names that the file has and that describe no person."""
-    there = [name for name in names if normal_name(name) in positions and not is_person_level(name)]
+def _optional(names: Sequence[str], positions: Mapping[str, int], taken: Collection[str]) -> dict[str, int]:
+    """Those of the names that the file has, that describe no person and play no role already."""
+    used = {normal_name(name) for name in taken}
+    there = [name for name in names if normal_name(name) in positions.keys() - used and not is_person_level(name)]
     return {name: positions[normal_name(name)] for name in there}
 
 

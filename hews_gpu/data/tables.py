@@ -21,7 +21,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hews_gpu.data.clean import CHART, REASONS
-from hews_gpu.data.marks import NEAR_TWIN, NONE, TWIN, Places, first_duplicates, nearest_target
+from hews_gpu.data.marks import (
+    NEAR_TWIN,
+    NONE,
+    TWIN,
+    Places,
+    first_duplicates,
+    nearest_target,
+    repeats_of_earlier_layouts,
+)
 
 __all__ = ["INCIDENTS", "QUARANTINE", "Bucket", "Parts", "buckets_of", "finish", "load_bucket", "targets_of", "write"]
 
@@ -170,15 +178,39 @@ def _places(frame: pd.DataFrame) -> Places:
     return Places(*(frame[name].to_numpy() for name in ("time_s", "longitude", "latitude", "row_id")))
 
 
-def finish(frame: pd.DataFrame, targets: Places) -> pd.DataFrame:
-    """Add the marks to a bucket: row ids, or NONE."""
+def finish(frame: pd.DataFrame, targets: Places, layouts: Sequence[int]) -> pd.DataFrame:
+    """Add the marks to a bucket: row ids, or NONE; and is_overlap, whether the row is a repeat from another layout.
+
+    `layouts` are those of the sources, by number.
+    """
     others = np.flatnonzero(~frame["is_target"].to_numpy())
     rows = _places(frame.iloc[others])
-    marks = {"duplicate_of": first_duplicates(*(frame[c].to_numpy() for c in ("hash_a", "hash_b", "row_id")))}
+    duplicate_of, is_overlap = _duplicates(frame, np.asarray(layouts, np.int64)[frame["source"].to_numpy()])
+    marks: dict[str, npt.NDArray[Any]] = {"duplicate_of": duplicate_of, "is_overlap": is_overlap}
     for name, reach in (("twin_of", TWIN), ("near_twin_of", NEAR_TWIN)):
         marks[name] = np.full(len(frame), NONE, np.int64)
         marks[name][others] = nearest_target(rows, targets, reach)
     return frame.assign(**marks)
+
+
+def _duplicates(
+    frame: pd.DataFrame, layout: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """The row that each row repeats: word by word within a layout, as an event in an earlier one; never a repeat."""
+    ids = frame["row_id"].to_numpy()
+    exact = first_duplicates(frame["hash_a"].to_numpy(), frame["hash_b"].to_numpy(), ids, layout)
+    none = np.full(len(frame), NONE, np.int64)
+    if (layout == layout[:1]).all():
+        return exact, none >= 0
+    earlier = repeats_of_earlier_layouts(_places(frame), frame["category"].to_numpy(np.int64), layout)
+    result = np.where(earlier >= 0, earlier, exact)
+    order = np.argsort(ids)
+    while True:  # a repeat of a repeat: at most once per layout
+        at = order[np.searchsorted(ids[order], np.maximum(result, ids.min()))]
+        further = np.where(result >= 0, result[at], NONE)
+        if not (further >= 0).any():
+            return result, earlier >= 0
+        result = np.where(further >= 0, further, result)
 
 
 def incidents_table(

@@ -15,20 +15,37 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DATE_THEN_TIME", "NOT_A_TIME", "day_number", "distinct_values", "join_seconds", "second_of_day"]
+__all__ = [
+    "DATE_THEN_TIME",
+    "HAS_ZONE",
+    "NOT_A_TIME",
+    "day_number",
+    "distinct_values",
+    "from_milliseconds",
+    "join_seconds",
+    "second_of_day",
+]
 
 NOT_A_TIME = int(np.iinfo(np.int64).min)
 DAY_S = 86_400
 EPOCH = date(1970, 1, 1).toordinal()
 FIRST_YEAR, LAST_YEAR = 1900, 2100  # years outside are typing errors or null values such as 0001 and 9999
+END_S = DAY_S * (date(LAST_YEAR + 1, 1, 1).toordinal() - EPOCH)
 
-MIDNIGHT = r"(?:[T\s]+0?0:00(?::00(?:\.0*)?)?)?"  # a date column may repeat the midnight that means "no time here"
+ZONE = r"(?:Z|[+-]\d{2}(?::?\d{2})?)"
+# a date column may repeat the midnight that means "no time here"
+MIDNIGHT = rf"(?:[T\s]+(?:0?0:00(?::00(?:\.0*)?)?|12:00(?::00)?\s*AM)\s*{ZONE}?)?"
 AMERICAN = re.compile(rf"\s*(\d{{1,2}})/(\d{{1,2}})/(\d{{4}}){MIDNIGHT}\s*", re.ASCII)
 ISO = re.compile(rf"\s*(\d{{4}})[-/](\d{{1,2}})[-/](\d{{1,2}}){MIDNIGHT}\s*", re.ASCII)
-COLONS = re.compile(r"\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d*)?)?\s*", re.ASCII)
+COLONS = re.compile(
+    rf"\s*(\d{{1,2}}):(\d{{2}})(?::(\d{{2}})(?:\.\d*)?)?\s*(?:([AaPp])\.?[Mm]\.?)?\s*{ZONE}?\s*", re.ASCII
+)
 DIGITS = re.compile(r"\s*(\d{1,4})(?:\.0*)?\s*", re.ASCII)
 # one column with both; for the linear-time regular expressions of Arrow
 DATE_THEN_TIME = r"^\s*(?P<date>[0-9/-]+)[Tt\s]\s*(?P<time>[0-9].*?)\s*$"
+HAS_ZONE = rf"[0-9]\s*{ZONE}\s*$"
+MILLISECONDS = re.compile(r"\s*(\d{12,13})(?:\.0*)?\s*", re.ASCII)
+LEAST_MILLISECONDS = 300_000_000_000  # July 1979; digits such as 201401312330 mean a date, and are all below
 
 Ints = npt.NDArray[np.int64]
 
@@ -52,16 +69,30 @@ def day_number(text: str) -> int | None:
 def second_of_day(text: str) -> int | None:
     """Seconds since midnight, 0..86400, of HH:MM:SS, HH:MM or unpadded HHMM; None if it is no time of day.
 
-    24:00:00 and 2400 are 86400, the next midnight. Parts of a second are dropped.
+    24:00:00 and 2400 are 86400, the next midnight. 12 AM is 0 and 12 PM is 43200. Parts of a second are dropped, and a
+    zone is ignored.
     """
     if found := COLONS.fullmatch(text):
         hour, minute, second = int(found[1]), int(found[2]), int(found[3] or 0)
+        if found[4]:
+            if not 1 <= hour <= 12:
+                return None
+            hour = hour % 12 + (12 if found[4] in "Pp" else 0)
     elif found := DIGITS.fullmatch(text):
         (hour, minute), second = divmod(int(found[1]), 100), 0
     else:
         return None
     seconds = 3600 * hour + 60 * minute + second
     return seconds if minute < 60 and second < 60 and seconds <= DAY_S else None
+
+
+def from_milliseconds(text: str) -> int | None:
+    """Seconds since 1970 of milliseconds since 1970 as digits; None if it is no such number or of before 1979."""
+    found = MILLISECONDS.fullmatch(text)
+    if not found or int(found[1]) < LEAST_MILLISECONDS:
+        return None
+    seconds = int(found[1]) // 1000
+    return seconds if seconds < END_S else None
 
 
 def distinct_values(texts: Iterable[str], parse: Callable[[str], int | None]) -> Ints:

@@ -59,7 +59,7 @@ def test_byte_order_mark_carriage_returns_and_wrong_bytes(toy: Toy) -> None:
     text = b"\xef\xbb\xbf" + "\r\n".join(lines).encode("latin-1")
     table, _ = read(toy(files={"a.csv": text}))
     assert table["line"].to_pylist() == [2, 3, 4]
-    assert table["category"].to_pylist() == ["CAF\ufffd", None, "LARCENY"]
+    assert table["category"].to_pylist() == ["CAF\xc9", None, "LARCENY"]
 
 
 def test_several_files_in_order_each_once(toy: Toy) -> None:
@@ -79,7 +79,8 @@ def test_several_files_in_order_each_once(toy: Toy) -> None:
         ({"a.csv": HEADER.encode()}, "a.csv: has a header but no rows"),
         ({"a.csv": HEADER.encode() + b"\n"}, "a.csv: has a header but no rows"),
         ({"a.csv": b"CrimeDate,Foo\n1,2\n"}, "lacks 'CrimeTime'.*it has 'CrimeDate', 'Foo'"),
-        ({"a.csv": HEADER.encode("utf-16")}, "looks like UTF-16"),
+        ({"a.csv": HEADER.encode("utf-16-le")}, "holds zero bytes, as UTF-16 without a byte order mark does"),
+        ({"a.csv": HEADER.encode("utf-16")}, "has a header but no rows"),
         ({"a.csv": b'a,"b\n1,2\n'}, "a quote that is not closed"),
         ({"a.csv": b"x" * (1 << 21)}, "has no header line"),
         ({"a.xls": b"x"}, "must be of a kind that can be read"),
