@@ -13,7 +13,17 @@ from typing import Any, TypeVar
 
 import numba
 
-__all__ = ["compiled", "current_thread", "inlined", "max_threads", "on_arrays", "prange", "scalar", "threads"]
+__all__ = [
+    "compiled",
+    "current_thread",
+    "inlined",
+    "max_threads",
+    "multiply",
+    "on_arrays",
+    "prange",
+    "scalar",
+    "threads",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +35,12 @@ def scalar(body: F) -> F:
     """Compile a function of scalars; LLVM inlines it into every loop that calls it."""
     made: F = numba.njit(nogil=True, forceinline=True)(body)
     return made
+
+
+@scalar
+def multiply(a: float, b: float) -> float:
+    """The product rounded to nearest, never fused with a sum after it: a device compiler is given its own."""
+    return a * b
 
 
 def on_arrays(made: Any) -> Callable[..., Any]:
