@@ -216,6 +216,7 @@ def summary(counts: Tally, names: list[str]) -> dict[str, Any]:
         },
         "span": [_iso(counts.first_s), _iso(counts.last_s)] if kept else None,
         "categories": dict(sorted(counts.categories.items())),
+        "renamed_categories": _renamed(counts),
         "neighborhoods": len(names),
         "neighborhoods_used": len(used),
         "rows_by_neighborhood": used,
@@ -228,6 +229,16 @@ def summary(counts: Tally, names: list[str]) -> dict[str, Any]:
             "others": counts.minute_zero[False] / others if others else None,
         },
     }
+
+
+def _renamed(counts: Tally) -> dict[str, dict[str, Any]]:
+    """Categories that an older vintage spells otherwise, as spelt -> the name they were given, and rows."""
+    result: dict[str, dict[str, Any]] = {}
+    for (_, raw, named), rows in sorted(counts.raw_categories.items()):
+        if raw != named:
+            entry = result.setdefault(raw, {"named": named, "rows": 0})
+            entry["rows"] += rows
+    return dict(sorted(result.items()))
 
 
 def located(counts: Tally) -> int:

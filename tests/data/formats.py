@@ -1,0 +1,106 @@
+"""The same three incidents as each known kind of table spells them.
+
+31 Jan 2014 23:30  LARCENY    39.2850 -76.6050  (East)
+31 Jan 2014 23:59  SHOOTING   39.2850 -76.6150  (West)
+ 1 Feb 2014 00:00  HOMICIDE   39.2850 -76.6050  (East)
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+Incident = tuple[str, str, float, float]
+INCIDENTS: Sequence[Incident] = (
+    ("2014-01-31T23:30:00", "LARCENY", -76.605, 39.285),
+    ("2014-01-31T23:59:00", "SHOOTING", -76.615, 39.285),
+    ("2014-02-01T00:00:00", "HOMICIDE", -76.605, 39.285),
+)
+
+
+def _when(text: str, form: str) -> str:
+    return datetime.fromisoformat(text).strftime(form)
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([header, *rows])
+    return buffer.getvalue().encode()
+
+
+def portal(incidents: Sequence[Incident] = INCIDENTS) -> bytes:
+    rows = [[_when(t, "%m/%d/%Y"), _when(t, "%H:%M:%S"), what, x, y, "I"] for t, what, x, y in incidents]
+    return _csv(["CrimeDate", "CrimeTime", "Description", "Longitude", "Latitude", "Inside/Outside"], rows)
+
+
+def arcgis(incidents: Sequence[Incident] = INCIDENTS) -> bytes:
+    rows = [
+        [_when(t, "%Y/%m/%d %H:%M:%S+00"), i, what, y, f"{x:.4f}", "Inside"]
+        for i, (t, what, x, y) in enumerate(incidents)
+    ]
+    return _csv(["CrimeDateTime", "RowID", "Description", "Latitude", "Longitude", "Inside_Outside"], rows)
+
+
+def chicago(incidents: Sequence[Incident] = INCIDENTS, api: bool = False) -> bytes:
+    names = ["ID", "Case Number", "Date", "Primary Type", "IUCR", "Arrest", "Latitude", "Longitude"]
+    names = [name.lower().replace(" ", "_") for name in names] if api else names
+    form = "%Y-%m-%dT%H:%M:%S.000" if api else "%m/%d/%Y %I:%M:%S %p"
+    rows = [[i, f"HX{i}", _when(t, form), what, "0110", "false", y, x] for i, (t, what, x, y) in enumerate(incidents)]
+    return _csv(names, rows)
+
+
+def milliseconds(text: str) -> int:
+    """Wall-clock time as an ArcGIS feed gives it: milliseconds since 1970, as if it were UTC."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def feature(incident: Incident, *, point: bool = True, columns: bool = False, **more: Any) -> dict[str, Any]:
+    """A GeoJSON feature of an ArcGIS feed; its place is a point, or in columns, or both."""
+    when, what, x, y = incident
+    properties = {"RowID": 1, "CrimeDateTime": milliseconds(when), "Description": what, "Inside_Outside": "I", **more}
+    if columns:
+        properties |= {"Longitude": x, "Latitude": y}
+    geometry = {"type": "Point", "coordinates": [x, y]} if point else None
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def geojson(incidents: Sequence[Incident] = INCIDENTS, **more: Any) -> bytes:
+    features = [feature(incident, **more) for incident in incidents]
+    return json.dumps({"type": "FeatureCollection", "features": features}).encode()
+
+
+def esri_json(incidents: Sequence[Incident] = INCIDENTS) -> bytes:
+    features = [
+        {
+            "attributes": {"CrimeDateTime": milliseconds(t), "Description": what, "Inside_Outside": None},
+            "geometry": {"x": x, "y": y},
+        }
+        for t, what, x, y in incidents
+    ]
+    return json.dumps({"objectIdFieldName": "RowID", "fields": [{"name": "RowID"}], "features": features}).encode()
+
+
+def records(incidents: Sequence[Incident] = INCIDENTS) -> bytes:
+    """A list of flat records, as the JSON of a Socrata feed; null columns are left out."""
+    content = [
+        {"date": f"{t}.000", "primary_type": what, "iucr": "0110", "longitude": str(x), "latitude": str(y)}
+        | ({} if i else {"block": "1 X ST"})
+        for i, (t, what, x, y) in enumerate(incidents)
+    ]
+    return json.dumps(content).encode()
+
+
+def write_parquet(path: Path, table: bytes, text: bool = True) -> None:
+    """A CSV table as Parquet: all columns as text, or as numbers and times where they look like it."""
+    header = next(csv.reader(io.StringIO(table.decode())))
+    options = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()) if text else None)
+    pq.write_table(pa.csv.read_csv(pa.BufferReader(table), convert_options=options), path)

@@ -1,0 +1,255 @@
+"""Every known kind of table, found without being told, gives the same incidents; and events of two files count once."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hews_gpu.config import CityConfig
+from hews_gpu.data import json_rows
+from hews_gpu.data.events import load_events
+from hews_gpu.data.prepare import prepare
+from hews_gpu.data.rows import Job
+from hews_gpu.data.schemas import choose_columns
+from hews_gpu.errors import UserError
+from tests.data import formats
+from tests.data.formats import INCIDENTS
+from tests.data.toy import HEADER, row
+
+Toy = Callable[..., CityConfig]
+KINDS: dict[str, tuple[str, bytes, str]] = {
+    "portal": ("t.csv", formats.portal(), "portal"),
+    "arcgis": ("t.csv.gz", formats.arcgis(), "arcgis"),
+    "chicago": ("t.csv", formats.chicago(), "chicago"),
+    "chicago api": ("t.csv", formats.chicago(api=True), "chicago"),
+    "points": ("t.geojson", formats.geojson(), "arcgis"),
+    "points, packed": ("t.geojson.gz", formats.geojson(), "arcgis"),
+    "columns": ("t.geojson", formats.geojson(point=False, columns=True), "arcgis"),
+    "columns and points": ("t.json", formats.geojson(columns=True), "arcgis"),
+    "blank columns": ("t.geojson", formats.geojson(Longitude=None, Latitude=""), "arcgis"),
+    "esri json": ("t.json", formats.esri_json(), "arcgis"),
+    "records": ("t.json", formats.records(), "chicago"),
+    "utf-16": ("t.csv", formats.arcgis().decode().encode("utf-16"), "arcgis"),
+    "utf-8 mark": ("t.geojson", b"\xef\xbb\xbf" + formats.geojson(), "arcgis"),
+}
+
+
+def found(out: Path) -> list[tuple[str, str, float, float]]:
+    rows = pq.read_table(out / "incidents.parquet").to_pylist()
+    return [(str(np.datetime64(r["time_s"], "s")), r["category"], r["longitude"], r["latitude"]) for r in rows]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_table_gives_the_same_incidents(toy: Toy, tmp_path: Path, kind: str) -> None:
+    name, content, schema = KINDS[kind]
+    quality = prepare(toy(files={name: content}), tmp_path / "out")
+    assert found(tmp_path / "out") == list(INCIDENTS)
+    assert quality["files"][0]["schema"] == schema
+    assert quality["rows_read"] == quality["rows_kept"] == 3 and quality["targets_kept"] == 2
+
+
+@pytest.mark.parametrize("text", [True, False])
+@pytest.mark.parametrize("table", [formats.portal(), formats.arcgis(), formats.chicago(), formats.chicago(api=True)])
+def test_parquet_of_text_or_of_numbers_and_times(toy: Toy, tmp_path: Path, table: bytes, text: bool) -> None:
+    city = toy(files={"t.parquet": b""})
+    formats.write_parquet(tmp_path / "t.parquet", table, text=text)
+    prepare(city, tmp_path / "out")
+    assert found(tmp_path / "out") == list(INCIDENTS)
+
+
+def test_lines_and_charts_of_a_feed_are_those_of_the_portal(toy: Toy, tmp_path: Path) -> None:
+    prepare(toy(files={"a.csv": formats.portal(), "b.geojson": formats.geojson()}), tmp_path / "out")
+    charts = pq.read_table(tmp_path / "out/charts_only.parquet").to_pylist()
+    assert charts == [{"row_id": i, "Inside/Outside": "I"} for i in range(6)]
+    rows = pq.read_table(tmp_path / "out/incidents.parquet").to_pylist()
+    assert sorted((r["source"], r["line"]) for r in rows) == [
+        *(("a.csv", line) for line in (2, 3, 4)),
+        *(("b.geojson", record) for record in (1, 2, 3)),
+    ]
+
+
+def test_milliseconds_are_wall_clock_time_on_both_sides_of_a_change_of_clocks(toy: Toy, tmp_path: Path) -> None:
+    times = ["2014-03-09T01:59:00", "2014-03-09T02:30:00", "2014-11-02T01:30:00"]
+    incidents = [(when, "SHOOTING", -76.605, 39.285) for when in times]
+    prepare(toy(files={"t.geojson": formats.geojson(incidents)}), tmp_path / "out")
+    assert [when for when, *_ in found(tmp_path / "out")] == times
+
+
+def test_a_record_longer_than_what_is_read_at_once_and_many_records(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_rows, "READ_BYTES", 7)
+    monkeypatch.setattr(json_rows, "LOOK_AHEAD", 2)
+    incidents = [(f"2014-01-{1 + i // 24:02d}T{i % 24:02d}:00:00", "SHOOTING", -76.605, 39.285) for i in range(60)]
+    quality = prepare(toy(files={"t.geojson": formats.geojson(incidents, Location="\u00e9" * 9)}), tmp_path / "out")
+    assert found(tmp_path / "out") == incidents and quality["rows_read"] == 60
+
+
+PAGE = formats.geojson()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "t.geojson: is empty"),
+        (b"{}", "holds no list of records"),
+        (b'{"type": "FeatureCollection", "features": []}', "holds no records"),
+        (PAGE[: len(PAGE) // 2], "is cut off or damaged"),
+        (PAGE[:-2], "is cut off or damaged"),
+        (PAGE[:20], "is cut off or holds no list"),
+        (PAGE.replace(b'"Feature"', b"Feature", 1), "is cut off or damaged"),
+        (b'{"features": [1, 2]}', "holds something that is no record"),
+        (b'{"features": [' + b"[" * 100_000, "is nested too deeply|is cut off"),
+        (PAGE.replace(b"LARCENY", b"LARC\xff"), "is not UTF-8 text"),
+        (b'{"features": [{"a": "' + b"x" * (5 << 20), "a record of more than 4 MB"),
+        (b"<html>", "holds no list of records"),
+        (b'[{"foo": 1}]', "lacks 'CrimeDate'.*it has 'foo'.*hews init"),
+    ],
+)
+def test_a_damaged_feed_is_refused_in_one_line(toy: Toy, tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        prepare(toy(files={"t.geojson": content}), tmp_path / "out")
+    assert "\n" not in str(caught.value) and str(caught.value).startswith("t.geojson")
+
+
+@pytest.mark.parametrize("keep", [0, 3, 100, -200, -5])
+def test_a_damaged_parquet_file_is_refused_in_one_line(toy: Toy, tmp_path: Path, keep: int) -> None:
+    city = toy(files={"t.parquet": b""})
+    formats.write_parquet(tmp_path / "t.parquet", formats.portal())
+    whole = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(whole[:keep])
+    with pytest.raises(UserError, match=r"t\.parquet: is not a whole Parquet file") as caught:
+        prepare(city, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parquet_file_with_a_damaged_page_is_refused(toy: Toy, tmp_path: Path) -> None:
+    city = toy(files={"t.parquet": b""})
+    formats.write_parquet(tmp_path / "t.parquet", formats.portal(INCIDENTS * 500))
+    content = bytearray((tmp_path / "t.parquet").read_bytes())
+    content[4:400] = b"\xff" * 396
+    (tmp_path / "t.parquet").write_bytes(content)
+    with pytest.raises(UserError, match="is not a whole Parquet file"):
+        prepare(city, tmp_path / "out")
+
+
+def drop(table: bytes, *names: str) -> bytes:
+    """A CSV table without some columns."""
+    lines = [line.split(",") for line in table.decode().splitlines()]
+    keep = [i for i, name in enumerate(lines[0]) if name not in names]
+    return "\n".join(",".join(line[i] for i in keep) for line in lines).encode()
+
+
+def test_a_table_without_coordinates_is_set_aside_with_that_reason(toy: Toy, tmp_path: Path) -> None:
+    placeless = drop(formats.arcgis(), "Longitude", "Latitude")
+    quality = prepare(toy(files={"a.csv": placeless, "b.csv": formats.portal()}), tmp_path / "out")
+    assert quality["quarantined_by_reason"] == {"table has no coordinate columns": 3}
+    assert quality["targets_quarantined_by_reason"] == {"table has no coordinate columns": 2}
+    aside = pq.read_table(tmp_path / "out/quarantine.parquet").to_pylist()
+    assert [(r["source"], r["line"], r["category_text"]) for r in aside][1] == ("a.csv", 3, "SHOOTING")
+    assert found(tmp_path / "out") == list(INCIDENTS)
+
+
+def test_a_table_without_coordinates_alone_is_refused(toy: Toy, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none of the 3 rows can be used \(table has no coordinate columns: 3\)"):
+        prepare(toy(files={"a.csv": drop(formats.chicago(), "Longitude", "Latitude")}), tmp_path / "out")
+
+
+def test_names_of_older_vintages_become_one_and_stay_countable(toy: Toy, tmp_path: Path) -> None:
+    lines = [row(category=name) for name in ("MURDER", "Homicide", "agg.  asslt.- gun", "AGG. ASSAULT", "1a-murder")]
+    quality = prepare(toy(lines), tmp_path / "out")
+    assert quality["categories"] == {"AGG. ASSAULT": 2, "HOMICIDE": 3} and quality["targets_kept"] == 3
+    assert quality["renamed_categories"] == {
+        "1A-MURDER": {"named": "HOMICIDE", "rows": 1},
+        "AGG. ASSLT.- GUN": {"named": "AGG. ASSAULT", "rows": 1},
+        "MURDER": {"named": "HOMICIDE", "rows": 1},
+    }
+
+
+def shifted(incidents: list[tuple[str, str, float, float]], metres: float) -> list[tuple[str, str, float, float]]:
+    return [(when, what, x, y + metres / 111_000) for when, what, x, y in incidents]
+
+
+def test_an_event_of_two_layouts_counts_once(toy: Toy, tmp_path: Path) -> None:
+    """Geocoded anew by 60 m: repeats. By 120 m, at another minute, of another category: not."""
+    base = [(f"2014-01-{day:02d}T12:00:00", "SHOOTING", -76.605, 39.285) for day in range(1, 6)]
+    other = shifted(base[:1], 60) + shifted(base[1:2], 120)
+    other += [("2014-01-03T12:01:00", *base[2][1:]), (base[3][0], "HOMICIDE", *base[3][2:]), base[4]]
+    out = tmp_path / "out"
+    quality = prepare(toy(files={"old.csv": formats.portal(base), "new.csv": formats.arcgis(other)}), out)
+    repeated = {
+        (r["source"], r["line"]): r["duplicate_of"] for r in pq.read_table(out / "incidents.parquet").to_pylist()
+    }
+    assert {key: of for key, of in repeated.items() if of is not None} == {("new.csv", 2): 0, ("new.csv", 6): 4}
+    assert quality["overlaps"] == quality["duplicates"] == 2 and quality["rows_kept"] == 10
+    assert quality["overlapping_files"] == [
+        {"files": ["old.csv", "new.csv"], "days": ["2014-01-01", "2014-01-05"], "rows": [5, 5], "repeated": 2}
+    ]
+    assert load_events(out).is_duplicate.sum() == 2
+
+
+def test_two_victims_stay_two_in_both_layouts(toy: Toy, tmp_path: Path) -> None:
+    """Rows that differ in the portal's premise, and are three in the feed: the third is an event of its own."""
+    one = INCIDENTS[1]
+    portal = formats.portal([one, one]).replace(b",I\r\n", b",O\r\n", 1)
+    feed = formats.geojson([one, one, one]).replace(b'"I"', b'"A"', 1).replace(b'"I"', b'"B"', 1)
+    quality = prepare(toy(files={"a.csv": portal, "b.geojson": feed}), tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out/incidents.parquet").to_pylist()
+    assert [r["duplicate_of"] for r in rows] == [None, None, 0, 1, None]
+    assert quality["overlaps"] == 2
+
+
+def test_a_repeat_of_a_repeat_names_the_first_row(toy: Toy, tmp_path: Path) -> None:
+    one = INCIDENTS[1]
+    files = {
+        "a.csv": formats.portal([one]),
+        "b.csv": formats.arcgis([one] * 2),
+        "c.geojson": formats.geojson([one] * 2),
+    }
+    prepare(toy(files=files), tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out/incidents.parquet").to_pylist()
+    assert [r["duplicate_of"] for r in rows] == [None, 0, 0, 0, 0]
+
+
+def test_pages_of_one_layout_repeat_only_word_by_word(toy: Toy, tmp_path: Path) -> None:
+    one = INCIDENTS[1]
+    pages = {
+        "p1.geojson": formats.geojson([one]),
+        "p2.geojson": formats.geojson([one, one]).replace(b'"I"', b'"O"', 1),
+    }
+    quality = prepare(toy(files=pages), tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out/incidents.parquet").to_pylist()
+    assert [r["duplicate_of"] for r in rows] == [None, None, 0]
+    assert quality["overlaps"] == 0 and quality["overlapping_files"][0]["repeated"] == 1
+
+
+def test_a_whole_mapping_is_for_the_files_that_have_its_columns(toy: Toy, tmp_path: Path) -> None:
+    mapped = b"when,x,y,what\n2014-01-31T23:30:00,-76.605,39.285,LARCENY\n"
+    roles = '[incidents.columns]\ntime = "when"\nlongitude = "x"\nlatitude = "y"\ncategory = "what"\n'
+    files = {"a.csv": mapped, "b.csv": formats.chicago(INCIDENTS[1:])}
+    quality = prepare(toy(files=files, incidents=roles), tmp_path / "out")
+    assert found(tmp_path / "out") == list(INCIDENTS)
+    assert [about["schema"] for about in quality["files"]] == ["mapped", "chicago"]
+
+
+def test_a_header_repeated_in_the_middle_is_set_aside_as_such(toy: Toy, tmp_path: Path) -> None:
+    quality = prepare(toy([row(), HEADER, row(category="SHOOTING")]), tmp_path / "out")
+    assert quality["quarantined_by_reason"] == {"header repeated": 1}
+    (aside,) = pq.read_table(tmp_path / "out/quarantine.parquet").to_pylist()
+    assert aside["line"] == 3 and quality["missing"]["Premise"] == 1
+
+
+JOB = Job(name="t.json", choose=lambda found: choose_columns(found, file="t.json"), block_rows=9, chunk_bytes=99)
+
+
+def test_numbers_keep_the_digits_they_are_written_with() -> None:
+    stream = io.BytesIO(b'[{"a": 39.297090000000004000, "b": 1e400, "c": NaN, "d": true, "e": [1]}]')
+    (found_row,) = json_rows._rows(stream, JOB)
+    texts = {"a": "39.297090000000004000", "b": "1e400", "c": "NaN", "d": "true", "e": json.dumps(["1"])}
+    assert {name: found_row[name] for name in texts} == texts
