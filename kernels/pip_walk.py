@@ -13,11 +13,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hews_gpu.kernels._shim import prange, scalar, threads
+from hews_gpu.kernels._shim import inlined, prange, scalar, threads
 from hews_gpu.kernels.pip_scalars import side
 from hews_gpu.kernels.pip_tables import PipTables
 
-__all__ = ["find", "find_all"]
+__all__ = ["find_all"]
 
 OUTSIDE = np.int32(-1)
 CHUNK = 1024
@@ -25,55 +25,77 @@ CHUNK = 1024
 
 
 @scalar
-def find(tables: PipTables, x: float, y: float) -> np.int32:
-    """The first polygon that covers (x, y), its edges included, or OUTSIDE, also where x or y is no number."""
-    bounds = tables.bounds
-    if not (bounds[0] <= x <= bounds[2] and bounds[1] <= y <= bounds[3]):
-        return OUTSIDE
-    rows, columns = tables.shape[0], tables.shape[1]
-    column = min(np.int32((x - bounds[0]) * tables.cells_per_unit[0]), columns - 1)
-    row = min(np.int32((y - bounds[1]) * tables.cells_per_unit[1]), rows - 1)
-    answer = tables.cell[row * columns + column]
-    if answer >= OUTSIDE:
-        return answer
-    return find_among_edges(tables, -2 - answer, x, y)
+def cell_of(
+    x: float,
+    y: float,
+    west: float,
+    south: float,
+    east: float,
+    north: float,
+    columns_per_unit: float,
+    rows_per_unit: float,
+    columns: int,
+    rows: int,
+) -> int:
+    """Row by row number of the cell that (x, y) lies in; -1 outside the bounds and where x or y is no number."""
+    if not (west <= x <= east and south <= y <= north):
+        return -1
+    column = min(np.int32((x - west) * columns_per_unit), columns - 1)
+    row = min(np.int32((y - south) * rows_per_unit), rows - 1)
+    return np.int32(row * columns + column)
 
 
-@scalar
-def find_among_edges(tables: PipTables, k: int, x: float, y: float) -> np.int32:
-    """The same in the k-th cell with edges."""
-    run, vertex, around = tables.run, tables.vertex, tables.around[k]
-    anchor_x, anchor_y = tables.anchor[k, 0], tables.anchor[k, 1]
+@inlined
+def find_among_edges(
+    k: int,
+    x: float,
+    y: float,
+    run_start: NDArray[np.int32],
+    around: NDArray[np.int32],
+    anchor: NDArray[np.float64],
+    run: NDArray[np.int32],
+    vertex: NDArray[np.float64],
+) -> int:
+    """The first polygon that covers (x, y), its edges included, in the k-th cell with edges; or OUTSIDE."""
+    anchor_x, anchor_y, found = anchor[k, 0], anchor[k, 1], around[k]
     polygon, is_inside = OUTSIDE, False
-    for r in range(tables.run_start[k], tables.run_start[k + 1]):
+    for r in range(run_start[k], run_start[k + 1]):
         if run[r, 0] != polygon:
-            if is_inside:
-                return polygon
-            polygon, is_inside = run[r, 0], False
-            if OUTSIDE < around < polygon:
-                return around
-        if run[r, 1] == 1:
-            is_inside = not is_inside
-        first, last = run[r, 2], run[r, 3]
-        ax, ay = vertex[first, 0], vertex[first, 1]
+            if is_inside or OUTSIDE < found < run[r, 0]:
+                break
+            polygon = run[r, 0]
+        is_inside ^= run[r, 1] == 1
+        ax, ay = vertex[run[r, 2], 0], vertex[run[r, 2], 1]
         a_is_left = side(x, y, anchor_x, anchor_y, ax, ay) > 0.0
-        for v in range(first + 1, last + 1):
+        is_on_edge = False
+        for v in range(run[r, 2] + 1, run[r, 3] + 1):
             bx, by = vertex[v, 0], vertex[v, 1]
             b_is_left = side(x, y, anchor_x, anchor_y, bx, by) > 0.0
-            is_near = min(ax, bx) <= x <= max(ax, bx) and min(ay, by) <= y <= max(ay, by)
-            if is_near or a_is_left != b_is_left:
+            is_near = (min(ax, bx) <= x <= max(ax, bx)) & (min(ay, by) <= y <= max(ay, by))
+            if is_near | (a_is_left != b_is_left):
                 from_edge = side(ax, ay, bx, by, x, y)
-                if is_near and from_edge == 0.0:
-                    return polygon
-                if a_is_left != b_is_left and (from_edge > 0.0) != (side(ax, ay, bx, by, anchor_x, anchor_y) > 0.0):
-                    is_inside = not is_inside
+                is_on_edge |= is_near & (from_edge == 0.0)
+                if a_is_left != b_is_left:
+                    is_inside ^= (from_edge > 0.0) != (side(ax, ay, bx, by, anchor_x, anchor_y) > 0.0)
             ax, ay, a_is_left = bx, by, b_is_left
-    return polygon if is_inside else around
+        if is_on_edge:
+            is_inside = True
+            break
+    return polygon if is_inside else found
 
 
 @threads
 def find_all(tables: PipTables, x: NDArray[np.float64], y: NDArray[np.float64], out: NDArray[np.int32]) -> None:
     """Write the polygon of each point (x[P], y[P]) into out[P]: iteration k does CHUNK points."""
+    west, south, east, north = tables.bounds[0], tables.bounds[1], tables.bounds[2], tables.bounds[3]
+    columns_per_unit, rows_per_unit = tables.cells_per_unit[0], tables.cells_per_unit[1]
+    rows, columns = tables.shape[0], tables.shape[1]
+    cell, run_start, around = tables.cell, tables.run_start, tables.around
+    anchor, run, vertex = tables.anchor, tables.run, tables.vertex
     for k in prange((x.shape[0] + CHUNK - 1) // CHUNK):
         for i in range(k * CHUNK, min((k + 1) * CHUNK, x.shape[0])):
-            out[i] = find(tables, x[i], y[i])
+            at = cell_of(x[i], y[i], west, south, east, north, columns_per_unit, rows_per_unit, columns, rows)
+            answer = cell[at] if at >= 0 else OUTSIDE
+            if answer < OUTSIDE:
+                answer = find_among_edges(-2 - answer, x[i], y[i], run_start, around, anchor, run, vertex)
+            out[i] = answer

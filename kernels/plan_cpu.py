@@ -27,7 +27,7 @@ from hews_gpu.kernels._shim import max_threads, on_arrays
 from hews_gpu.kernels.scalars import blend
 from hews_gpu.kernels.tables import ReferenceTables
 
-__all__ = ["MOST_OWNERS", "ReferencePlan", "plan_reference"]
+__all__ = ["MOST_OWNERS", "ReferencePlan", "look_changes", "plan_reference"]
 
 MOST_OWNERS = 4
 """Looks double with each owner; of the 278 areas of a real city 7 pixels of 11,112 have more than four."""
@@ -94,7 +94,7 @@ def _sets(
 ) -> tuple[Int32, Int32, NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint64]]:
     """`set_start`, `member`, `list_start`, `word` and `change` of a plan."""
     counts = np.diff(tables.start)
-    parts = [_changes(tables, np.flatnonzero(counts == k), k) for k in range(1, most_owners + 1)]
+    parts = [look_changes(tables, np.flatnonzero(counts == k), k) for k in range(1, most_owners + 1)]
     members = np.concatenate([np.empty((0, MOST_OWNERS), np.int64), *(part[0] for part in parts)])
     pixel = np.concatenate([np.empty(0, np.int64), *(part[1] for part in parts)])
     rgb = np.concatenate([np.empty((0, 3), np.int64), *(part[2] for part in parts)])
@@ -107,7 +107,7 @@ def _sets(
     return set_start, np.ascontiguousarray(sets[:, 1:]).astype(np.int32), list_start, word, change
 
 
-def _changes(tables: ReferenceTables, at: Int64, owners: int) -> tuple[Int64, Int64, Int64]:
+def look_changes(tables: ReferenceTables, at: Int64, owners: int) -> tuple[Int64, Int64, Int64]:
     """For the pixels `at` of so many owners and each set of those: members [.., 4], pixel, change [.., 3]."""
     pairs = tables.start[at][:, None] + np.arange(owners)  # [pixels, owners]
     pixel = tables.pixel[at].astype(np.int64)

@@ -1,0 +1,139 @@
+"""The device half of the shim: the only file that knows how CUDA kernels are compiled, launched and simulated.
+
+Scalars of `hews_gpu.kernels.scalars` are called from kernels as they are: the compiler takes their Python source again.
+Under `NUMBA_ENABLE_CUDASIM=1`, set before anything is imported, kernels run as Python threads on NumPy arrays. What the
+simulator lacks (16-byte accesses) is written out in Python for it here, and nowhere else.
+
+Importing this loads the CUDA compiler: only what draws on a GPU, or compiles for one, does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numba import config, cuda, types
+
+__all__ = [
+    "SIMULATED",
+    "Compute",
+    "array_type",
+    "compile_ptx",
+    "cuda",
+    "device",
+    "kernel",
+    "load16",
+    "popcount",
+    "store16",
+    "types",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+"""Whether kernels run in the simulator, which needs no GPU."""
+
+
+class Compute(NamedTuple):
+    """A compute capability, such as (9, 0)."""
+
+    major: int
+    minor: int
+
+
+def device(body: F) -> F:
+    """Compile a part of a kernel that takes arrays or uses barriers; it is inlined."""
+    made: F = cuda.jit(device=True)(body) if SIMULATED else cuda.jit(device=True, inline="always")(body)
+    return made
+
+
+def kernel(body: Callable[..., None]) -> Any:
+    """Compile a kernel at its first launch: `made[blocks, threads, stream](...)`."""
+    return cuda.jit(body)
+
+
+@contextmanager
+def _without_a_gpu(compute: Compute) -> Iterator[None]:
+    """Let functions that a kernel calls be compiled for `compute` where no driver can be asked for a device."""
+    from numba.cuda import dispatcher
+
+    class Asked:
+        compute_capability = compute
+
+    saved = dispatcher.get_current_device
+    dispatcher.get_current_device = Asked
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = saved
+
+
+def compile_ptx(made: Any, signature: tuple[Any, ...], compute: Compute) -> str:
+    """PTX of a kernel for argument types, without a GPU."""
+    with _without_a_gpu(compute):
+        text, _ = cuda.compile_ptx(made.py_func, signature, cc=tuple(compute))
+    return str(text)
+
+
+def array_type(array: np.ndarray[Any, Any]) -> Any:
+    """The type under which a device array like `array` (C-contiguous) is compiled."""
+    return types.Array(getattr(types, array.dtype.name), array.ndim, "C")
+
+
+if SIMULATED:
+
+    def popcount(bits: Any) -> int:
+        """How many bits of a uint32 are set."""
+        return int(bits).bit_count()
+
+    def load16(array: Any, index: int) -> tuple[Any, Any]:
+        """Words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
+        return array[index], array[index + 1]
+
+    def store16(array: Any, index: int, low: Any, high: Any) -> None:
+        """Write words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
+        array[index] = low
+        array[index + 1] = high
+
+else:
+    from llvmlite import ir
+    from numba.extending import intrinsic
+
+    popcount = cuda.popc
+
+    def _as_pair(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> tuple[Any, Any]:
+        """The type of two words, and a pointer to word `index` as such a pair."""
+        pair = ir.VectorType(ir.IntType(64), 2)
+        data = context.make_array(array_type)(context, builder, array).data
+        return pair, builder.bitcast(builder.gep(data, [index]), pair.as_pointer())
+
+    @intrinsic
+    def load16(typing: Any, array: Any, index: Any) -> Any:
+        """Words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
+        del typing, index
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            _, pointer = _as_pair(context, builder, signature.args[0], *arguments)
+            value = builder.load(pointer)
+            value.align = 16
+            words = [builder.extract_element(value, ir.Constant(ir.IntType(32), k)) for k in (0, 1)]
+            return context.make_tuple(builder, signature.return_type, words)
+
+        return types.UniTuple(types.uint64, 2)(array, types.int64), generate
+
+    @intrinsic
+    def store16(typing: Any, array: Any, index: Any, low: Any, high: Any) -> Any:
+        """Write words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
+        del typing, index, low, high
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pair, pointer = _as_pair(context, builder, signature.args[0], *arguments[:2])
+            value = ir.Constant(pair, ir.Undefined)
+            for k in (0, 1):
+                value = builder.insert_element(value, arguments[2 + k], ir.Constant(ir.IntType(32), k))
+            builder.store(value, pointer).align = 16
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64, types.uint64, types.uint64), generate
