@@ -51,7 +51,7 @@ def two_product(a: float, b: float) -> tuple[float, float]:
 
 @scalar
 def cross(ax: float, ay: float, bx: float, by: float) -> tuple[float, float, float, float]:
-    """ax * by - ay * bx as a sum of four numbers that do not overlap, smallest first."""
+    """The determinant ax * by - ay * bx as a sum of four numbers that do not overlap, smallest first."""
     p1, p0 = two_product(ax, by)
     q1, q0 = two_product(ay, bx)
     carry, r0 = two_sum(p0, -q0)

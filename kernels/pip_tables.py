@@ -5,10 +5,11 @@ it holds its answer. Any other cell holds the edges that touch it, as runs of ve
 point on no edge of which it is known, polygon by polygon, whether it lies inside. Walking from a point to the anchor
 crosses only edges of the cell, and each crossing changes sides; so a point's polygon follows from a few edges.
 
-Anchors lie on one line per row and one per column of cells. Which are inside comes from scanning each row for the edges
-that cross its line, where plain float64 tells every anchor's side beyond doubt; a row where it cannot gets another line.
+Anchors lie on one line per row and one per column of cells. Which are inside comes from scanning each row for the
+edges that cross its line, where plain float64 tells every anchor's side beyond doubt; a row where it cannot gets
+another line.
 
-Shapes: N polygons, V vertices, E edges, M rows and X columns of cells, K cells with edges, R runs, Q (edge, cell) pairs.
+Shapes: N polygons, V vertices, E edges, M rows and X columns of cells, K cells with edges, R runs.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class PipTables(NamedTuple):
     run_start: Int32  # [K + 1] cell k has the runs [run_start[k], run_start[k + 1]), by polygon
     around: Int32  # [K] the first polygon that covers the whole cell without an edge in it, or OUTSIDE
     anchor: Floats  # [K, 2] x and y
-    run: Int32  # [R, 4] polygon; 1 in a polygon's first run in a cell if the anchor is inside it, else 0; first, last vertex
+    run: Int32  # [R, 4] polygon; whether this is its first run in the cell and the anchor inside; first, last vertex
     vertex: Floats  # [V, 2] x and y, ring after ring, each ring's first vertex repeated at its end
 
 
@@ -130,11 +131,12 @@ class _Grid(NamedTuple):
         """[2] along x and y; 0 where there is but one cell, which everything then is in."""
         size = self.bounds[2:] - self.bounds[:2]
         counts = np.array([self.columns, self.rows])
-        return np.divide(counts, size, out=np.zeros(2), where=counts > 1)
+        return np.where(counts > 1, counts / np.where(counts > 1, size, 1.0), 0.0)
 
     def positions(self, vertex: Floats) -> Floats:
         """[.., 2] in cells from the south-west corner, by the very arithmetic that finds a point's cell."""
-        return (vertex - self.bounds[:2]) * self.cells_per_unit
+        at: Floats = (vertex - self.bounds[:2]) * self.cells_per_unit
+        return at
 
     def halved(self) -> _Grid:
         """With cells twice as long."""
@@ -239,8 +241,10 @@ def _spans(grid: _Grid, vertex: Floats, edge: Ints, polygon: Ints) -> tuple[_Spa
     raise AssertionError(f"no line without an edge within rounding of an anchor in {LINES} tries")
 
 
-def _crossings(lines: Floats, columns: Floats, lower: Floats, upper: Floats) -> tuple[Ints, Ints, Ints, NDArray[np.bool_]]:
-    """Each edge with each row whose line it crosses or meets, and the first anchor to its right; and whether that is sure."""
+def _crossings(
+    lines: Floats, columns: Floats, lower: Floats, upper: Floats
+) -> tuple[Ints, Ints, Ints, NDArray[np.bool_]]:
+    """Each edge with each row whose line it meets, the first anchor to its right, and whether all that is sure."""
     first = np.searchsorted(lines, lower[:, 1], side="left")
     last = np.searchsorted(lines, upper[:, 1], side="right") - 1
     which, row = _ranges(first, last)

@@ -1,4 +1,4 @@
-"""The polygon of a point, found in its cell of the grid: one walk for every compiler, and the loop over points on a CPU.
+"""The polygon of a point, found in its cell of the grid: one walk for every compiler, and the CPU loop over points.
 
 From the point to the cell's anchor goes a line. An edge is crossed if its ends lie on different sides of that line and
 the line's ends on different sides of the edge; an end that lies on the line counts as to its right, so that a line
@@ -19,7 +19,7 @@ from hews_gpu.kernels.pip_tables import PipTables
 
 __all__ = ["find_all"]
 
-OUTSIDE = np.int32(-1)
+OUTSIDE = -1
 CHUNK = 1024
 """Points per iteration of a thread."""
 
@@ -40,9 +40,9 @@ def cell_of(
     """Row by row number of the cell that (x, y) lies in; -1 outside the bounds and where x or y is no number."""
     if not (west <= x <= east and south <= y <= north):
         return -1
-    column = min(np.int32((x - west) * columns_per_unit), columns - 1)
-    row = min(np.int32((y - south) * rows_per_unit), rows - 1)
-    return np.int32(row * columns + column)
+    column = min(int((x - west) * columns_per_unit), columns - 1)
+    row = min(int((y - south) * rows_per_unit), rows - 1)
+    return row * columns + column
 
 
 @inlined
@@ -81,7 +81,7 @@ def find_among_edges(
         if is_on_edge:
             is_inside = True
             break
-    return polygon if is_inside else found
+    return int(polygon if is_inside else found)
 
 
 @threads
@@ -95,7 +95,7 @@ def find_all(tables: PipTables, x: NDArray[np.float64], y: NDArray[np.float64], 
     for k in prange((x.shape[0] + CHUNK - 1) // CHUNK):
         for i in range(k * CHUNK, min((k + 1) * CHUNK, x.shape[0])):
             at = cell_of(x[i], y[i], west, south, east, north, columns_per_unit, rows_per_unit, columns, rows)
-            answer = cell[at] if at >= 0 else OUTSIDE
+            answer = int(cell[at]) if at >= 0 else OUTSIDE
             if answer < OUTSIDE:
                 answer = find_among_edges(-2 - answer, x[i], y[i], run_start, around, anchor, run, vertex)
             out[i] = answer
