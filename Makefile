@@ -1,7 +1,10 @@
-# What one types here. `make help` lists it; every target makes its own environment in .venv first.
+# What one types here. `make help` lists it; every target makes its environment first: .venv from requirements/lock.txt,
+# or with STACK=name .venv-name, from requirements/name.txt laid over the lock.
 
 PYTHON ?= python3
-VENV := .venv
+STACK :=
+VENV := .venv$(addprefix -,$(STACK))
+PINS := $(patsubst %,requirements/%.txt,$(STACK)) requirements/lock.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PYTEST_ARGS ?=
@@ -9,21 +12,23 @@ BENCH ?= $(filter-out common,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py
 BENCH_ARGS ?= --quick
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types imports wheel pytest bench gpu-check clean
+.PHONY: help install demo test lint types imports wheel pytest test-oldest bench gpu-check clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-install: $(STAMP) ## make .venv with the pinned packages and this one (PYTHON=python3.12 picks another Python)
+install: $(STAMP) ## make .venv with the pinned packages and this one (PYTHON= picks a Python, STACK= other pins)
 
-# Pins are installed whole and the package without its dependencies, so that nothing but the pins is ever fetched.
-# The stamp comes last: an install that was cut off starts over.
-$(STAMP): pyproject.toml requirements/lock.txt
+# Pins are installed whole and the package without its dependencies, so that nothing but the pins is ever fetched. The
+# first file that names a package decides; a name without a version is left out. The stamp comes last: an install that
+# was cut off starts over.
+$(STAMP): pyproject.toml $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "make: $(PYTHON) is not Python 3.11 or later; give one with 'make PYTHON=python3.12 ...'" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "make: '$(PYTHON) -m venv' failed (on Debian: apt-get install python3-venv)" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lock.txt
+	@awk -F== '!/^#/ && !seen[tolower($$1)]++ && $$2' $(PINS) > $(VENV)/pins.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/pins.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
 	@touch $@
@@ -50,6 +55,11 @@ wheel: install ## build sdist and wheel, and look at the wheel from outside
 pytest: install ## the tests alone; PYTEST_ARGS="-k word" picks some
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
+# Lint, types and import rules say the same in every environment, so the tests of those are left out too.
+test-oldest: ## the tests with the oldest supported versions, in .venv-oldest
+	@$(MAKE) --no-print-directory pytest STACK=oldest \
+		PYTEST_ARGS='--ignore=tests/tooling/test_rules_are_live.py $(PYTEST_ARGS)'
+
 bench: install ## run every benchmark; BENCH=raster picks one, BENCH_ARGS= runs it in full
 	@set -e; for name in $(BENCH); do echo "$(BIN)/hews bench $$name $(BENCH_ARGS)"; $(BIN)/hews bench $$name $(BENCH_ARGS); done
 
@@ -57,6 +67,6 @@ gpu-check: install ## the tests that need a GPU
 	@status=0; $(BIN)/python -m pytest -q -m gpu $(PYTEST_ARGS) || status=$$?; \
 	if [ $$status -eq 5 ]; then echo "gpu-check: this version has no test that needs a GPU"; status=0; fi; exit $$status
 
-clean: ## remove what was built; .venv and runs stay
+clean: ## remove what was built; environments and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -not -path './.venv*/*' -prune -exec rm -rf {} +

@@ -14,12 +14,33 @@ from typing import Literal, TypedDict
 
 from hews_gpu.device import Finding, probe
 
-__all__ = ["Diagnosis", "as_table", "diagnose"]
+__all__ = ["TO_GET", "Diagnosis", "as_table", "diagnose"]
 
 NOT_YET = "not in this version"
-DRIVER = "an NVIDIA GPU with its driver"
-TOOLKIT = "pip install numba-cuda 'cuda-toolkit[nvrtc,nvvm]==13.0.*' 'cuda-bindings==13.*'"
-RAPIDS = f"{DRIVER}, and pip install cudf-cu13 dask-cudf-cu13"
+GPU_STACK = "pip install 'hews-gpu[gpu]'; in a clone, make install STACK=gpu-cu13"
+TO_GET = {
+    "driver": (
+        "NVIDIA's driver, 580 or later for CUDA 13: on Ubuntu sudo ubuntu-drivers install, "
+        "on Debian sudo apt-get install nvidia-driver"
+    ),
+    "gpu": "an NVIDIA GPU",
+    "cuda_libraries": GPU_STACK,
+    "dask_cudf": GPU_STACK,
+    "numba_cuda": GPU_STACK,
+    "dask_cuda": GPU_STACK,
+    "dali": "pip install 'hews-gpu[dali]'",
+    "torch_cuda": (
+        "a CUDA build of torch: pip uninstall torch, then pip install 'hews-gpu[gpu]'; "
+        "in a clone, make install STACK=gpu-cu13"
+    ),
+    "cuspatial": (
+        "in a clone, conda env create -f conda-env.yml, then conda activate hews-gpu: RAPIDS 25.04, "
+        "the last with cuSpatial (never solved or run by us)"
+    ),
+    "slurm": "a machine of a SLURM cluster, with its client programs",
+}
+"""What to type or find where a probe fails, by the probe's name."""
+ANEW = "a sound environment: every one has this; in a clone, rm -r .venv, then make install"
 
 
 @dataclass(frozen=True)
@@ -30,8 +51,6 @@ class Engine:
     name: str
     probes: tuple[str, ...]
     """All must work."""
-    install: str
-    """What to install or find where a probe fails."""
     in_version: bool = True
 
 
@@ -50,32 +69,25 @@ class Diagnosis(TypedDict):
     """What to do about it; empty where nothing is missing."""
 
 
-REINSTALL = "pip install --force-reinstall the named package"
 ENGINES = (
-    Engine("hardware", "NVIDIA driver", ("driver",), DRIVER),
-    Engine("hardware", "NVIDIA GPU", ("gpu",), DRIVER),
-    Engine("hardware", "CUDA libraries", ("cuda_libraries",), TOOLKIT),
-    Engine("prepare: tables", "Dask cuDF", ("gpu", "dask_cudf"), RAPIDS, in_version=False),
-    Engine("prepare: tables", "Dask pandas", ("dask_pandas",), REINSTALL),
-    Engine("prepare: point in polygon", "numba CUDA", ("gpu", "numba_cuda"), TOOLKIT, in_version=False),
-    Engine(
-        "prepare: point in polygon",
-        "cuSpatial",
-        ("gpu", "cuspatial"),
-        f"{DRIVER}, and RAPIDS 25.04 from conda, the last release with cuSpatial",
-        in_version=False,
-    ),
-    Engine("prepare: point in polygon", "shapely", ("shapely",), REINSTALL),
-    Engine("rasterize", "numba CUDA", ("gpu", "numba_cuda"), TOOLKIT, in_version=False),
-    Engine("rasterize", "numba CPU", ("numba_cpu",), REINSTALL),
-    Engine("feed", "DALI", ("gpu", "dali"), f"{DRIVER}, and pip install nvidia-dali-cuda130", in_version=False),
-    Engine("feed", "direct", ("torch_cpu",), REINSTALL),
-    Engine("train", "torch CUDA", ("gpu", "torch_cuda"), f"{DRIVER}, and a CUDA build of torch"),
-    Engine("train", "torch CPU", ("torch_cpu",), REINSTALL),
-    Engine("cluster", "Dask-CUDA", ("gpu", "dask_cuda"), f"{DRIVER}, and pip install dask-cuda", in_version=False),
-    Engine("cluster", "Dask local", ("dask_local",), REINSTALL),
-    Engine("batch", "SLURM", ("slurm",), "a machine of a SLURM cluster, with its client programs", in_version=False),
-    Engine("batch", "none: commands run here", (), ""),
+    Engine("hardware", "NVIDIA driver", ("driver",)),
+    Engine("hardware", "NVIDIA GPU", ("gpu",)),
+    Engine("hardware", "CUDA libraries", ("cuda_libraries",)),
+    Engine("prepare: tables", "Dask cuDF", ("gpu", "dask_cudf"), in_version=False),
+    Engine("prepare: tables", "Dask pandas", ("dask_pandas",)),
+    Engine("prepare: point in polygon", "numba CUDA", ("gpu", "numba_cuda"), in_version=False),
+    Engine("prepare: point in polygon", "cuSpatial", ("gpu", "cuspatial"), in_version=False),
+    Engine("prepare: point in polygon", "shapely", ("shapely",)),
+    Engine("rasterize", "numba CUDA", ("gpu", "numba_cuda"), in_version=False),
+    Engine("rasterize", "numba CPU", ("numba_cpu",)),
+    Engine("feed", "DALI", ("gpu", "dali"), in_version=False),
+    Engine("feed", "direct", ("torch_cpu",)),
+    Engine("train", "torch CUDA", ("gpu", "torch_cuda")),
+    Engine("train", "torch CPU", ("torch_cpu",)),
+    Engine("cluster", "Dask-CUDA", ("gpu", "dask_cuda"), in_version=False),
+    Engine("cluster", "Dask local", ("dask_local",)),
+    Engine("batch", "SLURM", ("slurm",), in_version=False),
+    Engine("batch", "none: commands run here", ()),
 )
 
 
@@ -88,7 +100,7 @@ def diagnose() -> list[Diagnosis]:
     for engine in ENGINES:
         if engine.in_version and engine.stage != "hardware" and _verdict(engine, found).works:
             chosen.setdefault(engine.stage, engine)
-    return [_diagnosis(engine, _verdict(engine, found), engine in chosen.values()) for engine in ENGINES]
+    return [_diagnosis(engine, found, engine in chosen.values()) for engine in ENGINES]
 
 
 def _verdict(engine: Engine, found: dict[str, Finding]) -> Finding:
@@ -99,14 +111,16 @@ def _verdict(engine: Engine, found: dict[str, Finding]) -> Finding:
     return Finding(not failed, "; ".join(reasons))
 
 
-def _diagnosis(engine: Engine, verdict: Finding, is_chosen: bool) -> Diagnosis:
+def _diagnosis(engine: Engine, found: dict[str, Finding], is_chosen: bool) -> Diagnosis:
+    verdict = _verdict(engine, found)
+    to_get = dict.fromkeys(TO_GET.get(name, ANEW) for name in engine.probes if not found[name].works)
     return Diagnosis(
         stage=engine.stage,
         engine=engine.name,
         status="would run" if is_chosen else "works" if verdict.works else "missing",
         in_version=engine.in_version,
         why=verdict.why,
-        install="" if verdict.works else engine.install,
+        install=", and ".join(to_get),
     )
 
 

@@ -115,7 +115,7 @@ def _broken_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def _with_gpu_assumed() -> tuple[doctor.Engine, ...]:
     """The engines without their question for a GPU, so that the libraries themselves are tried."""
     return tuple(
-        doctor.Engine(e.stage, e.name, tuple(p for p in e.probes if p != "gpu") or e.probes, e.install, e.in_version)
+        doctor.Engine(e.stage, e.name, tuple(p for p in e.probes if p != "gpu") or e.probes, e.in_version)
         for e in ENGINES
     )
 

@@ -37,7 +37,8 @@ EDITS = {
 
 
 def test_every_snippet_is_of_a_kind_that_is_run_here() -> None:
-    assert {kind for kind, _ in SNIPPETS} == {"bash", "python", "toml", "text"}
+    """All but `sh`: for a GPU and gigabytes from the network; tests/tooling/test_environments.py looks at those."""
+    assert {kind for kind, _ in SNIPPETS} == {"bash", "python", "toml", "text", "sh"}
 
 
 @pytest.fixture(scope="module")

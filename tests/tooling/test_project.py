@@ -16,9 +16,23 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
 PINS = [line for line in (ROOT / "requirements" / "lock.txt").read_text().splitlines() if not line.startswith("#")]
 CODE = [path for name in ("hews_gpu", "kernels", "benchmarks", "jobs") for path in sorted((ROOT / name).rglob("*.py"))]
-TARGETS = ["install", "demo", "test", "lint", "types", "imports", "wheel", "pytest", "bench", "gpu-check", "clean"]
+TARGETS = [
+    "install",
+    "demo",
+    "test",
+    "lint",
+    "types",
+    "imports",
+    "wheel",
+    "pytest",
+    "test-oldest",
+    "bench",
+    "gpu-check",
+    "clean",
+]
 FUNCTION_LINES_MOST = 80
 FUNCTION_LINES_MEAN = 15
 MODULE_LINES_MOST = 400
@@ -50,7 +64,10 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def test_the_environment_is_the_pinned_one() -> None:
-    installed = {pin: version(pin.split("==")[0]).split("+")[0] for pin in PINS}
+    """The lock, or with `make ... STACK=name` what that lays over it: `make install` notes its pins."""
+    noted = Path(sys.prefix) / "pins.txt"
+    pins = noted.read_text().splitlines() if noted.exists() else PINS
+    installed = {pin: version(pin.split("==")[0]).split("+")[0] for pin in pins}
     assert not {pin: found for pin, found in installed.items() if pin.split("==")[1] != found}
 
 
@@ -106,7 +123,7 @@ def test_make_test_runs_every_check_and_pytest_last() -> None:
 def _empty_checkout(folder: Path) -> None:
     """As much of a checkout as `make install` reads."""
     (folder / "requirements").mkdir()
-    for name in ("Makefile", "pyproject.toml", "requirements/lock.txt"):
+    for name in ("Makefile", "pyproject.toml", *(f"requirements/{path.name}" for path in REQUIREMENTS)):
         (folder / name).write_bytes((ROOT / name).read_bytes())
 
 
@@ -117,10 +134,10 @@ def test_make_install_refuses_an_old_python(tmp_path: Path) -> None:
     assert not (tmp_path / ".venv").exists()
 
 
-def _fake_environment(folder: Path) -> Path:
-    """A .venv whose python only writes down what it was asked."""
+def _fake_environment(folder: Path, name: str = ".venv") -> Path:
+    """An environment whose python only writes down what it was asked."""
     _empty_checkout(folder)
-    python = folder / ".venv" / "bin" / "python"
+    python = folder / name / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n')
     python.chmod(0o755)
@@ -131,13 +148,26 @@ def test_make_install_runs_once_until_the_pins_change(tmp_path: Path) -> None:
     asked = _fake_environment(tmp_path)
     assert _make("install", cwd=tmp_path).returncode == 0
     first = asked.read_text()
-    assert "-r requirements/lock.txt" in first and "--no-deps --no-build-isolation --editable ." in first
+    assert "-r .venv/pins.txt" in first and "--no-deps --no-build-isolation --editable ." in first
+    assert (tmp_path / ".venv" / "pins.txt").read_text().splitlines() == PINS
     assert _make("install", cwd=tmp_path).returncode == 0
     assert asked.read_text() == first
     later = (tmp_path / ".venv" / "installed").stat().st_mtime + 10
     os.utime(tmp_path / "requirements" / "lock.txt", (later, later))
     assert _make("install", cwd=tmp_path).returncode == 0
     assert asked.read_text() == first * 2
+
+
+@pytest.mark.parametrize("stack", [path.stem for path in REQUIREMENTS if path.stem != "lock"])
+def test_a_stack_lays_its_pins_over_the_lock_in_an_environment_of_its_own(tmp_path: Path, stack: str) -> None:
+    asked = _fake_environment(tmp_path, f".venv-{stack}")
+    assert _make("install", f"STACK={stack}", cwd=tmp_path).returncode == 0
+    assert f"-r .venv-{stack}/pins.txt" in asked.read_text() and not (tmp_path / ".venv").exists()
+    laid = [line for line in (ROOT / "requirements" / f"{stack}.txt").read_text().splitlines() if line[0] != "#"]
+    names = {line.split("==")[0].lower() for line in laid}
+    kept = [pin for pin in PINS if pin.split("==")[0].lower() not in names]
+    expected = [*(line for line in laid if not line.endswith("==")), *kept]
+    assert (tmp_path / f".venv-{stack}" / "pins.txt").read_text().splitlines() == expected
 
 
 @pytest.mark.parametrize(("status", "expected"), [(0, 0), (5, 0), (1, 2)])
