@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from pandas.util import hash_array
 
 from hews_gpu.data import times
-from hews_gpu.data.polygons import OUTSIDE, assign
+from hews_gpu.data.polygons import OUTSIDE, Engine, assign
 from hews_gpu.data.records import PROBLEMS
 from hews_gpu.data.rows import TEXT
 from hews_gpu.data.schemas import normal_category
@@ -63,6 +63,8 @@ class Rules:
     """Target categories, normal spelling."""
     known: frozenset[str] | None
     """The only categories to keep, normal spelling; None keeps all."""
+    engine: Engine = "shapely"
+    """What looks up the neighbourhoods; the answers are the same."""
 
     def __dask_tokenize__(self) -> int:
         """A name for task graphs; hashing all polygons for one would take longer than the work."""
@@ -200,7 +202,7 @@ def clean(frame: pd.DataFrame, rules: Rules) -> pd.DataFrame:
     is_nearest = np.zeros(len(frame), bool)
     here = np.flatnonzero(located & legible & (np.abs(longitude) <= 180) & (np.abs(latitude) <= 90))
     if len(here):
-        found = assign(rules.neighborhoods, longitude[here], latitude[here], rules.tolerance_m)
+        found = assign(rules.neighborhoods, longitude[here], latitude[here], rules.tolerance_m, engine=rules.engine)
         ids[here], is_nearest[here] = found
     category = frame["category"]
     names = list(category.cat.categories)

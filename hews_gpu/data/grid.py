@@ -5,6 +5,7 @@ Shapes: V vertices, P points.
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = ["find_in_grid", "flat_rings", "grid_of"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+ONE_AT_A_TIME = Lock()  # some of numba's thread pools end the process when two threads use them at once
 
 
 def flat_rings(polygons: npt.NDArray[Any]) -> tuple[Floats, Ints, Ints]:
@@ -44,5 +46,7 @@ def grid_of(polygons: npt.NDArray[Any]) -> PipTables:
 def find_in_grid(grid: PipTables, longitude: Floats, latitude: Floats) -> npt.NDArray[np.int32]:
     """int32[P]: the first polygon that covers each point, edges included, or -1, also for what is no number."""
     found = np.empty(len(longitude), np.int32)
-    find_all(grid, np.ascontiguousarray(longitude, np.float64), np.ascontiguousarray(latitude, np.float64), found)
+    x, y = np.ascontiguousarray(longitude, np.float64), np.ascontiguousarray(latitude, np.float64)
+    with ONE_AT_A_TIME:
+        find_all(grid, x, y, found)
     return found
