@@ -29,7 +29,7 @@ from hews_gpu import progress
 from hews_gpu.config import CityConfig
 from hews_gpu.data import quality, tables
 from hews_gpu.data.clean import OUT, REASONS, Rules, Vocabularies, block_frame, clean, load_block
-from hews_gpu.data.polygons import load_neighborhoods
+from hews_gpu.data.polygons import engine_for, load_neighborhoods
 from hews_gpu.data.quality import Tally
 from hews_gpu.data.read import BLOCK_ROWS, Source, incident_files, read_sources
 from hews_gpu.data.schemas import normal_category, vocabulary_of
@@ -92,7 +92,7 @@ def _build(
     blocks = read_sources(city, sources, scratch, cut.block_rows, cut.chunk_bytes)
     charts = list(dict.fromkeys(name for source in sources for name in source.charts_only))
     names = [source.name for source in sources]
-    rules = _rules(city, neighborhoods)
+    rules = _rules(city, neighborhoods, rows=sum(source.rows for source in sources))
     vocabularies = [vocabulary_of(source.schema) for source in sources]
     counts, parts = _clean_blocks(blocks, charts, vocabularies, rules, scratch, names)
     _require_sense(city, counts, neighborhoods)
@@ -110,7 +110,7 @@ def _build(
     }
 
 
-def _rules(city: CityConfig, neighborhoods: GeoDataFrame) -> Rules:
+def _rules(city: CityConfig, neighborhoods: GeoDataFrame, *, rows: int) -> Rules:
     incidents = city.incidents
     known = frozenset(map(normal_category, incidents.categories))
     return Rules(
@@ -118,6 +118,7 @@ def _rules(city: CityConfig, neighborhoods: GeoDataFrame) -> Rules:
         tolerance_m=city.neighborhoods.tolerance_m,
         targets=frozenset(map(normal_category, incidents.targets)),
         known=known if incidents.unknown_categories == "quarantine" else None,
+        engine=engine_for(rows),
     )
 
 
