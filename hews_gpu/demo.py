@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hews_gpu.data.synthetic import write_city
+from hews_gpu.device import choose_device
 from hews_gpu.output import new_folder
 from hews_gpu.progress import log
 
@@ -41,9 +42,11 @@ def run_demo(out: Path, *, force: bool = False, device: str = "auto") -> tuple[d
         The metrics, and the path of the report.
 
     Raises:
-        UserError: `out` cannot be written.
+        UserError: `out` cannot be written, or the device that was named does not work.
         StageFailed: a stage failed; its message is on standard error.
     """
+    if device != "auto":
+        choose_device(device)  # refused now, not after the stages before training
     notes: dict[str, Any] = {}
     with new_folder(out, kind="demo", force=force, notes=notes) as folder:
         started = time.perf_counter()

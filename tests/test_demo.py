@@ -16,6 +16,11 @@ import pytest
 from safetensors.numpy import load_file
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from hews_gpu import device
+from hews_gpu.demo import run_demo
+from hews_gpu.device import Finding
+from hews_gpu.errors import UserError
+
 METRICS = {
     "auc",
     "average_precision",
@@ -126,3 +131,20 @@ def test_a_second_demo_needs_force(demo: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "--force" in done.stderr
+
+
+def test_a_device_that_does_not_work_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "probe", lambda name: Finding(name != "gpu", "no GPU, for this test"))
+    with pytest.raises(UserError, match="--device = 'cuda': does not work here: no GPU, for this test"):
+        run_demo(tmp_path / "demo", device="cuda")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_device_nobody_knows_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hews_gpu", "demo", "--device", "coda"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2 and not done.stdout and not list(tmp_path.iterdir())
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("hews: --device") and "cuda" in line
