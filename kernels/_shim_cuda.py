@@ -25,7 +25,6 @@ __all__ = [
     "device",
     "kernel",
     "load16",
-    "popcount",
     "store16",
     "types",
 ]
@@ -84,10 +83,6 @@ def array_type(array: np.ndarray[Any, Any]) -> Any:
 
 if SIMULATED:
 
-    def popcount(bits: Any) -> int:
-        """How many bits of a uint32 are set."""
-        return int(bits).bit_count()
-
     def load16(array: Any, index: int) -> tuple[Any, Any]:
         """Words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
         return array[index], array[index + 1]
@@ -100,8 +95,6 @@ if SIMULATED:
 else:
     from llvmlite import ir
     from numba.extending import intrinsic
-
-    popcount = cuda.popc
 
     def _as_pair(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> tuple[Any, Any]:
         """The type of two words, and a pointer to word `index` as such a pair."""

@@ -53,10 +53,10 @@ class ReferencePlan(NamedTuple):
     owners: NDArray[np.uint64]  # [V] four owners of 16 bits, the last repeated
     change: NDArray[np.uint64]  # [V * 2] what to flip in the run
     rest_start: Int32  # [K * R + 1] run r blends pixels [rest_start[k * R + r], ..)
-    rest: Int32  # [Q, 3] owner, coverage, and the pixel's first byte in the run: -2..15
-    places: Int32  # [K * E, 4] x, y in 1/16 pixel, colour, neighbourhood
-    stamp_row: NDArray[np.uint8]  # [256, D, L] alpha by (fraction y * 16 + fraction x), row, byte
-    color_row: NDArray[np.uint8]  # [colours, L]
+    rest: Int32  # [Q * 3] owner, coverage, and the pixel's first byte in the run: -2..15
+    places: NDArray[np.uint64]  # [K * E * 2] four int32: x, y in 1/16 pixel, colour, neighbourhood
+    stamp_row: NDArray[np.uint8]  # [256 * D * L] alpha by (fraction y * 16 + fraction x), row, byte
+    color_row: NDArray[np.uint8]  # [colours * L]
     lit_color: NDArray[np.uint8]  # [3]
 
 
@@ -64,7 +64,7 @@ class ChannelsPlan(NamedTuple):
     """What the kernel of the channels style reads."""
 
     base: NDArray[np.uint64]  # [K * R * 2] static layers, and zeros where counts go; padded
-    places: Int32  # [K * E, 2] cell, or -1; group
+    places: NDArray[np.uint64]  # [K * E] two int32: cell, or -1; group
 
 
 def plan_reference(variants: Sequence[ReferenceTables]) -> ReferencePlan:
@@ -79,17 +79,17 @@ def plan_reference(variants: Sequence[ReferenceTables]) -> ReferencePlan:
         owners=np.concatenate([flip[1] for flip in flips]),
         change=np.concatenate([flip[2] for flip in flips]),
         rest_start=_starts([rest[0] for rest in rests]),
-        rest=np.concatenate([rest[1] for rest in rests]),
-        places=np.concatenate([_places(tables) for tables in variants]),
-        stamp_row=np.ascontiguousarray(np.repeat(style.stamp.reshape(-1, side, side), 3, axis=2)),
-        color_row=np.ascontiguousarray(np.tile(style.palette, (1, side))),
+        rest=np.concatenate([rest[1] for rest in rests]).reshape(-1),
+        places=np.concatenate([_packed(*_columns(tables)) for tables in variants]),
+        stamp_row=np.repeat(style.stamp.reshape(-1, side, side), 3, axis=2).reshape(-1),
+        color_row=np.tile(style.palette, (1, side)).reshape(-1),
         lit_color=style.lit_color,
     )
 
 
 def plan_channels(variants: Sequence[ChannelsTables], base: Sequence[NDArray[np.uint8]]) -> ChannelsPlan:
     """The same for counts; `base` holds each variant's map of a window without incidents."""
-    places = [np.stack([tables.cell, tables.group.astype(np.int32)], axis=1) for tables in variants]
+    places = [_packed(tables.cell, tables.group) for tables in variants]
     return ChannelsPlan(np.concatenate([_padded(one) for one in base]), np.concatenate(places))
 
 
@@ -102,9 +102,14 @@ def _starts(counts: Sequence[Int64]) -> Int32:
     return np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int32)
 
 
-def _places(tables: ReferenceTables) -> Int32:
-    columns = (tables.x, tables.y, tables.color, tables.neighborhood)
-    return np.stack([column.astype(np.int32) for column in columns], axis=1)
+def _columns(tables: ReferenceTables) -> tuple[NDArray[Any], ...]:
+    return tables.x, tables.y, tables.color, tables.neighborhood
+
+
+def _packed(*columns: NDArray[Any]) -> NDArray[np.uint64]:
+    """Columns as int32, incident by incident."""
+    rows = np.stack([column.astype(np.int32) for column in columns], axis=1)
+    return np.ascontiguousarray(rows).view(np.uint64).reshape(-1)
 
 
 def _runs(tables: ReferenceTables) -> int:

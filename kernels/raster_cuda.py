@@ -13,7 +13,8 @@ Discs are drawn by rows because a row of a disc (27 bytes) then keeps a whole wa
 after its own run alone, a warp would blend 16 bytes for the two lanes that a disc touches. Which incidents reach the
 tile is found by all threads at once and listed in event order: a bit for each, and the bits before it are counted.
 
-Integers only. Shapes as in `kernels.plan_cuda`; B windows, T steps. Callers have checked every argument.
+Integers only, and those of 32 bits where they can be: the compiler widens every sum to 64, so sums are cast back (`i32`,
+`u32`), and indices are unsigned, as a signed one is tested for being negative at every access. Shapes as in `kernels.plan_cuda`; B windows, T steps. Callers have checked every argument.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hews_gpu.kernels._shim_cuda import cuda, device, kernel, load16, popcount, store16, types
+from hews_gpu.kernels._shim_cuda import cuda, device, kernel, load16, store16, types
 from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend, saturated_increment
 
 __all__ = ["THREADS", "TILE_BYTES", "Output", "channels_kernel", "reference_kernel"]
@@ -34,6 +35,8 @@ THREADS = 256
 TILE_BYTES = 16_384
 """Shared memory for a tile: eight of them and their lists stay within what one multiprocessor has since sm_80."""
 LANES = 32
+
+i32, u32, u64 = np.int32, np.uint32, np.uint64
 
 
 class Output(NamedTuple):
@@ -53,51 +56,55 @@ class Output(NamedTuple):
         """Values in 16 bytes."""
         return 16 // self.item
 
+    @property
+    def value_type(self) -> Any:
+        """Of a value's bit pattern."""
+        return {1: types.uint8, 2: types.uint16, 4: types.uint32}[self.item]
+
 
 @cache
 def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int, tile_bytes: int) -> Any:
     """The kernel of the reference style, for `lit_bytes` >= N; `is_rest` if some pixels are blended as they come."""
+    warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
+    list_words, table_size = 3 * threads, 256 if output.is_table else 1
     write = _writer(output, threads)
     compose = _compose_with_rest if is_rest else _compose
-    warps = threads // LANES
 
     def draw_reference(
         plan: Any,
-        pairs: Any,  # int64 [B, 2]
+        pairs: Any,  # int64 [2 * B]
         variants: Any,  # int32 [B]
-        table: Any,  # uint8/uint16/uint32 [256]
+        table: Any,  # uint8/uint16/uint32 [256], or [1]
         out: Any,
         sizes: Any,
     ) -> None:
-        tile = cuda.shared.array(tile_bytes // 8, types.uint64)
+        tile = cuda.shared.array(tile_words, types.uint64)
         lit = cuda.shared.array(lit_bytes, types.uint8)
         kept = cuda.shared.array(warps, types.uint32)
-        listed = cuda.shared.array((threads, 3), types.int32)
-        codes = cuda.shared.array(256, table.dtype)
-        tid = np.int32(cuda.threadIdx.x)
-        b = np.int32(cuda.blockIdx.x)
-        begin = np.int32(cuda.blockIdx.y) * sizes.tile
-        end = min(begin + sizes.tile, sizes.size)
-        variant = np.int32(variants[b])
-        first, last = np.int32(pairs[b, 0]), np.int32(pairs[b, 1])
-        _clear(tid, np.int32(threads), sizes.neighborhoods, lit, kept, table, codes)
+        listed = cuda.shared.array(list_words, types.int32)
+        codes = cuda.shared.array(table_size, value_type)
+        tid, b = u32(cuda.threadIdx.x), u32(cuda.blockIdx.x)
+        begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
+        end = min(i32(begin + sizes.tile), sizes.size)
+        chunk, last = i32(pairs[u32(2 * b)]), i32(pairs[u32(2 * b + 1)])
+        variant = u32(variants[b])
+        events = u32(variant * u32(sizes.events))  # the variant's first place
+        _clear(tid, u32(threads), u32(sizes.neighborhoods), lit, kept)
+        _copy_table(tid, u32(threads), table, codes)
         cuda.syncthreads()
-        places = plan.places
-        offset = variant * sizes.events
-        _mark_lit(places, offset, tid, np.int32(threads), first, last, lit)
+        _mark_lit(plan.places, events, tid, threads, chunk, last, lit)
         bytes_ = tile.view(np.uint8)
-        compose_now = True
-        chunk = first
-        while compose_now or chunk < last:
-            reaches = _keep(places, offset, chunk, last, tid, begin, end, sizes, kept)
+        is_first = True
+        while is_first or chunk < last:
+            reaches = _keep(plan.places, events, chunk, last, tid, begin, end, sizes, kept)
             cuda.syncthreads()
-            if compose_now:
-                compose(plan, variant, tid, np.int32(threads), begin, end, sizes, lit, tile, bytes_)
-                compose_now = False
-            count = _list(places, offset, chunk, tid, reaches, np.int32(warps), kept, listed)
+            if is_first:
+                compose(plan, u32(variant * u32(sizes.runs)), tid, u32(threads), begin, end, lit, tile, bytes_)
+                is_first = False
+            count = _list(plan.places, events, chunk, tid, reaches, u32(warps), kept, listed)
             cuda.syncthreads()
-            _draw_discs(plan, tid, np.int32(warps), begin, end, sizes, listed, count, bytes_)
-            chunk += np.int32(threads)
+            _draw_discs(plan, tid, i32(warps), begin, end, sizes, listed, count, bytes_)
+            chunk = i32(chunk + threads)
             if chunk < last:
                 cuda.syncthreads()
                 if tid < warps:
@@ -110,116 +117,123 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
 
 
 @device
-def _clear(tid: Any, threads: Any, neighborhoods: Any, lit: Any, kept: Any, table: Any, codes: Any) -> None:
-    """No neighbourhood lit, no incident kept; the table where it is near."""
-    for n in range(tid, neighborhoods, threads):
+def _clear(tid: Any, threads: Any, neighborhoods: Any, lit: Any, kept: Any) -> None:
+    """No neighbourhood lit, no incident kept."""
+    n = tid
+    while n < neighborhoods:
         lit[n] = 0
-    if tid < kept.shape[0]:
+        n = u32(n + threads)
+    if tid < threads >> u32(5):
         kept[tid] = 0
-    for value in range(tid, table.shape[0], threads):
-        codes[value] = table[value]
 
 
 @device
-def _mark_lit(places: Any, offset: Any, tid: Any, threads: Any, first: Any, last: Any, lit: Any) -> None:
+def _copy_table(tid: Any, threads: Any, table: Any, codes: Any) -> None:
+    """The table where it is near."""
+    value = tid
+    while value < table.shape[0]:
+        codes[value] = table[value]
+        value = u32(value + threads)
+
+
+@device
+def _place(places: Any, e: Any) -> Any:
+    """x, y, colour, neighbourhood of an incident: 16 bytes."""
+    low, high = load16(places, np.int64(2 * e))
+    return i32(u32(low)), i32(u32(low >> u64(32))), u32(high), i32(u32(high >> u64(32)))
+
+
+@device
+def _mark_lit(places: Any, events: Any, tid: Any, threads: Any, first: Any, last: Any, lit: Any) -> None:
     """Mark the neighbourhoods that hold an incident; threads that meet write the same."""
-    for e in range(first + tid, last, threads):
-        n = places[offset + e, 3]
+    e = i32(first + i32(tid))
+    while e < last:
+        _, _, _, n = _place(places, u32(events + u32(e)))
         if n >= 0:
-            lit[n] = 1
+            lit[u32(n)] = 1
+        e = i32(e + threads)
 
 
 @device
 def _compose(
-    plan: Any,
-    variant: Any,
-    tid: Any,
-    threads: Any,
-    begin: Any,
-    end: Any,
-    sizes: Any,
-    lit: Any,
-    tile: Any,
-    bytes_: Any,
+    plan: Any, first_run: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any, bytes_: Any
 ) -> None:
-    """The base and lit outlines of the tile, a run of 16 bytes at a time."""
+    """The base and lit outlines of the tile, a run of 16 bytes at a time; `first_run` is the variant's."""
     base, set_start, owners, change = plan.base, plan.set_start, plan.owners, plan.change
-    first_run = variant * sizes.runs + (begin >> 4)
-    for r in range(tid, (end - begin + 15) >> 4, threads):
-        low, high = load16(base, np.int64(2 * (first_run + r)))
-        for v in range(set_start[first_run + r], set_start[first_run + r + 1]):
+    run, runs = tid, u32((i32(end - begin) + 15) >> 4)
+    first = u32(first_run + u32(begin >> 4))
+    while run < runs:
+        low, high = load16(base, np.int64(2 * u32(first + run)))
+        v, v_end = u32(set_start[u32(first + run)]), u32(set_start[u32(first + run + u32(1))])
+        while v < v_end:
             four = owners[v]
-            is_one = lit[four & np.uint64(0xFFFF)] & lit[(four >> np.uint64(16)) & np.uint64(0xFFFF)]
-            is_two = lit[(four >> np.uint64(32)) & np.uint64(0xFFFF)] & lit[four >> np.uint64(48)]
-            if is_one & is_two:
-                one, two = load16(change, np.int64(2 * v))
-                low ^= one
-                high ^= two
-        tile[2 * r] = low
-        tile[2 * r + 1] = high
+            ones = lit[u32(four) & u32(0xFFFF)] & lit[u32(four) >> u32(16)]
+            twos = lit[u32(four >> u64(32)) & u32(0xFFFF)] & lit[u32(four >> u64(48))]
+            if ones & twos:
+                flip_low, flip_high = load16(change, np.int64(2 * v))
+                low ^= flip_low
+                high ^= flip_high
+            v = u32(v + u32(1))
+        tile[u32(2 * run)] = low
+        tile[u32(2 * run + 1)] = high
+        run = u32(run + threads)
 
 
 @device
 def _compose_with_rest(
-    plan: Any,
-    variant: Any,
-    tid: Any,
-    threads: Any,
-    begin: Any,
-    end: Any,
-    sizes: Any,
-    lit: Any,
-    tile: Any,
-    bytes_: Any,
+    plan: Any, first_run: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any, bytes_: Any
 ) -> None:
     """The same, and then the pixels of the thread's own runs that have too many owners for a look prepared."""
-    _compose(plan, variant, tid, threads, begin, end, sizes, lit, tile, bytes_)
+    _compose(plan, first_run, tid, threads, begin, end, lit, tile, bytes_)
     rest_start, rest, lit_color = plan.rest_start, plan.rest, plan.lit_color
-    first_run = variant * sizes.runs + (begin >> 4)
-    for r in range(tid, (end - begin + 15) >> 4, threads):
-        for q in range(rest_start[first_run + r], rest_start[first_run + r + 1]):
-            if lit[rest[q, 0]] != 0:
-                for c in range(3):
-                    byte = rest[q, 2] + c
-                    if byte >= 0 and byte < 16:
-                        below = np.int32(bytes_[16 * r + byte])
-                        bytes_[16 * r + byte] = blend(below, np.int32(lit_color[c]), np.int32(rest[q, 1]))
+    run, runs = tid, u32((i32(end - begin) + 15) >> 4)
+    first = u32(first_run + u32(begin >> 4))
+    while run < runs:
+        for q in range(rest_start[u32(first + run)], rest_start[u32(first + run + u32(1))]):
+            owner, coverage, offset = rest[u32(3 * q)], rest[u32(3 * q + 1)], rest[u32(3 * q + 2)]
+            for c in range(3):
+                byte = i32(offset + c)
+                if lit[u32(owner)] != 0 and byte >= 0 and byte < 16:
+                    at = u32(16 * run + u32(byte))
+                    bytes_[at] = blend(i32(bytes_[at]), i32(lit_color[u32(c)]), i32(coverage))
+        run = u32(run + threads)
 
 
 @device
 def _keep(
-    places: Any, offset: Any, chunk: Any, last: Any, tid: Any, begin: Any, end: Any, sizes: Any, kept: Any
+    places: Any, events: Any, chunk: Any, last: Any, tid: Any, begin: Any, end: Any, sizes: Any, kept: Any
 ) -> bool:
     """Whether this thread's incident of the chunk reaches the tile; if so its bit is set."""
-    e = chunk + tid
+    e = i32(chunk + i32(tid))
     reaches = False
     if e < last:
-        reach = sizes.side >> 1
-        left = 3 * ((places[offset + e, 0] >> FIXED_BITS) - reach)
-        top = (places[offset + e, 1] >> FIXED_BITS) - reach
-        is_row = top * sizes.row < end and (top + sizes.side) * sizes.row > begin
-        reaches = is_row and left < sizes.row and left + 3 * sizes.side > 0
+        x, y, _, _ = _place(places, u32(events + u32(e)))
+        left = i32(3 * ((x >> FIXED_BITS) - (sizes.side >> 1)))
+        top = i32((y >> FIXED_BITS) - (sizes.side >> 1))
+        is_row = i32(top * sizes.row) < end and i32((top + sizes.side) * sizes.row) > begin
+        reaches = is_row and left < sizes.row and i32(left + 3 * sizes.side) > 0
     if reaches:
-        cuda.atomic.or_(kept, tid >> 5, np.uint32(1) << np.uint32(tid & 31))
+        cuda.atomic.or_(kept, tid >> u32(5), u32(1) << (tid & u32(31)))
     return reaches
 
 
 @device
-def _list(
-    places: Any, offset: Any, chunk: Any, tid: Any, reaches: Any, warps: Any, kept: Any, listed: Any
-) -> Any:
+def _list(places: Any, events: Any, chunk: Any, tid: Any, reaches: Any, warps: Any, kept: Any, listed: Any) -> Any:
     """Put the kept incidents into the list, in event order; returns how many there are."""
-    count, rank = np.int32(0), np.int32(0)
-    for w in range(warps):
-        before = kept[w]
-        if w == tid >> 5:
-            before &= (np.uint32(1) << np.uint32(tid & 31)) - np.uint32(1)
-        if w <= tid >> 5:
-            rank += np.int32(popcount(before))
-        count += np.int32(popcount(kept[w]))
+    count, rank, w = u32(0), u32(0), u32(0)
+    while w < warps:
+        bits = kept[w]
+        count = u32(count + u32(cuda.popc(bits)))
+        before = bits if w < tid >> u32(5) else u32(0)
+        if w == tid >> u32(5):
+            before = u32(bits & u32((u32(1) << (tid & u32(31))) - u32(1)))
+        rank = u32(rank + u32(cuda.popc(before)))
+        w = u32(w + u32(1))
     if reaches:
-        for column in range(3):
-            listed[rank, column] = places[offset + chunk + tid, column]
+        x, y, color, _ = _place(places, u32(events + u32(chunk + i32(tid))))
+        listed[u32(3 * rank)] = x
+        listed[u32(3 * rank + 1)] = y
+        listed[u32(3 * rank + 2)] = i32(color)
     return count
 
 
@@ -229,61 +243,68 @@ def _draw_discs(
 ) -> None:
     """Blend the listed discs, each thread the bytes that are its own."""
     stamp_row, color_row = plan.stamp_row, plan.color_row
-    warp, lane = tid >> 5, tid & 31
-    first_row, end_row = begin // sizes.row, (end + sizes.row - 1) // sizes.row
-    for i in range(count):
-        x, y, color = listed[i, 0], listed[i, 1], listed[i, 2]
-        top = (y >> FIXED_BITS) - (sizes.side >> 1)
-        left = 3 * ((x >> FIXED_BITS) - (sizes.side >> 1))
-        placement = (y & (FIXED_ONE - 1)) * FIXED_ONE + (x & (FIXED_ONE - 1))
-        low, high = max(top, first_row), min(top + sizes.side, end_row)
-        for row in range(low + ((warp - low) & (warps - 1)), high, warps):
-            for byte in range((lane - left) & 31, 3 * sizes.side, LANES):
-                at = row * sizes.row + left + byte - begin
-                is_inside = left + byte >= 0 and left + byte < sizes.row
-                if is_inside and at >= 0 and at < end - begin:
-                    alpha = np.int32(stamp_row[placement, row - top, byte])
-                    bytes_[at] = blend(np.int32(bytes_[at]), np.int32(color_row[color, byte]), alpha)
+    warp, lane = i32(tid >> u32(5)), i32(tid & u32(31))
+    first_row, end_row = i32(begin // sizes.row), i32((end + sizes.row - 1) // sizes.row)
+    width = i32(3 * sizes.side)
+    i = u32(0)
+    while i < count:
+        x, y, color = listed[u32(3 * i)], listed[u32(3 * i + 1)], listed[u32(3 * i + 2)]
+        top = i32((y >> FIXED_BITS) - (sizes.side >> 1))
+        left = i32(3 * ((x >> FIXED_BITS) - (sizes.side >> 1)))
+        placement = i32((y & (FIXED_ONE - 1)) * FIXED_ONE + (x & (FIXED_ONE - 1)))
+        low, high = max(top, first_row), min(i32(top + sizes.side), end_row)
+        row = i32(low + (i32(warp - low) & i32(warps - 1)))
+        while row < high:
+            stamp = i32((placement * sizes.side + (row - top)) * width)
+            byte = i32(i32(lane - left) & 31)
+            while byte < width:
+                column = i32(left + byte)
+                at = i32(row * sizes.row + column - begin)
+                if column >= 0 and column < sizes.row and at >= 0 and at < i32(end - begin):
+                    alpha, above = stamp_row[u32(stamp + byte)], color_row[u32(color * width + byte)]
+                    bytes_[u32(at)] = blend(i32(bytes_[u32(at)]), i32(above), i32(alpha))
+                byte = i32(byte + LANES)
+            row = i32(row + warps)
+        i = u32(i + u32(1))
 
 
 @cache
 def channels_kernel(output: Output, threads: int, tile_bytes: int) -> Any:
     """The kernel of the channels style: static layers copied, incidents of each step counted into their cells."""
+    warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
+    table_size = 256 if output.is_table else 1
     write = _writer(output, threads)
-    warps = threads // LANES
 
     def draw_channels(
         plan: Any,
-        pairs: Any,  # int64 [B, T, 2]
+        pairs: Any,  # int64 [2 * T * B]
         variants: Any,  # int32 [B]
-        table: Any,  # uint8/uint16/uint32 [256]
+        table: Any,  # uint8/uint16/uint32 [256], or [1]
         out: Any,
         sizes: Any,
     ) -> None:
-        tile = cuda.shared.array(tile_bytes // 8, types.uint64)
-        codes = cuda.shared.array(256, table.dtype)
-        tid = np.int32(cuda.threadIdx.x)
-        b = np.int32(cuda.blockIdx.x)
-        begin = np.int32(cuda.blockIdx.y) * sizes.tile
-        end = min(begin + sizes.tile, sizes.size)
-        variant = np.int32(variants[b])
-        base, places = plan.base, plan.places
-        first_run = variant * sizes.runs + (begin >> 4)
-        for r in range(tid, (end - begin + 15) >> 4, np.int32(threads)):
-            low, high = load16(base, np.int64(2 * (first_run + r)))
-            tile[2 * r] = low
-            tile[2 * r + 1] = high
-        for value in range(tid, table.shape[0], np.int32(threads)):
-            codes[value] = table[value]
+        tile = cuda.shared.array(tile_words, types.uint64)
+        codes = cuda.shared.array(table_size, value_type)
+        tid, b = u32(cuda.threadIdx.x), u32(cuda.blockIdx.x)
+        begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
+        end = min(i32(begin + sizes.tile), sizes.size)
+        variant = u32(variants[b])
+        _copy_base(plan.base, u32(variant * u32(sizes.runs)), tid, u32(threads), begin, end, tile)
+        _copy_table(tid, u32(threads), table, codes)
         cuda.syncthreads()
-        words = tile.view(np.uint32)
-        for t in range(tid >> 5, sizes.side, np.int32(warps)):
-            first, last = np.int32(pairs[b, t, 0]), np.int32(pairs[b, t, 1])
-            for e in range(first + (tid & 31), last, np.int32(LANES)):
-                cell = places[variant * sizes.events + e, 0]
-                at = cell * sizes.channels + t * sizes.neighborhoods + places[variant * sizes.events + e, 1] - begin
-                if cell >= 0 and at >= 0 and at < end - begin:
-                    _count(words, at)
+        words, events = tile.view(np.uint32), u32(variant * u32(sizes.events))
+        t = i32(tid >> u32(5))
+        while t < sizes.side:
+            step = u32(2 * (u32(b * u32(sizes.side)) + u32(t)))
+            e, last = i32(pairs[step] + i32(tid & u32(31))), i32(pairs[u32(step + u32(1))])
+            while e < last:
+                place = plan.places[u32(events + u32(e))]
+                cell, group = i32(u32(place)), i32(u32(place >> u64(32)))
+                at = i32(cell * sizes.channels + t * sizes.neighborhoods + group - begin)
+                if cell >= 0 and at >= 0 and at < i32(end - begin):
+                    _count(words, u32(at))
+                e = i32(e + LANES)
+            t = i32(t + warps)
         cuda.syncthreads()
         write(tile, tile.view(np.uint8), codes, tid, b, begin, end, sizes, out)
 
@@ -291,72 +312,101 @@ def channels_kernel(output: Output, threads: int, tile_bytes: int) -> Any:
 
 
 @device
+def _copy_base(base: Any, first_run: Any, tid: Any, threads: Any, begin: Any, end: Any, tile: Any) -> None:
+    """The tile of a window without incidents."""
+    run, runs = tid, u32((i32(end - begin) + 15) >> 4)
+    first = u32(first_run + u32(begin >> 4))
+    while run < runs:
+        low, high = load16(base, np.int64(2 * u32(first + run)))
+        tile[u32(2 * run)] = low
+        tile[u32(2 * run + 1)] = high
+        run = u32(run + threads)
+
+
+@device
 def _count(words: Any, at: Any) -> None:
     """One more in byte `at`, at most 255: tried again while another thread changed the word. Order does not matter."""
-    shift = np.uint32((at & 3) << 3)
+    shift = u32((at & u32(3)) << u32(3))
     is_open = True
     while is_open:
-        word = words[at >> 2]
-        count = np.int32((word >> shift) & np.uint32(255))
-        more = np.uint32(saturated_increment(count))
-        changed = (word & ~(np.uint32(255) << shift)) | (more << shift)
-        is_open = changed != word and cuda.atomic.cas(words, at >> 2, word, changed) != word
+        word = words[at >> u32(2)]
+        more = u32(saturated_increment(i32((word >> shift) & u32(255))))
+        changed = u32((word & u32(~u32(u32(255) << shift))) | u32(more << shift))
+        is_open = changed != word and cuda.atomic.cas(words, at >> u32(2), word, changed) != word
 
 
 def _writer(output: Output, threads: int) -> Callable[..., None]:
     """The part of a kernel that writes a finished tile as `output` says."""
-    value = _look_up if output.is_table else _as_it_is
-    per_run, is_planes = output.per_run, output.is_planes
-    step_of = 16 // output.item
-    item = output.item
-
-    @device
-    def place(sizes: Any, begin: Any, end: Any, v: Any) -> Any:
-        """Where values v, v + 1, .. of the tile come from (first byte, step) and go to in the map."""
-        if is_planes:
-            pixels = (end - begin) // sizes.channels
-            c, p = v // pixels, v % pixels
-            return p * sizes.channels + c, sizes.channels, c * sizes.pixels + begin // sizes.channels + p
-        return v, np.int32(1), begin + v
+    if output.is_whole and output == Output():
+        return _bytes_writer(threads)
+    value, place = _look_up if output.is_table else _as_it_is, _in_planes if output.is_planes else _in_place
+    per_run, item = output.per_run, output.item
+    half, per_word = per_run // 2, 8 // output.item
 
     @device
     def pack(bytes_: Any, codes: Any, source: Any, step: Any) -> Any:
         """Eight bytes of output."""
-        word = np.uint64(0)
-        for j in range(8 // item):
-            word |= np.uint64(value(codes, bytes_[source + j * step])) << np.uint64(8 * item * j)
+        word = u64(0)
+        for j in range(per_word):
+            word |= u64(value(codes, bytes_[u32(source + u32(j) * step)])) << u64(8 * item * j)
         return word
 
     @device
     def write_runs(
         tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
     ) -> None:
-        start = np.int64(b) * (sizes.size // per_run)
-        for r in range(tid, (end - begin) // step_of, np.int32(threads)):
-            source, step, target = place(sizes, begin, end, r * per_run)
+        start = np.int64(b) * np.int64(u32(sizes.size) // u32(per_run))
+        v, values = u32(tid * u32(per_run)), u32(end - begin)
+        while v < values:
+            source, step, target = place(sizes, u32(begin), values, v)
             low = pack(bytes_, codes, source, step)
-            high = pack(bytes_, codes, source + (per_run // 2) * step, step)
-            store16(out, 2 * (start + target // per_run), low, high)
-
-    @device
-    def write_bytes(
-        tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
-    ) -> None:
-        start = np.int64(b) * (sizes.size // 16)
-        for r in range(tid, (end - begin) >> 4, np.int32(threads)):
-            store16(out, 2 * (start + (begin >> 4) + r), tile[2 * r], tile[2 * r + 1])
+            high = pack(bytes_, codes, u32(source + u32(half) * step), step)
+            store16(out, np.int64(2 * (start + np.int64(target // u32(per_run)))), low, high)
+            v = u32(v + u32(threads * per_run))
 
     @device
     def write_values(
         tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
     ) -> None:
-        for v in range(tid, end - begin, np.int32(threads)):
-            source, _, target = place(sizes, begin, end, v)
-            out[np.int64(b) * sizes.size + target] = value(codes, bytes_[source])
+        v, values = tid, u32(end - begin)
+        while v < values:
+            source, _, target = place(sizes, u32(begin), values, v)
+            out[u64(b) * u64(sizes.size) + u64(target)] = value(codes, bytes_[source])
+            v = u32(v + u32(threads))
 
-    if not output.is_whole:
-        return write_values
-    return write_bytes if output.item == 1 and not output.is_table and not is_planes else write_runs
+    return write_runs if output.is_whole else write_values
+
+
+def _bytes_writer(threads: int) -> Callable[..., None]:
+    """Bytes as they are, channels-last, 16 at a time."""
+
+    @device
+    def write_bytes(
+        tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
+    ) -> None:
+        start = np.int64(b) * np.int64(sizes.runs) + np.int64(begin >> 4)
+        run, runs = tid, u32((end - begin) >> 4)
+        while run < runs:
+            store16(out, np.int64(2 * (start + np.int64(run))), tile[u32(2 * run)], tile[u32(2 * run + 1)])
+            run = u32(run + u32(threads))
+
+    return write_bytes
+
+
+@device
+def _in_place(sizes: Any, begin: Any, values: Any, v: Any) -> Any:
+    """Where value v of a tile and those after it come from (byte of the tile, step), and go to in the map."""
+    return v, u32(1), u32(begin + v)
+
+
+@device
+def _in_planes(sizes: Any, begin: Any, values: Any, v: Any) -> Any:
+    """The same for a plane per channel: the tile, a whole number of pixels, is read channel by channel."""
+    channels = u32(sizes.channels)
+    pixels = values // channels
+    c = v // pixels
+    p = u32(v - u32(c * pixels))
+    return u32(p * channels + c), channels, u32(c * u32(sizes.pixels) + begin // channels + p)
 
 
 @device
