@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -183,8 +184,33 @@ def test_gpu_check_passes_without_gpu_tests_and_fails_with_a_failing_one(
     assert ("no test that needs a GPU" in done.stdout) == (status == 5)
 
 
-def test_the_ci_script_is_sound_and_runs_make_test_last() -> None:
-    script = ROOT / ".ci" / "run"
-    assert os.access(script, os.X_OK)
-    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
-    assert script.read_text().splitlines()[-1].startswith("exec make test")
+def _ci(folder: Path, make: str) -> subprocess.CompletedProcess[str]:
+    """Run .ci/run where `make` is the given shell script and nothing is missing."""
+    shutil.copytree(ROOT / ".ci", folder / ".ci")
+    for name, text in {"make": make, "chromium": ""}.items():
+        path = folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    script = folder / ".ci" / "run"
+    return subprocess.run([script], capture_output=True, text=True, check=False, env=environment)
+
+
+def test_ci_runs_the_tests_with_the_lock_and_the_oldest_versions_and_ends_with_their_sum(tmp_path: Path) -> None:
+    make = f"""echo "$@" >> {tmp_path}/asked
+case "$1" in
+    test) echo "mypy is content"; echo "20 passed, 3 skipped, 1 warning in 70.25s (0:01:10)";;
+    test-oldest) echo "10 passed, 1 skipped in 2.50s";;
+esac"""
+    done = _ci(tmp_path, make)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "asked").read_text().splitlines() == ["install", "test", "install STACK=oldest", "test-oldest"]
+    assert done.stdout.splitlines()[-1] == "30 passed, 4 skipped, 1 warning in 72.75s"
+
+
+@pytest.mark.parametrize("failing", ["install", "test", "test-oldest"])
+def test_ci_fails_with_what_failed_and_says_nothing_after_it(tmp_path: Path, failing: str) -> None:
+    done = _ci(tmp_path, f'echo "1 failed, 2 passed in 3.00s"; test "$1" != {failing}')
+    assert done.returncode != 0
+    assert done.stdout.splitlines()[-1] == "1 failed, 2 passed in 3.00s"
