@@ -27,13 +27,15 @@ from dask.delayed import delayed
 
 from hews_gpu import progress
 from hews_gpu.config import CityConfig
-from hews_gpu.data import quality, tables
-from hews_gpu.data.clean import OUT, REASONS, Rules, Vocabularies, block_frame, clean, load_block
+from hews_gpu.data import leaks, quality, steps, tables, texts
+from hews_gpu.data.clean import OUT, REASONS, Rules, block_frame, clean, load_block
+from hews_gpu.data.findings import warnings_of
 from hews_gpu.data.polygons import engine_for, load_neighborhoods
 from hews_gpu.data.quality import Tally
 from hews_gpu.data.read import BLOCK_ROWS, Source, incident_files, read_sources
 from hews_gpu.data.schemas import normal_category, vocabulary_of
 from hews_gpu.data.tables import BUCKET_ROWS, INCIDENTS, QUARANTINE, Parts
+from hews_gpu.data.texts import TextTally
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.output import new_folder, write_json
 
@@ -91,23 +93,36 @@ def _build(
     """Both passes; returns the summary."""
     blocks = read_sources(city, sources, scratch, cut.block_rows, cut.chunk_bytes)
     charts = list(dict.fromkeys(name for source in sources for name in source.charts_only))
-    names = [source.name for source in sources]
     rules = _rules(city, neighborhoods, rows=sum(source.rows for source in sources))
-    vocabularies = [vocabulary_of(source.schema) for source in sources]
-    counts, parts = _clean_blocks(blocks, charts, vocabularies, rules, scratch, names)
+    counts, found, parts = _clean_blocks(blocks, charts, sources, rules, scratch)
     _require_sense(city, counts, neighborhoods)
     tables.write_parts(folder / "quarantine.parquet", QUARANTINE, [part.quarantine for part in parts])
     tables.write_parts(folder / "charts_only.parquet", tables.charts_schema(charts), [part.charts for part in parts])
     labels = neighborhoods["name"].tolist()
     marks = _write_incidents(folder / "incidents.parquet", counts, [p.events for p in parts], labels, sources, cut)
-    return {
+    monthly = quality.monthly_events(counts, marks, sorted(counts.categories))
+    result = {
         **quality.summary(counts, labels),
         **marks.summary(),
         "overlapping_files": quality.overlapping_files(counts, marks, sources),
+        "vocabulary_changes": quality.vocabulary(counts, sources),
+        "volume_steps": {"rule": steps.RULE, "found": steps.volume_steps(*monthly)},
+        "label_information": leaks.report(found.columns, _first_files(sources)),
         "missing": _missing(sources),
+        "missing_by_month": texts.missing_by_month(found),
         "repaired_neighborhoods": neighborhoods.loc[neighborhoods["was_repaired"], "name"].tolist(),
         "files": [_about(source) for source in sources],
     }
+    result["warnings"] = warnings_of(result, counts, found, sources)
+    for warning in result["warnings"]:
+        progress.log(f"warning: {warning}")
+    return result
+
+
+def _layouts(sources: list[Source]) -> list[int]:
+    """Number of the layout of each source, in the order of the files."""
+    layouts = list(dict.fromkeys(source.layout for source in sources))
+    return [layouts.index(source.layout) for source in sources]
 
 
 def _rules(city: CityConfig, neighborhoods: GeoDataFrame, *, rows: int) -> Rules:
@@ -133,13 +148,14 @@ def _threads() -> Iterator[None]:
 def _clean_blocks(
     blocks: list[Path],
     charts: list[str],
-    vocabularies: Vocabularies,
+    sources: list[Source],
     rules: Rules,
     scratch: Path,
-    names: list[str],
-) -> tuple[Tally, list[Parts]]:
+) -> tuple[Tally, TextTally, list[Parts]]:
     """First pass: every block becomes a cleaned partition on disk, and is counted."""
     bounds = rules.neighborhoods.total_bounds
+    names, layouts = [source.name for source in sources], _layouts(sources)
+    vocabularies = [vocabulary_of(source.schema) for source in sources]
     meta = block_frame(
         pa.table({name: pa.array([], pa.int64()) for name in ("source", "row_id", "line", "problem")}), charts
     )
@@ -149,8 +165,10 @@ def _clean_blocks(
     cleaned = frames.map_partitions(clean, rules, meta=clean(meta, rules), enforce_metadata=False)
     with progress.step("cleaning", len(blocks), "blocks") as bar:
 
-        def settle(frame: pd.DataFrame, number: int) -> tuple[Tally, Parts]:
-            found = quality.tally(frame, bounds), tables.spill(frame, scratch, number, names, charts)
+        def settle(frame: pd.DataFrame, number: int) -> tuple[Tally, TextTally, Parts]:
+            with pa.memory_map(str(blocks[number])) as file:
+                of_texts = texts.tally_texts(pa.ipc.open_file(file).read_all(), frame, charts, layouts)
+            found = quality.tally(frame, bounds), of_texts, tables.spill(frame, scratch, number, names, charts)
             blocks[number].unlink()
             bar.advance()
             return found
@@ -158,10 +176,11 @@ def _clean_blocks(
         tasks = [delayed(settle)(part, number) for number, part in enumerate(cleaned.to_delayed())]
         with _threads():
             done = compute(*tasks)
-    total = Tally()
-    for counts, _ in done:
+    total, total_texts = Tally(), TextTally()
+    for counts, of_texts, _ in done:
         total += counts
-    return total, [parts for _, parts in done]
+        total_texts += of_texts
+    return total, total_texts, [parts for *_, parts in done]
 
 
 def _write_incidents(
@@ -175,10 +194,9 @@ def _write_incidents(
     loaded = dd.from_map(
         tables.load_bucket, buckets, parts=parts, categories=categories, meta=meta, enforce_metadata=False
     )
-    layouts = list(dict.fromkeys(source.layout for source in sources))
-    of_source = [layouts.index(source.layout) for source in sources]
-    meta = tables.finish(meta, targets, of_source)
-    finished = loaded.map_partitions(tables.finish, targets, of_source, meta=meta, enforce_metadata=False)
+    layouts = _layouts(sources)
+    meta = tables.finish(meta, targets, layouts)
+    finished = loaded.map_partitions(tables.finish, targets, layouts, meta=meta, enforce_metadata=False)
     marks = quality.Marks()
     names = [source.name for source in sources]
 
@@ -226,6 +244,12 @@ def _no_overlap(counts: Tally, neighborhoods: GeoDataFrame) -> UserError:
         f"but the polygons span longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
     )
     return UserError("[neighborhoods] file", allowed=allowed, remedy=remedy)
+
+
+def _first_files(sources: list[Source]) -> list[str]:
+    """Name of the first file of each layout."""
+    layouts = _layouts(sources)
+    return [sources[layouts.index(number)].name for number in sorted(set(layouts))]
 
 
 def _missing(sources: list[Source]) -> dict[str, int]:

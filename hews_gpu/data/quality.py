@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -19,10 +19,27 @@ import pandas as pd
 from hews_gpu.data.clean import NOWHERE, OUT, REASONS
 from hews_gpu.data.read import Source
 
-__all__ = ["Marks", "Tally", "overlapping_files", "peak_memory_bytes", "summary", "tally"]
+__all__ = [
+    "Marks",
+    "Tally",
+    "monthly_events",
+    "overlapping_files",
+    "peak_memory_bytes",
+    "summary",
+    "tally",
+    "vocabulary",
+]
 
 DAY_S = 86_400
 MAX_PAIRS = 50  # of files, in the report: the pages of one feed are many
+MIN_EXPECTED = 20.0  # rows; fewer may be missing by chance
+ALL = "(all)"
+ROUND: Mapping[str, Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]]] = {
+    "minute_0": lambda second: second % 3600 < 60,
+    "minute_30": lambda second: (second % 3600 >= 1800) & (second % 3600 < 1860),
+    "full_hour": lambda second: second % 3600 == 0,
+    "midnight": lambda second: second == 0,
+}  # of the second of the day
 WEEKDAY_OF_1970 = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 
@@ -50,6 +67,8 @@ class Tally:
     target_days: Counter[int] = field(default_factory=Counter)
     target_hours: Counter[int] = field(default_factory=Counter)
     """24 * weekday + hour -> kept target rows; Monday is 0."""
+    roundings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Category, kind of round time (ROUND) -> kept rows."""
     minute_zero: Counter[bool] = field(default_factory=Counter)
     """Whether target -> kept rows on a full hour."""
     first_s: int = np.iinfo(np.int64).max
@@ -88,6 +107,7 @@ def tally(frame: pd.DataFrame, bounds: npt.NDArray[np.float64]) -> Tally:
         raw_categories=_count_raw(frame),
         source_days=_count_pairs(frame["source"].to_numpy()[kept], day),
         neighborhoods=_count(frame["neighborhood_id"].to_numpy()[kept]),
+        roundings=_count_round(frame["category"][kept], second),
         nearest=int(frame["is_nearest"].to_numpy()[kept].sum()),
         days=_count(day),
         target_days=_count(day[is_target]),
@@ -122,6 +142,13 @@ def _count_names(category: pd.Series) -> Counter[str]:
     return Counter({names[code]: count for code, count in codes.items()})
 
 
+def _count_round(category: pd.Series, second: npt.NDArray[np.int64]) -> Counter[tuple[str, str]]:
+    result: Counter[tuple[str, str]] = Counter()
+    for kind, holds in ROUND.items():
+        result += Counter({(name, kind): n for name, n in _count_names(category[holds(second)]).items()})
+    return result
+
+
 def _count_pairs(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Counter[tuple[int, int]]:
     low = int(second.min(initial=0))
     width = int(second.max(initial=0)) - low + 1
@@ -147,6 +174,8 @@ class Marks:
     """Rows that report an event of a file of another layout."""
     twins: int = 0
     near_twins: int = 0
+    months: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """Category, months since 1970 -> rows that repeat no other."""
     repeats: Counter[tuple[int, int]] = field(default_factory=Counter)
     """Source of a row, source of the later row that repeats it -> rows, of different sources."""
 
@@ -157,6 +186,9 @@ class Marks:
         self.overlaps += int(bucket["is_overlap"].sum())
         self.twins += int((bucket["twin_of"] >= 0).sum())
         self.near_twins += int((bucket["near_twin_of"] >= 0).sum())
+        events = bucket[duplicate_of < 0]
+        month = events["time_s"].to_numpy().astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+        self.months += _count_pairs(events["category"].to_numpy(), month)
         ids = bucket["row_id"].to_numpy()
         order = np.argsort(ids)
         repeats = np.flatnonzero(duplicate_of >= 0)
@@ -224,11 +256,52 @@ def summary(counts: Tally, names: list[str]) -> dict[str, Any]:
         "rows_by_month": _by_month(counts.days),
         "targets_by_month": _by_month(counts.target_days),
         "targets_by_weekday_and_hour": hours,
+        "rounding_by_category": {
+            name: {"rows": n, **{kind: counts.roundings[name, kind] / n for kind in ROUND}}
+            for name, n in sorted(counts.categories.items())
+        },
         "minute_zero_share": {
             "targets": counts.minute_zero[True] / targets if targets else None,
             "others": counts.minute_zero[False] / others if others else None,
         },
     }
+
+
+def monthly_events(counts: Tally, marks: Marks, categories: Sequence[str]) -> tuple[list[str], dict[str, list[int]]]:
+    """Whole months, and events (repeats left out) in each of them by category and in all; for volume steps."""
+    if not counts.days:
+        return [], {}
+    days = np.array([min(counts.days), max(counts.days) + 1], "datetime64[D]")
+    begin, end = days.astype("datetime64[M]")
+    begin += int(days[0] != begin)  # the first of the month is there
+    months = np.arange(begin, end).astype(np.int64)
+    series = {name: [marks.months[code, month] for month in months.tolist()] for code, name in enumerate(categories)}
+    series[ALL] = np.sum(list(series.values()), axis=0).astype(int).tolist()
+    return [str(np.datetime64(month, "M")) for month in months.tolist()], series
+
+
+def vocabulary(counts: Tally, sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """Categories that one layout of files lacks or hardly has, though its rows should hold some by the others' share.
+
+    Reported where at least MIN_EXPECTED rows are expected and less than a tenth of them are there.
+    """
+    layouts = list(dict.fromkeys(source.layout for source in sources))
+    rows: dict[str, Counter[int]] = {}
+    for (number, _, named), n in counts.raw_categories.items():
+        rows.setdefault(named, Counter())[layouts.index(sources[number].layout)] += n
+    total: Counter[int] = Counter()
+    for by_layout in rows.values():
+        total += by_layout
+    found = []
+    for name, by_layout in sorted(rows.items()):
+        for layout, own in sorted(total.items()):
+            others = sum(total.values()) - own
+            expected = (sum(by_layout.values()) - by_layout[layout]) / others * own if others else 0.0
+            if expected >= MIN_EXPECTED and by_layout[layout] < expected / 10:
+                files = [source.name for source in sources if source.layout == layouts[layout]][:MAX_PAIRS]
+                entry = {"category": name, "files": files, "rows": by_layout[layout], "expected": round(expected, 1)}
+                found.append(entry)
+    return found
 
 
 def _renamed(counts: Tally) -> dict[str, dict[str, Any]]:

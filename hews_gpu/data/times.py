@@ -43,7 +43,7 @@ COLONS = re.compile(
 DIGITS = re.compile(r"\s*(\d{1,4})(?:\.0*)?\s*", re.ASCII)
 # one column with both; for the linear-time regular expressions of Arrow
 DATE_THEN_TIME = r"^\s*(?P<date>[0-9/-]+)[Tt\s]\s*(?P<time>[0-9].*?)\s*$"
-HAS_ZONE = rf"[0-9]\s*{ZONE}\s*$"
+HAS_ZONE = re.compile(rf":\d{{2}}(?:\.\d*)?\s*{ZONE}\s*$")
 MILLISECONDS = re.compile(r"\s*(\d{12,13})(?:\.0*)?\s*", re.ASCII)
 LEAST_MILLISECONDS = 300_000_000_000  # July 1979; digits such as 201401312330 mean a date, and are all below
 
