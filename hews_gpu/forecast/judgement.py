@@ -62,6 +62,8 @@ def judge(splits: Mapping[str, Forecasts], *, judged: str, stride_s: int, seed: 
 
 def verdict(skill_bits: float, low: float, high: float) -> str:
     """One sentence on a log skill against climatology, in bits per window, and its 95 % interval."""
+    if skill_bits == low == high == 0:
+        return "No significant skill: the model stayed the climatology, which nothing it learned could beat."
     said = f"{skill_bits:+.4f} bits per window against climatology, 95 % interval {low:+.4f} to {high:+.4f}"
     if low <= 0 <= high:
         return f"No significant skill: {said}, which includes 0."

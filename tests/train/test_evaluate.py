@@ -145,10 +145,11 @@ def perturbed(frame, from_s, seed):
     return pd.concat([past, first, kept, added, last]).sort_values("time_s", kind="stable", ignore_index=True)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_no_row_at_or_after_the_issue_time_changes_a_forecast(toy, run, prepared, tmp_path, seed):
-    issue_s = toy.begin_s + int((14.5 + seed) * 7 * 12) * 7200  # within the test split, on the grid
-    changed = toy.write(tmp_path / "changed", perturbed(toy.incidents(), issue_s, seed))
+@pytest.mark.parametrize("week", [10, 11.5, 14, 16.5])
+def test_no_row_at_or_after_the_issue_time_changes_a_forecast(toy, run, prepared, tmp_path, week):
+    """From the begin and the middle of the validation split, and of the test split."""
+    issue_s = toy.begin_s + int(week * 7 * 12) * 7200  # on the grid
+    changed = toy.write(tmp_path / "changed", perturbed(toy.incidents(), issue_s, int(week)))
     before, after = said(prepared, run), said(changed, run)
     for name in SPLITS:
         known = before[name][0] <= issue_s

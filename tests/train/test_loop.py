@@ -5,12 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file
 
 from hews_gpu.config import TrainingConfig
 from hews_gpu.errors import UserError
 from hews_gpu.train import loop
 from hews_gpu.train.checkpoint import read_tensors
+from hews_gpu.train.evaluate import evaluate
 from hews_gpu.train.loop import learning_rate, train
 
 
@@ -146,18 +146,23 @@ def test_a_damaged_checkpoint_is_refused(prepared, run, tmp_path):
             quick(prepared, old, resume=True)
 
 
-def test_where_there_is_nothing_to_learn_the_model_stays_the_climatology(toy, tmp_path):
+def test_where_there_is_nothing_to_learn_it_stops_early_and_keeps_the_best_epoch(toy, tmp_path):
     quiet = toy.write(tmp_path / "prepared", toy.incidents(contagion=0.0), learning_rate=0.05, epochs=8)
     summary = quick(quiet, tmp_path / "run")
     assert summary["epochs"] == summary["best_epoch"] + 3 < 8  # patience
-    if summary["best_epoch"] == 0:
-        assert not load_file(tmp_path / "run/weights.safetensors")["linear"].any()
+    quick(quiet, tmp_path / "stopped", max_epochs=2)
+    quick(quiet, tmp_path / "stopped", resume=True)
+    weights = "weights.safetensors"
+    assert (tmp_path / "stopped" / weights).read_bytes() == (tmp_path / "run" / weights).read_bytes()
+    metrics = evaluate(tmp_path / "run")  # with the weights of the best epoch, not the last
+    assert metrics["splits"]["validation"]["log_loss_bits"] == pytest.approx(summary["validation_log_loss_bits"])
+    assert metrics["log_skill_bits_interval"][0] <= 0
 
 
 def test_learning_rate_rises_then_falls_to_nothing():
     config = TrainingConfig(learning_rate=0.1)
     rates = [learning_rate(config, step, 200) for step in range(200)]
-    assert rates[0] == pytest.approx(0.01) and max(rates) == pytest.approx(0.1) == rates[10]
-    assert np.all(np.diff(rates[:11]) > 0) and np.all(np.diff(rates[11:]) < 0)
+    assert rates[0] == pytest.approx(0.01) and max(rates) == pytest.approx(0.1) == rates[9] == rates[10]
+    assert np.all(np.diff(rates[:10]) > 0) and np.all(np.diff(rates[10:]) < 0)
     assert 0 < rates[-1] < 1e-4
     assert learning_rate(config, 0, 1) == pytest.approx(0.1)
