@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+from numba.extending import overload
 
 __all__ = [
     "compiled",
@@ -37,10 +38,20 @@ def scalar(body: F) -> F:
     return made
 
 
-@scalar
 def multiply(a: float, b: float) -> float:
-    """The product rounded to nearest, never fused with a sum after it: a device compiler is given its own."""
+    """The product rounded to nearest, never fused with a sum after it; a device compiler has its own."""
     return a * b
+
+
+@overload(multiply, target="cpu")
+def _multiply_on_cpu(a: Any, b: Any) -> Callable[..., Any]:
+    """Without `fastmath` nothing is fused on a CPU."""
+    del a, b
+
+    def product(a: Any, b: Any) -> Any:
+        return a * b
+
+    return product
 
 
 def on_arrays(made: Any) -> Callable[..., Any]:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numba import config, cuda, types
 
+from hews_gpu.kernels._shim import multiply
+
 __all__ = [
     "SIMULATED",
     "Compute",
@@ -83,18 +85,29 @@ def array_type(array: np.ndarray[Any, Any]) -> Any:
 
 if SIMULATED:
 
-    def load16(array: Any, index: int) -> tuple[Any, Any]:
+    def load16(array: Any, index: Any) -> tuple[Any, Any]:
         """Words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
         return array[index], array[index + 1]
 
-    def store16(array: Any, index: int, low: Any, high: Any) -> None:
+    def store16(array: Any, index: Any, low: Any, high: Any) -> None:
         """Write words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
         array[index] = low
         array[index + 1] = high
 
 else:
     from llvmlite import ir
+    from numba.cuda.extending import overload
     from numba.extending import intrinsic
+
+    @overload(multiply, target="cuda")
+    def _multiply_on_device(a: Any, b: Any) -> Callable[..., Any]:
+        """An instruction of its own: of a plain product and a sum after it the assembler makes one, rounded once."""
+        del a, b
+
+        def product(a: Any, b: Any) -> Any:
+            return cuda.libdevice.dmul_rn(a, b)
+
+        return product
 
     def _as_pair(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> tuple[Any, Any]:
         """The type of two words, and a pointer to word `index` as such a pair."""
