@@ -105,22 +105,39 @@ def doctor(as_json: Json = False) -> None:
 @app.command()
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped city: baltimore, chicago or demo.")],
+    table: Annotated[
+        Path | None, typer.Option("--from", help="Your own table: propose its columns; NAME is your city's.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write; NAME.toml unless given.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a city file to edit, with a comment on every field."""
     from hews_gpu.config import city_template
     from hews_gpu.output import atomic_file
 
-    text = city_template(name)
     path = out or Path(f"{name}.toml")
     if path.exists() and not force:
         raise UserError("--out", path, allowed="exists already", remedy="Give another file, or --force to replace it")
     if not path.parent.is_dir():
         raise UserError("--out", path, allowed="must be in a folder that exists", remedy=f"Make {path.parent} first")
+    proposal: dict[str, Any] = {}
+    if table is None:
+        text = city_template(name)
+    else:
+        from hews_gpu.data.propose import propose_city
+
+        text, proposal = propose_city(name, table, path)
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
-    print(f"Wrote {path}. Edit it, then: hews prepare {path}")
+    if as_json:
+        _print_json({"city_file": str(path), **proposal})
+        return
+    if proposal:
+        heading = ["time", "longitude", "latitude", "category"]
+        _print_table("The first rows as they would be read", [heading, *map(list, proposal["preview"])])
+        print(proposal["advice"])
+    print(f"Wrote {path}. Edit it, then: hews prepare {path} --out prepared")
 
 
 @app.command()

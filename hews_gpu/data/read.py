@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hews_gpu import progress
 from hews_gpu.config import CityConfig
@@ -27,10 +28,10 @@ from hews_gpu.data.csv_rows import read_csv
 from hews_gpu.data.json_rows import read_json
 from hews_gpu.data.parquet_rows import read_parquet
 from hews_gpu.data.rows import TEXT, Job, Texts
-from hews_gpu.data.schemas import Columns, choose_columns
+from hews_gpu.data.schemas import Columns, choose_columns, is_person_level
 from hews_gpu.errors import UserError
 
-__all__ = ["TEXT", "Source", "incident_files", "read_sources"]
+__all__ = ["TEXT", "Source", "first_rows", "incident_files", "read_sources"]
 
 BLOCK_ROWS = 200_000
 
@@ -144,7 +145,7 @@ def _texts_of(source: Source, city: CityConfig, block_rows: int, chunk_bytes: in
         return columns
 
     job = Job(name=source.name, choose=choose, block_rows=block_rows, chunk_bytes=chunk_bytes, noticed=source.noticed)
-    try:
+    with _reading(source):
         with source.path.open("rb") as file:
             source.bytes = source.path.stat().st_size
             source.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -152,6 +153,13 @@ def _texts_of(source: Source, city: CityConfig, block_rows: int, chunk_bytes: in
             for name in table.column_names[2:]:
                 source.blank[name] += _count_blank(table[name])
             yield table
+
+
+@contextmanager
+def _reading(source: Source) -> Iterator[None]:
+    """Turn what goes wrong with a file into one line that names it."""
+    try:
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         allowed = f"is not a whole gzip file ({error})"
         raise UserError(source.name, allowed=allowed, remedy="Fetch or copy it again") from None
@@ -159,6 +167,29 @@ def _texts_of(source: Source, city: CityConfig, block_rows: int, chunk_bytes: in
         if error.filename != str(source.path):
             raise
         raise UserError(source.name, allowed=f"cannot be read ({error.strerror})") from None
+
+
+def first_rows(path: Path, count: int) -> dict[str, list[str]]:
+    """Column name -> text of the first rows of one file of any kind, without columns that describe a person.
+
+    Raises:
+        UserError: the file is missing, of no known kind, or damaged.
+    """
+
+    def choose(found: tuple[str, ...]) -> Columns:
+        named = {name: position for position, name in enumerate(found) if not is_person_level(name)}
+        return Columns(schema="mapped", found=found, roles={}, compared=named)
+
+    if not path.is_file():
+        raise UserError("--from", path, allowed="does not exist", remedy="Name a table of incidents")
+    source = Source(path=path, name=path.name, number=0)
+    job = Job(name=path.name, choose=choose, block_rows=count, chunk_bytes=records.CHUNK_BYTES)
+    with _reading(source):
+        table = next(_reader(path)(path, job), None)
+    if table is None:
+        raise UserError(path.name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
+    table = table.filter(pc.equal(table["problem"], records.GOOD)).slice(0, count)
+    return {name: table[name].cast(pa.string()).fill_null("").to_pylist() for name in table.column_names[2:]}
 
 
 Reader = Callable[[Path, Job], Texts]

@@ -50,7 +50,7 @@ def spread(column: pa.Array, good: npt.NDArray[np.bool_]) -> pa.Array:
 
 def without_headers(table: pa.Table, columns: Columns) -> pa.Table:
     """The same with rows that repeat the header, as files glued together have them, turned into a problem."""
-    is_header = np.ones(len(table), bool)
+    is_header = np.full(len(table), bool(columns.roles))
     for role, position in columns.roles.items():
         texts = table[role].combine_chunks()
         same = [code for code, text in enumerate(texts.dictionary.to_pylist()) if text == columns.found[position]]

@@ -1,0 +1,116 @@
+"""The proposed mapping of tables that no schema fits, and the city file that is made of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hews_gpu.config import load_city
+from hews_gpu.data.prepare import prepare
+from hews_gpu.data.propose import propose, propose_city
+from hews_gpu.errors import UserError
+from tests.data import formats
+from tests.data.toy import TWO_SQUARES, geojson
+
+CATEGORIES = ["THEFT", "Homicide", "BATTERY", "Shooting"]
+
+
+def odd(path: Path, rows: int = 100, date: bool = False, swap: bool = False) -> Path:
+    """A table with a serial number, a report date without a time, free text and a person's age beside what counts."""
+    place = ["Y_coord", "Lon"] if swap else ["Lng", "Lat"]
+    header = ["Case", "Report Date", "Occurred At", "Offense Group", *place, "Victim Age", "Notes", "Zip"]
+    lines = []
+    for i in range(rows):
+        moment = f"01/{1 + i % 28:02d}/2014 {1 + i % 12}:{i % 60:02d} PM"
+        when = moment.split()[0] if date else moment
+        what = CATEGORIES[i % 4]
+        lines.append([i, f"2014-02-{1 + i % 27:02d}", when, what, -76.605 - i / 1e6, 39.285, i, f"note {i}", "21201"])
+    lines[0][5] = 39.2851
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([header, *lines])
+    path.write_text(buffer.getvalue())
+    return path
+
+
+def test_columns_are_found_by_name_and_content(tmp_path: Path) -> None:
+    found = propose(odd(tmp_path / "t.csv"))
+    assert found.schema == "mapped" and found.missing == ()
+    expected = {"time": "Occurred At", "longitude": "Lng", "latitude": "Lat", "category": "Offense Group"}
+    assert found.columns == expected
+    assert found.targets == ("HOMICIDE", "SHOOTING")
+    assert len(found.preview) == 10
+    assert found.preview[1] == ("2014-01-02 14:01:00", "-76.60500", "39.28500", "HOMICIDE")
+
+
+def test_known_schemas_need_no_mapping(tmp_path: Path) -> None:
+    for name, content, schema in [
+        ("a.csv", formats.portal(), "portal"),
+        ("b.geojson", formats.geojson(), "arcgis"),
+        ("c.json", formats.records(), "chicago"),
+    ]:
+        (tmp_path / name).write_bytes(content)
+        found = propose(tmp_path / name)
+        assert (found.schema, found.columns, found.missing) == (schema, {}, ())
+        assert [row[0] for row in found.preview] == [
+            "2014-01-31 23:30:00",
+            "2014-01-31 23:59:00",
+            "2014-02-01 00:00:00",
+        ]
+
+
+def test_what_is_not_found_is_said_and_left_open(tmp_path: Path) -> None:
+    odd(tmp_path / "t.csv", date=True)
+    text, about = propose_city("Odd", tmp_path / "t.csv", tmp_path / "odd.toml")
+    assert about["missing"] == ["time_of_day"] and "No column seems to hold: time_of_day" in about["advice"]
+    assert '# time_of_day = "COLUMN"' in text
+    (tmp_path / "n.csv").write_text("a,b\n1,2\n")
+    assert propose(tmp_path / "n.csv").missing == ("time", "longitude", "latitude", "category")
+
+
+def test_a_column_of_a_person_is_never_proposed_or_shown(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("suspect category,offender date,lon sex\nTHEFT,2014-01-01 10:00,1.5\n")
+    assert not propose(tmp_path / "t.csv").columns
+
+
+def test_the_file_can_be_prepared(tmp_path: Path) -> None:
+    """With the polygons put where the file says, nothing else needs an edit but their name and the time zone."""
+    folder = tmp_path / "city"
+    folder.mkdir()
+    text, _ = propose_city('Odd "Town" \\1', odd(tmp_path / "t.csv"), folder / "odd.toml")
+    (folder / "odd.toml").write_text(text.replace("CSA2010", "Name"))
+    (folder / "neighborhoods.geojson").write_text(geojson(TWO_SQUARES))
+    city = load_city(folder / "odd.toml")
+    assert city.city.name == 'Odd "Town" \\1' and city.incidents.files == ("../t.csv",) and city.fetch is None
+    quality = prepare(city, tmp_path / "out")
+    assert quality["rows_kept"] == 100 and quality["targets_kept"] == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [("t.xls", b"x", "must be of a kind"), ("t.csv", b"", "is empty"), ("t.json", b"{", "is cut off")],
+)
+def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        propose(tmp_path / name)
+    with pytest.raises(UserError, match=r"--from = '.*none\.csv': does not exist"):
+        propose(tmp_path / "none.csv")
+
+
+def test_the_command_writes_the_file_and_shows_ten_rows(tmp_path: Path) -> None:
+    odd(tmp_path / "t.csv")
+    command = [sys.executable, "-m", "hews_gpu", "init", "oddtown", "--from", "t.csv"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.count("2014-01-") == 10 and "Found " in done.stdout and "oddtown.toml" in done.stdout
+    assert load_city(tmp_path / "oddtown.toml").incidents.columns["time"] == "Occurred At"
+    again = [*command, "--out", "b.toml", "--json"]
+    about = json.loads(subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+    assert about["columns"]["category"] == "Offense Group" and len(about["preview"]) == 10
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2 and "exists already" in refused.stderr
