@@ -13,6 +13,15 @@ SETTINGS = SmallCnnSettings(
 BALTIMORE = SmallCnnSettings(steps=12, groups=6, height=54, width=43, calendar=16)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny tensors: threads that wait for each other would cost more than they bring."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def inputs(samples=64, seed=0, settings=SETTINGS):
     rng = np.random.default_rng(seed)
     shape = (samples, settings.height, settings.width, settings.steps * settings.groups)
@@ -135,7 +144,7 @@ def test_scale_makes_usual_counts_usual():
     assert torch.equal(model.city_scale, torch.ones_like(model.city_scale))
 
 
-def fitted_auc(signal, epochs=30):
+def fitted_auc(signal, epochs=10):
     """AUC on fresh samples after training on outcomes whose log-odds are `signal(maps)`."""
     from sklearn.metrics import roc_auc_score
 

@@ -100,6 +100,17 @@ def write_prepared(folder, frame, *, cells=8, epochs=3, seed=0, learning_rate=0.
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny tensors: threads that wait for each other would cost more than they bring."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def toy():
     """The makers above, and the toy's clock."""
