@@ -87,10 +87,10 @@ def plan_reference(variants: Sequence[ReferenceTables]) -> ReferencePlan:
     )
 
 
-def plan_channels(variants: Sequence[ChannelsTables], base: Sequence[NDArray[np.uint8]]) -> ChannelsPlan:
-    """The same for counts; `base` holds each variant's map of a window without incidents."""
+def plan_channels(variants: Sequence[ChannelsTables]) -> ChannelsPlan:
+    """The same for counts."""
     places = [_packed(tables.cell, tables.group) for tables in variants]
-    return ChannelsPlan(np.concatenate([_padded(one) for one in base]), np.concatenate(places))
+    return ChannelsPlan(np.concatenate([_padded(tables.base) for tables in variants]), np.concatenate(places))
 
 
 def _padded(base: NDArray[np.uint8]) -> NDArray[np.uint64]:

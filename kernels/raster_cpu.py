@@ -16,7 +16,7 @@ from hews_gpu.kernels.plan_cpu import ReferencePlan
 from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend, saturated_increment
 from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
 
-__all__ = ["draw_channels", "draw_reference"]
+__all__ = ["draw_channels", "draw_reference", "encode"]
 
 CHUNK = 16
 """Windows per iteration of a thread: they share what it costs to set one up, and 256 still keep 16 cores busy."""
@@ -181,39 +181,66 @@ def draw_cut_disc(
 
 
 def draw_channels(tables: ChannelsTables, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-    """Count the steps `pairs` [B, T, 2] into `out` [B, H, X, T * G]."""
-    batch, height, width, channels = out.shape
-    flat = out.reshape(batch, height * width * channels)
-    is_whole = flat.shape[1] % 8 == 0
-    fill_channels(tables, pairs, flat, flat.view(np.uint64) if is_whole else np.empty((batch, 0), np.uint64))
+    """Count the steps `pairs` [B, T, 2] into `out` [B, H, X, C]."""
+    batch, size = len(pairs), tables.base.size
+    flat, base = out.reshape(batch, size), tables.base.reshape(-1)
+    if size % 8 == 0:
+        fill_channels(tables, pairs, base.view(np.uint64), flat.view(np.uint64), flat)
+    else:
+        fill_channels(tables, pairs, base, flat, flat)
 
 
 @threads
 def fill_channels(
     tables: ChannelsTables,
     pairs: NDArray[np.int64],  # [B, T, 2]
-    out: NDArray[np.uint8],  # [B, H * X * T * G]
-    words: NDArray[np.uint64],  # [B, words] the same memory, or empty
+    base: NDArray[Any],  # [words] or [H * X * C]
+    words: NDArray[Any],  # [B, words] the same memory as `out`, or `out`
+    out: NDArray[np.uint8],  # [B, H * X * C]
 ) -> None:
     """Count one stack of steps per window: iteration b writes out[b] and nothing else."""
+    channels = tables.base.shape[2]
     for b in prange(pairs.shape[0]):
-        _count_window(tables, pairs[b], out[b], words[b])
+        _count_window(tables, channels, pairs[b], base, words[b], out[b])
 
 
 @compiled
 def _count_window(
-    tables: ChannelsTables, steps: NDArray[np.int64], one: NDArray[np.uint8], words: NDArray[np.uint64]
+    tables: ChannelsTables,
+    channels: int,
+    steps: NDArray[np.int64],
+    base: NDArray[Any],
+    words: NDArray[Any],
+    one: NDArray[np.uint8],
 ) -> None:
-    """Clear the counts, then add each incident of each step."""
-    for i in range(words.shape[0]):
-        words[i] = 0
-    if words.shape[0] == 0:
-        for i in range(one.shape[0]):
-            one[i] = 0
-    channels = steps.shape[0] * tables.groups
+    """Begin with the map of no incidents, then add each incident of each step."""
+    copy(base, words)
     for t in range(steps.shape[0]):
         for e in range(steps[t, 0], steps[t, 1]):
             cell = tables.cell[e]
             if cell >= 0:
                 at = np.int64(cell) * channels + t * tables.groups + np.int64(tables.group[e])
                 one[at] = saturated_increment(np.int32(one[at]))
+
+
+@threads
+def encode(
+    maps: NDArray[np.uint8],  # [n, H * X * C]
+    rows: NDArray[np.int64],  # [n]
+    codes: NDArray[Any],  # [256]
+    channels: int,
+    is_planes: bool,
+    out: NDArray[Any],  # [B, H * X * C]
+) -> None:
+    """Write the codes of each value: map i into row rows[i], with `is_planes` channel by channel."""
+    size = maps.shape[1]
+    for i in prange(maps.shape[0]):
+        one, target = maps[i], out[rows[i]]
+        if is_planes:
+            pixels = size // channels
+            for c in range(channels):
+                for p in range(pixels):
+                    target[c * pixels + p] = codes[one[p * channels + c]]
+        else:
+            for v in range(size):
+                target[v] = codes[one[v]]

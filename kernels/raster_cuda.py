@@ -13,8 +13,9 @@ Discs are drawn by rows because a row of a disc (27 bytes) then keeps a whole wa
 after its own run alone, a warp would blend 16 bytes for the two lanes that a disc touches. Which incidents reach the
 tile is found by all threads at once and listed in event order: a bit for each, and the bits before it are counted.
 
-Integers only, and those of 32 bits where they can be: the compiler widens every sum to 64, so sums are cast back (`i32`,
-`u32`), and indices are unsigned, as a signed one is tested for being negative at every access. Shapes as in `kernels.plan_cuda`; B windows, T steps. Callers have checked every argument.
+Integers only, and those of 32 bits where they can be: the compiler widens every sum to 64, so sums are cast back
+(`i32`, `u32`), and indices are unsigned, as a signed one is tested for being negative at every access. Shapes as in
+`kernels.plan_cuda`; B windows, T steps. Callers have checked every argument.
 """
 
 from __future__ import annotations
@@ -202,10 +203,10 @@ def _compose_with_rest(
 @device
 def _keep(
     places: Any, events: Any, chunk: Any, last: Any, tid: Any, begin: Any, end: Any, sizes: Any, kept: Any
-) -> bool:
+) -> Any:
     """Whether this thread's incident of the chunk reaches the tile; if so its bit is set."""
     e = i32(chunk + i32(tid))
-    reaches = False
+    reaches: Any = False
     if e < last:
         x, y, _, _ = _place(places, u32(events + u32(e)))
         left = i32(3 * ((x >> FIXED_BITS) - (sizes.side >> 1)))

@@ -5,12 +5,14 @@ It defines what a map is; the kernels must equal it to the bit. Tables (`kernels
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
 
-__all__ = ["fill_channels", "fill_reference"]
+__all__ = ["encode", "fill_channels", "fill_reference"]
 
 
 def fill_reference(tables: ReferenceTables, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
@@ -58,12 +60,28 @@ def _draw_discs(tables: ReferenceTables, incidents: NDArray[np.int64], one: NDAr
 
 
 def fill_channels(tables: ChannelsTables, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-    """Count the incidents of `pairs` [B, T, 2] into `out` [B, H, X, T * G], step-major, at most 255 each."""
-    _, height, width, channels = out.shape
+    """Count the incidents of `pairs` [B, T, 2] into the first T * G channels of `out` [B, H, X, C], at most 255 each.
+
+    Channels are step-major; those behind them are the base's.
+    """
+    _, height, width, _ = out.shape
+    channels = pairs.shape[1] * tables.groups
     for one, steps in zip(out, pairs, strict=True):
         counts = np.zeros((height * width, channels), np.int64)
         for t, (first, last) in enumerate(steps):
             cell, group = tables.cell[first:last], tables.group[first:last].astype(np.int64)
             inside = cell >= 0
             np.add.at(counts, (cell[inside], t * tables.groups + group[inside]), 1)
-        one[:] = np.minimum(counts, 255).reshape(one.shape)
+        one[:] = tables.base
+        one[..., :channels] = np.minimum(counts, 255).reshape(height, width, channels)
+
+
+def encode(
+    maps: NDArray[np.uint8], rows: NDArray[np.int64], codes: NDArray[Any], is_planes: bool, out: NDArray[Any]
+) -> None:
+    """Write `codes` [256] of each value of `maps` [n, H, X, C] into `out` [B, H * X * C]: map i into row rows[i].
+
+    With `is_planes` channel by channel, otherwise as the map is.
+    """
+    ordered = maps.transpose(0, 3, 1, 2) if is_planes else maps
+    out[rows] = codes[ordered].reshape(len(maps), out.shape[1])

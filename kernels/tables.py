@@ -1,7 +1,8 @@
 """The arrays that kernels read, as small named tuples instead of long argument lists.
 
 Shapes: E incidents, N neighbourhoods, H rows, X columns, K colours, P pixels that some outline touches, Q (pixel,
-owner) pairs, D = 2 * reach + 1 the side of a disc's stamp, G channel groups. Tables are built once and never written
+owner) pairs, D = 2 * reach + 1 the side of a disc's stamp, G channel groups,
+C channels. Tables are built once and never written
 to by a kernel; only `scratch` is.
 """
 
@@ -38,3 +39,4 @@ class ChannelsTables(NamedTuple):
     cell: NDArray[np.int32]  # [E] row * X + column; -1 outside the map or hidden
     group: NDArray[np.uint8]  # [E] below `groups`
     groups: int  # G
+    base: NDArray[np.uint8]  # [H, X, C] the map of a window without incidents: zeros, and static layers behind them

@@ -1,16 +1,17 @@
 """The Rasterizer: any windows of a city's incidents into a batch that the caller owns.
 
-It validates in Python, then calls a kernel of the backend that was named: "numba" (compiled, threads over windows) or
-"numpy" (the slow reference that the other equals to the bit). A window is an index pair [first, last) into the sorted
-table, so nothing is copied per window; positions, cells and colours of all incidents are computed once.
+It validates in Python, then calls the engine that was named: "numba" (compiled, threads over windows), "cuda" (one
+launch per batch), or "numpy" (the slow reference that the others equal to the bit). A window is an index pair
+[first, last) into the sorted table, so nothing is copied per window; positions, cells and colours of all incidents are
+computed once.
 
 Shapes: B windows of a batch, T history steps, E incidents, H rows, X columns, C channels, G groups, N neighbourhoods.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,56 +19,31 @@ from numpy.typing import NDArray
 
 from hews_gpu.config import MapConfig
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.kernels import raster_cpu, reference_numpy
-from hews_gpu.kernels.plan_cpu import ReferencePlan, plan_reference
 from hews_gpu.kernels.scalars import FIXED_ONE
 from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
 from hews_gpu.raster.basemap import Basemap
+from hews_gpu.raster.engines import Bank, Engine, NumbaEngine, NumpyEngine
 from hews_gpu.raster.geometry import FAR_PX, MapGeometry
+from hews_gpu.raster.mirror import mirrored
+from hews_gpu.raster.places import Places, require_range
 from hews_gpu.raster.style import ChannelsStyle, ReferenceStyle, disc_stamps, rgb
+from hews_gpu.raster.targets import is_on_device
+from hews_gpu.raster.values import Values
 
 if TYPE_CHECKING:
-    from hews_gpu.data.events import Events, Prepared
+    from hews_gpu.data.events import Prepared
 
 __all__ = ["BACKENDS", "Backend", "Places", "Rasterizer", "channels_rasterizer", "reference_rasterizer"]
 
-Backend = Literal["numba", "numpy"]
-BACKENDS: tuple[Backend, ...] = ("numba", "numpy")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Places:
-    """Where and what each incident is: all that a map needs to know of the table."""
-
-    longitude: NDArray[np.float64]  # [E] degrees
-    latitude: NDArray[np.float64]  # [E] degrees
-    category: NDArray[np.integer[Any]]  # [E] index into `categories`
-    neighborhood: NDArray[np.integer[Any]]  # [E] -1 for none
-    categories: Sequence[str]
-    hidden: NDArray[np.bool_] | None = None  # [E] incidents that no map shows, such as repeated rows; None: all shown
-
-    @classmethod
-    def of(cls, events: Events, hidden: NDArray[np.bool_] | None = None) -> Places:
-        """The places of a prepared table."""
-        names = ("longitude", "latitude", "category", "neighborhood", "categories")
-        return cls(**{name: getattr(events, name) for name in names}, hidden=hidden)
-
-    def __post_init__(self) -> None:
-        for name in ("longitude", "latitude", "category", "neighborhood", "hidden"):
-            column = getattr(self, name)
-            if column is not None:
-                _require_shape(name, column, len(self.longitude))
-        _require_range("category", self.category, 0, len(self.categories))
-
-    def __len__(self) -> int:
-        return len(self.longitude)
+Backend = Literal["numba", "numpy", "cuda"]
+BACKENDS: tuple[Backend, ...] = ("numba", "numpy", "cuda")
 
 
 class Rasterizer:
     """Fills batches with the maps of windows.
 
     Make one with `Rasterizer.reference`, `Rasterizer.channels`, or from a prepared city with `reference_rasterizer`,
-    `channels_rasterizer`.
+    `channels_rasterizer`; then `writing` and `with_variants` say what else it shall do.
 
     Attributes:
         shape: (H, X, C) of one map.
@@ -76,11 +52,13 @@ class Rasterizer:
         events: E, the size of the table.
         steps: T for counts over history steps, 0 for a style that draws one window.
         geometry: the rectangle that a map shows.
+        bank: the tables of each of K variants; one, unless `with_variants` added some.
+        values: what a byte becomes in the output.
     """
 
     def __init__(
         self,
-        tables: ReferenceTables | ChannelsTables,
+        bank: Bank,
         geometry: MapGeometry,
         names: Sequence[str],
         *,
@@ -90,25 +68,65 @@ class Rasterizer:
     ) -> None:
         if backend not in BACKENDS:
             raise UserError("backend", backend, allowed="is not known", remedy=did_you_mean(backend, BACKENDS))
-        self.tables, self.geometry, self.names, self.backend, self.steps = (
-            tables,
-            geometry,
-            tuple(names),
-            backend,
-            steps,
-        )
+        self.bank, self.geometry, self.names = bank, geometry, tuple(names)
+        self.backend, self.steps, self.neighborhoods = backend, steps, neighborhoods
         self.shape = (geometry.height, geometry.width, len(self.names))
+        tables = bank[0]
         self.events = len(tables.x if isinstance(tables, ReferenceTables) else tables.cell)
-        self._cpu: ReferencePlan | None = None
-        if isinstance(tables, ReferenceTables) and backend == "numba":
-            self._cpu = plan_reference(tables, neighborhoods)
+        self.values = Values.plain()
+        self.engine = self._make_engine()
+
+    @property
+    def tables(self) -> ReferenceTables | ChannelsTables:
+        """The tables of the first variant."""
+        return self.bank[0]
+
+    def _make_engine(self) -> Engine:
+        if self.backend == "numpy":
+            return NumpyEngine(self.bank)
+        if self.backend == "numba":
+            return NumbaEngine(self.bank, self.neighborhoods)
+        from hews_gpu.raster.cuda import CudaEngine
+
+        return CudaEngine(self.bank, self.neighborhoods, steps=self.steps)
+
+    def writing(self, values: Values) -> Rasterizer:
+        """The same rasterizer, which writes values through a table: floats, normalized, or on a log scale."""
+        other = copy.copy(self)
+        other.values = values
+        return other
+
+    def with_variants(self, others: Sequence[Rasterizer]) -> Rasterizer:
+        """One rasterizer that draws each window as one of several variants: itself is 0, `others` are 1, 2, ..
+
+        Variants are the same incidents and style with basemap and points transformed alike, such as `flipped` ones or
+        those of a basemap built from transformed polygons.
+
+        Raises:
+            ValueError: another shape, style or table.
+        """
+        for other in others:
+            same = (other.shape, other.names, other.events, other.steps, other.neighborhoods)
+            if same != (self.shape, self.names, self.events, self.steps, self.neighborhoods):
+                raise ValueError("others: must draw the same incidents in the same shape and style")
+        bank = [*self.bank, *(tables for other in others for tables in other.bank)]
+        options = {"neighborhoods": self.neighborhoods, "steps": self.steps, "backend": self.backend}
+        made = Rasterizer(bank, self.geometry, self.names, **options)  # type: ignore[arg-type]
+        return made.writing(self.values)
+
+    def flipped(self, *, left_right: bool = False, up_down: bool = False) -> Rasterizer:
+        """The same maps mirrored: outlines stay crisp, as the tables are mirrored and not the picture."""
+        bank = [mirrored(tables, left_right, up_down) for tables in self.bank]
+        options = {"neighborhoods": self.neighborhoods, "steps": self.steps, "backend": self.backend}
+        made = Rasterizer(bank, self.geometry, self.names, **options)  # type: ignore[arg-type]
+        return made.writing(self.values)
 
     @classmethod
     def reference(
         cls, basemap: Basemap, style: ReferenceStyle, places: Places, *, backend: Backend = "numba"
     ) -> Rasterizer:
         """RGB maps: the basemap, lit outlines of the neighbourhoods that hold an incident, a disc per incident."""
-        _require_range("neighborhood", places.neighborhood, -1, basemap.neighborhoods)
+        require_range("neighborhood", places.neighborhood, -1, basemap.neighborhoods)
         x, y = basemap.geometry.to_fixed(places.longitude, places.latitude)
         neighborhood = places.neighborhood.astype(np.int16)
         if places.hidden is not None:
@@ -129,13 +147,23 @@ class Rasterizer:
             stamp=disc_stamps(style.disc_radius_px, style.disc_alpha),
         )
         names = ("red", "green", "blue")
-        return cls(tables, basemap.geometry, names, neighborhoods=basemap.neighborhoods, backend=backend)
+        return cls([tables], basemap.geometry, names, neighborhoods=basemap.neighborhoods, backend=backend)
 
     @classmethod
     def channels(
-        cls, geometry: MapGeometry, style: ChannelsStyle, places: Places, *, steps: int = 1, backend: Backend = "numba"
+        cls,
+        geometry: MapGeometry,
+        style: ChannelsStyle,
+        places: Places,
+        *,
+        steps: int = 1,
+        layers: Mapping[str, NDArray[np.uint8]] | None = None,
+        backend: Backend = "numba",
     ) -> Rasterizer:
-        """Counts per cell, step and group: channel t * G + g, oldest step first, at most 255 each."""
+        """Counts per cell, step and group: channel t * G + g, oldest step first, at most 255 each.
+
+        `layers` are uint8[H, X] that are the same in every window (outlines, long-run intensity): they come last.
+        """
         if steps < 1:
             raise ValueError(f"steps = {steps}: must be 1 or more")
         cell = geometry.to_cells(places.longitude, places.latitude)
@@ -143,35 +171,40 @@ class Rasterizer:
             cell[places.hidden] = -1
         group = style.group_of(places.categories)[places.category] if len(places) else np.zeros(0, np.uint8)
         names = style.names if steps == 1 else [f"{name}-{steps - t}" for t in range(steps) for name in style.names]
-        tables = ChannelsTables(cell=cell, group=group, groups=len(style.names))
-        return cls(tables, geometry, names, steps=steps, backend=backend)
+        layers = layers or {}
+        base = np.zeros((geometry.height, geometry.width, len(names) + len(layers)), np.uint8)
+        for i, (name, layer) in enumerate(layers.items()):
+            if layer.dtype != np.uint8 or layer.shape != base.shape[:2]:
+                raise ValueError(f"layers: {name} is {layer.dtype}{list(layer.shape)}, must be uint8{base.shape[:2]}")
+            base[..., len(names) + i] = layer
+        tables = ChannelsTables(cell=cell, group=group, groups=len(style.names), base=base)
+        return cls([tables], geometry, [*names, *layers], steps=steps, backend=backend)
 
-    def fill(self, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    def fill(self, pairs: Any, out: Any, *, variants: Any = None, stream: Any = None) -> None:
         """Draw the maps of `pairs` into `out`; nothing else of `out`'s memory is touched.
 
         Args:
             pairs: [first, last) into the table, int64[B, 2] (reference) or int64[B, T, 2] (channels, oldest first).
-            out: uint8[B, H, X, C], C-contiguous and writable.
+                On a GPU it may be a device array, which is not looked into: the caller has checked it.
+            out: [B, H, X, C], C-contiguous, or [B, C, H, X], channels-last or a plane per channel; of the dtype of
+                `values` (bfloat16: torch's, or uint16); of NumPy or torch, on a GPU also of CuPy or numba.
+            variants: int32[B], which variant each window is drawn as; None: all as the first.
+            stream: on a GPU, where to launch: a stream of numba, CuPy or torch, or its handle; None: torch's current
+                one for a torch tensor, otherwise the default stream. With pairs on the host, one stream at a time.
 
         Raises:
             ValueError: a wrong shape or dtype, or a pair that reaches outside the table.
         """
         _require_pairs(pairs, self.steps, self.events)
-        _require_out(out, (len(pairs), *self.shape))
-        if isinstance(self.tables, ChannelsTables):
-            if self.backend == "numpy":
-                reference_numpy.fill_channels(self.tables, pairs, out)
-            else:
-                raster_cpu.draw_channels(self.tables, pairs, out)
-        elif self._cpu is None:
-            reference_numpy.fill_reference(self.tables, pairs, out)
-        else:
-            raster_cpu.draw_reference(self.tables, self._cpu, pairs, out)
+        if variants is not None:
+            _require_variants(variants, len(pairs), len(self.bank))
+        self.engine.fill(pairs, variants, self.values, out, stream)
 
-    def maps(self, pairs: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The same into a new uint8[B, H, X, C]."""
-        out = np.empty((len(pairs), *self.shape), np.uint8)
-        self.fill(pairs, out)
+    def maps(self, pairs: NDArray[np.int64], variants: NDArray[np.int32] | None = None) -> NDArray[Any]:
+        """The same into a new array [B, H, X, C]; bfloat16 as uint16. Not for a GPU's memory."""
+        dtype = {"bfloat16": "uint16"}.get(self.values.dtype, self.values.dtype)
+        out = np.empty((len(pairs), *self.shape), dtype)
+        self.fill(pairs, out, variants=variants)
         return out
 
 
@@ -209,31 +242,23 @@ def channels_rasterizer(
     return Rasterizer.channels(geometry, style, places, steps=steps, backend=backend)
 
 
-def _require_shape(name: str, column: NDArray[Any], events: int) -> None:
-    if column.shape != (events,):
-        raise ValueError(f"{name}: has shape {column.shape}, must be ({events},) like longitude")
-
-
-def _require_range(name: str, column: NDArray[np.integer[Any]], low: int, end: int) -> None:
-    if not np.issubdtype(column.dtype, np.integer):
-        raise ValueError(f"{name}: has dtype {column.dtype}, must be whole numbers")
-    if len(column) and not (low <= int(column.min()) and int(column.max()) < end):
-        raise ValueError(f"{name}: holds {int(column.min())}..{int(column.max())}, must be {low}..{end - 1}")
-
-
-def _require_pairs(pairs: NDArray[np.int64], steps: int, events: int) -> None:
+def _require_pairs(pairs: Any, steps: int, events: int) -> None:
     shape = "[B, 2]" if steps == 0 else f"[B, {steps}, 2]"
-    if pairs.dtype != np.int64 or pairs.ndim != (2 if steps == 0 else 3) or pairs.shape[1:-1] != (steps,) * (steps > 0):
-        raise ValueError(f"pairs: is {pairs.dtype}{list(pairs.shape)}, must be int64{shape}")
+    dtype = str(pairs.dtype).removeprefix("torch.")
+    if dtype != "int64" or pairs.ndim != (2 if steps == 0 else 3) or pairs.shape[1:-1] != (steps,) * (steps > 0):
+        raise ValueError(f"pairs: is {dtype}{list(pairs.shape)}, must be int64{shape}")
     if pairs.shape[-1] != 2:
-        raise ValueError(f"pairs: has shape {pairs.shape}, must be {shape}")
+        raise ValueError(f"pairs: has shape {tuple(pairs.shape)}, must be {shape}")
+    if is_on_device(pairs):
+        return
     first, last = pairs[..., 0], pairs[..., 1]
-    if len(pairs) and not (first.min() >= 0 and bool(np.all(first <= last)) and last.max() <= events):
+    if len(pairs) and not (first.min() >= 0 and bool((first <= last).all()) and last.max() <= events):
         raise ValueError(f"pairs: must hold 0 <= first <= last <= {events}, the number of incidents")
 
 
-def _require_out(out: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
-    if out.dtype != np.uint8 or out.shape != shape:
-        raise ValueError(f"out: is {out.dtype}{list(out.shape)}, must be uint8{list(shape)}")
-    if not (out.flags.c_contiguous and out.flags.writeable):
-        raise ValueError("out: must be C-contiguous and writable")
+def _require_variants(variants: Any, batch: int, known: int) -> None:
+    dtype = str(variants.dtype).removeprefix("torch.")
+    if dtype != "int32" or tuple(variants.shape) != (batch,):
+        raise ValueError(f"variants: is {dtype}{list(variants.shape)}, must be int32[{batch}]")
+    if batch and not is_on_device(variants) and not (variants.min() >= 0 and variants.max() < known):
+        raise ValueError(f"variants: must be 0..{known - 1}, as many as this rasterizer has")

@@ -176,7 +176,7 @@ def test_the_padding_of_a_disc_in_the_last_corner_stays_in_its_map():
     places = dataclasses.replace(city.places, longitude=np.array([x]), latitude=np.array([y]))
     rasterizer = RandomCity(city.neighborhoods, places).reference(config)
     size = int(np.prod(rasterizer.shape))
-    padded = rasterizer._cpu._replace(stamp_row=rasterizer._cpu.stamp_row + np.uint8(0))
+    padded = rasterizer.engine.plans[0]._replace(stamp_row=rasterizer.engine.plans[0].stamp_row + np.uint8(0))
     padded.stamp_row[:, :, 27:] = 255  # padding that would be seen wherever it is drawn
     memory = np.full(size + 64, 7, np.uint8)
     raster_cpu.draw_reference(

@@ -116,7 +116,10 @@ def test_an_incident_that_belongs_nowhere_lights_nothing():
 def test_counts_match_a_plain_loop():
     random = np.random.default_rng(2)
     made = ChannelsTables(
-        cell=random.integers(-1, 6, 900).astype(np.int32), group=random.integers(0, 3, 900).astype(np.uint8), groups=3
+        cell=random.integers(-1, 6, 900).astype(np.int32),
+        group=random.integers(0, 3, 900).astype(np.uint8),
+        groups=3,
+        base=np.zeros((2, 3, 9), np.uint8),
     )
     pairs = np.array([[[0, 900], [5, 5], [10, 40]], [[40, 41], [0, 0], [899, 900]]])
     out = np.full((2, 2, 3, 9), 99, np.uint8)
