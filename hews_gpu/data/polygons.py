@@ -26,11 +26,13 @@ from hews_gpu.progress import log
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["OUTSIDE", "Engine", "assign", "engine_for", "load_neighborhoods", "metres_per_degree"]
+__all__ = ["OUTSIDE", "Engine", "assign", "engine_for", "load_neighborhoods", "metres_per_degree", "overlapping"]
 
 OUTSIDE = -1
 WGS84 = "EPSG:4326"
 MAX_NEIGHBORHOODS = np.iinfo(np.int16).max
+
+SHARED_AREA = 0.01  # of the smaller polygon
 
 Floats = npt.NDArray[np.float64]
 SECTION = "[neighborhoods]"
@@ -250,3 +252,20 @@ def metres_per_degree(latitude: Floats) -> tuple[Floats, Floats]:
     east = 111_412.84 * np.cos(phi) - 93.5 * np.cos(3 * phi) + 0.118 * np.cos(5 * phi)
     north = 111_132.92 - 559.82 * np.cos(2 * phi) + 1.175 * np.cos(4 * phi) - 0.0023 * np.cos(6 * phi)
     return east, north
+
+
+def overlapping(neighborhoods: GeoDataFrame) -> list[tuple[str, str]]:
+    """Pairs of names whose polygons share more than SHARED_AREA of the smaller one, nested ones included.
+
+    Slivers along a common border, which digitising leaves, are no overlap. A point in both polygons of a pair belongs
+    to the first.
+    """
+    polygons = neighborhoods.geometry.to_numpy()
+    first, second = shapely.STRtree(polygons).query(polygons, predicate="intersects")
+    pair = first < second
+    first, second = first[pair], second[pair]
+    shared = shapely.area(shapely.intersection(polygons[first], polygons[second]))
+    area = shapely.area(polygons)
+    names = neighborhoods["name"].tolist()
+    big = shared > SHARED_AREA * np.minimum(area[first], area[second])
+    return [(names[a], names[b]) for a, b in sorted(zip(first[big].tolist(), second[big].tolist(), strict=True))]

@@ -30,7 +30,7 @@ from hews_gpu.config import CityConfig
 from hews_gpu.data import leaks, quality, steps, tables, texts
 from hews_gpu.data.clean import OUT, REASONS, Rules, block_frame, clean, load_block
 from hews_gpu.data.findings import warnings_of
-from hews_gpu.data.polygons import engine_for, load_neighborhoods
+from hews_gpu.data.polygons import engine_for, load_neighborhoods, overlapping
 from hews_gpu.data.quality import Tally
 from hews_gpu.data.read import BLOCK_ROWS, Source, incident_files, read_sources
 from hews_gpu.data.schemas import normal_category, vocabulary_of
@@ -111,6 +111,7 @@ def _build(
         "missing": _missing(sources),
         "missing_by_month": texts.missing_by_month(found),
         "repaired_neighborhoods": neighborhoods.loc[neighborhoods["was_repaired"], "name"].tolist(),
+        "overlapping_neighborhoods": [list(pair) for pair in overlapping(neighborhoods)],
         "files": [_about(source) for source in sources],
     }
     result["warnings"] = warnings_of(result, counts, found, sources)

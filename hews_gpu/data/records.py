@@ -129,9 +129,10 @@ def read_chunk(stream: BinaryIO, chunk_bytes: int) -> bytes:
 def _skip_line(stream: BinaryIO, chunk_bytes: int) -> tuple[bytes, bool]:
     """Drop bytes up to and with the next line end: what follows it, and whether the stream has ended."""
     while chunk := read_chunk(stream, chunk_bytes):
-        found = re.search(rb"\r\n|\n|\r", chunk)
-        if found:
-            return chunk[found.end() :], False
+        ends = [at for at in (chunk.find(b"\n"), chunk.find(b"\r")) if at >= 0]
+        if ends:
+            end = min(ends)
+            return chunk[end + (2 if chunk.startswith(b"\r\n", end) else 1) :], False
     return b"", True
 
 
