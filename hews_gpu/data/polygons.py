@@ -204,15 +204,19 @@ def _in_grid(polygons: npt.NDArray[Any], longitude: Floats, latitude: Floats) ->
 
 
 def _in_tree(polygons: npt.NDArray[Any], longitude: Floats, latitude: Floats) -> npt.NDArray[np.int16]:
-    """The same by shapely, each distinct place once."""
+    """The same by shapely, each distinct place once; what is no place would make its tree lose others."""
     shapely.prepare(polygons)
-    points, inverse = _distinct_points(longitude, latitude)
-    return _lowest_cover(polygons, points)[inverse]
+    ids = np.full(len(longitude), OUTSIDE, np.int16)
+    is_place = np.isfinite(longitude) & np.isfinite(latitude)
+    points, inverse = _distinct_points(longitude[is_place], latitude[is_place])
+    ids[is_place] = _lowest_cover(polygons, points)[inverse]
+    return ids
 
 
 def _distinct_points(longitude: Floats, latitude: Floats) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Each distinct place as a shapely point, and which of them each point is."""
-    places, inverse = np.unique(longitude + 1j * latitude, return_inverse=True)
+    together = np.column_stack([longitude, latitude]).view(np.complex128)[:, 0]
+    places, inverse = np.unique(together, return_inverse=True)
     return shapely.points(places.real, places.imag), inverse
 
 
