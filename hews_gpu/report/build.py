@@ -25,6 +25,7 @@ from hews_gpu.report import tables
 from hews_gpu.report.figures import city as city_figures
 from hews_gpu.report.figures import judgement
 from hews_gpu.report.figures import maps as map_figures
+from hews_gpu.report.figures import quality as quality_figures
 from hews_gpu.report.inputs import Inputs, read_inputs
 from hews_gpu.report.style import DARK, LIGHT, css_variables
 from hews_gpu.report.words import category_list, gain, interval, number, percent, seconds, span, verdict
@@ -67,8 +68,8 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
     inputs = read_inputs(run, data)
     path = out or run / "report.html"
     _require_free(path, force)
-    parts: list[Callable[[Inputs], Content]] = [_judgement, _weeks, _maps, _city, _texts]
-    content: Content = {"figures": dict.fromkeys(("roc", "pr", "training"))}  # those that may be missing
+    parts: list[Callable[[Inputs], Content]] = [_judgement, _weeks, _maps, _city, _quality, _texts]
+    content: Content = {"figures": dict.fromkeys(("roc", "pr", "training", "missing"))}  # those that may be missing
     with step("drawing the report", len(parts), "parts") as bar:
         for part in parts:
             made = part(inputs)
@@ -162,6 +163,19 @@ def _city(inputs: Inputs) -> Content:
     figures["months"] = city_figures.months(inputs.months, hit, splits)
     keys = {"heat_key": heat_key, "areas_key": areas_key, "rhythm_key": rhythm_key}
     return {"figures": figures, "hexagon": hexagon, "target_count": number(hit.sum()), **keys}
+
+
+def _quality(inputs: Inputs) -> Content:
+    """What the table was like beyond its counts, as far as it was recorded."""
+    found = inputs.quality
+    drawing, key = quality_figures.missing(found.get("missing_by_month", {}))
+    return {
+        "figures": {"missing": drawing},
+        "missing_key": key,
+        "warnings": [str(warning) for warning in found.get("warnings", [])],
+        "steps": tables.volume_steps(found),
+        "leaks": tables.label_information(found),
+    }
 
 
 def _texts(inputs: Inputs) -> Content:

@@ -14,7 +14,18 @@ from hews_gpu.data.events import Events
 from hews_gpu.report.inputs import Inputs
 from hews_gpu.report.words import SPACE, interval, number, percent, seconds, signed
 
-__all__ = ["commands", "facts", "give_away", "headline", "palette", "quality", "skill", "splits"]
+__all__ = [
+    "commands",
+    "facts",
+    "give_away",
+    "headline",
+    "label_information",
+    "palette",
+    "quality",
+    "skill",
+    "splits",
+    "volume_steps",
+]
 
 Row = dict[str, Any]
 
@@ -231,3 +242,30 @@ def quality_notes(inputs: Inputs) -> list[str]:
     if repaired:
         notes.append(f"Outlines repaired because their rings crossed themselves: {', '.join(repaired)}.")
     return notes
+
+
+def volume_steps(found: Mapping[str, Any], most: int = 12) -> list[Row]:
+    """The largest steps in monthly volume: category, month, rows a month before and after, ratio."""
+    steps = found.get("volume_steps", {}).get("found", [])[:most]
+    return [
+        {
+            "name": step["category"],
+            "cells": [step["month"], number(step["before"]), number(step["after"]), number(step["ratio"], 2)],
+        }
+        for step in steps
+    ]
+
+
+def label_information(found: Mapping[str, Any], most: int = 16) -> list[Row]:
+    """Columns and ways of writing that tell more of the label than they should, and how much of it."""
+    entries = [entry for entry in found.get("label_information", {}).get("columns", []) if entry["warning"]]
+    several = len({entry["file"] for entry in entries}) > 1
+    return [
+        {
+            "name": entry["column"],
+            "note": entry["file"] if several else "",
+            "cells": [number(entry["bits"], 4), percent(entry["share"], 0)],
+            "bar": round(100 * entry["share"], 1),
+        }
+        for entry in entries[:most]
+    ]

@@ -50,6 +50,32 @@ test = ["2015-07-01", "2016-01-01"]
 """
 
 
+DETAILS = {
+    "warnings": ["3 rows outside would lie in the city with longitude and latitude exchanged", "odd <b>name</b>.csv"],
+    "missing_by_month": {
+        "months": [str(np.datetime64("2014-01") + i) for i in range(24)],
+        "columns": {
+            "Premise": {"rows": [9] * 10 + [0, 9] + [100] * 12, "blank": [0] * 10 + [0, 9] + [1] * 6 + [30] * 6},
+            "Weapon <x>": {"rows": [100] * 24, "blank": [0] * 12 + [100] * 12},
+            "category": {"rows": [100] * 24, "blank": [0] * 24},
+        },
+    },
+    "volume_steps": {
+        "rule": "a rule",
+        "found": [
+            {"category": "LARCENY", "month": "2015-01", "before": 120.4, "after": 80.2, "ratio": 0.666, "z": -9.1},
+            {"category": "THREAT", "month": "2015-03", "before": 0.0, "after": 12.0, "ratio": None, "z": 7.1},
+        ],
+    },
+    "label_information": {
+        "columns": [
+            {"column": "Inside/Outside", "file": "a.csv", "bits": 0.12, "share": 1.0, "values": 5, "warning": True},
+            {"column": "District", "file": "a.csv", "bits": 0.003, "share": 0.025, "values": 9, "warning": False},
+        ],
+    },
+}
+
+
 def write_prepared(folder: Path, *, name: str = "Toytown", charts: bool = True) -> Path:
     folder.mkdir(parents=True)
     (folder / "city.toml").write_text(TOML.format(name=json.dumps(name)), encoding="utf-8")
@@ -73,7 +99,7 @@ def write_prepared(folder: Path, *, name: str = "Toytown", charts: bool = True) 
     kept = len(incidents)
     reasons = {"unparsable_time": 3, "no_coordinates": 41, "outside the <study> area": 12}
     quality = {"rows_read": kept + 56, "rows_kept": kept, "rows_quarantined": 56, "quarantined_by_reason": reasons}
-    _json(folder / "quality.json", quality | {"targets_kept": int(incidents["is_target"].sum())})
+    _json(folder / "quality.json", quality | {"targets_kept": int(incidents["is_target"].sum())} | DETAILS)
     _json(folder / "hews.json", _manifest("prepared", ["hews", "prepare", "my city.toml", "--out", "prepared"]))
     return folder
 

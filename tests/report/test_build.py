@@ -75,6 +75,15 @@ def test_it_has_every_part(page):
     assert 'timezone = "America/New_York"' in page.text  # the city file
 
 
+def test_it_tells_what_the_table_was_like(page, report):
+    for words in ("Noticed while preparing", "longitude and latitude exchanged", "odd <b>name</b>.csv"):
+        assert words in page.text
+    assert "Inside/Outside0.1200100" in page.text.replace("\n", "") and "District0.003" not in page.text
+    assert "LARCENY2015-011208" in page.text.replace("\n", "") and "THREAT2015-03012" in page.text.replace("\n", "")
+    assert "What is missing, by month" in page.text and "Weapon <x>" in page.text
+    assert 'id="missing-alt"' in report.read_text(encoding="utf-8")
+
+
 def test_it_fetches_nothing_and_runs_nothing(page, report):
     assert not page.all("script")
     for tag, attributes in page.found:
@@ -89,7 +98,7 @@ def test_every_picture_is_described(page):
     assert all(len(attributes.get("alt") or "") > 20 for attributes in page.all("img"))
     for attributes in page.all("svg"):
         assert attributes["role"] == "img" and attributes["aria-labelledby"]
-    assert len(page.all("svg")) == 14 and len(page.all("img")) == 6
+    assert len(page.all("svg")) == 15 and len(page.all("img")) == 6
 
 
 def test_ids_are_unique_and_links_lead_somewhere(page):

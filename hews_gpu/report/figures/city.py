@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import geopandas
     from matplotlib.axes import Axes
 
-__all__ = ["Outlines", "areas", "heat_map", "months", "outlines", "path_of", "rhythm"]
+__all__ = ["Outlines", "areas", "heat_map", "legend", "month_ticks", "months", "outlines", "path_of", "rhythm"]
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -304,13 +304,13 @@ def months(
             soften(axes)
             said.append(f"{label} between {counts.min():,} and {counts.max():,}")
             _split_spans(axes, splits)
-        both[1].set_xticks(*_month_ticks(axis))
+        both[1].set_xticks(*month_ticks(axis))
         both[0].set_xlim(first.astype("datetime64[D]"), (last + 1).astype("datetime64[D]"))
         alt = f"Per month from {first} to {last}: {'; '.join(said)}."
         return svg(drawing, "months", alt)
 
 
-def _month_ticks(axis: npt.NDArray[np.datetime64]) -> tuple[list[float], list[str]]:
+def month_ticks(axis: npt.NDArray[np.datetime64]) -> tuple[list[float], list[str]]:
     """Places (days since 1970) and labels of at most seven round months of an axis of months."""
     number = axis.astype(np.int64)  # months since January 1970
     step = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120, 1200) if len(axis) <= 7 * step)

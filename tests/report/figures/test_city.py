@@ -126,6 +126,6 @@ def test_months_without_incidents_are_on_the_axis():
 )
 def test_month_labels_are_round(months, labels):
     axis = np.datetime64("2014-01", "M") + np.arange(months)
-    places, found = city._month_ticks(axis)
+    places, found = city.month_ticks(axis)
     assert found == labels
     assert places[0] == (np.datetime64("2014-01-01") - np.datetime64("1970-01-01")).astype(int)

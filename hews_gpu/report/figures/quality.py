@@ -1,0 +1,86 @@
+"""The picture of what is missing: one strip of months per column of the incident files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from hews_gpu.report.figures.city import legend, month_ticks
+from hews_gpu.report.style import figure, ramp, role, soften, svg
+
+__all__ = ["missing"]
+
+EDGES_PERCENT = (0.0, 1.0, 5.0, 20.0, 50.0, 90.0)  # of rows that are blank; classes start here, the first above 0
+MOST_COLUMNS = 16
+NO_ROWS, NONE_BLANK = -2, -1
+
+Share = npt.NDArray[np.float64]
+
+
+def missing(found: Mapping[str, Any]) -> tuple[Markup | None, list[dict[str, str]]]:
+    """Share of blank values by month and column; None if no column has any.
+
+    Args:
+        found: `missing_by_month` of quality.json.
+    """
+    shares = _shares(found)
+    if not shares:
+        return None, []
+    axis = np.array(found["months"], "datetime64[M]")
+    day = np.append(axis, axis[-1] + 1).astype("datetime64[D]").astype(np.int64)  # matplotlib's days, from 1970
+    colours = ramp()
+    with figure(440, 40 + 22 * len(shares)) as drawing:
+        axes = drawing.subplots()
+        for row, share in enumerate(shares.values()):
+            for begin, end, of_class in _runs(_classes(share)):
+                if of_class != NO_ROWS:
+                    colour = role("land") if of_class == NONE_BLANK else colours[_step(of_class)]
+                    axes.broken_barh([(day[begin], day[end] - day[begin])], (row + 0.08, 0.84), color=colour)
+        axes.set(xlim=(day[0], day[-1]), ylim=(len(shares), 0), yticks=np.arange(len(shares)) + 0.5)
+        axes.set_yticklabels(list(shares))
+        axes.set_xticks(*month_ticks(axis))
+        soften(axes, grid="none")
+        most = max(shares, key=lambda name: float(np.nanmax(shares[name])))
+        alt = f"Blank values of {len(shares)} columns by month, from {axis[0]} to {axis[-1]}; most in {most}."
+        return svg(drawing, "missing", alt), _key(shares)
+
+
+def _shares(found: Mapping[str, Any]) -> dict[str, Share]:
+    """Percent blank by month (NaN for months without rows) of the columns with the most blanks."""
+    result: dict[str, Share] = {}
+    for name, counts in found.get("columns", {}).items():
+        rows, blank = (np.asarray(counts[key], np.float64) for key in ("rows", "blank"))
+        if blank.any():
+            result[name] = np.divide(100 * blank, rows, out=np.full(len(rows), np.nan), where=rows > 0)
+    chosen = sorted(result, key=lambda name: -float(np.nanmean(result[name])))[:MOST_COLUMNS]
+    return {name: result[name] for name in chosen}
+
+
+def _classes(share: Share) -> npt.NDArray[np.int64]:
+    of_class = np.searchsorted(EDGES_PERCENT, np.nan_to_num(share), side="right") - 1
+    of_class[share == 0] = NONE_BLANK
+    of_class[np.isnan(share)] = NO_ROWS
+    return of_class
+
+
+def _runs(values: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Begin, end and value of each stretch of equal values."""
+    edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    return [(begin, end, int(values[begin])) for begin, end in pairwise(edges)]
+
+
+def _step(of_class: int) -> int:
+    return round(of_class * (len(ramp()) - 1) / (len(EDGES_PERCENT) - 1))
+
+
+def _key(shares: Mapping[str, Share]) -> list[dict[str, str]]:
+    there = {int(value) for share in shares.values() for value in _classes(share)}
+    names = [f"up to {EDGES_PERCENT[1]:g} %"]
+    names += [f"{low:g} to {high:g} %" for low, high in zip(EDGES_PERCENT[1:], (*EDGES_PERCENT[2:], 100), strict=True)]
+    items = legend([], 0.0, zeros=True) if NONE_BLANK in there else []
+    return items + [{"colour": f"ramp{_step(i)}", "label": name} for i, name in enumerate(names) if i in there]
