@@ -96,8 +96,11 @@ if SIMULATED:
 
 else:
     from llvmlite import ir  # type: ignore[import-untyped]
+    from numba.cuda import dispatcher
     from numba.cuda.extending import overload
     from numba.extending import intrinsic
+
+    dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small batch is no mistake of the user's
 
     @overload(multiply, target="cuda")
     def _multiply_on_device(a: Any, b: Any) -> Callable[..., Any]:

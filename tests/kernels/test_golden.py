@@ -1,0 +1,63 @@
+"""Hashes of fixed outputs, kept in golden.json: any machine, with a GPU or without, is checked in seconds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.inputs.small_cases import CASES, SmallCase, hash_of
+
+GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
+
+
+def test_every_case_has_a_hash_of_its_own():
+    assert set(GOLDEN) == set(CASES)
+    assert len(set(GOLDEN.values())) == len(GOLDEN)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_cpu_gives_the_golden_bits_and_writes_nothing_else(name, backend):
+    small = SmallCase(name)
+    memory, batch = small.batch(seed=0)
+    before = memory.copy()
+    small.rasterizer(backend).fill(small.pairs, batch, variants=small.variants)
+    assert hash_of(batch) == GOLDEN[name]
+    end = small.begin + batch.size
+    assert np.array_equal(memory[: small.begin], before[: small.begin]) and np.array_equal(memory[end:], before[end:])
+
+
+def test_a_changed_bit_changes_the_hash():
+    small = SmallCase("typical")
+    _, batch = small.batch(seed=0)
+    small.rasterizer("numba").fill(small.pairs, batch)
+    batch[-1, -1, -1, -1] ^= 1
+    assert hash_of(batch) != GOLDEN["typical"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", CASES)
+def test_a_gpu_gives_the_golden_bits_and_writes_nothing_else(name):
+    import torch
+
+    small = SmallCase(name)
+    memory, batch = small.batch(seed=0)
+    begin = small.begin
+    device = torch.from_numpy(memory.view(np.uint8).copy()).cuda()
+    kinds = {"uint8": torch.uint8, "float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+    typed = device.view(kinds[small.values.dtype])[begin : begin + batch.size]
+    packed = batch.shape if batch.flags.c_contiguous else batch.transpose(0, 2, 3, 1).shape
+    target = typed.view(packed) if batch.flags.c_contiguous else typed.view(packed).permute(0, 3, 1, 2)
+    rasterizer = small.rasterizer("cuda")
+    for pairs in (small.pairs, torch.from_numpy(small.pairs).cuda()):
+        device.copy_(torch.from_numpy(memory.view(np.uint8)))
+        rasterizer.fill(pairs, target, variants=small.variants)
+        torch.cuda.synchronize()
+        after = device.cpu().numpy().view(memory.dtype)
+        _, found = small.batch(seed=0)
+        flat = after[begin : begin + batch.size].view(batch.dtype).reshape(packed)
+        found[...] = flat if batch.flags.c_contiguous else flat.transpose(0, 3, 1, 2)
+        assert hash_of(found) == GOLDEN[name]
+        assert np.array_equal(after[:begin], memory[:begin])
+        assert np.array_equal(after[begin + batch.size :], memory[begin + batch.size :])
