@@ -8,6 +8,7 @@ PINS := $(patsubst %,requirements/%.txt,$(STACK)) requirements/lock.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PYTEST_ARGS ?=
+JOBS ?= 2
 BENCH ?= $(filter-out common,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py))))
 BENCH_ARGS ?= --quick
 
@@ -52,8 +53,8 @@ imports: install ## the import direction between packages
 wheel: install ## build sdist and wheel, and look at the wheel from outside
 	$(BIN)/python tests/tooling/check_wheel.py
 
-pytest: install ## the tests alone; PYTEST_ARGS="-k word" picks some
-	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+pytest: install ## the tests alone, a file at a time in JOBS processes; PYTEST_ARGS="-k word" picks some
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 # Lint, types and import rules say the same in every environment, so the tests of those are left out too.
 test-oldest: ## the tests with the oldest supported versions, in .venv-oldest
