@@ -38,7 +38,7 @@ def corrections(
         to_device: moves a tensor to where the model is.
         done: told how many samples were scored, after each piece.
     """
-    # Small results that are kept as tensors would lie between the large temporary ones in the heap, which then cannot be
+    # Small results kept as tensors would lie between the large temporary ones in the heap, whose space then cannot be
     # used again: collecting them in a list took 4.8 GB on the Baltimore table, this takes 0.9.
     found = np.empty(len(feed))
     scored = 0
