@@ -22,7 +22,7 @@ from hews_gpu.errors import UserError
 __all__ = ["app", "main"]
 
 EXIT_USER_ERROR = 2
-STOPPED = "stopped before the end; nothing half-written was left. Run the command again."
+STOPPED = "stopped before the end; nothing half-written was left."
 
 
 class Commands(TyperGroup):
