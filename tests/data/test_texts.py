@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from hews_gpu.config import CityConfig
 from hews_gpu.data.prepare import Cut, prepare
+from hews_gpu.data.quality import Marks, Tally, monthly_events
 from tests.data import formats
 from tests.data.toy import HEADER, row
 
@@ -107,3 +109,11 @@ def test_steps_leave_out_months_that_the_table_covers_in_part(toy: Toy, tmp_path
     steps = prepare(toy(lines), tmp_path / "out")["volume_steps"]
     assert "12 months" in steps["rule"]
     assert [(s["category"], s["month"]) for s in steps["found"]] == [("LARCENY", "2012-01"), ("(all)", "2012-01")]
+
+
+def test_whole_months_only() -> None:
+    first, last = (int(np.datetime64(day, "D").astype(int)) for day in ("2010-01-15", "2010-04-29"))
+    counts = Tally(days=Counter(range(first, last + 1)))
+    assert monthly_events(counts, Marks(), ["A"]) == (["2010-02", "2010-03"], {"A": [0, 0], "(all)": [0, 0]})
+    counts.days += Counter([last + 1])
+    assert monthly_events(counts, Marks(), ["A"])[0] == ["2010-02", "2010-03", "2010-04"]
