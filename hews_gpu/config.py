@@ -135,6 +135,8 @@ class MapConfig:
     """Columns of a reference map."""
     disc_radius_px: float = 3.5
     """Radius of an incident's disc (a matplotlib marker of size 50 at 72 dpi is 3.5 px)."""
+    line_width_px: float = 1.0
+    """Width of every outline (matplotlib's default; 0.3 gives the fine lines of the published reference maps)."""
     palette: Mapping[str, str] = field(default_factory=dict)
     """A colour such as #CC7722 per category; others get a stable colour from their name."""
 
@@ -147,6 +149,7 @@ class MapConfig:
         for key, size in (("height", self.height), ("width", self.width)):
             require(8 <= size <= 4096, f"[map] {key}", size, "must be 8..4096 pixels")
         require(0.5 <= self.disc_radius_px <= 15, "[map] disc_radius_px", self.disc_radius_px, "must be 0.5..15")
+        require(0.1 <= self.line_width_px <= 8, "[map] line_width_px", self.line_width_px, "must be 0.1..8")
         for name, colour in self.palette.items():
             ok = len(colour) == 7 and colour[0] == "#" and all(c in "0123456789abcdefABCDEF" for c in colour[1:])
             require(ok, f"[map.palette] {name}", colour, "must be a colour such as #CC7722")

@@ -53,7 +53,7 @@ class ReferenceStyle:
     @classmethod
     def from_config(cls, config: MapConfig) -> ReferenceStyle:
         """The style that a city's `[map]` section asks for."""
-        return cls(palette=config.palette, disc_radius_px=config.disc_radius_px)
+        return cls(palette=config.palette, disc_radius_px=config.disc_radius_px, line_width_px=config.line_width_px)
 
     def color(self, category: str) -> str:
         """The colour of one category, such as #CC7722."""
