@@ -1,7 +1,8 @@
 """The prepared incident table as plain arrays sorted by time: all that windows, maps and models ever see of it.
 
 Only time, place, category and the marks made from them are loaded. The formatting columns of the source (premise,
-weapon, address text, ...) live in another file that nothing here opens, so they cannot reach a model.
+weapon, address text, ...) live in another file that nothing here opens, so they cannot reach a model. An event that two
+files of a city report is loaded once: a row that repeats one of an earlier file is left out.
 
 Shapes: E incidents, N neighbourhoods.
 """
@@ -37,6 +38,7 @@ COLUMNS = (
     "neighborhood_id",
     "is_target",
     "duplicate_of",
+    "is_overlap",
     "twin_of",
     "near_twin_of",
 )
@@ -52,7 +54,7 @@ class Events:
     category: npt.NDArray[np.int16]  # [E] index into `categories`
     neighborhood: npt.NDArray[np.int16]  # [E] row of neighborhoods.parquet
     is_target: npt.NDArray[np.bool_]  # [E] one of the city's target categories
-    is_duplicate: npt.NDArray[np.bool_]  # [E] repeats an earlier row exactly
+    is_duplicate: npt.NDArray[np.bool_]  # [E] repeats an earlier row of its file word for word
     is_twin: npt.NDArray[np.bool_]  # [E] reports the same event as a target row (same minute, or 30 min and 200 m)
     categories: tuple[str, ...]  # sorted by name, so that the index is the same in every run
 
@@ -73,6 +75,7 @@ def load_events(prepared: Path) -> Events:
         raise _not_prepared(prepared, f"its incidents.parquet cannot be read ({error})") from None
     if table.column_names != list(COLUMNS):
         raise _not_prepared(prepared, f"incidents.parquet lacks {sorted(set(COLUMNS) - set(table.column_names))}")
+    table = table.filter(pc.invert(table["is_overlap"]))
     categories, category = _sorted_categories(table["category"])
     twin = pc.or_(pc.is_valid(table["twin_of"]), pc.is_valid(table["near_twin_of"]))
     return Events(

@@ -50,6 +50,7 @@ INCIDENTS = pa.schema(
         ("line", pa.int64()),
         ("row_id", pa.int64()),
         ("duplicate_of", pa.int64()),
+        ("is_overlap", pa.bool_()),
         ("twin_of", pa.int64()),
         ("near_twin_of", pa.int64()),
     ]

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hews_gpu.data.events import Events
 from hews_gpu.report.inputs import Inputs
 from hews_gpu.report.words import SPACE, interval, number, percent, seconds, signed
 
@@ -112,7 +111,7 @@ def palette(inputs: Inputs) -> list[Row]:
 
 def quality(inputs: Inputs) -> list[Row]:
     """Where every row of the input went, with shares of all rows; what was noticed on kept rows is indented."""
-    found, events = inputs.quality, inputs.events
+    found = inputs.quality
     read = int(found.get("rows_read") or 0)
     rows = [
         _share("Rows read", read, read, "all"),
@@ -125,7 +124,7 @@ def quality(inputs: Inputs) -> list[Row]:
     targets = sum((found.get("targets_quarantined_by_reason") or {}).values())
     if targets:
         rows.append(_share("target rows among those set aside", targets, read, "reason"))
-    return [*rows, *_noticed(inputs, events)]
+    return [*rows, *_noticed(inputs)]
 
 
 def _share(name: str, count: Any, read: int, kind: str) -> Row:
@@ -139,15 +138,15 @@ def _share(name: str, count: Any, read: int, kind: str) -> Row:
     }
 
 
-def _noticed(inputs: Inputs, events: Events) -> list[Row]:
+def _noticed(inputs: Inputs) -> list[Row]:
     """What is true of kept rows; shares are of those."""
-    marks = pd.read_parquet(
-        inputs.prepared.folder / "incidents.parquet", columns=["is_nearest", "twin_of", "near_twin_of"]
-    )
-    kept = len(events)
+    columns = ["is_target", "is_nearest", "duplicate_of", "is_overlap", "twin_of", "near_twin_of"]
+    marks = pd.read_parquet(inputs.prepared.folder / "incidents.parquet", columns=columns)
+    kept = len(marks)
     counts = {
-        "target incidents": int(events.is_target.sum()),
-        "exact duplicates of an earlier row": int(events.is_duplicate.sum()),
+        "target incidents": int(marks["is_target"].sum()),
+        "exact duplicates of an earlier row": int((marks["duplicate_of"].notna() & ~marks["is_overlap"]).sum()),
+        "repeats from another file, left out of maps and labels": int(marks["is_overlap"].sum()),
         "twins of a target row (same minute, within 100 m)": int(marks["twin_of"].notna().sum()),
         "near twins (within 30 minutes and 200 m)": int(marks["near_twin_of"].notna().sum()),
         "outside every area, given to the nearest": int(marks["is_nearest"].sum()),

@@ -191,7 +191,9 @@ def test_an_event_of_two_layouts_counts_once(toy: Toy, tmp_path: Path) -> None:
     assert quality["overlapping_files"] == [
         {"files": ["old.csv", "new.csv"], "days": ["2014-01-01", "2014-01-05"], "rows": [5, 5], "repeated": 2}
     ]
-    assert load_events(out).is_duplicate.sum() == 2
+    loaded = load_events(out)
+    assert len(loaded) == 8 and loaded.is_target.sum() == 8
+    assert not loaded.is_duplicate.any()
 
 
 def test_two_victims_stay_two_in_both_layouts(toy: Toy, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def write_prepared(folder: Path, *, hours=(0, 96), events=80) -> Path:
         "neighborhood_id": city.places.neighborhood[shown],
         "is_target": np.array(category) == "SHOOTING",
         "duplicate_of": nothing,
+        "is_overlap": np.zeros(count, dtype=bool),
         "twin_of": nothing,
         "near_twin_of": nothing,
     }

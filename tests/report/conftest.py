@@ -130,6 +130,7 @@ def _incidents(rng: np.random.Generator) -> pd.DataFrame:
         "line": np.arange(2, count + 2),
         "row_id": np.arange(count),
         "duplicate_of": marked,
+        "is_overlap": np.zeros(count, dtype=bool),
         "twin_of": marked.mask(target),
         "near_twin_of": marked.mask(target),
     }

@@ -85,6 +85,7 @@ def write_prepared(folder, frame, *, cells=8, epochs=3, seed=0, learning_rate=0.
         "line": np.arange(2, len(frame) + 2),
         "row_id": np.arange(len(frame)),
         **{name: pa.nulls(len(frame), pa.int64()) for name in ("duplicate_of", "twin_of", "near_twin_of")},
+        "is_overlap": np.zeros(len(frame), dtype=bool),
         **(extra or {}),
     }
     pq.write_table(pa.table(table), folder / "incidents.parquet")
