@@ -93,13 +93,14 @@ def demo(
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Show, for each stage, which engine would run here and what is missing for the others."""
-    from hews_gpu.doctor import as_table, diagnose
+    from hews_gpu.doctor import as_steps, as_table, diagnose
 
     stages = diagnose()
     if as_json:
         _print_json({"stages": stages})
-    else:
-        _print_table("What would run here", as_table(stages))
+        return
+    _print_table("What would run here", as_table(stages))
+    print("\nTo get what is missing:", *as_steps(stages), sep="\n")
 
 
 @app.command()

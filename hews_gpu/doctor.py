@@ -7,40 +7,40 @@ probed all the same, so that a machine can be got ready for it, but is never the
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from hews_gpu.device import Finding, probe
 
-__all__ = ["TO_GET", "Diagnosis", "as_table", "diagnose"]
+__all__ = ["TO_GET", "Diagnosis", "as_steps", "as_table", "diagnose"]
 
 NOT_YET = "not in this version"
-GPU_STACK = "pip install 'hews-gpu[gpu]'; in a clone, make install STACK=gpu-cu13"
+GPU_STACK = "pip install 'hews-gpu[gpu]'   (in a clone: make install STACK=gpu-cu13 PYTHON=python3.12)"
 TO_GET = {
     "driver": (
-        "NVIDIA's driver, 580 or later for CUDA 13: on Ubuntu sudo ubuntu-drivers install, "
-        "on Debian sudo apt-get install nvidia-driver"
+        "sudo ubuntu-drivers install   (on Ubuntu; on Debian: sudo apt-get install nvidia-driver), "
+        "which must be 580 or later for CUDA 13, 525 or later for CUDA 12"
     ),
-    "gpu": "an NVIDIA GPU",
+    "gpu": "an NVIDIA GPU   (nvidia-smi lists those that the driver sees)",
     "cuda_libraries": GPU_STACK,
     "dask_cudf": GPU_STACK,
     "numba_cuda": GPU_STACK,
     "dask_cuda": GPU_STACK,
-    "dali": "pip install 'hews-gpu[dali]'",
+    "dali": "pip install 'hews-gpu[dali]'   (part of hews-gpu[gpu])",
     "torch_cuda": (
-        "a CUDA build of torch: pip uninstall torch, then pip install 'hews-gpu[gpu]'; "
-        "in a clone, make install STACK=gpu-cu13"
+        "pip uninstall --yes torch; pip install 'hews-gpu[gpu]'   (in a clone: make install STACK=gpu-cu13 PYTHON=python3.12), "
+        "for a CUDA build of torch"
     ),
     "cuspatial": (
-        "in a clone, conda env create -f conda-env.yml, then conda activate hews-gpu: RAPIDS 25.04, "
-        "the last with cuSpatial (never solved or run by us)"
+        "conda env create -f conda-env.yml; conda activate hews-gpu; pip install --no-deps --editable .   (in a clone: "
+        "RAPIDS 25.04, the last with cuSpatial; we never ran it)"
     ),
     "slurm": "a machine of a SLURM cluster, with its client programs",
 }
 """What to type or find where a probe fails, by the probe's name."""
-ANEW = "a sound environment: every one has this; in a clone, rm -r .venv, then make install"
+ANEW = "rm -r .venv; make install   (in a clone: every environment has this, and here it is broken)"
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Diagnosis(TypedDict):
     """Whether this version of the project has the engine at all."""
     why: str
     """What was found, or what is missing."""
-    install: str
-    """What to do about it; empty where nothing is missing."""
+    install: list[str]
+    """What to do about it, step by step; empty where nothing is missing."""
 
 
 ENGINES = (
@@ -113,24 +113,41 @@ def _verdict(engine: Engine, found: dict[str, Finding]) -> Finding:
 
 def _diagnosis(engine: Engine, found: dict[str, Finding], is_chosen: bool) -> Diagnosis:
     verdict = _verdict(engine, found)
-    to_get = dict.fromkeys(TO_GET.get(name, ANEW) for name in engine.probes if not found[name].works)
     return Diagnosis(
         stage=engine.stage,
         engine=engine.name,
         status="would run" if is_chosen else "works" if verdict.works else "missing",
         in_version=engine.in_version,
         why=verdict.why,
-        install=", and ".join(to_get),
+        install=_to_get(name for name in engine.probes if not found[name].works),
     )
+
+
+def _to_get(failed: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(TO_GET.get(name, ANEW) for name in failed))
 
 
 def as_table(rows: Sequence[Diagnosis]) -> list[list[str]]:
     """The rows as text for a table, the heading first; a stage's name stands once."""
-    table = [["stage", "engine", "here", "found, or missing", "to get it"]]
+    table = [["stage", "engine", "here", "found, or missing"]]
     stage = ""
     for row in rows:
         status = row["status"] if row["in_version"] else f"{row['status']}; {NOT_YET}"
-        first = row["stage"] if row["stage"] != stage else ""
-        table.append([first, row["engine"], status, row["why"], row["install"]])
+        table.append([row["stage"] if row["stage"] != stage else "", row["engine"], status, row["why"]])
         stage = row["stage"]
     return table
+
+
+def as_steps(rows: Sequence[Diagnosis]) -> list[str]:
+    """What to type for what is missing, each step once, after the names of the engines that need it.
+
+    A missing GPU is told for the hardware and not again for each engine, unless it is all that the engine lacks.
+    """
+    wanted: dict[str, list[str]] = {}
+    for row in rows:
+        for step in row["install"]:
+            if step != TO_GET["gpu"] or len(row["install"]) == 1:
+                wanted.setdefault(step, []).append(row["engine"])
+    return [
+        line for step, engines in wanted.items() for line in (f"{', '.join(dict.fromkeys(engines))}:", f"    {step}")
+    ]

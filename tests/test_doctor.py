@@ -10,7 +10,7 @@ import pytest
 
 from hews_gpu import doctor, probes
 from hews_gpu.device import Finding, probe
-from hews_gpu.doctor import ENGINES, Diagnosis, as_table, diagnose
+from hews_gpu.doctor import ENGINES, TO_GET, Diagnosis, as_steps, as_table, diagnose
 
 GPU_PROBES = {
     "driver",
@@ -66,7 +66,7 @@ def test_a_gpu_that_torch_cannot_use_is_not_chosen(machine: Callable[[set[str]],
     rows = machine({"torch_cuda"})
     assert _chosen(rows)["train"] == "torch CPU"
     (missing,) = [row for row in rows if row["engine"] == "torch CUDA"]
-    assert missing["why"] == "torch_cuda was asked" and "CUDA build of torch" in missing["install"]
+    assert missing["why"] == "torch_cuda was asked" and "CUDA build of torch" in missing["install"][0]
 
 
 def test_a_stage_without_any_working_engine_says_so(machine: Callable[[set[str]], list[Diagnosis]]) -> None:
@@ -83,13 +83,31 @@ def test_an_engine_still_to_come_is_named_as_such(machine: Callable[[set[str]], 
         assert ("not in this version" in cells[2]) == (not row["in_version"])
 
 
+def test_each_missing_piece_is_told_once_and_for_every_engine_that_needs_it(
+    machine: Callable[[set[str]], list[Diagnosis]],
+) -> None:
+    assert as_steps(machine({"dask_cudf", "numba_cuda", "dali"})) == [
+        "Dask cuDF, numba CUDA:",
+        f"    {TO_GET['dask_cudf']}",
+        "DALI:",
+        f"    {TO_GET['dali']}",
+    ]
+    assert as_steps(machine({"gpu"}))[1] == f"    {TO_GET['gpu']}"
+    assert as_steps(machine({"gpu", "dali"}))[2:] == ["DALI:", f"    {TO_GET['dali']}"]
+
+
+def test_every_gpu_library_has_a_step_of_its_own_and_the_rest_one_in_common() -> None:
+    assert set(TO_GET) == NO_GPU
+    assert as_steps([]) == []
+
+
 def test_every_probe_is_used_and_every_engine_has_known_probes() -> None:
     assert {name for engine in ENGINES for name in engine.probes} == set(probes.PROBES)
 
 
 def test_the_table_is_rectangular_text(machine: Callable[[set[str]], list[Diagnosis]]) -> None:
     table = as_table(machine(NO_GPU))
-    assert {len(row) for row in table} == {5} and all(isinstance(cell, str) for row in table for cell in row)
+    assert {len(row) for row in table} == {4} and all(isinstance(cell, str) for row in table for cell in row)
 
 
 @pytest.fixture
