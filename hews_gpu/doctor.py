@@ -29,10 +29,7 @@ TO_GET = {
     "numba_cuda": GPU_STACK,
     "dask_cuda": GPU_STACK,
     "dali": "pip install 'hews-gpu[dali]'   (part of hews-gpu[gpu])",
-    "torch_cuda": (
-        "pip uninstall --yes torch; pip install 'hews-gpu[gpu]'   (in a clone: make install STACK=gpu-cu13 PYTHON=python3.12), "
-        "for a CUDA build of torch"
-    ),
+    "torch_cuda": f"pip uninstall --yes torch; {GPU_STACK} for a CUDA build of torch",
     "cuspatial": (
         "conda env create -f conda-env.yml; conda activate hews-gpu; pip install --no-deps --editable .   (in a clone: "
         "RAPIDS 25.04, the last with cuSpatial; we never ran it)"
