@@ -64,9 +64,8 @@ test-oldest: ## the tests with the oldest supported versions, in .venv-oldest
 bench: install ## run every benchmark; BENCH=raster picks one, BENCH_ARGS= runs it in full
 	@set -e; for name in $(BENCH); do echo "$(BIN)/hews bench $$name $(BENCH_ARGS)"; $(BIN)/hews bench $$name $(BENCH_ARGS); done
 
-gpu-check: install ## the tests that need a GPU
-	@status=0; $(BIN)/python -m pytest -q -m gpu $(PYTEST_ARGS) || status=$$?; \
-	if [ $$status -eq 5 ]; then echo "gpu-check: this version has no test that needs a GPU"; status=0; fi; exit $$status
+gpu-check: ## the tests and benchmarks that need a GPU, into one JSON file; takes PYTHON where there is no .venv
+	PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu.check
 
 clean: ## remove what was built; environments and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,6 +8,7 @@ B windows of a batch.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -143,9 +144,29 @@ def print_table(rows: list[dict[str, Any]], used: int) -> None:
         print(f"{row['work']:<32}{numbers}{share:>20}{row['ratio_to_numpy']:>9,.0f}{path:>9}")
 
 
+def on_device(*, quick: bool) -> None:
+    """The same question on a GPU, without polygons; a quick run is not saved."""
+    import torch
+
+    from benchmarks.gpu.raster import Gpu, run
+
+    if not torch.cuda.is_available():
+        sys.exit("raster: torch finds no NVIDIA GPU here")
+    result = {"device": torch.cuda.get_device_name(), "rows": run(Gpu(), rounds=3 if quick else 9)}
+    print(json.dumps(result, indent=2))
+    if not quick:
+        print(f"saved {save_result('raster-cuda', result)}", file=sys.stderr)
+
+
 def main() -> None:
     """Run, print, and save a dated file unless it was a quick run."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    device, sys.argv[1:] = parser.parse_known_args()
     flags = parse_flags(__doc__ or "")
+    if device.device == "cuda":
+        on_device(quick=flags.quick)
+        return
     used = numba.get_num_threads()
     rows = [
         row for name, city in cities(quick=flags.quick).items() for row in bench_city(name, city, quick=flags.quick)

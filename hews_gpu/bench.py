@@ -13,7 +13,7 @@ __all__ = ["run_benchmark"]
 NOT_BENCHMARKS = {"common", "__init__"}
 
 
-def run_benchmark(name: str, *, quick: bool, as_json: bool) -> int:
+def run_benchmark(name: str, *, quick: bool, as_json: bool, device: str = "cpu") -> int:
     """Run ``benchmarks/NAME.py`` in its own process.
 
     Returns:
@@ -26,7 +26,7 @@ def run_benchmark(name: str, *, quick: bool, as_json: bool) -> int:
     known = {path.stem for path in folder.glob("*.py")} - NOT_BENCHMARKS
     if name not in known:
         raise UserError("benchmark", name, allowed="does not exist", remedy=did_you_mean(name, known))
-    flags = ["--quick"] * quick + ["--json"] * as_json
+    flags = ["--quick"] * quick + ["--json"] * as_json + ["--device", device] * (device != "cpu")
     return subprocess.run([sys.executable, str(folder / f"{name}.py"), *flags], check=False).returncode
 
 

@@ -241,11 +241,12 @@ def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A file in benchmarks/, such as raster.")],
     quick: Annotated[bool, typer.Option("--quick", help="Finish in under a minute.")] = False,
     as_json: Json = False,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda, where a benchmark has both.")] = "cpu",
 ) -> None:
     """Run a benchmark of the source checkout and print its table."""
     from hews_gpu.bench import run_benchmark
 
-    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json))
+    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device))
 
 
 def _print_json(content: Any) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks and checks for a machine with a GPU that has NumPy, numba, torch and pytest, and this checkout."""

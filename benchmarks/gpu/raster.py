@@ -1,0 +1,208 @@
+"""Maps per second on a GPU, against the bandwidth of filling the same memory, measured in the same run.
+
+The city has no polygons, only pixels and whose outline they are, so that nothing but NumPy makes it. Sameness with the
+CPU is checked first. Times are events on the device; for small batches also the wall clock of a call.
+
+B windows of a batch, T steps.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
+from hews_gpu.raster.geometry import MapGeometry
+from hews_gpu.raster.rasterizer import Backend, Rasterizer
+from hews_gpu.raster.style import disc_stamps
+from hews_gpu.raster.values import Dtype, Values
+
+__all__ = ["Gpu", "Machine", "counting", "measure", "painting", "run"]
+
+EVENTS = 200_000
+MEAN_INCIDENTS = 10.7
+"""Of a two-hour window of the portal table."""
+STEPS, GROUPS = 12, 6
+LARGE, SMALL = 8192, 256
+
+
+class Machine(Protocol):
+    """Memory and clocks of what draws: a GPU, or in tests anything."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Dtype) -> Any: ...
+
+    def to_device(self, array: NDArray[Any]) -> Any: ...
+
+    def to_host(self, array: Any) -> NDArray[Any]: ...
+
+    def device_s(self, call: Callable[[], object], calls: int) -> float: ...
+
+    def wall_s(self, call: Callable[[], object]) -> float: ...
+
+    def fill(self, array: Any) -> None: ...
+
+
+class Gpu:
+    """The current CUDA device, through torch."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self.torch: Any = torch
+
+    def empty(self, shape: tuple[int, ...], dtype: Dtype) -> Any:
+        """Memory written once, so that no page is touched for the first time while the clock runs."""
+        return self.torch.zeros(shape, dtype=getattr(self.torch, dtype), device="cuda")
+
+    def to_device(self, array: NDArray[Any]) -> Any:
+        """A copy on the device."""
+        return self.torch.from_numpy(array).cuda()
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """A copy in NumPy."""
+        made: NDArray[Any] = array.cpu().numpy()
+        return made
+
+    def device_s(self, call: Callable[[], object], calls: int) -> float:
+        """Seconds of one call on the device's clock; the device is kept busy until all calls are queued."""
+        begin, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self.torch.cuda._sleep(20_000_000)
+        begin.record()
+        for _ in range(calls):
+            call()
+        end.record()
+        end.synchronize()
+        return float(begin.elapsed_time(end)) / 1e3 / calls
+
+    def wall_s(self, call: Callable[[], object]) -> float:
+        """Seconds from a call to the end of what it started."""
+        self.torch.cuda.synchronize()
+        begin = time.perf_counter()
+        call()
+        self.torch.cuda.synchronize()
+        return time.perf_counter() - begin
+
+    def fill(self, array: Any) -> None:
+        """Write every byte."""
+        array.fill_(7)
+
+
+def painting(backend: Backend, *, areas: int = 55, height: int = 216, width: int = 172) -> Rasterizer:
+    """The reference style: pixels belong to the nearest of some random places, outlines lie where neighbours differ."""
+    random = np.random.default_rng(0)
+    seeds = random.random((areas, 2)) * (height, width)
+    row, column = np.divmod(np.arange(height * width), width)
+    label = np.argmin((row[:, None] - seeds[:, 0]) ** 2 + (column[:, None] - seeds[:, 1]) ** 2, axis=1)
+    around = np.pad(label.reshape(height, width), 1, mode="edge")
+    five = [around[1:-1, 1:-1], around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]]
+    touching = np.stack(five, axis=-1).reshape(-1, 5)
+    owners = [np.unique(one) for one in touching]
+    counts = np.array([len(one) if len(one) > 1 else 0 for one in owners])
+    at = np.flatnonzero(counts)
+    x, y = random.integers(0, 16 * width, EVENTS), random.integers(0, 16 * height, EVENTS)
+    tables = ReferenceTables(
+        base=np.where(counts[:, None] > 0, 128, np.full((height * width, 3), 255))
+        .astype(np.uint8)
+        .reshape(height, width, 3),
+        pixel=at.astype(np.int32),
+        start=np.concatenate([[0], np.cumsum(counts[at])]).astype(np.int32),
+        owner=np.concatenate([owners[pixel] for pixel in at]).astype(np.int32),
+        coverage=random.integers(60, 256, int(counts.sum())).astype(np.uint8),
+        lit_color=np.array([255, 0, 0], np.uint8),
+        x=x.astype(np.int32),
+        y=y.astype(np.int32),
+        color=random.integers(0, 14, EVENTS).astype(np.uint8),
+        neighborhood=label[(y >> 4) * width + (x >> 4)].astype(np.int16),
+        palette=random.integers(0, 256, (14, 3), np.uint8),
+        stamp=disc_stamps(3.5, 0.7),
+    )
+    return Rasterizer(
+        [tables], _geometry(height, width), ("red", "green", "blue"), neighborhoods=areas, backend=backend
+    )
+
+
+def counting(backend: Backend, *, height: int = 54, width: int = 43) -> Rasterizer:
+    """The channels style: 12 steps of 6 groups."""
+    random = np.random.default_rng(1)
+    tables = ChannelsTables(
+        cell=random.integers(0, height * width, EVENTS).astype(np.int32),
+        group=random.integers(0, GROUPS, EVENTS).astype(np.uint8),
+        groups=GROUPS,
+        base=np.zeros((height, width, STEPS * GROUPS), np.uint8),
+    )
+    names = [f"{group}-{step}" for step in range(STEPS) for group in range(GROUPS)]
+    return Rasterizer([tables], _geometry(height, width), names, steps=STEPS, backend=backend)
+
+
+def _geometry(height: int, width: int) -> MapGeometry:
+    return MapGeometry(west=0.0, south=0.0, east=1.0, north=1.0, height=height, width=width)
+
+
+def pairs_for(rasterizer: Rasterizer, batch: int) -> NDArray[np.int64]:
+    """Windows of a Poisson number of incidents, empty ones among them."""
+    random = np.random.default_rng(2)
+    shape = (batch, rasterizer.steps) if rasterizer.steps else (batch,)
+    length = random.poisson(MEAN_INCIDENTS, shape)
+    first = random.integers(0, EVENTS - length + 1)
+    return np.stack([first, first + length], axis=-1).astype(np.int64)
+
+
+def measure(
+    machine: Machine, make: Callable[[Backend], Rasterizer], values: Values, batch: int, *, rounds: int, calls: int
+) -> dict[str, Any]:
+    """Check a few windows against the CPU, then time the batch in turn with filling its memory."""
+    rasterizer, host = make("cuda").writing(values), make("numba").writing(values)
+    pairs = pairs_for(rasterizer, batch)
+    out = machine.empty((batch, *rasterizer.shape), values.dtype)
+    few = min(batch, 16)
+    rasterizer.fill(pairs, out)
+    same = bool(np.array_equal(machine.to_host(out[:few]), host.maps(pairs[:few])))
+    assert same, "GPU and CPU differ"
+    on_device = machine.to_device(pairs)
+
+    def draw() -> None:
+        rasterizer.fill(on_device, out)
+
+    seconds: dict[str, list[float]] = {"draw": [], "fill": [], "wall": []}
+    for i in range(-1, rounds):
+        drawn, filled = machine.device_s(draw, calls), machine.device_s(lambda: machine.fill(out), calls)
+        wall = machine.wall_s(draw)
+        if i >= 0:
+            for name, value in (("draw", drawn), ("fill", filled), ("wall", wall)):
+                seconds[name].append(value)
+    draw_s, fill_s, wall_s = (statistics.median(seconds[name]) for name in ("draw", "fill", "wall"))
+    size = batch * int(np.prod(rasterizer.shape)) * values.codes.itemsize
+    shares = [b / a for a, b in zip(seconds["draw"], seconds["fill"], strict=True)]
+    return {
+        "batch": batch,
+        "dtype": values.dtype,
+        "same_as_cpu": same,
+        "device_us": draw_s * 1e6,
+        "wall_us": wall_s * 1e6,
+        "maps_per_s": batch / draw_s,
+        "gb_per_s": size / draw_s / 1e9,
+        "fill_gb_per_s": size / fill_s / 1e9,
+        "share_of_fill": statistics.median(shares),
+        "share_lowest_highest": [min(shares), max(shares)],
+    }
+
+
+def run(machine: Machine, *, large: int = LARGE, small: int = SMALL, rounds: int = 9) -> list[dict[str, Any]]:
+    """Every measurement: both styles, large and small batches, bytes and floats."""
+    rows = []
+    styles: dict[str, Callable[[Backend], Rasterizer]] = {
+        "reference, 55 areas": painting,
+        "reference, 278 areas": lambda backend: painting(backend, areas=278),
+        f"channels, {STEPS} x {GROUPS}": counting,
+    }
+    for work, make in styles.items():
+        rows.append({"work": work, **measure(machine, make, Values.plain(), large, rounds=rounds, calls=5)})
+        rows.append({"work": work, **measure(machine, make, Values.plain(), small, rounds=rounds, calls=50)})
+        half = Values.unit("float16")
+        rows.append({"work": work, **measure(machine, make, half, large // 2, rounds=rounds, calls=5)})
+    return rows
