@@ -20,14 +20,14 @@ Integers only, and those of 32 bits where they can be: the compiler widens every
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from hews_gpu.kernels._shim_cuda import cuda, device, kernel, load16, store16, types
+from hews_gpu.kernels._shim_cuda import cuda, device, kernel, load16, types
 from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend, saturated_increment
+from hews_gpu.kernels.tile_writers import Output, tile_writer
 
 __all__ = ["THREADS", "TILE_BYTES", "Output", "channels_kernel", "reference_kernel"]
 
@@ -40,35 +40,12 @@ LANES = 32
 i32, u32, u64 = np.int32, np.uint32, np.uint64
 
 
-class Output(NamedTuple):
-    """What is written: one kernel is compiled for each."""
-
-    item: int = 1
-    """Bytes of a value: 1, 2 or 4."""
-    is_table: bool = False
-    """Whether counts are looked up in a table; without, bytes are written as they are."""
-    is_planes: bool = False
-    """A plane per channel, [B, C, H, X], instead of channels-last."""
-    is_whole: bool = True
-    """Whether every tile is a whole number of aligned 16-byte stores."""
-
-    @property
-    def per_run(self) -> int:
-        """Values in 16 bytes."""
-        return 16 // self.item
-
-    @property
-    def value_type(self) -> Any:
-        """Of a value's bit pattern."""
-        return {1: types.uint8, 2: types.uint16, 4: types.uint32}[self.item]
-
-
 @cache
 def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int, tile_bytes: int) -> Any:
     """The kernel of the reference style, for `lit_bytes` >= N; `is_rest` if some pixels are blended as they come."""
     warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
     list_words, table_size = 3 * threads, 256 if output.is_table else 1
-    write = _writer(output, threads)
+    write = tile_writer(output, threads)
     compose = _compose_with_rest if is_rest else _compose
 
     def draw_reference(
@@ -274,7 +251,7 @@ def channels_kernel(output: Output, threads: int, tile_bytes: int) -> Any:
     """The kernel of the channels style: static layers copied, incidents of each step counted into their cells."""
     warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
     table_size = 256 if output.is_table else 1
-    write = _writer(output, threads)
+    write = tile_writer(output, threads)
 
     def draw_channels(
         plan: Any,
@@ -334,87 +311,3 @@ def _count(words: Any, at: Any) -> None:
         more = u32(saturated_increment(i32((word >> shift) & u32(255))))
         changed = u32((word & u32(~u32(u32(255) << shift))) | u32(more << shift))
         is_open = changed != word and cuda.atomic.cas(words, at >> u32(2), word, changed) != word
-
-
-def _writer(output: Output, threads: int) -> Callable[..., None]:
-    """The part of a kernel that writes a finished tile as `output` says."""
-    if output.is_whole and output == Output():
-        return _bytes_writer(threads)
-    value, place = _look_up if output.is_table else _as_it_is, _in_planes if output.is_planes else _in_place
-    per_run, item = output.per_run, output.item
-    half, per_word = per_run // 2, 8 // output.item
-
-    @device
-    def pack(bytes_: Any, codes: Any, source: Any, step: Any) -> Any:
-        """Eight bytes of output."""
-        word = u64(0)
-        for j in range(per_word):
-            word |= u64(value(codes, bytes_[u32(source + u32(j) * step)])) << u64(8 * item * j)
-        return word
-
-    @device
-    def write_runs(
-        tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
-    ) -> None:
-        start = np.int64(b) * np.int64(u32(sizes.size) // u32(per_run))
-        v, values = u32(tid * u32(per_run)), u32(end - begin)
-        while v < values:
-            source, step, target = place(sizes, u32(begin), values, v)
-            low = pack(bytes_, codes, source, step)
-            high = pack(bytes_, codes, u32(source + u32(half) * step), step)
-            store16(out, np.int64(2 * (start + np.int64(target // u32(per_run)))), low, high)
-            v = u32(v + u32(threads * per_run))
-
-    @device
-    def write_values(
-        tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
-    ) -> None:
-        v, values = tid, u32(end - begin)
-        while v < values:
-            source, _, target = place(sizes, u32(begin), values, v)
-            out[u64(b) * u64(sizes.size) + u64(target)] = value(codes, bytes_[source])
-            v = u32(v + u32(threads))
-
-    return write_runs if output.is_whole else write_values
-
-
-def _bytes_writer(threads: int) -> Callable[..., None]:
-    """Bytes as they are, channels-last, 16 at a time."""
-
-    @device
-    def write_bytes(
-        tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
-    ) -> None:
-        start = np.int64(b) * np.int64(sizes.runs) + np.int64(begin >> 4)
-        run, runs = tid, u32((end - begin) >> 4)
-        while run < runs:
-            store16(out, np.int64(2 * (start + np.int64(run))), tile[u32(2 * run)], tile[u32(2 * run + 1)])
-            run = u32(run + u32(threads))
-
-    return write_bytes
-
-
-@device
-def _in_place(sizes: Any, begin: Any, values: Any, v: Any) -> Any:
-    """Where value v of a tile and those after it come from (byte of the tile, step), and go to in the map."""
-    return v, u32(1), u32(begin + v)
-
-
-@device
-def _in_planes(sizes: Any, begin: Any, values: Any, v: Any) -> Any:
-    """The same for a plane per channel: the tile, a whole number of pixels, is read channel by channel."""
-    channels = u32(sizes.channels)
-    pixels = values // channels
-    c = v // pixels
-    p = u32(v - u32(c * pixels))
-    return u32(p * channels + c), channels, u32(c * u32(sizes.pixels) + begin // channels + p)
-
-
-@device
-def _look_up(codes: Any, byte: Any) -> Any:
-    return codes[byte]
-
-
-@device
-def _as_it_is(codes: Any, byte: Any) -> Any:
-    return byte
