@@ -118,6 +118,8 @@ def init(
     from hews_gpu.output import atomic_file
 
     path = out or Path(f"{name}.toml")
+    if path.is_dir():
+        raise UserError("--out", path, allowed="is a folder", remedy="Give a file such as city.toml")
     if path.exists() and not force:
         raise UserError("--out", path, allowed="exists already", remedy="Give another file, or --force to replace it")
     if not path.parent.is_dir():
@@ -229,11 +231,16 @@ def report(
     data: Data = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write; else report.html in the run.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write one self-contained page with maps, rhythms, skill, data quality and how it was run."""
     from hews_gpu.report.build import build_report
 
-    print(f"Report: {build_report(run, out=out, data=data, force=force)}")
+    path = build_report(run, out=out, data=data, force=force)
+    if as_json:
+        _print_json({"report": str(path)})
+    else:
+        print(f"Report: {path}")
 
 
 @app.command()

@@ -35,6 +35,7 @@ __all__ = [
     "city_template",
     "known_cities",
     "load_city",
+    "normal_category",
     "parse_local_time",
 ]
 
@@ -55,6 +56,16 @@ def parse_local_time(key: str, text: str) -> int:
     if when is None or when.tzinfo is not None:
         raise UserError(key, text, allowed="must be a local date or time such as 2014-01-01 or 2014-01-01T06:00")
     return int(when.replace(tzinfo=UTC).timestamp())
+
+
+def normal_category(text: str) -> str:
+    """A category as it is compared and written: stripped, single spaces, upper case."""
+    return " ".join(text.split()).upper()
+
+
+def _normal(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names in normal spelling, each once."""
+    return tuple(dict.fromkeys(normal_category(name) for name in names))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +103,8 @@ class IncidentsConfig:
     """What to do with a category that is not among `categories` (which must then be given)."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "targets", _normal(self.targets))
+        object.__setattr__(self, "categories", _normal(self.categories))
         require(len(self.files) > 0, "[incidents] files", self.files, "must name at least one file")
         require(len(self.targets) > 0, "[incidents] targets", self.targets, "must name at least one category")
         allowed_columns = {"time", "date", "time_of_day", "longitude", "latitude", "category"}
@@ -138,9 +151,11 @@ class MapConfig:
     line_width_px: float = 1.0
     """Width of every outline (matplotlib's default; 0.3 gives the fine lines of the published reference maps)."""
     palette: Mapping[str, str] = field(default_factory=dict)
-    """A colour such as #CC7722 per category; others get a stable colour from their name."""
+    """A colour such as #CC7722 per category, in any spelling; others get a stable colour from their name."""
 
     def __post_init__(self) -> None:
+        palette = {normal_category(name): colour for name, colour in self.palette.items()}
+        object.__setattr__(self, "palette", palette)
         if self.bounds != "auto":
             require(len(self.bounds) == 4, "[map] bounds", self.bounds, "must be auto or [west, south, east, north]")
             west, south, east, north = (float(value) for value in self.bounds)
@@ -164,11 +179,12 @@ class ChannelsConfig:
     width: int = 43
     """Columns of cells."""
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Name of each channel and its categories; a last channel, other, takes all that are not listed."""
+    """Name of each channel and its categories in any spelling; a last channel, other, takes all that are not listed."""
 
     def __post_init__(self) -> None:
         for key, size in (("height", self.height), ("width", self.width)):
             require(1 <= size <= 4096, f"[channels] {key}", size, "must be 1..4096 cells")
+        object.__setattr__(self, "groups", {group: _normal(names) for group, names in self.groups.items()})
         require("other" not in self.groups, "[channels.groups]", "other", "is made by itself", "Remove it")
         seen: dict[str, str] = {}
         for group, categories in self.groups.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -66,6 +67,8 @@ def _stage(folder: Path, command: list[str]) -> float:
     started = time.perf_counter()
     python = [sys.executable, "-m", "hews_gpu"]
     code = subprocess.run([*python, *command], cwd=folder, stdout=sys.stderr, check=False).returncode
+    if code < 0:
+        log(f"hews: '{command[0]}' was killed by {signal.Signals(-code).name}; if that was for memory, free some")
     if code:
-        raise StageFailed(code)
+        raise StageFailed(abs(code))
     return round(time.perf_counter() - started, 1)

@@ -25,8 +25,13 @@ class UserError(ValueError):
     def __init__(self, field: str, value: object = None, *, allowed: str, remedy: str = "") -> None:
         self.field, self.value, self.allowed, self.remedy = field, value, allowed, remedy
         got = "" if value is None else f" = {_short(value)}"
-        tail = f" {remedy.rstrip('.')}." if remedy else ""
-        super().__init__(" ".join(f"{field}{got}: {allowed.rstrip('.')}.{tail}".split()))
+        tail = f" {_sentence(remedy)}" if remedy else ""
+        super().__init__(" ".join(f"{field}{got}: {_sentence(allowed)}{tail}".split()))
+
+
+def _sentence(text: str) -> str:
+    """Text that ends as a sentence does."""
+    return text if text.endswith(("?", "!")) else f"{text.rstrip('.')}."
 
 
 def _short(value: object, limit: int = 120) -> str:

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,10 @@ from hews_gpu.errors import UserError
 __all__ = ["MANIFEST", "atomic_file", "disk_full_is_a_user_error", "new_folder", "read_manifest", "write_json"]
 
 MANIFEST = "hews.json"
+NOT_WRITABLE = {getattr(errno, name) for name in "EACCES EPERM EROFS ENOTDIR EFBIG".split()}
+"""What the system answers, at any moment, when it does not let us write."""
+NOT_A_PLACE = {getattr(errno, name) for name in "EEXIST ENOENT EBUSY ENAMETOOLONG EISDIR EINVAL ELOOP".split()}
+"""What it answers to a path where nothing can be made; while a job runs the same answers would be a defect of ours."""
 
 
 @contextmanager
@@ -38,12 +42,14 @@ def new_folder(out: Path, *, kind: str, force: bool = False, notes: dict[str, An
     Raises:
         UserError: `out` exists and may not be replaced, cannot be written, or the disk is full.
     """
+    out = out.absolute()
     require_free(out, kind=kind, force=force)
     partial = out.parent / f".{out.name}.partial-{os.getpid()}"
+    with disk_full_is_a_user_error(out, NOT_A_PLACE):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
     with disk_full_is_a_user_error(out):
         try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            partial.mkdir()
             yield partial
             write_json(partial / MANIFEST, manifest(kind, notes or {}))
             _swap_in(partial, out)
@@ -53,7 +59,12 @@ def new_folder(out: Path, *, kind: str, force: bool = False, notes: dict[str, An
 
 def require_free(out: Path, *, kind: str, force: bool) -> None:
     """Refuse an `out` that exists, unless `force` is given and it is an output of ours of the same kind."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    with disk_full_is_a_user_error(out, NOT_A_PLACE):
+        is_there, is_empty = out.exists(), out.is_dir() and not any(out.iterdir())
+    if is_there and (out.is_mount() or out.resolve() == Path.cwd()):
+        remedy = "Give a folder of its own, such as runs/prepared"
+        raise UserError("--out", out, allowed="is the working folder or a mount point", remedy=remedy)
+    if not is_there or is_empty:
         return
     if not force:
         raise UserError("--out", out, allowed="exists already", remedy="Give another folder, or --force to replace it")
@@ -67,9 +78,14 @@ def require_free(out: Path, *, kind: str, force: bool) -> None:
 def _swap_in(partial: Path, out: Path) -> None:
     """Rename `partial` to `out`; an older `out` is moved aside first and deleted last."""
     old = out.parent / f".{out.name}.old-{os.getpid()}"
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
+    try:
+        if out.exists():
+            out.rename(old)
+        partial.rename(out)
+    except BaseException:  # also when stopped between the two: one of them must be there
+        if old.exists() and not out.exists():
+            old.rename(out)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -121,15 +137,15 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextmanager
-def disk_full_is_a_user_error(where: Path) -> Iterator[None]:
-    """Turn what the operating system refuses (no space, no permission) into a one-line `UserError`."""
+def disk_full_is_a_user_error(where: Path, more: Set[int] = frozenset()) -> Iterator[None]:
+    """Turn what the operating system refuses (no space, no permission, `more`) into a one-line `UserError`."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = "Free some space or write elsewhere; nothing was kept of this run's output"
             raise UserError(str(where), allowed="the disk is full", remedy=remedy) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR) or isinstance(error, PermissionError):
-            remedy = "Give a folder you may write to"
+        if error.errno in NOT_WRITABLE | more:
+            remedy = "Give a place you may write to"
             raise UserError(str(where), allowed=f"cannot be written ({error.strerror})", remedy=remedy) from error
         raise

@@ -71,6 +71,7 @@ class _Lines:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.note = 0.0, ""
         self.started = self.last = time.perf_counter()
+        self.printed: float | None = None
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
         self.done += amount
@@ -81,9 +82,11 @@ class _Lines:
             self._print(now)
 
     def finish(self) -> None:
-        self._print(time.perf_counter())
+        if self.printed != self.done:
+            self._print(time.perf_counter())
 
     def _print(self, now: float) -> None:
+        self.printed = self.done
         of_total = f" of {self.total:,.0f}" if self.total else ""
         note = f", {self.note}" if self.note else ""
         log(f"{self.title}: {self.done:,.0f}{of_total} {self.unit} in {now - self.started:.1f} s{note}")

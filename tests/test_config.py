@@ -104,6 +104,16 @@ def test_a_mistake_is_one_line(old: str, new: str, expected: str, tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
+def test_categories_are_compared_without_case_and_spacing(tmp_path: Path) -> None:
+    text = MINIMAL.replace('["SHOOTING"]', '[" Shooting", "shooting "]\ncategories = ["SHOOTING", "agg.  assault"]')
+    text += '[map.palette]\n"Agg. Assault" = "#123456"\n[channels.groups]\nassault = ["agg. assault", "Agg. Assault"]\n'
+    city = load_city(write(tmp_path, text))
+    assert city.incidents.targets == ("SHOOTING",)
+    assert city.incidents.categories == ("SHOOTING", "AGG. ASSAULT")
+    assert city.map.palette == {"AGG. ASSAULT": "#123456"}
+    assert city.channels.groups == {"assault": ("AGG. ASSAULT",)}
+
+
 def test_a_missing_file_names_the_way_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere.toml.*does not exist.*hews init"):
         load_city(tmp_path / "nowhere.toml")

@@ -13,6 +13,12 @@ def test_the_line_names_field_value_allowed_and_remedy() -> None:
     assert str(UserError("--out", Path("a/b"), allowed="exists")) == "--out = 'a/b': exists."
 
 
+def test_a_question_keeps_its_mark_alone() -> None:
+    assert str(UserError("x", allowed="is not known", remedy=did_you_mean("targts", ["targets"]))).endswith(
+        "'targets'?"
+    )
+
+
 def test_long_and_many_lined_values_stay_one_short_line() -> None:
     text = str(UserError("x", "a\nb" * 1000, allowed="must be short\nand simple"))
     assert "\n" not in text

@@ -76,6 +76,39 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("where", ["file/out", "/proc/nope/out", "x" * 300, ".", "loop/out"])
+def test_a_path_where_nothing_can_be_made_is_one_line(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path / "empty" if where == "." and (tmp_path / "empty").mkdir() is None else tmp_path)
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UserError) as caught, new_folder(Path(where), kind="prepared"):
+        pytest.fail("the job was begun")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stop_between_the_two_renames_loses_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "out", text="old")
+    rename = Path.rename
+
+    def stopped(path: Path, target: Path) -> Path:
+        if ".partial-" in path.name:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "out", force=True)
+    assert (tmp_path / "out" / "data.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_that_a_job_misses_is_a_defect_and_keeps_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), new_folder(tmp_path / "out", kind="prepared") as folder:
+        (folder / "never written").read_text()
+
+
 def test_other_system_errors_keep_their_traceback(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Input/output"), new_folder(tmp_path / "out", kind="prepared"):
         raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -28,6 +28,7 @@ def test_a_log_gets_plain_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("reading: 600 of 1,200 rows in ")
     assert lines[-1].endswith("first half")
+    assert len(lines) == 2  # the end is not said twice
     assert not any("\x1b" in line for line in lines)
 
 

@@ -22,11 +22,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.util import hash_array
 
+from hews_gpu.config import normal_category
 from hews_gpu.data import times
 from hews_gpu.data.polygons import OUTSIDE, Engine, assign
 from hews_gpu.data.records import PROBLEMS
 from hews_gpu.data.rows import TEXT
-from hews_gpu.data.schemas import normal_category
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame

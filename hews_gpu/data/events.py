@@ -120,7 +120,10 @@ class Prepared:
         """The polygons (EPSG:4326, columns name and geometry), in the order that `Events.neighborhood` counts in."""
         import geopandas as gpd
 
-        return gpd.read_parquet(self.folder / "neighborhoods.parquet")
+        try:
+            return gpd.read_parquet(self.folder / "neighborhoods.parquet")
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise _not_prepared(self.folder, f"its neighborhoods.parquet cannot be read ({error})") from None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -5,9 +5,11 @@ Each warning names its rows and what was or was not done about them; nothing her
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
+from hews_gpu.config import CityConfig
 from hews_gpu.data.leaks import WARN_SHARE
 from hews_gpu.data.quality import ALL, Tally
 from hews_gpu.data.read import Source
@@ -18,17 +20,34 @@ __all__ = ["warnings_of"]
 
 MANY = 6  # names in one sentence
 LOST_SHARE = 0.05
+NEAR_NAME = 0.8  # of difflib: one or two letters of a category's name
 
 
-def warnings_of(quality: dict[str, Any], counts: Tally, texts: TextTally, sources: Sequence[Source]) -> list[str]:
-    """The warnings, of what quality.json holds so far and of the counts behind it."""
+def warnings_of(
+    quality: dict[str, Any], city: CityConfig, counts: Tally, texts: TextTally, sources: Sequence[Source]
+) -> list[str]:
+    """The warnings, of what quality.json holds so far, of the city's file and of the counts behind it."""
     return [
+        *_of_names(city, counts),
         *_of_places(quality, counts, texts),
         *_of_lost_targets(quality),
         *_of_files(quality, texts, sources),
         *_of_volume(quality),
         *_of_leaks(quality),
     ]
+
+
+def _of_names(city: CityConfig, counts: Tally) -> list[str]:
+    """Categories that a channel lists and no row has: a misspelt one would silently be counted under `other`."""
+    there = set(filter(None, counts.all_categories))
+    absent = []
+    for names in city.channels.groups.values():
+        for name in sorted(set(names) - there):
+            near = difflib.get_close_matches(name, there, n=1, cutoff=NEAR_NAME)
+            absent.append(f"'{name}' (did you mean '{near[0]}'?)" if near else f"'{name}'")
+    if not absent:
+        return []
+    return [f"[channels.groups] lists {len(absent)} categories that no row has: {', '.join(absent[:MANY])}"]
 
 
 def _of_places(quality: dict[str, Any], counts: Tally, texts: TextTally) -> list[str]:
@@ -59,7 +78,8 @@ def _of_places(quality: dict[str, Any], counts: Tally, texts: TextTally) -> list
 def _of_lost_targets(quality: dict[str, Any]) -> list[str]:
     lost = quality["targets_quarantined_by_reason"]
     total = sum(lost.values()) + quality["targets_kept"]
-    if not total or sum(lost.values()) < LOST_SHARE * total:
+    is_told = sum(lost.values()) >= LOST_SHARE * total or lost.get("unparsable time")
+    if not total or not is_told:
         return []
     reasons = ", ".join(f"{reason}: {n:,}" for reason, n in lost.items())
     return [f"{sum(lost.values()):,} of {total:,} target rows were set aside ({reasons})"]

@@ -26,14 +26,14 @@ from dask.base import compute
 from dask.delayed import delayed
 
 from hews_gpu import progress
-from hews_gpu.config import CityConfig
+from hews_gpu.config import CityConfig, normal_category
 from hews_gpu.data import leaks, quality, steps, tables, texts
 from hews_gpu.data.clean import OUT, REASONS, Rules, block_frame, clean, load_block
 from hews_gpu.data.findings import warnings_of
 from hews_gpu.data.polygons import engine_for, load_neighborhoods, overlapping
 from hews_gpu.data.quality import Tally
 from hews_gpu.data.read import BLOCK_ROWS, Source, incident_files, read_sources
-from hews_gpu.data.schemas import normal_category, vocabulary_of
+from hews_gpu.data.schemas import vocabulary_of
 from hews_gpu.data.tables import BUCKET_ROWS, INCIDENTS, QUARANTINE, Parts
 from hews_gpu.data.texts import TextTally
 from hews_gpu.errors import UserError, did_you_mean
@@ -114,7 +114,7 @@ def _build(
         "overlapping_neighborhoods": [list(pair) for pair in overlapping(neighborhoods)],
         "files": [_about(source) for source in sources],
     }
-    result["warnings"] = warnings_of(result, counts, found, sources)
+    result["warnings"] = warnings_of(result, city, counts, found, sources)
     for warning in result["warnings"]:
         progress.log(f"warning: {warning}")
     return result

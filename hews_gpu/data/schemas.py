@@ -23,7 +23,6 @@ __all__ = [
     "Schema",
     "choose_columns",
     "is_person_level",
-    "normal_category",
     "normal_name",
     "vocabulary_of",
 ]
@@ -166,11 +165,6 @@ class Columns:
 def normal_name(name: str) -> str:
     """A column name as it is compared: letters and digits only, no capitals; as it stands if it has neither."""
     return "".join(c for c in name.casefold() if c.isalnum()) or name.strip()
-
-
-def normal_category(text: str) -> str:
-    """A category as it is compared and written: stripped, single spaces, upper case."""
-    return " ".join(text.split()).upper()
 
 
 def vocabulary_of(schema: str) -> Mapping[str, str]:

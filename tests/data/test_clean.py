@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hews_gpu.config import CityConfig
+from hews_gpu.config import CityConfig, normal_category
 from hews_gpu.data.clean import CHART, REASONS, Rules, clean, load_block, parse_numbers
 from hews_gpu.data.polygons import load_neighborhoods
 from hews_gpu.data.read import incident_files, read_sources
-from hews_gpu.data.schemas import normal_category
 from tests.data.toy import row
 
 Toy = Callable[..., CityConfig]

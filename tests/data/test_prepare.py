@@ -271,4 +271,17 @@ def test_the_truth_of_a_synthetic_city_goes_along(toy: Toy, tmp_path: Path) -> N
 
 def test_one_missing_target_of_two_is_a_warning(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare(toy([SHOT]), tmp_path / "out")
-    assert "warning: no row has the target category 'Homicide'" in capsys.readouterr().err
+    assert "warning: no row has the target category 'HOMICIDE'" in capsys.readouterr().err
+
+
+def test_a_misspelt_category_of_a_channel_is_a_warning(toy: Toy, tmp_path: Path) -> None:
+    city = toy([SHOT])
+    city.path.write_text(city.path.read_text() + '[channels.groups]\ngun = ["Shootin", "shooting"]\nx = ["RAPE"]\n')
+    (warning,) = [text for text in prepare(load_city(city.path), tmp_path / "out")["warnings"] if "groups" in text]
+    assert "2 categories that no row has: 'SHOOTIN' (did you mean 'SHOOTING'?), 'RAPE'" in warning
+
+
+def test_any_target_lost_to_its_time_is_a_warning(toy: Toy, tmp_path: Path) -> None:
+    lines = [SHOT] * 99 + [SHOT.replace(SHOT.split(",")[1], "noonish", 1)]
+    warnings = prepare(toy(lines), tmp_path / "out")["warnings"]
+    assert any("1 of 100 target rows were set aside (unparsable time: 1)" in text for text in warnings)
