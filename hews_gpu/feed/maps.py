@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.origin import origin
 from hews_gpu.data.windows import Windows, make_windows, targets_within
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.output import new_folder
@@ -59,7 +60,7 @@ def rasterize(
     if style not in STYLES:
         raise UserError("--style", style, allowed="is not known", remedy=did_you_mean(style, STYLES))
     windows = all_windows(prepared)
-    notes: dict[str, Any] = {"style": style, "prepared": str(prepared.folder), "data_fingerprint": prepared.fingerprint}
+    notes = {"style": style, **origin(prepared)}
     with new_folder(out, kind="maps", force=force, notes=notes) as folder:
         rasterizer = reference_rasterizer(prepared) if style == "reference" else channels_rasterizer(prepared, steps=1)
         has_target = targets_within(prepared.events, windows.start_s, windows.start_s + windows.length_s) > 0

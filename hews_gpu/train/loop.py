@@ -80,10 +80,10 @@ def train(
     trainer = _Trainer(task, fabric)
     if resume:  # a checkpoint that is refused must leave the run as it was
         trainer.load(run / runs.CHECKPOINT)
-    with runs.living(run, city, resume=resume):
-        if not resume:
-            trainer.start()
-            trainer.save(run / runs.CHECKPOINT)
+    else:
+        trainer.start()
+        runs.begin(run, city, trainer.save, force=force)
+    with runs.living(run, city):
         with _stop_is_explained(run, trainer.position):
             trainer.fit(run / runs.CHECKPOINT, max_epochs)
         runs.finish(run, trainer.best, trainer.architecture, trainer.position)

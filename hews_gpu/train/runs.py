@@ -1,8 +1,8 @@
 """The run folder: what is in it while a run is under way, when it is stopped, and when it is done.
 
-Unlike other outputs it is alive while it is written, so that a stopped run can go on: first the manifest, the city and
-a checkpoint, which is replaced after each epoch; `weights.safetensors` and `history.csv` appear at the end. A folder
-without a checkpoint never outlives its process.
+Unlike other outputs it is alive while it is written, so that a stopped run can go on: it appears with the manifest,
+the city and a first checkpoint, which is replaced after each epoch; `weights.safetensors` and `history.csv` come at the
+end. Until the first checkpoint is whole, an older run that it replaces stays where it was.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from hews_gpu.config import load_city
 from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.origin import origin
 from hews_gpu.errors import UserError
 from hews_gpu.models.small_cnn import SmallCnn, SmallCnnSettings
 from hews_gpu.output import (
@@ -25,6 +26,7 @@ from hews_gpu.output import (
     atomic_file,
     disk_full_is_a_user_error,
     manifest,
+    new_folder,
     read_manifest,
     require_free,
     write_json,
@@ -34,6 +36,7 @@ from hews_gpu.train.checkpoint import EpochRow, Position, Tensors, read_tensors,
 __all__ = [
     "CHECKPOINT",
     "WEIGHTS",
+    "begin",
     "finish",
     "living",
     "load_model",
@@ -81,21 +84,22 @@ def require_usable(run: Path, *, force: bool, resume: bool) -> None:
         raise UserError("--resume", run, allowed=f"holds no {CHECKPOINT}", remedy="Start the run without --resume")
 
 
+def begin(run: Path, prepared: Prepared, save: Callable[[Path], None], *, force: bool) -> None:
+    """Make the folder of a new run, with what `save` writes as its first checkpoint; an older run goes only then."""
+    with new_folder(run, kind=KIND, force=force, notes=_notes(run, prepared, "training")) as folder:
+        shutil.copyfile(prepared.folder / CITY, folder / CITY)
+        save(folder / CHECKPOINT)
+
+
 @contextmanager
-def living(run: Path, prepared: Prepared, *, resume: bool) -> Iterator[None]:
-    """A run folder for as long as the block trains; removed if it ends before the first checkpoint."""
+def living(run: Path, prepared: Prepared) -> Iterator[None]:
+    """A run that has begun, for as long as the block trains; its manifest says whether the block came to its end."""
     with disk_full_is_a_user_error(run):
-        if not resume:
-            _clear(run)
-        try:
-            write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, "training")))
-            with atomic_file(run / CITY) as partial:
-                shutil.copyfile(prepared.folder / CITY, partial)
-            yield
-            write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, "trained")))
-        finally:
-            if not (run / CHECKPOINT).is_file():
-                shutil.rmtree(run, ignore_errors=True)
+        write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, "training")))
+        with atomic_file(run / CITY) as partial:
+            shutil.copyfile(prepared.folder / CITY, partial)
+        yield
+        write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, "trained")))
 
 
 def finish(run: Path, best: Tensors, architecture: SmallCnnSettings, position: Position) -> None:
@@ -139,7 +143,8 @@ def open_run_data(run: Path, data: Path | None = None) -> Prepared:
         UserError: it is not there, or no longer the same data.
     """
     notes = read_manifest(run)
-    places = [data] if data else [Path(notes.get("prepared", "")), run / notes.get("prepared_from_run", "")]
+    recorded = [run / notes[key] for key in ("prepared", "prepared_from_run") if key in notes]
+    places = [data] if data else recorded or [run]  # an absolute path stays as it is
     folder = next((place for place in places if (place / MANIFEST).is_file()), places[0])
     prepared = open_prepared(folder)
     if prepared.fingerprint != notes.get("data_fingerprint"):
@@ -151,16 +156,6 @@ def open_run_data(run: Path, data: Path | None = None) -> Prepared:
 def _notes(run: Path, prepared: Prepared, state: str) -> dict[str, Any]:
     return {
         "state": state,
-        "prepared": str(prepared.folder),
         "prepared_from_run": os.path.relpath(prepared.folder, run.absolute()),
-        "data_fingerprint": prepared.fingerprint,
+        **origin(prepared),
     }
-
-
-def _clear(run: Path) -> None:
-    """Make an empty folder; an older run is moved aside first, so that it vanishes in one step."""
-    if run.exists():
-        aside = run.parent / f".{run.name}.old-{os.getpid()}"
-        run.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
-    run.mkdir(parents=True)

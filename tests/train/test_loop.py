@@ -1,7 +1,10 @@
 """Training: learns what is there, repeats itself to the bit, goes on after a stop, refuses what it cannot use."""
 
+import errno
 import json
 import shutil
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,6 +85,18 @@ def test_ctrl_c_keeps_the_last_checkpoint_and_says_how_to_go_on(prepared, run, t
     assert (stopped / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
 
 
+def stopped_at(real, nth):
+    """A function that Ctrl-C reaches just before its `nth` call."""
+    count = iter(range(1000))
+
+    def interrupted(*arguments):
+        if next(count) == nth:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    return interrupted
+
+
 def test_a_stop_before_the_first_checkpoint_leaves_nothing(prepared, tmp_path, monkeypatch):
     def interrupted(self):
         raise KeyboardInterrupt
@@ -102,6 +117,38 @@ def test_a_run_that_exists_is_refused_and_replaced_only_by_force(prepared, run, 
     quick(prepared, old, force=True, max_epochs=0)
     assert not (old / "metrics.json").exists()
     assert list(tmp_path.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize(
+    "where", ["loop._Trainer.start", "runs.shutil.copyfile", "loop.save_checkpoint", "checkpoint.save"]
+)
+def test_force_keeps_the_older_run_until_the_first_checkpoint(prepared, run, tmp_path, monkeypatch, where, error):
+    old = shutil.copytree(run, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in old.iterdir()}
+
+    def stop(*_, **__):
+        raise error
+
+    monkeypatch.setattr(f"hews_gpu.train.{where}", stop)
+    with pytest.raises((KeyboardInterrupt, OSError, UserError)):
+        quick(prepared, old, force=True)
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("nth", range(6))
+def test_force_leaves_a_whole_run_wherever_a_rename_is_stopped(prepared, run, tmp_path, monkeypatch, nth):
+    """Either the older one or the new one with its checkpoint."""
+    old = shutil.copytree(run, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        for name in ("rename", "replace"):
+            patch.setattr(Path, name, stopped_at(getattr(Path, name), nth))
+        with suppress(KeyboardInterrupt):
+            quick(prepared, old, force=True, max_epochs=0)
+    assert list(tmp_path.iterdir()) == [old]
+    decided(old / "checkpoint.safetensors")
+    quick(prepared, old, resume=True, max_epochs=0)
 
 
 def test_force_never_replaces_a_folder_that_is_no_run(prepared, tmp_path):
