@@ -211,13 +211,14 @@ def evaluate(
     run: Run,
     data: Data = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; else the run's own.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the results that --out holds.")] = False,
     as_json: Json = False,
 ) -> None:
     """Forecast every window and judge the forecasts against the climatology."""
     from hews_gpu.train.evaluate import evaluate as judge
     from hews_gpu.train.summary import skill_table
 
-    metrics = judge(run, out=out, data=data)
+    metrics = judge(run, out=out, data=data, force=force)
     if as_json:
         _print_json(metrics)
         return

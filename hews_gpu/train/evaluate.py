@@ -8,8 +8,10 @@ Shapes: S samples of one split.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -36,21 +38,24 @@ JUDGED = "test"
 Float64 = NDArray[np.float64]
 
 
-def evaluate(run: Path, *, out: Path | None = None, data: Path | None = None) -> dict[str, Any]:
+def evaluate(run: Path, *, out: Path | None = None, data: Path | None = None, force: bool = False) -> dict[str, Any]:
     """Judge a trained model.
 
     Args:
         run: folder made by ``hews train``.
         out: folder for ``metrics.json`` and ``forecasts.parquet``; `run` itself unless given.
         data: the prepared folder, where it has moved since training.
+        force: replace results that `out` holds already; the run's own always are.
 
     Returns:
         What ``metrics.json`` holds.
 
     Raises:
-        UserError: the run is not trained to its end, or its data is gone or another.
+        UserError: the run is not trained to its end, its data is gone or another, or `out` may not be written.
     """
     model = load_model(run)
+    out = out or run
+    _require_free(out, force=force or out.resolve() == run.resolve())
     prepared = open_run_data(run, data)
     task = open_task(prepared)
     with step("forecasting", sum(map(len, task.splits.values())), "windows") as bar:
@@ -64,7 +69,7 @@ def evaluate(run: Path, *, out: Path | None = None, data: Path | None = None) ->
     for name, found in metrics["splits"].items():
         begin, end = getattr(city.splits, name)
         metrics["splits"][name] = {"begin": begin, "end": end, **found}
-    _write(out or run, task.splits, forecasts, metrics)
+    _write(out, task.splits, forecasts, metrics)
     return metrics
 
 
@@ -91,14 +96,37 @@ def _past_base_rate(prepared: Prepared, splits: Mapping[str, Split], name: str) 
 
 
 def _write(out: Path, splits: Mapping[str, Split], forecasts: Mapping[str, Forecasts], metrics: dict[str, Any]) -> None:
-    """Write both files, each whole or not at all."""
+    """Write both files whole, and only then rename them one right after the other, so that they belong together."""
+    with disk_full_is_a_user_error(out), _made(out), TemporaryDirectory(dir=out, prefix=".partial-") as folder:
+        scratch = Path(folder)
+        with atomic_file(scratch / FORECASTS) as partial:
+            pq.write_table(pa.concat_tables([_table(splits[name], said) for name, said in forecasts.items()]), partial)
+        write_json(scratch / METRICS, metrics)
+        for name in (FORECASTS, METRICS):
+            (scratch / name).replace(out / name)
+
+
+def _require_free(out: Path, *, force: bool) -> None:
+    """Refuse, before anything takes time, a file, or a folder with results unless `force` is given."""
     if out.exists() and not out.is_dir():
         raise UserError("--out", out, allowed="is a file", remedy="Give a folder")
-    with disk_full_is_a_user_error(out):
+    found = [name for name in (METRICS, FORECASTS) if (out / name).exists()]
+    if found and not force:
+        remedy = "Give another folder, or --force to replace the results in it"
+        raise UserError("--out", out, allowed=f"holds {' and '.join(found)} already", remedy=remedy)
+
+
+@contextmanager
+def _made(out: Path) -> Iterator[None]:
+    """See that a folder is there; what had to be made for it vanishes again if the block leaves it empty."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
         out.mkdir(parents=True, exist_ok=True)
-    with atomic_file(out / FORECASTS) as partial:
-        pq.write_table(pa.concat_tables([_table(splits[name], said) for name, said in forecasts.items()]), partial)
-    write_json(out / METRICS, metrics)
+        yield
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
 
 
 def _table(split: Split, forecasts: Forecasts) -> pa.Table:

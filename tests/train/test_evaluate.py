@@ -1,20 +1,25 @@
 """Scoring: every number can be had again from the forecasts, and no forecast knows what it must not."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+from typer.testing import CliRunner
 
+from hews_gpu.cli import app
 from hews_gpu.data.events import open_prepared
 from hews_gpu.data.synthetic.process import Kernel
 from hews_gpu.data.synthetic.truth import Truth, save_truth
 from hews_gpu.errors import UserError
+from hews_gpu.feed.maps import rasterize
 from hews_gpu.train.evaluate import evaluate
 from hews_gpu.train.inputs import open_task
 from hews_gpu.train.loop import train
@@ -55,6 +60,11 @@ def test_every_score_can_be_recomputed_from_the_forecasts(judged):
     assert climatology["auc"] == pytest.approx(roc_auc_score(part["y"], part["p_climatology"]))
     assert climatology["log_skill_bits"] == 0 and climatology["log_skill_bits_interval"] == [0, 0]
     assert metrics["baselines"]["base_rate"]["auc"] == 0.5
+    past = table.loc[table["window_end"] <= pd.Timestamp(metrics["splits"]["test"]["begin"]), "y"]
+    rate = (past.sum() + 0.5) / (len(past) + 1)
+    assert len(past) == len(table) - len(part)
+    expected = log_loss(part["y"], np.full(len(part), rate)) / np.log(2)
+    assert metrics["baselines"]["base_rate"]["log_loss_bits"] == pytest.approx(expected, rel=1e-12)
     low, high = metrics["log_skill_bits_interval"]
     assert 0 < low < metrics["log_skill_bits"] < high
     assert metrics["verdict"].startswith("Significant skill")
@@ -99,6 +109,59 @@ def test_results_go_into_the_run_unless_told(run, tmp_path):
     evaluate(mine)
     assert (mine / "metrics.json").exists() and (mine / "forecasts.parquet").exists()
     assert not list(mine.glob(".*"))
+
+
+def old_results(folder):
+    """A folder with two files in the place of results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").write_text("old", encoding="utf-8")
+    (folder / "forecasts.parquet").write_text("old", encoding="utf-8")
+    return folder
+
+
+def test_results_elsewhere_are_replaced_only_by_force(run, tmp_path):
+    out = old_results(tmp_path / "out")
+    with pytest.raises(UserError, match=r"--out.*metrics\.json and forecasts\.parquet already.*--force"):
+        evaluate(run, out=out)
+    (out / "metrics.json").unlink()
+    with pytest.raises(UserError, match=r"holds forecasts\.parquet already"):
+        evaluate(run, out=out)
+    assert (out / "forecasts.parquet").read_text(encoding="utf-8") == "old"
+    command = ["evaluate", str(run), "--out", str(out), "--force", "--json"]
+    assert json.loads(CliRunner().invoke(app, command).stdout)["windows"] > 0
+    assert len(pd.read_parquet(out / "forecasts.parquet")) > 0
+    assert sorted(path.name for path in out.iterdir()) == ["forecasts.parquet", "metrics.json"]
+
+
+def test_the_runs_own_results_are_replaced_without_asking(run, tmp_path):
+    mine = shutil.copytree(run, tmp_path / "run")
+    metrics = evaluate(old_results(mine), out=tmp_path / "run" / ".." / "run")
+    assert json.loads((mine / "metrics.json").read_text(encoding="utf-8")) == metrics
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def ctrl_c(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [full_disk, ctrl_c])
+@pytest.mark.parametrize("name", ["pq.write_table", "write_json"])
+def test_results_cut_off_leave_both_old_files_or_no_folder(run, tmp_path, monkeypatch, name, stop):
+    out = old_results(tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(f"hews_gpu.train.evaluate.{name}", stop)
+        with pytest.raises((UserError, KeyboardInterrupt)):
+            evaluate(run, out=out, force=True)
+        with pytest.raises((UserError, KeyboardInterrupt)):
+            evaluate(run, out=tmp_path / "deep" / "er")
+    assert {path.name: path.read_text(encoding="utf-8") for path in out.iterdir()} == {
+        "metrics.json": "old",
+        "forecasts.parquet": "old",
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def said(prepared_folder, run):
@@ -215,6 +278,18 @@ def test_both_folders_may_move_together(toy, tmp_path):
     with pytest.raises(UserError, match="data folder"):
         evaluate(tmp_path / "there/run")
     evaluate(tmp_path / "there/run", data=tmp_path / "elsewhere")
+
+
+def test_a_place_that_was_only_temporary_is_not_recorded(toy, tmp_path, monkeypatch):
+    """As inside `hews demo`, whose folder gets its name when all is done, and from within which one may go on."""
+    folder = tmp_path / ".demo.partial-1"
+    train(toy.write(folder / "prepared", toy.incidents()), folder / "run", device="cpu", max_epochs=0)
+    rasterize(folder / "prepared", folder / "maps", style="channels")
+    for name in ("run", "maps"):
+        assert ".partial-" not in (folder / name / "hews.json").read_text(encoding="utf-8")
+    (folder / "hews.json").write_text('{"kind": "demo"}', encoding="utf-8")
+    monkeypatch.chdir(folder.rename(tmp_path / "demo"))
+    assert evaluate(Path("run"))["windows"] > 0
 
 
 def test_what_is_no_trained_run_is_refused(prepared, run, tmp_path):
