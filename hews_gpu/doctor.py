@@ -17,7 +17,9 @@ from hews_gpu.device import Finding, probe
 __all__ = ["TO_GET", "Diagnosis", "as_steps", "as_table", "diagnose"]
 
 NOT_YET = "not in this version"
-GPU_STACK = "pip install 'hews-gpu[gpu]'   (in a clone: make install STACK=gpu-cu13 PYTHON=python3.12)"
+GPU_STACK = (
+    "make install STACK=gpu-cu13 PYTHON=python3.12, or pip install '.[gpu]'   (in a clone; we never ran it on a GPU)"
+)
 TO_GET = {
     "driver": (
         "sudo ubuntu-drivers install   (on Ubuntu; on Debian: sudo apt-get install nvidia-driver), "
@@ -28,11 +30,11 @@ TO_GET = {
     "dask_cudf": GPU_STACK,
     "numba_cuda": GPU_STACK,
     "dask_cuda": GPU_STACK,
-    "dali": "pip install 'hews-gpu[dali]'   (part of hews-gpu[gpu])",
+    "dali": "pip install '.[dali]'   (in a clone; part of '.[gpu]')",
     "torch_cuda": f"pip uninstall --yes torch; {GPU_STACK} for a CUDA build of torch",
     "cuspatial": (
         "conda env create -f conda-env.yml; conda activate hews-gpu; pip install --no-deps --editable .   (in a clone: "
-        "RAPIDS 25.04, the last with cuSpatial; we never ran it)"
+        "RAPIDS 25.04, the last with cuSpatial; we never ran it, nor could we solve the file)"
     ),
     "slurm": "a machine of a SLURM cluster, with its client programs",
 }
