@@ -174,6 +174,7 @@ def _quality(inputs: Inputs) -> Content:
         "missing_key": key,
         "warnings": [str(warning) for warning in found.get("warnings", [])],
         "steps": tables.volume_steps(found),
+        "rounding": tables.rounding(found),
         "leaks": tables.label_information(found),
     }
 

@@ -255,6 +255,22 @@ def volume_steps(found: Mapping[str, Any], most: int = 12) -> list[Row]:
     ]
 
 
+def rounding(found: Mapping[str, Any], most: int = 16) -> list[Row]:
+    """The share of each category's times that look rounded: on the hour, on the half hour, at midnight."""
+    entries = found.get("rounding_by_category", {}).items()
+    ranked = sorted(entries, key=lambda entry: -entry[1]["rows"])[:most]
+    return [
+        {
+            "name": name,
+            "cells": [
+                number(entry["rows"]),
+                *(percent(entry[key], 1) for key in ("minute_0", "minute_30", "midnight")),
+            ],
+        }
+        for name, entry in ranked
+    ]
+
+
 def label_information(found: Mapping[str, Any], most: int = 16) -> list[Row]:
     """Columns and ways of writing that tell more of the label than they should, and how much of it."""
     entries = [entry for entry in found.get("label_information", {}).get("columns", []) if entry["warning"]]

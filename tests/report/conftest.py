@@ -60,6 +60,10 @@ DETAILS = {
             "category": {"rows": [100] * 24, "blank": [0] * 24},
         },
     },
+    "rounding_by_category": {
+        "LARCENY": {"rows": 300, "minute_0": 0.4, "minute_30": 0.2, "full_hour": 0.4, "midnight": 0.02},
+        "SHOOTING": {"rows": 20, "minute_0": 0.05, "minute_30": 0.0, "full_hour": 0.05, "midnight": 0.0},
+    },
     "volume_steps": {
         "rule": "a rule",
         "found": [

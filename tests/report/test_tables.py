@@ -65,3 +65,10 @@ def test_facts_tell_no_path_of_the_machine(inputs):
 def test_commands_are_quoted_as_a_shell_would_need_them_and_keep_folders_private(inputs):
     lines = [row["line"] for row in tables.commands(inputs)]
     assert lines == ["hews prepare 'my city.toml' --out prepared", "hews train prepared --out run"]
+
+
+def test_rounded_times_are_listed_by_the_size_of_the_category(inputs):
+    rows = tables.rounding({"rounding_by_category": dict(reversed(inputs.quality["rounding_by_category"].items()))})
+    assert [row["name"] for row in rows] == ["LARCENY", "SHOOTING"]
+    assert rows[0]["cells"] == ["300", "40.0\u00a0%", "20.0\u00a0%", "2.0\u00a0%"]
+    assert tables.rounding({}) == []
