@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 from hews_gpu.config import city_template
 from hews_gpu.data import times
 from hews_gpu.data.clean import block_frame, parse_numbers
-from hews_gpu.data.read import first_rows
+from hews_gpu.data.read import day_first_error, first_rows
 from hews_gpu.data.schemas import Columns, choose_columns, is_person_level, normal_name
 from hews_gpu.errors import UserError
 
@@ -73,16 +73,26 @@ def propose(file: Path) -> Proposal:
         columns = choose_columns(list(sample), file=file.name)
     except UserError:
         mapped = _mapping(sample)
+        _require_month_first(file, sample, mapped.values())
         missing = _missing(mapped)
         if missing:
             return Proposal(file, "mapped", mapped, missing, (), ())
         columns = choose_columns(list(sample), file=file.name, mapped=mapped)
     names = {role: columns.found[position] for role, position in columns.roles.items()}
+    _require_month_first(file, sample, names.values())
     shown = names if columns.schema == "mapped" else {}
     missing = tuple(role for role in ("longitude", "latitude") if role not in names)
     return Proposal(
         file, columns.schema, shown, missing, _targets(sample[names["category"]]), _preview(sample, columns)
     )
+
+
+def _require_month_first(file: Path, sample: Mapping[str, Strings], names: Iterable[str]) -> None:
+    """Refuse a table of which a chosen column holds dates that would be misread."""
+    for name in names:
+        dates = times.slash_dates(sample[name])
+        if times.is_day_first(dates):
+            raise day_first_error(file.name, dates)
 
 
 def _mapping(sample: Mapping[str, Strings]) -> dict[str, str]:
@@ -133,8 +143,20 @@ def _is_moment(text: str) -> bool:
 
 def _has_clock(there: Strings) -> float:
     """Share of moments, if not all are at midnight: then the time of day is in another column."""
+    there = _month_first(there)
     clocks = {text.strip()[-8:] for text in there}
     return _share(there, _is_moment) if len(clocks) > 1 or len(there) == 1 else 0.0
+
+
+def _dates(there: Strings) -> float:
+    return _share(_month_first(there), lambda text: times.day_number(text) is not None)
+
+
+def _month_first(there: Strings) -> Strings:
+    """The same with the fields of day-first dates exchanged, so that such a column is found, and then refused."""
+    if not times.is_day_first(times.slash_dates(there)):
+        return there
+    return [re.sub(r"^\s*(\d+)/(\d+)/", r"\2/\1/", text) for text in there]
 
 
 def _in_range(limit: float) -> Callable[[Strings], float]:
@@ -158,7 +180,7 @@ def _few_words(there: Strings) -> float:
 
 FITS: Mapping[str, Callable[[Strings], float]] = {
     "time": _has_clock,
-    "date": lambda there: _share(there, lambda text: times.day_number(text) is not None),
+    "date": _dates,
     "time_of_day": lambda there: _share(there, lambda text: times.second_of_day(text) is not None),
     "longitude": _in_range(180.0),
     "latitude": _in_range(90.0),
@@ -227,7 +249,11 @@ def _city_text(name: str, proposal: Proposal, path: Path) -> str:
     table = os.path.relpath(proposal.file.absolute(), path.absolute().parent)
     text = city_template("baltimore")
     text = re.sub(
-        r"^# Baltimore: .*?(?=^# Every key)", _opening(proposal), text, count=1, flags=re.DOTALL | re.MULTILINE
+        r"^# Baltimore: .*?(?=^# Every key)",
+        lambda _: _opening(proposal),
+        text,
+        count=1,
+        flags=re.DOTALL | re.MULTILINE,
     )
     text = _set(text, "name", name)
     text = _set(text, "files", [table])

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from hews_gpu import progress
 from hews_gpu.config import CityConfig
-from hews_gpu.data import records
+from hews_gpu.data import records, times
 from hews_gpu.data.csv_rows import read_csv
 from hews_gpu.data.json_rows import read_json
 from hews_gpu.data.parquet_rows import read_parquet
@@ -31,7 +31,7 @@ from hews_gpu.data.rows import TEXT, Job, Texts
 from hews_gpu.data.schemas import Columns, choose_columns, is_person_level
 from hews_gpu.errors import UserError
 
-__all__ = ["TEXT", "Source", "first_rows", "incident_files", "read_sources"]
+__all__ = ["TEXT", "Source", "day_first_error", "first_rows", "incident_files", "read_sources"]
 
 BLOCK_ROWS = 200_000
 
@@ -96,23 +96,41 @@ def read_sources(
         `records.PROBLEMS`) and a dictionary-encoded text per column that is read, named by role or by column.
 
     Raises:
-        UserError: a file is empty, has a header only, lacks a column, or is cut off.
+        UserError: a file is empty, has a header only, lacks a column, is cut off, or has dates that are day first.
     """
     blocks: list[Path] = []
     row_id = 0
     sizes = [source.path.stat().st_size for source in sources]
     with _ctrl_c_is_heard(), progress.step("reading", round(sum(sizes) / 1e6, 1), "MB") as bar:
         for source, size in zip(sources, sizes, strict=True):
-            before = row_id
+            before, dates = row_id, set[times.SlashDate]()
             for table in _texts_of(source, city, block_rows, chunk_bytes or records.CHUNK_BYTES):
                 blocks.append(scratch / f"block-{len(blocks):06d}.arrow")
                 _write_block(blocks[-1], table, source.number, row_id)
+                dates |= _slash_dates(table)
                 row_id += len(table)
             source.rows = row_id - before
             if not source.rows:
                 raise UserError(source.name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
+            if times.is_day_first(dates):
+                raise day_first_error(source.name, dates)
             bar.advance(size / 1e6, f"{row_id:,} rows")
     return blocks
+
+
+def _slash_dates(table: pa.Table) -> set[times.SlashDate]:
+    """The distinct dates with slashes of one block."""
+    column = table[next(role for role in ("time", "date") if role in table.column_names)]
+    texts = [pc.utf8_ltrim_whitespace(chunk.dictionary) for chunk in column.chunks]
+    starts = [pc.unique(pc.utf8_slice_codeunits(text, 0, times.DATE_CHARACTERS + 1)).to_pylist() for text in texts]
+    return times.slash_dates(text for distinct in starts for text in distinct)
+
+
+def day_first_error(name: str, dates: set[times.SlashDate]) -> UserError:
+    """What to say of a file whose dates are DD/MM/YYYY."""
+    first, second, year = max(dates, key=lambda date: (date[1] <= 12, date))
+    allowed = f"its dates look day-first, such as {first:02d}/{second:02d}/{year}, but slashes are read month first"
+    return UserError(name, allowed=allowed, remedy="Write them as YYYY-MM-DD")
 
 
 @contextmanager

@@ -4,6 +4,12 @@ One column holds many spellings (``23:30:00``, ``1:12``, the unpadded ``112`` fo
 midnight), and the odd ones often sit on exactly the rows that matter, so nothing here is strict about spelling; it is
 strict about meaning. There are few distinct dates and times of day: each is parsed once, then mapped. A zone is
 neither read nor applied: a day has 24 wall-clock hours.
+
+Dates with slashes are month first. A file whose slash dates are day first must not be read so, since every date up to
+the 12th would get an invented month. Rule, over the distinct slash dates of a file: it is day first if at least
+LEAST_DAY_FIRST of them, and a fifth of them, have a first field of 13 to 31, and those with such a second field are no
+more than a twentieth as many. Three dates in five of a real table lie past the 12th, so that a month-first table with a
+few bad rows is far from either bound.
 """
 
 from __future__ import annotations
@@ -22,8 +28,10 @@ __all__ = [
     "day_number",
     "distinct_values",
     "from_milliseconds",
+    "is_day_first",
     "join_seconds",
     "second_of_day",
+    "slash_dates",
 ]
 
 NOT_A_TIME = int(np.iinfo(np.int64).min)
@@ -45,9 +53,14 @@ DIGITS = re.compile(r"\s*(\d{1,4})(?:\.0*)?\s*", re.ASCII)
 DATE_THEN_TIME = r"^\s*(?P<date>[0-9/-]+)[Tt\s]\s*(?P<time>[0-9].*?)\s*$"
 HAS_ZONE = re.compile(rf":\d{{2}}(?:\.\d*)?\s*{ZONE}\s*$")
 MILLISECONDS = re.compile(r"\s*(\d{12,13})(?:\.0*)?\s*", re.ASCII)
+LEADING_SLASHES = re.compile(r"\s*(\d{1,2})/(\d{1,2})/(\d{4})(?!\d)", re.ASCII)
+LEAST_DAY_FIRST = 3
+DATE_CHARACTERS = 10  # of MM/DD/YYYY
 LEAST_MILLISECONDS = 300_000_000_000  # July 1979; digits such as 201401312330 mean a date, and are all below
 
 Ints = npt.NDArray[np.int64]
+SlashDate = tuple[int, int, int]
+"""First field, second field and year."""
 
 
 def day_number(text: str) -> int | None:
@@ -64,6 +77,20 @@ def day_number(text: str) -> int | None:
         return date(year, month, day).toordinal() - EPOCH
     except ValueError:
         return None
+
+
+def slash_dates(texts: Iterable[str]) -> set[SlashDate]:
+    """The distinct dates with slashes and the year last that texts begin with, in the order of their fields."""
+    found = filter(None, map(LEADING_SLASHES.match, texts))
+    return {(int(match[1]), int(match[2]), int(match[3])) for match in found}
+
+
+def is_day_first(dates: Iterable[SlashDate]) -> bool:
+    """Whether the slash dates of a file are DD/MM/YYYY, by the rule above."""
+    plausible = [(a, b) for a, b, _ in dates if 1 <= a <= 31 and 1 <= b <= 31 and min(a, b) <= 12]
+    day_first = sum(a > 12 for a, _ in plausible)
+    month_first = sum(b > 12 for _, b in plausible)
+    return day_first >= max(LEAST_DAY_FIRST, len(plausible) / 5) and 20 * month_first <= day_first
 
 
 def second_of_day(text: str) -> int | None:

@@ -6,7 +6,7 @@ import csv
 import io
 import tracemalloc
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from hews_gpu.data.polygons import load_neighborhoods
 from hews_gpu.data.prepare import Cut, prepare
 from hews_gpu.data.read import incident_files, read_sources
 from hews_gpu.data.records import GOOD, TOO_LONG, iter_records
+from hews_gpu.errors import UserError
 from tests.data.toy import HEADER, TWO_SQUARES, geojson, row, square
 
 Toy = Callable[..., CityConfig]
@@ -250,3 +251,25 @@ def test_a_fuzzed_table_adds_up_to_the_end(toy: Toy, tmp_path: Path) -> None:
     assert len(incidents(tmp_path / "out")) + pq.read_metadata(tmp_path / "out/quarantine.parquet").num_rows == 1500
     for path in ("incidents", "quarantine"):
         assert set(pq.read_table(tmp_path / f"out/{path}.parquet")["line"].to_pylist()) <= {e[0] for e in expected}
+
+
+@pytest.mark.parametrize("chunk_bytes", [300, 1 << 20])
+def test_day_first_dates_stop_with_one_line(toy: Toy, tmp_path: Path, chunk_bytes: int) -> None:
+    """Read month first, 36 of these 84 rows would be kept in months in which nothing happened."""
+    days = [date(2014, 1, 1) + timedelta(days=day) for day in range(84)]
+    lines = [row(date=day.strftime("%d/%m/%Y"), category="SHOOTING") for day in days]
+    with pytest.raises(UserError, match=r"^table\.csv: its dates look day-first, such as 31/01/2014.* YYYY-MM-DD\.$"):
+        prepare(toy(lines), tmp_path / "out", cut=Cut(chunk_bytes=chunk_bytes))
+    one_column = "CrimeDateTime,Longitude,Latitude,Description\n" + "".join(
+        f"{day:%d/%m/%Y} 23:30:00,-76.605,39.285,SHOOTING\n" for day in days
+    )
+    with pytest.raises(UserError, match="its dates look day-first"):
+        prepare(toy(files={"t.csv": one_column.encode()}), tmp_path / "out", cut=Cut(chunk_bytes=chunk_bytes))
+
+
+def test_month_first_dates_with_a_few_bad_ones_are_kept(toy: Toy, tmp_path: Path) -> None:
+    days = [date(2014, 1, 1) + timedelta(days=day) for day in range(84)]
+    lines = [row(date=day.strftime("%m/%d/%Y"), category="SHOOTING") for day in days]
+    bad = [row(date=text) for text in ("13/01/2014", "31/12/2013", "25/02/2014", "19/03/2014")]
+    quality = prepare(toy([*lines, *bad]), tmp_path / "out")
+    assert quality["rows_kept"] == 84 and quality["quarantined_by_reason"] == {"unparsable time": 4}

@@ -114,3 +114,18 @@ def test_the_command_writes_the_file_and_shows_ten_rows(tmp_path: Path) -> None:
     assert about["columns"]["category"] == "Offense Group" and len(about["preview"]) == 10
     refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert refused.returncode == 2 and "exists already" in refused.stderr
+
+
+def test_day_first_dates_are_refused_not_proposed(tmp_path: Path) -> None:
+    lines = [f"{1 + i % 28:02d}/{1 + i // 28:02d}/2014{{}},THEFT,-76.6{i:02d},39.2{i:02d}" for i in range(84)]
+    for header, clock in [("When", " 10:{i}"), ("CrimeDate,CrimeTime", ",10:{i}"), ("Day,Hour", ",10:{i}")]:
+        rows = [line.format(clock.format(i=10 + i % 50)) for i, line in enumerate(lines)]
+        (tmp_path / "t.csv").write_text("\n".join([f"{header},Description,Longitude,Latitude", *rows]))
+        with pytest.raises(UserError, match=r"^t\.csv: its dates look day-first, such as 28/03/2014"):
+            propose(tmp_path / "t.csv")
+
+
+def test_a_backslash_in_the_name_of_a_file_is_kept(tmp_path: Path) -> None:
+    table = odd(tmp_path / "a\\d.csv")
+    text, _ = propose_city("Odd", table, tmp_path / "odd.toml")
+    assert text.startswith("# Proposed from a\\d.csv.") and 'files = ["a\\\\d.csv"]' in text

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hews_gpu.data.times import DATE_THEN_TIME, NOT_A_TIME, day_number, distinct_values, join_seconds, second_of_day
+from hews_gpu.data.times import (
+    DATE_THEN_TIME,
+    NOT_A_TIME,
+    day_number,
+    distinct_values,
+    is_day_first,
+    join_seconds,
+    second_of_day,
+    slash_dates,
+)
 
 
 @pytest.mark.parametrize(
@@ -105,3 +114,25 @@ def test_the_next_midnight_is_the_start_of_the_next_day() -> None:
 def test_one_column_is_split_into_two(text: str, parts: tuple[str | None, str | None]) -> None:
     found = pc.extract_regex(pa.array([text]), pattern=DATE_THEN_TIME)[0].as_py() or {"date": None, "time": None}
     assert (found["date"], found["time"]) == parts
+
+
+def spelt(days: range, form: str) -> list[str]:
+    return [(date(2014, 1, 1) + timedelta(days=day)).strftime(form) for day in days]
+
+
+@pytest.mark.parametrize("days", [range(16), range(31), range(365), range(100, 1500)])
+@pytest.mark.parametrize("tail", ["", " 23:30:00", " 11:30 PM"])
+def test_day_first_dates_are_told_from_month_first_ones_with_bad_rows(days: range, tail: str) -> None:
+    day_first = spelt(days, f"%d/%m/%Y{tail}")
+    assert is_day_first(slash_dates(day_first)) and is_day_first(slash_dates([*day_first, "13/13/2014", "", "x"]))
+    if len(days) > 31:
+        assert is_day_first(slash_dates([*day_first, "01/31/2014"]))  # one bad row does not hide it
+    bad = ["13/01/2014", "31/12/2014", "25/06/2014", "99/99/2014", "00/00/0000"]
+    assert not is_day_first(slash_dates([*spelt(days, f"%m/%d/%Y{tail}"), *bad]))
+    assert not is_day_first(slash_dates(spelt(days, "%Y/%m/%d") + spelt(days, "%Y-%m-%d")))
+
+
+def test_two_dates_alone_or_a_few_bad_ones_among_early_days_do_not_make_a_table_day_first() -> None:
+    assert not is_day_first(slash_dates(["13/01/2014", "14/01/2014"]))
+    early = [f"{month:02d}/{day:02d}/2014" for month in range(1, 4) for day in range(1, 13)]
+    assert not is_day_first(slash_dates([*early, "13/01/2014", "14/01/2014", "15/01/2014"]))
