@@ -27,6 +27,7 @@ __all__ = ["open_bytes", "read_csv"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+DELIMITERS = {";": "semicolons (;)", "\t": "tabs", "|": "bars (|)"}
 NOT_UTF8 = "rows that are not UTF-8, read as Windows-1252"
 
 
@@ -91,7 +92,18 @@ def _names(header: bytes, name: str) -> tuple[str, ...]:
         raise UserError(name, allowed=allowed, remedy="Save it as UTF-8")
     if records.count_fields(header) is None:
         raise UserError(name, allowed="has a header line with a quote that is not closed", remedy="Correct line 1")
-    return tuple(next(csv.reader([_decode(header).removeprefix("\ufeff")])))
+    text = _decode(header).removeprefix("\ufeff")
+    try:
+        names = tuple(next(csv.reader([text])))
+        fields = {delimiter: len(next(csv.reader([text], delimiter=delimiter))) for delimiter in DELIMITERS}
+    except csv.Error as error:
+        allowed = f"has a header line that cannot be read ({error})"
+        raise UserError(name, allowed=allowed, remedy="The first line must hold the column names") from None
+    other = max(fields, key=lambda delimiter: fields[delimiter])
+    if fields[other] >= max(3, 2 * len(names)):
+        allowed = f"separates its fields with {DELIMITERS[other]}, where commas are needed"
+        raise UserError(name, allowed=allowed, remedy="Save it as a table with commas")
+    return names
 
 
 def _decode(data: bytes) -> str:

@@ -1,8 +1,9 @@
 """GeoJSON and JSON tables, one feature or record after the other: a file of any size is never held as a whole.
 
 Understood are GeoJSON FeatureCollections (the pages of an ArcGIS feed or of `hews fetch`), the feed's own JSON
-(features with attributes) and plain lists of records. Numbers keep the digits they are written with. A point gives the
-longitude and latitude of a row where its properties have none.
+(features with attributes) and plain lists of records; what follows the list may only end the object that holds it.
+Numbers keep the digits they are written with. A point gives the longitude and latitude of a row where its properties
+have none, or 0 and 0.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ LOOK_AHEAD = 1000  # records whose columns are looked at: some feeds leave out w
 READ_BYTES = 1 << 18
 MAX_RECORD_BYTES = 1 << 22  # a record of a crime table takes 1 kB; a larger one must not fill memory
 LIST_START = re.compile(r'\s*(?:\[|\{.*?"features"\s*:\s*\[)', re.DOTALL)
+NULL_NUMBER = re.compile(r"\s*[+-]?0*(?:\.0*)?\s*")
 BETWEEN = re.compile(r"[\s,]*")
 
 Row = dict[str, str | None]
@@ -71,11 +73,19 @@ def _rows(stream: BinaryIO, job: Job) -> Iterator[Row]:
         if not isinstance(item, dict):
             raise _cut_off(job, "holds something that is no record")
         properties = item.get("properties", item.get("attributes", item))
+        if not isinstance(properties, dict | None):
+            raise _cut_off(job, "holds a feature whose properties are no record")
         row = {name: _text(value) for name, value in (properties or {}).items()}
-        for name, degrees in zip(POINT, _point(item.get("geometry")), strict=True):
-            own = next((key for key in row if normal_name(key) == normal_name(name)), name)
-            row[own] = row.get(own) or degrees
+        _place(row, _point(item.get("geometry")))
         yield row
+
+
+def _place(row: Row, point: tuple[str | None, str | None]) -> None:
+    """Fill in the point where the row has no coordinates, or those of 0 and 0 that mean there are none."""
+    own = [next((key for key in row if normal_name(key) == normal_name(name)), name) for name in POINT]
+    is_null = all(NULL_NUMBER.fullmatch(row.get(name) or "") for name in own)
+    for name, degrees in zip(own, point, strict=True):
+        row[name] = degrees if is_null and degrees else row.get(name) or degrees
 
 
 def _text(value: Any) -> str | None:
@@ -106,10 +116,12 @@ def _items(stream: BinaryIO, job: Job) -> Iterator[Any]:
     decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
     text = _Text(stream, job)
     text.position = _start(text, job)
+    opening = text.held[: text.position]
     while True:
         text.position = BETWEEN.match(text.held, text.position).end()  # type: ignore[union-attr]  # matches nothing too
         if text.position < len(text.held):
             if text.held[text.position] == "]":
+                _require_end(opening, text, job)
                 return
             try:
                 item, end = decoder.raw_decode(text.held, text.position)
@@ -127,6 +139,22 @@ def _items(stream: BinaryIO, job: Job) -> Iterator[Any]:
             raise _cut_off(job, "is cut off or damaged: the list of records does not end")
 
 
+def _require_end(opening: str, text: _Text, job: Job) -> None:
+    """Refuse what the list does not hold: rows of a second object or list would be lost without a word."""
+    while len(text.held) - text.position <= MAX_RECORD_BYTES and text.more():
+        pass
+    whole = opening.lstrip() + text.held[text.position :]
+    try:
+        end = json.JSONDecoder().raw_decode(whole)[1] if text.at_end else 0
+    except (RecursionError, ValueError):
+        end = 0
+    if not end and not text.held[text.position + 1 :].strip():
+        raise _cut_off(job, "is cut off: the object around the list of records does not end")
+    if not end or whole[end:].strip():
+        remedy = "Save it as one object with one list; name several files under [incidents] files"
+        raise UserError(job.name, allowed="holds something after the list of records", remedy=remedy)
+
+
 def _start(text: _Text, job: Job) -> int:
     """Where the list of records begins."""
     while not (found := LIST_START.match(text.held)):
@@ -134,8 +162,21 @@ def _start(text: _Text, job: Job) -> int:
             what = "is cut off or " if text.held.lstrip()[:1] in ("{", "[") else ""
             if not text.held.strip():
                 raise UserError(job.name, allowed="is empty", remedy="Remove it or fetch it again")
+            if _is_record_a_line(text.held):
+                allowed = "holds one record a line (NDJSON), which is not read"
+                raise UserError(job.name, allowed=allowed, remedy="Write the records as one list in [ ], with commas")
             raise _cut_off(job, f"{what}holds no list of records, such as the features of GeoJSON")
     return found.end()
+
+
+def _is_record_a_line(text: str) -> bool:
+    """Whether a text begins with two objects and no comma between them."""
+    text = text.lstrip("\x1e \t\r\n")
+    try:
+        end = json.JSONDecoder().raw_decode(text)[1]
+    except (RecursionError, ValueError):
+        return False
+    return text.startswith("{") and text[end:].lstrip("\x1e \t\r\n").startswith("{")
 
 
 class _Text:

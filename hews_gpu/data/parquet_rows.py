@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hews_gpu.data.rows import TEXT, Job, Texts
 from hews_gpu.errors import UserError
 
 __all__ = ["read_parquet"]
+
+LEAST_INEXACT = 2.0**53  # from here on a float64 may stand for several whole numbers
 
 
 def read_parquet(path: Path, job: Job) -> Texts:
@@ -34,17 +37,28 @@ def read_parquet(path: Path, job: Job) -> Texts:
 def _blocks(path: Path, job: Job) -> Texts:
     with pq.ParquetFile(path) as file:
         columns = job.choose(tuple(file.schema_arrow.names))
-        chosen = [columns.found[position] for position in dict.fromkeys(columns.read.values())]
-        for name in chosen:
-            _require_text(job.name, name, file.schema_arrow.field(name).type)
+        chosen = sorted(set(columns.read.values()))
+        fields = [file.schema_arrow.field(position) for position in range(len(columns.found))]
+        for position in chosen:
+            _require_text(job.name, fields[position].name, fields[position].type)
         first = 1
-        for batch in file.iter_batches(batch_size=job.block_rows, columns=chosen):
+        leaf = np.cumsum([0, *(_leaves(field.type) for field in fields)])
+        # by position: of two columns of one name, the name would give the last one, the schema means the first
+        batches = file.reader.iter_batches(
+            job.block_rows, range(file.num_row_groups), column_indices=leaf[chosen].tolist(), use_threads=True
+        )
+        for batch in batches:
             lines = np.arange(first, first + len(batch))
             table = pa.table({"line": lines, "problem": np.zeros(len(batch), np.uint8)})
             for name, position in columns.read.items():
-                table = table.append_column(name, _text(batch.column(columns.found[position])))
+                table = table.append_column(name, _text_of(batch, chosen.index(position), job.name))
             yield table
             first += len(batch)
+
+
+def _leaves(kind: pa.DataType) -> int:
+    """How many columns of the file make up one column of the table."""
+    return sum(_leaves(kind.field(i).type) for i in range(kind.num_fields)) if pa.types.is_nested(kind) else 1
 
 
 def _require_text(file: str, name: str, kind: pa.DataType) -> None:
@@ -53,8 +67,31 @@ def _require_text(file: str, name: str, kind: pa.DataType) -> None:
         raise UserError(file, allowed=allowed, remedy="Write it as text")
 
 
+def _text_of(batch: pa.RecordBatch, position: int, file: str) -> pa.Array:
+    """A column as text, of which every value is UTF-8: a file may call bytes text that are none."""
+    try:
+        encoded = _text(batch.column(position))
+        encoded.dictionary.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "utf8" not in str(error).casefold():
+            raise
+        allowed = f"the column '{batch.schema.field(position).name}' holds text that is not UTF-8"
+        raise UserError(file, allowed=allowed, remedy="Write it as UTF-8") from None
+    return encoded
+
+
 def _text(column: pa.Array) -> pa.Array:
     """A column as dictionary-encoded text; null becomes the empty text."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    return column.cast(pa.string()).fill_null("").dictionary_encode().cast(TEXT)
+    texts = column.cast(pa.string())
+    if pa.types.is_floating(column.type):
+        texts = pc.coalesce(_digits(column), texts)
+    return texts.fill_null("").dictionary_encode().cast(TEXT)
+
+
+def _digits(column: pa.Array) -> pa.Array:
+    """Whole numbers of a column of floats as digits without an exponent, value by value; null for any other."""
+    values = column.cast(pa.float64())
+    is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), LEAST_INEXACT))
+    return pc.if_else(is_whole, values, None).cast(pa.int64()).cast(pa.string())

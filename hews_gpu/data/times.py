@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import date
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,7 @@ DIGITS = re.compile(r"\s*(\d{1,4})(?:\.0*)?\s*", re.ASCII)
 DATE_THEN_TIME = r"^\s*(?P<date>[0-9/-]+)[Tt\s]\s*(?P<time>[0-9].*?)\s*$"
 HAS_ZONE = re.compile(rf":\d{{2}}(?:\.\d*)?\s*{ZONE}\s*$")
 MILLISECONDS = re.compile(r"\s*(\d{12,13})(?:\.0*)?\s*", re.ASCII)
+EXPONENT = re.compile(r"\s*(\d(?:\.\d{0,15})?)[eE]\+?(1[12])\s*", re.ASCII)  # 1.391e+12, as floats are written
 LEADING_SLASHES = re.compile(r"\s*(\d{1,2})/(\d{1,2})/(\d{4})(?!\d)", re.ASCII)
 LEAST_DAY_FIRST = 3
 DATE_CHARACTERS = 10  # of MM/DD/YYYY
@@ -114,11 +116,16 @@ def second_of_day(text: str) -> int | None:
 
 
 def from_milliseconds(text: str) -> int | None:
-    """Seconds since 1970 of milliseconds since 1970 as digits; None if it is no such number or of before 1979."""
-    found = MILLISECONDS.fullmatch(text)
-    if not found or int(found[1]) < LEAST_MILLISECONDS:
+    """Seconds since 1970 of milliseconds since 1970, with or without an exponent; None if before 1979 or no such."""
+    if found := MILLISECONDS.fullmatch(text):
+        milliseconds = int(found[1])
+    elif found := EXPONENT.fullmatch(text):
+        milliseconds = int(Decimal(found[1]).scaleb(int(found[2])))
+    else:
         return None
-    seconds = int(found[1]) // 1000
+    if milliseconds < LEAST_MILLISECONDS:
+        return None
+    seconds = milliseconds // 1000
     return seconds if seconds < END_S else None
 
 

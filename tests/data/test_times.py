@@ -16,6 +16,7 @@ from hews_gpu.data.times import (
     NOT_A_TIME,
     day_number,
     distinct_values,
+    from_milliseconds,
     is_day_first,
     join_seconds,
     second_of_day,
@@ -136,3 +137,15 @@ def test_two_dates_alone_or_a_few_bad_ones_among_early_days_do_not_make_a_table_
     assert not is_day_first(slash_dates(["13/01/2014", "14/01/2014"]))
     early = [f"{month:02d}/{day:02d}/2014" for month in range(1, 4) for day in range(1, 13)]
     assert not is_day_first(slash_dates([*early, "13/01/2014", "14/01/2014", "15/01/2014"]))
+
+
+@pytest.mark.parametrize(
+    "text", ["1391211000000", "1391211000000.0", "1.391211e+12", " 1.391211E12 ", "1.391211000999e+12"]
+)
+def test_milliseconds_with_and_without_an_exponent(text: str) -> None:
+    assert from_milliseconds(text) == 1_391_211_000
+
+
+@pytest.mark.parametrize("text", ["1.39e+10", "1e+11", "9e+12", "1.39e-12", "e12", "1.39", "201401312330"])
+def test_what_is_no_milliseconds(text: str) -> None:
+    assert from_milliseconds(text) is None
