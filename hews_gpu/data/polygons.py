@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
+import warnings
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +33,7 @@ __all__ = ["OUTSIDE", "Engine", "assign", "engine_for", "load_neighborhoods", "m
 
 OUTSIDE = -1
 WGS84 = "EPSG:4326"
+GEOJSON_SYSTEM = re.compile(rb'"crs"\s*:\s*\{[^{}]*\{\s*"name"\s*:\s*"[^"]*?EPSG:[^"]*?(\d+)"')
 MAX_NEIGHBORHOODS = np.iinfo(np.int16).max
 
 SHARED_AREA = 0.01  # of the smaller polygon
@@ -63,6 +67,7 @@ def _read(path: Path, name: str) -> GeoDataFrame:
     import geopandas
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
+    from shapely.errors import ShapelyError
 
     try:
         if path.suffix.casefold() in (".parquet", ".geoparquet"):
@@ -73,9 +78,12 @@ def _read(path: Path, name: str) -> GeoDataFrame:
             about = pyogrio.read_info(data)
             if about["features"]:
                 _require_name(name, list(about["fields"]), path)
+            _require_known_system(data, path)
             source = io.BytesIO(data) if isinstance(data, bytes) else data
-            frame = geopandas.read_file(source, engine="pyogrio", columns=[name])
-    except (EOFError, OSError, ValueError, DataSourceError, DataLayerError) as error:
+            with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # not numbers are refused below
+                warnings.filterwarnings("ignore", "Non closed ring detected")
+                frame = geopandas.read_file(source, engine="pyogrio", columns=[name])
+    except (EOFError, OSError, ValueError, zlib.error, ShapelyError, DataSourceError, DataLayerError) as error:
         if isinstance(error, UserError):
             raise
         allowed = f"cannot be read as polygons ({error})"
@@ -89,6 +97,23 @@ def _require_name(name: str, found: list[str], path: Path) -> None:
     if name not in found:
         allowed = f"is not a column of {path.name}"
         raise UserError(f"{SECTION} name", name, allowed=allowed, remedy=did_you_mean(name, found))
+
+
+def _require_known_system(data: Path | bytes, path: Path) -> None:
+    """Refuse GeoJSON in an unknown EPSG system, which would be read as degrees without a word."""
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    if isinstance(data, Path) and data.suffix.casefold() not in (".geojson", ".json"):
+        return
+    named = GEOJSON_SYSTEM.search(data if isinstance(data, bytes) else data.read_bytes())
+    if named:
+        system = f"EPSG:{named[1].decode()}"
+        try:
+            CRS.from_user_input(system)
+        except CRSError:
+            allowed = f"names a coordinate system that is not known: {system}"
+            raise UserError(f"{SECTION} file", path, allowed=allowed, remedy=f"Save it as {WGS84}") from None
 
 
 def _in_degrees(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
@@ -106,6 +131,9 @@ def _in_degrees(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
 
 
 def _require_degrees(frame: GeoDataFrame, path: Path, allowed: str) -> None:
+    if not np.isfinite(shapely.get_coordinates(frame.geometry.to_numpy())).all():
+        allowed = "holds a polygon with a coordinate that is not a number"
+        raise UserError(f"{SECTION} file", path, allowed=allowed, remedy="Fetch or convert it again")
     west, south, east, north = frame.total_bounds
     if len(frame) and not (-180 <= west and east <= 180 and -90 <= south and north <= 90):
         seen = f"{allowed} (x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g})"

@@ -90,6 +90,9 @@ NOTHING = {"type": "Feature", "properties": {"Name": "x"}, "geometry": None}
         (geojson([square("A", *WEST), square("A", *EAST)]), "more than one polygon, such as 'A'"),
         (geojson([square("A", *WEST), square(None, *EAST)]), "have no name"),
         (geojson([square("A", *WEST), square("  ", *EAST)]), "have no name"),
+        (geojson([square("A", float("nan"), *WEST[1:])]), "cannot be read as polygons"),
+        (geojson(TWO_SQUARES).replace("-76.62, 39.29", "NaN, 39.29"), "a coordinate that is not a number"),
+        (geojson(TWO_SQUARES, crs="EPSG:999999"), "names a coordinate system that is not known: EPSG:999999"),
         (geojson([square("A", 1.4e6, 5e5, 1.5e6, 6e5)]), "not degrees"),
         (
             json.dumps({"type": "FeatureCollection", "features": [{**TWO_SQUARES[0], "properties": {"Nam": "A"}}]}),
@@ -101,6 +104,17 @@ def test_polygons_that_cannot_be_used_are_refused_in_one_line(toy: Toy, areas: s
     with pytest.raises(UserError, match=message) as caught:
         load_neighborhoods(toy(areas=areas))
     assert "\n" not in str(caught.value) and "[neighborhoods]" in str(caught.value)
+
+
+def test_damaged_gzip_bytes_are_refused_in_one_line(toy: Toy) -> None:
+    city = toy()
+    packed = bytearray(gzip.compress((city.path.parent / "areas.geojson").read_bytes()))
+    packed[10:40] = b"\xff" * 30
+    (city.path.parent / "areas.gz").write_bytes(packed)
+    city.path.write_text(city.path.read_text().replace("areas.geojson", "areas.gz"))
+    with pytest.raises(UserError, match="cannot be read as polygons") as caught:
+        load_neighborhoods(load_city(city.path))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_or_cut_off_file_is_refused(toy: Toy) -> None:
