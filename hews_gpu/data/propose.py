@@ -2,8 +2,9 @@
 
 Each column is scored for each role by its name and by what is in it: for time the share of values that can be read as
 dates or times, for coordinates the share of numbers in range (and not all one number), for the category a text with
-few distinct values. Columns that describe a person are never looked at. The proposal is a guess that a person
-confirms: ten rows are shown as they would be read.
+few distinct values. A table may say when something happened, when it ended and when it was reported: the first counts,
+and the others only where it is missing. Columns that describe a person are never looked at. The proposal is a guess
+that a person confirms: ten rows are shown as they would be read.
 """
 
 from __future__ import annotations
@@ -33,12 +34,18 @@ LEAST = 0.5  # share of values of the right kind; below, a column is not propose
 NAMED = 1.0  # what a telling name is worth beside the share of fitting values
 WORDS: Mapping[str, str] = {
     "time": r"date.?time|time.?stamp|occur|^date$|when|reported",
-    "date": r"date|day",
-    "time_of_day": r"time|hour|hhmm",
+    "date": r"date|day|\bdt\b",
+    "time_of_day": r"time|hour|hhmm|\btm\b",
     "longitude": r"^(lon|lng|long|longitude|x)$|longitude|lon$|lng$",
     "latitude": r"^(lat|latitude|y)$|latitude|lat$",
-    "category": r"offen[cs]e|primary.?type|category|crime.?type|description|charge|^type$|kind",
+    "category": r"offen[cs]e|\bofns\b|primary.?type|category|crime.?type|\bcrm\b|description|charge|^type$|kind",
 }
+MOMENTS = ("time", "date", "time_of_day")
+HAPPENED = re.compile(r"\bocc|occur|\bfr\b|\bfrom\b|\bbegin|\bstart|incident|offen[cs]e|crime|committed")
+LATER = re.compile(
+    r"\brptd?\b|report|\bto\b|updat|\bend(?:ed|ing)?\b|modif|creat|entered|entry|load|publi|clos|clear|arrest"
+)
+LATER_WORTH = 0.1  # of a column that says when something was reported or ended, beside one that says when it happened
 TARGET = re.compile(r"HOMICIDE|MURDER|SHOOTING|SHOTS", re.IGNORECASE)
 TELLING = ("HOMICIDE", "MURDER", "SHOOTING", "ROBBERY", "ASSAULT", "BURGLARY", "THEFT", "LARCENY", "ARSON")
 
@@ -76,7 +83,7 @@ def propose(file: Path) -> Proposal:
         _require_month_first(file, sample, mapped.values())
         missing = _missing(mapped)
         if missing:
-            return Proposal(file, "mapped", mapped, missing, (), ())
+            return _incomplete(file, sample, mapped, missing)
         columns = choose_columns(list(sample), file=file.name, mapped=mapped)
     names = {role: columns.found[position] for role, position in columns.roles.items()}
     _require_month_first(file, sample, names.values())
@@ -85,6 +92,18 @@ def propose(file: Path) -> Proposal:
     return Proposal(
         file, columns.schema, shown, missing, _targets(sample[names["category"]]), _preview(sample, columns)
     )
+
+
+def _incomplete(
+    file: Path, sample: Mapping[str, Strings], mapped: Mapping[str, str], missing: tuple[str, ...]
+) -> Proposal:
+    """A proposal that lacks roles, with what the others give."""
+    found = list(sample)
+    columns = Columns(
+        schema="mapped", found=tuple(found), roles={role: found.index(name) for role, name in mapped.items()}
+    )
+    targets = _targets(sample[mapped["category"]]) if "category" in mapped else ()
+    return Proposal(file, "mapped", mapped, missing, targets, _preview(sample, columns) if mapped else ())
 
 
 def _require_month_first(file: Path, sample: Mapping[str, Strings], names: Iterable[str]) -> None:
@@ -98,17 +117,40 @@ def _require_month_first(file: Path, sample: Mapping[str, Strings], names: Itera
 def _mapping(sample: Mapping[str, Strings]) -> dict[str, str]:
     """The best column of each role; a column plays one role."""
     usable = {name: values for name, values in sample.items() if name.strip() and not is_person_level(name)}
+    chosen = _best(usable, ("longitude", "latitude"))
+    rest = {name: values for name, values in usable.items() if name not in chosen.values()}
+    single, pair = _best(rest, ("time",)), _best(rest, ("date", "time_of_day"))
+    if "time" in single and not (
+        len(pair) == 2 and _is_later(single["time"]) and not any(map(_is_later, pair.values()))
+    ):
+        chosen |= single
+    elif "date" in pair:
+        chosen |= pair
+    return chosen | _best(
+        {name: values for name, values in usable.items() if name not in chosen.values()}, ("category",)
+    )
+
+
+def _best(usable: Mapping[str, Strings], roles: Sequence[str]) -> dict[str, str]:
+    """The best column of each of some roles, one after the other; without those for which there is none."""
     chosen: dict[str, str] = {}
-    for role in ("longitude", "latitude", "time", "date", "time_of_day", "category"):
-        if role in ("date", "time_of_day") and "time" in chosen:
-            continue
+    for role in roles:
         scores = {name: _score(role, name, values) for name, values in usable.items() if name not in chosen.values()}
         best = max(scores, key=lambda name: scores[name], default=None)
         if best is not None and scores[best] > 0:
             chosen[role] = best
-    if "date" not in chosen:
-        chosen.pop("time_of_day", None)
     return chosen
+
+
+def _words(name: str) -> str:
+    """The words of a column name, without capitals and digits, one space apart."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.sub(r"[^a-z]+", " ", apart.casefold()).strip()
+
+
+def _is_later(name: str) -> bool:
+    """Whether a column seems to say when something was reported, ended or was changed, not when it happened."""
+    return bool(LATER.search(_words(name)))
 
 
 def _missing(mapped: Mapping[str, str]) -> tuple[str, ...]:
@@ -122,12 +164,13 @@ def _score(role: str, name: str, values: Strings) -> float:
     if not there:
         return 0.0
     share = FITS[role](there)
-    named = re.search(WORDS[role], re.sub(r"[^a-z]+", " ", name.casefold()).strip()) or re.search(
-        WORDS[role], normal_name(name)
-    )
+    named = re.search(WORDS[role], _words(name)) or re.search(WORDS[role], normal_name(name))
     if share < LEAST or (role in ("longitude", "latitude", "time_of_day") and not named):
         return 0.0
-    return share * len(there) / len(values) + (NAMED if named else 0.0)
+    score = share * len(there) / len(values) + (NAMED if named else 0.0)
+    if role in MOMENTS:
+        score = score * LATER_WORTH if _is_later(name) else score + (NAMED if HAPPENED.search(_words(name)) else 0.0)
+    return score
 
 
 def _share(there: Strings, test: Callable[[str], bool]) -> float:
@@ -204,14 +247,20 @@ def _preview(sample: Mapping[str, Strings], columns: Columns) -> tuple[tuple[str
         texts = pa.array(sample[columns.found[position]][:count], pa.string())
         content[role] = texts.dictionary_encode().cast(TEXT)
     frame = block_frame(pa.table(content), [])
+    if "date" in columns.roles and "time_of_day" not in columns.roles:
+        days = [times.day_number(text) for text in sample[columns.found[columns.roles["date"]]][:count]]
+        shown = ["unreadable" if day is None else f"{np.datetime64(day, 'D')} at no time" for day in days]
+    else:
+        shown = [_moment(int(time_s)) for time_s in frame["time_s"]]
     rows = []
-    for time_s, x, y, category in zip(
-        frame["time_s"], frame["longitude"], frame["latitude"], frame["category"], strict=True
-    ):
-        when = "unreadable" if time_s == times.NOT_A_TIME else str(np.datetime64(int(time_s), "s")).replace("T", " ")
+    for when, x, y, category in zip(shown, frame["longitude"], frame["latitude"], frame["category"], strict=True):
         place = ["none" if np.isnan(degrees) else f"{degrees:.5f}" for degrees in (x, y)]
         rows.append((when, place[0], place[1], str(category) or "none"))
     return tuple(rows)
+
+
+def _moment(time_s: int) -> str:
+    return "unreadable" if time_s == times.NOT_A_TIME else str(np.datetime64(time_s, "s")).replace("T", " ")
 
 
 def propose_city(name: str, table: Path, path: Path) -> tuple[str, dict[str, Any]]:

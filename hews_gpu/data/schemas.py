@@ -28,8 +28,14 @@ __all__ = [
 ]
 
 PERSON_WORDS = frozenset(
-    {"age", "ages", "agegroup", "sex", "gender", "race", "races", "ethnicity", "ethnic", "hispanic"}
-    | {"victim", "suspect", "offender", "dob", "birth", "birthdate"}
+    {"age", "ages", "agegroup", "sex", "gender", "race", "races", "descent", "hispanic", "latino", "dob", "birth"}
+    | {"birthdate", "birthplace", "birthday", "vic", "vict", "perp", "susp", "surname", "firstname", "lastname"}
+    | {"fullname", "marital", "religion", "disability", "complexion", "occupation", "skin"}
+)
+# words that begin so, as tables without spaces or capitals have them: victimage, suspectrace, perpetrators, perpsex
+PERSON_BEGINS = re.compile(
+    r"victim(?!i[sz])|suspect(?!ed)|offender|perpetrator|arrestee|defendant|complainant|ethnic|nationalit|citizen|immigra"
+    r"|(?:vic|vict|perp|susp|off|def|arr|person|subject)(?:age|sex|race|gender|ethn|descent|name|dob)"
 )
 TIME_ROLES = ("time", "date", "time_of_day")
 POINT_ROLES = ("longitude", "latitude")
@@ -175,7 +181,7 @@ def vocabulary_of(schema: str) -> Mapping[str, str]:
 def is_person_level(name: str) -> bool:
     """Whether a column seems to describe a person (age, sex, race, ...), judged by the words of its name."""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name.replace("\ufeff", ""))
-    return any(word.casefold() in PERSON_WORDS for word in words)
+    return any(word in PERSON_WORDS or PERSON_BEGINS.match(word) for word in map(str.casefold, words))
 
 
 def choose_columns(

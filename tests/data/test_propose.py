@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -67,10 +68,72 @@ def test_known_schemas_need_no_mapping(tmp_path: Path) -> None:
 def test_what_is_not_found_is_said_and_left_open(tmp_path: Path) -> None:
     odd(tmp_path / "t.csv", date=True)
     text, about = propose_city("Odd", tmp_path / "t.csv", tmp_path / "odd.toml")
+    assert len(about["preview"]) == 10 and about["preview"][1][0] == "2014-01-02 at no time"
     assert about["missing"] == ["time_of_day"] and "No column seems to hold: time_of_day" in about["advice"]
     assert '# time_of_day = "COLUMN"' in text
     (tmp_path / "n.csv").write_text("a,b\n1,2\n")
     assert propose(tmp_path / "n.csv").missing == ("time", "longitude", "latitude", "category")
+
+
+def write(path: Path, columns: dict[str, list[str]]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([list(columns), *zip(*columns.values(), strict=True)])
+    return path
+
+
+def clocks(first: int, form: str, rows: int = 60) -> list[str]:
+    start = datetime(2020, 2, 1, 3, 7) + timedelta(days=first)
+    return [(start + timedelta(hours=29 * i)).strftime(form) for i in range(rows)]
+
+
+KINDS = [CATEGORIES[i % 4] for i in range(60)]
+LAT, LON = [f"34.{i + 10}" for i in range(60)], [f"-118.{i + 10}" for i in range(60)]
+
+
+@pytest.mark.parametrize("reported", ["%m/%d/%Y 12:00:00 AM", "%m/%d/%Y %I:%M:%S %p"])
+def test_the_table_of_los_angeles_gives_when_it_happened(tmp_path: Path, reported: str) -> None:
+    columns = {"DR_NO": [str(i) for i in range(60)], "Date Rptd": clocks(3, reported)}
+    columns |= {"DATE OCC": clocks(0, "%m/%d/%Y 12:00:00 AM"), "TIME OCC": clocks(0, "%H%M"), "AREA": ["1"] * 60}
+    columns |= {"AREA NAME": ["Central"] * 60, "Crm Cd": ["510"] * 60, "Crm Cd Desc": KINDS, "Vict Age": ["3"] * 60}
+    columns |= {"Vict Sex": ["M"] * 60, "Vict Descent": ["HOMICIDE"] * 60, "Status Desc": ["Invest Cont"] * 60}
+    columns |= {"LAT": LAT, "LON": LON}
+    found = propose(write(tmp_path / "t.csv", columns))
+    assert found.columns == {
+        **{"longitude": "LON", "latitude": "LAT", "date": "DATE OCC", "time_of_day": "TIME OCC"},
+        "category": "Crm Cd Desc",
+    }
+    assert found.missing == () and found.preview[0] == ("2020-02-01 03:07:00", "-118.10000", "34.10000", "THEFT")
+
+
+def test_the_table_of_new_york_gives_when_it_began(tmp_path: Path) -> None:
+    columns = {"CMPLNT_NUM": [str(i) for i in range(60)], "RPT_DT": clocks(5, "%m/%d/%Y")}
+    columns |= {"CMPLNT_TO_DT": clocks(1, "%m/%d/%Y"), "CMPLNT_TO_TM": clocks(1, "%H:%M:%S")}
+    columns |= {"CMPLNT_FR_DT": clocks(0, "%m/%d/%Y"), "CMPLNT_FR_TM": clocks(0, "%H:%M:%S")}
+    columns |= {"OFNS_DESC": KINDS, "BORO_NM": ["BRONX"] * 60, "VIC_SEX": ["F"] * 60, "SUSP_RACE": ["HOMICIDE"] * 60}
+    columns |= {"X_COORD_CD": ["1007314"] * 60, "Y_COORD_CD": ["241257"] * 60, "Latitude": LAT, "Longitude": LON}
+    found = propose(write(tmp_path / "t.csv", columns)).columns
+    assert (found["date"], found["time_of_day"], found["category"]) == ("CMPLNT_FR_DT", "CMPLNT_FR_TM", "OFNS_DESC")
+    assert (found["longitude"], found["latitude"]) == ("Longitude", "Latitude")
+
+
+@pytest.mark.parametrize("later", ["Reported Time", "ReportDateTime", "Updated On", "date_to", "Last Modified Date"])
+def test_when_it_was_reported_counts_only_where_nothing_else_does(tmp_path: Path, later: str) -> None:
+    form = "%Y-%m-%d %H:%M:%S"
+    columns = {later: clocks(3, form), "kind": KINDS, "lat": LAT, "lon": LON}
+    assert propose(write(tmp_path / "t.csv", columns)).columns["time"] == later
+    columns = {**columns, "Began": clocks(0, form)}
+    assert propose(write(tmp_path / "t.csv", columns)).columns["time"] == "Began"
+
+
+@pytest.mark.parametrize("lost", ["Occurred", "lon", "kind"])
+def test_what_is_known_is_shown_where_a_role_is_missing(tmp_path: Path, lost: str) -> None:
+    columns = {"Occurred": clocks(0, "%Y-%m-%d %H:%M:%S"), "kind": KINDS, "lat": LAT, "lon": LON}
+    found = propose(write(tmp_path / "t.csv", {name: texts for name, texts in columns.items() if name != lost}))
+    whole = ("2020-02-01 03:07:00", "-118.10000", "34.10000", "THEFT")
+    at = {"Occurred": 0, "lon": 1, "kind": 3}[lost]
+    expected = [*whole[:at], "unreadable" if at == 0 else "none", *whole[at + 1 :]]
+    assert len(found.preview) == 10 and list(found.preview[0]) == expected
+    assert found.targets == (() if lost == "kind" else ("HOMICIDE", "SHOOTING"))
 
 
 def test_a_column_of_a_person_is_never_proposed_or_shown(tmp_path: Path) -> None:

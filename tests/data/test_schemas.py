@@ -77,6 +77,91 @@ def test_other_names(name: str) -> None:
     assert not is_person_level(name)
 
 
+LOS_ANGELES = (
+    "DR_NO,Date Rptd,DATE OCC,TIME OCC,AREA,AREA NAME,Rpt Dist No,Part 1-2,Crm Cd,Crm Cd Desc,Mocodes,Vict Age,"
+    "Vict Sex,Vict Descent,Premis Cd,Premis Desc,Weapon Used Cd,Weapon Desc,Status,Status Desc,Crm Cd 1,LOCATION,"
+    "Cross Street,LAT,LON"
+)
+NEW_YORK = (
+    "CMPLNT_NUM,CMPLNT_FR_DT,CMPLNT_FR_TM,CMPLNT_TO_DT,CMPLNT_TO_TM,ADDR_PCT_CD,RPT_DT,KY_CD,OFNS_DESC,PD_CD,PD_DESC,"
+    "CRM_ATPT_CPTD_CD,LAW_CAT_CD,BORO_NM,LOC_OF_OCCUR_DESC,PREM_TYP_DESC,JURIS_DESC,PARKS_NM,HADEVELOPT,X_COORD_CD,"
+    "Y_COORD_CD,SUSP_AGE_GROUP,SUSP_RACE,SUSP_SEX,Latitude,Longitude,Lat_Lon,PATROL_BORO,STATION_NAME,VIC_AGE_GROUP,"
+    "VIC_RACE,VIC_SEX,PERP_AGE_GROUP,PERP_SEX,PERP_RACE,STATISTICAL_MURDER_FLAG,OCCUR_DATE,OCCUR_TIME"
+)
+CHICAGO_COLUMNS = (
+    "ID,Case Number,Date,Block,IUCR,Primary Type,Description,Location Description,Arrest,Domestic,Beat,District,Ward,"
+    "Community Area,FBI Code,X Coordinate,Y Coordinate,Year,Updated On,Latitude,Longitude,Location,"
+    "VICTIMIZATION_PRIMARY,INCIDENT_PRIMARY,GUNSHOT_INJURY_I,AGE,SEX,RACE,ZIP_CODE,STREET_OUTREACH_ORGANIZATION"
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "persons"),
+    [
+        (LOS_ANGELES, "Vict Age,Vict Sex,Vict Descent"),
+        (
+            NEW_YORK,
+            "SUSP_AGE_GROUP,SUSP_RACE,SUSP_SEX,VIC_AGE_GROUP,VIC_RACE,VIC_SEX,PERP_AGE_GROUP,PERP_SEX,PERP_RACE",
+        ),
+        (CHICAGO_COLUMNS, "AGE,SEX,RACE"),
+    ],
+)
+def test_person_level_columns_of_real_tables(names: str, persons: str) -> None:
+    assert [name for name in names.split(",") if is_person_level(name)] == persons.split(",")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "victimage",
+        "suspectrace",
+        "VICTIMSEX",
+        "PerpetratorName",
+        "perpetrators",
+        "Perpetrator Age",
+        "Nationality",
+        "vicrace",
+        "perpsex",
+        "susp_descent",
+        "nationalities",
+        "Citizenship",
+        "Complainant",
+        "arresteeage",
+        "victims",
+        "suspectethnicity",
+        "Self-defined ethnicity",
+        "Officer-defined ethnicity",
+        "Date of Birth",
+        "OffenderCount",
+    ],
+)
+def test_joined_and_plural_names_of_persons(name: str) -> None:
+    assert is_person_level(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Offense",
+        "Service",
+        "Vice",
+        "Average",
+        "Terrace",
+        "Perpendicular",
+        "Suspended",
+        "Office",
+        "Arrest",
+        "OFFENSE_NAME",
+        "Definition",
+        "Person Count",
+        "City",
+        "Suspected Crime",
+    ],
+)
+def test_names_that_only_resemble_those_of_persons(name: str) -> None:
+    assert not is_person_level(name)
+
+
 def test_no_schema_lists_a_person_level_column() -> None:
     for schema in SCHEMAS:
         for name in (*schema.roles.values(), *schema.charts_only, *schema.compared):
