@@ -31,6 +31,8 @@ MAX_VALUES = 1024
 BINS = 256
 ROWS_PER_VALUE = 20
 WARN_SHARE = 0.05  # of the label's entropy: about what the small-scale geography of crime says (a post, an area)
+MIN_ROWS = 300  # chance alone passes WARN_SHARE with 5 values in 2 of 1000 such tables, with 15 in 43
+MIN_LABELS = 50  # rows that are targets, and rows that are none
 HASH_KEY = "hews leak bins 1"
 NUMBER = re.compile(r"\d+")
 STREET = re.compile(r"([A-Z]+)\W*$")
@@ -146,6 +148,8 @@ def _entropy(counts: Counts) -> float:
 def report(columns: Mapping[tuple[int, str], Contingency], files: Sequence[str]) -> dict[str, Any]:
     """What each column gives away, most first, for quality.json; `warning` where it is more than WARN_SHARE.
 
+    None is a warning with fewer than MIN_ROWS rows or MIN_LABELS of either label: there, chance says as much.
+
     Args:
         columns: number of a layout, and column -> its counts. Layouts are measured apart: mixed, each would hide what
             the other gives away.
@@ -155,7 +159,11 @@ def report(columns: Mapping[tuple[int, str], Contingency], files: Sequence[str])
     for (layout, name), counts in columns.items():
         bits, entropy = information(counts.table)
         share = bits / entropy if entropy else 0.0
-        entry = {"column": name, "file": files[layout], "bits": bits, "share": share, "warning": share > WARN_SHARE}
+        labels = counts.table.sum(axis=0)
+        is_enough = bool(labels.sum() >= MIN_ROWS and labels.min() >= MIN_LABELS)
+        warning = is_enough and share > WARN_SHARE
+        entry = {"column": name, "file": files[layout], "bits": bits, "share": share, "warning": warning}
         found.append((bits, entry | {"values": None if counts.is_hashed else len(counts.values)}))
     found.sort(key=lambda pair: (-pair[0], pair[1]["column"], pair[1]["file"]))
-    return {"warn_share": WARN_SHARE, "estimator": ESTIMATOR, "columns": [entry for _, entry in found]}
+    rule = {"warn_share": WARN_SHARE, "warn_min_rows": MIN_ROWS, "warn_min_rows_of_each_label": MIN_LABELS}
+    return {**rule, "estimator": ESTIMATOR, "columns": [entry for _, entry in found]}

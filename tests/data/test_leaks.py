@@ -92,8 +92,31 @@ def test_forms_of_an_address() -> None:
 
 def test_layouts_are_measured_apart() -> None:
     giving, plain = (
-        counted(["a", "b"] * 50, [False, True] * 50),
-        counted(["a", "b"] * 50, [False, False, True, True] * 25),
+        counted(["a", "b"] * 200, [False, True] * 200),
+        counted(["a", "b"] * 200, [False, False, True, True] * 100),
     )
     report = leaks.report({(0, "X"): plain, (1, "X"): giving}, ["old.csv", "new.csv"])
     assert [(entry["file"], entry["warning"]) for entry in report["columns"]] == [("new.csv", True), ("old.csv", False)]
+
+
+@pytest.mark.parametrize(
+    ("targets", "others", "warns"),
+    [(1, 2, False), (50, 249, False), (49, 400, False), (400, 49, False), (50, 250, True)],
+)
+def test_a_small_table_is_no_reason_for_a_warning(targets: int, others: int, warns: bool) -> None:
+    labels = [True] * targets + [False] * others
+    report = leaks.report({(0, "X"): counted([str(label) for label in labels], labels)}, ["a.csv"])
+    assert report["columns"][0]["warning"] == warns
+    assert (report["warn_min_rows"], report["warn_min_rows_of_each_label"]) == (leaks.MIN_ROWS, leaks.MIN_LABELS)
+
+
+@pytest.mark.parametrize(("values", "most"), [(2, 2), (5, 8), (15, 60)])
+def test_chance_seldom_passes_for_a_leak_in_the_smallest_table(values: int, most: int) -> None:
+    rng = np.random.default_rng(0)
+    labels, passed = np.arange(leaks.MIN_ROWS) < leaks.MIN_LABELS, 0
+    for _ in range(1000):
+        value = rng.integers(0, values, len(labels))
+        counts = [np.bincount(value[labels == label], minlength=values) for label in (False, True)]
+        bits, entropy = information(np.stack(counts, axis=1))
+        passed += bits > leaks.WARN_SHARE * entropy
+    assert passed <= most
