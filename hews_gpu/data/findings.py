@@ -96,17 +96,27 @@ def _of_files(quality: dict[str, Any], texts: TextTally, sources: Sequence[Sourc
     ]
     found += [f"{source.name}: has no columns for coordinates" for source in sources if not source.has_place]
     for pair in [pair for pair in quality["overlapping_files"] if pair["repeated"]][:MANY]:
-        a, b = pair["files"]
-        found.append(
-            f"{a} and {b} share {pair['days'][0]} to {pair['days'][1]}: {pair['repeated']:,} rows of the second repeat "
-            "the first; they are kept and marked duplicate_of"
-        )
+        found.append(_of_overlap(pair))
     for entry in quality["vocabulary_changes"][:MANY]:
         found.append(
             f"category '{entry['category']}' has {entry['rows']:,} rows in {entry['files'][0]}; by the other files' "
             f"share it should have about {entry['expected']:,.0f}"
         )
     return found
+
+
+def _of_overlap(pair: dict[str, Any]) -> str:
+    """Two files that report the same events: what was left out, and which targets may still count twice."""
+    a, b = pair["files"]
+    text = (
+        f"{a} and {b} share {pair['days'][0]} to {pair['days'][1]}: {pair['repeated']:,} rows of the second repeat "
+        "the first and are left out of maps and labels"
+    )
+    targets = {name: of for name, of in pair["targets"].items() if of["rows"][1]}
+    if any(of["unmatched"] for of in targets.values()):
+        each = [f"{name} {of['repeated']:,} matched, {of['unmatched']:,} unmatched" for name, of in targets.items()]
+        text += f"; of its targets there {', '.join(each[:MANY])}: these may count twice, use one file per period"
+    return text
 
 
 def _of_volume(quality: dict[str, Any]) -> list[str]:

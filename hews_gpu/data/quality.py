@@ -64,9 +64,6 @@ class Tally:
     """Source, day since 1970 -> kept rows."""
     days: Counter[int] = field(default_factory=Counter)
     """Day since 1970 -> kept rows."""
-    target_days: Counter[int] = field(default_factory=Counter)
-    target_hours: Counter[int] = field(default_factory=Counter)
-    """24 * weekday + hour -> kept target rows; Monday is 0."""
     roundings: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Category, kind of round time (ROUND) -> kept rows."""
     minute_zero: Counter[bool] = field(default_factory=Counter)
@@ -97,7 +94,6 @@ def tally(frame: pd.DataFrame, bounds: npt.NDArray[np.float64]) -> Tally:
     time_s = frame["time_s"].to_numpy()[kept]
     is_target = target[kept]
     day, second = time_s // DAY_S, time_s % DAY_S
-    hours = 24 * ((day + WEEKDAY_OF_1970) % 7) + second // 3600
     counts = Tally(
         rows=len(frame),
         reasons=_count(reason),
@@ -110,8 +106,6 @@ def tally(frame: pd.DataFrame, bounds: npt.NDArray[np.float64]) -> Tally:
         roundings=_count_round(frame["category"][kept], second),
         nearest=int(frame["is_nearest"].to_numpy()[kept].sum()),
         days=_count(day),
-        target_days=_count(day[is_target]),
-        target_hours=_count(hours[is_target]),
         minute_zero=Counter({flag: int((second[is_target == flag] % 3600 < 60).sum()) for flag in (False, True)}),
     )
     if len(time_s):
@@ -167,45 +161,78 @@ def _count_raw(frame: pd.DataFrame) -> Counter[tuple[int, str, str]]:
 
 @dataclass(kw_only=True)
 class Marks:
-    """Counts of the marks that tie rows together."""
+    """Counts of the marks that tie rows together, and counts over time that leave out what another file has before."""
 
+    rows_of: Sequence[int]
+    """Rows of each source, set aside or not: what tells a row's source from its row id."""
     duplicates: int = 0
     overlaps: int = 0
-    """Rows that report an event of a file of another layout."""
+    """Rows that report an event of an earlier download."""
+    target_overlaps: int = 0
     twins: int = 0
     near_twins: int = 0
+    days: Counter[int] = field(default_factory=Counter)
+    """Day since 1970 -> rows that are no overlaps."""
+    target_days: Counter[int] = field(default_factory=Counter)
+    target_hours: Counter[int] = field(default_factory=Counter)
+    """24 * weekday + hour -> target rows that are no overlaps; Monday is 0."""
     months: Counter[tuple[int, int]] = field(default_factory=Counter)
     """Category, months since 1970 -> rows that repeat no other."""
     repeats: Counter[tuple[int, int]] = field(default_factory=Counter)
-    """Source of a row, source of the later row that repeats it -> rows, of different sources."""
+    """Source of a row, source of the later overlap that repeats it -> rows."""
+    target_repeats: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    """The same two sources, category -> target rows."""
+    targets: Counter[tuple[int, int, int, bool]] = field(default_factory=Counter)
+    """Source, category, day since 1970, whether it is an overlap -> target rows."""
 
     def add(self, bucket: pd.DataFrame) -> None:
         """Count a bucket of `tables.finish`."""
-        duplicate_of, source = bucket["duplicate_of"].to_numpy(), bucket["source"].to_numpy()
+        duplicate_of, overlap = bucket["duplicate_of"].to_numpy(), bucket["is_overlap"].to_numpy()
         self.duplicates += int((duplicate_of >= 0).sum())
-        self.overlaps += int(bucket["is_overlap"].sum())
+        self.overlaps += int(overlap.sum())
         self.twins += int((bucket["twin_of"] >= 0).sum())
         self.near_twins += int((bucket["near_twin_of"] >= 0).sum())
         events = bucket[duplicate_of < 0]
         month = events["time_s"].to_numpy().astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
         self.months += _count_pairs(events["category"].to_numpy(), month)
-        ids = bucket["row_id"].to_numpy()
-        order = np.argsort(ids)
-        repeats = np.flatnonzero(duplicate_of >= 0)
-        first = source[order[np.searchsorted(ids[order], duplicate_of[repeats])]]
-        pairs = _count_pairs(first, source[repeats])
-        self.repeats += Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})
+        self.days += _count(bucket["time_s"].to_numpy()[~overlap] // DAY_S)
+        self._add_targets(bucket[bucket["is_target"]])
+        later = bucket["source"].to_numpy()[overlap]
+        self.repeats += _count_pairs(self._source_of(duplicate_of[overlap]), later)
+
+    def _source_of(self, row_id: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return np.searchsorted(np.cumsum(self.rows_of), row_id, side="right")
+
+    def _add_targets(self, targets: pd.DataFrame) -> None:
+        overlap, time_s = targets["is_overlap"].to_numpy(), targets["time_s"].to_numpy()
+        day = time_s // DAY_S
+        hour = 24 * ((day + WEEKDAY_OF_1970) % 7) + time_s % DAY_S // 3600
+        self.target_overlaps += int(overlap.sum())
+        self.target_days += _count(day[~overlap])
+        self.target_hours += _count(hour[~overlap])
+        source, category = targets["source"], targets["category"]
+        self.targets.update(
+            Counter(zip(source.tolist(), category.tolist(), day.tolist(), overlap.tolist(), strict=True))
+        )
+        repeated = targets[overlap]
+        first = self._source_of(repeated["duplicate_of"].to_numpy()).tolist()
+        of = zip(first, repeated["source"].tolist(), repeated["category"].tolist(), strict=True)
+        self.target_repeats.update(Counter(of))
 
     def summary(self) -> dict[str, int]:
         """The counts for quality.json."""
-        return {name: getattr(self, name) for name in ("duplicates", "overlaps", "twins", "near_twins")}
+        names = ("duplicates", "overlaps", "target_overlaps", "twins", "near_twins")
+        return {name: getattr(self, name) for name in names}
 
 
-def overlapping_files(counts: Tally, marks: Marks, sources: Sequence[Source]) -> list[dict[str, Any]]:
+def overlapping_files(
+    counts: Tally, marks: Marks, sources: Sequence[Source], categories: Sequence[str]
+) -> list[dict[str, Any]]:
     """Pairs of files that share rows, or that share days in different layouts; the largest shares first.
 
-    Rows are those of the days that both files have, kept; repeated are rows of the later file that report an event of
-    the earlier one.
+    Rows are those of the days that both files have, kept; repeated are rows of the later file that are left out for
+    an event that the earlier one reports. Of the target categories, by name: how many rows both have in these days,
+    repeated, and unmatched, rows of the later one in these days that repeat no other file's.
     """
     days: dict[int, dict[int, int]] = {source.number: {} for source in sources}
     for (number, day), rows in counts.source_days.items():
@@ -222,21 +249,45 @@ def overlapping_files(counts: Tally, marks: Marks, sources: Sequence[Source]) ->
         rows_of = [sum(n for day, n in days[number].items() if begin <= day <= end) for number in (a, b)]
         span = [str(np.datetime64(day, "D")) for day in (begin, end)]
         files = [sources[a].name, sources[b].name]
-        result.append({"files": files, "days": span, "rows": rows_of, "repeated": marks.repeats[a, b]})
+        entry = {"files": files, "days": span, "rows": rows_of, "repeated": marks.repeats[a, b]}
+        result.append(entry | {"targets": _shared_targets(marks, (a, b), (begin, end), categories)})
         if len(result) == MAX_PAIRS:
             break
     return result
 
 
-def summary(counts: Tally, names: list[str]) -> dict[str, Any]:
-    """The part of quality.json that follows from the counts; `names` are those of the neighbourhoods."""
+def _shared_targets(
+    marks: Marks, pair: tuple[int, int], span: tuple[int, int], categories: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Target category -> rows of both files in the shared days, and of the later one's repeated and unmatched."""
+    found: Counter[tuple[int, int, bool]] = Counter()
+    for (source, code, day, is_overlap), n in marks.targets.items():
+        if source in pair and span[0] <= day <= span[1]:
+            found[source, code, is_overlap] += n
+    a, b = pair
+    return {
+        categories[code]: {
+            "rows": [sum(found[source, code, flag] for flag in (False, True)) for source in pair],
+            "repeated": marks.target_repeats[a, b, code],
+            "unmatched": found[b, code, False],
+        }
+        for code in sorted({code for _, code, _ in found})
+    }
+
+
+def summary(counts: Tally, marks: Marks, names: list[str]) -> dict[str, Any]:
+    """The part of quality.json that follows from the counts; `names` are those of the neighbourhoods.
+
+    All counts are of rows, and those kept and set aside add up to those read. Only the ones by month and by weekday
+    and hour leave out what repeats an earlier file's row, as maps and labels do.
+    """
     kept = counts.reasons[0]
     quarantined = {REASONS[code]: n for code, n in sorted(counts.reasons.items()) if code}
     assert counts.rows == kept + sum(quarantined.values()), "rows were lost"
     targets = counts.target_reasons[0]
     others = kept - targets
     used = {names[i]: n for i, n in sorted(counts.neighborhoods.items())}
-    hours = [[counts.target_hours[24 * weekday + hour] for hour in range(24)] for weekday in range(7)]
+    hours = [[marks.target_hours[24 * weekday + hour] for hour in range(24)] for weekday in range(7)]
     return {
         "rows_read": counts.rows,
         "rows_kept": kept,
@@ -253,8 +304,8 @@ def summary(counts: Tally, names: list[str]) -> dict[str, Any]:
         "neighborhoods_used": len(used),
         "rows_by_neighborhood": used,
         "nearest": counts.nearest,
-        "rows_by_month": _by_month(counts.days),
-        "targets_by_month": _by_month(counts.target_days),
+        "rows_by_month": _by_month(marks.days),
+        "targets_by_month": _by_month(marks.target_days),
         "targets_by_weekday_and_hour": hours,
         "rounding_by_category": {
             name: {"rows": n, **{kind: counts.roundings[name, kind] / n for kind in ROUND}}

@@ -2,8 +2,8 @@
 
 Each cleaned partition is spilled as three parts: kept rows sorted by time, their chart columns, and rows set aside.
 The sort reads them bucket by bucket: a bucket is a stretch of whole days with a bounded number of rows, so that it
-fits in memory, and everything that ties rows together (equal times, duplicates) is inside one. Only twins look across
-the edges, and the target rows they look for are few enough to hold all of them.
+fits in memory, and what ties rows together (equal times, duplicates) is inside one. Only twins, and target rows whose
+time one file revised, look across the edges, and the target rows are few enough to hold all of them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,30 @@ from hews_gpu.data.clean import CHART, REASONS
 from hews_gpu.data.marks import (
     NEAR_TWIN,
     NONE,
+    REVISED_EVENT,
+    SAME_EVENT,
     TWIN,
+    Ints,
     Places,
-    first_duplicates,
+    Reach,
     nearest_target,
+    repeats_of_earlier_downloads,
     repeats_of_earlier_layouts,
 )
 
-__all__ = ["INCIDENTS", "QUARANTINE", "Bucket", "Parts", "buckets_of", "finish", "load_bucket", "targets_of", "write"]
+__all__ = [
+    "INCIDENTS",
+    "QUARANTINE",
+    "Bucket",
+    "Files",
+    "Parts",
+    "Targets",
+    "buckets_of",
+    "finish",
+    "load_bucket",
+    "targets_of",
+    "write",
+]
 
 DAY_S = 86_400
 BUCKET_ROWS = 500_000
@@ -168,50 +184,82 @@ def _with_codes(frame: pd.DataFrame, categories: Sequence[str]) -> pd.DataFrame:
     return frame.assign(category=frame["category"].cat.set_categories(list(categories)).cat.codes.astype("int32"))
 
 
-def targets_of(parts: Iterable[Path]) -> Places:
-    """All kept target rows, sorted by time."""
-    tables = [_map(path).select(["time_s", "longitude", "latitude", "row_id", "is_target"]) for path in parts]
-    table = pa.concat_tables(tables)
-    return _places(table.filter(table["is_target"]).to_pandas()).sorted_by_time()
+@dataclass(frozen=True)
+class Files:
+    """What the files have in common, by number of the file."""
+
+    layout: Ints
+    """Number of its layout: files of equal layout spell the same row the same way."""
+    download: Ints
+    """Number of its download: the pages of one hold different rows, two may hold the same ones."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """All kept target rows, and what they repeat."""
+
+    by_time: Places
+    row_id: Ints  # [T] sorted
+    duplicate_of: Ints  # [T] in this order
+    is_overlap: npt.NDArray[np.bool_]  # [T]
+
+
+def targets_of(parts: Iterable[Path], categories: Sequence[str], files: Files) -> Targets:
+    """All kept target rows, those marked that repeat one of an earlier file, whatever day either gives."""
+    tables = [table.filter(table["is_target"]) for table in map(_map, parts)]
+    frames = [_with_codes(table.to_pandas(), categories) for table in tables]
+    frame = pd.concat(frames).sort_values("row_id", ignore_index=True)
+    marks = _repeats(frame, files, (SAME_EVENT, REVISED_EVENT))
+    return Targets(_places(frame).sorted_by_time(), frame["row_id"].to_numpy(), *marks)
 
 
 def _places(frame: pd.DataFrame) -> Places:
     return Places(*(frame[name].to_numpy() for name in ("time_s", "longitude", "latitude", "row_id")))
 
 
-def finish(frame: pd.DataFrame, targets: Places, layouts: Sequence[int]) -> pd.DataFrame:
-    """Add the marks to a bucket: row ids, or NONE; and is_overlap, whether the row is a repeat from another layout.
-
-    `layouts` are those of the sources, by number.
-    """
-    others = np.flatnonzero(~frame["is_target"].to_numpy())
-    rows = _places(frame.iloc[others])
-    duplicate_of, is_overlap = _duplicates(frame, np.asarray(layouts, np.int64)[frame["source"].to_numpy()])
+def finish(frame: pd.DataFrame, targets: Targets, files: Files) -> pd.DataFrame:
+    """Add the marks to a bucket: row ids, or NONE; and is_overlap, whether another download has the event before."""
+    is_target = frame["is_target"].to_numpy()
+    others = frame[~is_target]
+    known = np.searchsorted(targets.row_id, frame["row_id"].to_numpy()[is_target])
+    duplicate_of, is_overlap = np.full(len(frame), NONE, np.int64), np.zeros(len(frame), bool)
+    duplicate_of[is_target], is_overlap[is_target] = targets.duplicate_of[known], targets.is_overlap[known]
+    duplicate_of[~is_target], is_overlap[~is_target] = _repeats(others, files, (SAME_EVENT,))
     marks: dict[str, npt.NDArray[Any]] = {"duplicate_of": duplicate_of, "is_overlap": is_overlap}
     for name, reach in (("twin_of", TWIN), ("near_twin_of", NEAR_TWIN)):
         marks[name] = np.full(len(frame), NONE, np.int64)
-        marks[name][others] = nearest_target(rows, targets, reach)
+        marks[name][~is_target] = nearest_target(_places(others), targets.by_time, reach)
     return frame.assign(**marks)
 
 
-def _duplicates(
-    frame: pd.DataFrame, layout: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """The row that each row repeats: word by word within a layout, as an event in an earlier one; never a repeat."""
-    ids = frame["row_id"].to_numpy()
-    exact = first_duplicates(frame["hash_a"].to_numpy(), frame["hash_b"].to_numpy(), ids, layout)
-    none = np.full(len(frame), NONE, np.int64)
-    if (layout == layout[:1]).all():
-        return exact, none >= 0
-    earlier = repeats_of_earlier_layouts(_places(frame), frame["category"].to_numpy(np.int64), layout)
-    result = np.where(earlier >= 0, earlier, exact)
+def _repeats(frame: pd.DataFrame, files: Files, reaches: Sequence[Reach]) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """The row that each row repeats, never a repeat itself; and whether it is the same entry of another download.
+
+    Word by word within a layout; as an event, of what is left, in an earlier one.
+    """
+    source, ids = frame["source"].to_numpy(), frame["row_id"].to_numpy()
+    layout, download = files.layout[source], files.download[source]
+    hashes = (frame["hash_a"].to_numpy(), frame["hash_b"].to_numpy())
+    result, is_overlap = repeats_of_earlier_downloads(hashes, ids, layout, download)
+    if (layout != layout[:1]).any():
+        left = np.flatnonzero(~is_overlap)
+        category = frame["category"].to_numpy(np.int64)[left]
+        earlier = repeats_of_earlier_layouts(_places(frame).at(left), category, layout[left], reaches)
+        found = earlier >= 0
+        result[left[found]] = earlier[found]
+        is_overlap[left[found]] = True
+    return _first_of_all(result, ids), is_overlap
+
+
+def _first_of_all(repeated: Ints, ids: Ints) -> Ints:
+    """Where a row repeats a repeat, the row that this one repeats: a few steps, at most one per file."""
     order = np.argsort(ids)
-    while True:  # a repeat of a repeat: at most once per layout
-        at = order[np.searchsorted(ids[order], np.maximum(result, ids.min()))]
-        further = np.where(result >= 0, result[at], NONE)
+    while True:
+        of = np.flatnonzero(repeated >= 0)
+        further = repeated[order[np.searchsorted(ids[order], repeated[of])]]
         if not (further >= 0).any():
-            return result, earlier >= 0
-        result = np.where(further >= 0, further, result)
+            return repeated
+        repeated[of] = np.where(further >= 0, further, repeated[of])
 
 
 def incidents_table(

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from hews_gpu.data import marks
-from hews_gpu.data.marks import NEAR_TWIN, NONE, TWIN, Places, Reach, distance_m, first_duplicates, nearest_target
+from hews_gpu.data.marks import (
+    NEAR_TWIN,
+    NONE,
+    TWIN,
+    Places,
+    Reach,
+    distance_m,
+    first_duplicates,
+    nearest_target,
+    repeats_of_earlier_downloads,
+    repeats_of_earlier_layouts,
+)
 
 M_PER_DEG = 111_000.0
 
@@ -79,3 +90,54 @@ def test_the_first_duplicate_is_the_one_with_the_lowest_row_id() -> None:
     b = np.array([1, 1, 1, 2, 1, 1], np.uint64)
     ids = np.array([5, 4, 3, 2, 1, 0])
     assert first_duplicates(a, b, ids).tolist() == [3, 1, NONE, NONE, NONE, NONE]
+
+
+def paired_one_by_one(rows: Places, category: np.ndarray, layout: np.ndarray, reaches: tuple[Reach, ...]) -> list[int]:
+    """The definition for two layouts: over and over, the nearest pair of those left."""
+    left_a, left_b = set(np.flatnonzero(layout == 0).tolist()), set(np.flatnonzero(layout == 1).tolist())
+    result = [NONE] * len(layout)
+    apart_m = distance_m(rows.longitude[:, None], rows.latitude[:, None], rows.longitude[None], rows.latitude[None])
+    for reach in reaches:
+        while True:
+            found = []
+            for a in left_a:
+                for b in left_b:
+                    seconds = abs(int(rows.time_s[a]) - int(rows.time_s[b]))
+                    if reach.within_s == 0:
+                        seconds = 0 if rows.time_s[a] // 60 == rows.time_s[b] // 60 else 10**9
+                    if category[a] == category[b] and seconds <= reach.within_s and apart_m[a, b] <= reach.distance_m:
+                        found.append((seconds, apart_m[a, b], rows.row_id[a], rows.row_id[b], a, b))
+            if not found:
+                break
+            *_, first_id, _, a, b = min(found)
+            result[b] = int(first_id)
+            left_a.remove(a)
+            left_b.remove(b)
+    return result
+
+
+@pytest.mark.parametrize("reaches", [(Reach(100.0),), (Reach(100.0), Reach(200.0, 900)), (Reach(90.0, 300),)])
+@pytest.mark.parametrize("max_pairs", [1, 40, marks.MAX_PAIRS])
+def test_pairs_of_two_layouts_equal_the_definition(
+    reaches: tuple[Reach, ...], max_pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "MAX_PAIRS", max_pairs)
+    rng = np.random.default_rng(11)
+    rows, category, layout = places(rng, 120, 50), rng.integers(0, 2, 120), rng.integers(0, 2, 120)
+    rows = Places(rows.time_s // 20, rows.longitude, rows.latitude, rows.row_id)
+    expected = paired_one_by_one(rows, category, layout, reaches)
+    assert repeats_of_earlier_layouts(rows, category, layout, reaches).tolist() == expected
+    assert sum(of != NONE for of in expected) >= 5
+
+
+def test_each_entry_stays_as_often_as_the_download_with_the_most_has_it() -> None:
+    rng = np.random.default_rng(4)
+    word, layout, download = rng.integers(0, 9, 200), rng.integers(0, 2, 200), rng.integers(0, 4, 200)
+    ids = rng.permutation(200)
+    words = word.astype(np.uint64)
+    repeated, is_overlap = repeats_of_earlier_downloads((words, words), ids, layout, download)
+    for of in {*zip(word.tolist(), layout.tolist(), strict=True)}:
+        of_these = (word == of[0]) & (layout == of[1])
+        assert (of_these & ~is_overlap).sum() == max(np.bincount(download[of_these]))
+        assert set(repeated[of_these]) - {NONE} <= set(ids[of_these].tolist())
+        assert ((repeated == NONE) & of_these).sum() == 1

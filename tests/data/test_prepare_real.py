@@ -114,17 +114,24 @@ def test_both_tables_together_count_each_event_once(
     (pair,) = quality["overlapping_files"]
     assert pair["files"] == [PORTAL, ARCGIS] and pair["days"] == ["2016-01-01", "2017-09-02"]
     assert pair["rows"] == [82_292, 73_986]
-    # pandas finds 66,314 rows with a row of the same minute and category within 0.001 degrees, pairs not made unique
-    assert quality["overlaps"] == 66_174 and pair["repeated"] == 66_280
+    # pandas finds 66,314 rows with a row of the same minute and category within 0.001 degrees, pairs not made unique;
+    # one to one there are 66,174, and 783 more targets whose time was revised
+    assert quality["overlaps"] == pair["repeated"] == 66_174 + 783
+    assert pair["targets"] == {
+        "HOMICIDE": {"rows": [555, 508], "repeated": 505, "unmatched": 3},
+        "SHOOTING": {"rows": [1_134, 1_120], "repeated": 1_107, "unmatched": 13},
+    }
+    assert quality["target_overlaps"] == 505 + 1_107 and sum(quality["targets_by_month"].values()) == 8_515 - 1_612
+    assert any("66,957 rows of the second repeat" in text for text in quality["warnings"])
     incidents = pq.read_table(tmp_path / "out/incidents.parquet").to_pandas()
-    assert incidents["duplicate_of"].notna().sum() == quality["duplicates"] == 80_315
+    assert incidents["duplicate_of"].notna().sum() == quality["duplicates"] == 80_998
+    assert incidents["is_overlap"].sum() == 66_957
     shared = incidents[
         incidents["is_target"] & (incidents["time_s"] < int(np.datetime64("2017-09-02", "s").astype(int)))
     ]
     shared = shared[shared["time_s"] >= int(np.datetime64("2016-01-01", "s").astype(int))]
-    # of the later file's targets 647 of the 696 left over are the earlier file's too, but their time was revised
     assert (shared["source"] == PORTAL).sum() == 1685 and (shared["source"] == ARCGIS).sum() == 1624
-    assert shared["duplicate_of"].isna()[shared["source"] == ARCGIS].sum() == 696
+    assert (~shared["is_overlap"]).sum() == 1685 + 16  # both together hold hardly more than one
     lost = quality["vocabulary_changes"]
     assert [(entry["category"], entry["files"], entry["rows"]) for entry in lost] == [
         ("ASSAULT BY THREAT", [ARCGIS], 0)

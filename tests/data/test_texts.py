@@ -114,6 +114,6 @@ def test_steps_leave_out_months_that_the_table_covers_in_part(toy: Toy, tmp_path
 def test_whole_months_only() -> None:
     first, last = (int(np.datetime64(day, "D").astype(int)) for day in ("2010-01-15", "2010-04-29"))
     counts = Tally(days=Counter(range(first, last + 1)))
-    assert monthly_events(counts, Marks(), ["A"]) == (["2010-02", "2010-03"], {"A": [0, 0], "(all)": [0, 0]})
+    assert monthly_events(counts, Marks(rows_of=[]), ["A"]) == (["2010-02", "2010-03"], {"A": [0, 0], "(all)": [0, 0]})
     counts.days += Counter([last + 1])
-    assert monthly_events(counts, Marks(), ["A"])[0] == ["2010-02", "2010-03", "2010-04"]
+    assert monthly_events(counts, Marks(rows_of=[]), ["A"])[0] == ["2010-02", "2010-03", "2010-04"]
