@@ -117,3 +117,16 @@ def test_whole_months_only() -> None:
     assert monthly_events(counts, Marks(rows_of=[]), ["A"]) == (["2010-02", "2010-03"], {"A": [0, 0], "(all)": [0, 0]})
     counts.days += Counter([last + 1])
     assert monthly_events(counts, Marks(rows_of=[]), ["A"])[0] == ["2010-02", "2010-03", "2010-04"]
+
+
+@pytest.mark.parametrize(("threats", "named"), [(3, True), (4, False)])
+def test_a_tenth_of_what_is_expected_is_no_change_of_vocabulary(
+    toy: Toy, tmp_path: Path, threats: int, named: bool
+) -> None:
+    """Half of the old rows are threats, so of 60 + k new ones 31.5 (k = 3) or 32 (k = 4) should be: a tenth is 3.15."""
+    shot = ("2014-01-01T01:00:00", "SHOOTING", -76.605, 39.285)
+    threat = ("2014-02-01T01:00:00", "THREAT", -76.605, 39.285)
+    new = [("2014-03-01T01:00:00", *shot[1:])] * 60 + [("2014-03-02T01:00:00", *threat[1:])] * threats
+    files = {"old.csv": formats.portal([shot, threat] * 40), "new.csv": formats.arcgis(new)}
+    changes = prepare(toy(files=files), tmp_path / "out")["vocabulary_changes"]
+    assert [change["category"] for change in changes] == ["THREAT"] * named
