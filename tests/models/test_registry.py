@@ -28,5 +28,5 @@ def test_a_model_is_built_again_from_its_settings_and_takes_its_weights(name):
 def test_what_is_no_model_is_refused():
     with pytest.raises(ValueError, match="must be one of small_cnn, reference1"):
         build_model("resnet", {})
-    with pytest.raises(ValueError, match="not those of small_cnn .*unexpected keyword"):
+    with pytest.raises(ValueError, match=r"not those of small_cnn .*unexpected keyword"):
         build_model("small_cnn", asdict(SETTINGS["reference1"]) | {"normalization": "l2"})
