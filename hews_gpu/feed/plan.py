@@ -12,27 +12,79 @@ The permutation sorts raw 64-bit words of the counter-based Philox generator. Nu
 stream never changes, but not what `Generator.permutation` makes of it (NEP 19): sorting gives the same batches in
 every supported environment.
 
+Balancing takes equal numbers of both classes, as the reference system did: all of the rarer one and as many of the
+other, chosen once for the run or anew in each epoch.
+
 Shapes: W windows, B global batch, R ranks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["epoch_order", "plan", "steps_per_epoch"]
+__all__ = ["Balanced", "Share", "epoch_order", "plan", "shares", "steps_per_epoch"]
 
 CACHED_EPOCHS = 4  # the epoch under way and its neighbours: a step then costs a slice, not a sort
+BALANCING = 1  # in the key of the words that choose a class's windows, so that they are not those of the order
 
 
-def steps_per_epoch(windows: int, batch_size: int) -> int:
-    """How many global batches cover `windows` windows once.
+@dataclass(frozen=True)
+class Share:
+    """One rank's part of one global batch, and where in the epoch it stands."""
+
+    ids: NDArray[np.int64]  # [B / R]
+    epoch: int = 0
+    first: int = 0
+    """Place of ids[0] in the epoch's global order; the others follow. The same whatever the number of ranks."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Balanced:
+    """As many windows of either class as the rarer one has; compared by identity, so keep one for a run.
+
+    Raises:
+        ValueError: a class without a window.
+    """
+
+    y: NDArray[np.bool_]
+    """[W] the class of each window."""
+    redraw: bool = False
+    """Choose the windows of the more common class anew in each epoch, not once (as the reference did): in the end
+    nearly all are seen."""
+
+    def __post_init__(self) -> None:
+        if not 0 < int(self.y.sum()) < len(self.y):
+            raise ValueError("y: holds windows of one class only, must hold both to be balanced")
+
+    @property
+    def windows(self) -> int:
+        """Of an epoch: twice the rarer class."""
+        positives = int(self.y.sum())
+        return 2 * min(positives, len(self.y) - positives)
+
+    def chosen(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """The ids of an epoch in ascending order, int64 [2 * rarer]."""
+        of_class = (np.flatnonzero(~self.y), np.flatnonzero(self.y))
+        rarer, other = sorted(of_class, key=len)
+        keys = _words(seed, (epoch if self.redraw else 0, BALANCING), len(other))
+        return np.sort(np.concatenate([rarer, other[np.argsort(keys, kind="stable")[: len(rarer)]]]))
+
+
+def steps_per_epoch(windows: int | Balanced, batch_size: int) -> int:
+    """How many global batches cover an epoch's windows once.
 
     Raises:
         ValueError: `windows` or `batch_size` below 1.
     """
+    windows = windows.windows if isinstance(windows, Balanced) else windows
     _require(windows >= 1, "windows", windows, "must be 1 or more")
     _require(batch_size >= 1, "batch_size", batch_size, "must be 1 or more")
     return -(-windows // batch_size)
@@ -45,7 +97,7 @@ def plan(
     world: int,
     step: int,
     *,
-    windows: int,
+    windows: int | Balanced,
     batch_size: int,
     shuffle: bool = True,
 ) -> NDArray[np.int64]:
@@ -57,9 +109,9 @@ def plan(
         rank: this process, 0 .. world - 1.
         world: number of processes; must divide `batch_size`.
         step: within the epoch, 0 .. steps_per_epoch - 1.
-        windows: W, how many windows there are; ids are 0 .. W - 1.
+        windows: W, how many windows there are: ids are 0 .. W - 1; or which of them make a balanced epoch.
         batch_size: B, of the global batch, over all ranks.
-        shuffle: False gives 0, 1, 2, ... in every epoch.
+        shuffle: False gives ascending ids in every epoch.
 
     Returns:
         int64 [B / R].
@@ -77,22 +129,45 @@ def plan(
     return order.take(np.arange(first, first + share, dtype=np.int64), mode="wrap")
 
 
+def shares(
+    seed: int,
+    epoch: int,
+    rank: int,
+    world: int,
+    *,
+    windows: int | Balanced,
+    batch_size: int,
+    shuffle: bool = True,
+    first_step: int = 0,
+) -> Iterator[Share]:
+    """The shares of one rank from `first_step` to the end of an epoch: what a feed reads; arguments as `plan` has."""
+    for step in range(first_step, steps_per_epoch(windows, batch_size)):
+        ids = plan(seed, epoch, rank, world, step, windows=windows, batch_size=batch_size, shuffle=shuffle)
+        yield Share(ids, epoch, step * batch_size + rank * (batch_size // world))
+
+
 @lru_cache(maxsize=CACHED_EPOCHS)
-def epoch_order(seed: int, epoch: int, windows: int, shuffle: bool = True) -> NDArray[np.int64]:
-    """The global order of one epoch: a permutation of 0 .. windows - 1, int64 [W], read-only.
+def epoch_order(seed: int, epoch: int, windows: int | Balanced, shuffle: bool = True) -> NDArray[np.int64]:
+    """The global order of one epoch: a permutation of 0 .. windows - 1, int64 [W], or of the balanced ids; read-only.
 
     Raises:
         ValueError: `seed` or `epoch` below 0.
     """
     _require(seed >= 0, "seed", seed, "must be 0 or more")
     _require(epoch >= 0, "epoch", epoch, "must be 0 or more")
-    if shuffle:
-        keys = np.random.Philox(np.random.SeedSequence(seed, spawn_key=(epoch,))).random_raw(windows)
-        order = np.argsort(keys, kind="stable").astype(np.int64, copy=False)
+    if isinstance(windows, Balanced):
+        ids = windows.chosen(seed, epoch)
     else:
-        order = np.arange(windows, dtype=np.int64)
+        ids = np.arange(windows, dtype=np.int64)
+    order = ids[np.argsort(_words(seed, (epoch,), len(ids)), kind="stable")] if shuffle else ids
     order.setflags(write=False)
     return order
+
+
+def _words(seed: int, key: tuple[int, ...], count: int) -> NDArray[np.uint64]:
+    """Random 64-bit words that follow from the seed and what they are for."""
+    words: NDArray[np.uint64] = np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)).random_raw(count)
+    return words
 
 
 def _require(ok: bool, name: str, value: object, allowed: str) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import Samples, make_samples, make_split
 from hews_gpu.errors import UserError
+from hews_gpu.feed.batch import Source
 from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.forecast.protocol import SPLITS, climatologies
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
@@ -62,7 +63,7 @@ class Task:
         found: dict[str, Split] = {}
         for name, samples in self.samples.items():
             logit = fitted[name].logit(samples.target_begin_s)
-            feed = DirectFeed(self.rasterizer, samples, logit)
+            feed = DirectFeed(Source.of_samples(self.rasterizer, samples, logit))
             found[name] = Split(name=name, samples=samples, climatology=logit, feed=feed)
         return found
 

@@ -29,8 +29,8 @@ from torch.nn import functional
 from hews_gpu.config import TrainingConfig
 from hews_gpu.data.events import open_prepared
 from hews_gpu.device import choose_device
+from hews_gpu.feed.batch import Batch
 from hews_gpu.feed.calendar import FEATURES
-from hews_gpu.feed.direct import Batch
 from hews_gpu.feed.plan import plan, steps_per_epoch
 from hews_gpu.models.small_cnn import SmallCnn, SmallCnnSettings
 from hews_gpu.progress import Step, log, step

@@ -12,6 +12,7 @@ import torch
 
 from hews_gpu.config import ChannelsConfig
 from hews_gpu.data.windows import Samples
+from hews_gpu.feed.batch import Source
 from hews_gpu.feed.calendar import FEATURES, calendar_features
 from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.feed.plan import plan
@@ -50,18 +51,18 @@ def toy_samples():
 
 @pytest.fixture
 def feed():
-    return DirectFeed(toy_rasterizer(), toy_samples(), np.linspace(-2, 0, SAMPLES))
+    return DirectFeed(Source.of_samples(toy_rasterizer(), toy_samples(), np.linspace(-2, 0, SAMPLES)))
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.01])
 def test_batches_are_what_the_rasterizer_draws_in_the_order_of_the_plan(feed, delay_s):
     ids = [plan(3, 0, 0, 1, step, windows=SAMPLES, batch_size=7) for step in range(6)]
-    samples = feed.samples
+    samples = toy_samples()
     seen = 0
     for batch, expected in zip(feed.batches(ids), ids, strict=True):
         time.sleep(delay_s)  # the thread has all the time to draw ahead, but not into this batch
         np.testing.assert_array_equal(batch.ids, expected)
-        drawn = feed.rasterizer.maps(samples.history[expected])
+        drawn = feed.source.rasterizer.maps(samples.history[expected])
         np.testing.assert_array_equal(batch.maps.permute(0, 2, 3, 1).numpy(), drawn)
         assert drawn.any()
         np.testing.assert_array_equal(batch.calendar, calendar_features(samples.target_begin_s[expected]))
@@ -109,6 +110,6 @@ def test_a_reader_that_stops_early_leaves_no_thread(feed):
 
 def test_what_does_not_belong_together_is_refused():
     with pytest.raises(ValueError, match=r"climatology.*\(40,\)"):
-        DirectFeed(toy_rasterizer(), toy_samples(), np.zeros(3))
+        Source.of_samples(toy_rasterizer(), toy_samples(), np.zeros(3))
     with pytest.raises(ValueError, match="2 steps, must be 3"):
-        DirectFeed(toy_rasterizer(steps=2), toy_samples(), np.zeros(SAMPLES))
+        Source.of_samples(toy_rasterizer(steps=2), toy_samples(), np.zeros(SAMPLES))

@@ -1,0 +1,68 @@
+"""A few batches made ahead of the reader, by one thread, in a ring of buffers that are used again and again.
+
+Drawing releases the interpreter lock, so that it goes on while the model computes. Fresh memory would cost more than
+drawing into it.
+
+Shapes: B batch, C channels, H rows, X columns.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from hews_gpu.feed.plan import Share
+
+__all__ = ["AHEAD", "DRAWING", "Ring", "ahead"]
+
+AHEAD = 2  # batches made while one is read: one is enough when it goes steadily, two ride out a hiccup
+DRAWING = threading.Lock()
+"""Held while maps are drawn on a CPU: a rasterizer keeps a scratch, several feeds may share one, and not every one of
+numba's threading layers takes calls from two threads at once."""
+
+Made = TypeVar("Made")
+
+
+class Ring:
+    """Buffers for maps of one shape and dtype, on a CPU; each grows to the largest batch seen.
+
+    Args:
+        shape: (H, X, C) of one map.
+        dtype: of torch.
+        depth: how many batches must last at once.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, depth: int = AHEAD + 1) -> None:
+        self.shape, self.dtype = shape, dtype
+        self._buffers = [torch.empty((0, *shape), dtype=dtype) for _ in range(depth)]
+
+    def take(self, turn: int, size: int) -> Tensor:
+        """Room for the maps [B, H, X, C] of a turn; it is that of the turn `depth` before."""
+        place = turn % len(self._buffers)
+        if len(self._buffers[place]) < size:
+            self._buffers[place] = torch.empty((size, *self.shape), dtype=self.dtype)
+        return self._buffers[place][:size]
+
+
+def ahead(shares: Iterator[Share], make: Callable[[int, Share], Made], depth: int = AHEAD) -> Generator[Made]:
+    """What `make(turn, share)` gives for each share, in order; at most `depth` more are made meanwhile.
+
+    Things of `depth` + 1 turns exist at once. Ends with its thread, however it ends.
+    """
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feed")
+    made: deque[Future[Made]] = deque()
+    try:
+        for turn, share in enumerate(shares):
+            made.append(pool.submit(make, turn, share))
+            if len(made) > depth:
+                yield made.popleft().result()
+        while made:
+            yield made.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,120 @@
+"""Varied maps for training: rotated, shifted, sheared, zoomed, mirrored.
+
+How a sample is varied follows from (seed, epoch, its place in the epoch's global order) alone, so every feed, any
+number of ranks and a resumed run vary it alike. The parameters make a matrix; a feed only resamples by it: bilinear, and
+beyond the border the border's own value. It happens to the values that are written, after their table.
+
+Shapes: B batch, C channels, H rows, X columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from hews_gpu.errors import UserError
+
+__all__ = ["Augmentation", "warp"]
+
+WORDS = 8  # of 64 bits for each sample, two steps of the generator; seven are used
+STEP_WORDS = 4  # that one step of Philox gives
+VARYING = 2  # in the key of these words, so that they are not those of another purpose
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How far maps are varied; each amount is drawn evenly from minus to plus what is said here.
+
+    Off unless a recipe asks for it: a city is not mirror-symmetric, and its north is where it is.
+
+    Raises:
+        UserError: an amount out of range.
+    """
+
+    seed: int
+    rotation_deg: float = 20.0
+    """As the reference system: up to 20 degrees either way."""
+    shift: float = 0.1
+    """Of height and width."""
+    shear: float = 0.1
+    """Columns per row."""
+    zoom: float = 0.1
+    """As the reference system: each axis by a factor of 0.9 to 1.1."""
+    flip: bool = False
+    """Mirror half of the maps left to right."""
+
+    def __post_init__(self) -> None:
+        most = {"seed": 2**63, "rotation_deg": 180.0, "shift": 1.0, "shear": 1.0, "zoom": 0.9}
+        for name, limit in most.items():
+            value = getattr(self, name)
+            if not 0 <= value <= limit:
+                raise UserError(f"augmentation.{name}", value, allowed=f"must be 0..{limit}")
+
+    def as_settings(self) -> dict[str, float | int | bool]:
+        """Everything that decides the maps, for a run's record."""
+        return asdict(self)
+
+    def matrices(self, epoch: int, first: int, count: int, height: int, width: int) -> NDArray[np.float32]:
+        """Where each pixel of the varied maps is taken from.
+
+        Args:
+            epoch: 0 or more.
+            first: place of the first sample in the epoch's global order; the others follow.
+            count: B.
+            height: H, pixels.
+            width: X, pixels.
+
+        Returns:
+            float32 [B, 2, 3]: (x, y) of the source = M @ (x, y, 1) of the varied map, in pixels from the upper left
+            corner; the middle of a pixel is at .5.
+        """
+        key = np.random.SeedSequence(self.seed, spawn_key=(epoch, VARYING))
+        words = np.random.Philox(key).advance(first * (WORDS // STEP_WORDS)).random_raw(count * WORDS)
+        share = (words.reshape(count, WORDS) >> np.uint64(11)).astype(np.float64) * 2.0**-53  # 0..1
+        angle, right, down, slope, zoom_x, zoom_y = (2 * share[:, :6] - 1).T
+        zero, one = np.zeros(count), np.ones(count)
+        turn = np.deg2rad(self.rotation_deg) * angle
+        rotate = _stack([np.cos(turn), -np.sin(turn), zero], [np.sin(turn), np.cos(turn), zero])
+        shear = _stack([one, self.shear * slope, zero], [zero, one, zero])
+        mirror = np.where(share[:, 6] < 0.5, -1.0, 1.0) if self.flip else one
+        zoom = _stack([mirror * (1 + self.zoom * zoom_x), zero, zero], [zero, 1 + self.zoom * zoom_y, zero])
+        there = _stack([one, zero, -width / 2 + zero], [zero, one, -height / 2 + zero])
+        back = _stack(
+            [one, zero, width / 2 + self.shift * width * right], [zero, one, height / 2 + self.shift * height * down]
+        )
+        return np.ascontiguousarray((back @ rotate @ shear @ zoom @ there)[:, :2], dtype=np.float32)
+
+
+def warp(maps: Tensor, matrices: Tensor) -> Tensor:
+    """Resample maps by where each pixel is taken from, on the device they are on.
+
+    Args:
+        maps: [B, C, H, X] of any dtype.
+        matrices: float32 [B, 2, 3] as `Augmentation.matrices` gives them.
+
+    Returns:
+        A new [B, C, H, X] of the same dtype, channels-last; whole numbers are rounded to nearest.
+    """
+    height, width = maps.shape[2:]
+    scale = torch.tensor([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]], dtype=torch.float64)
+    unscale = torch.tensor([[2 / width, 0, -1], [0, 2 / height, -1]], dtype=torch.float64)
+    corner = torch.tensor([[[0.0, 0.0, 1.0]]], dtype=torch.float64).expand(len(maps), 1, 3)
+    whole = torch.cat([matrices.double().cpu(), corner], dim=1)
+    theta = (unscale @ whole @ scale).float().to(maps.device)
+    grid = functional.affine_grid(theta, list(maps.shape), align_corners=False)
+    found = functional.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
+    if not maps.dtype.is_floating_point:
+        found = found.round_().clamp_(0, 255)
+    return found.to(maps.dtype, memory_format=torch.channels_last)
+
+
+def _stack(*rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Matrices [B, 3, 3] from the first two rows of each."""
+    count = len(rows[0][0])
+    last = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (count, 3))
+    return np.stack([*(np.stack(row, axis=1) for row in rows), last], axis=1)
