@@ -1,0 +1,201 @@
+"""What is learned, apart from how it is run: the engine trains any `Objective` and knows none.
+
+An objective says which windows a step sees, what the model is and how wrong it is. The engine decides where that runs,
+when it is written down and how it goes on after a stop. Everything in an objective is a pure function of its settings
+and its arguments, so that a step can be repeated to the bit by any process at any time.
+
+Shapes: B samples of a piece of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hews_gpu.errors import UserError
+from hews_gpu.typed_toml import require
+
+__all__ = ["PRECISIONS", "EpochRow", "Execution", "Objective", "Pieces", "Stage", "ToDevice", "require_divisible"]
+
+ToDevice = Callable[[Tensor], Tensor]
+PRECISIONS = ("32-true", "bf16-mixed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of training that goes on in one way; most recipes have one, the second reference model has two."""
+
+    epochs: int
+    """At most this many passes over the training samples."""
+    batch_size: int
+    """Samples per optimizer step, over all processes."""
+    learning_rate: float
+    """Peak step size."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """A short rise and half a cosine down to 0 over the stage; or the same throughout."""
+    accumulate: int = 1
+    """In how many turns each process draws its share of a step: less memory, the same step but for rounding."""
+    augment: bool = False
+    """Whether the feed turns and shifts the maps; the engine only hands this on."""
+    patience: int | None = None
+    """The stage ends after this many epochs without a better score; None: never early."""
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size", "accumulate"):
+            require(getattr(self, key) >= 1, f"[stages] {key}", getattr(self, key), "must be 1 or more")
+        require(self.patience is None or self.patience >= 1, "[stages] patience", self.patience, "must be 1 or more")
+        require(self.learning_rate > 0, "[stages] learning_rate", self.learning_rate, "must be positive")
+        turns = self.batch_size % self.accumulate == 0
+        require(turns, "[stages] accumulate", self.accumulate, f"must divide batch_size = {self.batch_size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a run is carried out: never what is learned, at most how it is rounded."""
+
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    devices: int | None = None
+    """Processes on this machine, one device each; None: as many as torchrun or srun started, else one."""
+    precision: str = "32-true"
+    """32-true, or bf16-mixed: products in bfloat16, everything that is kept in float32."""
+    compile: bool = False
+    """Compile the model with torch.compile."""
+    channels_last: bool = False
+    """Keep the weights of convolutions channels-last, as the maps come."""
+    checkpoint_every_s: float = 300.0
+    """Seconds between checkpoints within an epoch; there is one after each epoch in any case."""
+    checkpoint_every_steps: int | None = None
+    """Also after each so many optimizer steps."""
+    keep: int = 3
+    """How many of the last checkpoints stay."""
+    on_disk_full: Literal["stop", "continue"] = "stop"
+    """Whether a checkpoint that does not fit on the disk ends the run."""
+
+    def __post_init__(self) -> None:
+        ok = self.precision in PRECISIONS
+        require(ok, "[run] precision", self.precision, f"must be one of {', '.join(PRECISIONS)}")
+        require(self.devices is None or self.devices >= 1, "--devices", self.devices, "must be 1 or more")
+        require(self.checkpoint_every_s >= 0, "[run] checkpoint_every_s", self.checkpoint_every_s, "must be 0 or more")
+        steps = self.checkpoint_every_steps
+        require(steps is None or steps >= 1, "[run] checkpoint_every_steps", steps, "must be 1 or more")
+        require(self.keep >= 1, "[run] keep", self.keep, "must be 1 or more")
+        ok = self.on_disk_full in ("stop", "continue")
+        require(ok, "[run] on_disk_full", self.on_disk_full, "must be stop or continue")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What of it decides how results are rounded: a run goes on only with the same."""
+        return {f"[run] {key}": getattr(self, key) for key in ("precision", "compile", "channels_last")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """One epoch of the history; epoch 0 is the untrained model."""
+
+    epoch: int
+    train_loss: float
+    """Mean log loss of the training samples, bits, as they were met."""
+    validation: Mapping[str, float]
+    """What `Objective.validate` gave; the first value is the score, and less is better."""
+    order: str = ""
+    """A fingerprint of which sample was seen at which place of the epoch; the same for any number of processes."""
+    cost: Mapping[str, float | None] | None = None
+    """seconds, samples_per_s, waiting_s (for data), peak_memory_mib: what no two runs have in common."""
+
+    @property
+    def score(self) -> float:
+        """What decides which epoch is the best, and when to stop."""
+        return next(iter(self.validation.values()))
+
+    def flat(self) -> dict[str, Any]:
+        """The row as history.csv and TensorBoard show it, with `validation_` before what validation gave."""
+        scores = {f"validation_{name}": value for name, value in self.validation.items()}
+        return {"epoch": self.epoch, "train_loss": self.train_loss, **scores, "order": self.order, **(self.cost or {})}
+
+
+class Pieces(Sized, Protocol):
+    """What the engine needs of a batch, whatever is in it."""
+
+    ids: NDArray[np.int64]  # [B]
+
+    def slices(self, size: int) -> Iterator[Self]:
+        """The same batch in pieces of at most `size` samples."""
+
+
+class Objective(Protocol):
+    """Something to learn. `start` and `validate` run on the first process only, the rest on each."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that decides the result, flat, as JSON gives it back; compared when a run goes on."""
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        """Written beside the weights: what it takes to build the model again."""
+
+    @property
+    def seed(self) -> int:
+        """Everything random derives from it."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """One after the other."""
+
+    @property
+    def samples(self) -> int:
+        """How many there are to train on."""
+
+    @property
+    def micro_batch(self) -> int:
+        """Samples that go through the model at once."""
+
+    @property
+    def ema(self) -> float:
+        """Decay per step of the moving average of the weights that is validated and kept; 0: the weights themselves."""
+
+    def module(self) -> nn.Module:
+        """The untrained model on the CPU; each process builds the same."""
+
+    def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
+        """For all stages; the engine sets its learning rate."""
+
+    def start(self, module: nn.Module, to_device: ToDevice) -> EpochRow:
+        """Before the first step: measure what the model needs to know of its data; returns row 0 of the history."""
+
+    def steps(self, stage: Stage) -> int:
+        """Optimizer steps per epoch."""
+
+    def batches(self, stage: Stage, epoch: int, first_step: int, rank: int, world: int) -> Iterator[Pieces]:
+        """One process's share of each step of an epoch from `first_step` on, `stage.accumulate` batches a step.
+
+        Args:
+            stage: one of `stages`.
+            epoch: counted over all stages, from 0.
+            first_step: within the epoch.
+            rank: this process, 0 .. world - 1.
+            world: number of processes.
+        """
+
+    def loss(self, model: nn.Module, piece: Any, to_device: ToDevice) -> Tensor:
+        """Sum of the log losses of a piece's samples, nats; the engine divides by the batch."""
+
+    def validate(self, module: nn.Module, to_device: ToDevice) -> Mapping[str, float]:
+        """Scores of the model as it is; the first is the one to be made small."""
+
+
+def require_divisible(stage: Stage, world: int) -> None:
+    """See that a stage's batch can be shared out evenly.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if stage.batch_size % (world * stage.accumulate):
+        allowed = f"must be a multiple of {world} processes x {stage.accumulate} turns each"
+        raise UserError("batch_size", stage.batch_size, allowed=allowed, remedy="Change it, or --devices")
