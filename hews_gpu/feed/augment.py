@@ -1,8 +1,8 @@
 """Varied maps for training: rotated, shifted, sheared, zoomed, mirrored.
 
 How a sample is varied follows from (seed, epoch, its place in the epoch's global order) alone, so every feed, any
-number of ranks and a resumed run vary it alike. The parameters make a matrix; a feed only resamples by it: bilinear, and
-beyond the border the border's own value. It happens to the values that are written, after their table.
+number of ranks and a resumed run vary it alike. The parameters make a matrix; a feed only resamples by it: bilinear,
+and beyond the border the border's own value. It happens to the values that are written, after their table.
 
 Shapes: B batch, C channels, H rows, X columns.
 """
