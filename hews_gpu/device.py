@@ -18,7 +18,7 @@ from typing import Literal
 from hews_gpu import probes
 from hews_gpu.errors import UserError, did_you_mean
 
-__all__ = ["Choice", "Finding", "choose_device", "probe"]
+__all__ = ["Choice", "Finding", "RasterChoice", "choose_device", "choose_raster_backend", "probe"]
 
 PROBE_TIMEOUT_S = 120.0  # a cold import of torch from a network disk takes tens of seconds
 REASON_LIMIT = 120  # characters; some libraries put a page of advice into an exception
@@ -44,6 +44,17 @@ class Choice:
         return f"{self.device} ({self.why})"
 
 
+@dataclass(frozen=True)
+class RasterChoice:
+    """What draws maps: the `backend` of a Rasterizer."""
+
+    backend: Literal["numba", "cuda"]
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.backend} ({self.why})"
+
+
 def choose_device(requested: str = "auto") -> Choice:
     """Choose where torch runs.
 
@@ -53,21 +64,43 @@ def choose_device(requested: str = "auto") -> Choice:
     Raises:
         UserError: another word, or ``cuda`` where it does not work.
     """
+    is_cuda, why = _choose(requested, "torch_cuda")
+    return Choice("cuda" if is_cuda else "cpu", why)
+
+
+def choose_raster_backend(requested: str = "auto") -> RasterChoice:
+    """Choose what draws maps: numba's CUDA kernels where they run, otherwise its CPU kernels.
+
+    Where maps go to a model, ask for the device that the model runs on (``choose_device(..).device``): maps drawn on a
+    GPU for a model on the CPU would be copied for nothing.
+
+    Args:
+        requested: ``auto``, ``cpu`` or ``cuda``, as of ``--device``.
+
+    Raises:
+        UserError: another word, or ``cuda`` where it does not work.
+    """
+    is_cuda, why = _choose(requested, "numba_cuda")
+    return RasterChoice("cuda" if is_cuda else "numba", why)
+
+
+def _choose(requested: str, library: str) -> tuple[bool, str]:
+    """Whether to take the GPU, which `library`'s probe must have found to work, and why."""
     known = ("auto", "cpu", "cuda")
     if requested not in known:
         remedy = did_you_mean(requested, known)
         raise UserError("--device", requested, allowed=f"must be one of {', '.join(known)}", remedy=remedy)
     if requested == "cpu":
-        return Choice("cpu", "as requested")
+        return False, "as requested"
     found = probe("gpu")
     if found.works:
-        found = probe("torch_cuda")
+        found = probe(library)
     if found.works:
-        return Choice("cuda", found.why if requested == "auto" else f"as requested; {found.why}")
+        return True, found.why if requested == "auto" else f"as requested; {found.why}"
     if requested == "cuda":
         remedy = "Use --device cpu, or see what is missing with 'hews doctor'"
         raise UserError("--device", requested, allowed=f"does not work here: {found.why}", remedy=remedy)
-    return Choice("cpu", found.why)
+    return False, found.why
 
 
 @cache

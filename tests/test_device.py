@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hews_gpu import device, probes
-from hews_gpu.device import Choice, Finding, choose_device, probe
+from hews_gpu.device import Choice, Finding, RasterChoice, choose_device, choose_raster_backend, probe
 from hews_gpu.errors import UserError
 
 
@@ -152,9 +152,33 @@ def test_a_misspelt_device_is_an_error() -> None:
         choose_device("cuda0")
 
 
+NUMBA = Finding(True, "numba 0.68.1")
+NO_NUMBA = Finding(False, "numba_cuda is not installed")
+
+
+def test_maps_are_drawn_where_numba_works_whatever_torch_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, gpu=GPU, torch_cuda=NO_TORCH, numba_cuda=NUMBA)
+    assert choose_raster_backend() == RasterChoice("cuda", "numba 0.68.1")
+    assert str(choose_raster_backend("cuda")) == "cuda (as requested; numba 0.68.1)"
+    assert choose_raster_backend("cpu") == RasterChoice("numba", "as requested")
+
+
+@pytest.mark.parametrize(("gpu", "numba"), [(NO_GPU, NUMBA), (GPU, NO_NUMBA)])
+def test_maps_are_drawn_on_the_cpu_only_if_nothing_else_was_named(
+    monkeypatch: pytest.MonkeyPatch, gpu: Finding, numba: Finding
+) -> None:
+    _pretend(monkeypatch, gpu=gpu, torch_cuda=TORCH, numba_cuda=numba)
+    assert choose_raster_backend("auto") == RasterChoice("numba", gpu.why if not gpu.works else numba.why)
+    with pytest.raises(UserError, match=r"--device = 'cuda': does not work here: .* Use --device cpu"):
+        choose_raster_backend("cuda")
+    with pytest.raises(UserError, match="Did you mean 'cuda'"):
+        choose_raster_backend("cuba")
+
+
 @pytest.mark.gpu
 def test_the_gpu_works() -> None:
     """Shown where a GPU is: the driver, its GPUs and torch on it."""
     if not os.path.exists("/dev/nvidiactl"):
         pytest.skip("no NVIDIA GPU on this machine")
     assert choose_device("cuda").device == "cuda"
+    assert choose_raster_backend("cuda").backend == "cuda"
