@@ -1,8 +1,8 @@
 """Build sdist and wheel as a release would, install the wheel away from the checkout, and look at it from there.
 
 Run by `make wheel`. Nothing is fetched: the build backend is the installed setuptools. What is checked: the wheel
-holds `hews_gpu` and nothing else at its top, the files a city and a report need are in it, and `hews_gpu.kernels`,
-a link in the checkout, is a package of its own in the wheel that loads no module called `kernels`.
+holds `hews_gpu` and nothing else at its top, the files a city, a recipe and a report need are in it, and
+`hews_gpu.kernels`, a link in the checkout, is a package of its own in the wheel that loads no module called `kernels`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DATA_PATTERNS = (
     "hews_gpu/cities/*.toml",
+    "hews_gpu/recipes/*.toml",
     "hews_gpu/report/**/*.j2",
     "hews_gpu/report/**/*.html",
     "hews_gpu/report/**/*.css",
@@ -27,6 +28,7 @@ import pkgutil, sys
 from importlib import import_module, resources
 import hews_gpu, hews_gpu.kernels
 from hews_gpu.config import city_template, known_cities
+from hews_gpu.train.recipe import known_recipes, load_recipe
 target = sys.argv[1]
 for module in pkgutil.walk_packages(hews_gpu.kernels.__path__, "hews_gpu.kernels."):
     import_module(module.name)
@@ -34,6 +36,7 @@ for name in ("hews_gpu", "hews_gpu.kernels"):
     assert sys.modules[name].__file__.startswith(target), f"{name} came from {sys.modules[name].__file__}"
 assert "kernels" not in sys.modules, "a module `kernels` was loaded"
 assert known_cities() and all(city_template(name) for name in known_cities()), "no cities in the wheel"
+assert known_recipes() and all(load_recipe(name) for name in known_recipes()), "no recipes in the wheel"
 print(f"wheel {hews_gpu.__version__}: kernels import, cities {', '.join(known_cities())}")
 """
 
