@@ -30,7 +30,8 @@ VARYING = 2  # in the key of these words, so that they are not those of another 
 class Augmentation:
     """How far maps are varied; each amount is drawn evenly from minus to plus what is said here.
 
-    Off unless a recipe asks for it: a city is not mirror-symmetric, and its north is where it is.
+    The amounts are the reference system's, but for the mirror: a city is not mirror-symmetric. Off altogether unless a
+    recipe asks for it.
 
     Raises:
         UserError: an amount out of range.
@@ -38,18 +39,18 @@ class Augmentation:
 
     seed: int
     rotation_deg: float = 20.0
-    """As the reference system: up to 20 degrees either way."""
+    """About the middle."""
     shift: float = 0.1
     """Of height and width."""
-    shear: float = 0.1
-    """Columns per row."""
+    shear_deg: float = 0.1
+    """By how much upright lines lean."""
     zoom: float = 0.1
-    """As the reference system: each axis by a factor of 0.9 to 1.1."""
+    """Each axis by a factor of its own, 1 - zoom to 1 + zoom."""
     flip: bool = False
-    """Mirror half of the maps left to right."""
+    """Mirror half of the maps left to right, as the reference system did."""
 
     def __post_init__(self) -> None:
-        most = {"seed": 2**63, "rotation_deg": 180.0, "shift": 1.0, "shear": 1.0, "zoom": 0.9}
+        most = {"seed": 2**63, "rotation_deg": 180.0, "shift": 1.0, "shear_deg": 45.0, "zoom": 0.9}
         for name, limit in most.items():
             value = getattr(self, name)
             if not 0 <= value <= limit:
@@ -76,11 +77,11 @@ class Augmentation:
         key = np.random.SeedSequence(self.seed, spawn_key=(epoch, VARYING))
         words = np.random.Philox(key).advance(first * (WORDS // STEP_WORDS)).random_raw(count * WORDS)
         share = (words.reshape(count, WORDS) >> np.uint64(11)).astype(np.float64) * 2.0**-53  # 0..1
-        angle, right, down, slope, zoom_x, zoom_y = (2 * share[:, :6] - 1).T
+        angle, right, down, lean, zoom_x, zoom_y = (2 * share[:, :6] - 1).T
         zero, one = np.zeros(count), np.ones(count)
         turn = np.deg2rad(self.rotation_deg) * angle
         rotate = _stack([np.cos(turn), -np.sin(turn), zero], [np.sin(turn), np.cos(turn), zero])
-        shear = _stack([one, self.shear * slope, zero], [zero, one, zero])
+        shear = _stack([one, np.tan(np.deg2rad(self.shear_deg) * lean), zero], [zero, one, zero])
         mirror = np.where(share[:, 6] < 0.5, -1.0, 1.0) if self.flip else one
         zoom = _stack([mirror * (1 + self.zoom * zoom_x), zero, zero], [zero, 1 + self.zoom * zoom_y, zero])
         there = _stack([one, zero, -width / 2 + zero], [zero, one, -height / 2 + zero])

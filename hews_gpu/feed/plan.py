@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,13 @@ class Share:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def cut(self, parts: int) -> Iterator[Share]:
+        """The same share in `parts` consecutive ones of nearly equal length, none of them empty."""
+        edges = [len(self) * k // parts for k in range(parts + 1)]
+        for begin, end in pairwise(edges):
+            if begin < end:
+                yield Share(self.ids[begin:end], self.epoch, self.first + begin)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.feed.batch import Feed, Source
+from hews_gpu.feed.dali import DaliFeed
 from hews_gpu.feed.direct import DirectFeed
 
 __all__ = ["FEEDS", "feed_named"]
 
-FEEDS: dict[str, type[Feed]] = {"direct": DirectFeed}
+FEEDS: dict[str, type[Feed]] = {"direct": DirectFeed, "dali": DaliFeed}
 """Given the same source and plan, each gives the same batches."""
 
 

@@ -1,0 +1,203 @@
+"""The DALI feed: an NVIDIA DALI pipeline over the Rasterizer.
+
+The rasterizer draws bytes a few batches ahead, as in the direct feed; DALI takes each batch from the ring of buffers
+it was drawn into, without a copy, writes values through the table, resamples augmented maps, and works on a few batches
+at once. On a machine without a GPU it does so on the CPU.
+
+The pipeline asks for batches through a callable of one argument, the number of the batch: only such a source can be
+checkpointed by DALI. A run of ours does not need that, as it starts again from any share.
+
+Shapes: B batch, C channels, H rows, X columns.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hews_gpu.errors import UserError
+from hews_gpu.feed.ahead import AHEAD, DRAWING, Ring, ahead
+from hews_gpu.feed.augment import Augmentation
+from hews_gpu.feed.batch import DTYPES, Feed, Source
+from hews_gpu.feed.plan import Share
+from hews_gpu.raster.values import Values
+
+__all__ = ["DaliFeed", "Drawn", "Turns", "dali_pipeline"]
+
+QUEUED = 2  # batches that DALI works on at once
+DEPTH = AHEAD + 1 + QUEUED + 1
+"""Of the ring: those being drawn, the one handed over, those in DALI's queue, and the one the reader holds."""
+
+Drawn = tuple[Any, ...]
+"""uint8 [B, H, X, C], and where maps are augmented their matrices, float32 [B, 2, 3]."""
+
+
+class Turns:
+    """Hands DALI the batches of a plan, drawn ahead; its one argument makes it fit for DALI's checkpoints.
+
+    Args:
+        shares: the whole plan; the first batch asked for may lie anywhere in it.
+        draw: makes the batch of a turn.
+
+    Attributes:
+        error: what went wrong in drawing; the pipeline itself is only told that there is no more.
+    """
+
+    def __init__(self, shares: Sequence[Share], draw: Callable[[int, Share], Drawn]) -> None:
+        self.shares, self.draw = shares, draw
+        self.error: BaseException | None = None
+        self._next = 0
+        self._made: Generator[Drawn] | None = None
+
+    def __call__(self, batch: Any) -> Drawn:
+        """The batch that a DALI BatchInfo names."""
+        if self._made is None or batch.iteration != self._next:
+            self.close()
+            self._made = ahead(iter(self.shares[batch.iteration :]), self.draw)
+        try:
+            drawn = next(self._made)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise StopIteration from error
+        self._next = batch.iteration + 1
+        return drawn
+
+    def close(self) -> None:
+        """End the thread that draws."""
+        if self._made is not None:
+            self._made.close()
+            self._made = None
+
+
+def dali_pipeline(
+    turns: Callable[[Any], Drawn],
+    *,
+    batch_size: int,
+    values: Values,
+    is_augmented: bool,
+    device_id: int | None = None,
+    checkpoint: bytes | None = None,
+) -> Any:
+    """A built pipeline that gives float32 or uint8 maps [B, H, X, C], batch by batch.
+
+    Args:
+        turns: hands it bytes, and matrices where maps are augmented.
+        batch_size: of the largest batch; others may be smaller.
+        values: what a byte becomes; half precision is left to the reader, float32 holds it exactly.
+        is_augmented: whether `turns` hands over matrices too.
+        device_id: of the GPU; None: on the CPU.
+        checkpoint: of an earlier pipeline, to go on after.
+    """
+    library = _installed("nvidia.dali")
+    fn, types = library.fn, library.types
+    device = "cpu" if device_id is None else "gpu"
+    is_bytes = values.dtype == "uint8"
+    pipeline = library.Pipeline(
+        batch_size=batch_size,
+        num_threads=_threads(),
+        device_id=device_id,
+        prefetch_queue_depth=QUEUED,
+        enable_checkpointing=True,
+        checkpoint=checkpoint,
+        set_affinity=False,
+    )
+    with pipeline:
+        kinds = [("HWC", types.UINT8, 3), ("", types.FLOAT, 2)][: 1 + is_augmented]
+        layout, dtype, ndim = (list(part) for part in zip(*kinds, strict=True))
+        about = {"layout": layout, "dtype": dtype, "ndim": ndim, "batch_info": True, "no_copy": True}
+        found = fn.external_source(source=turns, num_outputs=len(kinds), device=device, **about)
+        maps = found[0]
+        if not values.is_plain:
+            table = {"keys": list(range(256)), "values": values.real().tolist()}
+            maps = fn.lookup_table(maps, dtype=types.UINT8 if is_bytes else types.FLOAT, **table)
+        if is_augmented:
+            maps = fn.warp_affine(maps, found[1])
+        pipeline.set_outputs(maps)
+    pipeline.build()
+    return pipeline
+
+
+class DaliFeed(Feed):
+    """Lets DALI finish what the source's rasterizer draws.
+
+    Args:
+        source: what to draw; its rasterizer's backend must be one for the device.
+        device: "cpu" or "cuda".
+
+    Raises:
+        UserError: DALI is not installed, or on a GPU CuPy is not.
+    """
+
+    def __init__(self, source: Source, *, device: str = "cpu") -> None:
+        super().__init__(source, device=device)
+        _installed("nvidia.dali")
+        self._bytes = source.rasterizer.writing(Values.plain())
+        self._ring = Ring(self._bytes.shape, torch.uint8, DEPTH)
+
+    def _make(self, shares: Iterator[Share], augment: Augmentation | None) -> Any:
+        plan = list(shares)
+        if not plan:
+            return
+        turns = Turns(plan, lambda turn, share: self._draw(turn, share, augment))
+        try:
+            pipeline = dali_pipeline(
+                turns,
+                batch_size=max(len(share) for share in plan),
+                values=self.source.rasterizer.values,
+                is_augmented=augment is not None,
+            )
+            for share in plan:
+                try:
+                    (maps,) = pipeline.run()
+                except StopIteration:
+                    break
+                yield self._batch(share.ids, self._torch(maps))
+            if turns.error is not None:
+                raise turns.error
+        finally:
+            turns.close()
+
+    def _draw(self, turn: int, share: Share, augment: Augmentation | None) -> Drawn:
+        out = self._ring.take(turn, len(share)).numpy()
+        with DRAWING:
+            self._bytes.fill(self.source.pairs[share.ids], out)
+        return (out, *_matrices(share, augment, self._bytes.shape))
+
+    def _torch(self, maps: Any) -> Tensor:
+        """DALI's list of maps as one tensor [B, C, H, X] of the source's dtype; a copy only for half precision."""
+        tensor = torch.utils.dlpack.from_dlpack(maps.as_tensor())
+        return tensor.permute(0, 3, 1, 2).to(DTYPES[self.source.rasterizer.values.dtype])
+
+
+def _matrices(share: Share, augment: Augmentation | None, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], ...]:
+    if augment is None:
+        return ()
+    return (augment.matrices(share.epoch, share.first, len(share), shape[0], shape[1]),)
+
+
+def _threads() -> int:
+    """As many as this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _installed(name: str) -> Any:
+    """An optional library.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        remedy = "Install it with 'pip install hews-gpu[dali]' (in a clone: pip install .[dali]), or use --feed direct"
+        allowed = f"needs {name}, which is not installed ({error})"
+        raise UserError("--feed", "dali", allowed=allowed, remedy=remedy) from None
