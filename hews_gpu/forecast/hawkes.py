@@ -1,0 +1,245 @@
+"""A temporal Hawkes process on top of the climatology, fitted by likelihood: what sets off target events, how soon.
+
+The rate of target events at time s, given everything before, is
+
+    rate(s) = level * rhythm(s) + sum over terms (c, tau), over rows j of stream c before s, of
+              branching * exp(-(s - s_j) / tau) / tau,
+
+with `rhythm` the climatology of single hours. A term says: an incident of stream c sets off so many target events
+directly, after an exponential delay. Targets are a stream like others (then it is self-excitation, always in the law).
+For given terms the log-likelihood, sum log rate(s_i) - integral of rate, is concave in level and branchings, which stay
+at 0 or above (Ozaki, 1979, Annals of the Institute of Statistical Mathematics 31). Terms are taken one after the other
+while the extended BIC (Chen & Chen, 2008, Biometrika 95) improves; decays come from a grid.
+
+The forecast is the probability of at least one event in [t + lead, t + lead + horizon), with what may yet happen
+between now and then properly in it. Clusters are independent, so with N(m) the chance that an event in step m of the
+unknown time has neither itself nor a descendant in the window (0 inside it), and A(m) the share of an event's
+excitation, sent out after step m, that leads to one,
+
+    A_tau(m - 1) = (1 - q) (1 - N(m)) + q A_tau(m),  q = exp(-step / tau),  N(m) = exp(-sum of branching * A_tau(m)),
+
+-log P(none) = sum over steps of base * (1 - N) + (rates of the other streams) * (1 - their N)
+             + sum over terms of branching * A(now) * (decayed count of what is known).
+
+Rows of the last `delay` are unknown like the future: the sums start where knowledge ends. (Poisson clusters: Daley &
+Vere-Jones, An Introduction to the Theory of Point Processes, vol. I, 2nd ed., 2003, section 6.3.)
+
+Shapes: S windows, E target events, P terms, L steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.forecast.baselines import HOUR_S, Climatology, fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecast.catalog import TARGETS, Catalog, Outcomes, Windows
+
+__all__ = ["DECAYS_S", "Hawkes", "Law", "Term", "probability"]
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+DECAYS_S = (1 * HOUR_S, 3 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 72 * HOUR_S, 28 * 24 * HOUR_S)
+MOST_TERMS = 8
+LARGEST_BRANCHING = 0.95  # of targets by targets: at 1 the process would explode
+STEPS_S = (300, 600, 1800, 3600)  # lengths of a step of unknown time: the finest that needs no more than ...
+MOST_STEPS = 400
+CHUNK = 1 << 21  # hourly rates gathered at once: 16 MB
+
+
+@dataclass(frozen=True)
+class Term:
+    """Rows of one stream set off target events."""
+
+    stream: str
+    decay_s: float
+    branching: float = 0.0
+    """Mean number of target events that one row sets off directly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    """A fitted process."""
+
+    rhythm: Climatology
+    """Of single hours."""
+    level: float
+    terms: tuple[Term, ...]
+    others_per_s: dict[str, Float64] = field(default_factory=dict)
+    """Rate of each other stream in `terms` by hour of the week, [168]."""
+    log_likelihood: float = 0.0
+
+    def base_per_s(self, time_s: Int64) -> Float64:
+        """Target events a second that nothing set off; [S] to [S]."""
+        return self.level * _rhythm_per_s(self.rhythm, time_s)
+
+
+class Hawkes:
+    """The forecaster."""
+
+    law: Law
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        begin_s, end_s = int(train.windows.begin_s[0]), int(train.windows.end_s[-1])
+        self.law = fit_law(past.until(end_s + past.delay_s).known_at_once(), begin_s, end_s)
+
+    def predict(self, seen: Catalog, windows: Windows) -> Float64:
+        return probability(self.law, seen, windows)
+
+
+def fit_law(past: Catalog, begin_s: int, end_s: int) -> Law:
+    """Fit the process to the target events in [begin, end).
+
+    Args:
+        past: all rows up to then, each known when it happened.
+        begin_s: begin of the stretch; rows before it set off events in it.
+        end_s: its end.
+    """
+    is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
+    event_s = past.time_s[is_event]
+    hours_s = np.arange(begin_s - begin_s % HOUR_S, end_s, HOUR_S, dtype=np.int64)
+    happened = np.zeros(len(hours_s), dtype=bool)
+    happened[(event_s - hours_s[0]) // HOUR_S] = True
+    rhythm = fit_climatology(hours_s, happened)
+    candidates = _Candidates(past, event_s, begin_s, end_s)
+    base, base_total = _rhythm_per_s(rhythm, event_s), float(_rhythm_per_s(rhythm, hours_s).sum() * HOUR_S)
+    chosen, theta, value = _select(candidates, base, base_total)
+    terms = tuple(Term(*candidates.names[k], branching=float(b)) for k, b in zip(chosen, theta[1:], strict=True))
+    others = {term.stream for term in terms if term.stream != TARGETS}
+    rates = {name: _weekly_per_s(past, name, begin_s, end_s) for name in sorted(others)}
+    return Law(rhythm=rhythm, level=float(theta[0]), terms=terms, others_per_s=rates, log_likelihood=value)
+
+
+class _Candidates:
+    """The excitation of every possible term at each event, and its integral over the stretch."""
+
+    def __init__(self, past: Catalog, event_s: Int64, begin_s: int, end_s: int) -> None:
+        present = np.unique(past.stream[past.is_first])
+        streams = tuple(past.streams[k] for k in present)
+        column = past.columns(streams)
+        self.names = [(name, decay_s) for decay_s in DECAYS_S for name in streams]
+        self.at_events = np.hstack(  # [E, P]
+            [past.decayed(event_s, column, len(streams), decay_s) / decay_s for decay_s in DECAYS_S]
+        )
+        edges_s = np.array([begin_s, end_s], dtype=np.int64)
+        totals = []
+        for decay_s in DECAYS_S:
+            begin, end = past.decayed(edges_s, column, len(streams), decay_s)
+            inside = (column >= 0) & (past.time_s >= begin_s) & (past.time_s < end_s)
+            totals.append(np.bincount(column[inside], minlength=len(streams)) + begin - end)
+        self.total = np.concatenate(totals)  # [P]
+
+    def is_self(self) -> NDArray[np.bool_]:
+        return np.array([name == TARGETS for name, _ in self.names])
+
+
+def _select(candidates: _Candidates, base: Float64, base_total: float) -> tuple[list[int], Float64, float]:
+    """The terms that the extended BIC keeps, their branchings behind the level, and the log-likelihood."""
+    least_gain = 0.5 * np.log(len(base)) + np.log(len(candidates.names))
+    chosen: list[int] = []
+    theta, value = _maximize(base[:, None], np.array([base_total]))
+    while len(chosen) < MOST_TERMS:
+        scores = _score_statistics(candidates, chosen, theta, base)
+        if not chosen:
+            scores[~candidates.is_self()] = -np.inf  # the first term is self-excitation
+        k = int(np.argmax(scores))
+        trial = [*chosen, k]
+        design = np.column_stack([base, candidates.at_events[:, trial]])
+        trial_theta, trial_value = _maximize(design, np.array([base_total, *candidates.total[trial]]))
+        if chosen and trial_value - value < least_gain:
+            break
+        chosen, theta, value = trial, trial_theta, trial_value
+    return chosen, theta, value
+
+
+def _score_statistics(candidates: _Candidates, chosen: list[int], theta: Float64, base: Float64) -> Float64:
+    """[P] how steeply the log-likelihood rises with each term that is not in yet, in units of its spread."""
+    rate = np.column_stack([base, candidates.at_events[:, chosen]]) @ theta
+    relative = candidates.at_events / rate[:, None]
+    slope = relative.sum(axis=0) - candidates.total
+    spread = np.sqrt(np.maximum((relative**2).sum(axis=0), 1e-300))
+    scores = np.asarray(slope / spread, dtype=np.float64)
+    scores[chosen] = -np.inf
+    return scores
+
+
+def _maximize(design: Float64, total: Float64) -> tuple[Float64, float]:
+    """Coefficients >= 0 that maximize ``sum log(design @ c) - total @ c``, and the maximum; concave."""
+    from scipy.optimize import minimize
+
+    def negative(c: Float64) -> tuple[float, Float64]:
+        rate = np.maximum(design @ c, 1e-300)
+        return float(total @ c - np.log(rate).sum()), total - (design / rate[:, None]).sum(axis=0)
+
+    start = np.full(len(total), 0.05)
+    start[0] = 1.0
+    most = [(1e-6, None)] + [(0.0, None)] * (len(total) - 1)
+    found = minimize(negative, start, jac=True, bounds=most, method="L-BFGS-B", options={"ftol": 1e-12, "maxiter": 500})
+    return np.asarray(found.x, dtype=np.float64), -float(found.fun)
+
+
+def probability(law: Law, seen: Catalog, windows: Windows) -> Float64:
+    """Probability of at least one target event in each window, given the rows known before its issue; [S]."""
+    unknown_s = seen.delay_s + windows.lead_s
+    step_s = _step_s(unknown_s, windows.horizon_s)
+    lead, horizon = unknown_s // step_s, windows.horizon_s // step_s
+    some_target, some_other, sent = _weights(law, lead, horizon, step_s)
+    start_s = windows.issue_s - seen.delay_s  # where knowledge ends
+    total = np.zeros(len(windows))
+    rows = max(1, CHUNK // (lead + horizon))
+    for begin in range(0, len(windows), rows):
+        part = slice(begin, begin + rows)
+        times_s = start_s[part, None] + np.arange(lead + horizon) * step_s + step_s // 2
+        total[part] = law.base_per_s(times_s) @ (some_target * step_s)
+        hour = hour_of_week(times_s)
+        for name, weight in some_other.items():
+            total[part] += law.others_per_s[name][hour] @ (weight * step_s)
+    for term, share in zip(law.terms, sent, strict=True):
+        decayed = seen.decayed(windows.issue_s, seen.columns((term.stream,)), 1, term.decay_s)[:, 0]
+        total += share * decayed * np.exp(seen.delay_s / term.decay_s)
+    return -np.expm1(-total)
+
+
+def _step_s(unknown_s: int, horizon_s: int) -> int:
+    """The finest step that divides both spans and keeps the number of steps bounded; else the coarsest that divides."""
+    fitting = [step for step in (60, *STEPS_S) if unknown_s % step == 0 and horizon_s % step == 0]
+    enough = [step for step in fitting if (unknown_s + horizon_s) // step <= MOST_STEPS]
+    return (enough or fitting[-1:] or [int(np.gcd(unknown_s, horizon_s))])[0]
+
+
+def _weights(law: Law, lead: int, horizon: int, step_s: int) -> tuple[Float64, dict[str, Float64], list[float]]:
+    """``1 - N`` of targets [L] and of each other stream [L], and ``branching * A(now)`` of each term."""
+    keep = np.array([np.exp(-step_s / term.decay_s) for term in law.terms])
+    branching = np.array([term.branching for term in law.terms])
+    is_self = np.array([term.stream == TARGETS for term in law.terms], dtype=bool)
+    scale = min(1.0, LARGEST_BRANCHING / max(float(branching[is_self].sum()), 1e-12))
+    branching = np.where(is_self, branching * scale, branching)
+    some_target = np.ones(lead + horizon)
+    some_other = {name: np.zeros(lead + horizon) for name in law.others_per_s}
+    leads: Float64 = np.zeros(len(law.terms))  # A of each term
+    for m in range(lead + horizon - 1, -1, -1):
+        if m < lead:
+            some_target[m] = -np.expm1(-float(branching[is_self] @ leads[is_self]))
+        middle = (1 - np.sqrt(keep)) * some_target[m] + np.sqrt(keep) * leads  # from the middle of the step on
+        for name, values in some_other.items():
+            mine = np.array([term.stream == name for term in law.terms])
+            values[m] = -np.expm1(-float(branching[mine] @ middle[mine]))
+        leads = (1 - keep) * some_target[m] + keep * leads
+    return some_target, some_other, [float(value) for value in branching * leads]
+
+
+def _rhythm_per_s(rhythm: Climatology, time_s: Int64) -> Float64:
+    """Events a second by the climatology of the hour that a time lies in."""
+    table = np.logaddexp(0.0, rhythm.intercept + rhythm.week_hour[:, None] + rhythm.month) / HOUR_S  # -log(1 - p)
+    return np.asarray(table[hour_of_week(time_s), month_of_year(time_s)], dtype=np.float64)
+
+
+def _weekly_per_s(past: Catalog, stream: str, begin_s: int, end_s: int) -> Float64:
+    """[168] rows of a stream a second by hour of the week; one is added to the hours together, so none is 0."""
+    is_it = (past.columns((stream,)) == 0) & (past.time_s >= begin_s) & (past.time_s < end_s)
+    count = np.bincount(hour_of_week(past.time_s[is_it]), minlength=168) + 1 / 168
+    weeks = (end_s - begin_s) / (168 * HOUR_S)
+    return np.asarray(count / (weeks * HOUR_S), dtype=np.float64)

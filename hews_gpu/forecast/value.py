@@ -1,0 +1,48 @@
+"""What a forecast is worth to somebody who can act: relative economic value by cost-loss ratio.
+
+Acting costs C; a target that nobody acted for loses L. Who acts whenever the forecast is at least C / L spends less
+than who only knows the base rate; the value is the share of what perfect knowledge would save: 1 at best, 0 no better
+than the base rate, below 0 worse. (Richardson, 2000, Quarterly Journal of the Royal Meteorological Society 126;
+computed by the package `scores`.)
+
+Shapes: S windows.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = ["RATIOS", "ValuePoint", "value_curve"]
+
+RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
+
+
+class ValuePoint(TypedDict):
+    """Value at one cost-loss ratio."""
+
+    cost_loss: float
+    value: float
+
+
+def value_curve(y: ArrayLike, p: ArrayLike, ratios: tuple[float, ...] = RATIOS) -> list[ValuePoint]:
+    """Value for users of each cost-loss ratio, each acting at a forecast of that very ratio or more.
+
+    Args:
+        y: outcomes, 0 or 1 [S].
+        p: forecasts [S].
+        ratios: increasing, between 0 and 1.
+    """
+    import xarray
+    from scores.probability import relative_economic_value
+
+    found = relative_economic_value(
+        xarray.DataArray(np.asarray(p, dtype=np.float64), dims="window"),
+        xarray.DataArray(np.asarray(y, dtype=np.float64), dims="window"),
+        cost_loss_ratios=list(ratios),
+        probability_thresholds=list(ratios),
+    )
+    both = found.transpose("cost_loss_ratio", "probability_threshold").values
+    return [ValuePoint(cost_loss=ratio, value=float(both[i, i])) for i, ratio in enumerate(ratios)]
