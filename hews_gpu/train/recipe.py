@@ -145,15 +145,15 @@ class AugmentationConfig:
     """Degrees."""
     shift: float = 0.1
     """Of height and width."""
-    shear: float = 0.1
-    """Columns per row."""
+    shear_deg: float = 0.1
+    """By how much upright lines lean; the reference's 0.1 is a tenth of a degree."""
     zoom: float = 0.1
     """Of each axis on its own: 0.1 is a factor of 0.9 to 1.1."""
     flip: bool = False
     """Mirror half of the maps left to right. A city is not mirror-symmetric: off unless asked for."""
 
     def __post_init__(self) -> None:
-        most = {"rotation_deg": 180.0, "shift": 1.0, "shear": 1.0, "zoom": 0.9}
+        most = {"rotation_deg": 180.0, "shift": 1.0, "shear_deg": 45.0, "zoom": 0.9}
         for key, limit in most.items():
             value = getattr(self, key)
             require(0 <= value <= limit, f"[augmentation] {key}", value, f"must be 0..{limit:g}")
@@ -274,10 +274,10 @@ class Recipe:
 
     def optimizer_of(self, module: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
         """The optimizer of a module's parameters; its learning rate is set step by step."""
-        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optimizer.name]
+        kinds: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         decay = training.weight_decay if self.optimizer.weight_decay is None else self.optimizer.weight_decay
         rate = self.stages_of(training)[0].learning_rate
-        return kind(module.parameters(), lr=rate, weight_decay=decay, eps=self.optimizer.epsilon)
+        return kinds[self.optimizer.name](module.parameters(), lr=rate, weight_decay=decay, eps=self.optimizer.epsilon)
 
     def execution(self, *, device: str = "auto", devices: int | None = None) -> Execution:
         """How a run of this recipe is carried out on what the command line names."""
