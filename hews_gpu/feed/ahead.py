@@ -19,12 +19,20 @@ from torch import Tensor
 
 from hews_gpu.feed.plan import Share
 
-__all__ = ["AHEAD", "DRAWING", "Ring", "ahead"]
+__all__ = ["AHEAD", "DRAWING", "DTYPES", "Ring", "ahead"]
 
 AHEAD = 2  # batches made while one is read: one is enough when it goes steadily, two ride out a hiccup
 DRAWING = threading.Lock()
 """Held while maps are drawn on a CPU: a rasterizer keeps a scratch, several feeds may share one, and not every one of
 numba's threading layers takes calls from two threads at once."""
+
+DTYPES = {
+    "uint8": torch.uint8,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+}
+"""torch's names for what a rasterizer's values may be."""
 
 Made = TypeVar("Made")
 

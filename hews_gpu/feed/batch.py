@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -20,20 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hews_gpu.data.windows import Samples
-from hews_gpu.feed.augment import Augmentation
+from hews_gpu.feed.ahead import DTYPES, Ring
+from hews_gpu.feed.augment import Augmentation, warp
 from hews_gpu.feed.calendar import calendar_features
 from hews_gpu.feed.plan import Share
 from hews_gpu.raster.rasterizer import Rasterizer
 
-__all__ = ["DTYPES", "Batch", "Feed", "Source"]
-
-DTYPES = {
-    "uint8": torch.uint8,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float32": torch.float32,
-}
-"""torch's names for what a rasterizer's values may be."""
+__all__ = ["Batch", "Feed", "Source"]
 
 
 @dataclass(frozen=True)
@@ -130,6 +124,7 @@ class Feed(ABC):
         self.waited_s, self.given = 0.0, 0
         columns = (source.calendar, source.climatology, source.y)
         self._columns = tuple(torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
+        self._idle: list[Ring] = []
 
     def __len__(self) -> int:
         return len(self.source)
@@ -139,8 +134,8 @@ class Feed(ABC):
     ) -> Iterator[Batch]:
         """One batch per entry of `plan`, in its order; a few more are made meanwhile.
 
-        A batch's maps are overwritten once the next is asked for: copy what must last. One iterator at a time. An error
-        while a batch is made is raised where that batch would have come; a reader that stops early leaves no thread.
+        A batch's maps are overwritten once the next is asked for: copy what must last. An error while a batch is made
+        is raised where that batch would have come; a reader that stops early leaves no thread.
 
         Args:
             plan: which samples each batch holds; plain ids int64 [B] will do where nothing is augmented.
@@ -168,8 +163,8 @@ class Feed(ABC):
         yield from self.batches(everything[first : first + batch_size] for first in range(0, len(self), batch_size))
 
     def close(self) -> None:
-        """Let go of what outlives an iterator (buffers, opened files). The feed may be used again."""
-        return None
+        """Let go of the memory that outlives an iterator. The feed may be used again."""
+        self._idle.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -181,10 +176,32 @@ class Feed(ABC):
     def _make(self, shares: Iterator[Share], augment: Augmentation | None) -> Any:
         """A generator of one batch per share."""
 
+    @contextmanager
+    def _ring(self) -> Iterator[Ring]:
+        """Buffers for one iterator, which the next will use again."""
+        ring = self._idle.pop() if self._idle else self._new_ring()
+        try:
+            yield ring
+        finally:
+            self._idle.append(ring)
+
+    def _new_ring(self) -> Ring:
+        rasterizer = self.source.rasterizer
+        return Ring(rasterizer.shape, DTYPES[rasterizer.values.dtype])
+
     def _batch(self, ids: NDArray[np.int64], maps: Tensor) -> Batch:
         """Maps [B, C, H, X] with what goes with them."""
         calendar, climatology, y = (column[ids].to(maps.device) for column in self._columns)
         return Batch(ids, maps, calendar, climatology, y)
+
+    def _finish(self, share: Share, drawn: Tensor, augment: Augmentation | None) -> Batch:
+        """The batch of maps [B, H, X, C] that were just written, varied where that is wished."""
+        maps = drawn.permute(0, 3, 1, 2)
+        if augment is not None:
+            height, width = maps.shape[2:]
+            matrices = augment.matrices(share.epoch, share.first, len(share), height, width)
+            maps = warp(maps, torch.from_numpy(matrices))
+        return self._batch(share.ids, maps.to(self.device))
 
 
 def _shares(plan: Iterable[Share | NDArray[np.int64]], augment: Augmentation | None) -> Iterator[Share]:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hews_gpu.errors import UserError
-from hews_gpu.feed.ahead import AHEAD, DRAWING, Ring, ahead
+from hews_gpu.feed.ahead import AHEAD, DRAWING, DTYPES, Ring, ahead
 from hews_gpu.feed.augment import Augmentation
-from hews_gpu.feed.batch import DTYPES, Feed, Source
+from hews_gpu.feed.batch import Batch, Feed, Source
 from hews_gpu.feed.plan import Share
 from hews_gpu.raster.values import Values
 
@@ -141,13 +141,18 @@ class DaliFeed(Feed):
         super().__init__(source, device=device)
         _installed("nvidia.dali")
         self._bytes = source.rasterizer.writing(Values.plain())
-        self._ring = Ring(self._bytes.shape, torch.uint8, DEPTH)
+
+    def _new_ring(self) -> Ring:
+        return Ring(self._bytes.shape, torch.uint8, DEPTH)
 
     def _make(self, shares: Iterator[Share], augment: Augmentation | None) -> Any:
         plan = list(shares)
-        if not plan:
-            return
-        turns = Turns(plan, lambda turn, share: self._draw(turn, share, augment))
+        if plan:
+            with self._ring() as ring:
+                yield from self._run(plan, ring, augment)
+
+    def _run(self, plan: Sequence[Share], ring: Ring, augment: Augmentation | None) -> Iterator[Batch]:
+        turns = Turns(plan, lambda turn, share: self._draw(ring.take(turn, len(share)), share, augment))
         try:
             pipeline = dali_pipeline(
                 turns,
@@ -166,11 +171,10 @@ class DaliFeed(Feed):
         finally:
             turns.close()
 
-    def _draw(self, turn: int, share: Share, augment: Augmentation | None) -> Drawn:
-        out = self._ring.take(turn, len(share)).numpy()
+    def _draw(self, out: Tensor, share: Share, augment: Augmentation | None) -> Drawn:
         with DRAWING:
             self._bytes.fill(self.source.pairs[share.ids], out)
-        return (out, *_matrices(share, augment, self._bytes.shape))
+        return (out.numpy(), *_matrices(share, augment, self._bytes.shape))
 
     def _torch(self, maps: Any) -> Tensor:
         """DALI's list of maps as one tensor [B, C, H, X] of the source's dtype; a copy only for half precision."""

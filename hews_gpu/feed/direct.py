@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
+from torch import Tensor
 
-from hews_gpu.feed.ahead import DRAWING, Ring, ahead
-from hews_gpu.feed.augment import Augmentation, warp
-from hews_gpu.feed.batch import DTYPES, Batch, Feed, Source
+from hews_gpu.feed.ahead import DRAWING, ahead
+from hews_gpu.feed.augment import Augmentation
+from hews_gpu.feed.batch import Batch, Feed
 from hews_gpu.feed.plan import Share
 
 __all__ = ["DirectFeed"]
@@ -28,21 +28,12 @@ class DirectFeed(Feed):
         device: "cpu" or "cuda".
     """
 
-    def __init__(self, source: Source, *, device: str = "cpu") -> None:
-        super().__init__(source, device=device)
-        self._ring = Ring(source.rasterizer.shape, DTYPES[source.rasterizer.values.dtype])
-
     def _make(self, shares: Iterator[Share], augment: Augmentation | None) -> Any:
-        return ahead(shares, lambda turn, share: self._draw(turn, share, augment))
+        with self._ring() as ring:
+            yield from ahead(shares, lambda turn, share: self._draw(ring.take(turn, len(share)), share, augment))
 
-    def _draw(self, turn: int, share: Share, augment: Augmentation | None) -> Batch:
+    def _draw(self, out: Tensor, share: Share, augment: Augmentation | None) -> Batch:
         """Draw one batch into a buffer of the ring."""
-        out = self._ring.take(turn, len(share))
         with DRAWING:
             self.source.rasterizer.fill(self.source.pairs[share.ids], out)
-        maps = out.permute(0, 3, 1, 2)
-        if augment is not None:
-            height, width = maps.shape[2:]
-            matrices = augment.matrices(share.epoch, share.first, len(share), height, width)
-            maps = warp(maps, torch.from_numpy(matrices))
-        return self._batch(share.ids, maps)
+        return self._finish(share, out, augment)

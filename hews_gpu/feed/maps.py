@@ -8,6 +8,7 @@ Shapes: W windows, H rows, X columns, C channels.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,13 @@ from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer, referenc
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["CHUNK_WINDOWS", "all_windows", "rasterize"]
+__all__ = ["CHUNK_WINDOWS", "all_windows", "drawing_of", "rasterize"]
 
-CHUNK_WINDOWS = 256
-"""Windows per Zarr chunk: 28 MB of reference maps, enough to compress well and little enough to hold in memory."""
+CHUNK_WINDOWS = 16
+"""Windows per Zarr chunk, which is read whole: few enough that one window can be had in a millisecond, enough to
+compress twentyfold."""
+SHARD_CHUNKS = 16
+"""Chunks per file, which is written whole: 28 MB of reference maps."""
 STYLES = ("reference", "channels")
 
 
@@ -38,8 +42,9 @@ def rasterize(
 ) -> dict[str, str | int | float]:
     """Draw all windows of a prepared city into `out`/maps.zarr, and a contact sheet of six into `out`/preview.png.
 
-    The group holds `maps` uint8[W, H, X, C], `start_s` int64[W] (local wall-clock seconds) and `has_target` bool[W];
-    its attributes say what the channels, the bounds and the window length are.
+    The group holds `maps` uint8[W, H, X, C], `start_s` int64[W] (local wall-clock seconds), `has_target` bool[W] and
+    `pairs` int64[W, 2] (rows of the prepared table); its attributes say what the channels, the bounds and the window
+    length are.
 
     Args:
         prepared_folder: what `hews prepare` wrote.
@@ -119,13 +124,18 @@ def _new_group(
     group = zarr.create_group(store=path, zarr_format=3, attributes=attributes)
     group.create_array("start_s", data=windows.start_s, dimension_names=["window"])
     group.create_array("has_target", data=has_target, dimension_names=["window"])
+    group.create_array("pairs", data=windows.pairs, dimension_names=["window", "first_last"])
+    chunk = min(CHUNK_WINDOWS, len(windows))
+    shard = chunk * min(SHARD_CHUNKS, -(-len(windows) // chunk))
     return group.create_array(
         "maps",
         shape=(len(windows), *rasterizer.shape),
-        chunks=(min(CHUNK_WINDOWS, len(windows)), *rasterizer.shape),
+        chunks=(chunk, *rasterizer.shape),
+        shards=(shard, *rasterizer.shape),
         dtype="uint8",
         # Its window spans several maps, which share their basemap: 30 times smaller, where Blosc's blocks give 5 times.
-        compressors=[ZstdCodec(level=3)],
+        compressors=[ZstdCodec(level=3, checksum=True)],
+        config={"write_empty_chunks": True},  # or a file that was lost would pass for windows without incidents
         dimension_names=["window", "row", "column", "channel"],
     )
 
@@ -142,18 +152,43 @@ def _attributes(prepared: Prepared, style: str, rasterizer: Rasterizer, windows:
         "window_length_s": windows.length_s,
         "start_s": "start of each window, local wall-clock seconds since 1970-01-01T00:00, no zone; half-open windows",
         "categories": list(prepared.events.categories),
+        "drawing": drawing_of(rasterizer),
+    }
+
+
+def drawing_of(rasterizer: Rasterizer) -> dict[str, Any]:
+    """Everything that decides what a rasterizer makes of a window, but for how many windows one map holds.
+
+    `tables` is a digest of what the kernels read: places and colours of the incidents, outlines, discs.
+    """
+    tables, digest = rasterizer.tables, hashlib.sha256()
+    for name, table in zip(tables._fields, tables, strict=True):
+        if not (rasterizer.steps and name == "base"):  # counts start from zeros, as many as there are steps
+            array = np.asarray(table)
+            digest.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
+    height, width, channels = rasterizer.shape
+    return {
+        "style": "channels" if rasterizer.steps else "reference",
+        "height": height,
+        "width": width,
+        "channels": channels // max(rasterizer.steps, 1),
+        "bounds": [float(bound) for bound in rasterizer.geometry.bounds],
+        "incidents": rasterizer.events,
+        "tables": digest.hexdigest(),
     }
 
 
 def _write_maps(maps: zarr.Array[Any], rasterizer: Rasterizer, windows: Windows) -> float:
-    """Draw and store chunk by chunk; returns the seconds that drawing alone took."""
+    """Draw and store file by file; returns the seconds that drawing alone took."""
     pairs = windows.pairs
-    buffer = np.zeros((min(CHUNK_WINDOWS, len(pairs)), *rasterizer.shape), np.uint8)
+    assert maps.shards is not None
+    at_once = maps.shards[0]
+    buffer = np.zeros((at_once, *rasterizer.shape), np.uint8)
     drawing_s = 0.0
     _draw(rasterizer, pairs[:1], buffer[:1])  # compiles; not to be counted
     with step("rasterizing", len(pairs), "windows") as progress:
-        for begin in range(0, len(pairs), CHUNK_WINDOWS):
-            some = pairs[begin : begin + CHUNK_WINDOWS]
+        for begin in range(0, len(pairs), at_once):
+            some = pairs[begin : begin + at_once]
             started = time.perf_counter()
             _draw(rasterizer, some, buffer[: len(some)])
             drawing_s += time.perf_counter() - started

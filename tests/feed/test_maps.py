@@ -2,76 +2,18 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import zarr
 
-from benchmarks.inputs.random_city import CATEGORIES, random_city
 from hews_gpu.data.events import open_prepared
 from hews_gpu.data.windows import make_windows
 from hews_gpu.errors import UserError
 from hews_gpu.feed import maps
 from hews_gpu.feed.maps import all_windows, rasterize
-from hews_gpu.output import new_folder
 from hews_gpu.raster.rasterizer import channels_rasterizer, reference_rasterizer
-
-HOUR_S = 3600
-CITY = """
-[city]
-name = "Toy"
-timezone = "UTC"
-[incidents]
-files = ["none.csv"]
-targets = ["SHOOTING"]
-[neighborhoods]
-file = "none.geojson"
-name = "name"
-[map]
-height = 30
-width = 24
-[channels]
-height = 6
-width = 5
-[channels.groups]
-property = ["BURGLARY", "LARCENY"]
-[splits]
-train = ["2020-01-01", "2020-01-03"]
-validation = ["2020-01-03", "2020-01-04"]
-test = ["2020-01-04", "2020-01-05"]
-"""
-BEGIN_S = 1_577_836_800  # 2020-01-01
-
-
-def write_prepared(folder: Path, *, hours=(0, 96), events=80) -> Path:
-    """A PREPARED folder of a random city whose incidents lie between two hours after the first split's begin."""
-    city = random_city(2, neighborhoods=8, events=events)
-    random = np.random.default_rng(5)
-    shown = city.places.neighborhood >= 0
-    count = int(shown.sum())
-    time_s = np.sort(BEGIN_S + random.integers(hours[0] * HOUR_S, hours[1] * HOUR_S, count))
-    nothing = pa.nulls(count, pa.int64())
-    category = [CATEGORIES[c] for c in city.places.category[shown]]
-    columns = {
-        "time_s": time_s,
-        "longitude": city.places.longitude[shown],
-        "latitude": city.places.latitude[shown],
-        "category": pa.array(category).dictionary_encode(),
-        "neighborhood_id": city.places.neighborhood[shown],
-        "is_target": np.array(category) == "SHOOTING",
-        "duplicate_of": nothing,
-        "is_overlap": np.zeros(count, dtype=bool),
-        "twin_of": nothing,
-        "near_twin_of": nothing,
-    }
-    with new_folder(folder, kind="prepared") as made:
-        pq.write_table(pa.table(columns), made / "incidents.parquet")
-        city.neighborhoods.to_parquet(made / "neighborhoods.parquet")
-        (made / "city.toml").write_text(CITY, encoding="utf-8")
-    return folder
+from tests.feed.toy import BEGIN_S, HOUR_S, write_prepared
 
 
 @pytest.fixture
@@ -81,7 +23,8 @@ def prepared(tmp_path):
 
 @pytest.mark.parametrize("style", ["reference", "channels"])
 def test_stored_maps_are_the_drawn_ones_in_every_chunk(prepared, tmp_path, style, monkeypatch):
-    monkeypatch.setattr(maps, "CHUNK_WINDOWS", 20)  # 48 windows: two whole chunks and a rest
+    monkeypatch.setattr(maps, "CHUNK_WINDOWS", 10)  # 48 windows: two files of two chunks, and half a chunk more
+    monkeypatch.setattr(maps, "SHARD_CHUNKS", 2)
     result = rasterize(prepared, tmp_path / "maps", style=style)
     opened = open_prepared(prepared)
     windows = all_windows(opened)
@@ -93,8 +36,9 @@ def test_stored_maps_are_the_drawn_ones_in_every_chunk(prepared, tmp_path, style
     group = zarr.open_group(tmp_path / "maps" / "maps.zarr", mode="r")
     assert group.metadata.zarr_format == 3
     assert np.array_equal(group["maps"][:], expected)
-    assert group["maps"].chunks[0] == 20
+    assert group["maps"].chunks[0] == 10 and group["maps"].shards[0] == 20
     assert np.array_equal(group["start_s"][:], windows.start_s)
+    assert np.array_equal(group["pairs"][:], windows.pairs)
     assert result["bytes"] == expected.nbytes
     assert result["bytes_stored"] > 0
     assert (tmp_path / "maps" / "preview.png").stat().st_size > 5000

@@ -1,16 +1,20 @@
-"""A toy city for feeds: 300 incidents of three categories in eight areas; 37 samples, a few of them empty."""
+"""A toy city for feeds: 80 incidents in four days, in eight areas; 48 windows of two hours, some of them empty."""
+
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from benchmarks.inputs.random_city import random_city, random_pairs
-from hews_gpu.config import MapConfig
+from benchmarks.inputs.random_city import CATEGORIES, random_city
+from hews_gpu.data.events import open_prepared
 from hews_gpu.feed.batch import Source
-from hews_gpu.raster.geometry import MapGeometry
-from hews_gpu.raster.rasterizer import Rasterizer
-from hews_gpu.raster.style import ChannelsStyle
+from hews_gpu.feed.maps import all_windows
+from hews_gpu.output import new_folder
+from hews_gpu.raster.rasterizer import channels_rasterizer, reference_rasterizer
 from hews_gpu.raster.values import Values
 
-SAMPLES, EVENTS, STEPS = 37, 300, 3
+STEPS = 3
 VALUES = {
     "uint8": Values.plain(),
     "uint8-log": Values.log_counts("uint8"),
@@ -18,26 +22,74 @@ VALUES = {
     "bfloat16": Values.normalized(30.0, 50.0, "bfloat16"),
     "float16": Values.log_counts("float16"),
 }
+HOUR_S = 3600
+CITY = """
+[city]
+name = "Toy"
+timezone = "UTC"
+[incidents]
+files = ["none.csv"]
+targets = ["SHOOTING"]
+[neighborhoods]
+file = "none.geojson"
+name = "name"
+[map]
+height = 30
+width = 24
+[channels]
+height = 6
+width = 5
+[channels.groups]
+property = ["BURGLARY", "LARCENY"]
+[splits]
+train = ["2020-01-01", "2020-01-03"]
+validation = ["2020-01-03", "2020-01-04"]
+test = ["2020-01-04", "2020-01-05"]
+"""
+BEGIN_S = 1_577_836_800  # 2020-01-01
 
 
-def toy_source(style="reference", values="uint8", samples=SAMPLES):
-    """Samples of the reference style (30 x 24 x 3), or of counts (6 x 5, 3 steps of 2 groups)."""
-    city = random_city(2, neighborhoods=8, events=EVENTS)
-    pairs = random_pairs(0, len(city.places), samples, mean_incidents=6.0)
-    pairs[::9, 1] = pairs[::9, 0]
-    y = np.random.default_rng(2).random(samples) < 0.3
+def write_prepared(folder: Path, *, hours=(0, 96), events=80) -> Path:
+    """A PREPARED folder of a random city whose incidents lie between two hours after the first split's begin."""
+    city = random_city(2, neighborhoods=8, events=events)
+    random = np.random.default_rng(5)
+    shown = city.places.neighborhood >= 0
+    count = int(shown.sum())
+    time_s = np.sort(BEGIN_S + random.integers(hours[0] * HOUR_S, hours[1] * HOUR_S, count))
+    nothing = pa.nulls(count, pa.int64())
+    category = [CATEGORIES[c] for c in city.places.category[shown]]
+    columns = {
+        "time_s": time_s,
+        "longitude": city.places.longitude[shown],
+        "latitude": city.places.latitude[shown],
+        "category": pa.array(category).dictionary_encode(),
+        "neighborhood_id": city.places.neighborhood[shown],
+        "is_target": np.array(category) == "SHOOTING",
+        "duplicate_of": nothing,
+        "is_overlap": np.zeros(count, dtype=bool),
+        "twin_of": nothing,
+        "near_twin_of": nothing,
+    }
+    with new_folder(folder, kind="prepared") as made:
+        pq.write_table(pa.table(columns), made / "incidents.parquet")
+        city.neighborhoods.to_parquet(made / "neighborhoods.parquet")
+        (made / "city.toml").write_text(CITY, encoding="utf-8")
+    return folder
+
+
+def toy_source(prepared: Path, style="reference", values="uint8", **options) -> Source:
+    """All windows of the reference style (30 x 24 x 3), or of counts over 3 steps of 2 groups (6 x 5 x 6)."""
+    opened = open_prepared(prepared)
+    windows = all_windows(opened)
+    y = np.random.default_rng(2).random(len(windows)) < 0.3
     if style == "reference":
-        rasterizer = city.reference(MapConfig(height=30, width=24))
-        return Source.of_maps(rasterizer.writing(VALUES[values]), pairs, y)
-    geometry = MapGeometry.around(city.neighborhoods.total_bounds, "auto", height=6, width=5)
-    groups = {"first": (city.places.categories[0],)}
-    rasterizer = Rasterizer.channels(geometry, ChannelsStyle(groups=groups), city.places, steps=STEPS)
-    stacks = np.stack([np.roll(pairs, t, axis=0) for t in range(STEPS)], axis=1)
+        return Source.of_maps(reference_rasterizer(opened, **options).writing(VALUES[values]), windows.pairs, y)
     random = np.random.default_rng(3)
+    samples = len(windows) - STEPS + 1
     return Source(
-        rasterizer=rasterizer.writing(VALUES[values]),
-        pairs=stacks,
-        y=y.astype(np.float32),
+        rasterizer=channels_rasterizer(opened, steps=STEPS, **options).writing(VALUES[values]),
+        pairs=np.stack([windows.pairs[t : t + samples] for t in range(STEPS)], axis=1),
+        y=y[:samples].astype(np.float32),
         calendar=random.random((samples, 4)).astype(np.float32),
         climatology=random.random(samples).astype(np.float32),
     )
