@@ -1,143 +1,86 @@
-"""Tensors on disk, whole or not at all: checkpoints to go on from, and the weights that a finished run leaves.
+"""Tensors on disk, whole or not at all: what checkpoints are made of, and the weights that a finished run leaves.
 
-Both are safetensors files, which hold tensors and text and cannot run code. What is not a tensor is one JSON text under
+The files are safetensors, which hold tensors and text and cannot run code. What is not a tensor is one JSON text under
 one key of the file's metadata: with several keys their order, and so the file's bytes, would vary from run to run.
 
-A checkpoint holds everything that decides how the run goes on: model, best model so far, optimizer, the position in
-the plan, and the settings and data it belongs to.
+That text begins with the SHA-256 of the whole file, computed with zeros in its own place: a file that was cut short or
+of which a single bit has changed is known for it before anything in it is used.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
 
 from hews_gpu.errors import UserError
 from hews_gpu.output import atomic_file
 
-__all__ = [
-    "EpochRow",
-    "Position",
-    "load_checkpoint",
-    "read_tensors",
-    "require_same",
-    "save_checkpoint",
-    "write_tensors",
-]
+__all__ = ["Damaged", "Tensors", "read_tensors", "require_same", "write_tensors"]
 
-FORMAT = 1  # raised when a file's content changes its meaning
+FORMAT = 2  # raised when a file's content changes its meaning
 KEY = "hews"  # the one metadata key
+BLANK = b"0" * 64  # stands where the checksum goes while it is computed
 SHOWN = 3  # differences named in a message; more would not fit its one line
 
 Tensors = dict[str, Tensor]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpochRow:
-    """One line of history.csv. Losses are in bits per window; epoch 0 is the start, which is the climatology."""
-
-    epoch: int
-    train_loss: float
-    validation_log_loss: float
-    seconds: float
-    samples_per_s: float | None
+class Damaged(UserError):
+    """A file that is there and does not hold what was once written to it."""
 
 
-@dataclass(kw_only=True)
-class Position:
-    """How far a run has come."""
-
-    epoch: int = 0
-    """Whole epochs done."""
-    step: int = 0
-    """Optimizer steps done."""
-    best_epoch: int = 0
-    """The epoch after which the validation score was best."""
-    history: list[EpochRow] = field(default_factory=list)
-    """One row per epoch."""
-
-    @property
-    def best_loss(self) -> float:
-        """The best validation log loss so far, bits per window."""
-        return self.history[self.best_epoch].validation_log_loss
-
-
-def save_checkpoint(
-    path: Path, model: nn.Module, best: Tensors, optimizer: torch.optim.Optimizer, position: Position, settings: Any
-) -> None:
-    """Write everything that a run needs to go on to the same bits.
-
-    Raises:
-        UserError: the disk is full.
-    """
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    write_tensors(path, tensors, {"position": asdict(position), "settings": settings})
-
-
-def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: Any
-) -> tuple[Position, Tensors]:
-    """Put a checkpoint into `model` and `optimizer`.
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> str:
+    """Write tensors and `notes` (anything JSON can hold) to one file, flushed to disk before it gets its name.
 
     Returns:
-        How far the run had come, and the weights of its best epoch.
+        The file's checksum.
 
     Raises:
-        UserError: missing, damaged, or made with other data or settings (the differences are named).
+        UserError: the disk is full or the file cannot be written.
     """
-    tensors, notes = read_tensors(path, remedy="Start the run again with --force instead of --resume")
-    require_same(str(path), notes["settings"], settings)
-    parts: dict[str, Tensors] = {"model": {}, "best": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        part, rest = name.split(".", 1)
-        parts[part][rest] = tensor
-    model.load_state_dict(parts["model"])
-    state: dict[int, Tensors] = {}
-    for name, tensor in parts["optimizer"].items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    position = notes["position"]
-    history = [EpochRow(**row) for row in position.pop("history")]
-    return Position(**position, history=history), parts["best"]
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
-    """Write tensors and `notes` (anything JSON can hold) to one file, flushed to disk before it gets its name."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps({"format": FORMAT, **notes}, sort_keys=True, allow_nan=False)
+    text = json.dumps({"sha256": BLANK.decode(), "format": FORMAT, **notes}, allow_nan=False)
+    blank = save(content, metadata={KEY: text})
+    checksum = hashlib.sha256(blank).hexdigest()
     with atomic_file(path) as partial:
-        partial.write_bytes(save(content, metadata={KEY: text}))
+        partial.write_bytes(blank.replace(BLANK, checksum.encode(), 1))  # the metadata come first in the file
+    return checksum
 
 
 def read_tensors(path: Path, *, remedy: str) -> tuple[Tensors, dict[str, Any]]:
     """Read what `write_tensors` wrote.
 
     Raises:
-        UserError: missing, damaged, or not such a file; `remedy` says what to do.
+        Damaged: cut short or changed since.
+        UserError: missing, or not such a file; `remedy` says what to do.
     """
     if not path.is_file():
         raise UserError(str(path), allowed="does not exist", remedy=remedy)
     try:
-        with safe_open(path, framework="pt") as file:
-            notes = json.loads((file.metadata() or {}).get(KEY, "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(str(path), allowed=f"cannot be read ({error})", remedy=remedy) from None
-    if notes.get("format") != FORMAT:
+        raw = path.read_bytes()
+        length = int.from_bytes(raw[:8], "little")
+        notes = json.loads(json.loads(raw[8 : 8 + length]).get("__metadata__", {}).get(KEY, "{}"))
+        checksum, found = notes.pop("sha256", None), notes.get("format")
+    except (OSError, ValueError, AttributeError, TypeError) as error:  # or JSON, but not as we write it
+        raise Damaged(str(path), allowed=f"cannot be read ({error})", remedy=remedy) from None
+    if checksum is None and found != FORMAT:
         raise UserError(str(path), allowed=f"is not of format {FORMAT} of this program", remedy=remedy)
-    return tensors, notes
+    blank = raw.replace(str(checksum).encode(), BLANK, 1)
+    if hashlib.sha256(blank).hexdigest() != checksum:
+        raise Damaged(str(path), allowed="cannot be read (its checksum is wrong: it is damaged)", remedy=remedy)
+    if found != FORMAT:
+        raise UserError(str(path), allowed=f"is not of format {FORMAT} of this program", remedy=remedy)
+    try:
+        return load(raw), notes
+    except SafetensorError as error:
+        raise Damaged(str(path), allowed=f"cannot be read ({error})", remedy=remedy) from None
 
 
 def require_same(where: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

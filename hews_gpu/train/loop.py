@@ -1,258 +1,277 @@
-"""`hews train`: fit the model to a prepared city, and be able to go on after any stop as if nothing had happened.
+"""`hews train`: fit a model to a prepared city, and be able to go on after any stop as if nothing had happened.
 
-Lightning Fabric places model and tensors on devices; everything that decides the result is here. The order of windows
-is a pure function of seed, epoch and step, the learning rate one of the step, nothing random happens in between: so a
-run that is resumed from its last checkpoint ends with the same bits as one that was never stopped (on a CPU with the
-same number of threads).
-
-The run folder is alive while training: a checkpoint after each epoch, weights at the end. Validation windows decide
-when to stop and which weights to keep; epoch 0 counts too, so a model that never beats the climatology stays it.
+This is a run from its folder's side: what is refused, when a checkpoint is written, what a stop leaves and what the end
+leaves. The arithmetic is the engine's.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from lightning.fabric import Fabric
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
-from hews_gpu.config import TrainingConfig
-from hews_gpu.data.events import open_prepared
-from hews_gpu.device import choose_device
-from hews_gpu.feed.batch import Batch
-from hews_gpu.feed.calendar import FEATURES
-from hews_gpu.feed.plan import plan, steps_per_epoch
-from hews_gpu.models.small_cnn import SmallCnn, SmallCnnSettings
+from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.device import Choice, choose_device
+from hews_gpu.errors import UserError
 from hews_gpu.progress import Step, log, step
 from hews_gpu.train import runs
-from hews_gpu.train.checkpoint import EpochRow, Position, Tensors, load_checkpoint, save_checkpoint
-from hews_gpu.train.inputs import Task, open_task
-from hews_gpu.train.scoring import MICRO_BATCH, corrections, log_loss_bits
+from hews_gpu.train.checkpoint import require_same
+from hews_gpu.train.checkpoints import Checkpoints, DiskFull
+from hews_gpu.train.engine import Engine
+from hews_gpu.train.launch import started, use_own_threads
+from hews_gpu.train.logs import LOGS, RunLog
+from hews_gpu.train.objective import EpochRow, Execution, Objective
+from hews_gpu.train.objectives import open_objective
+from hews_gpu.train.preempt import StopSignals, stopped_by
+from hews_gpu.train.recipe import Recipe, load_recipe, parse_recipe
+from hews_gpu.train.state import Snapshot
+from hews_gpu.train.team import Place, Team, find_place
 
-__all__ = ["learning_rate", "train"]
+__all__ = ["train", "train_as_told"]
 
-SCALE_SAMPLES = 1024  # windows that tell how busy a usual step is: the mean is then known to a few per cent
-WARMUP = 0.05  # share of all steps over which the learning rate rises
+Resume = bool | Literal["auto"]
 
 
 def train(
     prepared: Path,
     run: Path,
     *,
+    recipe: Recipe | None = None,
+    feed: str = "direct",
     force: bool = False,
-    resume: bool = False,
+    resume: Resume = False,
     device: str = "auto",
+    devices: int | None = None,
     max_epochs: int | None = None,
 ) -> dict[str, Any]:
-    """Fit the model on the training split, stopped by the validation split.
+    """Fit a model on the training windows, stopped by the validation windows.
 
     Args:
         prepared: folder made by ``hews prepare``.
         run: folder of the run.
+        recipe: how; the shipped ``forecast`` unless given.
+        feed: what makes the batches.
         force: replace an older run.
-        resume: go on from the last checkpoint in `run`.
+        resume: go on from the last checkpoint in `run`; ``auto``: if there is one, else start.
         device: ``auto``, ``cpu`` or ``cuda``.
-        max_epochs: stop for now after this many; the learning rate still follows the city's number of epochs.
+        devices: processes, one device each; as many as torchrun or srun started unless given, else one.
+        max_epochs: stop for now after this many; the learning rate still follows the recipe's number of epochs.
 
     Returns:
         A flat summary: epochs, best epoch, losses, seconds.
 
     Raises:
         UserError: bad data, settings or folders.
+        Preempted: SIGTERM or SIGUSR2 came; the last checkpoint is of the last whole step.
+        KeyboardInterrupt: Ctrl-C came; likewise.
     """
-    city = open_prepared(prepared)
-    task = open_task(city)
-    choice = choose_device(device)
-    runs.require_usable(run, force=force, resume=resume)
-    log(f"device: {choice}")
-    fabric = Fabric(accelerator=choice.device, devices=1, precision="32-true")
-    fabric.launch()
-    trainer = _Trainer(task, fabric)
-    if resume:  # a checkpoint that is refused must leave the run as it was
-        trainer.load(run / runs.CHECKPOINT)
-    else:
-        trainer.start()
-        runs.begin(run, city, trainer.save, force=force)
-    with runs.living(run, city):
-        with _stop_is_explained(run, trainer.position):
-            trainer.fit(run / runs.CHECKPOINT, max_epochs)
-        runs.finish(run, trainer.best, trainer.architecture, trainer.position)
-    return trainer.summary(choice.device)
+    recipe = recipe or load_recipe()
+    execution = recipe.execution(device=device, devices=devices)
+    place = find_place(devices)
+    with _first_speaks(place):
+        choice = choose_device(device)
+        use_own_threads(place)
+        city = open_prepared(prepared)
+        objective = open_objective(city, recipe, feed=feed, device=choice.device)
+    arguments = {
+        "prepared": str(prepared),
+        "run": str(run),
+        "recipe": [recipe.text, recipe.name],
+        **{"feed": feed, "force": force, "resume": resume},
+        **{"device": choice.device, "devices": devices, "max_epochs": max_epochs},
+    }
+    with ExitStack() as stack:
+        found = _Run(run, city, recipe, objective, execution)
+        going_on = False
+        if place.is_first:
+            going_on = runs.going_on(run, force=force, resume=resume)
+            log(f"device: {choice}")
+        signals = stack.enter_context(StopSignals())
+        place = stack.enter_context(started(place, arguments))
+        team = stack.enter_context(_joined(place, choice, execution))
+        found.join(team, signals)
+        found.load() if team.from_first(going_on) else found.begin(force=force)
+        return found.finish(max_epochs, choice.device)
 
 
-def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
-    """Of one optimizer step out of all: a short rise, then half a cosine down to 0 (Loshchilov & Hutter, 2017)."""
-    warmup = max(1, round(WARMUP * steps))
-    rise = min(1.0, (step + 1) / warmup)
-    fall = 0.5 * (1 + math.cos(math.pi * max(0, step - warmup) / max(1, steps - warmup)))
-    return config.learning_rate * rise * fall
-
-
-class _Trainer:
-    """One run: the model, its optimizer, and how far it has come."""
-
-    def __init__(self, task: Task, fabric: Fabric) -> None:
-        self.task, self.fabric = task, fabric
-        self.config = task.prepared.city.training
-        self.architecture = _architecture(task)
-        self.settings = {
-            **runs.settings_of(task.prepared),
-            **{f"model.{k}": v for k, v in asdict(self.architecture).items()},
-        }
-        self.splits = task.splits
-        self.steps = steps_per_epoch(len(self.splits["train"]), self.config.batch_size)
-        module = SmallCnn(self.architecture, self.config.seed)
-        adam = torch.optim.AdamW(
-            module.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
-        self.model, self.optimizer = fabric.setup(module, adam)
-        self.module: SmallCnn = module
-        self.position = Position()
-        self.best: Tensors = {}
-
-    def start(self) -> None:
-        """Before the first step: measure the scale of the maps; the model is the climatology."""
-        train = self.splits["train"]
-        ids = np.linspace(0, len(train) - 1, min(SCALE_SAMPLES, len(train))).astype(np.int64)
-        batches = train.feed.batches(np.array_split(ids, max(1, len(ids) // MICRO_BATCH)))
-        self.module.fit_scale(self.fabric.to_device(batch.maps) for batch in batches)
-        losses = [log_loss_bits(split, np.zeros(len(split))) for split in (train, self.splits["validation"])]
-        row = EpochRow(epoch=0, train_loss=losses[0], validation_log_loss=losses[1], seconds=0.0, samples_per_s=None)
-        self.position = Position(history=[row])
-        self.best = _copy(self.module)
-
-    def load(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint."""
-        self.position, self.best = load_checkpoint(checkpoint, self.module, self.optimizer, self.settings)
-
-    def save(self, checkpoint: Path) -> None:
-        """Write a checkpoint."""
-        save_checkpoint(checkpoint, self.module, self.best, self.optimizer, self.position, self.settings)
-
-    def is_done(self, max_epochs: int | None) -> bool:
-        """Whether all epochs are done, or the validation score has not improved for too long."""
-        position, config = self.position, self.config
-        if position.epoch >= min(config.epochs, max_epochs if max_epochs is not None else config.epochs):
-            return True
-        return position.epoch - position.best_epoch >= config.patience
-
-    def fit(self, checkpoint: Path, max_epochs: int | None) -> None:
-        """Train until done, with a checkpoint after each epoch."""
-        with step("training", self.config.epochs * self.steps, "steps") as bar:
-            bar.advance(self.position.step)
-            while not self.is_done(max_epochs):
-                self._epoch(bar)
-                self.save(checkpoint)
-
-    def summary(self, device: str) -> dict[str, Any]:
-        """What a run prints at its end."""
-        position, start = self.position, self.position.history[0]
-        seconds = sum(row.seconds for row in position.history)
-        return {
-            "device": device,
-            "parameters": sum(p.numel() for p in self.module.parameters()),
-            "training_windows": len(self.splits["train"]),
-            "epochs": position.epoch,
-            "best_epoch": position.best_epoch,
-            "validation_log_loss_bits": position.best_loss,
-            "validation_log_skill_bits": start.validation_log_loss - position.best_loss,
-            "seconds": round(seconds, 3),
-            "samples_per_s": round(position.epoch * len(self.splits["train"]) / seconds, 1) if seconds else 0.0,
-        }
-
-    def _epoch(self, bar: Step) -> None:
-        """One pass over the training split, then the validation score."""
-        started, epoch, losses = time.perf_counter(), self.position.epoch, 0.0
-        self.model.train()
-        for done, batch in enumerate(self.splits["train"].feed.batches(self._plan(epoch)), start=1):
-            losses += self._step(batch)
-            said = f"epoch {epoch + 1} of {self.config.epochs}, loss {losses / done:.4f}"
-            bar.advance(1, f"{said}, validation {self.position.best_loss:.4f} bits at best")
-        trained = time.perf_counter() - started
-        validation = self.splits["validation"]
-        loss = log_loss_bits(validation, corrections(self.model, validation.feed, self.fabric.to_device))
-        row = EpochRow(
-            epoch=epoch + 1,
-            train_loss=losses / self.steps,
-            validation_log_loss=loss,
-            seconds=time.perf_counter() - started,
-            samples_per_s=len(self.splits["train"]) / trained,
-        )
-        self._note(row)
-
-    def _plan(self, epoch: int) -> Iterator[NDArray[np.int64]]:
-        """This process's share of each batch of an epoch."""
-        for index in range(self.steps):
-            yield plan(
-                self.config.seed,
-                epoch,
-                self.fabric.global_rank,
-                self.fabric.world_size,
-                index,
-                windows=len(self.splits["train"]),
-                batch_size=self.config.batch_size,
-            )
-
-    def _step(self, batch: Batch) -> float:
-        """One optimizer step; returns the batch's mean loss in bits."""
-        rate = learning_rate(self.config, self.position.step, self.config.epochs * self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
-        total = 0.0
-        for piece in batch.slices(MICRO_BATCH):
-            maps, calendar, climatology, y = (self.fabric.to_device(t) for t in _tensors(piece))
-            logit = self.model(maps, calendar, climatology)
-            loss = functional.binary_cross_entropy_with_logits(logit, y, reduction="sum") / len(batch)
-            self.fabric.backward(loss)
-            total += loss.item()
-        self.optimizer.step()
-        self.position.step += 1
-        return total / math.log(2)
-
-    def _note(self, row: EpochRow) -> None:
-        """Enter an epoch into the history; keep its weights if they are the best so far."""
-        better = row.validation_log_loss < self.position.best_loss
-        self.position.history.append(row)
-        self.position.epoch = row.epoch
-        if better:
-            self.position.best_epoch, self.best = row.epoch, _copy(self.module)
-        told = f"epoch {row.epoch} of {self.config.epochs}: loss {row.train_loss:.4f} bits"
-        kept = ", the best so far" if better else ""
-        log(f"{told}, validation {row.validation_log_loss:.4f} bits{kept}, {row.seconds:.1f} s")
-
-
-def _architecture(task: Task) -> SmallCnnSettings:
-    """The model's sizes, from the maps that the city asks for."""
-    height, width, channels = task.rasterizer.shape
-    steps = task.rasterizer.steps
-    return SmallCnnSettings(steps=steps, groups=channels // steps, height=height, width=width, calendar=FEATURES)
-
-
-def _tensors(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return batch.maps, batch.calendar, batch.climatology, batch.y
-
-
-def _copy(module: nn.Module) -> Tensors:
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+def train_as_told(arguments: dict[str, Any]) -> None:
+    """`train` in a process that another has started, with the arguments that it was given."""
+    text, name = arguments.pop("recipe")
+    folders = (Path(arguments.pop(key)) for key in ("prepared", "run"))
+    train(*folders, recipe=parse_recipe(text, name), **arguments)
 
 
 @contextmanager
-def _stop_is_explained(run: Path, position: Position) -> Iterator[None]:
-    """On Ctrl-C, say what is kept and how to go on."""
+def _first_speaks(place: Place) -> Iterator[None]:
+    """What is refused before the processes have met is refused by each; one of them says so."""
     try:
         yield
-    except KeyboardInterrupt:
-        log(f"stopped in epoch {position.epoch + 1}; {run / runs.CHECKPOINT} holds epoch {position.epoch}.")
-        log("Give the same command with --resume to go on.")
-        raise
+    except UserError:
+        if place.is_first:
+            raise
+        raise SystemExit(2) from None
+
+
+@contextmanager
+def _joined(place: Place, choice: Choice, execution: Execution) -> Iterator[Team]:
+    """The processes together; torch's random generators are as they were afterwards."""
+    team = Team(place, choice.device, execution.precision)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if choice.device == "cuda" else ()):
+        team.join()
+        try:
+            yield team
+        finally:
+            team.leave()
+
+
+class _Run:
+    """A run folder and the engine that fills it."""
+
+    engine: Engine
+    team: Team
+    signals: StopSignals
+
+    def __init__(self, run: Path, city: Prepared, recipe: Recipe, objective: Objective, execution: Execution) -> None:
+        self.folder, self.city, self.recipe, self.execution = run, city, recipe, execution
+        self.objective = objective
+        self.checkpoints = Checkpoints(run, execution.keep)
+        self._saved_s, self._saved_step = time.monotonic(), 0
+
+    def join(self, team: Team, signals: StopSignals) -> None:
+        """Take part in a team."""
+        self.team, self.signals = team, signals
+        self.engine = Engine(self.objective, self.execution, team)
+
+    def begin(self, *, force: bool) -> None:
+        """Start anew; an older run goes only once the first checkpoint is whole."""
+        self.engine.start()
+        snapshot = self.engine.snapshot()
+        with self.team.as_one():
+            if self.team.is_first:
+                save = lambda folder: Checkpoints(folder, self.execution.keep).save(0, snapshot)  # noqa: E731
+                runs.begin(self.folder, self.city, self.recipe, save, force=force)
+
+    def load(self) -> None:
+        """Go on from the last whole checkpoint; one that is refused leaves the run as it was."""
+        found: Snapshot | None = None
+        with self.team.as_one():
+            if self.team.is_first:
+                found = self.checkpoints.last()
+                require_same(str(self.checkpoints.folder), found.notes["settings"], self.engine.settings)
+        found = self.team.from_first(found)
+        assert found is not None
+        self.engine.restore(found)
+        position = self.engine.position
+        self._saved_step = position.step
+        self._say(f"goes on from step {position.step}, in epoch {position.epoch + 1}")
+
+    def finish(self, max_epochs: int | None, device: str) -> dict[str, Any]:
+        """Train until done, and leave the best weights."""
+        with ExitStack() as stack:
+            if self.team.is_first:
+                stack.enter_context(runs.living(self.folder, self.city, self.recipe))
+            self.fit(max_epochs)
+            with self.team.as_one():
+                if self.team.is_first:
+                    runs.finish(self.folder, self.engine.best, self._weights_notes(), self.engine.position.history)
+        return self._summary(device)
+
+    def fit(self, max_epochs: int | None) -> None:
+        """Train until done, with a checkpoint after each epoch and now and then within."""
+        engine, position = self.engine, self.engine.position
+        self.signals.gently = True
+        first = self.team.is_first
+        with (
+            _bar(engine.all_steps, shown=first) as bar,
+            RunLog(self.folder / LOGS if first else None, position.step or None) as logs,
+        ):
+            bar.advance(position.step)
+            while engine.stage and (max_epochs is None or position.epoch < max_epochs):
+                row = engine.epoch(bar, self._between)
+                self._tell(row)
+                logs.epoch(position.step, row.flat())
+                self._save(epoch=row)
+                self._between()
+
+    def _between(self) -> None:
+        """Between two steps: write a checkpoint if it is time, leave if asked to."""
+        due_steps, position = self.execution.checkpoint_every_steps, self.engine.position
+        due = time.monotonic() - self._saved_s > self.execution.checkpoint_every_s
+        due |= due_steps is not None and position.step - self._saved_step >= due_steps
+        is_due, asked = self.team.most(int(due), self.signals.asked)
+        if (is_due or asked) and position.step != self._saved_step:
+            self._save()
+        if asked:
+            where = f"epoch {position.epoch + 1}, after step {position.step}"
+            self._say(f"stopped in {where}. Give the same command with --resume to go on.")
+            raise stopped_by(asked)
+
+    def _save(self, epoch: EpochRow | None = None) -> None:
+        """Write a checkpoint, and after an epoch also what it changed."""
+        engine = self.engine
+        snapshot = engine.snapshot()
+        with self.team.as_one():
+            if self.team.is_first:
+                try:
+                    self.checkpoints.save(engine.position.step, snapshot)
+                    if epoch is not None:
+                        runs.write_history(self.folder, engine.position.history)
+                        if engine.position.best_epoch == epoch.epoch:
+                            self.checkpoints.save_best(engine.best, self._weights_notes())
+                except DiskFull as full:
+                    if self.execution.on_disk_full == "stop":
+                        raise
+                    self._say(f"{full.field}: {full.allowed}; training goes on without one")
+        self._saved_s, self._saved_step = time.monotonic(), engine.position.step
+
+    def _weights_notes(self) -> dict[str, Any]:
+        """What is written beside weights."""
+        return {**self.objective.architecture, "epoch": self.engine.position.best_epoch}
+
+    def _tell(self, row: EpochRow) -> None:
+        seconds = (row.cost or {}).get("seconds") or 0.0
+        kept = ", the best so far" if self.engine.position.best_epoch == row.epoch else ""
+        epochs = sum(stage.epochs for stage in self.objective.stages)
+        told = f"epoch {row.epoch} of {epochs}: loss {row.train_loss:.4f} bits"
+        self._say(f"{told}, validation {row.score:.4f} bits{kept}, {seconds:.1f} s")
+
+    def _say(self, text: str) -> None:
+        if self.team.is_first:
+            log(text)
+
+    def _summary(self, device: str) -> dict[str, Any]:
+        """What a run prints at its end."""
+        position, start = self.engine.position, self.engine.position.history[0]
+        costs = [row.cost or {} for row in position.history]
+        seconds = sum(cost.get("seconds") or 0.0 for cost in costs)
+        return {
+            "device": device,
+            "processes": self.team.size,
+            "parameters": sum(p.numel() for p in self.engine.module.parameters()),
+            "training_windows": self.objective.samples,
+            "epochs": position.epoch,
+            "best_epoch": position.best_epoch,
+            "validation_log_loss_bits": position.best_score,
+            "validation_log_skill_bits": start.score - position.best_score,
+            "seconds": round(seconds, 3),
+            "samples_per_s": round(position.epoch * self.objective.samples / seconds, 1) if seconds else 0.0,
+        }
+
+
+class _Silent:
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def _bar(steps: int, *, shown: bool) -> Iterator[Step]:
+    """The first process's progress bar."""
+    if not shown:
+        yield _Silent()
+        return
+    with step("training", steps, "steps") as bar:
+        yield bar

@@ -9,9 +9,9 @@ Shapes: B samples of a piece of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Generator, Iterator, Mapping, Sized
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -123,9 +123,11 @@ class EpochRow:
 class Pieces(Sized, Protocol):
     """What the engine needs of a batch, whatever is in it."""
 
-    ids: NDArray[np.int64]  # [B]
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Which samples it holds, [B]."""
 
-    def slices(self, size: int) -> Iterator[Self]:
+    def slices(self, size: int) -> Iterator[Any]:
         """The same batch in pieces of at most `size` samples."""
 
 
@@ -172,7 +174,9 @@ class Objective(Protocol):
     def steps(self, stage: Stage) -> int:
         """Optimizer steps per epoch."""
 
-    def batches(self, stage: Stage, epoch: int, first_step: int, rank: int, world: int) -> Iterator[Pieces]:
+    def batches(
+        self, stage: Stage, epoch: int, first_step: int, rank: int, world: int
+    ) -> Generator[Pieces, None, None]:
         """One process's share of each step of an epoch from `first_step` on, `stage.accumulate` batches a step.
 
         Args:

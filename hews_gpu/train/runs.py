@@ -10,9 +10,9 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +31,25 @@ from hews_gpu.output import (
     require_free,
     write_json,
 )
-from hews_gpu.train.checkpoint import EpochRow, Position, Tensors, read_tensors, write_tensors
+from hews_gpu.train.checkpoint import Tensors, read_tensors, write_tensors
+from hews_gpu.train.checkpoints import Checkpoints
+from hews_gpu.train.objective import EpochRow
+from hews_gpu.train.recipe import Recipe
 
 __all__ = [
-    "CHECKPOINT",
     "WEIGHTS",
     "begin",
     "finish",
+    "going_on",
     "living",
     "load_model",
     "open_run_data",
-    "require_usable",
     "settings_of",
+    "write_history",
 ]
 
 KIND = "run"
-CHECKPOINT, WEIGHTS, HISTORY, CITY = "checkpoint.safetensors", "weights.safetensors", "history.csv", "city.toml"
+WEIGHTS, HISTORY, CITY, RECIPE = "weights.safetensors", "history.csv", "city.toml", "recipe.toml"
 ARCHITECTURE = "small_cnn"
 # Sections of the city file that decide what a model learns; the others name files or colours.
 DECIDING = ("windows", "task", "splits", "channels", "training")
@@ -70,46 +73,66 @@ def settings_of(prepared: Prepared) -> dict[str, Any]:
     return found
 
 
-def require_usable(run: Path, *, force: bool, resume: bool) -> None:
+def going_on(run: Path, *, force: bool, resume: bool | str) -> bool:
     """See that `run` may be written, before anything takes time.
+
+    Returns:
+        Whether to go on from its last checkpoint.
 
     Raises:
         UserError: it exists and neither `force` nor `resume` was given, or there is nothing to resume.
     """
     if force and resume:
         raise UserError("--resume", allowed="goes on with a run that --force would remove", remedy="Give one of them")
-    if not resume:
-        require_free(run, kind=KIND, force=force)
-    elif not (run / CHECKPOINT).is_file():
-        raise UserError("--resume", run, allowed=f"holds no {CHECKPOINT}", remedy="Start the run without --resume")
+    there = bool(Checkpoints(run, keep=1))
+    if resume and (there or resume != "auto"):
+        remedy = "Start the run without --resume"
+        if not there:
+            raise UserError("--resume", run, allowed="holds no checkpoint", remedy=remedy)
+        return True
+    require_free(run, kind=KIND, force=force)
+    return False
 
 
-def begin(run: Path, prepared: Prepared, save: Callable[[Path], None], *, force: bool) -> None:
+def begin(run: Path, prepared: Prepared, recipe: Recipe, save: Callable[[Path], None], *, force: bool) -> None:
     """Make the folder of a new run, with what `save` writes as its first checkpoint; an older run goes only then."""
-    with new_folder(run, kind=KIND, force=force, notes=_notes(run, prepared, "training")) as folder:
-        shutil.copyfile(prepared.folder / CITY, folder / CITY)
-        save(folder / CHECKPOINT)
+    with new_folder(run, kind=KIND, force=force, notes=_notes(run, prepared, recipe, "training")) as folder:
+        _copy_texts(prepared, recipe, folder)
+        save(folder)
 
 
 @contextmanager
-def living(run: Path, prepared: Prepared) -> Iterator[None]:
+def living(run: Path, prepared: Prepared, recipe: Recipe) -> Iterator[None]:
     """A run that has begun, for as long as the block trains; its manifest says whether the block came to its end."""
     with disk_full_is_a_user_error(run):
-        write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, "training")))
-        with atomic_file(run / CITY) as partial:
-            shutil.copyfile(prepared.folder / CITY, partial)
+        write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, recipe, "training")))
+        _copy_texts(prepared, recipe, run)
         yield
-        write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, "trained")))
+        write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, recipe, "trained")))
 
 
-def finish(run: Path, best: Tensors, architecture: SmallCnnSettings, position: Position) -> None:
+def _copy_texts(prepared: Prepared, recipe: Recipe, folder: Path) -> None:
+    """The city file and the recipe as they are now."""
+    with atomic_file(folder / CITY) as partial:
+        shutil.copyfile(prepared.folder / CITY, partial)
+    with atomic_file(folder / RECIPE) as partial:
+        partial.write_text(recipe.text, encoding="utf-8")
+
+
+def finish(run: Path, best: Tensors, notes: Mapping[str, Any], history: Sequence[EpochRow]) -> None:
     """Write what a run leaves: the best epoch's weights, with what it takes to build the model, and the history."""
-    notes = {"architecture": ARCHITECTURE, "settings": asdict(architecture), "epoch": position.best_epoch}
     write_tensors(run / WEIGHTS, best, notes)
+    write_history(run, history)
+
+
+def write_history(run: Path, history: Sequence[EpochRow]) -> None:
+    """One line per epoch so far."""
+    rows = [row.flat() for row in history]
+    columns = list(dict.fromkeys(key for row in reversed(rows) for key in row))  # the last has them all, in order
     with atomic_file(run / HISTORY) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(EpochRow)])
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        writer.writerows(asdict(row) for row in position.history)
+        writer.writerows(rows)
 
 
 def load_model(run: Path) -> SmallCnn:
@@ -153,9 +176,10 @@ def open_run_data(run: Path, data: Path | None = None) -> Prepared:
     return replace(prepared, city=load_city(run / CITY))
 
 
-def _notes(run: Path, prepared: Prepared, state: str) -> dict[str, Any]:
+def _notes(run: Path, prepared: Prepared, recipe: Recipe, state: str) -> dict[str, Any]:
     return {
         "state": state,
+        "recipe": recipe.name,
         "prepared_from_run": os.path.relpath(prepared.folder, run.absolute()),
         **origin(prepared),
     }

@@ -2,30 +2,37 @@
 
 import errno
 import json
+import os
 import shutil
+import signal
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hews_gpu.config import TrainingConfig
 from hews_gpu.errors import UserError
-from hews_gpu.train import loop
 from hews_gpu.train.checkpoint import read_tensors
+from hews_gpu.train.engine import Engine
 from hews_gpu.train.evaluate import evaluate
-from hews_gpu.train.loop import learning_rate, train
+from hews_gpu.train.loop import train
+from hews_gpu.train.preempt import EXIT_PREEMPTED, Preempted
 
 
 def quick(prepared, run, **options):
     return train(prepared, run, device="cpu", **options)
 
 
-def decided(checkpoint):
-    """All of a checkpoint but the clock's part of the history."""
-    tensors, notes = read_tensors(checkpoint, remedy="")
+def last(run):
+    """The newest checkpoint of a run."""
+    return max((run / "checkpoints").glob("step-*.safetensors"))
+
+
+def decided(run):
+    """All of the last checkpoint but the clock's part of the history."""
+    tensors, notes = read_tensors(last(run), remedy="")
     for row in notes["position"]["history"]:
-        del row["seconds"], row["samples_per_s"]
+        del row["cost"]
     return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, notes
 
 
@@ -40,7 +47,7 @@ def test_two_runs_give_the_same_bytes(prepared, run, tmp_path):
     quick(prepared, tmp_path / "again")
     for name in ("weights.safetensors", "city.toml"):
         assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes()
-    assert decided(tmp_path / "again/checkpoint.safetensors") == decided(run / "checkpoint.safetensors")
+    assert decided(tmp_path / "again") == decided(run)
 
 
 def test_another_seed_gives_other_weights(run, toy, tmp_path):
@@ -56,33 +63,43 @@ def test_a_resumed_run_ends_with_the_same_bits(prepared, run, tmp_path, epochs):
     assert summary["epochs"] == epochs
     assert quick(prepared, stopped, resume=True)["epochs"] == 3
     assert (stopped / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
-    assert decided(stopped / "checkpoint.safetensors") == decided(run / "checkpoint.safetensors")
+    assert decided(stopped) == decided(run)
 
 
-def stop_at(monkeypatch, steps):
-    """Ctrl-C within a step, after `steps` whole ones."""
-    real, count = loop._Trainer._step, iter(range(1000))
+def signal_in_step(monkeypatch, number, step):
+    """Send a real signal to this process while it takes a step, counted from 1."""
+    real, count = Engine._step, iter(range(1, 1000))
 
-    def interrupted(self, batch):
-        if next(count) == steps:
-            raise KeyboardInterrupt
-        return real(self, batch)
+    def told_to_stop(self, *arguments):
+        if next(count) == step:
+            os.kill(os.getpid(), number)
+        return real(self, *arguments)
 
-    monkeypatch.setattr(loop._Trainer, "_step", interrupted)
+    monkeypatch.setattr(Engine, "_step", told_to_stop)
 
 
-def test_ctrl_c_keeps_the_last_checkpoint_and_says_how_to_go_on(prepared, run, tmp_path, monkeypatch, capsys):
-    stopped = tmp_path / "stopped"
+@pytest.mark.parametrize(
+    ("number", "raised"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Preempted), (signal.SIGUSR2, Preempted)],
+)
+def test_a_stop_finishes_its_step_and_says_how_to_go_on(prepared, run, tmp_path, monkeypatch, capsys, number, raised):
+    stopped, before = tmp_path / "stopped", signal.getsignal(number)
     with monkeypatch.context() as patch:
-        stop_at(patch, 17)  # 13 steps an epoch: in the second
-        with pytest.raises(KeyboardInterrupt):
+        signal_in_step(patch, number, 17)  # 13 steps an epoch: in the second
+        with pytest.raises(raised) as caught:
             quick(prepared, stopped)
-    assert "--resume" in capsys.readouterr().err
-    assert decided(stopped / "checkpoint.safetensors")[1]["position"]["epoch"] == 1
+    assert getattr(caught.value, "code", EXIT_PREEMPTED) == EXIT_PREEMPTED == 75
+    assert signal.getsignal(number) == before
+    assert "epoch 2, after step 17. Give the same command with --resume" in capsys.readouterr().err
+    position = decided(stopped)[1]["position"]
+    assert (position["epoch"], position["epoch_step"], position["step"]) == (1, 4, 17)
     assert not (stopped / "weights.safetensors").exists()
-    assert not list(stopped.glob(".*"))
-    quick(prepared, stopped, resume=True)
+    assert not list(stopped.rglob(".*"))
+    assert json.loads((stopped / "hews.json").read_text())["state"] == "training"
+    quick(prepared, stopped, resume="auto")
     assert (stopped / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+    assert decided(stopped) == decided(run)
+    assert json.loads((stopped / "hews.json").read_text())["state"] == "trained"
 
 
 def stopped_at(real, nth):
@@ -101,19 +118,23 @@ def test_a_stop_before_the_first_checkpoint_leaves_nothing(prepared, tmp_path, m
     def interrupted(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop._Trainer, "start", interrupted)
+    monkeypatch.setattr(Engine, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
         quick(prepared, tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_run_that_exists_is_refused_and_replaced_only_by_force(prepared, run, tmp_path):
     old = shutil.copytree(run, tmp_path / "run")
     (old / "metrics.json").write_text("{}", encoding="utf-8")
-    before = {path.name: path.read_bytes() for path in old.iterdir()}
+    before = contents(old)
     with pytest.raises(UserError, match=r"--out.*exists already.*--force"):
         quick(prepared, old)
-    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+    assert contents(old) == before
     quick(prepared, old, force=True, max_epochs=0)
     assert not (old / "metrics.json").exists()
     assert list(tmp_path.iterdir()) == [old]
@@ -121,11 +142,11 @@ def test_a_run_that_exists_is_refused_and_replaced_only_by_force(prepared, run, 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
 @pytest.mark.parametrize(
-    "where", ["loop._Trainer.start", "runs.shutil.copyfile", "loop.save_checkpoint", "checkpoint.save"]
+    "where", ["loop.Engine.start", "runs.shutil.copyfile", "checkpoints.write_tensors", "checkpoint.save"]
 )
 def test_force_keeps_the_older_run_until_the_first_checkpoint(prepared, run, tmp_path, monkeypatch, where, error):
     old = shutil.copytree(run, tmp_path / "run")
-    before = {path.name: path.read_bytes() for path in old.iterdir()}
+    before = contents(old)
 
     def stop(*_, **__):
         raise error
@@ -133,7 +154,7 @@ def test_force_keeps_the_older_run_until_the_first_checkpoint(prepared, run, tmp
     monkeypatch.setattr(f"hews_gpu.train.{where}", stop)
     with pytest.raises((KeyboardInterrupt, OSError, UserError)):
         quick(prepared, old, force=True)
-    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+    assert contents(old) == before
     assert list(tmp_path.iterdir()) == [old]
 
 
@@ -147,7 +168,7 @@ def test_force_leaves_a_whole_run_wherever_a_rename_is_stopped(prepared, run, tm
         with suppress(KeyboardInterrupt):
             quick(prepared, old, force=True, max_epochs=0)
     assert list(tmp_path.iterdir()) == [old]
-    decided(old / "checkpoint.safetensors")
+    decided(old)
     quick(prepared, old, resume=True, max_epochs=0)
 
 
@@ -172,7 +193,7 @@ def test_what_cannot_be_resumed_is_refused(prepared, tmp_path, options, said):
 
 def test_a_checkpoint_of_other_settings_or_data_is_refused_and_the_difference_named(toy, run, tmp_path):
     old = shutil.copytree(run, tmp_path / "run")
-    before = (old / "checkpoint.safetensors").read_bytes()
+    before = contents(old)
     changed = toy.write(tmp_path / "settings", toy.incidents(), learning_rate=0.02, cells=9)
     with pytest.raises(UserError, match=r"learning_rate was 0\.01, is 0\.02") as caught:
         quick(changed, old, resume=True)
@@ -180,17 +201,33 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused_and_the_difference_na
     other = toy.write(tmp_path / "data", toy.incidents().iloc[:-1])
     with pytest.raises(UserError, match="data_fingerprint was"):
         quick(other, old, resume=True)
-    assert (old / "checkpoint.safetensors").read_bytes() == before
+    assert contents(old) == before
     assert json.loads((old / "hews.json").read_text())["state"] == "trained"
 
 
-def test_a_damaged_checkpoint_is_refused(prepared, run, tmp_path):
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(prepared, run, tmp_path, capsys):
     old = shutil.copytree(run, tmp_path / "run")
-    whole = (old / "checkpoint.safetensors").read_bytes()
-    for damaged in (whole[:-100], b"", b"\xff" * len(whole)):
-        (old / "checkpoint.safetensors").write_bytes(damaged)
-        with pytest.raises(UserError, match=r"checkpoint\.safetensors.*cannot be read"):
-            quick(prepared, old, resume=True)
+    newest = last(old)
+    whole = newest.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for damaged in (whole[:-100], b"", b"\xff" * len(whole), bytes(flipped)):
+        newest.write_bytes(damaged)
+        quick(prepared, old, resume=True)
+        said = capsys.readouterr().err
+        assert f"{newest}: cannot be read" in said and "going on from the one before it" in said
+        assert "goes on from step 26" in said
+        assert (old / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+        assert decided(old) == decided(run)
+        assert newest.with_name(f"{newest.name}.damaged").read_bytes() == damaged
+
+
+def test_without_a_whole_checkpoint_it_is_refused(prepared, run, tmp_path):
+    old = shutil.copytree(run, tmp_path / "run")
+    for path in (old / "checkpoints").glob("step-*"):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"checkpoints/step-.*cannot be read.*--force"):
+        quick(prepared, old, resume=True)
 
 
 def test_where_there_is_nothing_to_learn_it_stops_early_and_keeps_the_best_epoch(toy, tmp_path):
@@ -204,12 +241,3 @@ def test_where_there_is_nothing_to_learn_it_stops_early_and_keeps_the_best_epoch
     metrics = evaluate(tmp_path / "run")  # with the weights of the best epoch, not the last
     assert metrics["splits"]["validation"]["log_loss_bits"] == pytest.approx(summary["validation_log_loss_bits"])
     assert metrics["log_skill_bits_interval"][0] <= 0
-
-
-def test_learning_rate_rises_then_falls_to_nothing():
-    config = TrainingConfig(learning_rate=0.1)
-    rates = [learning_rate(config, step, 200) for step in range(200)]
-    assert rates[0] == pytest.approx(0.01) and max(rates) == pytest.approx(0.1) == rates[9] == rates[10]
-    assert np.all(np.diff(rates[:10]) > 0) and np.all(np.diff(rates[10:]) < 0)
-    assert 0 < rates[-1] < 1e-4
-    assert learning_rate(config, 0, 1) == pytest.approx(0.1)
