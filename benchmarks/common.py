@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -31,7 +31,7 @@ __all__ = ["RESULTS", "Timing", "header", "parse_flags", "ratios", "save_result"
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PACKAGES = ("numpy", "numba", "pandas", "pyarrow", "dask", "shapely", "geopandas", "torch", "zarr")
+PACKAGES = ("numpy", "numba", "pandas", "pyarrow", "dask", "shapely", "geopandas", "torch", "zarr", "matplotlib")
 GIB = 2**30
 
 
@@ -92,8 +92,12 @@ def ratios(timings: Mapping[str, Timing], baseline: str) -> dict[str, dict[str, 
     return result
 
 
-def header() -> dict[str, Any]:
-    """When, by which command and commit, on which hardware and with which versions a benchmark ran."""
+def header(packages: Sequence[str] = ()) -> dict[str, Any]:
+    """When, by which command and commit, on which hardware and with which versions a benchmark ran.
+
+    Args:
+        packages: what else the benchmark used, beside `PACKAGES`.
+    """
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -104,7 +108,7 @@ def header() -> dict[str, Any]:
         "memory_gib": round(_memory_bytes() / GIB, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: _version(name) for name in PACKAGES},
+        **{name: _version(name) for name in (*PACKAGES, *packages)},
     }
 
 
@@ -143,9 +147,16 @@ def parse_flags(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def save_result(name: str, result: Mapping[str, Any], folder: Path = RESULTS) -> Path:
-    """Write `result` below its header as ``NAME-DATE.json`` (UTC) and return the path."""
-    content = {"benchmark": name, **header(), **result}
+def save_result(name: str, result: Mapping[str, Any], folder: Path = RESULTS, packages: Sequence[str] = ()) -> Path:
+    """Write `result` below its header as ``NAME-DATE.json`` (UTC) and return the path.
+
+    Args:
+        name: of the benchmark.
+        result: what it found.
+        folder: where to.
+        packages: whose versions the header names, beside the usual ones.
+    """
+    content = {"benchmark": name, **header(packages), **result}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{content['date'][:10]}.json"
     write_json(path, content)

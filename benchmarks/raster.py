@@ -1,9 +1,13 @@
-"""Maps per second: the compiled rasterizer against NumPy, geopandas with matplotlib, and the cost of a mere copy.
+"""Maps per second: the compiled rasterizer against the cost of a mere copy and against every other way to draw them.
 
 The limit is the copy floor: the time that as many threads take to write the same bytes, eight at a time, from a
-one-map source into the same touched buffer. Everything compared draws the same windows; sameness is checked first.
+one-map source into the same touched buffer. All sides draw the same windows of two hours: of the generated city, and of
+Baltimore's 55 and 278 areas where HEWS_REAL_DATA names their folder. That they draw the same is checked first: the
+NumPy reference to the bit, other libraries by how far their pictures differ, by red areas and by discs.
 
-B windows of a batch.
+    python -m benchmarks.raster [--quick] [--json] [--device cuda]
+
+A full run also writes how time grows as an SVG, and one window drawn by all as a PNG, beside its JSON file.
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,57 +29,39 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when starte
 import numba
 
 from benchmarks.common import parse_flags, ratios, save_result, time_in_turn
-from benchmarks.inputs.baltimore import load_baltimore
-from benchmarks.inputs.matplotlib_maps import draw_with_matplotlib
-from benchmarks.inputs.random_city import RandomCity, random_city, random_pairs
-from hews_gpu.config import MapConfig
-from hews_gpu.kernels._shim import prange, threads
+from benchmarks.inputs.random_city import RandomCity
+from benchmarks.inputs.windows import SEVEN_YEARS, WindowedCity, windowed_cities
+from benchmarks.limits.copying import measure
+from benchmarks.rivals.compare import require_same, sameness
+from benchmarks.rivals.race import OURS, race
+from benchmarks.rivals.reference import NAME as REFERENCE_PATH
+from benchmarks.rivals.reference import ReferencePath
+from benchmarks.rivals.scene import Draw, Scene, rivals, scene_of
+from hews_gpu.kernels.tables import ReferenceTables
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Backend, Rasterizer
 from hews_gpu.raster.style import ChannelsStyle
 
-MEAN_INCIDENTS = 10.7
-"""Of a two-hour window of the portal table."""
 REUSED = 256
 """Windows of a batch that training draws into again and again."""
 STEPS = 12
+THREADS = (1, 2)
+BUFFERS = 4
+"""A quarter of the windows is drawn into one buffer, four times over: see `benchmarks.limits.copying`."""
+RACED = 1024
+"""Windows that are drawn against other libraries; the slow ones draw the first few of them."""
+CHECKED = 16
 
 
-@threads
-def copy_floor(source: NDArray[np.uint64], target: NDArray[np.uint64]) -> None:
-    """Write the one-map source [words] into every map of target [B, words]."""
-    for b in prange(target.shape[0]):
-        for i in range(source.shape[0]):
-            target[b, i] = source[i]
-
-
-def measure(rasterizer: Rasterizer, pairs: NDArray[np.int64], *, batch: int, rounds: int) -> dict[str, Any]:
-    """Drawing all `pairs` in batches of `batch` into one buffer, in turn with copying as many maps into it."""
-    out = np.ones((batch, *rasterizer.shape), np.uint8)  # written once: first touch would cost more than drawing
-    words = out.reshape(batch, -1).view(np.uint64)
-    source = words[0].copy()
-    starts = range(0, len(pairs) - batch + 1, batch)
-
-    def draw() -> None:
-        for begin in starts:
-            rasterizer.fill(pairs[begin : begin + batch], out)
-
-    def copy() -> None:
-        for _ in starts:
-            copy_floor(source, words)
-
-    timings = time_in_turn({"draw": draw, "copy": copy}, rounds=rounds)
-    maps = len(starts) * batch
-    share = ratios(timings, "copy")["draw"]
-    return {
-        "maps": maps,
-        "batch": batch,
-        "maps_per_s": maps / timings["draw"].median_s,
-        "copies_per_s": maps / timings["copy"].median_s,
-        "gib_per_s": maps * words.shape[1] * 8 / timings["draw"].median_s / 2**30,
-        "share_of_copy_floor": share["median"],
-        "share_lowest_highest": [share["low"], share["high"]],
-    }
+@contextmanager
+def numba_threads(count: int) -> Iterator[None]:
+    """So many threads for a while."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(count)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def same_maps(make: Callable[[Backend], Rasterizer], pairs: NDArray[np.int64], *, rounds: int) -> dict[str, Any]:
@@ -87,61 +74,109 @@ def same_maps(make: Callable[[Backend], Rasterizer], pairs: NDArray[np.int64], *
     return {"windows_checked": len(pairs), "ratio_to_numpy": ratios(timings, "numpy")["numba"]["median"]}
 
 
-def reference_path(city: RandomCity, geometry: MapGeometry, pairs: NDArray[np.int64], *, rounds: int) -> float:
-    """Seconds per map of geopandas and matplotlib, the median over rounds of a few maps."""
-    draw = {"reference": lambda: [draw_with_matplotlib(city, geometry, *pair) for pair in pairs]}
-    return time_in_turn(draw, rounds=rounds)["reference"].median_s / len(pairs)
-
-
-def bench_city(name: str, city: RandomCity, *, quick: bool) -> list[dict[str, Any]]:
-    """All measurements of one city."""
-    windows, rounds, few = (512, 3, 8) if quick else (4096, 9, 64)
-    pairs = random_pairs(0, len(city.places), windows, mean_incidents=MEAN_INCIDENTS)
-    config = MapConfig()
-    rasterizer = city.reference(config)
-    checked = same_maps(lambda backend: city.reference(config, backend=backend), pairs[:few], rounds=3)
-    seconds = reference_path(city, rasterizer.geometry, pairs[: 2 if quick else 5], rounds=3)
-    rows = []
-    for batch in (windows, REUSED):
-        figures = measure(rasterizer, pairs, batch=batch, rounds=rounds)
-        figures |= {**checked, "ratio_to_reference_path": seconds * figures["maps_per_s"]}
-        rows.append({"work": f"reference, {name}", **figures})
-    counts, stacks = counting(city, pairs)
-    checked = same_maps(lambda backend: counting(city, pairs, backend)[0], stacks[:few], rounds=3)
-    rows.append({"work": f"channels, {name}", **measure(counts, stacks, batch=REUSED, rounds=rounds), **checked})
-    return rows
-
-
 def counting(
     city: RandomCity, pairs: NDArray[np.int64], backend: Backend = "numba"
 ) -> tuple[Rasterizer, NDArray[np.int64]]:
-    """A rasterizer of `STEPS` history steps by 6 groups at 54 x 43, and stacks of pairs for it."""
+    """A rasterizer of `STEPS` history steps by 6 groups at 54 x 43, and the windows' stacks of pairs, oldest first."""
     geometry = MapGeometry.around(city.neighborhoods.total_bounds, "auto", height=54, width=43)
     groups = {name: (name,) for name in city.places.categories[:5]}
     rasterizer = Rasterizer.channels(geometry, ChannelsStyle(groups=groups), city.places, steps=STEPS, backend=backend)
-    return rasterizer, np.stack([np.roll(pairs, t, axis=0) for t in range(STEPS)], axis=1)
+    stacks = np.lib.stride_tricks.sliding_window_view(pairs, STEPS, axis=0)  # [W - T + 1, 2, T]
+    return rasterizer, np.ascontiguousarray(stacks.transpose(0, 2, 1))
 
 
-def cities(*, quick: bool) -> dict[str, RandomCity]:
-    """A random city, and the real one where HEWS_REAL_DATA names its folder."""
-    made: dict[str, RandomCity] = {"random, 55 areas": random_city(0, neighborhoods=55, events=20_000)}
-    folder = os.environ.get("HEWS_REAL_DATA")
-    if folder and not quick:
-        made["Baltimore, 55 areas"] = load_baltimore(Path(folder), 55)
-        made["Baltimore, 278 areas"] = load_baltimore(Path(folder), 278)
-    return made
+def against_others(work: WindowedCity, rasterizer: Rasterizer, *, quick: bool) -> list[dict[str, Any]]:
+    """Every other library: that it draws the same, and how fast, with each number of threads."""
+    scene = scene_of(work, rasterizer.geometry)
+    ways, path = rivals(scene), ReferencePath(work, rasterizer.geometry)
+    raced = work.pairs[: REUSED if quick else RACED]
+    checked = raced[: 4 if quick else CHECKED]
+    tables, maps = rasterizer.tables, rasterizer.maps(checked)
+    assert isinstance(tables, ReferenceTables)
+    found = sameness({**ways, REFERENCE_PATH: path.draw}, scene, tables, checked, maps)
+    require_same(found)
+    rows = []
+    for threads in THREADS[:1] if quick else THREADS:
+        timed = time_others(rasterizer, scene, ways, path, raced, threads=threads, quick=quick)
+        rows += [
+            {"work": work.name, "threads": threads, "way": way, **row, **found.get(way, {})}
+            for way, row in timed.items()
+        ]
+    return rows
 
 
-def print_table(rows: list[dict[str, Any]], used: int) -> None:
-    """One line per measurement."""
-    print(f"{used} threads; share: of the copy floor, median [lowest, highest]; x ref: times geopandas + matplotlib")
-    print(f"{'work':<32}{'batch':>6}{'maps/s':>10}{'copies/s':>10}{'GiB/s':>7}{'share':>20}{'x NumPy':>9}{'x ref':>9}")
+def time_others(
+    rasterizer: Rasterizer,
+    scene: Scene,
+    ways: dict[str, Draw],
+    path: ReferencePath,
+    pairs: NDArray[np.int64],
+    *,
+    threads: int,
+    quick: bool,
+) -> dict[str, dict[str, Any]]:
+    """The race, in which the reference path has one thread in any case, as it had."""
+    alone: dict[str, Draw] = {REFERENCE_PATH: lambda first, last, _: path.store(first, last)}
+    rounds, seconds = (3, 0.02) if quick else (5, 0.3)
+    return race(rasterizer, scene, ways, alone, pairs, threads=threads, rounds=rounds, seconds=seconds)
+
+
+def fastest_other(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row of the fastest that is neither ours nor the reference path."""
+    others = [row for row in rows if row["way"] not in (OURS, REFERENCE_PATH)]
+    return max(others, key=lambda row: row["maps_per_s"]) if others else {"way": "none installed", "ratio": None}
+
+
+def bench_city(work: WindowedCity, *, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """All measurements of one city: against the copy floor, and against others."""
+    rounds, few = (3, 8) if quick else (9, 64)
+    rasterizer = work.rasterizer()
+    checked = same_maps(work.rasterizer, work.pairs[:few], rounds=3)
+    others = against_others(work, rasterizer, quick=quick)
+    counts, stacks = counting(work.city, work.pairs[: RACED if quick else 8 * RACED])
+    counted = same_maps(lambda backend: counting(work.city, work.pairs, backend)[0], stacks[:few], rounds=3)
+    rows = []
+    for threads in THREADS:
+        about = {"threads": threads, "mean_incidents": work.mean_incidents}
+        raced = [row for row in others if row["threads"] == threads] or others
+        reference = next(row["ratio"] for row in raced if row["way"] == REFERENCE_PATH)
+        fastest = fastest_other(raced)
+        against = {
+            "ratio_to_reference_path": reference,
+            "ratio_to_fastest_other": fastest["ratio"],
+            "fastest_other": fastest["way"],
+        }
+        with numba_threads(threads):
+            for batch in (len(work.pairs) // BUFFERS, REUSED):
+                figures = measure(rasterizer, work.pairs, batch=batch, rounds=rounds)
+                rows.append({"work": f"reference, {work.name}", **about, **figures, **checked, **against})
+            figures = measure(counts, stacks, batch=REUSED, rounds=rounds)
+            rows.append({"work": f"channels, {work.name}", **about, **figures, **counted})
+    return rows, others
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """One line per measurement against the floor."""
+    print("share: of the copy floor, median [lowest, highest]; thr: threads")
+    print(f"{'work':<31}{'thr':>4}{'batch':>6}{'maps/s':>10}{'copies/s':>10}{'GiB/s':>7}{'share':>20}{'x NumPy':>9}")
     for row in rows:
         low, high = row["share_lowest_highest"]
         share = f"{row['share_of_copy_floor']:.2f} [{low:.2f}, {high:.2f}]"
-        path = f"{row['ratio_to_reference_path']:,.0f}" if "ratio_to_reference_path" in row else ""
         numbers = f"{row['batch']:>6}{row['maps_per_s']:>10,.0f}{row['copies_per_s']:>10,.0f}{row['gib_per_s']:>7.1f}"
-        print(f"{row['work']:<32}{numbers}{share:>20}{row['ratio_to_numpy']:>9,.0f}{path:>9}")
+        print(f"{row['work']:<31}{row['threads']:>4}{numbers}{share:>20}{row['ratio_to_numpy']:>9,.0f}")
+
+
+def print_others(rows: list[dict[str, Any]]) -> None:
+    """One line per library, way and number of threads."""
+    print("\nours against others on the same windows; threads: of both sides, save that the path to PNG has one;")
+    print("differs: mean difference of pictures in levels of 255, the worst window's; red areas and discs are the same")
+    print(f"{'work':<21}{'thr':>4}  {'way':<30}{'maps/s':>10}{'differs':>9}  ours faster by")
+    for row in rows:
+        low, high = row["ratio_lowest_highest"]
+        differs = f"{row['mean_difference']:.2f}" if "mean_difference" in row else ""
+        faster = "" if row["way"] == OURS else f"{row['ratio']:,.1f} [{low:,.1f}, {high:,.1f}]"
+        line = f"{row['work']:<21}{row['threads']:>4}  {row['way']:<30}{row['maps_per_s']:>10,.1f}{differs:>9}"
+        print(f"{line}  {faster}".rstrip())
 
 
 def on_device(*, quick: bool) -> None:
@@ -158,26 +193,52 @@ def on_device(*, quick: bool) -> None:
         print(f"saved {save_result('raster-cuda', result)}", file=sys.stderr)
 
 
+def on_cpu(*, quick: bool, as_json: bool) -> None:
+    """All cities, growth and pictures; a quick run makes neither of these two and is not saved."""
+    rows, others, works = [], [], []
+    for work in windowed_cities(None if quick else os.environ.get("HEWS_REAL_DATA"), 2048 if quick else SEVEN_YEARS):
+        works.append(work)
+        done = bench_city(work, quick=quick)
+        rows += done[0]
+        others += done[1]
+    result: dict[str, Any] = {"map": [216, 172, 3], "rows": rows, "others": others}
+    if not quick:
+        from benchmarks.growth.raster import growth
+
+        with numba_threads(THREADS[-1]):
+            result["growth"] = growth(works[0])
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        print_table(rows)
+        print_others(others)
+    if not quick:
+        save(works[0], result)
+
+
+def save(work: WindowedCity, result: dict[str, Any]) -> None:
+    """The dated JSON file, the curves and the pictures."""
+    from benchmarks.growth.plot import save_curves
+    from benchmarks.growth.raster import TITLE
+    from benchmarks.rivals.side_by_side import save_side_by_side
+
+    path = save_result("raster", result, packages=("opencv-python-headless", "datashader", "pillow", "aggdraw"))
+    date = path.stem.removeprefix("raster-")
+    curves = save_curves(result["growth"], TITLE, path.with_name(f"raster-growth-{date}.svg"))
+    pictures = save_side_by_side(work, path.with_name(f"raster-side-by-side-{date}.png"))
+    print(f"saved {path}, {curves.name}, {pictures.name}", file=sys.stderr)
+
+
 def main() -> None:
-    """Run, print, and save a dated file unless it was a quick run."""
+    """Run, print, and save dated files unless it was a quick run."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     device, sys.argv[1:] = parser.parse_known_args()
     flags = parse_flags(__doc__ or "")
     if device.device == "cuda":
         on_device(quick=flags.quick)
-        return
-    used = numba.get_num_threads()
-    rows = [
-        row for name, city in cities(quick=flags.quick).items() for row in bench_city(name, city, quick=flags.quick)
-    ]
-    result = {"threads": used, "map": [216, 172, 3], "mean_incidents": MEAN_INCIDENTS, "rows": rows}
-    if flags.json:
-        print(json.dumps(result, indent=2))
     else:
-        print_table(rows, used)
-    if not flags.quick:
-        print(f"saved {save_result('raster', result)}", file=sys.stderr)
+        on_cpu(quick=flags.quick, as_json=flags.json)
 
 
 if __name__ == "__main__":

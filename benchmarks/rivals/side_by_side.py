@@ -1,0 +1,56 @@
+"""One window drawn by all, side by side in one picture, to be looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.inputs.windows import WindowedCity
+from benchmarks.rivals.compare import mean_difference
+from benchmarks.rivals.race import OURS
+from benchmarks.rivals.reference import NAME, ReferencePath
+from benchmarks.rivals.scene import Draw, rivals, scene_of
+
+__all__ = ["save_side_by_side"]
+
+COLUMNS = 4
+INCHES = 2.6
+
+
+def save_side_by_side(work: WindowedCity, path: Path, window: int | None = None) -> Path:
+    """Draw a window with ours and every other that is installed, each with its difference, and return the path.
+
+    Args:
+        work: the city.
+        path: where to.
+        window: which one; None: the first of at least 20 incidents.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rasterizer = work.rasterizer()
+    if window is None:
+        window = int(np.argmax(work.pairs[:, 1] - work.pairs[:, 0] >= 20))
+    pair = work.pairs[window : window + 1]
+    ours = rasterizer.maps(pair)[0]
+    ways: dict[str, Draw] = {NAME: ReferencePath(work, rasterizer.geometry).draw}
+    ways |= rivals(scene_of(work, rasterizer.geometry), is_silent=True)
+    rows = -(-(len(ways) + 1) // COLUMNS)
+    figure = Figure(figsize=(INCHES * COLUMNS, INCHES * 1.35 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    _show(figure.add_subplot(rows, COLUMNS, 1), ours, OURS)
+    for k, (name, draw) in enumerate(ways.items()):
+        picture = np.empty_like(ours)
+        draw(int(pair[0, 0]), int(pair[0, 1]), picture)
+        title = f"{name}\ndiffers by {mean_difference(picture, ours):.2f} levels"
+        _show(figure.add_subplot(rows, COLUMNS, k + 2), picture, title)
+    figure.savefig(path, dpi=130)
+    return path
+
+
+def _show(axes: Any, picture: Any, title: str) -> None:
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_title(title, fontsize=8)
+    axes.set_axis_off()
