@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hews_gpu.feed.plan import epoch_order, plan, steps_per_epoch
+from hews_gpu.feed.plan import Balanced, Share, epoch_order, plan, shares, steps_per_epoch
 
 seeds = st.integers(0, 2**63 - 1)
 epochs = st.integers(0, 1000)
@@ -89,6 +89,74 @@ def test_a_cached_order_cannot_be_written():
     share = plan(0, 0, 0, 1, 0, windows=5, batch_size=5)
     share[:] = 0
     assert sorted(plan(0, 0, 0, 1, 0, windows=5, batch_size=5)) == [0, 1, 2, 3, 4]
+
+
+@settings(deadline=None, max_examples=60)
+@given(seeds, epochs, shapes(), st.integers(0, 5), st.booleans())
+def test_shares_are_the_plan_with_places_that_no_world_size_changes(seed, epoch, shape, skipped, balance):
+    world, batch, windows = shape
+    pool = Balanced(np.arange(windows + 2) % 3 == 0) if balance else windows
+    kw = {"windows": pool, "batch_size": batch}
+    steps = steps_per_epoch(pool, batch)
+    first = min(skipped, steps - 1)
+    found = [list(shares(seed, epoch, rank, world, first_step=first, **kw)) for rank in range(world)]
+    order = epoch_order(seed, epoch, pool)
+    for rank, rest in enumerate(found):
+        assert len(rest) == steps - first
+        for step, share in enumerate(rest, start=first):
+            assert share.epoch == epoch
+            np.testing.assert_array_equal(share.ids, plan(seed, epoch, rank, world, step, **kw))
+            np.testing.assert_array_equal(share.ids, np.resize(order, steps * batch)[share.first :][: len(share)])
+    places = sorted(place for rest in found for share in rest for place in range(share.first, share.first + len(share)))
+    assert places == list(range(first * batch, steps * batch))
+
+
+@pytest.mark.parametrize(("size", "parts"), [(7, 3), (2, 5), (6, 1), (1, 1)])
+def test_a_share_cut_in_parts_is_the_same_share(size, parts):
+    share = Share(np.arange(10, 10 + size), epoch=4, first=30)
+    pieces = list(share.cut(parts))
+    np.testing.assert_array_equal(np.concatenate([piece.ids for piece in pieces]), share.ids)
+    assert len(pieces) == min(size, parts)
+    assert [piece.first - 30 for piece in pieces] == [piece.ids[0] - 10 for piece in pieces]
+    assert {piece.epoch for piece in pieces} == {4}
+    assert max(map(len, pieces)) - min(map(len, pieces)) <= 1
+
+
+classes = st.lists(st.booleans(), min_size=2, max_size=200).filter(lambda found: 0 < sum(found) < len(found))
+
+
+@settings(deadline=None, max_examples=60)
+@given(seeds, epochs, classes, st.booleans(), st.booleans())
+def test_a_balanced_epoch_holds_all_of_the_rarer_class_and_as_many_of_the_other(seed, epoch, classes, redraw, shuffle):
+    y = np.array(classes)
+    balanced = Balanced(y, redraw=redraw)
+    ids = epoch_order(seed, epoch, balanced, shuffle)
+    rarer = min(y.sum(), (~y).sum())
+    assert len(ids) == len(set(ids)) == balanced.windows == 2 * rarer
+    assert y[ids].sum() == rarer
+    if y.sum() != rarer or (~y).sum() != rarer:
+        assert set(np.flatnonzero(y == (y.sum() == rarer))) <= set(ids)
+    if not shuffle:
+        assert (np.diff(ids) > 0).all()
+
+
+def test_the_common_class_is_chosen_once_or_anew():
+    """30 of 300: after 20 epochs of drawing anew 1 - 0.9^20 = 88 % have been seen."""
+    y = np.arange(330) < 30
+    once, anew = Balanced(y), Balanced(y, redraw=True)
+    seen = [{int(i) for i in epoch_order(1, epoch, once) if not y[i]} for epoch in range(20)]
+    assert all(chosen == seen[0] for chosen in seen) and len(seen[0]) == 30
+    assert {int(i) for i in epoch_order(2, 0, once) if not y[i]} != seen[0]
+    drawn = [{int(i) for i in epoch_order(1, epoch, anew) if not y[i]} for epoch in range(20)]
+    assert 0.8 < len(set.union(*drawn)) / 300 < 0.95
+    orders = [tuple(epoch_order(1, epoch, once)) for epoch in range(3)]
+    assert len(set(orders)) == 3
+
+
+def test_one_class_alone_cannot_be_balanced():
+    for y in (np.zeros(5, bool), np.ones(5, bool), np.zeros(0, bool)):
+        with pytest.raises(ValueError, match="one class only"):
+            Balanced(y)
 
 
 @pytest.mark.parametrize(
