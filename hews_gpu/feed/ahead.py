@@ -12,14 +12,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from hews_gpu.feed.plan import Share
 
-__all__ = ["AHEAD", "DRAWING", "DTYPES", "Ring", "ahead"]
+__all__ = ["AHEAD", "DRAWING", "DTYPES", "Ring", "ahead", "tensors"]
 
 AHEAD = 2  # batches made while one is read: one is enough when it goes steadily, two ride out a hiccup
 DRAWING = threading.Lock()
@@ -35,27 +35,35 @@ DTYPES = {
 """torch's names for what a rasterizer's values may be."""
 
 Made = TypeVar("Made")
+Buffer = TypeVar("Buffer")
 
 
-class Ring:
-    """Buffers for maps of one shape and dtype, on a CPU; each grows to the largest batch seen.
+class Ring(Generic[Buffer]):
+    """Buffers for maps of one shape; each grows to the largest batch seen.
 
     Args:
         shape: (H, X, C) of one map.
-        dtype: of torch.
+        empty: makes a buffer of the given dimensions, such as a tensor or an array on a GPU.
         depth: how many batches must last at once.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, depth: int = AHEAD + 1) -> None:
-        self.shape, self.dtype = shape, dtype
-        self._buffers = [torch.empty((0, *shape), dtype=dtype) for _ in range(depth)]
+    def __init__(self, shape: tuple[int, ...], empty: Callable[[tuple[int, ...]], Buffer], depth: int) -> None:
+        self.shape, self.empty = shape, empty
+        self._buffers = [(0, empty((0, *shape))) for _ in range(depth)]
 
-    def take(self, turn: int, size: int) -> Tensor:
+    def take(self, turn: int, size: int) -> Buffer:
         """Room for the maps [B, H, X, C] of a turn; it is that of the turn `depth` before."""
         place = turn % len(self._buffers)
-        if len(self._buffers[place]) < size:
-            self._buffers[place] = torch.empty((size, *self.shape), dtype=self.dtype)
-        return self._buffers[place][:size]
+        if self._buffers[place][0] < size:
+            self._buffers[place] = (size, self.empty((size, *self.shape)))
+        return self._buffers[place][1][:size]  # type: ignore[index,no-any-return]
+
+
+def tensors(
+    shape: tuple[int, ...], dtype: torch.dtype, depth: int = AHEAD + 1, device: torch.device | str = "cpu"
+) -> Ring[Tensor]:
+    """A ring of torch's tensors."""
+    return Ring(shape, lambda dims: torch.empty(dims, dtype=dtype, device=device), depth)
 
 
 def ahead(shares: Iterator[Share], make: Callable[[int, Share], Made], depth: int = AHEAD) -> Generator[Made]:

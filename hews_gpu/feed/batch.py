@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hews_gpu.data.windows import Samples
-from hews_gpu.feed.ahead import DTYPES, Ring
+from hews_gpu.feed.ahead import DTYPES, Ring, tensors
 from hews_gpu.feed.augment import Augmentation, warp
 from hews_gpu.feed.calendar import calendar_features
 from hews_gpu.feed.plan import Share
@@ -73,6 +73,10 @@ class Source:
             raise ValueError(f"rasterizer: draws {steps} steps, must be {self.pairs.shape[1]}")
         if self.pairs.ndim != 2 + (steps > 0) or self.pairs.shape[-1] != 2:
             raise ValueError(f"pairs: has shape {self.pairs.shape}, must be [S, {f'{steps}, ' * (steps > 0)}2]")
+        first, last = self.pairs[..., 0], self.pairs[..., 1]
+        events = self.rasterizer.events
+        if len(self) and not (first.min() >= 0 and bool((first <= last).all()) and last.max() <= events):
+            raise ValueError(f"pairs: must hold 0 <= first <= last <= {events}, the number of incidents")
         for name, ndim in (("y", 1), ("calendar", 2), ("climatology", 1)):
             shape = getattr(self, name).shape
             if len(shape) != ndim or shape[0] != len(self):
@@ -111,23 +115,35 @@ class Feed(ABC):
 
     Args:
         source: what to draw.
-        device: "cpu" or "cuda", of the batches' tensors.
+        device: "cpu", "cuda" or "cuda:1", of the batches' tensors.
+
+    Raises:
+        ValueError: a rasterizer that draws on a GPU, for batches on the CPU.
 
     Attributes:
         source: what it draws.
+        device: of the batches.
         waited_s: seconds that readers have waited for batches so far; grows only, so that a reader takes differences.
         given: batches given so far.
     """
 
     def __init__(self, source: Source, *, device: str = "cpu") -> None:
-        self.source, self.device = source, device
+        self.source, self.device = source, torch.device(device)
         self.waited_s, self.given = 0.0, 0
         columns = (source.calendar, source.climatology, source.y)
         self._columns = tuple(torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
-        self._idle: list[Ring] = []
+        self._idle: list[Ring[Any]] = []
+
+        if self.is_drawn_on_device and self.device.type == "cpu":
+            raise ValueError(f"rasterizer: draws on a GPU, must draw on the CPU for a feed with device = {device!r}")
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def is_drawn_on_device(self) -> bool:
+        """Whether the rasterizer draws into a GPU's memory."""
+        return self.source.rasterizer.backend == "cuda"
 
     def batches(
         self, plan: Iterable[Share | NDArray[np.int64]], *, augment: Augmentation | None = None
@@ -177,7 +193,7 @@ class Feed(ABC):
         """A generator of one batch per share."""
 
     @contextmanager
-    def _ring(self) -> Iterator[Ring]:
+    def _ring(self) -> Iterator[Ring[Any]]:
         """Buffers for one iterator, which the next will use again."""
         ring = self._idle.pop() if self._idle else self._new_ring()
         try:
@@ -185,9 +201,9 @@ class Feed(ABC):
         finally:
             self._idle.append(ring)
 
-    def _new_ring(self) -> Ring:
+    def _new_ring(self) -> Ring[Any]:
         rasterizer = self.source.rasterizer
-        return Ring(rasterizer.shape, DTYPES[rasterizer.values.dtype])
+        return tensors(rasterizer.shape, DTYPES[rasterizer.values.dtype])
 
     def _batch(self, ids: NDArray[np.int64], maps: Tensor) -> Batch:
         """Maps [B, C, H, X] with what goes with them."""

@@ -2,7 +2,8 @@
 
 The rasterizer draws bytes a few batches ahead, as in the direct feed; DALI takes each batch from the ring of buffers
 it was drawn into, without a copy, writes values through the table, resamples augmented maps, and works on a few batches
-at once. On a machine without a GPU it does so on the CPU.
+at once. On a machine without a GPU it does so on the CPU; on a GPU it takes a ring of CuPy arrays if the rasterizer
+draws there, and copies maps over if not.
 
 The pipeline asks for batches through a callable of one argument, the number of the batch: only such a source can be
 checkpointed by DALI. A run of ours does not need that, as it starts again from any share.
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hews_gpu.errors import UserError
-from hews_gpu.feed.ahead import AHEAD, DRAWING, DTYPES, Ring, ahead
+from hews_gpu.feed.ahead import AHEAD, DRAWING, DTYPES, Ring, ahead, tensors
 from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import Batch, Feed, Source
 from hews_gpu.feed.plan import Share
@@ -85,6 +86,7 @@ def dali_pipeline(
     values: Values,
     is_augmented: bool,
     device_id: int | None = None,
+    is_drawn_on_device: bool = False,
     checkpoint: bytes | None = None,
 ) -> Any:
     """A built pipeline that gives float32 or uint8 maps [B, H, X, C], batch by batch.
@@ -95,11 +97,11 @@ def dali_pipeline(
         values: what a byte becomes; half precision is left to the reader, float32 holds it exactly.
         is_augmented: whether `turns` hands over matrices too.
         device_id: of the GPU; None: on the CPU.
+        is_drawn_on_device: whether `turns` hands over arrays on that GPU.
         checkpoint: of an earlier pipeline, to go on after.
     """
     library = _installed("nvidia.dali")
     fn, types = library.fn, library.types
-    device = "cpu" if device_id is None else "gpu"
     is_bytes = values.dtype == "uint8"
     pipeline = library.Pipeline(
         batch_size=batch_size,
@@ -114,7 +116,10 @@ def dali_pipeline(
         kinds = [("HWC", types.UINT8, 3), ("", types.FLOAT, 2)][: 1 + is_augmented]
         layout, dtype, ndim = (list(part) for part in zip(*kinds, strict=True))
         about = {"layout": layout, "dtype": dtype, "ndim": ndim, "batch_info": True, "no_copy": True}
+        device = "gpu" if is_drawn_on_device else "cpu"
         found = fn.external_source(source=turns, num_outputs=len(kinds), device=device, **about)
+        if device_id is not None and not is_drawn_on_device:
+            found = [one.gpu() for one in found]
         maps = found[0]
         if not values.is_plain:
             table = {"keys": list(range(256)), "values": values.real().tolist()}
@@ -130,7 +135,7 @@ class DaliFeed(Feed):
     """Lets DALI finish what the source's rasterizer draws.
 
     Args:
-        source: what to draw; its rasterizer's backend must be one for the device.
+        source: what to draw.
         device: "cpu" or "cuda".
 
     Raises:
@@ -140,10 +145,16 @@ class DaliFeed(Feed):
     def __init__(self, source: Source, *, device: str = "cpu") -> None:
         super().__init__(source, device=device)
         _installed("nvidia.dali")
+        self._cupy = _installed("cupy") if self.is_drawn_on_device else None
+        self._device_id = None if self.device.type == "cpu" else _index(self.device)
         self._bytes = source.rasterizer.writing(Values.plain())
 
-    def _new_ring(self) -> Ring:
-        return Ring(self._bytes.shape, torch.uint8, DEPTH)
+    def _new_ring(self) -> Ring[Any]:
+        if self._cupy is None:
+            return tensors(self._bytes.shape, torch.uint8, DEPTH)
+        cupy = self._cupy
+        with cupy.cuda.Device(self._device_id):
+            return Ring(self._bytes.shape, lambda dims: cupy.empty(dims, cupy.uint8), DEPTH)
 
     def _make(self, shares: Iterator[Share], augment: Augmentation | None) -> Any:
         plan = list(shares)
@@ -151,7 +162,7 @@ class DaliFeed(Feed):
             with self._ring() as ring:
                 yield from self._run(plan, ring, augment)
 
-    def _run(self, plan: Sequence[Share], ring: Ring, augment: Augmentation | None) -> Iterator[Batch]:
+    def _run(self, plan: Sequence[Share], ring: Ring[Any], augment: Augmentation | None) -> Iterator[Batch]:
         turns = Turns(plan, lambda turn, share: self._draw(ring.take(turn, len(share)), share, augment))
         try:
             pipeline = dali_pipeline(
@@ -159,6 +170,8 @@ class DaliFeed(Feed):
                 batch_size=max(len(share) for share in plan),
                 values=self.source.rasterizer.values,
                 is_augmented=augment is not None,
+                device_id=self._device_id,
+                is_drawn_on_device=self.is_drawn_on_device,
             )
             for share in plan:
                 try:
@@ -171,21 +184,46 @@ class DaliFeed(Feed):
         finally:
             turns.close()
 
-    def _draw(self, out: Tensor, share: Share, augment: Augmentation | None) -> Drawn:
+    def _draw(self, out: Any, share: Share, augment: Augmentation | None) -> Drawn:
+        pairs = self.source.pairs[share.ids]
+        matrices = () if augment is None else (_matrices(share, augment, self._bytes.shape),)
+        if self._cupy is not None:
+            return self._draw_on_device(out, pairs, matrices)
         with DRAWING:
-            self._bytes.fill(self.source.pairs[share.ids], out)
-        return (out.numpy(), *_matrices(share, augment, self._bytes.shape))
+            self._bytes.fill(pairs, out)
+        return (out.numpy(), *matrices)
+
+    def _draw_on_device(self, out: Any, pairs: NDArray[np.int64], matrices: tuple[NDArray[np.float32], ...]) -> Drawn:
+        """The same into a CuPy array; it is whole when this returns, so DALI need not know of the stream."""
+        assert self._cupy is not None
+        with self._cupy.cuda.Device(self._device_id), DRAWING:
+            stream = self._cupy.cuda.Stream(non_blocking=True)
+            with stream:
+                self._bytes.fill(pairs, out, stream=stream)
+                moved = tuple(self._cupy.asarray(some) for some in matrices)
+            stream.synchronize()
+        return (out, *moved)
 
     def _torch(self, maps: Any) -> Tensor:
-        """DALI's list of maps as one tensor [B, C, H, X] of the source's dtype; a copy only for half precision."""
-        tensor = torch.utils.dlpack.from_dlpack(maps.as_tensor())
-        return tensor.permute(0, 3, 1, 2).to(DTYPES[self.source.rasterizer.values.dtype])
+        """DALI's list of maps as one tensor [B, C, H, X] of the source's dtype."""
+        dtype = DTYPES[self.source.rasterizer.values.dtype]
+        if self._device_id is None:  # DALI's own memory, which lasts until its next run
+            return torch.utils.dlpack.from_dlpack(maps.as_tensor()).permute(0, 3, 1, 2).to(dtype)
+        found = maps.as_tensor()
+        is_bytes = self.source.rasterizer.values.dtype == "uint8"
+        copied = torch.empty(found.shape(), dtype=torch.uint8 if is_bytes else torch.float32, device=self.device)
+        feed = _installed("nvidia.dali.plugin.pytorch").feed_ndarray
+        feed(found, copied, cuda_stream=torch.cuda.current_stream(self.device))
+        return copied.permute(0, 3, 1, 2).to(dtype)
 
 
-def _matrices(share: Share, augment: Augmentation | None, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], ...]:
-    if augment is None:
-        return ()
-    return (augment.matrices(share.epoch, share.first, len(share), shape[0], shape[1]),)
+def _matrices(share: Share, augment: Augmentation, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return augment.matrices(share.epoch, share.first, len(share), shape[0], shape[1])
+
+
+def _index(device: torch.device) -> int:
+    """Which GPU torch means: that of this process unless the device names one."""
+    return device.index if ":" in str(device) else torch.cuda.current_device()
 
 
 def _threads() -> int:

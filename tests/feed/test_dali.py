@@ -107,9 +107,9 @@ def test_the_ring_is_deeper_than_what_dali_holds(toy_prepared, monkeypatch):
         return drawn(out, share, augment)
 
     monkeypatch.setattr(feed, "_draw", record)
-    plan = list(shares(1, 0, 0, 1, windows=48, batch_size=4)) * 3
+    plan = list(shares(1, 0, 0, 1, windows=48, batch_size=4)) * 2
     for _ in feed.batches(plan):
-        time.sleep(0.002)  # all the time to run ahead
+        time.sleep(0.01)  # all the time to run ahead
     assert len(draws) == len(plan)
     for turn in range(DEPTH, len(plan)):
         address, given = draws[turn]

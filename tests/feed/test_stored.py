@@ -130,8 +130,23 @@ def test_a_missing_file_is_not_taken_for_empty_maps(toy_prepared, toy_stores, st
         ZarrFeed(toy_source(toy_prepared), store=store)
 
 
-def test_quiet_days_are_written_too(tmp_path):
-    """Counts of windows without incidents are all zero: their chunks must not be left out."""
+def test_no_flipped_bit_changes_a_map(toy_prepared, store):
+    """Zstandard alone would take a good part of them for other pixels."""
+    source, file = toy_source(toy_prepared), chunk_file(store)
+    expected, content = read_all(ZarrFeed(source, store=store)), file.read_bytes()
+    noticed = 0
+    for place in np.linspace(0, len(content) - 1, 60).astype(int):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        try:
+            assert torch.equal(read_all(ZarrFeed(source, store=store)), expected)
+        except UserError:
+            noticed += 1
+    assert noticed > 50
+
+
+def test_quiet_days_are_written_too(tmp_path, monkeypatch):
+    """Counts of windows without incidents are all zero: their files must not be left out."""
+    monkeypatch.setattr(maps, "SHARD_CHUNKS", 1)
     opened = open_prepared(write_prepared(tmp_path / "prepared", hours=(0, 4)))
     drawn = channels_rasterizer(opened, steps=1)
     windows = make_windows(
