@@ -61,19 +61,19 @@ class Climatology:
         return np.asarray(expit(self.logit(begin_s)), dtype=np.float64)
 
 
-def fit_climatology(begin_s: NDArray[np.int64], y: NDArray[np.bool_]) -> Climatology:
+def fit_climatology(begin_s: NDArray[np.int64], y: NDArray[np.bool_] | NDArray[np.float64]) -> Climatology:
     """Fit the climatology; the same windows in any order give the same result.
 
     Args:
         begin_s: local start of each target window, int64 [S].
-        y: whether it held a target incident, bool [S].
+        y: whether it held a target incident, bool [S]; or the chance that it held one of a kind, 0..1 [S].
 
     Raises:
         ValueError: no windows, or all of them with or all without a target.
     """
     from sklearn.linear_model import LogisticRegression
 
-    begin_s, y = np.asarray(begin_s, dtype=np.int64), np.asarray(y, dtype=bool)
+    begin_s, y = np.asarray(begin_s, dtype=np.int64), np.asarray(y, dtype=np.float64)
     if not 0 < y.sum() < len(y):
         raise ValueError(f"climatology needs windows with and without a target, got {int(y.sum())} of {len(y)} with")
     cells, count, positives = _cells(begin_s, y)
@@ -95,13 +95,15 @@ def base_rate(y: NDArray[np.bool_]) -> float:
     return (float(np.sum(y)) + 0.5) / (len(y) + 1.0)
 
 
-def _cells(begin_s: NDArray[np.int64], y: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
+def _cells(
+    begin_s: NDArray[np.int64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """(hour of week, month) cells that occur, with the windows and the positive windows in each."""
     code = hour_of_week(begin_s) * MONTHS + month_of_year(begin_s)
     found, where = np.unique(code, return_inverse=True)
     count = np.bincount(where)
-    positives = np.bincount(where, weights=y).astype(np.int64)
-    return np.stack(np.divmod(found, MONTHS), axis=1), count, positives
+    positives = np.bincount(where, weights=y)
+    return np.stack(np.divmod(found, MONTHS), axis=1), count, np.asarray(positives, dtype=np.float64)
 
 
 def _design(cells: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -44,6 +44,7 @@ Int64 = NDArray[np.int64]
 
 DECAYS_S = (1 * HOUR_S, 3 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 72 * HOUR_S, 28 * 24 * HOUR_S)
 MOST_TERMS = 8
+ROUNDS = 8  # of expectation maximization for the rhythm; eight more change the log-likelihood by a tenth
 LARGEST_BRANCHING = 0.95  # of targets by targets: at 1 the process would explode
 STEPS_S = (300, 600, 1800, 3600)  # lengths of a step of unknown time: the finest that needs no more than ...
 MOST_STEPS = 400
@@ -101,16 +102,31 @@ def fit_law(past: Catalog, begin_s: int, end_s: int) -> Law:
     is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
     event_s = past.time_s[is_event]
     hours_s = np.arange(begin_s - begin_s % HOUR_S, end_s, HOUR_S, dtype=np.int64)
-    happened = np.zeros(len(hours_s), dtype=bool)
-    happened[(event_s - hours_s[0]) // HOUR_S] = True
-    rhythm = fit_climatology(hours_s, happened)
     candidates = _Candidates(past, event_s, begin_s, end_s)
-    base, base_total = _rhythm_per_s(rhythm, event_s), float(_rhythm_per_s(rhythm, hours_s).sum() * HOUR_S)
-    chosen, theta, value = _select(candidates, base, base_total)
+    base = _Base(hours_s, event_s, np.ones(len(event_s)))
+    chosen, theta, value = _select(candidates, base)
+    for _ in range(ROUNDS):
+        base = _Base(hours_s, event_s, theta[0] * base.at_events / (candidates.design(base, chosen) @ theta))
+        theta, value = _maximize(candidates.design(base, chosen), candidates.totals(base, chosen))
     terms = tuple(Term(*candidates.names[k], branching=float(b)) for k, b in zip(chosen, theta[1:], strict=True))
+    terms = tuple(term for term in terms if term.branching > 0 or term.stream == TARGETS)
     others = {term.stream for term in terms if term.stream != TARGETS}
     rates = {name: _weekly_per_s(past, name, begin_s, end_s) for name in sorted(others)}
-    return Law(rhythm=rhythm, level=float(theta[0]), terms=terms, others_per_s=rates, log_likelihood=value)
+    return Law(rhythm=base.rhythm, level=float(theta[0]), terms=terms, others_per_s=rates, log_likelihood=value)
+
+
+class _Base:
+    """The rhythm of events that nothing set off, from the chance of each event to be one (expectation maximization).
+
+    The rhythm of all events is not theirs: what precursors set off follows the rhythm of the precursors.
+    """
+
+    def __init__(self, hours_s: Int64, event_s: Int64, chance: Float64) -> None:
+        silent = np.zeros(len(hours_s))  # log of the chance that an hour held no such event
+        np.add.at(silent, (event_s - hours_s[0]) // HOUR_S, np.log1p(-np.minimum(chance, 1 - 1e-9)))
+        self.rhythm = fit_climatology(hours_s, -np.expm1(silent))
+        self.at_events = _rhythm_per_s(self.rhythm, event_s)
+        self.total = float(_rhythm_per_s(self.rhythm, hours_s).sum() * HOUR_S)
 
 
 class _Candidates:
@@ -135,29 +151,34 @@ class _Candidates:
     def is_self(self) -> NDArray[np.bool_]:
         return np.array([name == TARGETS for name, _ in self.names])
 
+    def design(self, base: _Base, chosen: list[int]) -> Float64:
+        """[E, 1 + P] the base and some terms at each event."""
+        return np.column_stack([base.at_events, self.at_events[:, chosen]])
 
-def _select(candidates: _Candidates, base: Float64, base_total: float) -> tuple[list[int], Float64, float]:
+    def totals(self, base: _Base, chosen: list[int]) -> Float64:
+        """[1 + P] their integrals."""
+        return np.array([base.total, *self.total[chosen]])
+
+
+def _select(candidates: _Candidates, base: _Base) -> tuple[list[int], Float64, float]:
     """The terms that the extended BIC keeps, their branchings behind the level, and the log-likelihood."""
-    least_gain = 0.5 * np.log(len(base)) + np.log(len(candidates.names))
+    least_gain = 0.5 * np.log(len(base.at_events)) + np.log(len(candidates.names))
     chosen: list[int] = []
-    theta, value = _maximize(base[:, None], np.array([base_total]))
+    theta, value = _maximize(candidates.design(base, []), candidates.totals(base, []))
     while len(chosen) < MOST_TERMS:
-        scores = _score_statistics(candidates, chosen, theta, base)
+        scores = _score_statistics(candidates, chosen, candidates.design(base, chosen) @ theta)
         if not chosen:
             scores[~candidates.is_self()] = -np.inf  # the first term is self-excitation
-        k = int(np.argmax(scores))
-        trial = [*chosen, k]
-        design = np.column_stack([base, candidates.at_events[:, trial]])
-        trial_theta, trial_value = _maximize(design, np.array([base_total, *candidates.total[trial]]))
+        trial = [*chosen, int(np.argmax(scores))]
+        trial_theta, trial_value = _maximize(candidates.design(base, trial), candidates.totals(base, trial))
         if chosen and trial_value - value < least_gain:
             break
         chosen, theta, value = trial, trial_theta, trial_value
     return chosen, theta, value
 
 
-def _score_statistics(candidates: _Candidates, chosen: list[int], theta: Float64, base: Float64) -> Float64:
+def _score_statistics(candidates: _Candidates, chosen: list[int], rate: Float64) -> Float64:
     """[P] how steeply the log-likelihood rises with each term that is not in yet, in units of its spread."""
-    rate = np.column_stack([base, candidates.at_events[:, chosen]]) @ theta
     relative = candidates.at_events / rate[:, None]
     slope = relative.sum(axis=0) - candidates.total
     spread = np.sqrt(np.maximum((relative**2).sum(axis=0), 1e-300))

@@ -1,0 +1,119 @@
+"""The locked block: the last years of a table, looked at once, and never by accident.
+
+What is evaluated day by day (`sources.prepared_source`) does not hold the block's rows at all, so nothing short of
+`open_locked` can reach them. Opening writes a line to a ledger first, and to disk, before a single row is handed out:
+who, when, by which command, why, and a fingerprint of the rows. A block that the ledger knows is refused; who insists
+must say why again, and the ledger keeps the count, which belongs into whatever is reported.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hews_gpu.data.events import Prepared
+from hews_gpu.errors import UserError
+from hews_gpu.evaluation.sources import Source, prepared_source
+from hews_gpu.output import disk_full_is_a_user_error
+from hews_gpu.progress import log
+
+__all__ = ["open_locked", "openings"]
+
+COLUMNS = ("time_s", "longitude", "latitude", "category", "is_target")
+
+
+def open_locked(
+    prepared: Prepared, *, begin_s: int, locked_s: int, end_s: int, ledger: Path, why: str, again: bool = False
+) -> tuple[Source, dict[str, Any]]:
+    """The whole table, the locked block included, after its opening has been written down.
+
+    Args:
+        prepared: the folder.
+        begin_s: begin of what is evaluated.
+        locked_s: begin of the locked block.
+        end_s: its end.
+        ledger: file of all openings, one JSON object a line; it is only ever added to.
+        why: the reason, in words.
+        again: open a block that was opened before; loudly.
+
+    Returns:
+        The source, and the ledger's line for the results.
+
+    Raises:
+        UserError: no reason, nothing in the block, a ledger that cannot be read or written, or an open block.
+    """
+    if not why.strip():
+        raise UserError("reason", why, allowed="must say why the locked block is opened", remedy="It is kept for good")
+    block = _fingerprint(prepared, locked_s, end_s)
+    before = [line for line in openings(ledger) if _same(line, prepared, locked_s, end_s, block)]
+    if before and not again:
+        first = before[0]
+        allowed = f"was opened on {first['when']} by {first['who']} ('{first['why']}'): its result is the result"
+        remedy = "Opening it again must be asked for and is logged"
+        raise UserError("locked block", None, allowed=allowed, remedy=remedy)
+    line = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "who": getpass.getuser(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "why": why.strip(),
+        "city": prepared.city.city.name,
+        "begin_s": locked_s,
+        "end_s": end_s,
+        "fingerprint": block,
+        "opening": len(before) + 1,
+    }
+    _append(ledger, line)
+    if before:
+        log(f"THE LOCKED BLOCK WAS OPENED BEFORE: this is opening {len(before) + 1}. Its scores are no longer blind.")
+    return prepared_source(prepared, begin_s=begin_s, end_s=end_s), line
+
+
+def openings(ledger: Path) -> list[dict[str, Any]]:
+    """All openings so far, oldest first; none where there is no ledger.
+
+    Raises:
+        UserError: the file is damaged: then nobody knows what was opened.
+    """
+    if not ledger.exists():
+        return []
+    try:
+        return [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        remedy = "Restore it; do not delete it"
+        raise UserError("ledger of openings", ledger, allowed=f"cannot be read ({error})", remedy=remedy) from None
+
+
+def _same(line: dict[str, Any], prepared: Prepared, begin_s: int, end_s: int, block: str) -> bool:
+    """Whether a line is about the same rows, or the same city in an overlapping stretch of time."""
+    overlaps = line["begin_s"] < end_s and begin_s < line["end_s"]
+    return bool(line["fingerprint"] == block or (line["city"] == prepared.city.city.name and overlaps))
+
+
+def _fingerprint(prepared: Prepared, begin_s: int, end_s: int) -> str:
+    """Digest of the block's rows."""
+    times = prepared.events.time_s
+    inside = (times >= begin_s) & (times < end_s)
+    if not inside.any():
+        raise UserError("locked block", None, allowed="holds no row of the table", remedy="Move it into the table")
+    digest = hashlib.sha256("\n".join(prepared.events.categories).encode())
+    for name in COLUMNS:
+        digest.update(getattr(prepared.events, name)[inside].tobytes())
+    return digest.hexdigest()
+
+
+def _append(ledger: Path, line: dict[str, Any]) -> None:
+    """Add one line and see that it is on disk."""
+    with disk_full_is_a_user_error(ledger):
+        ledger.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, (json.dumps(line, ensure_ascii=False) + "\n").encode())
+            os.fsync(handle)
+        finally:
+            os.close(handle)

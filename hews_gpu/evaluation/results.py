@@ -1,0 +1,200 @@
+"""The verdict on all baselines (and a model) on one source: scores, curves over lead and delay, and where.
+
+What comes out is plain data for JSON files, tables and figures.
+
+Shapes: S windows, N neighbourhoods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.errors import UserError
+from hews_gpu.evaluation.registry import BASELINES, FORECASTERS, require_known
+from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
+from hews_gpu.evaluation.sources import Source, Truth, synthetic_source
+from hews_gpu.forecast.baselines import fit_climatology
+from hews_gpu.forecast.bootstrap import Blocks, interval
+from hews_gpu.forecast.catalog import Outcomes, area_counts
+from hews_gpu.forecast.comparison import CLIMATOLOGY, WEEK_S, compare
+from hews_gpu.forecast.forecasters import Entry
+from hews_gpu.forecast.judgement import verdict
+from hews_gpu.forecast.metrics import log_loss_each_bits, roc_auc
+from hews_gpu.forecast.place_scores import place_scores
+from hews_gpu.forecast.places import PLACE_BASELINES
+from hews_gpu.forecast.protocol import Task
+from hews_gpu.progress import step
+
+__all__ = ["DELAYS_S", "LEADS_S", "curves", "evaluate_places", "evaluate_preset", "evaluate_source"]
+
+Float64 = NDArray[np.float64]
+HOUR_S = 3600
+LEADS_S = (0, 2 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S, 24 * HOUR_S)
+DELAYS_S = (0, HOUR_S, 24 * HOUR_S, 7 * 24 * HOUR_S)
+DEFAULT_MODEL = "boosting"
+MOST_YEARS = 40
+
+
+def evaluate_preset(
+    preset: str, *, years: int, seed: int = 0, model: str = DEFAULT_MODEL, blocks: int = 4
+) -> dict[str, Any]:
+    """What ``hews evaluate --preset`` gives: a model on a generated city, against every baseline and the oracle.
+
+    Args:
+        preset: name of the city's law.
+        years: how many are drawn; the last two fifths are test blocks.
+        seed: of the city.
+        model: name of a forecaster.
+        blocks: test blocks, each with a fit of its own.
+
+    Returns:
+        The model's `log_skill_bits`, `oracle_gap_closure` and `calibration_slope` with their intervals (one-week
+        blocks) on top, and everything else below.
+
+    Raises:
+        UserError: no such preset or model, or years out of range.
+    """
+    from hews_gpu.data.synthetic import PRESETS
+    from hews_gpu.errors import did_you_mean
+
+    if preset not in PRESETS:
+        raise UserError("--preset", preset, allowed="is not a preset", remedy=did_you_mean(preset, PRESETS))
+    if not 2 <= years <= MOST_YEARS:
+        raise UserError("--years", years, allowed=f"must be 2..{MOST_YEARS}")
+    require_known(model)
+    source = synthetic_source(preset, years=years, seed=seed)
+    found = evaluate_source(source, Plan(blocks=blocks), {**BASELINES, model: FORECASTERS[model]})
+    return {**headline(found["forecasts"][model]), "model": model, **found}
+
+
+def headline(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers that sum up one forecaster; None where one does not exist."""
+    against = scores["against"].get(CLIMATOLOGY)
+    itself: dict[str, Any] = {"value": 0.0, "one_week": [0.0, 0.0], "four_weeks": [0.0, 0.0]}
+    bits = against["log_skill_bits"] if against else itself
+    closure = scores.get("oracle_gap_closure")
+    calibration = scores["calibration"]
+    return {
+        "log_skill_bits": bits["value"],
+        "log_skill_bits_interval": bits["one_week"],
+        "log_skill_bits_interval_four_weeks": bits["four_weeks"],
+        "oracle_gap_closure": closure["value"] if closure else None,
+        "oracle_gap_closure_interval": closure["one_week"] if closure else None,
+        "oracle_gap_closure_interval_four_weeks": closure["four_weeks"] if closure else None,
+        "calibration_slope": calibration["slope"],
+        "calibration_slope_interval": calibration["slope_interval"],
+        "verdict": verdict(bits["value"], *bits["one_week"]),
+    }
+
+
+def evaluate_source(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> dict[str, Any]:
+    """Every forecaster on one source.
+
+    Args:
+        source: the city.
+        plan: the task, the blocks, the seeds.
+        entries: forecasters by name; the climatology must be among them.
+    """
+    rolling = Rolling.opened(source, plan)
+    fits = len(rolling.folds) * sum(len(plan.seeds) if entry.is_random else 1 for entry in entries.values())
+    with step(f"forecasting {source.name}", fits, "fits") as bar:
+        judged = forecast_blocks(rolling, entries, bar)
+    test = rolling.test
+    scores = compare(test.y, test.windows.begin_s, plan.task.stride_s, judged, rolling.oracle())
+    counts = {"windows": len(test), "positives": int(test.y.sum()), "base_rate": float(test.y.mean())}
+    return {**source.notes, "protocol": rolling.described(), **counts, "forecasts": scores}
+
+
+def curves(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> dict[str, list[dict[str, Any]]]:
+    """Log skill against the climatology, and AUC, over the lead time and over the reporting delay.
+
+    The target windows are the same for all. Each point has fits of its own; one seed and one block (the last) keep
+    that affordable.
+    """
+    single = _last_block(source, plan)
+    axes = {"lead_s": LEADS_S, "delay_s": DELAYS_S}
+    known: dict[Task, dict[str, dict[str, Any]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {axis: [] for axis in axes}
+    with step(f"curves of {source.name}", sum(map(len, axes.values())), "points") as bar:
+        for axis, values in axes.items():
+            for value in values:
+                changed = single.with_task(**{axis: value})
+                if changed.task not in known:
+                    known[changed.task] = _point(source, changed, entries)
+                found[axis].append({axis: value, "forecasts": known[changed.task]})
+                bar.advance(1)
+    return found
+
+
+def _last_block(source: Source, plan: Plan) -> Plan:
+    """The plan cut down to its last test block and first seed."""
+    first_s = plan.first_test_s
+    if first_s is None:
+        first_s = source.begin_s + (source.end_s - source.begin_s) * 3 // 5
+    begin_s = first_s + (source.end_s - first_s) * (plan.blocks - 1) // plan.blocks
+    return replace(plan, first_test_s=begin_s, blocks=1, seeds=plan.seeds[:1])
+
+
+def _point(source: Source, plan: Plan, entries: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
+    """Log skill with its interval, and AUC, of every forecaster under one plan."""
+    rolling = Rolling.opened(source, plan)
+    judged = forecast_blocks(rolling, entries, _Silent())
+    y = rolling.test.y
+    said = {name: one.p[0] for name, one in judged.items()}
+    oracle = rolling.oracle()
+    if oracle is not None:
+        said["oracle"] = oracle
+    blocks = Blocks.drawn(len(y), round(WEEK_S / plan.task.stride_s))
+    reference = log_loss_each_bits(y, said[CLIMATOLOGY])
+    found = {}
+    for name, p in said.items():
+        gained = reference - log_loss_each_bits(y, p)
+        bits = {"log_skill_bits": float(gained.mean()), "log_skill_bits_interval": interval(blocks.means(gained))}
+        found[name] = {**bits, "auc": roc_auc(y, p)}
+    return found
+
+
+class _Silent:
+    """A step that nobody watches."""
+
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """Say nothing."""
+
+
+def evaluate_places(source: Source, plan: Plan) -> dict[str, Any]:
+    """The baselines per neighbourhood (and the oracle, where there is one), all against the long-run rate."""
+    rolling = Rolling.opened(source, plan)
+    test, ground = rolling.test, source.ground
+    counts = area_counts(rolling.catalog, test.windows)
+    parts: dict[str, list[Float64]] = {name: [] for name in PLACE_BASELINES}
+    with step(f"places of {source.name}", len(rolling.folds) * len(parts), "fits") as bar:
+        for fold in rolling.folds:
+            train, asked = rolling.part(fold.train), rolling.all.windows.select(fold.test)
+            past = rolling.catalog.until(fold.known_until_s)
+            somewhere = -np.log1p(-fit_climatology(train.windows.begin_s, train.y).probability(asked.begin_s))
+            for name, make in PLACE_BASELINES.items():
+                forecaster = make(ground)
+                forecaster.fit(past, train)
+                parts[name].append(-np.expm1(-somewhere[:, None] * forecaster.shares(rolling.catalog, asked)))
+                bar.advance(1, name)
+    said = {name: np.concatenate(blocks) for name, blocks in parts.items()}
+    truth = _true_places(source.truth, test, plan.task.delay_s)
+    if truth is not None:
+        said["oracle"] = truth
+    blocks = Blocks.drawn(len(test), round(WEEK_S / plan.task.stride_s))
+    long_run = said["long_run"]
+    scores = {name: place_scores(counts, p, long_run, ground.area_km2, blocks) for name, p in said.items()}
+    return {"neighbourhoods": len(ground.area_km2), "events": int(counts.sum()), "forecasts": scores}
+
+
+def _true_places(truth: Truth | None, test: Outcomes, delay_s: int) -> Float64 | None:
+    """[S, N] true chances, where the truth knows them per neighbourhood."""
+    if truth is None or not hasattr(truth, "by_area"):
+        return None
+    windows = test.windows
+    return truth.by_area(windows.issue_s, windows.begin_s, windows.end_s, delay_s=delay_s)

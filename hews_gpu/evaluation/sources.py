@@ -1,0 +1,189 @@
+"""Where forecasters are put to the test: a generated city with its truth, or a prepared table.
+
+Both become a `Source`: columns to make a `Catalog` of under any reporting delay, the city's ground, and the true
+probabilities where there are any. A prepared table is cut off where its locked block begins before anything else looks
+at it; how to open that block is in `locked`.
+
+Shapes: E rows, S windows, N neighbourhoods, K cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hews_gpu.data.events import Events, Prepared
+from hews_gpu.data.polygons import metres_per_degree
+from hews_gpu.forecast.catalog import Catalog, Windows, make_catalog
+from hews_gpu.forecast.places import Ground
+
+if TYPE_CHECKING:
+    import shapely
+
+__all__ = ["Source", "Truth", "event_groups", "prepared_source", "synthetic_source"]
+
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+CELL_M = 250.0  # a city of 230 square kilometres has 3,700 such cells
+
+
+class Truth(Protocol):
+    """The true probabilities of a generated city."""
+
+    def probability(self, issue_s: Int64, begin_s: Int64, end_s: Int64, *, delay_s: int = 0) -> Float64:
+        """[S] chance of a target anywhere."""
+
+    def by_area(self, issue_s: Int64, begin_s: Int64, end_s: Int64, *, delay_s: int = 0) -> Float64:
+        """[S, N] chance of a target in each neighbourhood."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A city to forecast."""
+
+    name: str
+    events: Events
+    polygons: Sequence[shapely.Polygon]
+    """[N] in degrees, in the order that `Events.neighborhood` counts in."""
+    begin_s: int
+    end_s: int
+    truth: Truth | None = None
+    reported_s: Int64 | None = None
+    """[E] when each row was reported, where that is known."""
+    group: Int64 | None = None
+    """[E] number of the event that a row reports."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What it is, for the results."""
+
+    def catalog(self, delay_s: int = 0, *, as_reported: bool = False) -> Catalog:
+        """The rows in the order in which they became known.
+
+        Args:
+            delay_s: after each happened ...
+            as_reported: ... or when it was reported, if that is later.
+        """
+        events = self.events
+        return make_catalog(
+            time_s=events.time_s,
+            category=events.category,
+            area=events.neighborhood,
+            xy_m=self.metres(events.longitude, events.latitude),
+            is_target=events.is_target,
+            categories=events.categories,
+            areas=len(self.polygons),
+            delay_s=delay_s,
+            known_s=self.reported_s if as_reported else None,
+            group=self.group,
+        )
+
+    def metres(self, longitude: Float64, latitude: Float64) -> Float64:
+        """[E, 2] metres east and north of the middle of the city."""
+        west, south, east, north = self._bounds
+        east_m, north_m = metres_per_degree(np.array((south + north) / 2))
+        x = (longitude - (west + east) / 2) * float(east_m)
+        y = (latitude - (south + north) / 2) * float(north_m)
+        return np.stack([x, y], axis=1)
+
+    @cached_property
+    def _bounds(self) -> tuple[float, float, float, float]:
+        import shapely
+
+        west, south, east, north = shapely.total_bounds(np.array(self.polygons))
+        return float(west), float(south), float(east), float(north)
+
+    @cached_property
+    def ground(self) -> Ground:
+        """Cells over the neighbourhoods; each has at least one, at a point inside it."""
+        import shapely
+
+        west, south, east, north = self._bounds
+        metric = shapely.transform(np.array(self.polygons), lambda xy: self.metres(xy[:, 0], xy[:, 1]))
+        (left, low), (right, high) = self.metres(np.array([west, east]), np.array([south, north]))
+        x, y = np.meshgrid(np.arange(left, right, CELL_M) + CELL_M / 2, np.arange(low, high, CELL_M) + CELL_M / 2)
+        cells = np.stack([x.ravel(), y.ravel()], axis=1)
+        point, area = shapely.STRtree(metric).query(shapely.points(cells), predicate="intersects")
+        point, first = np.unique(point, return_index=True)
+        inner = shapely.get_coordinates(shapely.point_on_surface(metric))
+        return Ground(
+            cells_m=np.vstack([cells[point], inner]),
+            cell_area=np.concatenate([area[first], np.arange(len(metric))]),
+            area_km2=shapely.area(metric) / 1e6,
+        )
+
+    def oracle(self, windows: Windows, delay_s: int = 0) -> Float64 | None:
+        """[S] true chance of a target in each window, given all that was known; None without a truth."""
+        if self.truth is None:
+            return None
+        return self.truth.probability(windows.issue_s, windows.begin_s, windows.end_s, delay_s=delay_s)
+
+
+def synthetic_source(preset: str, *, years: int, seed: int = 0) -> Source:
+    """A generated city, without files.
+
+    Raises:
+        UserError: no such preset, or years or seed out of range.
+    """
+    from hews_gpu.data.synthetic import simulate_city
+
+    city = simulate_city(preset, seed=seed, years=years)
+    return Source(
+        name=preset,
+        events=city.events,
+        polygons=city.polygons,
+        begin_s=city.begin_s,
+        end_s=city.end_s,
+        truth=cast("Truth", city.truth),
+        reported_s=city.known_s,
+        notes={"preset": preset, "years": years, "seed": seed},
+    )
+
+
+def prepared_source(prepared: Prepared, *, begin_s: int, end_s: int) -> Source:
+    """A prepared table between two moments; what happened later is not in it, in no form.
+
+    Args:
+        prepared: the folder.
+        begin_s: no window begins before.
+        end_s: begin of the locked block, or of nothing.
+    """
+    kept = prepared.events.time_s < end_s
+    columns = {name: value for name, value in vars(prepared.events).items() if name != "categories"}
+    events = Events(**{name: value[kept] for name, value in columns.items()}, categories=prepared.events.categories)
+    return Source(
+        name=prepared.city.city.name,
+        events=events,
+        polygons=list(prepared.neighborhoods.geometry),
+        begin_s=begin_s,
+        end_s=end_s,
+        group=event_groups(prepared)[kept],
+        notes={"city": prepared.city.city.name, "rows": len(events), "fingerprint": prepared.fingerprint},
+    )
+
+
+def event_groups(prepared: Prepared) -> Int64:
+    """[E] number of the event that each row reports: a target row and its twins share one."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names = ("row_id", "duplicate_of", "twin_of", "near_twin_of", "is_overlap")
+    table = pq.read_table(prepared.folder / "incidents.parquet", columns=list(names))
+    table = table.filter(np.logical_not(table["is_overlap"].to_numpy()))
+    row_id = table["row_id"].to_numpy()
+    order = np.argsort(row_id)
+    first, second = [], []
+    for name in names[1:4]:
+        other = table[name].fill_null(-1).to_numpy()
+        rows = np.flatnonzero(other >= 0)
+        place = np.minimum(np.searchsorted(row_id, other[rows], sorter=order), len(order) - 1)
+        found = row_id[order[place]] == other[rows]  # a row of another download may have been left out
+        first.append(rows[found])
+        second.append(order[place[found]])
+    rows, others = np.concatenate(first), np.concatenate(second)
+    edges = coo_array((np.ones(len(rows)), (rows, others)), shape=(len(row_id), len(row_id)))
+    return np.asarray(connected_components(edges, directed=False)[1], dtype=np.int64)
