@@ -12,10 +12,10 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from hews_gpu.errors import UserError
 
@@ -39,6 +39,17 @@ class Commands(TyperGroup):
         sys.exit(EXIT_USER_ERROR)
 
 
+class Train(TyperCommand):
+    """`hews train`, whose `--resume` stands alone or before `auto`; Typer knows no option with a value left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give a `--resume` that stands alone its value."""
+        filled: list[str] = []
+        for word, after in zip(args, [*args[1:], ""], strict=True):
+            filled += ["--resume", "always"] if word == "--resume" and after != "auto" else [word]
+        return super().parse_args(ctx, filled)
+
+
 app = typer.Typer(
     cls=Commands,
     help="HEWS-GPU: from a table of reported crimes to a calibrated, honestly judged warning.",
@@ -53,6 +64,15 @@ Data = Annotated[Path | None, typer.Option("--data", help="The prepared folder, 
 CityFile = Annotated[Path, typer.Argument(metavar="CITY.toml", help="A city file; 'hews init NAME' writes one.")]
 Prepared = Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by 'hews prepare'.")]
 Device = Annotated[str, typer.Option("--device", help="What to train on: auto, cpu or cuda.")]
+Resume = Annotated[
+    Literal["no", "auto", "always"],
+    typer.Option(
+        "--resume",
+        metavar="[auto]",
+        show_default=False,
+        help="Go on from the last checkpoint in --out; auto: if there is one.",
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by 'hews train'.")]
 
 
@@ -191,19 +211,37 @@ def rasterize(
     _show(f"Maps in {out}", run(prepared, out, style=style, force=force), as_json)
 
 
-@app.command()
+@app.command(cls=Train)
 def train(
     prepared: Prepared,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
     force: Force = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    recipe: Annotated[
+        str, typer.Option("--recipe", metavar="NAME|PATH.toml", help="forecast, reference1, reference2 or a file.")
+    ] = "forecast",
+    resume: Resume = "no",
     device: Device = "auto",
+    devices: Annotated[
+        int | None, typer.Option("--devices", help="Processes, one device each; else as torchrun or srun started.")
+    ] = None,
+    feed: Annotated[str, typer.Option("--feed", help="What makes the batches: direct, dali or zarr.")] = "direct",
     as_json: Json = False,
 ) -> None:
-    """Fit the model on the training split, stopped by the validation split."""
+    """Fit a model as a recipe says, stopped by the validation windows."""
     from hews_gpu.train.loop import train as run
+    from hews_gpu.train.recipe import load_recipe
 
-    _show(f"Trained into {out}", run(prepared, out, force=force, resume=resume, device=device), as_json)
+    found = run(
+        prepared,
+        out,
+        recipe=load_recipe(recipe),
+        feed=feed,
+        force=force,
+        resume="auto" if resume == "auto" else resume == "always",
+        device=device,
+        devices=devices,
+    )
+    _show(f"Trained into {out}", found, as_json)
 
 
 @app.command()
@@ -216,13 +254,13 @@ def evaluate(
 ) -> None:
     """Forecast every window and judge the forecasts against the climatology."""
     from hews_gpu.train.evaluate import evaluate as judge
-    from hews_gpu.train.summary import skill_table
+    from hews_gpu.train.summary import summary_table
 
     metrics = judge(run, out=out, data=data, force=force)
     if as_json:
         _print_json(metrics)
         return
-    _print_table("Skill on the test split", skill_table(metrics))
+    _print_table(*summary_table(metrics))
     print(f"\n{metrics['verdict']}")
 
 

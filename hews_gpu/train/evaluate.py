@@ -8,10 +8,8 @@ Shapes: S samples of one split.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,14 +19,15 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from hews_gpu.data.events import Prepared
-from hews_gpu.errors import UserError
 from hews_gpu.forecast.baselines import base_rate
 from hews_gpu.forecast.judgement import Forecasts, judge
 from hews_gpu.forecast.protocol import past_of
-from hews_gpu.output import atomic_file, disk_full_is_a_user_error, write_json
+from hews_gpu.output import atomic_file, write_json
 from hews_gpu.progress import step
 from hews_gpu.train.inputs import Split, open_task
-from hews_gpu.train.runs import load_model, open_run_data
+from hews_gpu.train.leaky import evaluate_leaky
+from hews_gpu.train.results import require_free, write_together
+from hews_gpu.train.runs import load_model, open_run_data, run_recipe
 from hews_gpu.train.scoring import corrections, probabilities
 
 __all__ = ["FORECASTS", "METRICS", "evaluate"]
@@ -39,7 +38,7 @@ Float64 = NDArray[np.float64]
 
 
 def evaluate(run: Path, *, out: Path | None = None, data: Path | None = None, force: bool = False) -> dict[str, Any]:
-    """Judge a trained model.
+    """Judge a trained model: of a leaky run as `evaluate_leaky` does, of any other by its forecasts.
 
     Args:
         run: folder made by ``hews train``.
@@ -53,9 +52,11 @@ def evaluate(run: Path, *, out: Path | None = None, data: Path | None = None, fo
     Raises:
         UserError: the run is not trained to its end, its data is gone or another, or `out` may not be written.
     """
+    if run_recipe(run).is_leaky:
+        return evaluate_leaky(run, out=out, data=data, force=force)
     model = load_model(run)
     out = out or run
-    _require_free(out, force=force or out.resolve() == run.resolve())
+    require_free(out, (METRICS, FORECASTS), force=force or out.resolve() == run.resolve())
     prepared = open_run_data(run, data)
     task = open_task(prepared)
     with step("forecasting", sum(map(len, task.splits.values())), "windows") as bar:
@@ -69,8 +70,14 @@ def evaluate(run: Path, *, out: Path | None = None, data: Path | None = None, fo
     for name, found in metrics["splits"].items():
         begin, end = getattr(city.splits, name)
         metrics["splits"][name] = {"begin": begin, "end": end, **found}
-    _write(out, task.splits, forecasts, metrics)
+    tables = [_table(task.splits[name], said) for name, said in forecasts.items()]
+    write_together(out, {FORECASTS: lambda p: _save(tables, p), METRICS: lambda p: write_json(p, metrics)})
     return metrics
+
+
+def _save(tables: list[pa.Table], path: Path) -> None:
+    with atomic_file(path) as partial:
+        pq.write_table(pa.concat_tables(tables), partial)
 
 
 def _forecasts(prepared: Prepared, splits: Mapping[str, Split], name: str, p: Float64) -> Forecasts:
@@ -93,40 +100,6 @@ def _past_base_rate(prepared: Prepared, splits: Mapping[str, Split], name: str) 
     past = [split.samples.y[past_of(split.samples.target_end_s, begin_s)] for split in splits.values()]
     known = np.concatenate(past)
     return base_rate(known if len(known) else splits[name].samples.y)
-
-
-def _write(out: Path, splits: Mapping[str, Split], forecasts: Mapping[str, Forecasts], metrics: dict[str, Any]) -> None:
-    """Write both files whole, and only then rename them one right after the other, so that they belong together."""
-    with disk_full_is_a_user_error(out), _made(out), TemporaryDirectory(dir=out, prefix=".partial-") as folder:
-        scratch = Path(folder)
-        with atomic_file(scratch / FORECASTS) as partial:
-            pq.write_table(pa.concat_tables([_table(splits[name], said) for name, said in forecasts.items()]), partial)
-        write_json(scratch / METRICS, metrics)
-        for name in (FORECASTS, METRICS):
-            (scratch / name).replace(out / name)
-
-
-def _require_free(out: Path, *, force: bool) -> None:
-    """Refuse, before anything takes time, a file, or a folder with results unless `force` is given."""
-    if out.exists() and not out.is_dir():
-        raise UserError("--out", out, allowed="is a file", remedy="Give a folder")
-    found = [name for name in (METRICS, FORECASTS) if (out / name).exists()]
-    if found and not force:
-        remedy = "Give another folder, or --force to replace the results in it"
-        raise UserError("--out", out, allowed=f"holds {' and '.join(found)} already", remedy=remedy)
-
-
-@contextmanager
-def _made(out: Path) -> Iterator[None]:
-    """See that a folder is there; what had to be made for it vanishes again if the block leaves it empty."""
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        yield
-    finally:
-        for folder in made:
-            with suppress(OSError):  # it holds something
-                folder.rmdir()
 
 
 def _table(split: Split, forecasts: Forecasts) -> pa.Table:

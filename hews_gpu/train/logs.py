@@ -1,7 +1,7 @@
-"""What a run tells while it trains: `history.csv`, a row per epoch, and TensorBoard's events for watching.
+"""TensorBoard's view of a run: what each step lost, and what each epoch scored and cost.
 
-The history is written whole each time, from what the checkpoint holds, so that a resumed run has one history. Events
-are only for looking at: where they cannot be written, the run says so once and goes on without.
+`history.csv` holds the same per epoch and is written whole; this is for watching. Nothing of it is read again by a run,
+so a log that cannot be written is no reason to stop: it says so once and is done without.
 
 Events are written here and now, in TensorBoard's own format. Its writer (which torch's wraps) has a thread for that, in
 which a full disk ends with a traceback.
@@ -9,78 +9,21 @@ which a full disk ends with a traceback.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
-import resource
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-import torch
-
-from hews_gpu.output import atomic_file
 from hews_gpu.progress import log
-from hews_gpu.train.objective import EpochRow
 
-__all__ = ["HISTORY", "LOGS", "Logs", "RunLog", "peak_memory_mib", "write_history"]
+__all__ = ["LOGS", "RunLog"]
 
-HISTORY = "history.csv"
 LOGS = "logs"  # of the run folder: `tensorboard --logdir RUN/logs`
 FLUSH_S = 5.0  # what a watcher waits at most
-
-
-class Logs:
-    """Both, for the first process of a run.
-
-    Args:
-        run: the run folder.
-        step: optimizer steps that were done when this process began; what an earlier one showed later is hidden.
-    """
-
-    def __init__(self, run: Path, step: int = 0) -> None:
-        self.run = run
-        self._events = RunLog(run / LOGS, purge_step=step + 1 if step else None)
-
-    def step(self, step: int, values: Mapping[str, float]) -> None:
-        """What one optimizer step had, for TensorBoard alone."""
-        self._events.step(step, values)
-
-    def epoch(self, row: EpochRow, step: int, history: Sequence[EpochRow]) -> None:
-        """Enter an epoch.
-
-        Args:
-            row: the epoch.
-            step: optimizer steps done by its end.
-            history: all epochs so far, with `row`.
-
-        Raises:
-            UserError: the disk is full.
-        """
-        self._events.epoch(step, row.flat())
-        write_history(self.run / HISTORY, history)
-
-    def close(self) -> None:
-        """Let go of the events' file."""
-        self._events.close()
-
-
-def write_history(path: Path, history: Sequence[EpochRow]) -> None:
-    """Write one line per epoch, whole or not at all; what a row has not is left empty.
-
-    Raises:
-        UserError: the disk is full.
-    """
-    rows = [row.flat() for row in history]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 class RunLog:
@@ -174,15 +117,3 @@ class RunLog:
         with suppress(OSError):
             if file is not None:
                 file.close()
-
-
-def peak_memory_mib(device: str) -> float:
-    """The most memory that this process has held: of the GPU by torch, else of the machine by the process.
-
-    Args:
-        device: "cpu" or "cuda".
-    """
-    if device == "cuda":
-        return float(torch.cuda.max_memory_allocated() / 2**20)
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -27,7 +27,7 @@ from hews_gpu.train.logs import LOGS, RunLog
 from hews_gpu.train.objective import EpochRow, Execution, Objective
 from hews_gpu.train.objectives import open_objective
 from hews_gpu.train.preempt import StopSignals, stopped_by
-from hews_gpu.train.recipe import Recipe, load_recipe, parse_recipe
+from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
 from hews_gpu.train.state import Snapshot
 from hews_gpu.train.team import Place, Team, find_place
 
@@ -90,6 +90,8 @@ def train(
         if place.is_first:
             going_on = runs.going_on(run, force=force, resume=resume)
             log(f"device: {choice}")
+            if recipe.is_leaky:
+                log(f"recipe {recipe.name}: {LEAKY}")
         signals = stack.enter_context(StopSignals())
         place = stack.enter_context(started(place, arguments))
         team = stack.enter_context(_joined(place, choice, execution))
@@ -101,8 +103,8 @@ def train(
 def train_as_told(arguments: dict[str, Any]) -> None:
     """`train` in a process that another has started, with the arguments that it was given."""
     text, name = arguments.pop("recipe")
-    folders = (Path(arguments.pop(key)) for key in ("prepared", "run"))
-    train(*folders, recipe=parse_recipe(text, name), **arguments)
+    prepared, run = (Path(arguments.pop(key)) for key in ("prepared", "run"))
+    train(prepared, run, recipe=parse_recipe(text, name), **arguments)
 
 
 @contextmanager
@@ -187,7 +189,7 @@ class _Run:
         first = self.team.is_first
         with (
             _bar(engine.all_steps, shown=first) as bar,
-            RunLog(self.folder / LOGS if first else None, position.step or None) as logs,
+            RunLog(self.folder / LOGS if first else None, position.step + 1 if position.step else None) as logs,
         ):
             bar.advance(position.step)
             while engine.stage and (max_epochs is None or position.epoch < max_epochs):
@@ -245,7 +247,7 @@ class _Run:
 
     def _summary(self, device: str) -> dict[str, Any]:
         """What a run prints at its end."""
-        position, start = self.engine.position, self.engine.position.history[0]
+        position = self.engine.position
         costs = [row.cost or {} for row in position.history]
         seconds = sum(cost.get("seconds") or 0.0 for cost in costs)
         return {
@@ -256,10 +258,19 @@ class _Run:
             "epochs": position.epoch,
             "best_epoch": position.best_epoch,
             "validation_log_loss_bits": position.best_score,
-            "validation_log_skill_bits": start.score - position.best_score,
+            **self._judged(),
             "seconds": round(seconds, 3),
             "samples_per_s": round(position.epoch * self.objective.samples / seconds, 1) if seconds else 0.0,
         }
+
+    def _judged(self) -> dict[str, Any]:
+        """What the validation windows say of the best epoch; of a leaky run no skill, but what it is."""
+        position = self.engine.position
+        if not self.recipe.is_leaky:
+            return {"validation_log_skill_bits": position.history[0].score - position.best_score}
+        scores = position.history[position.best_epoch].validation
+        others = {f"validation_{name}": value for name, value in scores.items() if name != "log_loss"}
+        return {**others, "recipe": self.recipe.name, "warning": LEAKY}
 
 
 class _Silent:

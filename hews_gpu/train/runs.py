@@ -16,11 +16,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from hews_gpu.config import load_city
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.origin import origin
 from hews_gpu.errors import UserError
-from hews_gpu.models.small_cnn import SmallCnn, SmallCnnSettings
+from hews_gpu.models.registry import MODELS, build_model
 from hews_gpu.output import (
     MANIFEST,
     atomic_file,
@@ -34,7 +36,7 @@ from hews_gpu.output import (
 from hews_gpu.train.checkpoint import Tensors, read_tensors, write_tensors
 from hews_gpu.train.checkpoints import Checkpoints
 from hews_gpu.train.objective import EpochRow
-from hews_gpu.train.recipe import Recipe
+from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
 
 __all__ = [
     "WEIGHTS",
@@ -44,6 +46,7 @@ __all__ = [
     "living",
     "load_model",
     "open_run_data",
+    "run_recipe",
     "settings_of",
     "write_history",
 ]
@@ -135,7 +138,15 @@ def write_history(run: Path, history: Sequence[EpochRow]) -> None:
         writer.writerows(rows)
 
 
-def load_model(run: Path) -> SmallCnn:
+def run_recipe(run: Path) -> Recipe:
+    """The recipe that a run was trained by; runs from before there were recipes were forecasts."""
+    path = run / RECIPE
+    if not path.is_file():
+        return load_recipe()
+    return parse_recipe(path.read_text(encoding="utf-8"), str(read_manifest(run).get("recipe", path.stem)))
+
+
+def load_model(run: Path) -> nn.Module:
     """The trained model of a run, on the CPU.
 
     Raises:
@@ -147,10 +158,11 @@ def load_model(run: Path) -> SmallCnn:
         remedy = "Give the --out folder of 'hews train DIR --out RUN'"
         raise UserError("run folder", run, allowed="was not made by 'hews train'", remedy=remedy)
     tensors, notes = read_tensors(run / WEIGHTS, remedy="Train to the end with 'hews train DIR --out RUN --resume'")
-    if notes.get("architecture") != ARCHITECTURE:
-        allowed = f"is of architecture {notes.get('architecture')}, must be {ARCHITECTURE}"
+    name = notes.get("architecture")
+    if name not in MODELS:
+        allowed = f"is of architecture {name}, must be one of {', '.join(MODELS)}"
         raise UserError(str(run / WEIGHTS), allowed=allowed, remedy="Train anew with --force")
-    model = SmallCnn(SmallCnnSettings(**notes["settings"]))
+    model = build_model(name, notes["settings"])
     model.load_state_dict(tensors)
     return model
 
@@ -180,6 +192,7 @@ def _notes(run: Path, prepared: Prepared, recipe: Recipe, state: str) -> dict[st
     return {
         "state": state,
         "recipe": recipe.name,
+        **({"warning": LEAKY} if recipe.is_leaky else {}),
         "prepared_from_run": os.path.relpath(prepared.folder, run.absolute()),
         **origin(prepared),
     }

@@ -1,14 +1,23 @@
-"""The skill table that `hews evaluate` and `hews demo` print."""
+"""The table that `hews evaluate` and `hews demo` print."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["skill_table"]
+from hews_gpu.train.leaky import leaky_table
+
+__all__ = ["skill_table", "summary_table"]
 
 HEADING = ["forecast", "AUC", "average precision", "Brier", "log loss, bits", "Brier skill", "log skill, bits [95 %]"]
 NAMES = {"base_rate": "base rate", "climatology": "climatology", "model": "model", "oracle": "oracle (best possible)"}
+
+
+def summary_table(metrics: Mapping[str, Any]) -> tuple[str, list[list[str]]]:
+    """A title, and what `evaluate` found as rows of text, heading first: of a leaky run never a skill."""
+    if metrics.get("leaky"):
+        return f"{metrics['recipe']}: maps told apart under a leaky protocol, no forecast", leaky_table(metrics)
+    return "Skill on the test split", skill_table(metrics)
 
 
 def skill_table(metrics: Mapping[str, Any]) -> list[list[str]]:

@@ -1,15 +1,12 @@
 """What TensorBoard is shown is what was logged, also after a resume; a log that cannot be written stops nothing."""
 
-import csv
 import math
 import resource
 
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hews_gpu.train.logs import Logs, RunLog, peak_memory_mib
-from hews_gpu.train.objective import EpochRow
+from hews_gpu.train.logs import RunLog
 
 
 def shown(folder):
@@ -69,47 +66,3 @@ def test_a_disk_without_room_ends_the_log_and_not_the_run(tmp_path, small_files,
             log.step(step, {"loss": 1.0, "learning_rate": 1.0})
     assert capsys.readouterr().err.count("TensorBoard's log ends here") == 1
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2**15
-
-
-def row(epoch, loss, **scores):
-    cost = {"seconds": 2.0, "samples_per_s": 5.0} if epoch else None
-    return EpochRow(epoch=epoch, train_loss=loss, validation={"log_loss": loss + 0.1, **scores}, order="ab", cost=cost)
-
-
-def test_a_resumed_run_has_one_history(tmp_path):
-    rows = [row(0, 1.0), row(1, 0.8), row(2, 0.7), row(3, 0.5)]
-    first = Logs(tmp_path)
-    first.epoch(rows[1], 10, rows[:2])
-    first.epoch(row(2, 9.0), 20, [*rows[:2], row(2, 9.0)])  # lost: the checkpoint was of step 10
-    first.close()
-    again = Logs(tmp_path, step=10)
-    again.step(11, {"loss": 0.6})
-    again.epoch(rows[2], 20, rows[:3])
-    again.epoch(rows[3], 30, rows)
-    again.close()
-    lines = list(csv.DictReader((tmp_path / "history.csv").read_text(encoding="utf-8").splitlines()))
-    assert [(line["epoch"], line["train_loss"], line["validation_log_loss"]) for line in lines] == [
-        ("0", "1.0", "1.1"),
-        ("1", "0.8", "0.9"),
-        ("2", "0.7", "0.7999999999999999"),
-        ("3", "0.5", "0.6"),
-    ]
-    assert (lines[0]["seconds"], lines[3]["seconds"]) == ("", "2.0")
-    assert shown(tmp_path / "logs")["epoch/train_loss"] == [(10, 0.8), (20, 0.7), (30, 0.5)]
-    assert shown(tmp_path / "logs")["step/loss"] == [(11, 0.6)]
-
-
-def test_peak_memory_counts_what_was_held():
-    before = peak_memory_mib("cpu")
-    held = torch.ones(max(64, int(before) + 64), 2**18)  # a MiB a row
-    assert peak_memory_mib("cpu") >= before + 32
-    assert 20 < before < 100_000
-    del held
-
-
-@pytest.mark.gpu
-def test_peak_memory_of_a_gpu():
-    torch.cuda.reset_peak_memory_stats()
-    held = torch.ones(64, 2**18, device="cuda")
-    assert peak_memory_mib("cuda") >= 64
-    del held

@@ -40,7 +40,7 @@ from hews_gpu.models.registry import build_model
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Rasterizer, reference_rasterizer
 from hews_gpu.train.objective import EpochRow, Stage, ToDevice
-from hews_gpu.train.recipe import Recipe
+from hews_gpu.train.recipe import LEAKY, Recipe
 
 __all__ = ["PARTS", "Part", "ReferenceObjective", "leaky_rasterizer", "leaky_windows", "scores"]
 
@@ -118,7 +118,7 @@ class ReferenceObjective:
     @property
     def architecture(self) -> Mapping[str, Any]:
         """What it takes to build the model again."""
-        return {"architecture": self.recipe.model, "settings": asdict(self.model_settings)}
+        return {"architecture": self.recipe.model, "settings": asdict(self.model_settings), "warning": LEAKY}
 
     @property
     def samples(self) -> int:
