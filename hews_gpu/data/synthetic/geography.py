@@ -17,7 +17,7 @@ from scipy.spatial import Voronoi
 
 from hews_gpu.data.synthetic.process import Float64, Int64
 
-__all__ = ["CENTRE_DEGREES", "CITY_NAME", "Ground", "make_ground"]
+__all__ = ["CENTRE_DEGREES", "CITY_NAME", "Ground", "degrees_per_metre", "make_ground", "to_degrees"]
 
 CITY_NAME = "Port Ellery"  # there is no such place
 CENTRE_DEGREES = (-67.240, 18.300)  # longitude, latitude: off Puerto Rico's west coast, whose clock never changes
@@ -116,15 +116,28 @@ class Ground:
 
 def to_degrees(places_m: Float64) -> Float64:
     """[E, 2] longitude and latitude of places given in metres around the centre."""
-    longitude, latitude = CENTRE_DEGREES
-    stretch = (M_PER_DEGREE * np.cos(np.radians(latitude)), M_PER_DEGREE)
-    return np.asarray(places_m / stretch + (longitude, latitude), dtype=np.float64)
+    stretch = (M_PER_DEGREE * np.cos(np.radians(CENTRE_DEGREES[1])), M_PER_DEGREE)
+    return np.asarray(places_m / stretch + CENTRE_DEGREES, dtype=np.float64)
 
 
-def make_ground(rng: np.random.Generator) -> Ground:
-    """Draw a city."""
+def degrees_per_metre() -> Float64:
+    """[2] degrees of longitude and latitude."""
+    return 1.0 / np.array([M_PER_DEGREE * np.cos(np.radians(CENTRE_DEGREES[1])), M_PER_DEGREE])
+
+
+def make_ground(rng: np.random.Generator, *, areas: int | None = None) -> Ground:
+    """Draw a city.
+
+    Args:
+        rng: where the randomness comes from.
+        areas: how many neighbourhoods it is to have; as many as come out of SEEDS seeds unless given.
+    """
     outline = _outline(rng)
-    cells = _cells(rng, outline)
+    cells = _cells(rng, outline, SEEDS)
+    seeds = SEEDS
+    while areas is not None and len(cells) != areas:  # a few draws: the number varies by some more than its step
+        seeds = max(4, seeds + (areas - len(cells)))
+        cells = _cells(rng, outline, seeds)
     pick = rng.choice(len(FIRST) * len(SECOND), size=len(cells), replace=False)
     names = tuple(f"{FIRST[p // len(SECOND)]} {SECOND[p % len(SECOND)]}" for p in pick)
     spots = _spots(rng, shapely.union_all(cells))
@@ -146,15 +159,15 @@ def _outline(rng: np.random.Generator) -> shapely.Polygon:
     return max(parts, key=lambda part: part.area)
 
 
-def _cells(rng: np.random.Generator, outline: shapely.Polygon) -> list[shapely.Polygon]:
+def _cells(rng: np.random.Generator, outline: shapely.Polygon, count: int) -> list[shapely.Polygon]:
     """Neighbourhoods: smaller towards the centre, with bent edges, exactly sharing them."""
-    angle = rng.uniform(0, 2 * np.pi, size=SEEDS)
-    reach = 1.25 * RADIUS_M * rng.random(SEEDS) ** 0.6  # 0.5 would be even; more crowds the centre
+    angle = rng.uniform(0, 2 * np.pi, size=count)
+    reach = 1.25 * RADIUS_M * rng.random(count) ** 0.6  # 0.5 would be even; more crowds the centre
     seeds = np.stack([reach * np.cos(angle), reach * np.sin(angle)], axis=1)
     frame = 6 * RADIUS_M * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])  # makes the city's own cells finite
     for _ in range(2):  # Lloyd's relaxation, stopped early: regular enough to look like a city, not like a honeycomb
         diagram = Voronoi(np.concatenate([seeds, frame]))
-        for k in range(SEEDS):
+        for k in range(count):
             region = diagram.regions[diagram.point_region[k]]
             cell = shapely.Polygon(diagram.vertices[region]).intersection(shapely.box(*outline.bounds))
             if not cell.is_empty:

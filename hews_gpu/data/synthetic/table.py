@@ -10,6 +10,7 @@ Shapes: E cases (events and second reports), R rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -20,11 +21,9 @@ import shapely
 
 from hews_gpu.data.synthetic.geography import Ground
 from hews_gpu.data.synthetic.process import Float64, Int64, Points
-from hews_gpu.data.synthetic.recipe import Recipe
-from hews_gpu.data.synthetic.simulate import History
 from hews_gpu.data.synthetic.wording import portal_rows
 
-__all__ = ["Cases", "Role", "make_cases", "portal_table"]
+__all__ = ["HOMICIDE", "Cases", "Entries", "Role", "make_cases", "make_entries", "portal_table"]
 
 Bool = npt.NDArray[np.bool_]
 
@@ -33,6 +32,7 @@ DUPLICATES = 0.03  # share of other cases that are entered twice
 TWIN, TWIN_REACH_M = 0.40, 80.0  # chance of a second report at the same minute; its distance at most
 ECHO, ECHO_REACH_M, ECHO_MINUTES = 0.15, 150.0, 29  # ... of one after the event (never before: that would foretell it)
 SECOND_REPORT = "AGG. ASSAULT"
+DIED, HOMICIDE = 0.3, "HOMICIDE"  # share of the victims, and what their rows say
 ROUNDED = ((0.30, 60), (0.12, 30), (0.20, 5))  # share of times rounded down to so many minutes
 BLANK, ZERO, NEAR_OUTSIDE, FAR_OUTSIDE = 0.012, 1e-4, 4e-4, 1e-4  # share of other cases with such coordinates
 NEAR_OUTSIDE_M, FAR_OUTSIDE_M = (5.0, 180.0), (900.0, 6_000.0)  # metres from the city's edge
@@ -59,10 +59,21 @@ class Cases:
     is_zero: Bool  # [E] coordinates are written as 0,0
 
 
-def make_cases(rng: np.random.Generator, history: History, recipe: Recipe, ground: Ground) -> Cases:
-    """The cases that a simulated history is reported as, dirt included."""
-    parts = [(name, points, _role(name, recipe)) for name, points in history.events.items()]
-    seconds = _second_reports(rng, history.events[recipe.target.name], len(history.truth.base_per_h) * 60)
+def make_cases(
+    rng: np.random.Generator, events: Mapping[str, Points], roles: Mapping[str, Role], end_minute: int, ground: Ground
+) -> Cases:
+    """The cases that a simulated history is reported as, dirt included.
+
+    Args:
+        rng: where the randomness comes from.
+        events: by category, with the target events under one name.
+        roles: of the categories that matter to the truth; the rest is dirty.
+        end_minute: of the simulation.
+        ground: where.
+    """
+    parts = [(name, points, roles.get(name, Role.OTHER)) for name, points in events.items()]
+    (target,) = (points for _, points, role in parts if role == Role.TARGET)
+    seconds = _second_reports(rng, target, end_minute)
     parts.append((SECOND_REPORT, seconds, Role.SECOND))
     role = np.concatenate([np.full(len(points.minute), kind, dtype=np.int64) for _, points, kind in parts])
     minute = np.concatenate([points.minute for _, points, _ in parts])
@@ -81,22 +92,41 @@ def make_cases(rng: np.random.Generator, history: History, recipe: Recipe, groun
     )
 
 
-def portal_table(rng: np.random.Generator, cases: Cases, ground: Ground, begin_s: int) -> pd.DataFrame:
-    """[R] rows of text in the columns of the portal: latest day first, in no order within a day."""
-    rows = portal_rows(rng, cases.minute, cases.xy_m, cases.category, cases.role == Role.TARGET, ground, begin_s)
-    rows.loc[cases.is_zero, ["Longitude", "Latitude"]] = "0.0"
+@dataclass(frozen=True, kw_only=True)
+class Entries:
+    """R rows of the table, in its order: latest day first, in no order within a day."""
+
+    case: Int64  # [R] which case it is of
+    died: Bool  # [R] whether a row of a target event is a homicide
+
+
+def make_entries(rng: np.random.Generator, cases: Cases) -> Entries:
+    """The rows that cases are entered as."""
     case = np.repeat(np.arange(len(cases.minute)), cases.rows)
     order = np.lexsort([rng.random(len(case)), -(cases.minute[case] // (24 * 60))])
-    table = rows.iloc[case[order]].reset_index(drop=True)
     is_target = (cases.role == Role.TARGET)[case[order]]
-    died = is_target & _chance(rng, is_target, 0.3)
-    table.loc[died, "Description"], table.loc[died, "CrimeCode"] = "HOMICIDE", "1F"
-    return table
+    return Entries(case=case[order], died=is_target & _chance(rng, is_target, DIED))
 
 
-def _role(name: str, recipe: Recipe) -> Role:
-    known = {recipe.target.name: Role.TARGET, recipe.precursor.name: Role.PRECURSOR}
-    return known.get(name, Role.OTHER)
+def portal_table(
+    rng: np.random.Generator, cases: Cases, ground: Ground, begin_s: int, words: np.random.Generator | None = None
+) -> tuple[pd.DataFrame, Entries]:
+    """[R] rows of text in the columns of the portal, and what they are.
+
+    Args:
+        rng: of the order of the rows.
+        cases: what they report.
+        ground: names of the neighbourhoods.
+        begin_s: local wall-clock seconds of minute 0, a midnight.
+        words: of the wording; the same as `rng`, and before it, unless given.
+    """
+    is_target = cases.role == Role.TARGET
+    rows = portal_rows(words or rng, cases.minute, cases.xy_m, cases.category, is_target, ground, begin_s)
+    rows.loc[cases.is_zero, ["Longitude", "Latitude"]] = "0.0"
+    entries = make_entries(rng, cases)
+    table = rows.iloc[entries.case].reset_index(drop=True)
+    table.loc[entries.died, "Description"], table.loc[entries.died, "CrimeCode"] = HOMICIDE, "1F"
+    return table, entries
 
 
 def _chance(rng: np.random.Generator, like: npt.NDArray[np.generic], share: float) -> Bool:

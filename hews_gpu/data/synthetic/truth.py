@@ -33,7 +33,7 @@ to come within the window, pre[m] (1 - exp(-a_p (1 - q_p^(e - 1 - m)))). Self-ex
 all of it starts from a target in the window. (Poisson cluster processes and the Hawkes process
 among them: Daley & Vere-Jones, An Introduction to the Theory of Point Processes, vol. I, 2nd ed., 2003, section 6.3.)
 
-Shapes: S forecasts, H hours, E events, L minutes from issue to the window's end.
+Shapes: S forecasts, H hours, E events.
 """
 
 from __future__ import annotations
@@ -41,12 +41,16 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from hews_gpu.data.synthetic.process import HOUR_S, MINUTE_S, MINUTES_PER_HOUR, Float64, Int64, Kernel
+from hews_gpu.data.synthetic import areal_file
+from hews_gpu.data.synthetic.areal import AreaTruth
+from hews_gpu.data.synthetic.process import HOUR_S, Float64, Int64, Kernel
+from hews_gpu.data.synthetic.silence import excitation, expected, silence
+from hews_gpu.data.synthetic.tasks import as_minutes, tasks_of
 from hews_gpu.errors import UserError
 
 __all__ = ["Truth", "load_truth", "save_truth"]
@@ -58,7 +62,6 @@ KEYS = frozenset(
         *("target_s", "precursor_s", "precursor"),
     )
 )
-CHUNK = 1 << 20  # minutes of rates that are gathered at once: 8 MB a table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,7 @@ class Truth:
     Times are local wall-clock seconds and whole minutes. `probability` is all that a user needs.
     """
 
+    preset: ClassVar[str] = "demo"
     begin_s: int
     """Begin of the simulation, a whole hour; nothing happened before."""
     base_per_h: Float64  # [H]
@@ -90,13 +94,16 @@ class Truth:
         """End of the simulation."""
         return self.begin_s + len(self.base_per_h) * HOUR_S
 
-    def probability(self, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike) -> Float64:
-        """P(at least one target event in [begin, end) | all events before the issue time), exactly.
+    def probability(
+        self, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike, *, delay_s: int = 0
+    ) -> Float64:
+        """P(at least one target event in [begin, end) | all events before the issue time less the delay), exactly.
 
         Args:
             issue_s: [S] or scalar issue times.
             begin_s: [S] or scalar begins of the target windows, not before the issue.
             end_s: [S] or scalar ends of the target windows, not included.
+            delay_s: how long after it happened a row is known, the same for all; whole minutes.
 
         Returns:
             [S] float64 probabilities.
@@ -104,76 +111,45 @@ class Truth:
         Raises:
             UserError: a time is not a whole minute, or out of order, or outside the simulation.
         """
-        times = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, dtype=np.int64)) for x in (issue_s, begin_s, end_s)))
-        issue, begin, end = (self._minutes(name, x) for name, x in zip(("issue", "begin", "end"), times, strict=True))
-        if np.any((begin < issue) | (end <= begin)):
-            raise UserError("target window", allowed="must begin at or after the issue time and end after it begins")
-        tasks, which = np.unique(np.stack([begin - issue, end - begin], axis=1), axis=0, return_inverse=True)
-        probability = np.empty(len(issue))
-        for task, (lead, horizon) in enumerate(tasks):
-            mine = np.flatnonzero(which.reshape(-1) == task)
-            probability[mine] = -np.expm1(-self._log_silence(issue[mine], int(lead), int(horizon)))
+        tasks = list(tasks_of(self, issue_s, begin_s, end_s, delay_s))
+        probability = np.empty(sum(len(task.which) for task in tasks))
+        for task in tasks:
+            probability[task.which] = -np.expm1(-self._log_silence(task.issue, task.lead, task.horizon))
         return probability
 
-    def _minutes(self, name: str, time_s: Int64) -> Int64:
-        if np.any(time_s % MINUTE_S != self.begin_s % MINUTE_S):
-            raise UserError(
-                f"{name} time", allowed="must be a whole minute", remedy="The truth knows time by the minute"
-            )
-        if np.any((time_s < self.begin_s) | (time_s > self.end_s)):
-            outside = time_s[(time_s < self.begin_s) | (time_s > self.end_s)][0]
-            raise UserError(f"{name} time", int(outside), allowed=f"must be {self.begin_s}..{self.end_s}, as simulated")
-        return np.asarray((time_s - self.begin_s) // MINUTE_S, dtype=np.int64)
+    def is_exact(
+        self, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike, *, delay_s: int = 0
+    ) -> npt.NDArray[np.bool_]:
+        """[S] whether these probabilities come from the closed form alone: always."""
+        tasks = tasks_of(self, issue_s, begin_s, end_s, delay_s)
+        return np.ones(sum(len(task.which) for task in tasks), dtype=np.bool_)
+
+    def happened(self, begin_s: npt.ArrayLike, end_s: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """[S] whether a target event falls in [begin, end)."""
+        first, last = (np.searchsorted(self.target_s, np.atleast_1d(time_s)) for time_s in (begin_s, end_s))
+        return np.asarray(last > first)
 
     def _log_silence(self, issue: Int64, lead: int, horizon: int) -> Float64:
         """[S] -log P(no target in the window), for issue minutes with one lead and horizon in minutes."""
-        base_weight, precursor_weight, from_targets, from_precursors = self._weights(lead, horizon)
-        by_targets, by_precursors = self.excited_by_targets, self.excited_by_precursors
-        total = from_targets * excitation(self._minutes("target", self.target_s), issue, by_targets.keep)
-        total += from_precursors * excitation(self._minutes("precursor", self.precursor_s), issue, by_precursors.keep)
-        ahead = np.arange(lead + horizon)  # [L]
-        rows = max(1, CHUNK // len(ahead))
-        for first in range(0, len(issue), rows):
-            part = slice(first, first + rows)
-            hour = (issue[part, None] + ahead) // MINUTES_PER_HOUR  # [rows, L]
-            total[part] += self.base_per_h[hour] @ base_weight / MINUTES_PER_HOUR
-            total[part] += self.precursor_per_h[hour] @ precursor_weight / MINUTES_PER_HOUR
-        return total
-
-    def _weights(self, lead: int, horizon: int) -> tuple[Float64, Float64, float, float]:
-        """``1 - N`` [L], ``1 - M`` [L], ``a_s A_s(t-1)`` and ``a_p A_p(t-1)`` of the derivation above."""
         targets, precursors = self.excited_by_targets, self.excited_by_precursors
-        some_target = np.ones(lead + horizon)  # 1 - N: the event or a descendant is in the window
-        some_child = np.empty(lead + horizon)  # 1 - M
-        by_target = by_precursor = 0.0  # A_s, A_p
-        for m in range(lead + horizon - 1, -1, -1):
-            if m < lead:
-                some_target[m] = -np.expm1(-targets.branching * by_target)
-            some_child[m] = -np.expm1(-precursors.branching * by_precursor)
-            by_target = (1 - targets.keep) * some_target[m] + targets.keep * by_target
-            by_precursor = (1 - precursors.keep) * some_target[m] + precursors.keep * by_precursor
-        return some_target, some_child, targets.branching * by_target, precursors.branching * by_precursor
+        law = silence(targets, precursors, lead, horizon)
+        past_targets = excitation(as_minutes(self, "target", self.target_s), issue, targets.keep)
+        past_precursors = excitation(as_minutes(self, "precursor", self.precursor_s), issue, precursors.keep)
+        some_child = -np.expm1(-precursors.branching * law.reach)  # 1 - M
+        return (
+            targets.branching * law.from_targets * past_targets
+            + precursors.branching * law.from_triggers * past_precursors
+            + expected(self.base_per_h, law.some_target, issue)
+            + expected(self.precursor_per_h, some_child, issue)
+        )
 
 
-def excitation(minute: Int64, issue: Int64, keep: float) -> Float64:
-    """[S] sum of ``keep^(issue - 1 - minute)`` over the events before each issue minute.
-
-    Args:
-        minute: [E] sorted event minutes.
-        issue: [S] issue minutes; an event in the issue minute itself is not past yet.
-        keep: share that outlives one minute.
-    """
-    level = np.zeros(len(minute) + 1)  # just after each event; the first is for "none yet"
-    fade = keep ** np.diff(minute, prepend=minute[:1]).astype(np.float64)
-    for k, share in enumerate(fade):
-        level[k + 1] = 1.0 + level[k] * share
-    last = np.searchsorted(minute, issue, side="left")  # number of events before each issue
-    age = issue - 1 - np.concatenate([[0], minute])[last]
-    return np.where(last > 0, level[last] * keep ** np.maximum(age, 0).astype(np.float64), 0.0)
-
-
-def save_truth(truth: Truth, path: Path) -> None:
+def save_truth(truth: Truth | AreaTruth, path: Path) -> None:
     """Write a truth as one .npz file; the same truth gives the same bytes."""
+    if isinstance(truth, AreaTruth):
+        with path.open("wb") as file:
+            np.savez_compressed(file, **areal_file.arrays_of(truth))
+        return
     arrays: dict[str, Any] = {
         "format": FORMAT,
         "begin_s": truth.begin_s,
@@ -189,7 +165,7 @@ def save_truth(truth: Truth, path: Path) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def load_truth(path: Path) -> Truth:
+def load_truth(path: Path) -> Truth | AreaTruth:
     """Read a truth that `save_truth` wrote.
 
     Raises:
@@ -204,6 +180,8 @@ def load_truth(path: Path) -> Truth:
         raise UserError("[synthetic] truth", path, allowed="does not exist", remedy=remedy) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError("[synthetic] truth", path, allowed=f"cannot be read ({error})", remedy=remedy) from None
+    if int(found.get("format", -1)) == areal_file.FORMAT and found.keys() >= areal_file.KEYS:
+        return areal_file.truth_of(found)
     if int(found.get("format", -1)) != FORMAT or not found.keys() >= KEYS:
         raise UserError("[synthetic] truth", path, allowed=f"is not a truth of format {FORMAT}", remedy=remedy)
     return Truth(

@@ -17,7 +17,8 @@ BEGIN_S = int(np.datetime64("2021-01-01", "s").astype(np.int64))
 def made():
     ground = make_ground(np.random.default_rng(0))
     history = simulate(DEMO, ground, np.random.SeedSequence(1), begin_s=BEGIN_S, hours=24 * 500)
-    return ground, history, make_cases(np.random.default_rng(2), history, DEMO, ground)
+    roles = {DEMO.target.name: Role.TARGET, DEMO.precursor.name: Role.PRECURSOR}
+    return ground, history, make_cases(np.random.default_rng(2), history.events, roles, 60 * 24 * 500, ground)
 
 
 @pytest.mark.parametrize(("role", "name"), [(Role.TARGET, DEMO.target.name), (Role.PRECURSOR, DEMO.precursor.name)])
@@ -57,8 +58,12 @@ def test_times_are_rounded_down_and_rarely_not_at_all(made):
 
 def test_every_row_of_a_case_says_the_same_but_for_who_died(made):
     ground, _, cases = made
-    table = portal_table(np.random.default_rng(3), cases, ground, BEGIN_S)
-    assert len(table) == cases.rows.sum()
+    table, entries = portal_table(np.random.default_rng(3), cases, ground, BEGIN_S)
+    assert len(table) == len(entries.case) == cases.rows.sum()
+    assert np.array_equal(
+        table.Description[cases.role[entries.case] == Role.OTHER],
+        cases.category[entries.case][cases.role[entries.case] == Role.OTHER],
+    )
     shared = [name for name in table.columns if name not in ("Description", "CrimeCode")]
     targets = table[table.Description.isin(("SHOOTING", "HOMICIDE"))]
     assert len(targets.drop_duplicates(shared)) == (cases.role == Role.TARGET).sum()
