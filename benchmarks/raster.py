@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -85,23 +86,21 @@ def counting(
     return rasterizer, np.ascontiguousarray(stacks.transpose(0, 2, 1))
 
 
-def against_others(work: WindowedCity, rasterizer: Rasterizer, *, quick: bool) -> list[dict[str, Any]]:
+def against_others(work: WindowedCity, rasterizer: Rasterizer, folder: Path, *, quick: bool) -> list[dict[str, Any]]:
     """Every other library: that it draws the same, and how fast, with each number of threads."""
     scene = scene_of(work, rasterizer.geometry)
-    ways, path = rivals(scene), ReferencePath(work, rasterizer.geometry)
-    raced = work.pairs[: REUSED if quick else RACED]
-    checked = raced[: 4 if quick else CHECKED]
+    ways, path = rivals(scene), ReferencePath(work, rasterizer.geometry, folder)
+    checked = work.plain_windows(4 if quick else CHECKED)
     tables, maps = rasterizer.tables, rasterizer.maps(checked)
     assert isinstance(tables, ReferenceTables)
     found = sameness({**ways, REFERENCE_PATH: path.draw}, scene, tables, checked, maps)
     require_same(found)
     rows = []
     for threads in THREADS[:1] if quick else THREADS:
+        raced = work.pairs[: REUSED if quick else RACED]
         timed = time_others(rasterizer, scene, ways, path, raced, threads=threads, quick=quick)
-        rows += [
-            {"work": work.name, "threads": threads, "way": way, **row, **found.get(way, {})}
-            for way, row in timed.items()
-        ]
+        about = {"work": work.name, "threads": threads}
+        rows += [about | {"way": way} | row | found.get(way, {}) for way, row in timed.items()]
     return rows
 
 
@@ -132,7 +131,8 @@ def bench_city(work: WindowedCity, *, quick: bool) -> tuple[list[dict[str, Any]]
     rounds, few = (3, 8) if quick else (9, 64)
     rasterizer = work.rasterizer()
     checked = same_maps(work.rasterizer, work.pairs[:few], rounds=3)
-    others = against_others(work, rasterizer, quick=quick)
+    with TemporaryDirectory() as folder:
+        others = against_others(work, rasterizer, Path(folder), quick=quick)
     counts, stacks = counting(work.city, work.pairs[: RACED if quick else 8 * RACED])
     counted = same_maps(lambda backend: counting(work.city, work.pairs, backend)[0], stacks[:few], rounds=3)
     rows = []

@@ -37,13 +37,17 @@ def save_curves(series: list[dict[str, Any]], title: str, path: Path) -> Path:
 
 def _draw(axes: Any, series: dict[str, Any]) -> None:
     """One panel."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
     x = [row["x"] for row in series["rows"]]
     for name in (name for name in NAMES if name in series["rows"][0]):
         axes.plot(x, [row[name] for row in series["rows"]], label=NAMES[name], markersize=4, **LOOKS[name])
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xticks(x, [f"{value:,}" for value in x], fontsize=8, rotation=30)
     axes.minorticks_off()
+    axes.set_xticks(x, [f"{value:,}" for value in x], fontsize=8, rotation=30)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.set_xlabel(series["x"])
     axes.set_ylabel(series["y"])
     axes.grid(visible=True, which="major", alpha=0.3)

@@ -1,6 +1,7 @@
 """How the time of drawing grows with windows, incidents of a window, polygons and the size of a map.
 
-All but the windows are drawn into one reused batch of 28.5 MB, as many maps as fit: what training does.
+Windows are drawn into a buffer of a quarter of all of them at most; the other series into one reused batch of 28.5 MB,
+as training does, or of 64 maps where these are larger, so that there is work for all threads.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ POLYGONS = (10, 30, 100, 300, 1000)
 MAP_SIZES = ((54, 44), (108, 88), (216, 172), (432, 344), (864, 688))
 """Rows and columns: whole numbers of eight bytes, so that the floor copies words."""
 BATCH_BYTES = 256 * 216 * 172 * 3
+FEWEST = 64
 TURNS = 4
 """Batches drawn per round."""
 ROUNDS = 7
@@ -42,9 +44,7 @@ def growth(
     """One series per question: `x`, `label`, and rows of x, ours and the floor."""
     rasterizer = work.rasterizer()
     return [
-        _series(
-            "windows, into memory of a quarter at most", "seconds", [_windows(rasterizer, work, n) for n in windows]
-        ),
+        _series("windows", "seconds", [_windows(rasterizer, work, n) for n in windows]),
         _series("incidents per window", "microseconds per map", [_incidents(rasterizer, n) for n in incidents]),
         _series("polygons", "microseconds per map", [_polygons(n, work) for n in polygons]),
         _series("rows of the map", "microseconds per map", [_map_size(work, *size) for size in map_sizes]),
@@ -68,8 +68,8 @@ def _windows(rasterizer: Rasterizer, work: WindowedCity, windows: int) -> dict[s
 
 
 def _batch(rasterizer: Rasterizer) -> int:
-    """As many maps as fit."""
-    return max(1, BATCH_BYTES // int(np.prod(rasterizer.shape)))
+    """As many maps as fit, or the fewest."""
+    return max(FEWEST, BATCH_BYTES // int(np.prod(rasterizer.shape)))
 
 
 def _random_windows(rasterizer: Rasterizer, incidents: int) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from benchmarks.inputs.baltimore import load_baltimore
@@ -46,6 +47,22 @@ class WindowedCity:
         """RGB maps of this city, 216 x 172 unless `config` says otherwise."""
         basemap = Basemap.build(self.city.neighborhoods, config or MapConfig(), self.style)
         return Rasterizer.reference(basemap, self.style, self.city.places, backend=backend)
+
+    def plain_windows(self, count: int) -> NDArray[np.int64]:
+        """The first so many windows that have incidents, each in the area that it is counted in and not on its edge.
+
+        Who joins points to polygons anew then finds the same areas, as prepared incidents may lie a little outside.
+        """
+        areas, places = self.city.neighborhoods.geometry.to_numpy(), self.city.places
+        chosen: list[NDArray[np.int64]] = []
+        for first, last in self.pairs.tolist():
+            area = places.neighborhood[first:last]
+            inside = shapely.contains_xy(areas[area], places.longitude[first:last], places.latitude[first:last])
+            if last > first and (area >= 0).all() and inside.all():
+                chosen.append(np.array([first, last], np.int64))
+            if len(chosen) == count:
+                break
+        return np.stack(chosen)
 
     @property
     def mean_incidents(self) -> float:

@@ -6,7 +6,6 @@ figure of pyplot, and the figure is saved. Only the axes are set to show what ou
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +25,13 @@ DPI = 72
 
 
 class ReferencePath:
-    """Draws windows of one city into files, and reads them back to be looked at."""
+    """Draws windows of one city into a file of a folder, and reads it back to be looked at."""
 
-    def __init__(self, work: WindowedCity, geometry: MapGeometry) -> None:
-        self.geometry, self.style = geometry, work.style
+    def __init__(self, work: WindowedCity, geometry: MapGeometry, folder: Path) -> None:
+        self.geometry, self.style, self.file = geometry, work.style, folder / "map.png"
         self.areas, self.places = work.city.neighborhoods, work.city.places
         self.colors = np.array([work.style.color(category) for category in self.places.categories])
         self.pyplot: Any = library("matplotlib.pyplot")
-        self._folder = tempfile.TemporaryDirectory()
-        self.file = Path(self._folder.name) / "map.png"
 
     def store(self, first: int, last: int) -> None:
         """One window into the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from benchmarks.inputs.windows import WindowedCity
 from benchmarks.rivals.compare import mean_difference
 from benchmarks.rivals.race import OURS
 from benchmarks.rivals.reference import NAME, ReferencePath
-from benchmarks.rivals.scene import Draw, rivals, scene_of
+from benchmarks.rivals.scene import Bytes, Draw, rivals, scene_of
 
 __all__ = ["save_side_by_side"]
 
@@ -30,24 +31,32 @@ def save_side_by_side(work: WindowedCity, path: Path, window: int | None = None)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    with TemporaryDirectory() as folder:
+        pictures = _pictures(work, Path(folder), window)
+    rows = -(-len(pictures) // COLUMNS)
+    figure = Figure(figsize=(INCHES * COLUMNS, INCHES * 1.35 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    for k, (name, picture) in enumerate(pictures.items()):
+        differs = "" if name == OURS else f"\ndiffers by {mean_difference(picture, pictures[OURS]):.2f} levels"
+        _show(figure.add_subplot(rows, COLUMNS, k + 1), picture, name + differs)
+    figure.savefig(path, dpi=130, bbox_inches="tight")
+    return path
+
+
+def _pictures(work: WindowedCity, folder: Path, window: int | None) -> dict[str, Bytes]:
+    """uint8[H, X, 3] by who drew it, ours first."""
     rasterizer = work.rasterizer()
     if window is None:
         window = int(np.argmax(work.pairs[:, 1] - work.pairs[:, 0] >= 20))
     pair = work.pairs[window : window + 1]
     ours = rasterizer.maps(pair)[0]
-    ways: dict[str, Draw] = {NAME: ReferencePath(work, rasterizer.geometry).draw}
+    ways: dict[str, Draw] = {NAME: ReferencePath(work, rasterizer.geometry, folder).draw}
     ways |= rivals(scene_of(work, rasterizer.geometry), is_silent=True)
-    rows = -(-(len(ways) + 1) // COLUMNS)
-    figure = Figure(figsize=(INCHES * COLUMNS, INCHES * 1.35 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    _show(figure.add_subplot(rows, COLUMNS, 1), ours, OURS)
-    for k, (name, draw) in enumerate(ways.items()):
-        picture = np.empty_like(ours)
-        draw(int(pair[0, 0]), int(pair[0, 1]), picture)
-        title = f"{name}\ndiffers by {mean_difference(picture, ours):.2f} levels"
-        _show(figure.add_subplot(rows, COLUMNS, k + 2), picture, title)
-    figure.savefig(path, dpi=130)
-    return path
+    pictures = {OURS: ours}
+    for name, draw in ways.items():
+        pictures[name] = np.empty_like(ours)
+        draw(int(pair[0, 0]), int(pair[0, 1]), pictures[name])
+    return pictures
 
 
 def _show(axes: Any, picture: Any, title: str) -> None:

@@ -1,0 +1,179 @@
+"""Every installed library draws what we draw; an outline, a disc or a step of a pixel too many is seen."""
+
+from __future__ import annotations
+
+import threading
+from multiprocessing import Pipe
+
+import numpy as np
+import pytest
+
+from benchmarks.inputs.random_city import random_city, random_pairs
+from benchmarks.inputs.windows import WindowedCity
+from benchmarks.rivals import race, scene
+from benchmarks.rivals.compare import BOUND, mean_difference, red_areas, require_same, sameness
+from benchmarks.rivals.reference import NAME, ReferencePath
+from benchmarks.rivals.side_by_side import save_side_by_side
+from hews_gpu.raster.style import ReferenceStyle
+
+WINDOWS = 4
+
+
+class Toy:
+    """Twelve areas and windows of four incidents, all within their areas; and all that can draw them."""
+
+    def __init__(self):
+        city = random_city(3, neighborhoods=12, events=400)
+        pairs = random_pairs(3, 400, 200, mean_incidents=4)
+        self.work = WindowedCity("toy", city, pairs, ReferenceStyle(palette={"SHOOTING": "#D62728"}))
+        self.pairs = self.work.plain_windows(WINDOWS)
+        self.rasterizer = self.work.rasterizer()
+        self.tables = self.rasterizer.tables
+        self.maps = self.rasterizer.maps(self.pairs)
+        self.scene = scene.scene_of(self.work, self.rasterizer.geometry)
+        self.ways = scene.rivals(self.scene)
+
+    def check(self, ways):
+        return sameness(ways, self.scene, self.tables, self.pairs, self.maps)
+
+    def ours(self, first, last, out):
+        self.rasterizer.fill(np.array([[first, last]]), out[None])
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return Toy()
+
+
+def test_every_installed_library_draws_what_we_draw(toy, tmp_path):
+    reference = ReferencePath(toy.work, toy.rasterizer.geometry, tmp_path)
+    found = toy.check({**toy.ways, NAME: reference.draw})
+    require_same(found)
+    assert all(row["discs"] == (toy.pairs[:, 1] - toy.pairs[:, 0]).sum() for row in found.values())
+    assert found[NAME]["mean_difference"] < 0.7
+
+
+def test_the_areas_that_look_red_are_those_with_an_incident(toy):
+    for (first, last), picture in zip(toy.pairs, toy.maps, strict=True):
+        lit = set(toy.scene.lit(first, last))
+        red = red_areas(picture, toy.tables, first, last)
+        around = {n for n in red - lit if _is_surrounded(toy, n, lit)}
+        assert lit <= red and red - lit == around
+
+
+def _is_surrounded(toy, area, lit):
+    """Whether an area shares nearly all of its outline with lit ones: it then looks lit, too."""
+    areas = toy.work.city.neighborhoods.geometry.to_numpy()
+    shared = sum(areas[area].boundary.intersection(areas[n].buffer(1e-9)).length for n in lit)
+    return shared > 0.8 * areas[area].boundary.length
+
+
+def test_our_own_maps_differ_from_ours_by_nothing(toy):
+    found = toy.check({"ours": toy.ours})["ours"]
+    assert found["mean_difference"] == 0 and found["discs_found"] == found["discs"] > 8
+
+
+def without_a_disc(toy, first, last, out):
+    toy.ours(first + 1, last, out)
+    lost = int(toy.tables.neighborhood[first])
+    if lost not in toy.scene.lit(first + 1, last):
+        _light(toy, lost, out)
+
+
+def _light(toy, area, out):
+    """Outline an area, as if its incident were there."""
+    owned = toy.tables.owner == area
+    pixel = np.repeat(toy.tables.pixel, np.diff(toy.tables.start))[owned & (toy.tables.coverage >= 128)]
+    out.reshape(-1, 3)[pixel] = (255, 0, 0)
+
+
+def with_an_area_too_many(toy, first, last, out):
+    toy.ours(first, last, out)
+    for area in range(12):
+        if area not in toy.scene.lit(first, last):
+            _light(toy, area, out)
+
+
+def without_red(toy, first, last, out):
+    toy.ours(first, last, out)
+    red = (out[..., 0] > 150) & (out[..., 1] < 120) & (out[..., 2] < 120)
+    out[red] = 64
+
+
+def a_pixel_away(toy, first, last, out):
+    toy.ours(first, last, out)
+    out[:] = np.roll(out, 1, axis=1)
+
+
+def in_wrong_colors(toy, first, last, out):
+    toy.ours(first, last, out)
+    for x, y in zip(toy.tables.x[first:last] >> 4, toy.tables.y[first:last] >> 4, strict=True):
+        out[y - 2 : y + 3, x - 2 : x + 3] = out[y - 2 : y + 3, x - 2 : x + 3, ::-1] // 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (without_a_disc, "discs are missing"),
+        (with_an_area_too_many, "red|differ"),
+        (without_red, "red|differ"),
+        (a_pixel_away, "differ"),
+        (in_wrong_colors, "missing"),
+    ],
+)
+def test_a_planted_difference_is_caught(toy, wrong, words):
+    found = toy.check({"wrong": lambda first, last, out: wrong(toy, first, last, out)})
+    with pytest.raises(AssertionError, match=words):
+        require_same(found)
+
+
+def test_one_red_outline_too_many_is_seen_even_where_the_pictures_differ_by_little(toy):
+    first, last = toy.pairs[0]
+    dark = next(n for n in range(12) if n not in red_areas(toy.maps[0], toy.tables, first, last))
+    picture = toy.maps[0].copy()
+    _light(toy, dark, picture)
+    assert mean_difference(picture, toy.maps[0]) < BOUND
+    assert red_areas(picture, toy.tables, first, last) > red_areas(toy.maps[0], toy.tables, first, last)
+
+
+def test_what_is_not_installed_is_left_out_with_a_line(toy, monkeypatch, capsys):
+    known = scene.find_spec
+    monkeypatch.setattr(scene, "find_spec", lambda name: None if name == "aggdraw" else known(name))
+    ways = scene.rivals(toy.scene)
+    assert not any("aggdraw" in name for name in ways) and "Pillow, cached masks" in ways
+    assert capsys.readouterr().err == "raster: agg is left out, as aggdraw is not installed\n"
+
+
+def test_a_race_gives_everybody_a_rate_and_a_ratio(toy):
+    ways = {name: draw for name, draw in toy.ways.items() if name.startswith("OpenCV")}
+    pairs = np.concatenate([toy.pairs] * 16)
+    rows = race.race(toy.rasterizer, toy.scene, ways, {}, pairs, threads=1, rounds=3, seconds=0.01)
+    assert list(rows) == [race.OURS, *ways]
+    assert rows[race.OURS]["ratio"] == 1 and rows[race.OURS]["windows"] == len(pairs)
+    for row in rows.values():
+        low, high = row["ratio_lowest_highest"]
+        assert low <= row["ratio"] <= high and row["maps_per_s"] > 0 and 2 <= row["windows"] <= len(pairs)
+
+
+def test_a_member_of_a_team_draws_what_it_is_told(toy, monkeypatch):
+    """In a thread here, whose drawings are looked at; a process of its own in a race."""
+    drawn = []
+    monkeypatch.setattr(race, "rivals", lambda *_, **__: {"way": lambda first, last, out: drawn.append((first, last))})
+    mine, theirs = Pipe()
+    member = threading.Thread(target=race._serve, args=(theirs, toy.scene, toy.pairs))
+    member.start()
+    assert mine.recv() == "ready"
+    drawn.clear()
+    mine.send(("way", 3))
+    assert mine.recv() == "done"
+    mine.send(None)
+    member.join(10)
+    assert drawn == [tuple(pair) for pair in toy.pairs[:3].tolist()] and not member.is_alive()
+
+
+def test_one_window_by_all_is_a_picture(toy, tmp_path):
+    from PIL import Image
+
+    path = save_side_by_side(toy.work, tmp_path / "all.png", window=0)
+    with Image.open(path) as image:
+        assert image.width > 1000 and len(image.convert("RGB").getcolors(1 << 20)) > 20
