@@ -27,6 +27,7 @@ from hews_gpu.report.figures import judgement
 from hews_gpu.report.figures import maps as map_figures
 from hews_gpu.report.figures import quality as quality_figures
 from hews_gpu.report.inputs import Inputs, read_inputs
+from hews_gpu.report.leaky import is_leaky, leaky_content
 from hews_gpu.report.style import DARK, LIGHT, css_variables
 from hews_gpu.report.words import category_list, gain, interval, number, percent, seconds, span, verdict
 
@@ -51,7 +52,7 @@ Content = dict[str, Any]
 
 
 def build_report(run: Path, *, out: Path | None = None, data: Path | None = None, force: bool = False) -> Path:
-    """Write the report of a judged run.
+    """Write the report of a judged run; of a leaky one, a page that says what its numbers are worth.
 
     Args:
         run: folder made by ``hews train`` and judged by ``hews evaluate``.
@@ -65,8 +66,11 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
     Raises:
         UserError: an input is missing or not judged, or `out` exists.
     """
-    inputs = read_inputs(run, data)
     path = out or run / "report.html"
+    if is_leaky(run):
+        _require_free(path, force)
+        return _written(render(leaky_content(run, data), "leaky.html.j2"), path)
+    inputs = read_inputs(run, data)
     _require_free(path, force)
     parts: list[Callable[[Inputs], Content]] = [_judgement, _weeks, _maps, _city, _quality, _texts]
     content: Content = {"figures": dict.fromkeys(("roc", "pr", "training", "missing"))}  # those that may be missing
@@ -76,13 +80,16 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
             content["figures"] |= made.pop("figures", {})
             content |= made
             bar.advance()
-    page = render(content)
+    return _written(render(content), path)
+
+
+def _written(page: str, path: Path) -> Path:
     with atomic_file(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return path
 
 
-def render(content: Content) -> str:
+def render(content: Content, template: str = "report.html.j2") -> str:
     """The page from what it shows: every text is escaped but what is `Markup` already."""
     import jinja2
 
@@ -92,7 +99,7 @@ def render(content: Content) -> str:
     )
     css = Markup(loader.get_source(environment, "style.css")[0])
     colours = {"light": css_variables(LIGHT), "dark": css_variables(DARK)}
-    return environment.get_template("report.html.j2").render(css=css, **colours, **content)
+    return environment.get_template(template).render(css=css, **colours, **content)
 
 
 def _require_free(path: Path, force: bool) -> None:

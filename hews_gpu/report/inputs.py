@@ -23,7 +23,7 @@ from hews_gpu.data.events import Events, Prepared, open_prepared
 from hews_gpu.errors import UserError
 from hews_gpu.output import read_manifest
 
-__all__ = ["Inputs", "read_inputs"]
+__all__ = ["JUDGE_FIRST", "Inputs", "open_data", "read_history", "read_inputs", "read_json"]
 
 FORECAST_COLUMNS = ("issue_time", "window_start", "window_end", "split", "p", "p_climatology", "y")
 METRIC_KEYS = ("auc", "average_precision", "brier_skill", "log_skill_bits", "base_rate", "windows", "positives")
@@ -92,25 +92,25 @@ def read_inputs(run: Path, data: Path | None = None) -> Inputs:
     if not run.is_dir():
         raise UserError("run folder", run, allowed="does not exist", remedy="Make it with 'hews train DIR --out RUN'")
     manifest = read_manifest(run)
-    metrics = _read_json(run / "metrics.json", JUDGE_FIRST)
+    metrics = read_json(run / "metrics.json", JUDGE_FIRST)
     missing = [key for key in METRIC_KEYS if metrics.get(key) is None]
     if missing:
         raise UserError(str(run / "metrics.json"), allowed=f"lacks {', '.join(missing)}", remedy=JUDGE_FIRST)
     forecasts = _read_forecasts(run / "forecasts.parquet")
-    prepared = _open_data(run, manifest, data)
+    prepared = open_data(run, manifest, data)
     return Inputs(
         run=run,
         prepared=prepared,
         metrics=metrics,
         forecasts=forecasts,
-        history=_read_history(run / "history.csv"),
-        quality=_read_json(prepared.folder / "quality.json", "Run 'hews prepare' again"),
+        history=read_history(run / "history.csv"),
+        quality=read_json(prepared.folder / "quality.json", "Run 'hews prepare' again"),
         run_manifest=manifest,
         prepared_manifest=read_manifest(prepared.folder),
     )
 
 
-def _open_data(run: Path, manifest: dict[str, Any], data: Path | None) -> Prepared:
+def open_data(run: Path, manifest: dict[str, Any], data: Path | None) -> Prepared:
     """The data that the run was trained on, with the city file as it was then."""
     folder = data or _recorded_data(run, manifest)
     prepared = open_prepared(folder)
@@ -131,7 +131,8 @@ def _recorded_data(run: Path, manifest: dict[str, Any]) -> Path:
     return next((place for place in places if place.is_dir()), places[0])
 
 
-def _read_json(path: Path, remedy: str) -> dict[str, Any]:
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """A JSON object; `remedy` says what to do where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -159,7 +160,8 @@ def _read_forecasts(path: Path) -> pd.DataFrame:
     return table
 
 
-def _read_history(path: Path) -> pd.DataFrame:
+def read_history(path: Path) -> pd.DataFrame:
+    """One row per epoch; empty where none was kept."""
     if not path.is_file():
         return pd.DataFrame()
     try:
