@@ -5,8 +5,9 @@ The rate of target events at time s, given everything before, is
     rate(s) = level * rhythm(s) + sum over terms (c, tau), over rows j of stream c before s, of
               branching * exp(-(s - s_j) / tau) / tau,
 
-with `rhythm` the climatology of single hours. A term says: an incident of stream c sets off so many target events
-directly, after an exponential delay. Targets are a stream like others (then it is self-excitation, always in the law).
+with `rhythm` the climatology: without excitation the forecast is the climatology's. A term says: an incident of stream
+c sets off so many target events directly, after an exponential delay. Targets are a stream like others (then it is
+self-excitation, always in the law).
 For given terms the log-likelihood, sum log rate(s_i) - integral of rate, is concave in level and branchings, which stay
 at 0 or above (Ozaki, 1979, Annals of the Institute of Statistical Mathematics 31). Terms are taken one after the other
 while the extended BIC (Chen & Chen, 2008, Biometrika 95) improves; decays come from a grid.
@@ -37,7 +38,7 @@ from numpy.typing import NDArray
 from hews_gpu.forecast.baselines import HOUR_S, Climatology, fit_climatology, hour_of_week, month_of_year
 from hews_gpu.forecast.catalog import TARGETS, Catalog, Outcomes, Windows
 
-__all__ = ["DECAYS_S", "Hawkes", "Law", "Term", "probability"]
+__all__ = ["DECAYS_S", "Hawkes", "Law", "Rhythm", "Term", "probability"]
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -48,6 +49,7 @@ ROUNDS = 8  # of expectation maximization for the rhythm; eight more change the 
 LARGEST_BRANCHING = 0.95  # of targets by targets: at 1 the process would explode
 STEPS_S = (300, 600, 1800, 3600)  # lengths of a step of unknown time: the finest that needs no more than ...
 MOST_STEPS = 400
+LONGEST_CELL_S = 4 * HOUR_S  # windows longer than this have a rhythm within them: then cells are hours
 CHUNK = 1 << 21  # hourly rates gathered at once: 16 MB
 
 
@@ -62,11 +64,28 @@ class Term:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rhythm:
+    """Events a second as a climatology of short cells of time has it, constant within each."""
+
+    climatology: Climatology
+    cell_s: int
+    anchor_s: int
+    """A time at which some cell begins."""
+
+    def per_s(self, time_s: Int64) -> Float64:
+        """Rate at local times, of any shape."""
+        table = np.logaddexp(  # -log(1 - p) of a cell
+            0.0, self.climatology.intercept + self.climatology.week_hour[:, None] + self.climatology.month
+        )
+        begin_s = time_s - (time_s - self.anchor_s) % self.cell_s
+        return np.asarray(table[hour_of_week(begin_s), month_of_year(begin_s)] / self.cell_s, dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Law:
     """A fitted process."""
 
-    rhythm: Climatology
-    """Of single hours."""
+    rhythm: Rhythm
     level: float
     terms: tuple[Term, ...]
     others_per_s: dict[str, Float64] = field(default_factory=dict)
@@ -75,7 +94,7 @@ class Law:
 
     def base_per_s(self, time_s: Int64) -> Float64:
         """Target events a second that nothing set off; [S] to [S]."""
-        return self.level * _rhythm_per_s(self.rhythm, time_s)
+        return self.level * self.rhythm.per_s(time_s)
 
 
 class Hawkes:
@@ -85,28 +104,31 @@ class Hawkes:
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         begin_s, end_s = int(train.windows.begin_s[0]), int(train.windows.end_s[-1])
-        self.law = fit_law(past.until(end_s + past.delay_s).known_at_once(), begin_s, end_s)
+        horizon_s = train.windows.horizon_s
+        cell_s = horizon_s if horizon_s <= LONGEST_CELL_S else HOUR_S
+        self.law = fit_law(past.until(end_s + past.delay_s).known_at_once(), begin_s, end_s, cell_s)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
         return probability(self.law, seen, windows)
 
 
-def fit_law(past: Catalog, begin_s: int, end_s: int) -> Law:
+def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S) -> Law:
     """Fit the process to the target events in [begin, end).
 
     Args:
         past: all rows up to then, each known when it happened.
         begin_s: begin of the stretch; rows before it set off events in it.
         end_s: its end.
+        cell_s: length of the cells of the rhythm, the first of which begins at `begin_s`.
     """
     is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
     event_s = past.time_s[is_event]
-    hours_s = np.arange(begin_s - begin_s % HOUR_S, end_s, HOUR_S, dtype=np.int64)
+    cells_s = np.arange(begin_s, end_s, cell_s, dtype=np.int64)
     candidates = _Candidates(past, event_s, begin_s, end_s)
-    base = _Base(hours_s, event_s, np.ones(len(event_s)))
+    base = _Base(cells_s, cell_s, event_s, np.ones(len(event_s)))
     chosen, theta, value = _select(candidates, base)
     for _ in range(ROUNDS):
-        base = _Base(hours_s, event_s, theta[0] * base.at_events / (candidates.design(base, chosen) @ theta))
+        base = _Base(cells_s, cell_s, event_s, theta[0] * base.at_events / (candidates.design(base, chosen) @ theta))
         theta, value = _maximize(candidates.design(base, chosen), candidates.totals(base, chosen))
     terms = tuple(Term(*candidates.names[k], branching=float(b)) for k, b in zip(chosen, theta[1:], strict=True))
     terms = tuple(term for term in terms if term.branching > 0 or term.stream == TARGETS)
@@ -121,12 +143,13 @@ class _Base:
     The rhythm of all events is not theirs: what precursors set off follows the rhythm of the precursors.
     """
 
-    def __init__(self, hours_s: Int64, event_s: Int64, chance: Float64) -> None:
-        silent = np.zeros(len(hours_s))  # log of the chance that an hour held no such event
-        np.add.at(silent, (event_s - hours_s[0]) // HOUR_S, np.log1p(-np.minimum(chance, 1 - 1e-9)))
-        self.rhythm = fit_climatology(hours_s, -np.expm1(silent))
-        self.at_events = _rhythm_per_s(self.rhythm, event_s)
-        self.total = float(_rhythm_per_s(self.rhythm, hours_s).sum() * HOUR_S)
+    def __init__(self, cells_s: Int64, cell_s: int, event_s: Int64, chance: Float64) -> None:
+        silent = np.zeros(len(cells_s))  # log of the chance that a cell held no such event
+        np.add.at(silent, (event_s - cells_s[0]) // cell_s, np.log1p(-np.minimum(chance, 1 - 1e-9)))
+        climatology = fit_climatology(cells_s, -np.expm1(silent))
+        self.rhythm = Rhythm(climatology=climatology, cell_s=cell_s, anchor_s=int(cells_s[0]))
+        self.at_events = self.rhythm.per_s(event_s)
+        self.total = float(self.rhythm.per_s(cells_s).sum() * cell_s)
 
 
 class _Candidates:
@@ -250,12 +273,6 @@ def _weights(law: Law, lead: int, horizon: int, step_s: int) -> tuple[Float64, d
             values[m] = -np.expm1(-float(branching[mine] @ middle[mine]))
         leads = (1 - keep) * some_target[m] + keep * leads
     return some_target, some_other, [float(value) for value in branching * leads]
-
-
-def _rhythm_per_s(rhythm: Climatology, time_s: Int64) -> Float64:
-    """Events a second by the climatology of the hour that a time lies in."""
-    table = np.logaddexp(0.0, rhythm.intercept + rhythm.week_hour[:, None] + rhythm.month) / HOUR_S  # -log(1 - p)
-    return np.asarray(table[hour_of_week(time_s), month_of_year(time_s)], dtype=np.float64)
 
 
 def _weekly_per_s(past: Catalog, stream: str, begin_s: int, end_s: int) -> Float64:
