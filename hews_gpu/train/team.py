@@ -7,6 +7,7 @@ device; decisions go through a second group on the CPU, which never waits for a 
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -116,6 +117,8 @@ class Team:
 
     def join(self) -> None:
         """Meet the others."""
+        for name in ("lightning.fabric", "lightning.fabric.utilities.rank_zero"):  # they announce what is no news
+            logging.getLogger(name).setLevel(logging.WARNING)
         self.fabric.launch()
         if self.size > 1:
             self._group = dist.new_group(backend="gloo")
