@@ -43,6 +43,7 @@ class Sizes(NamedTuple):
     tile: Any  # bytes of a block's tile
     pixels: Any  # H * X
     channels: Any  # C
+    variants: Any  # K
 
 
 class ReferencePlan(NamedTuple):

@@ -15,7 +15,8 @@ tile is found by all threads at once and listed in event order: a bit for each, 
 
 Integers only, and those of 32 bits where they can be: the compiler widens every sum to 64, so sums are cast back
 (`i32`, `u32`), and indices are unsigned, as a signed one is tested for being negative at every access. Shapes as in
-`kernels.plan_cuda`; B windows, T steps. Callers have checked every argument.
+`kernels.plan_cuda`; B windows, T steps. Callers have checked every argument but what lies on the device alone: a pair
+or variant that reaches outside the tables is drawn as an empty window, and told in `bad`.
 """
 
 from __future__ import annotations
@@ -55,21 +56,25 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
         table: Any,  # uint8/uint16/uint32 [256], or [1]
         out: Any,
         sizes: Any,
+        bad: Any,  # int32 [1] 1 + a window that made no sense
     ) -> None:
         tile = cuda.shared.array(tile_words, types.uint64)
         lit = cuda.shared.array(lit_bytes, types.uint8)
         kept = cuda.shared.array(warps, types.uint32)
         listed = cuda.shared.array(list_words, types.int32)
         codes = cuda.shared.array(table_size, value_type)
+        window = cuda.shared.array(2, types.int32)
         tid, b = u32(cuda.threadIdx.x), u32(cuda.blockIdx.x)
         begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
         end = min(i32(begin + sizes.tile), sizes.size)
-        chunk, last = i32(pairs[u32(2 * b)]), i32(pairs[u32(2 * b + 1)])
-        variant = u32(variants[b])
+        if tid == 0:
+            window[0], window[1] = _window(pairs, b, variants, b, sizes, bad)
+        variant = _variant(variants, b, sizes)
         events = u32(variant * u32(sizes.events))  # the variant's first place
         _clear(tid, u32(threads), u32(sizes.neighborhoods), lit, kept)
         _copy_table(tid, u32(threads), table, codes)
         cuda.syncthreads()
+        chunk, last = window[0], window[1]
         _mark_lit(plan.places, events, tid, threads, chunk, last, lit)
         bytes_ = tile.view(np.uint8)
         is_first = True
@@ -92,6 +97,22 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
         write(tile, bytes_, codes, tid, b, begin, end, sizes, out)
 
     return kernel(draw_reference)
+
+
+@device
+def _variant(variants: Any, b: Any, sizes: Any) -> Any:
+    """Which variant window b is drawn as: one that there is."""
+    return min(u32(variants[b]), u32(sizes.variants - i32(1)))
+
+
+@device
+def _window(pairs: Any, at: Any, variants: Any, b: Any, sizes: Any, bad: Any) -> Any:
+    """First and last of pair `at`, which is window b's; a negative number is a large one when it is unsigned."""
+    first, last = u64(pairs[u32(2 * at)]), u64(pairs[u32(2 * at + 1)])
+    if first > last or last > u64(sizes.events) or u32(variants[b]) >= u32(sizes.variants):
+        bad[0] = i32(b + u32(1))
+        first = last = u64(0)
+    return i32(first), i32(last)
 
 
 @device
@@ -260,21 +281,23 @@ def channels_kernel(output: Output, threads: int, tile_bytes: int) -> Any:
         table: Any,  # uint8/uint16/uint32 [256], or [1]
         out: Any,
         sizes: Any,
+        bad: Any,  # int32 [1] 1 + a window that made no sense
     ) -> None:
         tile = cuda.shared.array(tile_words, types.uint64)
         codes = cuda.shared.array(table_size, value_type)
         tid, b = u32(cuda.threadIdx.x), u32(cuda.blockIdx.x)
         begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
         end = min(i32(begin + sizes.tile), sizes.size)
-        variant = u32(variants[b])
+        variant = _variant(variants, b, sizes)
         _copy_base(plan.base, u32(variant * u32(sizes.runs)), tid, u32(threads), begin, end, tile)
         _copy_table(tid, u32(threads), table, codes)
         cuda.syncthreads()
         words, events = tile.view(np.uint32), u32(variant * u32(sizes.events))
         t = i32(tid >> u32(5))
         while t < sizes.side:
-            step = u32(2 * (u32(b * u32(sizes.side)) + u32(t)))
-            e, last = i32(pairs[step] + i32(tid & u32(31))), i32(pairs[u32(step + u32(1))])
+            step = u32(u32(b * u32(sizes.side)) + u32(t))
+            first, last = _window(pairs, step, variants, b, sizes, bad)
+            e = i32(first + i32(tid & u32(31)))
             while e < last:
                 place = plan.places[u32(events + u32(e))]
                 cell, group = i32(u32(place)), i32(u32(place >> u64(32)))

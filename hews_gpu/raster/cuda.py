@@ -1,8 +1,10 @@
 """What draws on a GPU: tables laid out once and kept there, one launch per batch on the caller's stream.
 
 Nothing is allocated per call: pairs and variants given as NumPy arrays go through a buffer that grows to the largest
-batch seen (one stream at a time); device arrays are taken as they are. In the simulator the same code runs on NumPy
-arrays.
+batch seen (one stream at a time), and so does a batch on the host, which is drawn on the device and copied; device
+arrays are taken as they are. What pairs and variants on the device hold cannot be looked into without waiting for it:
+the kernel does, draws nothing for a window that reaches outside the tables, and leaves the window's number in memory
+that the host sees, too. The next call raises, or `check`. In the simulator the same code runs on NumPy arrays.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from hews_gpu.kernels import plan_cuda, raster_cuda
 from hews_gpu.kernels._shim_cuda import SIMULATED, cuda
 from hews_gpu.kernels.tables import ChannelsTables
 from hews_gpu.raster.engines import Bank
-from hews_gpu.raster.targets import is_on_device, memory
+from hews_gpu.raster.targets import address_of, host_target, is_on_device, memory
 from hews_gpu.raster.values import Values
 
 __all__ = ["CudaEngine", "Tiling"]
@@ -68,6 +70,7 @@ class CudaEngine:
         self.shape = tables.base.shape
         self.neighborhoods = neighborhoods
         self.threads, self.room = threads, room
+        self.variants = len(bank)
         if neighborhoods > MOST_NEIGHBORHOODS:
             raise ValueError(f"basemap: has {neighborhoods} areas, must have at most {MOST_NEIGHBORHOODS} on a GPU")
         if tables.base.size > MOST_BYTES:
@@ -86,9 +89,59 @@ class CudaEngine:
         self._codes: dict[int, Any] = {}
         self._pairs, self._variants = _to_device(np.zeros(2, np.int64)), _to_device(np.zeros(1, np.int32))
         self._zeros = _to_device(np.zeros(1, np.int32))
+        self._batch = _to_device(np.zeros(1, np.uint8))
+        self._bad = _Shared()
+        self.is_staging = not SIMULATED
+        """Whether a batch on the host is drawn on the device first."""
 
     def fill(self, pairs: Any, variants: Any, values: Values, out: Any, stream: Any) -> None:
-        """Draw window b of `pairs` as variant variants[b] (all as variant 0 if None) into out[b], on `stream`."""
+        """Draw window b of `pairs` as variant variants[b] (all as variant 0 if None) into out[b], on `stream`.
+
+        A batch on the host is complete when this returns; one on the device when the stream has come so far.
+
+        Raises:
+            ValueError: pairs or variants of an earlier call, on the device, reached outside the tables.
+        """
+        self._raise_if_bad()
+        if self.is_staging and not is_on_device(out):
+            self._fill_host(pairs, variants, values, out, stream)
+        else:
+            self._fill_device(pairs, variants, values, out, stream)
+
+    def check(self, stream: Any) -> None:
+        """Wait for `stream`, or for all of the device, then raise what pairs and variants there were guilty of."""
+        if stream is not None:
+            _wait(_stream(stream, None))
+        elif not SIMULATED:
+            cuda.synchronize()
+        self._raise_if_bad()
+
+    def _raise_if_bad(self) -> None:
+        window, self._bad.host[0] = int(self._bad.host[0]) - 1, 0
+        if window >= 0:
+            raise ValueError(
+                f"pairs: window {window} of an earlier batch, given on the device, was drawn empty: must hold "
+                f"0 <= first <= last <= {self.numbers[0]}, and variants 0..{self.variants - 1}"
+            )
+
+    def _fill_host(self, pairs: Any, variants: Any, values: Values, out: Any, stream: Any) -> None:
+        """Draw on the device, in the layout of `out`, and wait for a copy."""
+        bits, is_planes = host_target(out, (len(pairs), *self.shape), values.dtype)
+        flat = bits.reshape(-1).view(np.uint8)
+        assert np.shares_memory(flat, bits) or not flat.size
+        self._batch = _grown(self._batch, flat.size)
+        height, width, channels = self.shape
+        dims = (len(pairs), channels, height, width) if is_planes else (len(pairs), *self.shape)
+        self._fill_device(pairs, variants, values, _typed(self._batch, dims, values), stream)
+        launch = _stream(stream, None)
+        if SIMULATED:
+            flat[:] = self._batch[: flat.size]
+        elif flat.size:
+            self._batch[: flat.size].copy_to_host(flat, stream=launch)
+            _wait(launch)
+        self._raise_if_bad()
+
+    def _fill_device(self, pairs: Any, variants: Any, values: Values, out: Any, stream: Any) -> None:
         batch = len(pairs)
         target = memory(out, (batch, *self.shape), values.dtype)
         if batch == 0:
@@ -108,7 +161,9 @@ class CudaEngine:
         pairs = _on_device(pairs, self._pairs, launch)
         words = _words(out, target.address, batch * self._size * target.item, 8 if output.is_whole else target.item)
         made = self.kernel(output)
-        made[(batch, tiling.tiles), tiling.threads, launch](self.plan, pairs, variants, codes, words, sizes)
+        made[(batch, tiling.tiles), tiling.threads, launch](
+            self.plan, pairs, variants, codes, words, sizes, self._bad.device
+        )
 
     def kernel(self, output: raster_cuda.Output) -> Any:
         """The kernel that writes `output`."""
@@ -132,7 +187,7 @@ class CudaEngine:
         events, side, neighborhoods = self.numbers
         runs = -(-self._size // plan_cuda.RUN_BYTES)
         numbers = (self._size, runs, events, width * channels, side, neighborhoods)
-        return plan_cuda.Sizes(*map(np.int32, (*numbers, tiling.tile, height * width, channels)))
+        return plan_cuda.Sizes(*map(np.int32, (*numbers, tiling.tile, height * width, channels, self.variants)))
 
     def _table(self, values: Values) -> Any:
         """The table on the device; kept as long as the engine, as a run writes one or two kinds."""
@@ -141,6 +196,32 @@ class CudaEngine:
             codes = values.codes[:1] if values.is_plain else values.codes
             self._codes[key] = (values, _to_device(codes))  # with its owner, so that the id stays taken
         return self._codes[key][1]
+
+
+class _Shared:
+    """One int32 that a kernel writes and the host reads without asking the device: memory of the host, mapped."""
+
+    def __init__(self) -> None:
+        self.host: Any = np.zeros(1, np.int32) if SIMULATED else cuda.mapped_array(1, np.int32)
+        self.host[0] = 0
+        self.device: Any = self.host
+        if not SIMULATED:
+            mapped: Any = self.host
+            address = mapped.device_ctypes_pointer
+            self.device = _words(mapped, int(getattr(address, "value", address)), 4, 4, kind="i")
+
+
+def _typed(buffer: Any, dims: tuple[int, ...], values: Values) -> Any:
+    """The beginning of a device buffer of bytes as a batch of bit patterns."""
+    size = int(np.prod(dims)) * values.codes.itemsize
+    dtype = np.dtype("uint16" if values.dtype == "bfloat16" else values.dtype)
+    return buffer[:size].view(dtype).reshape(dims)
+
+
+def _wait(stream: Any) -> None:
+    if SIMULATED:
+        return
+    (cuda.default_stream() if isinstance(stream, int) else stream).synchronize()
 
 
 def _to_device(array: NDArray[Any]) -> Any:
@@ -164,8 +245,7 @@ def _on_device(array: Any, buffer: Any, stream: Any) -> Any:
         return buffer
     if is_on_device(array):
         item = np.dtype(buffer.dtype).itemsize
-        address = array.data_ptr() if hasattr(array, "data_ptr") else array.__cuda_array_interface__["data"][0]
-        return _words(array, address, size * item, item, kind="i")
+        return _words(array, address_of(array), size * item, item, kind="i")
     buffer[:size].copy_to_device(np.ascontiguousarray(array).reshape(-1), stream=stream)
     return buffer
 

@@ -35,6 +35,9 @@ class Engine(Protocol):
     def fill(self, pairs: Any, variants: Any, values: Values, out: Any, stream: Any) -> None:
         """Draw window b of `pairs` as variant variants[b] (all as variant 0 if None) into out[b]."""
 
+    def check(self, stream: Any) -> None:
+        """Wait for `stream` and raise what could not be checked before."""
+
 
 class NumpyEngine:
     """The slow reference."""
@@ -53,6 +56,9 @@ class NumpyEngine:
             else:
                 reference_numpy.fill_reference(tables, pairs[rows], maps)
             reference_numpy.encode(maps, rows, values.codes, is_planes, target)
+
+    def check(self, stream: Any) -> None:
+        """Nothing is left to check."""
 
 
 class NumbaEngine:
@@ -81,6 +87,9 @@ class NumbaEngine:
                 self._draw(k, pairs[part], maps)
                 flat = maps.reshape(len(part), -1)
                 raster_cpu.encode(flat, part, values.codes, self.shape[2], is_planes, target)
+
+    def check(self, stream: Any) -> None:
+        """Nothing is left to check."""
 
     def _draw(self, k: int, pairs: NDArray[np.int64], maps: NDArray[np.uint8]) -> None:
         tables = self.bank[k]

@@ -8,13 +8,14 @@ beyond the map's edges, where no disc reaches it and no product of distances ove
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.kernels.scalars import FIXED_ONE
+from hews_gpu.raster.transform import Transform
 
 __all__ = ["FAR_PX", "MARGIN", "MapGeometry"]
 
@@ -36,6 +37,8 @@ class MapGeometry:
     """H, rows."""
     width: int
     """X, columns."""
+    transform: Transform | None = None
+    """What is done to positions in pixels, of polygons and points alike, for a variant of the map."""
 
     @classmethod
     def around(
@@ -57,19 +60,26 @@ class MapGeometry:
         x, y = (west + east) / 2, (south + north) / 2
         return cls(west=x - half_x, south=y - half_y, east=x + half_x, north=y + half_y, height=height, width=width)
 
+    def transformed(self, transform: Transform) -> MapGeometry:
+        """The same map under a transform; what one had before is replaced."""
+        return replace(self, transform=transform)
+
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north in degrees."""
+        """West, south, east, north in degrees, of the map that is not transformed."""
         return self.west, self.south, self.east, self.north
 
     def to_pixels(
         self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Column and row as real numbers: 0 at the west and north edges, X and H at the east and south edges."""
+        """Column and row as real numbers: 0 at the west and north edges, X and H at the east and south edges.
+
+        Of a transformed map, where the transform puts them.
+        """
         with np.errstate(over="ignore", invalid="ignore"):  # what is not a place on earth may become infinite
             x = (np.asarray(longitude, np.float64) - self.west) * (self.width / (self.east - self.west))
             y = (self.north - np.asarray(latitude, np.float64)) * (self.height / (self.north - self.south))
-        return x, y
+        return (x, y) if self.transform is None else self.transform(x, y)
 
     def to_fixed(
         self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]

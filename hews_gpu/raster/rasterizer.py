@@ -11,7 +11,7 @@ Shapes: B windows of a batch, T history steps, E incidents, H rows, X columns, C
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.engines import Bank, Engine, NumbaEngine, NumpyEngine
 from hews_gpu.raster.geometry import FAR_PX, MapGeometry
 from hews_gpu.raster.mirror import mirrored
-from hews_gpu.raster.places import Places, require_range
+from hews_gpu.raster.places import Mark, Places, require_range
 from hews_gpu.raster.style import ChannelsStyle, ReferenceStyle, disc_stamps, rgb
 from hews_gpu.raster.targets import is_on_device
 from hews_gpu.raster.values import Values
@@ -33,7 +33,15 @@ from hews_gpu.raster.values import Values
 if TYPE_CHECKING:
     from hews_gpu.data.events import Prepared
 
-__all__ = ["BACKENDS", "Backend", "Places", "Rasterizer", "channels_rasterizer", "reference_rasterizer"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Places",
+    "Rasterizer",
+    "channels_geometry",
+    "channels_rasterizer",
+    "reference_rasterizer",
+]
 
 Backend = Literal["numba", "numpy", "cuda"]
 BACKENDS: tuple[Backend, ...] = ("numba", "numpy", "cuda")
@@ -96,11 +104,11 @@ class Rasterizer:
         other.values = values
         return other
 
-    def with_variants(self, others: Sequence[Rasterizer]) -> Rasterizer:
+    def with_variants(self, others: Sequence[Rasterizer], *, backend: Backend | None = None) -> Rasterizer:
         """One rasterizer that draws each window as one of several variants: itself is 0, `others` are 1, 2, ..
 
-        Variants are the same incidents and style with basemap and points transformed alike, such as `flipped` ones or
-        those of a basemap built from transformed polygons.
+        Variants are the same incidents and style with basemap and points transformed alike, such as `flipped` ones;
+        `hews_gpu.raster.bank` makes others. `backend` is that of the whole; this one's unless given.
 
         Raises:
             ValueError: another shape, style or table.
@@ -110,7 +118,7 @@ class Rasterizer:
             if same != (self.shape, self.names, self.events, self.steps, self.neighborhoods):
                 raise ValueError("others: must draw the same incidents in the same shape and style")
         bank = [*self.bank, *(tables for other in others for tables in other.bank)]
-        options = {"neighborhoods": self.neighborhoods, "steps": self.steps, "backend": self.backend}
+        options = {"neighborhoods": self.neighborhoods, "steps": self.steps, "backend": backend or self.backend}
         made = Rasterizer(bank, self.geometry, self.names, **options)  # type: ignore[arg-type]
         return made.writing(self.values)
 
@@ -185,23 +193,40 @@ class Rasterizer:
 
         Args:
             pairs: [first, last) into the table, int64[B, 2] (reference) or int64[B, T, 2] (channels, oldest first).
-                On a GPU it may be a device array, which is not looked into: the caller has checked it.
+                With "cuda" it may be a device array, C-contiguous. What that holds is seen only when it is drawn: a
+                window that reaches outside the table is drawn empty, and a later `fill`, or `check`, raises.
             out: [B, H, X, C], C-contiguous, or [B, C, H, X], channels-last or a plane per channel; of the dtype of
-                `values` (bfloat16: torch's, or uint16); of NumPy or torch, on a GPU also of CuPy or numba.
+                `values` (bfloat16: torch's, or uint16); of NumPy or torch, with "cuda" also of CuPy or numba. With
+                "cuda" a batch on the host is drawn on the device and copied, and complete on return.
             variants: int32[B], which variant each window is drawn as; None: all as the first.
             stream: on a GPU, where to launch: a stream of numba, CuPy or torch, or its handle; None: torch's current
                 one for a torch tensor, otherwise the default stream. With pairs on the host, one stream at a time.
 
         Raises:
-            ValueError: a wrong shape or dtype, or a pair that reaches outside the table.
+            ValueError: a wrong shape or dtype, or a pair that reaches outside the table; of arrays on the device, one
+                of an earlier call.
         """
+        if self.backend != "cuda" and any(is_on_device(array) for array in (pairs, out, variants)):
+            raise ValueError(
+                f"out: lies on a GPU, pairs or variants too or alone; the backend {self.backend!r} draws on the CPU"
+            )
         _require_pairs(pairs, self.steps, self.events)
         if variants is not None:
             _require_variants(variants, len(pairs), len(self.bank))
         self.engine.fill(pairs, variants, self.values, out, stream)
 
+    def check(self, stream: Any = None) -> None:
+        """Wait for what was launched on `stream` (None: on any), and raise if pairs or variants on a GPU made no sense.
+
+        Call it where a wait costs nothing, such as after an epoch. With arrays on the host there is nothing to find.
+
+        Raises:
+            ValueError: a window of an earlier `fill` reached outside the table or the bank.
+        """
+        self.engine.check(stream)
+
     def maps(self, pairs: NDArray[np.int64], variants: NDArray[np.int32] | None = None) -> NDArray[Any]:
-        """The same into a new array [B, H, X, C]; bfloat16 as uint16. Not for a GPU's memory."""
+        """The same into a new array [B, H, X, C]; bfloat16 as uint16."""
         dtype = {"bfloat16": "uint16"}.get(self.values.dtype, self.values.dtype)
         out = np.empty((len(pairs), *self.shape), dtype)
         self.fill(pairs, out, variants=variants)
@@ -213,12 +238,13 @@ def reference_rasterizer(
     *,
     style: ReferenceStyle | None = None,
     hidden: NDArray[np.bool_] | None = None,
+    without: Collection[Mark] = (),
     backend: Backend = "numba",
 ) -> Rasterizer:
-    """RGB maps of a prepared city, as its `[map]` section asks."""
+    """RGB maps of a prepared city, as its `[map]` section asks; `hidden` and `without` as of `Places.of`."""
     style = style or ReferenceStyle.from_config(prepared.city.map)
     basemap = Basemap.build(prepared.neighborhoods, prepared.city.map, style)
-    return Rasterizer.reference(basemap, style, Places.of(prepared.events, hidden), backend=backend)
+    return Rasterizer.reference(basemap, style, Places.of(prepared.events, hidden, without=without), backend=backend)
 
 
 def channels_rasterizer(
@@ -226,20 +252,28 @@ def channels_rasterizer(
     *,
     steps: int | None = None,
     hidden: NDArray[np.bool_] | None = None,
+    without: Collection[Mark] = (),
+    layers: Mapping[str, NDArray[np.uint8]] | None = None,
     backend: Backend = "numba",
 ) -> Rasterizer:
     """Counts of a prepared city, as its `[channels]` section asks; `steps` is the city's history unless given.
 
-    The map shows the same bounds as the reference map would; with "auto" they are widened for the cells' own shape.
+    `hidden` and `without` are as of `Places.of`, `layers` as of `Rasterizer.channels`. The map shows the same bounds as
+    the reference map would; with "auto" they are widened for the cells' own shape.
     """
     city = prepared.city
-    config: MapConfig = city.map
-    size = {"height": city.channels.height, "width": city.channels.width}
-    geometry = MapGeometry.around(prepared.neighborhoods.total_bounds, config.bounds, **size)
+    geometry = channels_geometry(prepared)
     style = ChannelsStyle.from_config(city.channels)
-    places = Places.of(prepared.events, hidden)
+    places = Places.of(prepared.events, hidden, without=without)
     steps = city.steps if steps is None else steps
-    return Rasterizer.channels(geometry, style, places, steps=steps, backend=backend)
+    return Rasterizer.channels(geometry, style, places, steps=steps, layers=layers, backend=backend)
+
+
+def channels_geometry(prepared: Prepared) -> MapGeometry:
+    """What the count maps of a prepared city show, and how many cells they have."""
+    config: MapConfig = prepared.city.map
+    size = {"height": prepared.city.channels.height, "width": prepared.city.channels.width}
+    return MapGeometry.around(prepared.neighborhoods.total_bounds, config.bounds, **size)
 
 
 def _require_pairs(pairs: Any, steps: int, events: int) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.raster.values import Dtype
 
-__all__ = ["Target", "host_target", "is_on_device", "memory"]
+__all__ = ["Target", "address_of", "host_target", "is_on_device", "memory"]
 
 ITEM_BYTES: dict[str, int] = {"uint8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 
@@ -70,6 +70,18 @@ def host_target(out: Any, shape: tuple[int, ...], dtype: Dtype) -> tuple[NDArray
     if bits.shape != shape and not target.is_planes:
         bits = bits.transpose(0, 2, 3, 1)
     return bits.reshape(shape[0], shape[1] * shape[2] * shape[3]), target.is_planes
+
+
+def address_of(array: Any) -> int:
+    """Where the numbers of an array lie, one after another in the order of its dimensions.
+
+    Raises:
+        ValueError: they do not, as in a transposed array.
+    """
+    dtype, dims, strides, address, _ = _describe(array)
+    if not _same(strides, _packed(dims, np.dtype(dtype).itemsize), dims):
+        raise ValueError(f"pairs: has strides {list(strides)}, must be contiguous on a GPU, and so must variants")
+    return address
 
 
 def _describe(out: Any) -> tuple[str, tuple[int, ...], tuple[int, ...], int, bool]:

@@ -61,3 +61,35 @@ def test_a_gpu_gives_the_golden_bits_and_writes_nothing_else(name):
         assert hash_of(found) == GOLDEN[name]
         assert np.array_equal(after[:begin], memory[:begin])
         assert np.array_equal(after[begin + batch.size :], memory[begin + batch.size :])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["typical", "float16 planes", "bfloat16 view", "mirrored counts", "unaligned"])
+def test_a_gpu_draws_batches_that_lie_on_the_host(name):
+    small = SmallCase(name)
+    memory, batch = small.batch(seed=0)
+    before = memory.copy()
+    small.rasterizer("cuda").fill(small.pairs, batch, variants=small.variants)
+    assert hash_of(batch) == GOLDEN[name]
+    end = small.begin + batch.size
+    assert np.array_equal(memory[: small.begin], before[: small.begin]) and np.array_equal(memory[end:], before[end:])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["typical", "counts"])
+def test_a_gpu_tells_of_pairs_that_reach_outside_the_table(name):
+    import torch
+
+    small = SmallCase(name)
+    rasterizer = small.rasterizer("cuda")
+    out = torch.zeros((len(small.pairs), *rasterizer.shape), dtype=torch.uint8, device="cuda")
+    for spoilt in ([-1, 3], [3, 2], [0, 301], [2**32, 2**32 + 1]):
+        pairs = torch.from_numpy(small.pairs).cuda()
+        pairs[2] = torch.tensor(spoilt)
+        rasterizer.fill(pairs, out)
+        with pytest.raises(ValueError, match="window 2 of an earlier batch"):
+            rasterizer.check()
+        pairs[2] = 0
+        rasterizer.fill(pairs, out)
+        rasterizer.check()
+        assert bool((out[2] == out[0]).all())  # window 0 is empty in every case

@@ -1,0 +1,122 @@
+"""What the compiler makes of every CUDA kernel on every architecture; as a script, by hand, writes resources.json."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from numba import types
+
+from hews_gpu.kernels import pip_cuda, plan_cuda, raster_cuda
+from hews_gpu.kernels._shim_cuda import Compute, compile_ptx
+from hews_gpu.kernels.pip_tables import PipTables
+from hews_gpu.kernels.raster_cuda import Output
+
+PATH = Path(__file__).with_suffix(".json")
+PIP = "point in polygon"
+COMPUTES = {"sm_80": Compute(8, 0), "sm_90": Compute(9, 0), "sm_100": Compute(10, 0)}
+OUTPUTS = {
+    "uint8": Output(),
+    "uint8, not whole": Output(is_whole=False),
+    "uint8 planes": Output(is_planes=True),
+    "float16": Output(2, True),
+    "float16 planes": Output(2, True, True),
+    "float32": Output(4, True),
+    "float32 planes, not whole": Output(4, True, True, False),
+}
+CODES = {1: types.uint8, 2: types.uint16, 4: types.uint32}
+
+
+def flat(*kinds):
+    return [types.Array(getattr(types, kind), 1, "C") for kind in kinds]
+
+
+PLANS = {
+    "reference": types.NamedTuple(
+        flat("uint64", "int32", "uint64", "uint64", "int32", "int32", "uint64", "uint8", "uint8", "uint8"),
+        plan_cuda.ReferencePlan,
+    ),
+    "channels": types.NamedTuple(flat("uint64", "uint64"), plan_cuda.ChannelsPlan),
+}
+
+PIP_TABLES = types.NamedTuple(
+    [
+        types.Array(getattr(types, kind), dims, "C")
+        for kind, dims in (
+            *(("float64", 1), ("float64", 1), ("int32", 1), ("int32", 1), ("int32", 1), ("int32", 1)),
+            *(("float64", 2), ("int32", 2), ("float64", 2)),
+        )
+    ],
+    PipTables,
+)
+
+
+def kernel_of(name):
+    """The kernel that a row of the table names, the types of its arguments, and what it writes."""
+    if name == PIP:
+        return pip_cuda.find_all, (PIP_TABLES, *flat("float64", "float64", "int32")), None
+    style, _, words = name.partition(": ")
+    output = OUTPUTS[words.removesuffix(", many owners")]
+    size = (raster_cuda.THREADS, raster_cuda.TILE_BYTES)
+    is_rest = words.endswith("many owners")
+    made = (
+        raster_cuda.reference_kernel(output, 512, is_rest, *size)
+        if style == "reference"
+        else raster_cuda.channels_kernel(output, *size)
+    )
+    codes = types.Array(CODES[output.item], 1, "C")
+    out = types.Array(types.uint64, 1, "C") if output.is_whole else codes
+    sizes = types.NamedTuple([types.int32] * len(plan_cuda.Sizes._fields), plan_cuda.Sizes)
+    return made, (PLANS[style], *flat("int64", "int32"), codes, out, sizes, *flat("int32")), output
+
+
+def ptxas():
+    """The assembler that comes with the pinned packages, or the one on PATH."""
+    found = sorted(Path(sys.prefix).glob("lib/python*/site-packages/nvidia/*/bin/ptxas"))
+    path = str(found[0]) if found else shutil.which("ptxas")
+    if path is None:
+        pytest.skip("ptxas is not installed: registers cannot be counted")
+    return path
+
+
+def resources(text, compute, folder):
+    """Registers of a thread, shared memory of a block, and bytes spilled, as the assembler counts them."""
+    source = folder / "kernel.ptx"
+    source.write_text(text)
+    target = f"-arch=sm_{compute.major}{compute.minor}"
+    command = [ptxas(), "-v", target, str(source), "-o", str(folder / "kernel.cubin")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    shared = re.search(r"(\d+) bytes smem", said)
+    return {
+        "registers": int(re.search(r"Used (\d+) registers", said)[1]),
+        "shared_bytes": int(shared[1]) if shared else 0,
+        "spilled_bytes": sum(int(count) for count in re.findall(r"(\d+) bytes spill", said)),
+        "stack_bytes": int(re.search(r"(\d+) bytes stack frame", said)[1]),
+    }
+
+
+def measured():
+    """Registers and shared memory of every kernel on every architecture; none may spill."""
+    names = [f"{style}: {words}" for style in PLANS for words in OUTPUTS]
+    names.insert(len(OUTPUTS), "reference: uint8, many owners")
+    table = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in [*names, PIP]:
+            table[name] = {}
+            for compute in COMPUTES:
+                made, signature, _ = kernel_of(name)
+                used = resources(compile_ptx(made, signature, COMPUTES[compute]), COMPUTES[compute], Path(folder))
+                assert used.pop("spilled_bytes") == used.pop("stack_bytes") == 0, name
+                table[name][compute] = used
+    return table
+
+
+if __name__ == "__main__":
+    PATH.write_text(json.dumps(measured(), indent=2) + "\n", encoding="utf-8")
