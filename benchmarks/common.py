@@ -67,6 +67,7 @@ def time_in_turn(
     seconds: dict[str, list[float]] = {name: [] for name in names}
     collects = gc.isenabled()
     gc.disable()  # a collection in the middle would be charged to whoever happened to run
+    gc.freeze()  # what is there already need not be gone through after each round, which also empties the caches
     try:
         for i in range(-warm_up, rounds):
             shift = i % len(names)
@@ -77,6 +78,7 @@ def time_in_turn(
                     seconds[name].append(time.perf_counter() - begin)
             gc.collect()
     finally:
+        gc.unfreeze()
         if collects:
             gc.enable()
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
