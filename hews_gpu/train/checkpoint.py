@@ -58,8 +58,8 @@ def read_tensors(path: Path, *, remedy: str) -> tuple[Tensors, dict[str, Any]]:
     """Read what `write_tensors` wrote.
 
     Raises:
-        Damaged: cut short or changed since.
-        UserError: missing, or not such a file; `remedy` says what to do.
+        Damaged: cut short, changed since, or never written by us; `remedy` says what to do.
+        UserError: missing, or of another version.
     """
     if not path.is_file():
         raise UserError(str(path), allowed="does not exist", remedy=remedy)
@@ -71,7 +71,7 @@ def read_tensors(path: Path, *, remedy: str) -> tuple[Tensors, dict[str, Any]]:
     except (OSError, ValueError, AttributeError, TypeError) as error:  # or JSON, but not as we write it
         raise Damaged(str(path), allowed=f"cannot be read ({error})", remedy=remedy) from None
     if checksum is None and found != FORMAT:
-        raise UserError(str(path), allowed=f"is not of format {FORMAT} of this program", remedy=remedy)
+        raise Damaged(str(path), allowed=f"is not of format {FORMAT} of this program", remedy=remedy)
     blank = raw.replace(str(checksum).encode(), BLANK, 1)
     if hashlib.sha256(blank).hexdigest() != checksum:
         raise Damaged(str(path), allowed="cannot be read (its checksum is wrong: it is damaged)", remedy=remedy)

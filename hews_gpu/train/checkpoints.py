@@ -49,7 +49,7 @@ class Checkpoints:
         path = self.folder / f"step-{step:08d}.safetensors"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
-        with self._full_disk_says_what_is_left():
+        with self.full_disk_says_what_is_left():
             try:
                 write_tensors(path, snapshot.tensors, snapshot.notes)
             except UserError as error:
@@ -66,7 +66,7 @@ class Checkpoints:
         Raises:
             UserError: the disk is full or cannot be written.
         """
-        with self._full_disk_says_what_is_left():
+        with self.full_disk_says_what_is_left():
             write_tensors(self.folder / BEST, tensors, notes)
 
     def last(self) -> Snapshot:
@@ -97,7 +97,12 @@ class Checkpoints:
         _remove(self.folder.glob(".*.partial-*"))
 
     @contextmanager
-    def _full_disk_says_what_is_left(self) -> Iterator[None]:
+    def full_disk_says_what_is_left(self) -> Iterator[None]:
+        """Whatever of the run is written in the block: a full disk ends it with a word on how to go on.
+
+        Raises:
+            DiskFull: it is.
+        """
         try:
             yield
         except UserError as error:
@@ -106,15 +111,21 @@ class Checkpoints:
             found = self._found()
             left = f"{found[0].name} is the last good checkpoint" if found else "there is no checkpoint yet"
             remedy = "Free some space and give the same command with --resume"
-            raise DiskFull(str(self.folder), allowed=f"the disk is full; {left}", remedy=remedy) from error
+            full = "the disk is full" if _reason(error) != errno.EFBIG else "files may not grow that large here"
+            raise DiskFull(str(self.folder), allowed=f"{full}; {left}", remedy=remedy) from error
 
 
 class DiskFull(UserError):
     """A checkpoint did not fit on the disk."""
 
 
+def _reason(error: UserError) -> int | None:
+    """What the operating system said, where it did."""
+    return error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+
+
 def _is_full(error: UserError) -> bool:
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL
+    return _reason(error) in FULL
 
 
 def _remove(paths: Iterable[Path]) -> None:

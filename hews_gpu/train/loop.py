@@ -177,7 +177,7 @@ class _Run:
             if self.team.is_first:
                 stack.enter_context(runs.living(self.folder, self.city, self.recipe))
             self.fit(max_epochs)
-            with self.team.as_one():
+            with self.team.as_one(), self.checkpoints.full_disk_says_what_is_left():
                 if self.team.is_first:
                     runs.finish(self.folder, self.engine.best, self._weights_notes(), self.engine.position.history)
         return self._summary(device)
@@ -221,7 +221,8 @@ class _Run:
                 try:
                     self.checkpoints.save(engine.position.step, snapshot)
                     if epoch is not None:
-                        runs.write_history(self.folder, engine.position.history)
+                        with self.checkpoints.full_disk_says_what_is_left():
+                            runs.write_history(self.folder, engine.position.history)
                         if engine.position.best_epoch == epoch.epoch:
                             self.checkpoints.save_best(engine.best, self._weights_notes())
                 except DiskFull as full:
