@@ -246,22 +246,45 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Run,
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A folder made by 'hews train'.")] = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; else the run's own.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the results that --out holds.")] = False,
+    preset: Annotated[str | None, typer.Option("--preset", help="Instead of RUN: a generated city's law.")] = None,
+    years: Annotated[int, typer.Option("--years", help="With --preset: how many to draw.")] = 10,
+    model: Annotated[str, typer.Option("--model", help="With --preset: the forecaster to judge.")] = "boosting",
+    seed: Annotated[int, typer.Option("--seed", help="With --preset: of the city.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Forecast every window and judge the forecasts against the climatology."""
+    """Forecast every window and judge the forecasts: a run's, or a forecaster's on a city whose truth is known."""
+    if (run is None) == (preset is None):
+        got = "neither" if run is None else "both"
+        raise UserError("RUN or --preset", got, allowed="give one of them", remedy="See 'hews evaluate --help'")
+    if preset is not None:
+        _evaluate_preset(preset, years=years, model=model, seed=seed, as_json=as_json)
+        return
     from hews_gpu.train.evaluate import evaluate as judge
     from hews_gpu.train.summary import summary_table
 
+    assert run is not None
     metrics = judge(run, out=out, data=data, force=force)
     if as_json:
         _print_json(metrics)
         return
     _print_table(*summary_table(metrics))
     print(f"\n{metrics['verdict']}")
+
+
+def _evaluate_preset(preset: str, *, years: int, model: str, seed: int, as_json: bool) -> None:
+    from hews_gpu.evaluation.results import evaluate_preset
+    from hews_gpu.evaluation.summary import preset_table
+
+    found = evaluate_preset(preset, years=years, seed=seed, model=model)
+    if as_json:
+        _print_json(found)
+        return
+    _print_table(f"{years} years of {preset}, test blocks", preset_table(found))
+    print(f"\n{model}: {found['verdict']}")
 
 
 @app.command()
