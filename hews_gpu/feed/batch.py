@@ -13,19 +13,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hews_gpu.data.windows import Samples
 from hews_gpu.feed.ahead import DTYPES, Ring, tensors
 from hews_gpu.feed.augment import Augmentation, warp
 from hews_gpu.feed.calendar import calendar_features
 from hews_gpu.feed.plan import Share
 from hews_gpu.raster.rasterizer import Rasterizer
+
+if TYPE_CHECKING:  # a machine that only draws needs none of what reads tables
+    from hews_gpu.data.windows import Samples
 
 __all__ = ["Batch", "Feed", "Source"]
 

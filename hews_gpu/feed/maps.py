@@ -27,7 +27,7 @@ from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer, referenc
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["CHUNK_WINDOWS", "all_windows", "drawing_of", "rasterize"]
+__all__ = ["CHUNK_WINDOWS", "all_windows", "drawing_of", "rasterize", "store_maps"]
 
 CHUNK_WINDOWS = 16
 """Windows per Zarr chunk, which is read whole: few enough that one window can be had in a millisecond, enough to
@@ -70,8 +70,7 @@ def rasterize(
         rasterizer = reference_rasterizer(prepared) if style == "reference" else channels_rasterizer(prepared, steps=1)
         has_target = targets_within(prepared.events, windows.start_s, windows.start_s + windows.length_s) > 0
         attributes = _attributes(prepared, style, rasterizer, windows)
-        maps = _new_group(folder / "maps.zarr", rasterizer, windows, has_target, attributes)
-        drawing_s = _write_maps(maps, rasterizer, windows)
+        drawing_s = store_maps(folder / "maps.zarr", rasterizer, windows, has_target, attributes)
         _write_preview(prepared, rasterizer, windows, folder / "preview.png")
         stored = sum(file.stat().st_size for file in (folder / "maps.zarr").rglob("*") if file.is_file())
     return {
@@ -85,6 +84,22 @@ def rasterize(
         "seconds": round(time.perf_counter() - began, 3),
         "maps_per_s": round(len(windows) / max(drawing_s, 1e-9), 1),
     }
+
+
+def store_maps(
+    path: Path,
+    rasterizer: Rasterizer,
+    windows: Windows,
+    has_target: NDArray[np.bool_],
+    attributes: dict[str, Any] | None = None,
+) -> float:
+    """Draw windows into a new Zarr group, as `rasterize` describes it.
+
+    Returns:
+        Seconds that drawing alone took.
+    """
+    attributes = {**(attributes or {}), "drawing": drawing_of(rasterizer)}
+    return _write_maps(_new_group(path, rasterizer, windows, has_target, attributes), rasterizer, windows)
 
 
 def all_windows(prepared: Prepared) -> Windows:
@@ -152,7 +167,6 @@ def _attributes(prepared: Prepared, style: str, rasterizer: Rasterizer, windows:
         "window_length_s": windows.length_s,
         "start_s": "start of each window, local wall-clock seconds since 1970-01-01T00:00, no zone; half-open windows",
         "categories": list(prepared.events.categories),
-        "drawing": drawing_of(rasterizer),
     }
 
 

@@ -152,9 +152,9 @@ def test_quiet_days_are_written_too(tmp_path, monkeypatch):
     windows = make_windows(
         opened.events.time_s, begin_s=BEGIN_S, end_s=BEGIN_S + 96 * HOUR_S, length_s=2 * HOUR_S, stride_s=2 * HOUR_S
     )
-    group = maps._new_group(tmp_path / "m.zarr", drawn, windows, np.zeros(len(windows), bool), {})
-    maps._write_maps(group, drawn, windows)
-    assert group.nchunks_initialized >= group.nchunks == 3
+    maps.store_maps(tmp_path / "m.zarr", drawn, windows, np.zeros(len(windows), bool))
+    stored = zarr.open_group(tmp_path / "m.zarr", mode="r")["maps"]
+    assert stored.nchunks_initialized >= stored.nchunks == 3
 
 
 def test_what_is_no_store_is_one_line(toy_prepared, tmp_path):
