@@ -8,11 +8,12 @@ every epoch's order) must be the yardstick's to the bit; only what the clock say
 Each process of a run is forked from one that has imported everything, so that a kill costs a second and not ten; with
 two processes they find each other as under torchrun, and are killed one after the other in random order.
 
-    python -m benchmarks.kills [--quick]
+    python -m benchmarks.kills [--quick] [--processes N]
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
 import json
@@ -29,12 +30,12 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, parse_flags, save_result
+from benchmarks.common import ROOT, save_result
 
 __all__ = ["Tally", "Trainer", "contents", "disturb"]
 
-KILLS_A_RUN = 5
-FULL, QUICK = 100, 6
+KILLS_A_RUN = 10
+FULL, QUICK = 50, 3  # with each number of processes
 LIMIT_S = 120.0
 EARLY = 0.15  # of the kills come before the first step, the rest after it
 IMPORTED = (
@@ -218,22 +219,27 @@ def _toy(folder: Path) -> Path:
 
 def main() -> None:
     """Kill, compare, print, save."""
-    flags = parse_flags(__doc__ or "")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few kills")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON too")
+    parser.add_argument("--processes", type=int, action="append", help="of each run; 1 and 2 unless given")
+    flags = parser.parse_args()
     kills = QUICK if flags.quick else FULL
     found = []
     with tempfile.TemporaryDirectory() as scratch:
         prepared = _toy(Path(scratch) / "prepared")
-        for processes in (1, 2):
+        for processes in flags.processes or (1, 2):
             folder = Path(scratch) / f"of-{processes}"
             folder.mkdir()
-            tally = disturb(Trainer(prepared, processes), folder, kills // 2, seed=processes)
+            tally = disturb(Trainer(prepared, processes), folder, kills, seed=processes)
             found.append(vars(tally))
             print(f"{processes} process(es): {tally.kills} kills, {tally.different} of {tally.runs} runs differ")
     result = {"kills": sum(tally["kills"] for tally in found), "by_processes": found, "quick": flags.quick}
     if flags.json:
         print(json.dumps(result))
     if not flags.quick:
-        print(f"saved {save_result('kills', result, packages=('lightning', 'safetensors'))}")
+        name = "kills" if flags.processes is None else f"kills_{'_'.join(map(str, flags.processes))}"
+        print(f"saved {save_result(name, result, packages=('lightning', 'safetensors'))}")
     sys.exit(any(tally["different"] for tally in found))
 
 
