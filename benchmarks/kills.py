@@ -135,6 +135,7 @@ def disturb(trainer: Trainer, folder: Path, kills: int, seed: int = 0) -> Tally:
         seed: of the moments.
     """
     rng, tally = random.Random(seed), Tally(processes=trainer.processes)
+    trainer.finish(folder / "warm-up")  # compiles the kernels where they are not yet
     yardstick = folder / "yardstick"
     began = time.perf_counter()
     processes = trainer.start(yardstick)
