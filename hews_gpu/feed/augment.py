@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from hews_gpu.errors import UserError
+from hews_gpu.feed.ahead import DRAWING
+from hews_gpu.kernels import warp_cpu
 
-__all__ = ["Augmentation", "warp"]
+__all__ = ["Augmentation", "warp", "warp_by_torch"]
 
 WORDS = 8  # of 64 bits for each sample, two steps of the generator; seven are used
 STEP_WORDS = 4  # that one step of Philox gives
@@ -91,26 +93,38 @@ class Augmentation:
         return np.ascontiguousarray((back @ rotate @ shear @ zoom @ there)[:, :2], dtype=np.float32)
 
 
-def warp(maps: Tensor, matrices: Tensor) -> Tensor:
+def warp(maps: Tensor, matrices: NDArray[np.float32]) -> Tensor:
     """Resample maps by where each pixel is taken from, on the device they are on.
 
     Args:
-        maps: [B, C, H, X] of any dtype.
-        matrices: float32 [B, 2, 3] as `Augmentation.matrices` gives them.
+        maps: [B, C, H, X] of any dtype, channels-last on a CPU.
+        matrices: [B, 2, 3] as `Augmentation.matrices` gives them.
 
     Returns:
         A new [B, C, H, X] of the same dtype, channels-last; whole numbers are rounded to nearest.
     """
+    if maps.is_cuda:
+        return warp_by_torch(maps, matrices)
+    values = maps if maps.dtype in (torch.uint8, torch.float32) else maps.float()
+    source = values.permute(0, 2, 3, 1)
+    found = torch.empty(source.shape, dtype=source.dtype)
+    with DRAWING:
+        warp_cpu.warp(source.numpy(), matrices, not maps.dtype.is_floating_point, found.numpy())
+    return found.permute(0, 3, 1, 2).to(maps.dtype)
+
+
+def warp_by_torch(maps: Tensor, matrices: NDArray[np.float32]) -> Tensor:
+    """The same by torch's own means, on any device; on a CPU it takes several times as long."""
     height, width = maps.shape[2:]
-    scale = torch.tensor([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]], dtype=torch.float64)
-    unscale = torch.tensor([[2 / width, 0, -1], [0, 2 / height, -1]], dtype=torch.float64)
-    corner = torch.tensor([[[0.0, 0.0, 1.0]]], dtype=torch.float64).expand(len(maps), 1, 3)
-    whole = torch.cat([matrices.double().cpu(), corner], dim=1)
-    theta = (unscale @ whole @ scale).float().to(maps.device)
-    grid = functional.affine_grid(theta, list(maps.shape), align_corners=False)
+    scale = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
+    unscale = np.array([[2 / width, 0, -1], [0, 2 / height, -1]])
+    last = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (len(maps), 1, 3))
+    theta = unscale @ np.concatenate([matrices, last], axis=1) @ scale
+    moved = torch.from_numpy(theta.astype(np.float32)).to(maps.device, non_blocking=True)
+    grid = functional.affine_grid(moved, list(maps.shape), align_corners=False)
     found = functional.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
     if not maps.dtype.is_floating_point:
-        found = found.round_().clamp_(0, 255)
+        found = (found + 0.5).floor_()
     return found.to(maps.dtype, memory_format=torch.channels_last)
 
 

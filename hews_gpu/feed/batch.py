@@ -218,7 +218,7 @@ class Feed(ABC):
         if augment is not None:
             height, width = maps.shape[2:]
             matrices = augment.matrices(share.epoch, share.first, len(share), height, width)
-            maps = warp(maps, torch.from_numpy(matrices))
+            maps = warp(maps, matrices)
         return self._batch(share.ids, maps.to(self.device))
 
 

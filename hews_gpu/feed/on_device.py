@@ -78,7 +78,7 @@ class DeviceDrawer:
             if augment is not None:
                 height, width = maps.shape[2:]
                 matrices = augment.matrices(share.epoch, share.first, len(share), height, width)
-                maps = warp(maps, torch.from_numpy(matrices))
+                maps = warp(maps, matrices)
             batch = Batch(share.ids, maps, *(column[ids] for column in self._columns))
             return batch, side.record_event()
 

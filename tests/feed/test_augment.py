@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from hews_gpu.errors import UserError
-from hews_gpu.feed.augment import Augmentation, warp
+from hews_gpu.feed.augment import Augmentation, warp, warp_by_torch
 
 NONE = {"rotation_deg": 0.0, "shift": 0.0, "shear_deg": 0.0, "zoom": 0.0}
 
@@ -73,7 +73,7 @@ def test_half_of_the_maps_are_mirrored_left_to_right():
     assert abs(mirrored.sum() - 500) < 80  # 5 sigma
     maps = torch.arange(24, dtype=torch.float32).reshape(1, 1, 4, 6)
     which = int(np.flatnonzero(mirrored)[0])
-    found = warp(maps, torch.from_numpy(matrices[which : which + 1]))
+    found = warp(maps, matrices[which : which + 1])
     torch.testing.assert_close(found, maps.flip(3), rtol=0, atol=1e-4)
 
 
@@ -88,22 +88,24 @@ def resampled(maps, matrices):
     return found
 
 
-@pytest.mark.parametrize("shape", [(5, 3, 20, 30), (4, 2, 31, 17)])
-def test_pixels_are_as_scipy_resamples_them(shape):
+@pytest.mark.parametrize("way", [warp, warp_by_torch])
+@pytest.mark.parametrize("shape", [(5, 3, 20, 30), (4, 2, 31, 17), (3, 1, 1, 9)])
+def test_pixels_are_as_scipy_resamples_them(shape, way):
     maps = np.random.default_rng(0).random(shape)
     augment = Augmentation(seed=9, rotation_deg=40.0, shift=0.2, shear_deg=20.0, zoom=0.3, flip=True)
     matrices = augment.matrices(0, 0, len(maps), *shape[2:])
-    found = warp(torch.from_numpy(maps).float(), torch.from_numpy(matrices)).numpy()
+    found = way(torch.from_numpy(maps).float(), matrices).numpy()
     np.testing.assert_allclose(found, resampled(maps, matrices), atol=2e-5)
     inverse = np.linalg.inv(np.concatenate([matrices, np.tile([[[0, 0, 1]]], (len(maps), 1, 1))], axis=1))[:, :2]
     assert np.abs(found - resampled(maps, inverse)).max() > 0.1  # the other direction would not do
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32])
-def test_the_dtype_stays_and_bytes_are_rounded(dtype):
+@pytest.mark.parametrize("way", [warp, warp_by_torch])
+def test_the_dtype_stays_and_bytes_are_rounded(dtype, way):
     maps = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 8, 6), dtype=np.uint8))
-    matrices = torch.from_numpy(Augmentation(seed=9).matrices(0, 0, 2, 8, 6))
-    found, exact = warp(maps.to(dtype), matrices), warp(maps.float(), matrices)
+    matrices = Augmentation(seed=9).matrices(0, 0, 2, 8, 6)
+    found, exact = way(maps.to(dtype), matrices), way(maps.float(), matrices)
     assert found.dtype == dtype and found.is_contiguous(memory_format=torch.channels_last)
     within = {torch.uint8: 0.5, torch.float16: 0.07, torch.bfloat16: 0.5, torch.float32: 0.0}[dtype]
     assert (found.float() - exact).abs().max() <= within + 1e-3

@@ -1,0 +1,276 @@
+"""Samples per second of every feed, and what a training step waits for it.
+
+Each feed gives the same batches, which is checked first: to the bit without augmentation, within a tolerance with it.
+Then they are read as fast as they come, in turn; the zarr feed in the order of the files too, with its chunks in memory
+and without. Last, the reference models are trained for some steps on a cached batch and on each feed: the ratio of the
+two times is what a feed costs, whatever it hides behind the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
+
+import numba
+import torch
+from torch.nn import functional
+
+from benchmarks.common import Timing, parse_flags, save_result, time_in_turn
+from benchmarks.gpu.raster import painting
+from hews_gpu.errors import UserError
+from hews_gpu.feed.augment import Augmentation
+from hews_gpu.feed.batch import Batch, Feed, Source
+from hews_gpu.feed.plan import Share, shares
+from hews_gpu.feed.registry import FEEDS, feed_named
+from hews_gpu.models.reference import ReferenceCnn, reference_settings
+
+MEAN_INCIDENTS = 10.7
+"""Of a two-hour window of the portal table."""
+READ_BATCH = 64
+AUGMENT = Augmentation(seed=0, flip=True)
+WITHIN = 1.0
+"""Of bytes that two feeds resampled: half a byte may be rounded up or down."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured."""
+
+    windows: int
+    read: int
+    """Windows read in one round without augmentation; a quarter of that with it."""
+    steps: int
+    """Training steps of one round."""
+    rounds: int
+    batch: int
+    """Of a training step; the reference models' own."""
+
+
+FULL = Scale(windows=4096, read=2048, steps=6, rounds=5, batch=20)
+QUICK = Scale(windows=256, read=128, steps=1, rounds=3, batch=4)
+
+
+def make_source(windows: int, *, height: int, width: int, backend: Literal["numba", "cuda"] = "numba") -> Source:
+    """Consecutive windows of a random city, as many incidents in each as in Baltimore's."""
+    random = np.random.default_rng(0)
+    rasterizer = painting(backend, height=height, width=width)
+    edges = np.concatenate([[0], np.cumsum(random.poisson(MEAN_INCIDENTS, windows))])
+    pairs = np.stack([edges[:-1], edges[1:]], axis=1).astype(np.int64)
+    return Source.of_maps(rasterizer, pairs, random.random(windows) < 0.3)
+
+
+def store(folder: Path, source: Source) -> Path:
+    """The source's maps as files, as `hews rasterize` writes them."""
+    from hews_gpu.data.windows import Windows
+    from hews_gpu.feed.maps import store_maps
+
+    first, last = source.pairs.T
+    start_s, exposure_s = np.arange(len(source)) * 7200, np.full(len(source), 7200)
+    windows = Windows(start_s=start_s, length_s=7200, first=first, last=last, exposure_s=exposure_s)
+    store_maps(folder, source.rasterizer, windows, source.y > 0)
+    return folder
+
+
+def make_feeds(source: Source, folder: Path | None, device: str) -> dict[str, Feed]:
+    """Every feed that can run here; on a GPU nothing is read from files, and DALI may be missing."""
+    found: dict[str, Feed] = {}
+    for name in FEEDS:
+        try:
+            found[name] = feed_named(name, source, device=device, store=folder)
+        except UserError as error:
+            if device == "cpu":
+                raise
+            print(f"left out: {error}", file=sys.stderr)
+    return found
+
+
+def require_same(feeds: dict[str, Feed], windows: int) -> float:
+    """See that all feeds give the batches of the direct one; returns the largest difference with augmentation."""
+    plan = list(shares(1, 0, 0, 1, windows=windows, batch_size=READ_BATCH))[:4]
+    most = 0.0
+    for augment in (None, AUGMENT):
+        expected = [batch.maps.cpu().clone() for batch in feeds["direct"].batches(plan, augment=augment)]
+        for name, feed in feeds.items():
+            for maps, batch in zip(expected, feed.batches(plan, augment=augment), strict=True):
+                apart = float((batch.maps.cpu().float() - maps.float()).abs().max())
+                assert apart <= (0.0 if augment is None else WITHIN), f"{name} differs by {apart}"
+                most = max(most, apart)
+    return most
+
+
+def reading(feeds: dict[str, Feed], scale: Scale) -> list[dict[str, Any]]:
+    """Samples per second of each feed, read as fast as it can, nothing done with them."""
+    plan = list(shares(1, 0, 0, 1, windows=scale.windows, batch_size=READ_BATCH))[: scale.read // READ_BATCH]
+    ordered = list(shares(1, 0, 0, 1, windows=scale.windows, batch_size=READ_BATCH, shuffle=False))[: len(plan)]
+    few = plan[: max(len(plan) // 4, 1)]
+    works: dict[tuple[str, str], tuple[int, Callable[[], object]]] = {}
+    for name, feed in feeds.items():
+        works[name, "shuffled"] = (len(plan), _read(feed, plan))
+        works[name, "shuffled, augmented"] = (len(few), _read(feed, few, AUGMENT))
+    if "zarr" in feeds:
+        works["zarr", "in the files' order"] = (len(plan), _read(feeds["zarr"], ordered))
+        works["zarr", "shuffled, nothing kept"] = (len(few), _read(feeds["zarr"], few, is_cold=True))
+    timings = time_in_turn({" | ".join(key): work for key, (_, work) in works.items()}, rounds=scale.rounds)
+    rows = []
+    for (which, how), (batches, _) in works.items():
+        timing = timings[f"{which} | {how}"]
+        samples = batches * READ_BATCH
+        low, high = samples / max(timing.seconds), samples / min(timing.seconds)
+        rows.append({"feed": which, "how": how, "samples": samples, "samples_per_s": samples / timing.median_s})
+        rows[-1]["lowest_highest"] = [low, high]
+    return rows
+
+
+def _read(
+    feed: Feed, plan: list[Share], augment: Augmentation | None = None, *, is_cold: bool = False
+) -> Callable[[], object]:
+    def work() -> None:
+        if is_cold:
+            feed.close()
+        for _ in feed.batches(plan, augment=augment):
+            pass
+        _wait(feed.device)
+
+    return work
+
+
+def _wait(device: torch.device) -> None:
+    """Until a GPU has done what was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class Training:
+    """A reference model that takes steps, on what it is given."""
+
+    def __init__(self, name: Literal["reference1", "reference2"], device: torch.device) -> None:
+        self.module = ReferenceCnn(reference_settings(name)).to(device)
+        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=1e-4)
+
+    def step(self, batch: Batch) -> None:
+        """One optimizer step."""
+        self.optimizer.zero_grad()
+        loss = functional.binary_cross_entropy_with_logits(self.module(batch.maps), batch.y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+
+def training(
+    name: Literal["reference1", "reference2"], feeds: dict[str, Feed], scale: Scale, augment: Augmentation | None
+) -> dict[str, Any]:
+    """Steps on a cached batch and on each feed, in turn; a feed goes on where it was, as in the middle of an epoch."""
+    device = feeds["direct"].device
+    model = Training(name, device)
+    streams = {feed: _endless(feeds[feed], scale, augment) for feed in feeds}
+    cached = next(_endless(feeds["direct"], scale, augment))
+    waited: dict[str, list[float]] = {feed: [] for feed in feeds}
+
+    def on_cached() -> None:
+        for _ in range(scale.steps):
+            model.step(cached)
+        _wait(device)
+
+    def on_feed(feed: str) -> None:
+        before = feeds[feed].waited_s
+        for _ in range(scale.steps):
+            model.step(next(streams[feed]))
+        _wait(device)
+        waited[feed].append(feeds[feed].waited_s - before)
+
+    works: dict[str, Callable[[], object]] = {"cached": on_cached}
+    works |= {feed: (lambda feed=feed: on_feed(feed)) for feed in feeds}  # type: ignore[misc]
+    timings = time_in_turn(works, rounds=scale.rounds)
+    for stream in streams.values():
+        stream.close()  # type: ignore[attr-defined]
+    rows = {feed: _cost(timings, feed, waited[feed][1:]) for feed in feeds}
+    step_s = timings["cached"].median_s / scale.steps
+    return {"model": name, "batch": scale.batch, "augmented": augment is not None, "cached_step_s": step_s} | rows
+
+
+def _endless(feed: Feed, scale: Scale, augment: Augmentation | None) -> Iterator[Batch]:
+    """One epoch after the other, all as one plan: a feed starts once."""
+    plan = [share for epoch in range(8) for share in shares(1, epoch, 0, 1, windows=len(feed), batch_size=scale.batch)]
+    return feed.batches(plan, augment=augment)
+
+
+def _cost(timings: dict[str, Timing], feed: str, waited: list[float]) -> dict[str, Any]:
+    """Step time over that on a cached batch, round by round; and the share of it spent waiting."""
+    pairs = list(zip(timings[feed].seconds, timings["cached"].seconds, strict=True))
+    over = [with_feed / cached for with_feed, cached in pairs]
+    share = statistics.median(w / s for w, s in zip(waited, timings[feed].seconds, strict=True))
+    low, high = min(over), max(over)
+    return {"step_over_cached": statistics.median(over), "lowest_highest": [low, high], "waiting_share": share}
+
+
+def run(scale: Scale, device: str = "cpu") -> dict[str, Any]:
+    """All measurements."""
+    backend: Literal["numba", "cuda"] = "cuda" if device == "cuda" else "numba"
+    result: dict[str, Any] = {"threads": torch.get_num_threads(), "numba_threads": numba.get_num_threads()}
+    for name, cases in (("reference1", (None,)), ("reference2", (None, AUGMENT))):
+        settings = reference_settings(name)  # type: ignore[arg-type]
+        source = make_source(scale.windows, height=settings.height, width=settings.width, backend=backend)
+        with tempfile.TemporaryDirectory() as folder:
+            place = store(Path(folder) / "maps.zarr", source) if device == "cpu" else None
+            feeds = make_feeds(source, place, device)
+            if name == "reference1":
+                result |= {"map": list(source.rasterizer.shape), "windows": scale.windows, "batch_read": READ_BATCH}
+                result["largest_difference_augmented"] = require_same(feeds, scale.windows)
+                result["reading"] = reading(feeds, scale)
+                if place is not None:
+                    result["stored_bytes"] = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+            rows = [training(name, feeds, scale, augment) for augment in cases]  # type: ignore[arg-type]
+            result["training"] = [*result.get("training", []), *rows]
+    return result
+
+
+def print_tables(result: dict[str, Any]) -> None:
+    """What was read, then what a training step costs."""
+    print(f"{result['windows']} maps of {result['map']}, {result['threads']} threads; all feeds gave the same batches")
+    print(f"{'feed':<10}{'read':<26}{'samples/s':>11}   [lowest, highest]")
+    for row in result["reading"]:
+        low, high = row["lowest_highest"]
+        print(f"{row['feed']:<10}{row['how']:<26}{row['samples_per_s']:>11,.0f}   [{low:,.0f}, {high:,.0f}]")
+    print(f"\n{'model':<24}{'feed':<10}{'step':>10}{'over cached':>13}{'[lowest, highest]':>20}{'waiting':>9}")
+    for row in result["training"]:
+        what = f"{row['model']}{', augmented' if row['augmented'] else ''}"
+        for feed in FEEDS:
+            if feed not in row:
+                continue
+            cost = row[feed]
+            low, high = cost["lowest_highest"]
+            step_ms = 1e3 * row["cached_step_s"] * cost["step_over_cached"]
+            numbers = f"{step_ms:>7,.0f} ms{cost['step_over_cached']:>13.3f}{f'[{low:.3f}, {high:.3f}]':>20}"
+            print(f"{what:<24}{feed:<10}{numbers}{cost['waiting_share']:>9.2%}")
+
+
+def main() -> None:
+    """Run, print, and save a dated file unless it was a quick run."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    device, sys.argv[1:] = parser.parse_known_args()
+    flags = parse_flags(__doc__ or "")
+    if device.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("feed: torch finds no NVIDIA GPU here")
+    result = run(QUICK if flags.quick else FULL, device.device)
+    if flags.json:
+        print(json.dumps(result, indent=2))
+    else:
+        print_tables(result)
+    if not flags.quick:
+        name = "feed" if device.device == "cpu" else "feed-cuda"
+        print(f"saved {save_result(name, result)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
