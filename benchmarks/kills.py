@@ -37,7 +37,7 @@ __all__ = ["Tally", "Trainer", "contents", "disturb"]
 KILLS_A_RUN = 10
 FULL, QUICK = 50, 3  # with each number of processes
 LIMIT_S = 120.0
-EARLY = 0.15  # of the kills come before the first step, the rest after it
+EARLY = 0.15  # of the kills come at any time of a start, the rest after the first new checkpoint
 IMPORTED = (
     *("hews_gpu.train.loop", "hews_gpu.train.objectives.forecast", "torch._dynamo", "lightning.fabric.strategies.ddp"),
     *("pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.special", "scipy.optimize", "tensorboard.compat.proto"),
@@ -118,11 +118,13 @@ class Tally:
     while_writing: int = 0
     """Of these, kills that left a half-written file."""
     before_the_first_checkpoint: int = 0
+    """Of these, kills that left no checkpoint at all."""
     runs: int = 0
     different: int = 0
     """Runs whose result was not the yardstick's to the bit."""
     seconds: float = 0.0
     steps_at_kill: list[int] = field(default_factory=list)
+    """The step of the newest checkpoint after each kill; -1: there was none."""
 
 
 def disturb(trainer: Trainer, folder: Path, kills: int, seed: int = 0) -> Tally:
@@ -135,16 +137,10 @@ def disturb(trainer: Trainer, folder: Path, kills: int, seed: int = 0) -> Tally:
         seed: of the moments.
     """
     rng, tally = random.Random(seed), Tally(processes=trainer.processes)
-    trainer.finish(folder / "warm-up")  # compiles the kernels where they are not yet
-    yardstick = folder / "yardstick"
     began = time.perf_counter()
-    processes = trainer.start(yardstick)
-    while not yardstick.exists() and processes[0].is_alive():
-        time.sleep(0.02)
-    start_s = time.perf_counter() - began
-    wait(processes, [0] * trainer.processes)
-    life = (start_s, time.perf_counter() - began)
-    expected = contents(yardstick)
+    trainer.finish(folder / "warm-up")  # imports everything, and compiles the kernels where they are not yet
+    life = _measure(trainer, folder / "yardstick")
+    expected = contents(folder / "yardstick")
     while tally.kills < kills:
         run = folder / f"run-{tally.runs}"
         for _ in range(min(KILLS_A_RUN, kills - tally.kills)):
@@ -156,17 +152,53 @@ def disturb(trainer: Trainer, folder: Path, kills: int, seed: int = 0) -> Tally:
     return tally
 
 
-def _kill_once(trainer: Trainer, run: Path, rng: random.Random, life: tuple[float, float], tally: Tally) -> None:
-    """Start or go on with a run and kill it at a random moment of a life, most often after its first checkpoint."""
+@dataclass(frozen=True, kw_only=True)
+class _Life:
+    """What an undisturbed run took."""
+
+    start_s: float
+    """Until its first checkpoint."""
+    training_s: float
+    steps: int
+
+
+def _measure(trainer: Trainer, run: Path) -> _Life:
+    began = time.perf_counter()
     processes = trainer.start(run)
-    time.sleep(rng.uniform(0.0, life[0]) if rng.random() < EARLY else rng.uniform(*life))
+    _await_step(processes, run, -1)
+    started = time.perf_counter()
+    wait(processes, [0] * trainer.processes)
+    return _Life(start_s=started - began, training_s=time.perf_counter() - started, steps=_last_step(run))
+
+
+def _last_step(run: Path) -> int:
+    """Of the newest checkpoint; -1 if there is none."""
+    found = sorted((run / "checkpoints").glob("step-*.safetensors"))
+    return int(found[-1].stem.split("-")[1]) if found else -1
+
+
+def _await_step(processes: Sequence[ForkServerProcess], run: Path, step: int) -> None:
+    """Wait until there is a newer checkpoint than `step`, or nobody is left to write it."""
+    while _last_step(run) <= step and any(process.is_alive() for process in processes):
+        time.sleep(0.005)
+
+
+def _kill_once(trainer: Trainer, run: Path, rng: random.Random, life: _Life, tally: Tally) -> None:
+    """Start or go on with a run and kill it at a random moment of what is left of its life."""
+    before = _last_step(run)
+    processes = trainer.start(run)
+    if rng.random() < EARLY:
+        time.sleep(rng.uniform(0.0, life.start_s))
+    else:
+        _await_step(processes, run, before)
+        time.sleep(rng.uniform(0.0, life.training_s * (1 - max(0, before) / life.steps) / 2))
     if not kill(processes, rng):
         return
     tally.kills += 1
-    found = sorted((run / "checkpoints").glob("step-*.safetensors"))
+    last = _last_step(run)
     tally.while_writing += bool(list(run.glob("checkpoints/.*.partial-*")))
-    tally.before_the_first_checkpoint += not found
-    tally.steps_at_kill.append(int(found[-1].stem.split("-")[1]) if found else 0)
+    tally.before_the_first_checkpoint += last < 0
+    tally.steps_at_kill.append(last)
 
 
 def _train(prepared: Path, run: Path, environ: Mapping[str, str], kill_at: tuple[str, int] | None) -> None:

@@ -96,6 +96,8 @@ class Team:
     def __init__(self, place: Place, accelerator: str, precision: str) -> None:
         self.rank, self.size, self.is_first = place.rank, place.size, place.is_first
         self._group: Any = None
+        for name in ("fabric", "pytorch"):  # they announce what is no news
+            logging.getLogger(f"lightning.{name}.utilities.rank_zero").setLevel(logging.WARNING)
         if place.size == 1:
             device = torch.device("cuda", torch.cuda.current_device()) if accelerator == "cuda" else torch.device("cpu")
             plugins: ClusterEnvironment | None
@@ -117,8 +119,6 @@ class Team:
 
     def join(self) -> None:
         """Meet the others."""
-        for name in ("lightning.fabric", "lightning.fabric.utilities.rank_zero"):  # they announce what is no news
-            logging.getLogger(name).setLevel(logging.WARNING)
         self.fabric.launch()
         if self.size > 1:
             self._group = dist.new_group(backend="gloo")
