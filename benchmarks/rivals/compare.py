@@ -20,6 +20,8 @@ __all__ = ["BOUND", "discs_shown", "mean_difference", "red_areas", "require_same
 BOUND = 2.5
 """Mean difference in levels of 255, over a window's map, that soft edges may make. A map moved by one pixel differs by
 6 to 14, the more outlines it has."""
+BROADER = {"OpenCV, drawn": 4.0}
+"""The same for who draws red lines broader than they are: the soft edge of polylines adds about half a pixel."""
 RED_SHARE = 0.9
 """Of the pixels of an outline, as far as no disc covers them: so many are red where the area is lit."""
 FAR_LEVELS = 24.0
@@ -92,6 +94,7 @@ def sameness(
 def require_same(found: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise AssertionError where a way does not draw what we draw."""
     for name, row in found.items():
-        assert row["mean_difference"] <= BOUND, f"{name}: pictures differ by {row['mean_difference']:.2f} levels"
+        bound = BROADER.get(name, BOUND)
+        assert row["mean_difference"] <= bound, f"{name}: pictures differ by {row['mean_difference']:.2f} levels"
         assert row["windows_with_same_red_areas"] == row["windows"], f"{name}: other areas are red"
         assert row["discs_found"] == row["discs"], f"{name}: {row['discs'] - row['discs_found']} discs are missing"
