@@ -24,9 +24,9 @@ Float64 = NDArray[np.float64]
 HOUR_S = 3600
 CITY_DECAYS_S = (2 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 168 * HOUR_S)
 AREA_DECAYS_S = (4 * HOUR_S, 12 * HOUR_S)
-AREA_COLUMNS = 64  # of some thousands
-TREES = {"max_iter": 200, "learning_rate": 0.05, "max_leaf_nodes": 6, "min_samples_leaf": 100, "max_features": 0.3}
-L2 = 20.0
+AREA_COLUMNS = 48  # of some thousands
+TREES = {"max_iter": 150, "learning_rate": 0.06, "max_leaf_nodes": 4, "min_samples_leaf": 200, "max_features": 0.3}
+L2 = 50.0
 
 
 class Boosting:
