@@ -32,7 +32,7 @@ from typing import Any
 
 from benchmarks.common import ROOT, save_result
 
-__all__ = ["Tally", "Trainer", "contents", "disturb"]
+__all__ = ["Life", "Tally", "Trainer", "await_step", "contents", "disturb", "measure", "wait"]
 
 KILLS_A_RUN = 10
 FULL, QUICK = 50, 3  # with each number of processes
@@ -127,20 +127,20 @@ class Tally:
     """The step of the newest checkpoint after each kill; -1: there was none."""
 
 
-def disturb(trainer: Trainer, folder: Path, kills: int, seed: int = 0) -> Tally:
+def disturb(trainer: Trainer, folder: Path, yardstick: Path, life: Life, kills: int, seed: int = 0) -> Tally:
     """Kill runs `kills` times and compare what they come to with an undisturbed one.
 
     Args:
         trainer: starts them.
         folder: for the runs.
+        yardstick: the undisturbed run.
+        life: what it took.
         kills: how often.
         seed: of the moments.
     """
     rng, tally = random.Random(seed), Tally(processes=trainer.processes)
     began = time.perf_counter()
-    trainer.finish(folder / "warm-up")  # imports everything, and compiles the kernels where they are not yet
-    life = _measure(trainer, folder / "yardstick")
-    expected = contents(folder / "yardstick")
+    expected = contents(yardstick)
     while tally.kills < kills:
         run = folder / f"run-{tally.runs}"
         for _ in range(min(KILLS_A_RUN, kills - tally.kills)):
@@ -153,7 +153,7 @@ def disturb(trainer: Trainer, folder: Path, kills: int, seed: int = 0) -> Tally:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Life:
+class Life:
     """What an undisturbed run took."""
 
     start_s: float
@@ -162,13 +162,14 @@ class _Life:
     steps: int
 
 
-def _measure(trainer: Trainer, run: Path) -> _Life:
+def measure(trainer: Trainer, run: Path) -> Life:
+    """Train without a kill."""
     began = time.perf_counter()
     processes = trainer.start(run)
-    _await_step(processes, run, -1)
+    await_step(processes, run, -1)
     started = time.perf_counter()
     wait(processes, [0] * trainer.processes)
-    return _Life(start_s=started - began, training_s=time.perf_counter() - started, steps=_last_step(run))
+    return Life(start_s=started - began, training_s=time.perf_counter() - started, steps=_last_step(run))
 
 
 def _last_step(run: Path) -> int:
@@ -177,20 +178,20 @@ def _last_step(run: Path) -> int:
     return int(found[-1].stem.split("-")[1]) if found else -1
 
 
-def _await_step(processes: Sequence[ForkServerProcess], run: Path, step: int) -> None:
+def await_step(processes: Sequence[ForkServerProcess], run: Path, step: int) -> None:
     """Wait until there is a newer checkpoint than `step`, or nobody is left to write it."""
     while _last_step(run) <= step and any(process.is_alive() for process in processes):
         time.sleep(0.005)
 
 
-def _kill_once(trainer: Trainer, run: Path, rng: random.Random, life: _Life, tally: Tally) -> None:
+def _kill_once(trainer: Trainer, run: Path, rng: random.Random, life: Life, tally: Tally) -> None:
     """Start or go on with a run and kill it at a random moment of what is left of its life."""
     before = _last_step(run)
     processes = trainer.start(run)
     if rng.random() < EARLY:
         time.sleep(rng.uniform(0.0, life.start_s))
     else:
-        _await_step(processes, run, before)
+        await_step(processes, run, before)
         time.sleep(rng.uniform(0.0, life.training_s * (1 - max(0, before) / life.steps) / 2))
     if not kill(processes, rng):
         return
@@ -264,7 +265,10 @@ def main() -> None:
         for processes in flags.processes or (1, 2):
             folder = Path(scratch) / f"of-{processes}"
             folder.mkdir()
-            tally = disturb(Trainer(prepared, processes), folder, kills, seed=processes)
+            trainer, yardstick = Trainer(prepared, processes), folder / "yardstick"
+            trainer.finish(folder / "warm-up")  # imports everything, and compiles the kernels where they are not yet
+            life = measure(trainer, yardstick)
+            tally = disturb(trainer, folder, yardstick, life, kills, seed=processes)
             found.append(vars(tally))
             print(f"{processes} process(es): {tally.kills} kills, {tally.different} of {tally.runs} runs differ")
     result = {"kills": sum(tally["kills"] for tally in found), "by_processes": found, "quick": flags.quick}
