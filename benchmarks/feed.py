@@ -50,15 +50,15 @@ class Scale:
     windows: int
     read: int
     """Windows read in one round without augmentation; a quarter of that with it."""
-    steps: int
-    """Training steps of one round."""
+    steps: dict[str, int]
+    """Training steps of one round, by model: one and a half seconds or so."""
     rounds: int
     batch: int
     """Of a training step; the reference models' own."""
 
 
-FULL = Scale(windows=4096, read=2048, steps=6, rounds=5, batch=20)
-QUICK = Scale(windows=256, read=128, steps=1, rounds=3, batch=4)
+FULL = Scale(windows=4096, read=2048, steps={"reference1": 1, "reference2": 3}, rounds=6, batch=20)
+QUICK = Scale(windows=256, read=128, steps={"reference1": 1, "reference2": 1}, rounds=3, batch=4)
 
 
 def make_source(windows: int, *, height: int, width: int, backend: Literal["numba", "cuda"] = "numba") -> Source:
@@ -171,19 +171,19 @@ def training(
 ) -> dict[str, Any]:
     """Steps on a cached batch and on each feed, in turn; a feed goes on where it was, as in the middle of an epoch."""
     device = feeds["direct"].device
-    model = Training(name, device)
+    model, steps = Training(name, device), scale.steps[name]
     streams = {feed: _endless(feeds[feed], scale, augment) for feed in feeds}
     cached = next(_endless(feeds["direct"], scale, augment))
     waited: dict[str, list[float]] = {feed: [] for feed in feeds}
 
     def on_cached() -> None:
-        for _ in range(scale.steps):
+        for _ in range(steps):
             model.step(cached)
         _wait(device)
 
     def on_feed(feed: str) -> None:
         before = feeds[feed].waited_s
-        for _ in range(scale.steps):
+        for _ in range(steps):
             model.step(next(streams[feed]))
         _wait(device)
         waited[feed].append(feeds[feed].waited_s - before)
@@ -194,7 +194,7 @@ def training(
     for stream in streams.values():
         stream.close()  # type: ignore[attr-defined]
     rows = {feed: _cost(timings, feed, waited[feed][1:]) for feed in feeds}
-    step_s = timings["cached"].median_s / scale.steps
+    step_s = timings["cached"].median_s / steps
     return {"model": name, "batch": scale.batch, "augmented": augment is not None, "cached_step_s": step_s} | rows
 
 
