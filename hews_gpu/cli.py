@@ -241,7 +241,8 @@ def train(
         device=device,
         devices=devices,
     )
-    _show(f"Trained into {out}", found, as_json)
+    if found:  # of several processes the first alone has something to say
+        _show(f"Trained into {out}", found, as_json)
 
 
 @app.command()

@@ -125,8 +125,18 @@ def atomic_file(path: Path) -> Iterator[Path]:
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
             partial.replace(path)
+            _flush_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """See that a new name outlives a power failure, as the content behind it does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -62,7 +62,7 @@ def train(
         max_epochs: stop for now after this many; the learning rate still follows the recipe's number of epochs.
 
     Returns:
-        A flat summary: epochs, best epoch, losses, seconds.
+        A flat summary: epochs, best epoch, losses, seconds; empty on all processes but the first.
 
     Raises:
         UserError: bad data, settings or folders.
@@ -74,6 +74,7 @@ def train(
     place = find_place(devices)
     with _first_speaks(place):
         choice = choose_device(device)
+        _require_gpus(place, choice)
         use_own_threads(place)
         city = open_prepared(prepared)
         objective = open_objective(city, recipe, feed=feed, device=choice.device)
@@ -97,7 +98,8 @@ def train(
         team = stack.enter_context(_joined(place, choice, execution))
         found.join(team, signals)
         found.load() if team.from_first(going_on) else found.begin(force=force)
-        return found.finish(max_epochs, choice.device)
+        summary = found.finish(max_epochs, choice.device)
+        return summary if place.is_first else {}
 
 
 def train_as_told(arguments: dict[str, Any]) -> None:
@@ -116,6 +118,18 @@ def _first_speaks(place: Place) -> Iterator[None]:
         if place.is_first:
             raise
         raise SystemExit(2) from None
+
+
+def _require_gpus(place: Place, choice: Choice) -> None:
+    """See that each process on this machine has a GPU of its own, where one is to be used.
+
+    Raises:
+        UserError: there are too few.
+    """
+    found = torch.cuda.device_count() if choice.device == "cuda" else place.local_size
+    if place.local_size > found:
+        remedy = "Start fewer, or let each process see all GPUs of its machine"
+        raise UserError("--devices", place.local_size, allowed=f"must be at most the {found} GPUs here", remedy=remedy)
 
 
 @contextmanager

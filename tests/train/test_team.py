@@ -66,9 +66,7 @@ def rows(run):
 
 def started(*command):
     """A command in a process group of its own, as a shell starts it."""
-    return subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
-    )
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def test_hews_starts_two_a_signal_stops_both_and_torchrun_goes_on(prepared, run, tmp_path):
@@ -87,8 +85,9 @@ def test_hews_starts_two_a_signal_stops_both_and_torchrun_goes_on(prepared, run,
 
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     second = started(*torchrun, "-m", "hews_gpu", *arguments, "--resume", "auto")
-    _, said = second.communicate(timeout=120)
+    told, said = second.communicate(timeout=120)
     assert second.returncode == 0, said
+    assert told.count("Trained into") == 1
     assert said.count("goes on from step") == 1
     assert [row["order"] for row in rows(pair)] == [row["order"] for row in rows(run)]
     for mine, other in zip(rows(pair), rows(run), strict=True):
