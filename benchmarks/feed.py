@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +58,7 @@ class Scale:
 
 
 FULL = Scale(windows=4096, read=2048, steps={"reference1": 1, "reference2": 3}, rounds=6, batch=20)
+GPU = Scale(windows=16_384, read=16_384, steps={"reference1": 20, "reference2": 100}, rounds=7, batch=20)
 QUICK = Scale(windows=256, read=128, steps={"reference1": 1, "reference2": 1}, rounds=3, batch=4)
 
 
@@ -174,6 +175,7 @@ def training(
     model, steps = Training(name, device), scale.steps[name]
     streams = {feed: _endless(feeds[feed], scale, augment) for feed in feeds}
     cached = next(_endless(feeds["direct"], scale, augment))
+    cached = replace(cached, maps=cached.maps.clone())  # the feed draws into its memory again
     waited: dict[str, list[float]] = {feed: [] for feed in feeds}
 
     def on_cached() -> None:
@@ -262,7 +264,8 @@ def main() -> None:
     flags = parse_flags(__doc__ or "")
     if device.device == "cuda" and not torch.cuda.is_available():
         sys.exit("feed: torch finds no NVIDIA GPU here")
-    result = run(QUICK if flags.quick else FULL, device.device)
+    full = FULL if device.device == "cpu" else GPU
+    result = run(QUICK if flags.quick else full, device.device)
     if flags.json:
         print(json.dumps(result, indent=2))
     else:

@@ -8,7 +8,6 @@ Shapes: W windows, H rows, X columns, C channels.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.origin import origin
 from hews_gpu.data.windows import Windows, make_windows, targets_within
 from hews_gpu.errors import UserError, did_you_mean
+from hews_gpu.feed.drawing import drawing_of
 from hews_gpu.output import new_folder
 from hews_gpu.progress import step
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer, reference_rasterizer
@@ -27,7 +27,7 @@ from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer, referenc
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["CHUNK_WINDOWS", "all_windows", "drawing_of", "rasterize", "store_maps"]
+__all__ = ["CHUNK_WINDOWS", "all_windows", "rasterize", "store_maps"]
 
 CHUNK_WINDOWS = 16
 """Windows per Zarr chunk, which is read whole: few enough that one window can be had in a millisecond, enough to
@@ -167,28 +167,6 @@ def _attributes(prepared: Prepared, style: str, rasterizer: Rasterizer, windows:
         "window_length_s": windows.length_s,
         "start_s": "start of each window, local wall-clock seconds since 1970-01-01T00:00, no zone; half-open windows",
         "categories": list(prepared.events.categories),
-    }
-
-
-def drawing_of(rasterizer: Rasterizer) -> dict[str, Any]:
-    """Everything that decides what a rasterizer makes of a window, but for how many windows one map holds.
-
-    `tables` is a digest of what the kernels read: places and colours of the incidents, outlines, discs.
-    """
-    tables, digest = rasterizer.tables, hashlib.sha256()
-    for name, table in zip(tables._fields, tables, strict=True):
-        if not (rasterizer.steps and name == "base"):  # counts start from zeros, as many as there are steps
-            array = np.asarray(table)
-            digest.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
-    height, width, channels = rasterizer.shape
-    return {
-        "style": "channels" if rasterizer.steps else "reference",
-        "height": height,
-        "width": width,
-        "channels": channels // max(rasterizer.steps, 1),
-        "bounds": [float(bound) for bound in rasterizer.geometry.bounds],
-        "incidents": rasterizer.events,
-        "tables": digest.hexdigest(),
     }
 
 

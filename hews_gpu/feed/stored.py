@@ -24,7 +24,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.feed.ahead import ahead
 from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import Batch, Feed, Source
-from hews_gpu.feed.maps import drawing_of
+from hews_gpu.feed.drawing import drawing_of
 from hews_gpu.feed.plan import Share
 
 __all__ = ["CACHE_BYTES", "ZarrFeed"]
