@@ -121,6 +121,8 @@ def _arrivals(
     rng: np.random.Generator, rate_per_h: Float64, share: Float64, issue: int, end: int, draws: int
 ) -> _Events:
     draw, minute = _minutes(rng, rate_per_h, issue, end, draws)
+    if not len(minute):  # the share of what never happens need not sum to 1
+        return _Events(draw, minute, minute)
     return _Events(draw, minute, rng.choice(len(share), size=len(minute), p=share / share.sum()))
 
 

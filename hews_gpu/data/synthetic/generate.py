@@ -21,7 +21,7 @@ from hews_gpu.data.synthetic.table import Cases, Role, make_cases
 from hews_gpu.data.synthetic.truth import Truth
 from hews_gpu.errors import UserError, did_you_mean
 
-__all__ = ["BEGIN", "DEMO", "PRESETS", "Generated", "after", "generate"]
+__all__ = ["BEGIN", "DEMO", "PRESETS", "Generated", "after", "distinct", "generate"]
 
 BEGIN = "2021-01-01"  # a Friday; any midnight would do
 DEMO = "demo"
@@ -114,7 +114,7 @@ def _by_law(preset: str, seed: np.random.SeedSequence, begin_s: int, hours: int)
     rng = np.random.default_rng(table_seed)
     roles = {law.target: Role.TARGET}
     roles |= dict.fromkeys(law.trigger.sources if law.trigger is not None else (), Role.PRECURSOR)
-    cases = _distinct(make_cases(rng, drawn.events, roles, hours * 60, drawn.ground))
+    cases = distinct(make_cases(rng, drawn.events, roles, hours * 60, drawn.ground))
     delay_s = _report_delay_s(np.random.default_rng(report_seed), len(cases.minute))
     return Generated(
         preset=preset,
@@ -135,7 +135,7 @@ def _report_delay_s(rng: np.random.Generator, count: int) -> Int64:
     return np.asarray(delay * MINUTE_S, dtype=np.int64)
 
 
-def _distinct(cases: Cases) -> Cases:
+def distinct(cases: Cases) -> Cases:
     """Cases of one category, minute and place moved apart by a metre: else their rows might be equal word for word.
 
     That would make one the other's duplicate, or not, by their wording, which only a written table has.

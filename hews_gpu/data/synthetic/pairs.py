@@ -19,11 +19,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import gammaln, xlogy
 
 from hews_gpu.data.synthetic.addresses import JITTER, metres
 from hews_gpu.data.synthetic.law import SLOT_H
 from hews_gpu.data.synthetic.process import MINUTES_PER_HOUR, Float64, Int64
+
+Bool = npt.NDArray[np.bool_]
 
 __all__ = ["SLOT_MIN", "Incidents", "PairLaw", "Source", "find_pairs"]
 
@@ -126,31 +129,22 @@ class PairLaw:
     @cached_property
     def _counts(self) -> Float64:
         """[I + 1, J + 1, most pairs + 1] chance of so many pairs, given the numbers of incidents."""
-        return self._simulated(DRAWS, None)
+        near, _ = self._near(DRAWS)
+        return _pair_counts(near)
 
     @cached_property
     def _counts_by_area(self) -> list[Float64]:
         """[N] of the same, of pairs that belong to one neighbourhood."""
-        return [self._simulated(AREA_DRAWS, area) for area in range(self.areas)]
+        near, area = self._near(AREA_DRAWS)
+        return [_pair_counts(near & (area == n)[:, :, None]) for n in range(self.areas)]
 
-    def _simulated(self, draws: int, area: int | None) -> Float64:
+    def _near(self, draws: int) -> tuple[Bool, Int64]:
+        """[D, I, J] which incidents of a window are near each other, and the neighbourhoods [D, I] of the first."""
         rng = np.random.default_rng(self.seed)
         first, second = (self.draw(rng, source, draws * MOST) for source in (self.first, self.second))
         a, b = (side.xy_m.reshape(draws, MOST, 2) for side in (first, second))
-        near = ((a[:, :, None, 0] - b[:, None, :, 0]) ** 2 + (a[:, :, None, 1] - b[:, None, :, 1]) ** 2) <= (
-            self.within_m**2
-        )
-        if area is not None:
-            near &= first.area.reshape(draws, MOST, 1) == area
-        some = near.any(axis=(1, 2))
-        pairs = np.zeros((int(some.sum()), MOST + 1, MOST + 1), np.int64)
-        pairs[:, 1:, 1:] = near[some].cumsum(axis=1, dtype=np.int64).cumsum(axis=2)
-        most = int(pairs.max(initial=0)) + 1
-        cell = np.arange((MOST + 1) ** 2).reshape(MOST + 1, MOST + 1) * most
-        found = np.bincount((pairs + cell).ravel(), minlength=most * (MOST + 1) ** 2).astype(np.float64)
-        counts = found.reshape(MOST + 1, MOST + 1, most)
-        counts[:, :, 0] += draws - some.sum()
-        return counts / draws
+        apart = (a[:, :, None, 0] - b[:, None, :, 0]) ** 2 + (a[:, :, None, 1] - b[:, None, :, 1]) ** 2
+        return apart <= self.within_m**2, first.area.reshape(draws, MOST)
 
     def log_factor(self, window: Int64, cost: float, area: int | None = None) -> Float64:
         """[S] -log E[exp(-cost P)] of whole windows, by number of the window; of one neighbourhood's pairs or all."""
@@ -208,6 +202,19 @@ class PairLaw:
         xy_m = np.concatenate([source.past.xy_m[index], new.xy_m])[order]
         area = np.concatenate([source.past.area[index], new.area])[order]
         return Incidents(minute=np.zeros(len(order), np.int64), xy_m=xy_m, area=area), key[order]
+
+
+def _pair_counts(near: Bool) -> Float64:
+    """[I + 1, J + 1, most pairs + 1] share of the draws in which the first i and j incidents make so many pairs."""
+    some = near[near.any(axis=(1, 2))]
+    pairs = np.zeros((len(some), MOST + 1, MOST + 1), np.int64)
+    pairs[:, 1:, 1:] = some.cumsum(axis=1, dtype=np.int64).cumsum(axis=2)
+    most = int(pairs.max(initial=0)) + 1
+    cell = np.arange((MOST + 1) ** 2).reshape(MOST + 1, MOST + 1) * most
+    found = np.bincount((pairs + cell).ravel(), minlength=most * (MOST + 1) ** 2).astype(np.float64)
+    counts = found.reshape(MOST + 1, MOST + 1, most)
+    counts[:, :, 0] += len(near) - len(some)
+    return counts / len(near)
 
 
 def _poisson(mean: Float64) -> Float64:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hews_gpu.data.synthetic.generate import generate
-from hews_gpu.data.synthetic.table import Role
+from hews_gpu.data.synthetic.addresses import PER_DEGREE, metres
+from hews_gpu.data.synthetic.generate import distinct, generate
+from hews_gpu.data.synthetic.geography import to_degrees
+from hews_gpu.data.synthetic.table import Cases, Role
 from hews_gpu.errors import UserError
 
 
@@ -26,11 +28,18 @@ def test_what_is_not_known_or_out_of_range_is_refused(wrong, named):
 
 
 def test_no_two_cases_have_equal_rows():
-    cases = generate("strong", seed=1, years=1).cases
-    located = ~np.isnan(cases.xy_m[:, 0])
-    category = np.unique(cases.category, return_inverse=True)[1]
-    keys = np.column_stack([category, cases.minute, np.round(cases.xy_m / 0.2)])[located]
-    assert len(np.unique(keys, axis=0)) == len(keys)
+    """Larcenies at one corner and minute, an arson there, and one larceny each without a place and a minute later."""
+    corner = metres(np.array([-6_723_000, 1_830_100]))
+    cases = Cases(
+        minute=np.array([5, 5, 5, 5, 6, 5]),
+        xy_m=np.array([corner, corner, corner, corner, corner, [np.nan, np.nan]]),
+        category=np.array(["LARCENY", "LARCENY", "ARSON", "LARCENY", "LARCENY", "LARCENY"], dtype=object),
+        role=np.zeros(6, np.int64),
+        rows=np.ones(6, np.int64),
+        is_zero=np.zeros(6, np.bool_),
+    )
+    east = np.rint(to_degrees(distinct(cases).xy_m) * PER_DEGREE)[:5, 0] + 6_723_000
+    assert east.tolist() == [0, 1, 0, 2, 0]
 
 
 def test_reports_come_late_but_never_early_and_within_a_week():
