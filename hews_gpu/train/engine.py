@@ -105,6 +105,7 @@ class Engine:
         self.average: Tensors = {}
         self._loss = torch.zeros((), dtype=torch.float64)  # of this process's share of the epoch under way, bits
         self._shown, self._note = 0.0, ""
+        self._settled = team.size == 1
 
     @property
     def stage(self) -> Stage | None:
@@ -208,6 +209,8 @@ class Engine:
         """Add the gradients of a batch, piece by piece; processes exchange theirs at the last piece of a step."""
         size = self.objective.micro_batch
         left = -(-len(batch) // size)
+        if not self._settled:
+            self._settle(next(batch.slices(size)))
         for piece in batch.slices(size):
             left -= 1
             alone = self.team.size > 1 and not (is_last and left == 0)
@@ -217,6 +220,18 @@ class Engine:
                 self.fabric.backward(loss * self.team.size if self.team.size > 1 else loss)
             total = total + loss.detach().double()
         return total
+
+    def _settle(self, piece: Any) -> None:
+        """Let DDP choose how it groups gradients, which it does once, after the first exchange of a process's life.
+
+        The order in which several processes add up depends on the groups: without this, three or more would round the
+        first step after a stop otherwise than a run that was never stopped.
+        """
+        self._settled = True
+        before = random_state(self.device)
+        self.fabric.backward(self.objective.loss(self.model, piece, self.fabric.to_device))
+        self.optimizer.zero_grad()
+        set_random_state(before, self.device)
 
     def _close_epoch(self, stage: Stage, steps: int, cost: Cost) -> EpochRow:
         """Validate, enter the epoch into the history, and keep its weights if they are the best so far."""
