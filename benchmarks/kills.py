@@ -144,7 +144,8 @@ def disturb(trainer: Trainer, folder: Path, yardstick: Path, life: Life, kills: 
     while tally.kills < kills:
         run = folder / f"run-{tally.runs}"
         for _ in range(min(KILLS_A_RUN, kills - tally.kills)):
-            _kill_once(trainer, run, rng, life, tally)
+            if _last_step(run) < life.steps:
+                _kill_once(trainer, run, rng, life, tally)
         trainer.finish(run)
         tally.different += contents(run) != expected
         tally.runs += 1
@@ -192,7 +193,7 @@ def _kill_once(trainer: Trainer, run: Path, rng: random.Random, life: Life, tall
         time.sleep(rng.uniform(0.0, life.start_s))
     else:
         await_step(processes, run, before)
-        time.sleep(rng.uniform(0.0, life.training_s * (1 - max(0, before) / life.steps) / 2))
+        time.sleep(rng.uniform(0.0, life.training_s * (1 - max(0, before) / life.steps) / 3))
     if not kill(processes, rng):
         return
     tally.kills += 1
