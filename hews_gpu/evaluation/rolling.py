@@ -137,8 +137,8 @@ def _one_block(rolling: Rolling, fold: Fold, entry: Entry, seed: int) -> tuple[F
     """Forecasts of the calibration and of the test block by one fit."""
     forecaster = entry.make(seed)
     past = rolling.catalog.until(fold.known_until_s)
-    forecaster.fit(past, rolling.part(fold.train), rolling.part(fold.calibration))
     both = rolling.all.windows.select(np.concatenate([fold.calibration, fold.test]))
+    forecaster.fit(past, rolling.part(fold.train), rolling.part(fold.calibration))
     p = forecaster.predict(rolling.catalog, both)
     return p[: len(fold.calibration)], p[len(fold.calibration) :]
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hews_gpu.forecast.threads import one_thread
+
 __all__ = ["Climatology", "base_rate", "fit_climatology", "hour_of_week", "month_of_year"]
 
 HOUR_S = 3600
@@ -82,7 +84,8 @@ def fit_climatology(begin_s: NDArray[np.int64], y: NDArray[np.bool_] | NDArray[n
     weights = np.concatenate([positives, count - positives])
     # The prior sits in the columns' scale, so C is 1: the log-likelihood plus a unit normal prior. The solver's
     # tolerance is far below any score's precision.
-    fit = LogisticRegression(C=1.0, tol=1e-8, max_iter=2000).fit(np.vstack([design, design]), labels, weights)
+    with one_thread():
+        fit = LogisticRegression(C=1.0, tol=1e-8, max_iter=2000).fit(np.vstack([design, design]), labels, weights)
     effects = fit.coef_[0]
     every_hour = np.stack([np.arange(WEEK_H), np.zeros(WEEK_H, dtype=np.int64)], axis=1)
     month = effects[-MONTHS:] * PRIOR_MONTH

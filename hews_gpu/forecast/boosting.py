@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hews_gpu.forecast.baselines import fit_climatology, hour_of_week, month_of_year
 from hews_gpu.forecast.catalog import Catalog, Outcomes, Windows
 from hews_gpu.forecast.forecasters import Recent
+from hews_gpu.forecast.threads import one_thread
 
 __all__ = ["Boosting", "strongest"]
 
@@ -46,10 +47,14 @@ class Boosting:
         trees = HistGradientBoostingClassifier(
             **TREES, l2_regularization=L2, early_stopping=False, random_state=self._seed
         )
-        self._trees = trees.fit(self._columns(past, windows), train.y)
+        x = self._columns(past, windows)
+        with one_thread():
+            self._trees = trees.fit(x, train.y)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
-        return np.asarray(self._trees.predict_proba(self._columns(seen, windows))[:, 1], dtype=np.float64)
+        x = self._columns(seen, windows)
+        with one_thread():
+            return np.asarray(self._trees.predict_proba(x)[:, 1], dtype=np.float64)
 
     def _choose(self, past: Catalog, train: Outcomes) -> list[tuple[float, NDArray[np.int64]]]:
         """Decay and (category, neighbourhood) columns that look most informative."""

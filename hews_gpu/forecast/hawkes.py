@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.forecast.baselines import HOUR_S, Climatology, fit_climatology, hour_of_week, month_of_year
 from hews_gpu.forecast.catalog import TARGETS, Catalog, Outcomes, Windows
+from hews_gpu.forecast.threads import one_thread
 
 __all__ = ["DECAYS_S", "Hawkes", "Law", "Rhythm", "Term", "probability"]
 
@@ -106,7 +107,8 @@ class Hawkes:
         begin_s, end_s = int(train.windows.begin_s[0]), int(train.windows.end_s[-1])
         horizon_s = train.windows.horizon_s
         cell_s = horizon_s if horizon_s <= LONGEST_CELL_S else HOUR_S
-        self.law = fit_law(past.until(end_s + past.delay_s).known_at_once(), begin_s, end_s, cell_s)
+        with one_thread():
+            self.law = fit_law(past.until(end_s + past.delay_s).known_at_once(), begin_s, end_s, cell_s)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
         return probability(self.law, seen, windows)

@@ -1,8 +1,8 @@
 """The catalog: what is known when, against plain loops; nothing after an issue time reaches a count.
 
-    row     1     2     3     4        SHOOTING rows 2 and 3 are two victims of one event; row 4 is its twin
-    time    0     60    60    90       (an AGG. ASSAULT), reported under the same group
-    known   0     90    90    90       without a delay: an event is known when the last of its rows is
+row     1     2     3     4        SHOOTING rows 2 and 3 are two victims of one event; row 4 is its twin
+time    0     60    60    90       (an AGG. ASSAULT), reported under the same group
+known   0     90    90    90       without a delay: an event is known when the last of its rows is
 """
 
 from dataclasses import fields

@@ -1,11 +1,12 @@
-"""No climatology knows a window that had not ended when its split began."""
+"""No climatology knows a window that had not ended when its split began; parts of the rolling origin share nothing."""
 
 import numpy as np
 import pytest
 
-from hews_gpu.forecast.protocol import climatologies, past_of
+from hews_gpu.forecast.protocol import Task, climatologies, issue_windows, past_of, rolling_origin
 
 WEEK_S = 604_800
+BEGIN_S, DAY_S = 1_577_836_800, 86_400
 
 
 def test_past_is_what_had_ended():
@@ -45,3 +46,58 @@ def test_test_learns_from_validation_too():
     begin, end, y, splits = series()
     found = climatologies(splits, begin, end, y, end <= splits["validation"])
     assert np.abs(found["test"].week_hour - found["validation"].week_hour).max() > 0
+
+
+def folds_of(task, **changes):
+    windows = issue_windows(BEGIN_S, BEGIN_S + 200 * DAY_S, task)
+    plan = {"first_test_s": BEGIN_S + 120 * DAY_S, "blocks": 3, "calibration_s": 20 * DAY_S}
+    return windows, rolling_origin(windows, task, end_s=BEGIN_S + 200 * DAY_S, **{**plan, **changes})
+
+
+@pytest.mark.parametrize("delay_s", [0, 3600, 7 * DAY_S])
+@pytest.mark.parametrize("lead_s", [0, 6 * 3600])
+def test_parts_lie_a_gap_apart_and_share_no_incident(lead_s, delay_s):
+    task = Task(lead_s=lead_s, delay_s=delay_s)
+    windows, folds = folds_of(task)
+    for fold in folds:
+        for earlier, later in ((fold.train, fold.calibration), (fold.calibration, fold.test)):
+            first_issue_s = windows.issue_s[later[0]]
+            assert first_issue_s - windows.issue_s[earlier[-1]] >= task.history_s + lead_s + task.horizon_s + delay_s
+            history_begins_s = first_issue_s - delay_s - task.history_s
+            assert windows.end_s[earlier[-1]] + delay_s <= first_issue_s - task.history_s
+            assert windows.end_s[earlier[-1]] <= history_begins_s
+        assert fold.known_until_s <= windows.issue_s[fold.test[0]] - task.history_s
+        assert windows.end_s[fold.calibration[-1]] + delay_s <= fold.known_until_s
+
+
+def test_the_gap_is_no_longer_than_it_must_be():
+    windows, folds = folds_of(Task())
+    fold = folds[0]
+    assert windows.issue_s[fold.calibration[-1] + 1] > windows.issue_s[fold.test[0]] - Task().gap_s
+
+
+def test_blocks_cover_the_test_time_once_and_training_grows():
+    windows, folds = folds_of(Task())
+    tests = np.concatenate([fold.test for fold in folds])
+    assert (np.diff(tests) == 1).all()
+    assert windows.begin_s[tests[0]] == BEGIN_S + 120 * DAY_S and windows.end_s[tests[-1]] == BEGIN_S + 200 * DAY_S
+    assert [fold.train[0] for fold in folds] == [0, 0, 0]
+    assert len(folds[0].train) < len(folds[1].train) < len(folds[2].train)
+    days = [(windows.begin_s[f.test[0]] - windows.begin_s[f.calibration[0]]) / DAY_S for f in folds]
+    assert days == pytest.approx([20, 20, 20], abs=0.1)
+
+
+def test_windows_are_the_same_whatever_the_lead():
+    plain, ahead = (issue_windows(BEGIN_S, BEGIN_S + 9 * DAY_S, Task(lead_s=lead)) for lead in (0, 6 * 3600))
+    assert set(ahead.begin_s) <= set(plain.begin_s)
+    assert (ahead.begin_s - ahead.issue_s == 6 * 3600).all()
+    assert ahead.issue_s[0] - BEGIN_S >= DAY_S and ahead.end_s[-1] == BEGIN_S + 9 * DAY_S
+    late = issue_windows(BEGIN_S, BEGIN_S + 9 * DAY_S, Task(delay_s=DAY_S))
+    assert late.issue_s[0] - BEGIN_S == 2 * DAY_S
+
+
+def test_what_cannot_be_cut_is_refused():
+    with pytest.raises(ValueError, match="no windows in train"):
+        folds_of(Task(), first_test_s=BEGIN_S + 21 * DAY_S)
+    with pytest.raises(ValueError, match="positive"):
+        Task(horizon_s=0)

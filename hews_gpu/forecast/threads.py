@@ -1,0 +1,29 @@
+"""One thread for small fits: several only wait for each other, for seconds where others use the machine too.
+
+Measured on two shared cores: a Hawkes fit took 1.3 s with one thread and 43 s with two. One thread also makes the sums,
+and so the last bits, independent of how many cores a machine has.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any
+
+__all__ = ["one_thread"]
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Hold BLAS and OpenMP at one thread within a ``with`` block (threadpoolctl, which scikit-learn brings)."""
+    limited: AbstractContextManager[Any] = _controller().limit(limits=1)
+    return limited
+
+
+@cache
+def _controller() -> Any:
+    """Looks up the loaded libraries once; they must be loaded by then."""
+    import scipy.linalg  # noqa: F401
+    import sklearn.ensemble  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
