@@ -20,11 +20,12 @@ from typing import Any
 from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.sources import Source, prepared_source
-from hews_gpu.output import disk_full_is_a_user_error
+from hews_gpu.output import NOT_A_PLACE, disk_full_is_a_user_error
 from hews_gpu.progress import log
 
 __all__ = ["open_locked", "openings"]
 
+KEYS = {"when", "who", "why", "city", "begin_s", "end_s", "fingerprint"}
 COLUMNS = ("time_s", "longitude", "latitude", "category", "is_target")
 
 
@@ -83,8 +84,11 @@ def openings(ledger: Path) -> list[dict[str, Any]]:
     if not ledger.exists():
         return []
     try:
-        return [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
+        lines = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if any(not KEYS <= set(line) for line in lines):
+            raise ValueError(f"a line lacks one of {', '.join(sorted(KEYS))}")
+        return lines
+    except (OSError, TypeError, ValueError) as error:
         remedy = "Restore it; do not delete it"
         raise UserError("ledger of openings", ledger, allowed=f"cannot be read ({error})", remedy=remedy) from None
 
@@ -109,7 +113,7 @@ def _fingerprint(prepared: Prepared, begin_s: int, end_s: int) -> str:
 
 def _append(ledger: Path, line: dict[str, Any]) -> None:
     """Add one line and see that it is on disk."""
-    with disk_full_is_a_user_error(ledger):
+    with disk_full_is_a_user_error(ledger, NOT_A_PLACE):
         ledger.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:

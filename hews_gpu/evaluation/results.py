@@ -41,7 +41,7 @@ MOST_YEARS = 40
 
 
 def evaluate_preset(
-    preset: str, *, years: int, seed: int = 0, model: str = DEFAULT_MODEL, blocks: int = 4
+    preset: str, *, years: int, seed: int = 0, model: str = DEFAULT_MODEL, blocks: int | None = None
 ) -> dict[str, Any]:
     """What ``hews evaluate --preset`` gives: a model on a generated city, against every baseline and the oracle.
 
@@ -50,7 +50,7 @@ def evaluate_preset(
         years: how many are drawn; the last two fifths are test blocks.
         seed: of the city.
         model: name of a forecaster.
-        blocks: test blocks, each with a fit of its own.
+        blocks: test blocks, each with a fit of its own; about one a year, up to 4, unless given.
 
     Returns:
         The model's `log_skill_bits`, `oracle_gap_closure` and `calibration_slope` with their intervals (one-week
@@ -68,7 +68,8 @@ def evaluate_preset(
         raise UserError("--years", years, allowed=f"must be 2..{MOST_YEARS}")
     require_known(model)
     source = synthetic_source(preset, years=years, seed=seed)
-    found = evaluate_source(source, Plan(blocks=blocks), {**BASELINES, model: FORECASTERS[model]})
+    plan = Plan(blocks=blocks or max(1, min(4, years * 2 // 5)))
+    found = evaluate_source(source, plan, {**BASELINES, model: FORECASTERS[model]})
     return {**headline(found["forecasts"][model]), "model": model, **found}
 
 

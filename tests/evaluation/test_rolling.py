@@ -1,0 +1,74 @@
+"""The rolling origin hands every forecaster its past and no more, and sets thresholds on the block before."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from hews_gpu.errors import UserError
+from hews_gpu.evaluation.registry import BASELINES
+from hews_gpu.evaluation.results import _Silent
+from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
+from hews_gpu.forecast.alarms import threshold_for
+from hews_gpu.forecast.forecasters import Entry
+from hews_gpu.forecast.protocol import Task
+
+DAY_S = 86_400
+
+
+class Spy:
+    """Notes what it is given; says the hour of the window, so that thresholds mean something."""
+
+    seen: ClassVar[list] = []
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def fit(self, past, train, calibration):
+        self.given = (past, train, calibration)
+
+    def predict(self, seen, windows):
+        Spy.seen.append((self.seed, *self.given, windows))
+        return 0.05 + (windows.begin_s // 3600 % 24) / 48
+
+
+@pytest.mark.parametrize("delay_s", [0, DAY_S])
+def test_a_fit_sees_its_past_only(strong, delay_s):
+    Spy.seen = []
+    plan = Plan(task=Task(delay_s=delay_s), blocks=2, calibration_s=60 * DAY_S)
+    rolling = Rolling.opened(strong, plan)
+    judged = forecast_blocks(rolling, {"spy": Entry(title="", make=Spy, is_random=True)}, _Silent())["spy"]
+    assert [seed for seed, *_ in Spy.seen] == [0, 1, 2, 0, 1, 2]
+    assert len(judged.p) == 3 and len(judged.p[0]) == len(rolling.test)
+    for (_, past, train, calibration, windows), fold in zip(Spy.seen[::3], rolling.folds, strict=True):
+        first_test_s = rolling.all.windows.issue_s[fold.test[0]]
+        assert past.known_s.max() < first_test_s - DAY_S
+        assert past.time_s.max() < first_test_s - DAY_S - delay_s
+        assert train.windows.end_s.max() + delay_s <= calibration.windows.issue_s.min() - DAY_S
+        assert calibration.windows.end_s.max() + delay_s <= first_test_s - DAY_S
+        np.testing.assert_array_equal(windows.begin_s[-len(fold.test) :], rolling.all.windows.begin_s[fold.test])
+
+
+def test_thresholds_come_from_the_calibration_block(strong):
+    plan = Plan(blocks=2, calibration_s=60 * DAY_S)
+    rolling = Rolling.opened(strong, plan)
+    judged = forecast_blocks(rolling, {"climatology": BASELINES["climatology"]}, _Silent())["climatology"]
+    first = rolling.folds[0]
+    clock = BASELINES["climatology"].make(0)
+    clock.fit(rolling.catalog, rolling.part(first.train), rolling.part(first.calibration))
+    before = clock.predict(rolling.catalog, rolling.all.windows.select(first.calibration))
+    threshold = threshold_for(before, len(before) / 84, 7)
+    n = len(first.test)
+    np.testing.assert_array_equal(judged.warned[7][0][:n], judged.p[0][:n] >= threshold)
+    assert 3 < judged.warned[7][0].sum() / (len(rolling.test) / 84) < 12
+
+
+def test_windows_keep_their_prevalence_and_the_empty_ones(strong):
+    rolling = Rolling.opened(strong, Plan(blocks=1))
+    assert (np.diff(rolling.all.windows.begin_s) == 7200).all()
+    assert len(rolling.all) == (strong.end_s - strong.begin_s - DAY_S) // 7200
+
+
+def test_too_short_a_source_is_a_users_error(strong):
+    with pytest.raises(UserError, match="too short"):
+        Rolling.opened(strong, Plan(first_test_s=strong.begin_s + 100 * DAY_S))

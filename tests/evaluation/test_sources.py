@@ -1,0 +1,76 @@
+"""A source says the same as what it was made of, and a table cut at its locked block does not know what comes after."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import shapely
+
+from hews_gpu.evaluation.sources import event_groups, prepared_source
+from hews_gpu.forecast.catalog import outcomes
+from hews_gpu.forecast.protocol import Task, issue_windows
+
+
+def test_outcomes_of_a_generated_city_are_the_truths(strong):
+    windows = issue_windows(strong.begin_s, strong.end_s, Task())
+    found = outcomes(strong.catalog(), windows).y
+    np.testing.assert_array_equal(found, strong.truth.happened(windows.begin_s, windows.end_s))
+    p = strong.oracle(windows)
+    assert p.mean() == pytest.approx(found.mean(), abs=3 * np.sqrt((p * (1 - p)).sum()) / len(p))
+
+
+def test_reports_come_when_the_city_says(strong):
+    plain, reported = strong.catalog(3600), strong.catalog(3600, as_reported=True)
+    assert (plain.known_s == plain.time_s + 3600).all()
+    assert (reported.known_s >= reported.time_s + 3600).all()
+    assert (reported.known_s > reported.time_s + 3600).any()
+    assert (np.diff(reported.known_s) >= 0).all()
+
+
+def test_the_ground_is_the_polygons(strong):
+    ground = strong.ground
+    assert ground.area_km2.sum() == pytest.approx(len(ground.cells_m) * 0.0625, rel=0.05)
+    assert set(ground.cell_area) == set(range(55))
+    metric = [shapely.transform(p, lambda xy: strong.metres(xy[:, 0], xy[:, 1])) for p in strong.polygons]
+    for area in (0, 20, 54):
+        inside = shapely.points(ground.cells_m[ground.cell_area == area])
+        assert shapely.covers(metric[area].buffer(0.01), inside).all()
+    catalog = strong.catalog()
+    near = ((catalog.xy_m[:200, None] - ground.cells_m) ** 2).sum(axis=2).argmin(axis=1)
+    assert (ground.cell_area[near] == catalog.area[:200]).mean() > 0.9
+
+
+class Folder:
+    """What `event_groups` and `prepared_source` need of a prepared city."""
+
+    def __init__(self, folder, source, rows):
+        self.folder, self.events, self.fingerprint = folder, source.events, "0"
+        self.city = type("City", (), {"city": type("Info", (), {"name": "Toy"})})
+        self.neighborhoods = type("Frame", (), {"geometry": source.polygons})
+        pq.write_table(pa.table(rows), folder / "incidents.parquet")
+
+
+def test_twins_and_duplicates_share_a_group(tmp_path, strong):
+    """Rows 3 and 1 point at 0, and 5 at 3; 2 points at a row of another download that was left out."""
+    rows = {
+        "row_id": [10, 11, 12, 13, 14, 15],
+        "duplicate_of": [None, None, 99, None, None, 13],
+        "twin_of": [None, 10, None, None, None, None],
+        "near_twin_of": [None, None, None, 10, 14, None],
+        "is_overlap": [False, False, False, False, True, False],
+    }
+    found = event_groups(Folder(tmp_path, strong, rows))
+    assert len(found) == 5
+    assert found[0] == found[1] == found[3] == found[4] and found[2] != found[0]
+
+
+def test_a_cut_table_is_the_table_that_ended_there(tmp_path, strong):
+    n = len(strong.events)
+    nothing = pa.nulls(n, pa.int64())
+    rows = {"row_id": np.arange(n), "duplicate_of": nothing, "twin_of": nothing, "near_twin_of": nothing}
+    prepared = Folder(tmp_path, strong, {**rows, "is_overlap": np.zeros(n, bool)})
+    cut_s = int(strong.events.time_s[n // 2])
+    found = prepared_source(prepared, begin_s=strong.begin_s, end_s=cut_s)
+    assert found.events.time_s.max() < cut_s
+    assert len(found.events) == (strong.events.time_s < cut_s).sum() == len(found.group)
+    assert found.oracle(issue_windows(strong.begin_s, cut_s, Task())) is None
