@@ -1,1 +1,1 @@
-"""From window ids to batches: which ids a step gets (plan) and how their maps reach a model (direct)."""
+"""From window ids to batches: which ids a step gets (plan), and how their maps reach a model (direct, dali, zarr)."""
