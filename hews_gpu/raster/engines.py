@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.kernels import raster_cpu, reference_numpy
 from hews_gpu.kernels._shim import max_threads
-from hews_gpu.kernels.plan_cpu import plan_reference
+from hews_gpu.kernels.plan_cpu import plan_channels, plan_reference
 from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
 from hews_gpu.raster.targets import host_target
 from hews_gpu.raster.values import Values
@@ -67,7 +67,12 @@ class NumbaEngine:
     def __init__(self, bank: Bank, neighborhoods: int) -> None:
         self.bank = bank
         self.shape = bank[0].base.shape
-        self.plans = [plan_reference(one, neighborhoods) for one in bank if isinstance(one, ReferenceTables)]
+        is_counting = isinstance(bank[0], ChannelsTables)
+        self._draw: Any = raster_cpu.draw_channels if is_counting else raster_cpu.draw_reference
+        self.plans = [
+            plan_channels(one) if isinstance(one, ChannelsTables) else plan_reference(one, neighborhoods)
+            for one in bank
+        ]
         self._scratch = np.empty((0, *self.shape), np.uint8)
 
     def fill(self, pairs: Any, variants: Any, values: Values, out: Any, stream: Any) -> None:
@@ -76,7 +81,7 @@ class NumbaEngine:
         if len(pairs) == 0:
             return
         if variants is None and values.is_plain and not is_planes:
-            self._draw(0, pairs, target.reshape(len(pairs), *self.shape))
+            self._draw(self.plans[0], pairs, target)
             return
         if len(self._scratch) == 0:
             self._scratch = np.empty((SCRATCH_MAPS * max_threads(), *self.shape), np.uint8)
@@ -84,19 +89,12 @@ class NumbaEngine:
             for begin in range(0, len(rows), len(self._scratch)):
                 part = rows[begin : begin + len(self._scratch)]
                 maps = self._scratch[: len(part)]
-                self._draw(k, pairs[part], maps)
+                self._draw(self.plans[k], pairs[part], maps)
                 flat = maps.reshape(len(part), -1)
                 raster_cpu.encode(flat, part, values.codes, self.shape[2], is_planes, target)
 
     def check(self, stream: Any) -> None:
         """Nothing is left to check."""
-
-    def _draw(self, k: int, pairs: NDArray[np.int64], maps: NDArray[np.uint8]) -> None:
-        tables = self.bank[k]
-        if isinstance(tables, ChannelsTables):
-            raster_cpu.draw_channels(tables, pairs, maps)
-        else:
-            raster_cpu.draw_reference(tables, self.plans[k], pairs, maps)
 
 
 def _by_variant(batch: int, variants: NDArray[np.int32] | None) -> Iterator[tuple[int, NDArray[np.int64]]]:

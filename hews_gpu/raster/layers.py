@@ -9,6 +9,7 @@ Shapes: P points, H rows, X columns.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,18 +34,25 @@ def outline_layer(basemap: Basemap) -> NDArray[np.uint8]:
 
 
 def density_layer(geometry: MapGeometry, longitude: Floats, latitude: Floats) -> NDArray[np.uint8]:
-    """How many points lie in each cell, on a log scale: log(1 + count), the fullest cell at 255.
+    """How many points lie in each cell, on a log scale: log(1 + count), at most 255.
+
+    255 is the fullest cell of the map that is not transformed, so that a variant of it has the same scale.
 
     Args:
         geometry: of the map.
         longitude: float64[P] degrees; what is no number or lies outside is left out.
         latitude: float64[P] degrees.
     """
-    cell = geometry.to_cells(longitude, latitude)
-    counts = np.bincount(cell[cell >= 0], minlength=geometry.height * geometry.width)
-    most = np.log1p(max(int(counts.max(initial=0)), 1))
-    layer: NDArray[np.uint8] = np.rint(np.log1p(counts) * (255 / most)).astype(np.uint8)
+    counts, plain = (_counts(one, longitude, latitude) for one in (geometry, replace(geometry, transform=None)))
+    most = np.log1p(max(int(plain.max(initial=0)), 1))
+    layer: NDArray[np.uint8] = np.minimum(np.rint(np.log1p(counts) * (255 / most)), 255).astype(np.uint8)
     return layer.reshape(geometry.height, geometry.width)
+
+
+def _counts(geometry: MapGeometry, longitude: Floats, latitude: Floats) -> NDArray[np.int64]:
+    """int64[H * X]: points in each cell."""
+    cell = geometry.to_cells(longitude, latitude)
+    return np.bincount(cell[cell >= 0], minlength=geometry.height * geometry.width)
 
 
 def intensity_layer(prepared: Prepared, geometry: MapGeometry, *, only_targets: bool = False) -> NDArray[np.uint8]:
