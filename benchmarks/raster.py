@@ -66,7 +66,7 @@ def numba_threads(count: int) -> Iterator[None]:
 
 
 def same_maps(make: Callable[[Backend], Rasterizer], pairs: NDArray[np.int64], *, rounds: int) -> dict[str, Any]:
-    """Check that both backends draw the same maps of a few windows; and how much faster the compiled one is, both alone.
+    """Check that both backends draw the same maps of a few windows; and how much faster the compiled one is.
 
     One thread each, as NumPy has no more, and as so few windows would mostly measure how threads are woken.
     """
