@@ -1,5 +1,9 @@
 """Raster kernels on the CPU: threads over windows, one window's map stays in a core's cache while it is drawn.
 
+A batch that fits into the caches is drawn where it belongs. A larger one would be read from memory before it is
+written, as a processor does with every line that it means to change; so its maps are drawn in a scratch that stays in
+the cache, and go from there to memory past all caches.
+
 Shapes as in `kernels.tables` and `kernels.plan_cpu`; B windows of a batch, T steps. Callers have checked every
 argument; nothing is allocated per window.
 """
@@ -12,215 +16,203 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.kernels._shim import compiled, current_thread, inlined, prange, threads
-from hews_gpu.kernels.plan_cpu import ReferencePlan
-from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend, saturated_increment
-from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
+from hews_gpu.kernels._shim_vectors import (
+    BLEND_BYTES,
+    FLIP_BYTES,
+    MOVE_BYTES,
+    address,
+    blend_lanes,
+    copy,
+    flip,
+    move_past_cache,
+    settle,
+)
+from hews_gpu.kernels.plan_cpu import ChannelsPlan, ReferencePlan
+from hews_gpu.kernels.scalars import blend, saturated_increment
 
 __all__ = ["draw_channels", "draw_reference", "encode"]
 
 CHUNK = 16
 """Windows per iteration of a thread: they share what it costs to set one up, and 256 still keep 16 cores busy."""
+CACHED_BYTES = 64 * 2**20
+"""Batches above this go past the caches: few cores share a cache as large."""
+
+Bytes = NDArray[np.uint8]
+Int32 = NDArray[np.int32]
+UInt32 = NDArray[np.uint32]
 
 
-def draw_reference(
-    tables: ReferenceTables, plan: ReferencePlan, pairs: NDArray[np.int64], out: NDArray[np.uint8]
-) -> None:
+def draw_reference(plan: ReferencePlan, pairs: NDArray[np.int64], out: Bytes) -> None:
     """Draw the windows `pairs` [B, 2] into `out` [B, H, X, 3]."""
-    batch, size = len(pairs), tables.base.size
-    flat = out.reshape(batch, size)
-    words = flat.view(np.uint64) if len(plan.base_words) else np.empty((batch, 0), np.uint64)
-    fill_reference(tables, plan, pairs, flat, words)
+    fill_reference(plan, pairs, out.reshape(-1), out.size > CACHED_BYTES)
 
 
 @threads
 def fill_reference(
-    tables: ReferenceTables,
     plan: ReferencePlan,
     pairs: NDArray[np.int64],  # [B, 2]
-    out: NDArray[np.uint8],  # [B, H * X * 3]
-    words: NDArray[np.uint64],  # [B, words] the same memory, or empty
+    out: Bytes,  # [B * H * X * 3]
+    is_past_cache: bool,
 ) -> None:
-    """Draw one map per window: iteration k writes out[k * CHUNK : (k + 1) * CHUNK] and nothing else."""
+    """Draw one map per window: iteration k writes maps [k * CHUNK, (k + 1) * CHUNK) and nothing else."""
     for k in prange((pairs.shape[0] + CHUNK - 1) // CHUNK):
-        begin, end = k * CHUNK, min((k + 1) * CHUNK, pairs.shape[0])
-        _draw_windows(tables, plan, pairs[begin:end], out[begin:end], words[begin:end], current_thread())
+        end = min((k + 1) * CHUNK, pairs.shape[0])
+        _draw_windows(plan, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
 
 
 @compiled
 def _draw_windows(
-    tables: ReferenceTables,
     plan: ReferencePlan,
     pairs: NDArray[np.int64],
-    out: NDArray[np.uint8],
-    words: NDArray[np.uint64],
+    begin: int,
+    end: int,
+    out: Bytes,  # [B * H * X * 3]
+    is_past_cache: bool,
     thread: int,
 ) -> None:
-    """Base, lit outlines and discs of some windows, one after another."""
-    base_words, base_bytes, is_lit, lit = plan.base_words, plan.base_bytes, plan.is_lit[thread], plan.lit[thread]
-    set_start, member, list_start, word, change = (
-        plan.set_start,
-        plan.member,
-        plan.list_start,
-        plan.word,
-        plan.change,
-    )
-    rest_start, rest_pixel, rest_coverage = plan.rest_start, plan.rest_pixel, plan.rest_coverage
-    neighborhood, lit_color, stamp = tables.neighborhood, tables.lit_color, tables.stamp
-    x, y, color, palette = tables.x, tables.y, tables.color, tables.palette
-    stamp_row, color_row = plan.stamp_row, plan.color_row
-    height, width, side = tables.base.shape[0], tables.base.shape[1], stamp.shape[3]
-    for b in range(pairs.shape[0]):
+    """Base, lit outlines and discs of the windows [begin, end), one after another."""
+    height, width, base = plan.base.shape[0], plan.base.shape[1], plan.base.reshape(-1)
+    is_lit, listed, scratch = plan.is_lit[thread], plan.listed[thread], plan.scratch[thread]
+    incident, set_start, sets, block, change = plan.incident, plan.set_start, plan.sets, plan.block, plan.change
+    rest_start, rest, stamp_row, color_row = plan.rest_start, plan.rest, plan.stamp_row, plan.color_row
+    size, canvas = base.size, scratch if is_past_cache else out
+    for b in range(begin, end):
         first, last = pairs[b, 0], pairs[b, 1]
-        one, eights = out[b], words[b]
-        copy(base_words, eights)
-        if eights.shape[0] == 0:
-            copy(base_bytes, one)
-        count = mark_lit(neighborhood, first, last, is_lit, lit)
+        at = 0 if is_past_cache else b * size
+        copy(base, 0, canvas, at, size)
+        count = mark_lit(incident, first, last, is_lit, listed)
         for i in range(count):
-            for s in range(set_start[lit[i]], set_start[lit[i] + 1]):
-                if is_lit[member[s, 0]] & is_lit[member[s, 1]] & is_lit[member[s, 2]]:
-                    flip_words(word, change, list_start[s], list_start[s + 1], eights)
-        if rest_pixel.shape[0] > 0:
-            blend_rest(rest_start, rest_pixel, rest_coverage, lit_color, is_lit, one)
+            n = np.uint64(listed[np.uint64(i)])
+            for s in range(set_start[n], set_start[n + np.uint64(1)]):
+                if is_lit[sets[s, 0]] & is_lit[sets[s, 1]] & is_lit[sets[s, 2]]:
+                    flip_blocks(block, change, sets[s, 3], sets[s + np.uint64(1), 3], canvas, at)
+        if rest.shape[0] > 0:
+            blend_rest(rest_start, rest, is_lit, canvas, at)
         for i in range(count):
-            is_lit[lit[i]] = 0
+            is_lit[listed[np.uint64(i)]] = 0
         for e in range(first, last):
-            top = (y[e] >> FIXED_BITS) - side // 2
-            left = (x[e] >> FIXED_BITS) - side // 2
-            fraction_y, fraction_x = y[e] & (FIXED_ONE - 1), x[e] & (FIXED_ONE - 1)
-            if top >= 0 and top + side <= height and left >= 0 and left + side <= width:
-                placement, byte = fraction_y * FIXED_ONE + fraction_x, (top * width + left) * 3
-                draw_whole_disc(stamp_row[placement], color_row[color[e]], byte, width * 3, one)
-            else:
-                draw_cut_disc(stamp[fraction_y, fraction_x], palette[color[e]], top, left, height, width, one)
+            draw_disc(incident, e, stamp_row, color_row, height, width, canvas, at)
+        if is_past_cache:
+            copy_past_cache(scratch, out, b * size, size)
+    if is_past_cache:
+        settle()
 
 
 @inlined
-def copy(source: NDArray[Any], target: NDArray[Any]) -> None:
-    """Copy element by element: in words of eight bytes, as slices of bytes take seven times as long."""
-    for i in range(target.shape[0]):
-        target[i] = source[i]
+def copy_past_cache(source: Bytes, target: Bytes, to: int, size: int) -> None:
+    """Copy `size` bytes from the beginning of `source`, whole lines of the target past the cache."""
+    head = min(size, -address(target, to) % MOVE_BYTES)
+    tail = size - (size - head) % MOVE_BYTES
+    for i in range(head):
+        target[to + i] = source[i]
+    for i in range(head, tail, MOVE_BYTES):
+        move_past_cache(source, i, target, to + i)
+    for i in range(tail, size):
+        target[to + i] = source[i]
 
 
 @inlined
-def mark_lit(
-    neighborhood: NDArray[np.int16], first: int, last: int, is_lit: NDArray[np.uint8], lit: NDArray[np.int32]
-) -> int:
+def mark_lit(incident: Int32, first: int, last: int, is_lit: Bytes, listed: UInt32) -> int:
     """Mark and list the neighbourhoods that hold an incident of [first, last); returns how many."""
     count = 0
     for e in range(first, last):
-        n = neighborhood[e]
-        if n >= 0 and is_lit[n] == 0:
-            is_lit[n] = 1
-            lit[count] = n
+        n = incident[np.uint64(e), 0]
+        if n >= 0 and is_lit[np.uint32(n)] == 0:
+            is_lit[np.uint32(n)] = 1
+            listed[np.uint64(count)] = np.uint32(n)
             count += 1
     return count
 
 
 @inlined
-def flip_words(
-    word: NDArray[np.uint32],
-    change: NDArray[np.uint64],
-    begin: np.uint64,
-    end: np.uint64,
-    eights: NDArray[np.uint64],
-) -> None:
-    """Flip the listed words. All indices are unsigned: signed ones would be tested for being negative."""
+def flip_blocks(block: UInt32, change: Bytes, begin: int, end: int, canvas: Bytes, at: int) -> None:
+    """Flip the listed blocks of the map that begins at byte `at`."""
     for v in range(begin, end):
-        eights[np.uint64(word[v])] ^= change[v]
+        flip(canvas, at + np.int64(block[v]), change, np.int64(v) * FLIP_BYTES)
 
 
 @inlined
-def blend_rest(
-    rest_start: NDArray[np.int32],
-    rest_pixel: NDArray[np.int32],
-    rest_coverage: NDArray[np.uint8],
-    lit_color: NDArray[np.uint8],
-    is_lit: NDArray[np.uint8],
-    one: NDArray[np.uint8],
-) -> None:
+def blend_rest(rest_start: Int32, rest: Int32, is_lit: Bytes, canvas: Bytes, at: int) -> None:
     """Blend the pixels that have no look prepared, in ascending order of neighbourhood."""
     for n in range(is_lit.shape[0]):
         if is_lit[n]:
             for q in range(rest_start[n], rest_start[n + 1]):
                 for c in range(3):
-                    byte = rest_pixel[q] * 3 + c
-                    one[byte] = blend(np.int32(one[byte]), np.int32(lit_color[c]), np.int32(rest_coverage[q]))
+                    byte = at + rest[q, 0] + c
+                    canvas[byte] = blend(np.int32(canvas[byte]), rest[q, 2 + c], rest[q, 1])
 
 
 @inlined
-def draw_whole_disc(
-    stamp_row: NDArray[np.uint8], color_row: NDArray[np.uint8], byte: int, stride: int, one: NDArray[np.uint8]
-) -> None:
-    """Blend a disc that lies in the map, row by row; `byte` is where its first row begins.
-
-    The padding of the last row may reach beyond the map; the slice then ends with the map, and so does the loop.
-    """
-    for i in range(stamp_row.shape[0]):
-        row = one[byte + i * stride : byte + i * stride + stamp_row.shape[1]]
-        for j in range(row.shape[0]):
-            row[j] = blend(np.int32(row[j]), np.int32(color_row[j]), np.int32(stamp_row[i, j]))
-
-
-@inlined
-def draw_cut_disc(
-    stamp: NDArray[np.uint8],
-    color: NDArray[np.uint8],
-    top: int,
-    left: int,
+def draw_disc(
+    incident: Int32,
+    e: int,
+    stamp_row: Bytes,  # [256, D, R]
+    color_row: Bytes,  # [K, R]
     height: int,
     width: int,
-    one: NDArray[np.uint8],
+    canvas: Bytes,
+    at: int,
 ) -> None:
-    """Blend what the map's edges leave of a disc whose stamp begins at row `top`, column `left`."""
-    for i in range(max(0, -top), min(stamp.shape[0], height - top)):
-        for j in range(max(0, -left), min(stamp.shape[1], width - left)):
-            for c in range(3):
-                byte = ((top + i) * width + left + j) * 3 + c
-                one[byte] = blend(np.int32(one[byte]), np.int32(color[c]), np.int32(stamp[i, j]))
-
-
-def draw_channels(tables: ChannelsTables, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-    """Count the steps `pairs` [B, T, 2] into `out` [B, H, X, C]."""
-    batch, size = len(pairs), tables.base.size
-    flat, base = out.reshape(batch, size), tables.base.reshape(-1)
-    if size % 8 == 0:
-        fill_channels(tables, pairs, base.view(np.uint64), flat.view(np.uint64), flat)
+    """Blend the disc of incident e: in whole rows, or what the edges of the map leave of it."""
+    side, row = stamp_row.shape[1], stamp_row.shape[2]
+    top, left = int(incident[e, 1]), int(incident[e, 2])
+    placement, color = int(incident[e, 3]) >> 8, int(incident[e, 3]) & 255
+    begin, last = (top * width + left) * 3, ((top + side - 1) * width + left) * 3  # of the first row, of the last
+    if top >= 0 and left >= 0 and left + side <= width and last + row <= height * width * 3:
+        for j in range(0, row, BLEND_BYTES):
+            for i in range(side):
+                to = at + begin + i * width * 3 + j
+                blend_lanes(canvas, to, color_row, color * row + j, stamp_row, (placement * side + i) * row + j)
     else:
-        fill_channels(tables, pairs, base, flat, flat)
+        for i in range(max(0, -top), min(side, height - top)):
+            for j in range(max(0, -left * 3), min(side * 3, (width - left) * 3)):
+                to, alpha = at + begin + i * width * 3 + j, np.int32(stamp_row[placement, i, j])
+                canvas[to] = blend(np.int32(canvas[to]), np.int32(color_row[color, j]), alpha)
+
+
+def draw_channels(plan: ChannelsPlan, pairs: NDArray[np.int64], out: Bytes) -> None:
+    """Count the steps `pairs` [B, T, 2] into `out` [B, H, X, C]."""
+    fill_channels(plan, pairs, out.reshape(-1), out.size > CACHED_BYTES)
 
 
 @threads
 def fill_channels(
-    tables: ChannelsTables,
+    plan: ChannelsPlan,
     pairs: NDArray[np.int64],  # [B, T, 2]
-    base: NDArray[Any],  # [words] or [H * X * C]
-    words: NDArray[Any],  # [B, words] the same memory as `out`, or `out`
-    out: NDArray[np.uint8],  # [B, H * X * C]
+    out: Bytes,  # [B * H * X * C]
+    is_past_cache: bool,
 ) -> None:
-    """Count one stack of steps per window: iteration b writes out[b] and nothing else."""
-    channels = tables.base.shape[2]
-    for b in prange(pairs.shape[0]):
-        _count_window(tables, channels, pairs[b], base, words[b], out[b])
+    """Count one stack of steps per window: iteration k writes maps [k * CHUNK, (k + 1) * CHUNK) and nothing else."""
+    for k in prange((pairs.shape[0] + CHUNK - 1) // CHUNK):
+        end = min((k + 1) * CHUNK, pairs.shape[0])
+        _count_windows(plan, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
 
 
 @compiled
-def _count_window(
-    tables: ChannelsTables,
-    channels: int,
-    steps: NDArray[np.int64],
-    base: NDArray[Any],
-    words: NDArray[Any],
-    one: NDArray[np.uint8],
+def _count_windows(
+    plan: ChannelsPlan,
+    pairs: NDArray[np.int64],
+    begin: int,
+    end: int,
+    out: Bytes,
+    is_past_cache: bool,
+    thread: int,
 ) -> None:
-    """Begin with the map of no incidents, then add each incident of each step."""
-    copy(base, words)
-    for t in range(steps.shape[0]):
-        for e in range(steps[t, 0], steps[t, 1]):
-            cell = tables.cell[e]
-            if cell >= 0:
-                at = np.int64(cell) * channels + t * tables.groups + np.int64(tables.group[e])
-                one[at] = saturated_increment(np.int32(one[at]))
+    """Begin each map with that of no incidents, then add each incident of each step."""
+    base, counter, groups, scratch = plan.base.reshape(-1), plan.counter, plan.groups, plan.scratch[thread]
+    size, canvas = base.size, scratch if is_past_cache else out
+    for b in range(begin, end):
+        at = 0 if is_past_cache else b * size
+        copy(base, 0, canvas, at, size)
+        for t in range(pairs.shape[1]):
+            for e in range(pairs[b, t, 0], pairs[b, t, 1]):
+                if counter[e] >= 0:
+                    byte = at + t * groups + np.int64(counter[e])
+                    canvas[byte] = saturated_increment(np.int32(canvas[byte]))
+        if is_past_cache:
+            copy_past_cache(scratch, out, b * size, size)
+    if is_past_cache:
+        settle()
 
 
 @threads

@@ -2,14 +2,17 @@
 
 import dataclasses
 
+import numba
 import numpy as np
 import pytest
 
-from benchmarks.inputs.random_city import BOX, RandomCity, random_city, random_pairs
+from benchmarks.inputs.random_city import BOX, CATEGORIES, RandomCity, random_city, random_pairs
 from hews_gpu.config import MapConfig
 from hews_gpu.kernels import raster_cpu, reference_numpy
+from hews_gpu.kernels.plan_cpu import plan_reference
+from hews_gpu.kernels.tables import ReferenceTables
 from hews_gpu.raster.geometry import MapGeometry
-from hews_gpu.raster.rasterizer import Rasterizer
+from hews_gpu.raster.rasterizer import Places, Rasterizer
 from hews_gpu.raster.style import ChannelsStyle
 
 SMALL = {"height": 40, "width": 36}  # 40 * 36 * 3 bytes are whole words; 41 x 37 are not
@@ -168,19 +171,99 @@ def test_channel_counts_are_identical_and_saturate(steps, height, width):
     assert maps[0][1].sum() == maps[0][2].sum() == 0
 
 
-def test_the_padding_of_a_disc_in_the_last_corner_stays_in_its_map():
-    """The next map in memory is another thread's: not even the value that it holds may be written back."""
-    city = random_city(14, events=1)
+def guarded(rasterizer, pairs, offset):
+    """The maps, drawn at a given distance from a cache line's beginning; what lies around them must stay as it is."""
+    size = len(pairs) * int(np.prod(rasterizer.shape))
+    memory = np.full(size + 320, 7, np.uint8)
+    begin = 128 + (offset - memory.ctypes.data) % 64
+    out = memory[begin : begin + size].reshape(len(pairs), *rasterizer.shape)
+    rasterizer.fill(pairs, out)
+    assert np.all(memory[:begin] == 7)
+    assert np.all(memory[begin + size :] == 7)
+    return out
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("offset", [0, 1, 16, 63])
+@pytest.mark.parametrize(("height", "width"), [(40, 36), (41, 37), (9, 8)])
+def test_maps_that_go_past_the_caches_are_the_same_wherever_they_lie(monkeypatch, height, width, offset, threads):
+    city = random_city(15, neighborhoods=9, events=300)
+    config = MapConfig(height=height, width=width)
+    pairs = random_pairs(15, 300, 37, mean_incidents=9)
+    pairs[0] = [5, 5]
+    expected = city.reference(config, backend="numpy").maps(pairs)
+    rasterizer, before = city.reference(config), numba.get_num_threads()
+    numba.set_num_threads(min(threads, before))
+    try:
+        assert np.array_equal(guarded(rasterizer, pairs, offset), expected)
+        monkeypatch.setattr(raster_cpu, "CACHED_BYTES", 0)
+        assert np.array_equal(guarded(rasterizer, pairs, offset), expected)
+    finally:
+        numba.set_num_threads(before)
+
+
+def test_counts_that_go_past_the_caches_are_the_same(monkeypatch):
+    city = random_city(16, events=2000)
+    geometry = MapGeometry.around(BOX, BOX, height=13, width=11)
+    style = ChannelsStyle(groups={"violent": ("ASSAULT", "ROBBERY"), "targets": ("SHOOTING",)})
+    first = np.random.default_rng(16).integers(0, 1900, (35, 3))
+    pairs = np.stack([first, first + 60], axis=2)
+    rasterizer = Rasterizer.channels(geometry, style, city.places, steps=3)
+    expected = Rasterizer.channels(geometry, style, city.places, steps=3, backend="numpy").maps(pairs)
+    assert np.array_equal(guarded(rasterizer, pairs, 0), expected)
+    monkeypatch.setattr(raster_cpu, "CACHED_BYTES", 0)
+    assert np.array_equal(guarded(rasterizer, pairs, 5), expected)
+
+
+def test_every_place_in_the_last_rows_and_columns_draws_what_the_reference_draws():
+    """Padding of a whole row may reach past the map there, and into another thread's."""
     config = MapConfig(**SMALL, bounds=BOX)
-    x, y = BOX[2] - 4.5 / 36 * 0.2, BOX[1] + 4.5 / 40 * 0.2  # the stamp of 9 x 9 just fits into the corner
-    places = dataclasses.replace(city.places, longitude=np.array([x]), latitude=np.array([y]))
-    rasterizer = RandomCity(city.neighborhoods, places).reference(config)
-    size = int(np.prod(rasterizer.shape))
-    padded = rasterizer.engine.plans[0]._replace(stamp_row=rasterizer.engine.plans[0].stamp_row + np.uint8(0))
-    padded.stamp_row[:, :, 27:] = 255  # padding that would be seen wherever it is drawn
-    memory = np.full(size + 64, 7, np.uint8)
-    raster_cpu.draw_reference(
-        rasterizer.tables, padded, np.array([[0, 1]]), memory[:size].reshape(1, *rasterizer.shape)
+    x, y = np.meshgrid(np.arange(-6.0, 42.0, 0.75), np.arange(-6.0, 46.0, 0.75))
+    count = x.size
+    places = Places(
+        longitude=BOX[0] + x.ravel() / 36 * 0.2,
+        latitude=BOX[3] - y.ravel() / 40 * 0.2,
+        category=(np.arange(count) % len(CATEGORIES)).astype(np.int16),
+        neighborhood=(np.arange(count) % 3 - 1).astype(np.int16),
+        categories=CATEGORIES,
     )
-    assert np.all(memory[size:] == 7)
-    assert not np.array_equal(memory[:size], rasterizer.maps(np.array([[0, 1]])).ravel())  # drawn, where it may be
+    pairs = np.stack([np.arange(count), np.arange(count) + 1], axis=1)
+    edge = RandomCity(random_city(17).neighborhoods, places)
+    expected = edge.reference(config, backend="numpy").maps(pairs)
+    assert np.array_equal(guarded(edge.reference(config), pairs, 16), expected)
+    one_by_one = [guarded(edge.reference(config), pair[None], 16) for pair in pairs[-99:]]
+    assert np.array_equal(np.concatenate(one_by_one), expected[-99:])
+
+
+def crossing(owners, height, width):
+    """A map all of whose pixels are touched by so many outlines, and one incident in each neighbourhood."""
+    random = np.random.default_rng(owners)
+    pixels = height * width
+    return ReferenceTables(
+        base=random.integers(0, 256, (height, width, 3), np.uint8),
+        pixel=np.arange(pixels, dtype=np.int32),
+        start=np.arange(0, pixels * owners + 1, owners, dtype=np.int32),
+        owner=np.tile(np.arange(owners, dtype=np.int32), pixels),
+        coverage=random.integers(0, 256, pixels * owners).astype(np.uint8),
+        lit_color=np.array([220, 20, 60], np.uint8),
+        x=np.full(owners, -32_000, np.int32),
+        y=np.full(owners, -32_000, np.int32),
+        color=np.zeros(owners, np.uint8),
+        neighborhood=random.permutation(owners).astype(np.int16),
+        palette=np.array([[1, 2, 3]], np.uint8),
+        stamp=np.zeros((16, 16, 3, 3), np.uint8),
+    )
+
+
+@pytest.mark.parametrize("owners", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 2), (1, 5), (2, 3), (3, 3), (7, 5), (8, 8)])
+def test_outlines_that_share_every_pixel_are_blended_in_order(owners, height, width):
+    """Maps of fewer bytes than a block, of one, and of several of which the last ends with the map; any owners."""
+    tables = crossing(owners, height, width)
+    pairs = np.array([[a, b] for a in range(owners + 1) for b in range(a, owners + 1)])
+    expected, found = (np.empty((len(pairs), height, width, 3), np.uint8) for _ in range(2))
+    reference_numpy.fill_reference(tables, pairs, expected)
+    plan = plan_reference(tables, owners)
+    assert (len(plan.rest) > 0) == (owners > 4 or height * width * 3 < 16)
+    raster_cpu.draw_reference(plan, pairs, found)
+    assert np.array_equal(found, expected)
