@@ -12,7 +12,7 @@ from benchmarks.feed import Scale, make_feeds, make_source, print_tables, readin
 from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.registry import FEEDS
 
-TINY = Scale(windows=128, read=128, steps={"reference1": 1, "reference2": 1}, rounds=3, batch=2)
+TINY = Scale(windows=128, read=128, steps={"reference2": 2}, training_rounds={"reference2": 3}, rounds=3, batch=2)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_a_feed_that_differs_is_refused(feeds, monkeypatch):
 
 
 def test_reading_and_training_tell_rates_ratios_and_waiting(feeds, capsys):
-    rows = reading(feeds, TINY)
+    rows = reading(feeds, TINY, cold=feeds["zarr"])
     assert len(rows) == 2 * len(FEEDS) + 2
     assert all(row["lowest_highest"][0] <= row["samples_per_s"] <= row["lowest_highest"][1] for row in rows)
     rate = {(row["feed"], row["how"]): row["samples_per_s"] for row in rows}
