@@ -61,17 +61,11 @@ class Scale:
 
 
 ONE = {"reference1": 1, "reference2": 1}
-FULL = Scale(
-    windows=4096, read=2048, steps=ONE, training_rounds={"reference1": 10, "reference2": 20}, rounds=6, batch=20
-)
-GPU = Scale(
-    windows=16_384,
-    read=16_384,
-    steps={"reference1": 20, "reference2": 100},
-    training_rounds={"reference1": 7, "reference2": 7},
-    rounds=7,
-    batch=20,
-)
+SOME = {"reference1": 10, "reference2": 20}
+FULL = Scale(windows=4096, read=2048, steps=ONE, training_rounds=SOME, rounds=6, batch=20)
+MANY = {"reference1": 20, "reference2": 100}
+SEVEN = {"reference1": 7, "reference2": 7}
+GPU = Scale(windows=16_384, read=16_384, steps=MANY, training_rounds=SEVEN, rounds=7, batch=20)
 QUICK = Scale(windows=256, read=128, steps=ONE, training_rounds={"reference1": 3, "reference2": 3}, rounds=3, batch=4)
 
 
