@@ -10,10 +10,17 @@ import pytest
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `-m gpu` only files that hold such tests are imported: a machine with a GPU may lack what others need."""
-    if config.option.markexpr != "gpu" or collection_path.suffix != ".py" or collection_path.name == "conftest.py":
+    """With `-m gpu` only files that hold such tests, and folders of such files, are imported.
+
+    A machine with a GPU may lack what other tests need, and a folder's own conftest.py, too.
+    """
+    if config.option.markexpr != "gpu":
         return None
-    return True if "mark.gpu" not in collection_path.read_text(encoding="utf-8") else None
+    if collection_path.is_dir():
+        files = collection_path.rglob("test_*.py")
+    else:
+        files = iter([collection_path] if collection_path.name.startswith("test_") else [])
+    return None if any("mark.gpu" in path.read_text(encoding="utf-8") for path in files) else True
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -46,6 +46,10 @@ class Machine(Protocol):
 
     def fill(self, array: Any) -> None: ...
 
+    def copy(self, source: Any, target: Any) -> None: ...
+
+    def launch(self, kernel: Any, blocks: int, threads: int, arguments: tuple[Any, ...]) -> None: ...
+
 
 class Gpu:
     """The current CUDA device, through torch."""
@@ -90,6 +94,27 @@ class Gpu:
     def fill(self, array: Any) -> None:
         """Write every byte."""
         array.fill_(7)
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Read and write every byte."""
+        target.copy_(source)
+
+    def launch(self, kernel: Any, blocks: int, threads: int, arguments: tuple[Any, ...]) -> None:
+        """Start a kernel of ours on torch's current stream, which is the one that `device_s` times."""
+        from hews_gpu.kernels._shim_cuda import cuda
+
+        handle = self.torch.cuda.current_stream().cuda_stream
+        stream = cuda.external_stream(handle) if handle else 0
+        kernel[blocks, threads, stream](*(_as_numba(argument) for argument in arguments))
+
+
+def _as_numba(argument: Any) -> Any:
+    """Torch's tensors, alone or in a named tuple, as arrays that numba takes without a copy."""
+    from hews_gpu.kernels._shim_cuda import cuda
+
+    if isinstance(argument, tuple):
+        return type(argument)(*(_as_numba(one) for one in argument))
+    return cuda.as_cuda_array(argument, sync=False)
 
 
 def painting(backend: Backend, *, areas: int = 55, height: int = 216, width: int = 172) -> Rasterizer:

@@ -1,0 +1,86 @@
+"""Points per second on a GPU: as many polygons and vertices as a real city's 278 neighbourhoods, made with NumPy alone.
+
+Sameness with the CPU's search is checked on points anywhere and on those that are hard to place; times are events on
+the device, of the search alone. The device's part of the limit is what reading a point (16 bytes) and writing its
+answer (4) would take at the bandwidth of copying, measured in the same run.
+
+P points.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.gpu.raster import Machine
+from benchmarks.inputs.small_polygons import Rings, patchwork, points_near, random_points
+from hews_gpu.kernels import pip_cuda
+from hews_gpu.kernels.pip_tables import build_tables
+from hews_gpu.kernels.pip_walk import find_all
+
+__all__ = ["TARGET_POINTS_PER_S", "city", "measure", "run"]
+
+TARGET_POINTS_PER_S = 1e9
+POINTS, CHECKED = 100_000_000, 1_000_000
+POINT_BYTES = 20
+
+
+def city() -> Rings:
+    """278 polygons of 129,000 vertices in all; sides are shared, some polygons lie in a hole of another."""
+    return patchwork(16, 16, 130, most=278)
+
+
+def measure(machine: Machine, rings: Rings, points: int, *, checked: int, rounds: int) -> dict[str, Any]:
+    """Check a part against the CPU, then time all, in turn with copying as many bytes.
+
+    Raises:
+        AssertionError: GPU and CPU differ.
+    """
+    tables = build_tables(*rings)
+    on_device = type(tables)(*(machine.to_device(array) for array in tables))
+
+    def place(x: Any, y: Any, out: Any) -> None:
+        machine.launch(pip_cuda.find_all, pip_cuda.blocks_for(len(out)), pip_cuda.THREADS, (on_device, x, y, out))
+
+    x, y = random_points(rings, points)
+    hard_x, hard_y = points_near(rings)
+    some_x, some_y = np.concatenate([x[:checked], hard_x]), np.concatenate([y[:checked], hard_y])
+    found = machine.to_device(np.full(len(some_x), 7, np.int32))
+    place(machine.to_device(some_x), machine.to_device(some_y), found)
+    expected = np.full(len(some_x), 7, np.int32)
+    find_all(tables, some_x, some_y, expected)
+    assert np.array_equal(machine.to_host(found), expected), "GPU and CPU differ"
+    on_x, on_y = machine.to_device(x), machine.to_device(y)
+    out = machine.to_device(np.zeros(points, np.int32))
+    copied: list[NDArray[Any]] = [machine.to_device(np.zeros(points * POINT_BYTES // 16, np.float64)) for _ in range(2)]
+    seconds: dict[str, list[float]] = {"place": [], "copy": []}
+    for i in range(-1, rounds):
+        took = {
+            "place": machine.device_s(lambda: place(on_x, on_y, out), 3),
+            "copy": machine.device_s(lambda: machine.copy(*copied), 3),
+        }
+        if i >= 0:
+            for name, value in took.items():
+                seconds[name].append(value)
+    place_s, copy_s = (statistics.median(seconds[name]) for name in ("place", "copy"))
+    return {
+        "polygons": int(rings[2].max()) + 1,
+        "vertices": len(rings[0]),
+        "points": points,
+        "same_as_cpu": True,
+        "checked_points": len(expected),
+        "device_ms": place_s * 1e3,
+        "points_per_s": points / place_s,
+        "points_per_s_lowest_highest": [points / max(seconds["place"]), points / min(seconds["place"])],
+        "share_of_copy": copy_s / place_s,
+        "target_points_per_s": TARGET_POINTS_PER_S,
+        "reached": points / place_s >= TARGET_POINTS_PER_S,
+    }
+
+
+def run(machine: Machine, *, points: int = POINTS, checked: int = CHECKED, rounds: int = 9) -> list[dict[str, Any]]:
+    """The one measurement, of the city."""
+    return [{"work": "point in polygon, 278 areas", **measure(machine, city(), points, checked=checked, rounds=rounds)}]
