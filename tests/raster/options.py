@@ -112,13 +112,19 @@ def values_of(chosen):
 
 
 def windows_of(rasterizer, count, most=EVENTS):
-    """Pairs and variants of `count` windows: one of the first `most` incidents, one of none, others of a few."""
+    """Pairs and variants of `count` windows: one of the first `most` incidents, one of none, others of a few.
+
+    The last has a few only, so that no more areas than hold one of them are lit; of two windows none is empty.
+    """
     random = np.random.default_rng(count)
     shape = (count, max(rasterizer.steps, 1))
     first = random.integers(0, EVENTS, shape)
     last = np.minimum(first + random.integers(0, 30, shape), EVENTS)
+    last[-1] = np.minimum(first[-1] + random.integers(2, 6, shape[1]), EVENTS)
     pairs = np.stack([first, last], axis=-1)
-    pairs[0], pairs[1:2] = [0, most], [EVENTS, EVENTS]
+    pairs[0] = [0, most]
+    if count > 2:
+        pairs[1] = [EVENTS, EVENTS]
     variants = None if len(rasterizer.bank) == 1 else (np.arange(count) % len(rasterizer.bank)).astype(np.int32)
     return (pairs if rasterizer.steps else pairs[:, 0]), variants
 
