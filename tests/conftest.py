@@ -23,6 +23,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if any("mark.gpu" in path.read_text(encoding="utf-8") for path in files) else True
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """With `-m gpu` warnings are shown, not errors: a machine with a GPU has other versions than the pinned ones."""
+    if config.option.markexpr == "gpu":
+        config.addinivalue_line("filterwarnings", "default")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs a GPU where there is none."""
     if item.get_closest_marker("gpu") and (why := _why_no_gpu()):

@@ -15,7 +15,18 @@ SCRIPT = Path(__file__).with_name("simulate_raster.py")
 def simulated():
     """Output lines of one run of the simulator over all cases, and of the planted ones."""
     pytest.importorskip("numba.cuda", reason="the simulator comes with numba's CUDA support")
-    command = [sys.executable, "-W", "error", SCRIPT, *CASES, "--later", "typical", "counts"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-W",
+        "default::DeprecationWarning",
+        SCRIPT,
+        *CASES,
+        "--later",
+        "typical",
+        "counts",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     lines = [line.rsplit(": ", 1) for line in done.stdout.splitlines()]

@@ -35,9 +35,8 @@ def test_the_compiled_kernels_agree_with_numpy_on_every_combination(style, bank)
 def simulated():
     """What one run of the simulator says of each name."""
     pytest.importorskip("numba.cuda", reason="the simulator comes with numba's CUDA support")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", SCRIPT], capture_output=True, text=True, check=False, timeout=600
-    )
+    command = [sys.executable, "-W", "error", "-W", "default::DeprecationWarning", SCRIPT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return dict(line.split(": ", 1) for line in done.stdout.splitlines())
 
