@@ -253,9 +253,8 @@ def print_tables(result: dict[str, Any]) -> None:
     for row in result["reading"]:
         low, high = row["lowest_highest"]
         print(f"{row['feed']:<10}{row['how']:<26}{row['samples_per_s']:>11,.0f}   [{low:,.0f}, {high:,.0f}]")
-    print(
-        f"\n{'model':<24}{'feed':<10}{'step':>10}{'over cached':>13}{'[lowest, highest]':>20}{'fastest':>9}{'waiting':>9}"
-    )
+    print(f"\n{'model':<24}{'feed':<10}{'step':>10}{'over cached':>13}{'[lowest, highest]':>20}", end="")
+    print(f"{'fastest':>9}{'waiting':>9}")
     for row in result["training"]:
         what = f"{row['model']}{', augmented' if row['augmented'] else ''}"
         for feed in FEEDS:
