@@ -13,9 +13,9 @@ from hews_gpu.forecast.metrics import roc_auc
 def test_the_strongest_columns_are_those_of_the_score_test():
     """The square of the statistic is twice the gain in log-likelihood, for weak effects."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(20_000, 3))
+    x = 2 + rng.normal(size=(20_000, 3))
     p = expit(-1.5 + 0.5 * rng.normal(size=20_000))
-    y = rng.random(20_000) < expit(logit(p) + x @ [0.0, 0.06, -0.1])
+    y = rng.random(20_000) < expit(logit(p) + 0.3 + x @ [0.0, 0.06, -0.1])
     found = strongest(x, y, p)
     for k in range(3):
         design = np.column_stack([np.ones(len(y)), x[:, k]])

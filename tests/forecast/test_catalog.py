@@ -66,7 +66,7 @@ def plain_decayed(catalog, issue_s, column, columns_, decay_s):
 @pytest.mark.parametrize("delay_s", [0, 3600])
 def test_counts_equal_a_plain_loop(delay_s):
     catalog = make_catalog(**columns(days=8), delay_s=delay_s)
-    issue_s = BEGIN_S + np.array([-5, 0, 7200, 7200, 90_000, 300_000])
+    issue_s = np.sort(np.append(BEGIN_S + np.array([-5, 0, 7200, 7200, 90_000, 300_000]), catalog.known_s[5:40:7]))
     column = catalog.columns((TARGETS, "ROBBERY"), by_area=True)
     assert column.max() == 2 * AREAS - 1 and (column == -1).any()
     expected = plain_decayed(catalog, issue_s, column, 2 * AREAS, 20_000.0)
@@ -97,11 +97,11 @@ def test_nothing_known_later_changes_a_bit(seed, day, delay_s):
     kept = ~late | (rng.random(len(late)) < 0.5)
     after = {k: v[kept] if isinstance(v, np.ndarray) else v for k, v in before.items()}
     moved = late[kept]
-    after["time_s"] = np.where(moved, cut_s + rng.integers(0, 10**6, size=len(moved)), after["time_s"])
+    after["time_s"] = np.where(moved, cut_s + rng.integers(0, 3, size=len(moved)) * 90, after["time_s"])
     after["category"] = np.where(moved, rng.integers(0, 3, size=len(moved)), after["category"])
     after["is_target"] = after["category"] == 2
     after["area"] = np.where(moved, rng.integers(0, AREAS, size=len(moved)), after["area"])
-    issue_s = np.arange(BEGIN_S, BEGIN_S + 8 * 86_400, 5400)
+    issue_s = np.sort(np.append(np.arange(BEGIN_S, BEGIN_S + 8 * 86_400, 5400), cut_s))
     seen = issue_s <= cut_s
     for decay_s in (7200.0, np.inf):
         found = []

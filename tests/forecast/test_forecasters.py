@@ -57,13 +57,15 @@ def test_the_level_follows_a_trend_that_the_climatology_cannot():
     assert errors[1] < 0.5 * errors[0]
 
 
-def test_the_ratio_is_that_of_counts_to_what_was_expected(city):
-    train, asked = parts(city, Task())
+@pytest.mark.parametrize("delay_s", [0, 10 * DAY_S])
+def test_the_ratio_is_that_of_counts_to_what_was_expected(delay_s):
+    city = make_catalog(**columns(), delay_s=delay_s)
+    train, asked = parts(city, Task(delay_s=delay_s))
     climatology = fit_climatology(train.windows.begin_s, train.y)
     recent = Recent.fitted(city, train.windows, climatology)
     found = recent.ratios(city, asked)
     first = city.is_target & city.is_first
-    t = int(asked.issue_s[50])
+    t = int(asked.issue_s[50]) - delay_s
     hits = (first & (city.time_s < t) & (city.time_s >= t - 28 * DAY_S)).sum()
     grid_s = np.arange(t - 28 * DAY_S, t, 7200)
     hazard = -np.log1p(-climatology.probability(grid_s)).sum() * recent.events_per_hazard

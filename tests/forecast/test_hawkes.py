@@ -6,7 +6,7 @@ from scipy.integrate import quad
 
 from hews_gpu.forecast.baselines import Climatology
 from hews_gpu.forecast.catalog import TARGETS, Windows, make_catalog
-from hews_gpu.forecast.hawkes import Law, Rhythm, Term, fit_law, probability
+from hews_gpu.forecast.hawkes import DECAYS_S, Law, Rhythm, Term, _Candidates, fit_law, probability
 
 BEGIN_S = 1_577_836_800
 HOUR_S, DAY_S = 3600, 86_400
@@ -101,3 +101,31 @@ def test_without_lead_and_other_streams_it_is_the_integrated_rate():
 
     expected = 1 - np.exp(-quad(rate, t, t + 7200)[0])
     assert probability(law, catalog_of(events, np.zeros(0)), windows)[0] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("lead_s", "delay_s"), [(0, 0), (4 * HOUR_S, 0), (0, 6 * HOUR_S), (HOUR_S, 3 * HOUR_S)])
+def test_without_excitation_it_is_the_rhythm_of_the_window_itself(lead_s, delay_s):
+    hourly = 0.5 * np.sin(np.arange(168) * 0.7)
+    climatology = Climatology(intercept=-2.0, week_hour=hourly, month=np.zeros(12))
+    law = Law(
+        rhythm=Rhythm(climatology=climatology, cell_s=HOUR_S, anchor_s=0), level=1.0, terms=(Term(TARGETS, 3600),)
+    )
+    issue_s = BEGIN_S + 7200 * np.arange(20)
+    begin_s = issue_s + lead_s
+    windows = Windows(issue_s=issue_s, begin_s=begin_s, end_s=begin_s + 7200)
+    found = probability(law, catalog_of(np.array([BEGIN_S - 50]), np.zeros(0), delay_s), windows)
+    silent = [np.prod(1 - climatology.probability(b + np.array([0, HOUR_S]))) for b in begin_s]
+    np.testing.assert_allclose(found, 1 - np.array(silent), rtol=1e-9)
+
+
+def test_integrals_count_what_falls_into_the_stretch():
+    """Rows before it, in it and near its end, each with the part of its offspring that comes within it."""
+    robbery_s = BEGIN_S + np.array([-7200, -60, 3000, 80_000, 86_000])
+    end_s = BEGIN_S + DAY_S
+    catalog = catalog_of(np.array([BEGIN_S + 50_000]), robbery_s)
+    found = _Candidates(catalog, np.array([BEGIN_S + 50_000]), BEGIN_S, end_s)
+    for decay_s in DECAYS_S:
+        expected = sum(
+            quad(lambda s, t=t, d=decay_s: np.exp(-(s - t) / d) / d, max(t, BEGIN_S), end_s)[0] for t in robbery_s
+        )
+        assert found.total[found.names.index(("ROBBERY", decay_s))] == pytest.approx(expected, rel=1e-6)
