@@ -221,7 +221,7 @@ def test_channels_last_weights_are_put_back_as_they_were():
     class Pictures(Toy):
         def module(self):
             return nn.Sequential(
-                nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 8, 2), nn.Conv2d(8, 8, 1), nn.Flatten(1), Sum()
+                nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 8, 1), nn.Conv2d(8, 8, 2), nn.Flatten(1), Sum()
             )
 
     class Sum(nn.Module):
