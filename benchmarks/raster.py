@@ -3,7 +3,7 @@
 The limit is the copy floor: the time that as many threads take to write the same bytes, eight at a time, from a
 one-map source into the same touched buffer. All sides draw the same windows of two hours: of the generated city, and of
 Baltimore's 55 and 278 areas where HEWS_REAL_DATA names their folder. That they draw the same is checked first: the
-NumPy reference to the bit, other libraries by how far their pictures differ, by red areas and by discs.
+NumPy reference to the bit, other libraries by how far their pictures differ, by red outlines and by discs.
 
     python -m benchmarks.raster [--quick] [--json] [--device cuda]
 
@@ -173,7 +173,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 def print_others(rows: list[dict[str, Any]]) -> None:
     """One line per library, way and number of threads."""
     print("\nours against others on the same windows; threads: of both sides, save that the path to PNG has one;")
-    print("differs: mean difference of pictures in levels of 255, the worst window's; red areas and discs are the same")
+    print("differs: mean difference in levels of 255, of the worst window; red outlines and discs are the same")
     print(f"{'work':<21}{'thr':>4}  {'way':<30}{'maps/s':>10}{'differs':>9}  ours faster by")
     for row in rows:
         low, high = row["ratio_lowest_highest"]

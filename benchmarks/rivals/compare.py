@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from benchmarks.rivals.scene import Bytes, Draw, Scene
 from hews_gpu.kernels.tables import ReferenceTables
 
-__all__ = ["BOUND", "discs_shown", "mean_difference", "red_areas", "require_same", "sameness"]
+__all__ = ["BOUND", "discs_shown", "mean_difference", "red_shares", "require_same", "sameness"]
 
 BOUND = 2.5
 """Mean difference in levels of 255, over a window's map, that soft edges may make. A map moved by one pixel differs by
 6 to 14, the more outlines it has."""
 BROADER = {"OpenCV, drawn": 4.0}
 """The same for who draws red lines broader than they are: the soft edge of polylines adds about half a pixel."""
-RED_SHARE = 0.9
-"""Of the pixels of an outline, as far as no disc covers them: so many are red where the area is lit."""
+RED_CHANGE = 0.25
+"""Of an outline's pixels, as far as no disc covers them: where the area is lit all are red, where it is not, those that
+it shares with lit neighbours. A library's soft edge changes a few at corners, a wrong area all that are not shared."""
+SEEN = 10
+"""Fewer pixels say nothing about an area."""
 FAR_LEVELS = 24.0
 """A disc's middle, 3 x 3 pixels, differs by more where the disc is missing, or has another colour."""
 
@@ -33,16 +36,15 @@ def mean_difference(one: Bytes, other: Bytes) -> float:
     return float(np.abs(one.astype(np.int16) - other).mean())
 
 
-def red_areas(picture: Bytes, tables: ReferenceTables, first: int, last: int) -> set[int]:
-    """The neighbourhoods whose outline looks red; what discs may cover is not looked at."""
+def red_shares(picture: Bytes, tables: ReferenceTables, first: int, last: int) -> NDArray[np.float64]:
+    """float64[N]: how much of each neighbourhood's outline is red; NaN where discs leave too little to be seen."""
     owners = np.diff(tables.start)
     pixel, owner = np.repeat(tables.pixel, owners), tables.owner
     seen = (tables.coverage >= 128) & ~_near_discs(tables, first, last).ravel()[pixel]
     red, green, blue = picture.reshape(-1, 3)[pixel[seen]].astype(np.int16).T
     is_red = (red - green > 80) & (red - blue > 80)
     count = np.bincount(owner[seen], minlength=int(owner.max(initial=-1)) + 1)
-    reds = np.bincount(owner[seen], is_red, len(count))
-    return set(np.flatnonzero((count > 0) & (reds >= RED_SHARE * count)).tolist())
+    return np.where(count >= SEEN, np.bincount(owner[seen], is_red, len(count)) / np.maximum(count, 1), np.nan)
 
 
 def _near_discs(tables: ReferenceTables, first: int, last: int) -> NDArray[np.bool_]:
@@ -73,18 +75,20 @@ def sameness(
     found = {}
     picture = np.empty((scene.height, scene.width, 3), np.uint8)
     for name, draw in ways.items():
-        differences, red, discs, shown = [], 0, 0, 0
+        differences, changes, discs, shown = [], [0.0], 0, 0
         for (first, last), mine in zip(pairs.tolist(), ours, strict=True):
             picture.fill(0)
             draw(first, last, picture)
             differences.append(mean_difference(picture, mine))
-            red += red_areas(picture, tables, first, last) == red_areas(mine, tables, first, last)
+            change = red_shares(picture, tables, first, last) - red_shares(mine, tables, first, last)
+            changes += np.abs(change[~np.isnan(change)]).tolist()
             discs += discs_shown(mine, mine, tables, first, last)
             shown += discs_shown(picture, mine, tables, first, last)
         found[name] = {
             "mean_difference": max(differences),
             "windows": len(pairs),
-            "windows_with_same_red_areas": int(red),
+            "outlines": len(changes) - 1,
+            "red_change": max(changes),
             "discs": discs,
             "discs_found": shown,
         }
@@ -96,5 +100,5 @@ def require_same(found: Mapping[str, Mapping[str, Any]]) -> None:
     for name, row in found.items():
         bound = BROADER.get(name, BOUND)
         assert row["mean_difference"] <= bound, f"{name}: pictures differ by {row['mean_difference']:.2f} levels"
-        assert row["windows_with_same_red_areas"] == row["windows"], f"{name}: other areas are red"
+        assert row["red_change"] <= RED_CHANGE, f"{name}: other areas are red"
         assert row["discs_found"] == row["discs"], f"{name}: {row['discs'] - row['discs_found']} discs are missing"
