@@ -113,7 +113,9 @@ def trained(made, *, start=True, at_step=0):
 
     def between():
         if made.position.step == at_step:
-            taken.append(copy.deepcopy(made.snapshot()))
+            snapshot = copy.deepcopy(made.snapshot())
+            snapshot.tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}  # as in a file
+            taken.append(snapshot)
 
     if start:
         made.start()
