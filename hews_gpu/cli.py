@@ -224,7 +224,7 @@ def train(
     devices: Annotated[
         int | None, typer.Option("--devices", help="Processes, one device each; else as torchrun or srun started.")
     ] = None,
-    feed: Annotated[str, typer.Option("--feed", help="What makes the batches: direct, dali or zarr.")] = "direct",
+    feed: Annotated[str, typer.Option("--feed", help="What makes the batches: direct, dali or zarr:MAPS.")] = "direct",
     as_json: Json = False,
 ) -> None:
     """Fit a model as a recipe says, stopped by the validation windows."""

@@ -103,7 +103,7 @@ class ReferenceCnn(nn.Module):
         channels = CHANNELS
         for conv in CONVS[settings.name]:
             padding = "same" if conv.padded else "valid"
-            layers += [nn.Conv2d(channels, conv.filters, conv.kernel, padding=padding), nn.ReLU()]
+            layers += [nn.Conv2d(channels, conv.filters, conv.kernel, padding=padding), nn.ReLU(inplace=True)]
             layers.append(nn.MaxPool2d(conv.pool))
             channels = conv.filters
         self.features = nn.Sequential(*layers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,13 @@ from numpy.typing import NDArray
 from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import Samples, make_samples, make_split
 from hews_gpu.errors import UserError
-from hews_gpu.feed.batch import Source
+from hews_gpu.feed.batch import Feed, Source
 from hews_gpu.feed.direct import DirectFeed
+from hews_gpu.feed.registry import feed_named
 from hews_gpu.forecast.protocol import SPLITS, climatologies
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
 
-__all__ = ["Split", "Task", "open_task"]
+__all__ = ["Split", "Task", "open_feed", "open_task"]
 
 DAY_S = 86_400
 QUIET_S = 7 * DAY_S  # a split may reach past the table's first or last incident by a quiet week, not by a missing year
@@ -66,6 +68,21 @@ class Task:
             feed = DirectFeed(Source.of_samples(self.rasterizer, samples, logit))
             found[name] = Split(name=name, samples=samples, climatology=logit, feed=feed)
         return found
+
+
+def open_feed(named: str, source: Source, *, device: str = "cpu") -> Feed:
+    """The feed that `--feed` asks for.
+
+    Args:
+        named: a key of `FEEDS`; for stored maps with their folder, as ``zarr:maps``.
+        source: what to draw, or to read.
+        device: "cpu" or "cuda".
+
+    Raises:
+        UserError: an unknown name, or a feed that lacks what it needs.
+    """
+    name, _, store = named.partition(":")
+    return feed_named(name, source, device=device, store=Path(store).expanduser() if store else None)
 
 
 def open_task(prepared: Prepared) -> Task:

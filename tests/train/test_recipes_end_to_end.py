@@ -4,6 +4,7 @@ The toy city's shootings are drawn as large black discs here, other incidents as
 the answer, which is what the leaky protocol is about.
 """
 
+import importlib.util
 import json
 
 import numpy as np
@@ -13,12 +14,21 @@ from typer.testing import CliRunner
 
 from hews_gpu.cli import app
 from hews_gpu.errors import UserError
+from hews_gpu.feed.maps import rasterize
 from hews_gpu.train.evaluate import evaluate
 from hews_gpu.train.loop import train
 from hews_gpu.train.recipe import LEAKY, load_recipe, parse_recipe
 from hews_gpu.train.summary import summary_table
 
-PALETTE = '[map.palette]\n"SHOOTING" = "#000000"\n"THEFT" = "#DDDDDD"\n"ROBBERY" = "#CCCCCC"\n'
+PALETTE = """
+[map]
+height = 62
+width = 62
+[map.palette]
+SHOOTING = "#000000"
+THEFT = "#DDDDDD"
+ROBBERY = "#CCCCCC"
+"""
 SIZES = {"reference1": "height = 50\nwidth = 50\n", "reference2": "height = 62\nwidth = 62\n"}
 
 
@@ -133,3 +143,23 @@ def test_the_command_takes_a_recipe_and_resumes_where_there_is_something(plain_t
     assert refused.exit_code == 2 and "holds no checkpoint" in refused.stderr
     wrong = CliRunner().invoke(app, [*command[:-2], "refrence2"])
     assert wrong.exit_code == 2 and "Did you mean 'reference2'?" in wrong.stderr
+
+
+@pytest.mark.parametrize("name", ["forecast", "reference2"])
+def test_every_feed_trains_to_the_same_bits(plain_to_see, tmp_path, name):
+    """Stored maps are those of the city, so the recipe draws at the city's own size here."""
+    recipe = recipe_of(name, windows=40)
+    if name == "reference2":
+        lines = [line for line in recipe.text.splitlines() if not line.startswith(("height", "width", "disc"))]
+        recipe = parse_recipe("\n".join(lines).replace("augment = true", "augment = false"), "city-sized")
+    rasterize(plain_to_see, tmp_path / "maps", style=recipe.map.style)
+    feeds = ["direct", f"zarr:{tmp_path / 'maps'}"]
+    if importlib.util.find_spec("nvidia.dali"):
+        feeds.append("dali")
+    for number, feed in enumerate(feeds):
+        train(plain_to_see, tmp_path / str(number), recipe=recipe, feed=feed, device="cpu")
+    weights = [(tmp_path / str(number) / "weights.safetensors").read_bytes() for number in range(len(feeds))]
+    assert weights == [weights[0]] * len(feeds)
+    with pytest.raises(UserError, match=r"--feed = 'zarr': needs a folder of maps"):
+        train(plain_to_see, tmp_path / "none", recipe=recipe, feed="zarr", device="cpu")
+    assert not (tmp_path / "none").exists()

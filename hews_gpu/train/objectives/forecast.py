@@ -22,10 +22,9 @@ from hews_gpu.data.events import Prepared
 from hews_gpu.feed.batch import Batch, Feed
 from hews_gpu.feed.calendar import FEATURES
 from hews_gpu.feed.plan import shares, steps_per_epoch
-from hews_gpu.feed.registry import feed_named
 from hews_gpu.models.small_cnn import SmallCnn, SmallCnnSettings
 from hews_gpu.train import runs
-from hews_gpu.train.inputs import open_task
+from hews_gpu.train.inputs import open_feed, open_task
 from hews_gpu.train.objective import EpochRow, Stage, ToDevice
 from hews_gpu.train.recipe import Recipe
 from hews_gpu.train.scoring import MICRO_BATCH, corrections, log_loss_bits
@@ -58,7 +57,7 @@ class ForecastObjective:
         self.samples = len(self.task.splits["train"])
         self.feed: Feed = self.task.splits["train"].feed
         if feed != "direct":
-            self.feed = feed_named(feed, self.feed.source, device=device)
+            self.feed = open_feed(feed, self.feed.source, device=device)
 
     @cached_property
     def sizes(self) -> SmallCnnSettings:
