@@ -52,7 +52,7 @@ class ZarrFeed(Feed):
     ) -> None:
         super().__init__(source, device=device)
         if store is None:
-            remedy = "Give the folder that 'hews rasterize DIR --out MAPS' wrote"
+            remedy = "Give the folder that 'hews rasterize DIR --out MAPS' wrote, as --feed zarr:MAPS"
             raise UserError("--feed", "zarr", allowed="needs a folder of maps", remedy=remedy)
         self._values = source.rasterizer.values
         group = _open(store)
