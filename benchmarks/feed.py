@@ -61,8 +61,8 @@ class Scale:
 
 
 ONE = {"reference1": 1, "reference2": 1}
-SOME = {"reference1": 10, "reference2": 20}
-FULL = Scale(windows=4096, read=2048, steps=ONE, training_rounds=SOME, rounds=6, batch=20)
+SOME = {"reference1": 6, "reference2": 12}
+FULL = Scale(windows=4096, read=2048, steps=ONE, training_rounds=SOME, rounds=5, batch=20)
 MANY = {"reference1": 20, "reference2": 100}
 SEVEN = {"reference1": 7, "reference2": 7}
 GPU = Scale(windows=16_384, read=16_384, steps=MANY, training_rounds=SEVEN, rounds=7, batch=20)
