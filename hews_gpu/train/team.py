@@ -96,8 +96,8 @@ class Team:
     def __init__(self, place: Place, accelerator: str, precision: str) -> None:
         self.rank, self.size, self.is_first = place.rank, place.size, place.is_first
         self._group: Any = None
-        for name in ("fabric", "pytorch"):  # they announce what is no news
-            logging.getLogger(f"lightning.{name}.utilities.rank_zero").setLevel(logging.WARNING)
+        for name in ("fabric.utilities.rank_zero", "pytorch.utilities.rank_zero", "fabric.utilities.distributed"):
+            logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)  # they announce what is no news
         if place.size == 1:
             device = torch.device("cuda", torch.cuda.current_device()) if accelerator == "cuda" else torch.device("cpu")
             plugins: ClusterEnvironment | None
