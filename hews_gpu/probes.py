@@ -158,13 +158,11 @@ def numba_cuda() -> str:
 def dali() -> str:
     """DALI runs a pipeline of one array through the CPU."""
     import numpy as np
-    from nvidia.dali import fn, pipeline_def
+    from nvidia.dali import Pipeline, fn
 
-    @pipeline_def(batch_size=1, num_threads=1, device_id=None)  # type: ignore[untyped-decorator,unused-ignore]
-    def one() -> Any:
-        return fn.external_source(source=lambda: [np.full(2, 3, np.uint8)])
-
-    pipeline = one()
+    pipeline = Pipeline(batch_size=1, num_threads=1, device_id=None)
+    with pipeline:
+        pipeline.set_outputs(fn.external_source(source=lambda: [np.full(2, 3, np.uint8)]))
     pipeline.build()
     found = np.asarray(pipeline.run()[0].at(0)).tolist()
     _require(found == [3, 3], f"a pipeline gave {found} instead of [3, 3]")

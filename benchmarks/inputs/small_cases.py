@@ -22,7 +22,7 @@ from hews_gpu.raster.values import Values
 
 __all__ = ["CASES", "Case", "SmallCase", "hash_of"]
 
-BOX = {"west": 0.0, "south": 0.0, "east": 1.0, "north": 1.0}
+BOX: dict[str, Any] = {"west": 0.0, "south": 0.0, "east": 1.0, "north": 1.0}
 AREAS = 20
 EVENTS = 300
 
