@@ -34,7 +34,7 @@ from benchmarks.inputs.random_city import RandomCity
 from benchmarks.inputs.windows import SEVEN_YEARS, WindowedCity, windowed_cities
 from benchmarks.limits.copying import measure
 from benchmarks.rivals.compare import require_same, sameness
-from benchmarks.rivals.race import OURS, race
+from benchmarks.rivals.race import OURS, REUSED, REUSING, race
 from benchmarks.rivals.reference import NAME as REFERENCE_PATH
 from benchmarks.rivals.reference import ReferencePath
 from benchmarks.rivals.scene import Draw, Scene, rivals, scene_of
@@ -43,8 +43,6 @@ from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Backend, Rasterizer
 from hews_gpu.raster.style import ChannelsStyle
 
-REUSED = 256
-"""Windows of a batch that training draws into again and again."""
 STEPS = 12
 THREADS = (1, 2)
 BUFFERS = 4
@@ -126,8 +124,8 @@ def time_others(
 
 def fastest_other(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The row of the fastest that is neither ours nor the reference path."""
-    others = [row for row in rows if row["way"] not in (OURS, REFERENCE_PATH)]
-    return max(others, key=lambda row: row["maps_per_s"]) if others else {"way": "none installed", "ratio": None}
+    others = [row for row in rows if row["way"] not in (OURS, REUSING, REFERENCE_PATH)]
+    return max(others, key=lambda row: row["maps_per_s"]) if others else {"way": "none installed"}
 
 
 def bench_city(work: WindowedCity, *, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -143,20 +141,23 @@ def bench_city(work: WindowedCity, *, quick: bool) -> tuple[list[dict[str, Any]]
     for threads in THREADS:
         about = {"threads": threads, "mean_incidents": work.mean_incidents}
         raced = [row for row in others if row["threads"] == threads] or others
-        reference = next(row["ratio"] for row in raced if row["way"] == REFERENCE_PATH)
-        fastest = fastest_other(raced)
-        against = {
-            "ratio_to_reference_path": reference,
-            "ratio_to_fastest_other": fastest["ratio"],
-            "fastest_other": fastest["way"],
-        }
         with numba_threads(threads):
-            for batch in (len(work.pairs) // BUFFERS, REUSED):
+            for batch, ours in ((len(work.pairs) // BUFFERS, OURS), (REUSED, REUSING)):
                 figures = measure(rasterizer, work.pairs, batch=batch, rounds=rounds)
-                rows.append({"work": f"reference, {work.name}", **about, **figures, **checked, **against})
+                rows.append({"work": f"reference, {work.name}", **about, **figures, **checked, **against(raced, ours)})
             figures = measure(counts, stacks, batch=REUSED, rounds=rounds)
             rows.append({"work": f"channels, {work.name}", **about, **figures, **counted})
     return rows, others
+
+
+def against(rows: list[dict[str, Any]], ours: str) -> dict[str, Any]:
+    """How many times faster than the reference path and the fastest other one of ours is."""
+    reference = next(row for row in rows if row["way"] == REFERENCE_PATH)
+    found = {"ratio_to_reference_path": reference["ratios"][ours]["median"]}
+    fastest = fastest_other(rows)
+    if "ratios" in fastest:
+        found["ratio_to_fastest_other"] = fastest["ratios"][ours]["median"]
+    return found | {"fastest_other": fastest["way"]}
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
@@ -173,14 +174,17 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 def print_others(rows: list[dict[str, Any]]) -> None:
     """One line per library, way and number of threads."""
     print("\nours against others on the same windows; threads: of both sides, save that the path to PNG has one;")
-    print("differs: mean difference in levels of 255, of the worst window; red outlines and discs are the same")
-    print(f"{'work':<21}{'thr':>4}  {'way':<30}{'maps/s':>10}{'differs':>9}  ours faster by")
+    print("differs: mean difference in levels of 255, of the worst window; red outlines and discs are the same;")
+    print(
+        "faster by: ours into memory for all, and into a batch used again and again, as the others; median [low, high]"
+    )
+    print(f"{'work':<21}{'thr':>4}  {'way':<30}{'maps/s':>9}{'differs':>8}  {'faster by':<30}reused, by")
     for row in rows:
-        low, high = row["ratio_lowest_highest"]
         differs = f"{row['mean_difference']:.2f}" if "mean_difference" in row else ""
-        faster = "" if row["way"] == OURS else f"{row['ratio']:,.1f} [{low:,.1f}, {high:,.1f}]"
-        line = f"{row['work']:<21}{row['threads']:>4}  {row['way']:<30}{row['maps_per_s']:>10,.1f}{differs:>9}"
-        print(f"{line}  {faster}".rstrip())
+        faster = [f"{r['median']:,.1f} [{r['low']:,.1f}, {r['high']:,.1f}]" for r in row["ratios"].values()]
+        texts = "" if row["way"] in (OURS, REUSING) else f"{faster[0]:<30}{faster[1]}"
+        line = f"{row['work']:<21}{row['threads']:>4}  {row['way']:<30}{row['maps_per_s']:>9,.0f}{differs:>8}"
+        print(f"{line}  {texts}".rstrip())
 
 
 def on_device(*, quick: bool) -> None:

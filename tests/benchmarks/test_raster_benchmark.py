@@ -15,7 +15,7 @@ from benchmarks.growth.raster import TITLE, growth
 from benchmarks.inputs.random_city import random_city, random_pairs
 from benchmarks.inputs.windows import WindowedCity, windows_of
 from benchmarks.limits.copying import copy_floor, measure
-from benchmarks.rivals.race import OURS
+from benchmarks.rivals.race import OURS, REUSING
 from benchmarks.rivals.reference import NAME
 from hews_gpu.raster.style import ReferenceStyle
 
@@ -74,7 +74,7 @@ def test_windows_are_of_two_hours_from_midnight_on():
 def test_the_fastest_other_is_no_one_of_ours_and_not_the_reference_path():
     rows = [{"way": OURS, "maps_per_s": 9.0}, {"way": NAME, "maps_per_s": 8.0}, {"way": "a", "maps_per_s": 1.0}]
     assert raster.fastest_other([*rows, {"way": "b", "maps_per_s": 2.0}])["way"] == "b"
-    assert raster.fastest_other(rows[:2])["ratio"] is None
+    assert raster.fastest_other(rows[:2])["way"] == "none installed"
 
 
 def test_tables_say_what_was_measured(capsys):
@@ -82,9 +82,10 @@ def test_tables_say_what_was_measured(capsys):
     rates = {"maps_per_s": 1000.0, "copies_per_s": 2000.0, "gib_per_s": 1.0, "ratio_to_numpy": 100.0}
     raster.print_table([{"work": "reference, toy", "threads": 2, "batch": 256, **share, **rates}])
     others = {"work": "toy", "threads": 2, "way": "x", "maps_per_s": 10.0, "mean_difference": 0.5}
-    raster.print_others([{**others, "ratio": 12.3, "ratio_lowest_highest": [11.0, 13.0]}])
+    ratios = {OURS: {"median": 12.3, "low": 11.0, "high": 13.0}, REUSING: {"median": 20.0, "low": 19.0, "high": 21.0}}
+    raster.print_others([{**others, "ratios": ratios}])
     printed = capsys.readouterr().out
-    assert "0.50 [0.40, 0.60]" in printed and "12.3 [11.0, 13.0]" in printed
+    assert "0.50 [0.40, 0.60]" in printed and "12.3 [11.0, 13.0]" in printed and "20.0 [19.0, 21.0]" in printed
 
 
 def test_growth_is_measured_and_drawn_as_curves(work, tmp_path, monkeypatch):

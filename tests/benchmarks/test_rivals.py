@@ -152,11 +152,19 @@ def test_a_race_gives_everybody_a_rate_and_a_ratio(toy):
     ways = {name: draw for name, draw in toy.ways.items() if name.startswith("OpenCV")}
     pairs = np.concatenate([toy.pairs] * 16)
     rows = race.race(toy.rasterizer, toy.scene, ways, {}, pairs, threads=1, rounds=3, seconds=0.01)
-    assert list(rows) == [race.OURS, *ways]
-    assert rows[race.OURS]["ratio"] == 1 and rows[race.OURS]["windows"] == len(pairs)
+    assert list(rows) == [race.OURS, race.REUSING, *ways]
+    assert rows[race.OURS]["ratios"][race.OURS]["median"] == 1 and rows[race.OURS]["windows"] == len(pairs)
     for row in rows.values():
-        low, high = row["ratio_lowest_highest"]
-        assert low <= row["ratio"] <= high and row["maps_per_s"] > 0 and 2 <= row["windows"] <= len(pairs)
+        assert all(ratio["low"] <= ratio["median"] <= ratio["high"] for ratio in row["ratios"].values())
+        assert row["maps_per_s"] > 0 and 2 <= row["windows"] <= len(pairs)
+
+
+def test_ours_and_others_fill_a_reused_batch_alike(toy):
+    """Seven windows, a batch of three: in it are left the seventh, the fifth and the sixth."""
+    pairs, one, other = np.resize(toy.pairs, (7, 2)), *np.zeros((2, 3, 216, 172, 3), np.uint8)
+    race.fill_all(toy.rasterizer, pairs, one)
+    race.draw_all(toy.ours, pairs, other)
+    assert np.array_equal(one, other) and one.any(axis=(1, 2, 3)).all()
 
 
 def test_a_member_of_a_team_draws_what_it_is_told(toy, monkeypatch):
