@@ -289,6 +289,30 @@ def _evaluate_preset(preset: str, *, years: int, model: str, seed: int, as_json:
 
 
 @app.command()
+def audit(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="A folder made by 'hews prepare' or 'hews train'.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Finish in about a minute.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write what was found, as JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look for leaks: on a folder, or unless one is given on generated cities. Exit code 1 if a gate fails."""
+    from hews_gpu.audit.run import audit as run
+    from hews_gpu.audit.run import write_audit
+    from hews_gpu.audit.summary import audit_table
+
+    found = run(folder, quick=quick)
+    if out is not None:
+        write_audit(out, found)
+    if as_json:
+        _print_json(found)
+    else:
+        _print_table(f"Audit of {found['of']}: {found['verdict']}", audit_table(found))
+    raise typer.Exit(1 if found["verdict"] == "fail" else 0)
+
+
+@app.command()
 def report(
     run: Run,
     data: Data = None,

@@ -1,0 +1,230 @@
+"""Gates 2, 3, 4 and 7: what no honest forecast can do, but by chance.
+
+2. Labels exchanged in blocks have nothing to do with anything that is known: the AUC of whoever was fitted on them is
+   0.5 but for chance. The blocks hold a prime number of windows, so that exchanged labels keep neither the hour nor
+   the weekday. How far chance goes is found by exchanging the test labels' blocks many times more; given that a
+   forecast does not depend on the order of these blocks, the test is exact. (Permutation tests: Good, Permutation,
+   Parametric and Bootstrap Tests of Hypotheses, 3rd ed., 2005.)
+3. On a `null` city nothing but the clock matters. A model's gain over the climatology may come from one source only:
+   the climatology is fitted, and the truth beats it by its fitting error. So the gain may not exceed what the truth
+   itself gains on the same windows, in a paired moving-block bootstrap of that difference.
+4. Nobody beats the truth: a model's log score is at most the oracle's plus two standard errors.
+7. On real tables a city-wide AUC within hours of the week that is far above the climatology's is too good to be true.
+
+Shapes: S windows, B blocks of K windows, D draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.audit.finding import ALPHA, Finding
+from hews_gpu.audit.future import Evaluate, Quiet
+from hews_gpu.evaluation.registry import FORECASTERS
+from hews_gpu.evaluation.rolling import Rolling, forecast_blocks
+from hews_gpu.forecast.baselines import hour_of_week
+from hews_gpu.forecast.bootstrap import Blocks
+from hews_gpu.forecast.catalog import Outcomes
+from hews_gpu.forecast.comparison import CLIMATOLOGY, WEEK_S
+from hews_gpu.forecast.forecasters import Entry
+from hews_gpu.forecast.metrics import log_loss_each_bits
+from hews_gpu.forecast.strata import roc_auc_within
+
+__all__ = ["BLOCK", "beats_the_truth", "null_skill", "permuted_gate", "permuted_labels", "strata_gate"]
+
+Float64 = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+BLOCK = 89
+"""Windows per exchanged block: about a week, and prime."""
+DRAWS = 20_000
+STANDARD_ERRORS = 2.0
+TOO_GOOD = 0.05
+
+
+def permuted_labels(y: Bool, rng: np.random.Generator, block: int = BLOCK) -> Bool:
+    """[S] outcomes with their blocks in another order; windows after the last whole block stay."""
+    count = len(y) // block
+    moved = y.copy()
+    moved[: count * block] = y[: count * block].reshape(count, block)[rng.permutation(count)].ravel()
+    return moved
+
+
+def permuted_gate(
+    rolling: Rolling,
+    *,
+    entries: Mapping[str, Entry] = FORECASTERS,
+    evaluate: Evaluate = forecast_blocks,
+    seed: int = 0,
+) -> Finding:
+    """Gate 2: fit, calibrate and test on exchanged labels; every AUC must be that of guessing.
+
+    Args:
+        rolling: a source cut into one test block.
+        entries: forecasters by name.
+        evaluate: fits and forecasts.
+        seed: of the exchange.
+    """
+    assert len(rolling.folds) == 1, "with more blocks the test labels of one are learned from in the next"
+    rng = np.random.default_rng(seed)
+    fold, y = rolling.folds[0], rolling.all.y.copy()
+    for part in (fold.train, fold.calibration, fold.test):
+        y[part] = permuted_labels(y[part], rng)
+    exchanged = replace(rolling, all=Outcomes(windows=rolling.all.windows, y=y))
+    judged = evaluate(exchanged, entries, Quiet())
+    level = ALPHA / len(entries)
+    found = {name: _against_chance(y[fold.test], one.p[0], level, rng) for name, one in judged.items()}
+    bad = [name for name, one in found.items() if not one["low"] <= 0.5 <= one["high"]]
+    worst = max(found, key=lambda name: abs(found[name]["auc"] - 0.5))
+    said = f"AUC of {worst} {found[worst]['auc']:.3f} [{found[worst]['low']:.3f}, {found[worst]['high']:.3f}]"
+    return Finding(
+        gate="2 permuted labels",
+        tested=f"{', '.join(entries)} on {rolling.source.name}, labels exchanged in blocks of {BLOCK} windows",
+        result="fail" if bad else "pass",
+        said=said + (f"; not by chance: {', '.join(bad)}" if bad else " is the farthest from 0.5; all cover it"),
+        figures={"false_alarms": ALPHA, "level_each": level, "windows": len(fold.test), "forecasters": found},
+    )
+
+
+def _against_chance(y: Bool, p: Float64, level: float, rng: np.random.Generator) -> dict[str, float]:
+    """AUC with the interval that chance leaves it, and how often chance goes as far."""
+    from scipy.stats import rankdata
+
+    count = len(y) // BLOCK
+    rank = rankdata(p)
+    positives = int(y.sum())
+    pairs = positives * (len(y) - positives)
+    rest = float(rank[count * BLOCK :] @ y[count * BLOCK :])
+    table = y[: count * BLOCK].reshape(count, BLOCK).astype(float) @ rank[: count * BLOCK].reshape(count, BLOCK).T
+    sums = np.empty(DRAWS)
+    for draw in range(DRAWS):
+        sums[draw] = table[np.arange(count), rng.permutation(count)].sum()
+    to_auc = np.array([float(np.trace(table)), *sums]) + rest - positives * (positives + 1) / 2
+    auc, *drawn = (to_auc / pairs).tolist() if pairs else [0.5] * (DRAWS + 1)
+    away = np.sort(np.abs(np.array(drawn) - 0.5))
+    width = float(away[min(DRAWS - 1, int(np.ceil((1 - level) * DRAWS)))])
+    chance = (1 + int((away >= abs(auc - 0.5)).sum())) / (DRAWS + 1)
+    return {"auc": auc, "low": auc - width, "high": auc + width, "p": chance}
+
+
+def null_skill(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float64, block: int) -> Finding:
+    """Gate 3: no forecast of a `null` city gains more over the climatology than the truth does.
+
+    Args:
+        name: of the city.
+        y: outcomes [S].
+        p: forecasts [S] by name, the climatology among them.
+        oracle: true probabilities [S].
+        block: windows in a week.
+    """
+    losses = {key: log_loss_each_bits(y, each) for key, each in p.items()}
+    truth = log_loss_each_bits(y, oracle)
+    reference = losses[CLIMATOLOGY]
+    level = ALPHA / len(p)
+    blocks = Blocks.drawn(len(y), block, draws=DRAWS)
+    found: dict[str, dict[str, float]] = {}
+    for key, loss in losses.items():
+        gain = _tested(truth - loss, blocks)  # beyond what the truth gains
+        found[key] = {"log_skill_bits": float((reference - loss).mean()), **gain}
+    allowed = float((reference - truth).mean())
+    bad = [key for key, one in found.items() if one["p"] < level]
+    best = max(found, key=lambda key: found[key]["log_skill_bits"])
+    said = (
+        f"best log skill {found[best]['log_skill_bits']:+.4f} bits ({best}), the truth has {allowed:+.4f}; "
+        f"a gain of {max(one['detectable_bits'] for one in found.values()):.4f} beyond it would show"
+    )
+    return Finding(
+        gate="3 nothing to find",
+        tested=f"{', '.join(p)} on {name}",
+        result="fail" if bad else "pass",
+        said=said + (f"; significant: {', '.join(bad)}" if bad else ""),
+        figures={"false_alarms": ALPHA, "level_each": level, "allowed_bits": allowed, "forecasters": found},
+    )
+
+
+def _tested(gain: Float64, blocks: Blocks) -> dict[str, float]:
+    """A mean gain, how often chance alone gives as much, and how large one must be to be found 4 times out of 5."""
+    from scipy.stats import norm
+
+    drawn = blocks.means(gain)
+    mean, error = float(gain.mean()), float(drawn.std())
+    chance = (1 + int((drawn - drawn.mean() >= mean).sum())) / (len(drawn) + 1)
+    detectable = float(norm.isf(ALPHA) + norm.isf(0.2)) * error
+    return {"beyond_truth_bits": mean, "standard_error": error, "p": chance, "detectable_bits": detectable}
+
+
+def beats_the_truth(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float64, block: int) -> Finding:
+    """Gate 4: no forecast is better than the truth plus two standard errors.
+
+    A forecast as good as the truth would exceed that 2.3 times out of 100; what is fitted falls short of it, by so many
+    standard errors as the figures say.
+
+    Args:
+        name: of the city.
+        y: outcomes [S].
+        p: forecasts [S] by name.
+        oracle: true probabilities [S].
+        block: windows in a week.
+    """
+    truth = log_loss_each_bits(y, oracle)
+    blocks = Blocks.drawn(len(y), block)
+    found: dict[str, dict[str, float]] = {}
+    for key, each in p.items():
+        beyond = truth - log_loss_each_bits(y, each)
+        error = float(blocks.means(beyond).std())
+        found[key] = {
+            "beyond_truth_bits": float(beyond.mean()),
+            "standard_error": error,
+            "standard_errors": float(beyond.mean() / error) if error > 0 else 0.0,
+        }
+    bad = [key for key, one in found.items() if one["standard_errors"] > STANDARD_ERRORS]
+    best = max(found, key=lambda key: found[key]["standard_errors"])
+    one = found[best]
+    said = f"closest: {best}, {one['beyond_truth_bits']:+.4f} bits of the truth ({one['standard_errors']:+.1f} SE)"
+    return Finding(
+        gate="4 truth",
+        tested=f"{', '.join(p)} on {name}",
+        result="fail" if bad else "pass",
+        said=said + (f"; better than the truth: {', '.join(bad)}" if bad else ""),
+        figures={"most_standard_errors": STANDARD_ERRORS, "forecasters": found},
+    )
+
+
+def strata_gate(name: str, y: Bool, begin_s: NDArray[np.int64], p: Mapping[str, Float64]) -> Finding:
+    """Gate 7, a warning: an AUC within hours of the week of more than 0.05 above the climatology's on a real table.
+
+    Args:
+        name: of the city.
+        y: outcomes [S].
+        begin_s: begins of the windows [S].
+        p: forecasts [S] by name, the climatology among them.
+    """
+    stratum = hour_of_week(begin_s)
+    found = {key: roc_auc_within(y, each, stratum) for key, each in p.items()}
+    above = {key: auc - found[CLIMATOLOGY] for key, auc in found.items()}
+    bad = [key for key, more in above.items() if more > TOO_GOOD]
+    best = max(above, key=lambda key: above[key])
+    figures: dict[str, Any] = {
+        "most": TOO_GOOD,
+        "positives": int(y.sum()),
+        "windows": len(y),
+        "auc_within_hours": found,
+    }
+    said = f"AUC within hours of the week: {best} {found[best]:.3f}, climatology {found[CLIMATOLOGY]:.3f}"
+    return Finding(
+        gate="7 too good",
+        tested=f"{', '.join(p)} on {name}",
+        result="warning" if bad else "pass",
+        said=said + (f"; look for a leak in {', '.join(bad)}" if bad else ""),
+        figures=figures,
+    )
+
+
+def block_of(stride_s: int) -> int:
+    """Windows in a week."""
+    return max(1, round(WEEK_S / stride_s))

@@ -1,0 +1,113 @@
+"""Gate 5, the columns: only time, place, category and the marks made of them reach a model.
+
+Formatting can give the label away (in one real table a column is spelt out on exactly the target rows). So a copy of
+the prepared folder is made in which every other column says something else and the file of chart columns is gone;
+whatever is read from the copy must be the same to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hews_gpu.audit.finding import Finding
+from hews_gpu.data.events import COLUMNS, open_prepared
+from hews_gpu.evaluation.sources import event_groups
+from hews_gpu.feed.maps import all_windows
+from hews_gpu.raster.rasterizer import channels_rasterizer, reference_rasterizer
+
+__all__ = ["MAY_BE_READ", "Reader", "columns_gate", "read_all"]
+
+MAY_BE_READ = frozenset(
+    "time_s longitude latitude category neighborhood_id is_target "
+    "row_id duplicate_of is_overlap twin_of near_twin_of".split()
+)
+"""Time, place, category, label; and which rows belong together."""
+CHARTS = "charts_only.parquet"
+DRAWN = 32  # maps of each style
+Reader = Callable[[Path], Mapping[str, NDArray[Any]]]
+
+
+def read_all(folder: Path) -> dict[str, NDArray[Any]]:
+    """Everything that forecasts are made from, out of a prepared folder: rows, events that belong together, maps."""
+    prepared = open_prepared(folder)
+    found: dict[str, NDArray[Any]] = {
+        name: value for name, value in vars(prepared.events).items() if isinstance(value, np.ndarray)
+    }
+    found["categories"] = np.array(prepared.events.categories)
+    found["groups"] = event_groups(prepared)
+    windows = all_windows(prepared)
+    some = windows.pairs[np.linspace(0, len(windows) - 1, min(DRAWN, len(windows))).astype(np.int64)]
+    found["reference maps"] = reference_rasterizer(prepared).maps(some)
+    found["channel maps"] = channels_rasterizer(prepared, steps=1).maps(some[:, None, :])
+    return found
+
+
+def columns_gate(folder: Path, *, read: Reader = read_all, seed: int = 0) -> Finding:
+    """Change every column that no model may read, and compare what is read.
+
+    Args:
+        folder: a prepared one.
+        read: the pipeline.
+        seed: of the changes.
+    """
+    table = pq.read_table(folder / "incidents.parquet")
+    others = [name for name in table.column_names if name not in MAY_BE_READ]
+    charts = pq.read_schema(folder / CHARTS).names if (folder / CHARTS).is_file() else []
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name) / "copy"
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(CHARTS, "incidents.parquet", "quality.json"))
+        pq.write_table(_scrambled(table, others, np.random.default_rng(seed)), copy / "incidents.parquet")
+        before = read(folder)
+        try:
+            after: Mapping[str, NDArray[Any]] = read(copy)
+        except (OSError, KeyError) as error:  # something is looked for that is gone
+            after = {}
+            others = [*others, f"({type(error).__name__})"]
+    differ = [key for key in before if key not in after or before[key].tobytes() != after[key].tobytes()]
+    extra = sorted(set(COLUMNS) - MAY_BE_READ)
+    bad = bool(differ or extra)
+    scrambled = f"{len(others)} columns changed, {len(charts)} chart columns removed"
+    return Finding(
+        gate="5 columns",
+        tested=f"{', '.join(before)} read from {folder.name}",
+        result="fail" if bad else "pass",
+        said=f"{scrambled}: " + (f"{', '.join(differ + extra)} changed" if bad else "the same bits"),
+        figures={
+            "read": list(COLUMNS),
+            "changed": others,
+            "removed": charts,
+            "differences": differ,
+            "telling": _telling(folder),
+        },
+    )
+
+
+def _scrambled(table: pa.Table, names: list[str], rng: np.random.Generator) -> pa.Table:
+    """The table with the values of some columns dealt to other rows, and words replaced."""
+    for name in names:
+        column = table[name]
+        moved = column.take(pa.array(rng.permutation(len(column))))
+        if pa.types.is_dictionary(column.type):
+            moved = pa.array([f"changed {i % 7}" for i in range(len(column))]).dictionary_encode()
+        table = table.set_column(table.column_names.index(name), name, moved)
+    return table
+
+
+def _telling(folder: Path) -> list[str]:
+    """Columns that give the label away, as `hews prepare` measured; for the record, as nothing reads them."""
+    try:
+        quality = json.loads((folder / "quality.json").read_text(encoding="utf-8"))
+        columns = quality["label_information"]["columns"]
+    except (OSError, ValueError, KeyError):
+        return []
+    return [str(entry["column"]) for entry in columns if entry["warning"]]

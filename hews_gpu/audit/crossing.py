@@ -1,0 +1,153 @@
+"""Gate 6, duplicates and twins: an event is asked for in one split only, and nowhere known before it is asked for.
+
+An event may be reported in several rows: its victims, and the twin that reports a shooting as an aggravated assault.
+Two scans. Across splits: no event whose row is a label of a judged split has a row among what an other split was fitted
+on. Within samples: no event that is to be foretold has a row in the same sample's input.
+
+Shapes: E rows, S samples, T history steps, P pairs of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.audit.edits import known_s
+from hews_gpu.audit.finding import Finding, Result
+from hews_gpu.data.events import Events
+from hews_gpu.data.windows import Samples
+from hews_gpu.evaluation.rolling import Rolling
+
+__all__ = ["MOST_STRADDLING", "Part", "folds_gate", "splits_gate", "straddling", "used"]
+
+GATE = "6 duplicates and twins"
+MOST_STRADDLING = 0.05
+"""Of the samples with a target. The clock of an event's rows differs by half an hour at most, so that some straddle an
+issue time; a sample that holds its own answer has a row of it in the input nearly always where there is a twin."""
+
+Bool = NDArray[np.bool_]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One side of a split, as rows of the table."""
+
+    inputs: Bool  # [E] seen by some sample
+    labels: Bool  # [E] target rows that some sample asks for
+
+    @property
+    def learned(self) -> Bool:
+        """Everything that whoever is fitted on it gets to see."""
+        return self.inputs | self.labels
+
+
+def used(events: Events, samples: Samples, hidden: Bool | None = None) -> Part:
+    """The rows that a split's samples see and ask for."""
+    shown = np.ones(len(events), dtype=bool) if hidden is None else ~hidden
+    pairs = samples.history.reshape(-1, 2)
+    first, last = (np.searchsorted(events.time_s, edge) for edge in (samples.target_begin_s, samples.target_end_s))
+    inputs = _covered(pairs[:, 0], pairs[:, 1], len(events)) & shown
+    return Part(inputs=inputs, labels=_covered(first, last, len(events)) & events.is_target)
+
+
+def _covered(first: Int64, last: Int64, length: int) -> Bool:
+    """[E] rows within at least one of the ranges [first, last)."""
+    change = np.zeros(length + 1, dtype=np.int64)
+    np.add.at(change, first, 1)
+    np.add.at(change, last, -1)
+    return np.asarray(np.cumsum(change[:-1]) > 0)
+
+
+def splits_gate(
+    events: Events, group: Int64, splits: Mapping[str, Samples], hidden: Bool | None = None, *, name: str = "the city"
+) -> Finding:
+    """Scan the three splits of a prepared city.
+
+    Args:
+        events: the table.
+        group: [E] number of the event that each row reports.
+        splits: samples of each split, in the order in which they are fitted on and judged.
+        hidden: [E] rows that no map shows.
+        name: of the city.
+    """
+    parts = {key: used(events, samples, hidden) for key, samples in splits.items()}
+    names = list(parts)
+    crossing: dict[str, int] = {}
+    for i, judged in enumerate(names):
+        for fitted in names[:i]:
+            crossing[f"{fitted} > {judged}"] = _shared(group, parts[fitted].learned, parts[judged].labels)
+    inside = {key: straddling(events, group, samples, hidden) for key, samples in splits.items()}
+    positives = sum(int(samples.y.sum()) for samples in splits.values())
+    share = sum(inside.values()) / max(positives, 1)
+    result: Result = "fail" if any(crossing.values()) or share > MOST_STRADDLING else "pass"
+    if result == "pass" and share > 0:
+        result = "warning"
+    events_ = sum(crossing.values())
+    said = f"{events_} events cross a split; {sum(inside.values())} of {positives} samples with a target ({share:.2%}) "
+    return Finding(
+        gate=GATE,
+        tested=f"maps of {name}: {', '.join(names)}",
+        result=result,
+        said=said + "see another row of it",
+        figures={"crossing": crossing, "straddling": inside, "positives": positives, "most": MOST_STRADDLING},
+    )
+
+
+def folds_gate(rolling: Rolling) -> Finding:
+    """Scan the folds of the rolling origin: what fits could see against the labels of the blocks."""
+    source, task = rolling.source, rolling.plan.task
+    events = source.events
+    group = np.arange(len(events)) if source.group is None else source.group
+    known = known_s(source, task.delay_s, as_reported=rolling.plan.as_reported)
+    crossing: dict[str, int] = {}
+    order = np.flatnonzero(events.is_target)
+    for i, fold in enumerate(rolling.folds):
+        labels = {}
+        for key in ("train", "calibration", "test"):
+            windows = rolling.all.windows.select(getattr(fold, key))
+            first, last = (np.searchsorted(events.time_s[order], edge) for edge in (windows.begin_s, windows.end_s))
+            labels[key] = np.zeros(len(events), dtype=bool)
+            labels[key][order[_covered(first, last, len(order))]] = True
+        past = known < fold.known_until_s
+        calibration_s = int(rolling.all.windows.issue_s[fold.calibration[0]])
+        pairs = {
+            "past > test": _shared(group, past, labels["test"]),
+            "train > test": _shared(group, labels["train"], labels["test"]),
+            "calibration > test": _shared(group, labels["calibration"], labels["test"]),
+            "train > calibration": _shared(group, labels["train"], labels["calibration"]),
+            "train labels not known": int((known[labels["train"]] >= calibration_s).sum()),
+        }
+        crossing |= {f"block {i + 1}, {key}": count for key, count in pairs.items()}
+    total = sum(crossing.values())
+    return Finding(
+        gate=GATE,
+        tested=f"rolling origin on {source.name}, {len(rolling.folds)} blocks",
+        result="fail" if total else "pass",
+        said=f"{total} events cross a split, of {len(np.unique(group)):,}",
+        figures={"crossing": crossing},
+    )
+
+
+def straddling(events: Events, group: Int64, samples: Samples, hidden: Bool | None = None) -> int:
+    """Samples with a target of which another row, or the row itself, is in their own input."""
+    rows = np.flatnonzero(events.is_target)
+    found = 0
+    low, high = samples.history[..., 0].min(axis=1), samples.history[..., 1].max(axis=1)
+    first = np.searchsorted(events.time_s[rows], samples.target_begin_s)
+    last = np.searchsorted(events.time_s[rows], samples.target_end_s)
+    for s in np.flatnonzero(last > first).tolist():
+        asked = group[rows[first[s] : last[s]]]
+        seen = np.arange(low[s], high[s])
+        if hidden is not None:
+            seen = seen[~hidden[seen]]
+        found += bool(np.isin(asked, group[seen]).any())
+    return found
+
+
+def _shared(group: Int64, seen: Bool, asked: Bool) -> int:
+    """Events with a row on either side."""
+    return len(np.intersect1d(group[seen], group[asked]))

@@ -1,0 +1,162 @@
+"""Random edits of everything that is known only from some moment on: what no input and no forecast may notice.
+
+An edit drops, changes and adds rows. Rows go to the very second of the cut, into the hours after it and far beyond; a
+category appears that sorts before all others, so that every index moves; and the marks of rows before the cut change
+where a later row could have changed them.
+
+Shapes: E rows, L rows that may be edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.data.events import Events, Prepared
+from hews_gpu.evaluation.sources import Source
+
+__all__ = ["STYLES", "Edit", "edit_prepared", "edit_source", "edits", "known_s"]
+
+Int64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+STYLES = ("delete", "add", "change", "mixed")
+STRANGER = "0 NOT SEEN BEFORE"
+HOUR_S, DAY_S = 3600, 86_400
+MARKED_S = 1800  # a target this much later still makes a row its twin
+REPORTED_LATE_S = DAY_S  # rows that happened so long before the cut and are reported after it
+FAR_S = 30 * DAY_S
+ADDED_SHARE, FEWEST_ADDED = 0.2, 60
+OWN = -1  # an added row's event
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is known from `cut_s` on becomes something else."""
+
+    cut_s: int
+    style: str
+    seed: int
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Everything random of it."""
+        return np.random.default_rng([self.seed, self.cut_s, STYLES.index(self.style)])
+
+
+def edits(cuts_s: Int64, seed: int) -> Iterator[Edit]:
+    """One edit of each style in turn, at one cut after the other."""
+    for i, cut_s in enumerate(cuts_s.tolist()):
+        yield Edit(cut_s, STYLES[i % len(STYLES)], seed + i)
+
+
+def known_s(source: Source, delay_s: int, *, as_reported: bool) -> Int64:
+    """[E] from when on each row is known by the protocol: with its delay, and not before the rest of its event."""
+    times = source.events.time_s + delay_s
+    if as_reported and source.reported_s is not None:
+        times = np.maximum(times, source.reported_s)
+    if source.group is None or len(times) == 0:
+        return times
+    _, member = np.unique(source.group, return_inverse=True)
+    latest = np.full(member.max() + 1, np.iinfo(np.int64).min)
+    np.maximum.at(latest, member, times)
+    return np.asarray(latest[member], dtype=np.int64)
+
+
+def edit_prepared(prepared: Prepared, edit: Edit) -> Prepared:
+    """The same city with other rows from the cut on; a row is taken to be known when it happens."""
+    rng, events = edit.rng, prepared.events
+    late = events.time_s >= edit.cut_s
+    group = np.arange(len(events))
+    made, row = _edited(events, late, group, edit, earliest_s=edit.cut_s, rng=rng)
+    near = (made.time_s < edit.cut_s) & (made.time_s >= edit.cut_s - MARKED_S)
+    twin = np.where(near, rng.random(len(made)) < 0.5, made.is_twin)
+    made = replace(made, is_twin=twin, is_duplicate=np.where(row < 0, rng.random(len(made)) < 0.2, made.is_duplicate))
+    other = Prepared(prepared.folder, prepared.city, made)
+    other.__dict__["neighborhoods"] = prepared.neighborhoods
+    return other
+
+
+def edit_source(source: Source, edit: Edit, *, delay_s: int = 0, as_reported: bool = False) -> Source:
+    """The same city with other rows from the cut on, as known under a delay; events are edited as a whole."""
+    rng, events = edit.rng, source.events
+    known = known_s(source, delay_s, as_reported=as_reported)
+    group = np.arange(len(events)) if source.group is None else source.group
+    earliest_s = edit.cut_s - delay_s - (REPORTED_LATE_S if as_reported else 0)
+    made, row = _edited(events, known >= edit.cut_s, group, edit, earliest_s=earliest_s, rng=rng)
+    is_new = row < 0
+    fresh = group.max(initial=0) + 1 + np.arange(len(made))
+    reported = None
+    if source.reported_s is not None:
+        reported = np.where(is_new, np.maximum(made.time_s, edit.cut_s), source.reported_s[row])
+    return replace(
+        source,
+        events=made,
+        reported_s=reported,
+        group=None if source.group is None else np.where(is_new, fresh, group[row]),
+    )
+
+
+def _edited(
+    events: Events, late: Bool, group: Int64, edit: Edit, *, earliest_s: int, rng: np.random.Generator
+) -> tuple[Events, Int64]:
+    """The edited rows in order of time, and where each was among the old ones; -1 for one that is new or changed."""
+    drop, change = {"delete": (0.9, 0.0), "add": (0.0, 0.0), "change": (0.0, 0.9), "mixed": (0.3, 0.4)}[edit.style]
+    action = _by_event(rng.random(len(events)), group)
+    soon = events.time_s < edit.cut_s + DAY_S  # all of the next day goes; later on, splits must keep some targets
+    last = group == group[-1]  # nothing is forecast beyond the table's end
+    dropped = late & ~last & ((action < drop) | (soon & (drop > change)))
+    changed = late & ~last & ~dropped & ((action < drop + change) | (soon & (change > drop)))
+    kept = np.flatnonzero(~(dropped | changed))
+    added = 0 if edit.style == "delete" else max(FEWEST_ADDED, int(late.sum() * ADDED_SHARE))
+    end_s = int(events.time_s[-1])
+    new = _new_rows(events, int(changed.sum()) + added, earliest_s, max(end_s - earliest_s, FAR_S), rng)
+    columns = {name: value for name, value in vars(events).items() if isinstance(value, np.ndarray)}
+    joined: dict[str, Any] = {name: np.concatenate([value[kept], new[name]]) for name, value in columns.items()}
+    row = np.concatenate([kept, np.full(len(new["time_s"]), OWN)])
+    order = np.argsort(joined["time_s"], kind="stable")
+    made = Events(**{name: value[order] for name, value in joined.items()}, categories=events.categories)
+    return (_with_stranger(made, row[order] < 0, rng) if len(new["time_s"]) else made), row[order]
+
+
+def _by_event(action: NDArray[np.float64], group: Int64) -> NDArray[np.float64]:
+    """[E] one number per event: that of its first row."""
+    _, first, member = np.unique(group, return_index=True, return_inverse=True)
+    return np.asarray(action[first][member], dtype=np.float64)
+
+
+def _new_rows(
+    events: Events, count: int, earliest_s: int, far_s: int, rng: np.random.Generator
+) -> dict[str, NDArray[Any]]:
+    """Rows of any category at the places of others, most of them soon after a moment, some at that very second."""
+    where, what = rng.integers(0, len(events), size=(2, count))
+    after_s = np.select(
+        [rng.random(count) < 0.05, rng.random(count) < 0.1],
+        [np.zeros(count, dtype=np.int64), rng.integers(0, 2 * HOUR_S, count)],
+        rng.integers(0, far_s, count),
+    )
+    kinds = np.unique(events.category)
+    targets = np.unique(events.category[events.is_target])
+    category = np.where(rng.random(count) < 0.5, rng.choice(kinds, count), events.category[what])
+    category = np.where(rng.random(count) < 0.25, rng.choice(targets, count), category).astype(np.int16)
+    return {
+        "time_s": earliest_s + after_s,
+        "longitude": events.longitude[where],
+        "latitude": events.latitude[where],
+        "category": category,
+        "neighborhood": events.neighborhood[where],
+        "is_target": np.isin(category, targets),
+        "is_duplicate": rng.random(count) < 0.1,
+        "is_twin": rng.random(count) < 0.1,
+    }
+
+
+def _with_stranger(events: Events, is_new: Bool, rng: np.random.Generator) -> Events:
+    """A tenth of the new rows are of a category that did not exist; its name comes first."""
+    strange = is_new & ~events.is_target & (rng.random(len(events)) < 0.1)
+    category = np.where(strange, 0, events.category + 1).astype(np.int16)
+    return replace(events, category=category, categories=(STRANGER, *events.categories))

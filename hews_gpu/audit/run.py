@@ -1,0 +1,243 @@
+"""`hews audit`: all gates on a prepared folder or a trained run, or on generated cities whose truth is known.
+
+Generated cities are made in a temporary folder, and prepared (and, in full, trained on) by processes of their own: what
+reads tables and what trains stay apart.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hews_gpu.audit.chance import beats_the_truth, block_of, null_skill, permuted_gate, strata_gate
+from hews_gpu.audit.columns import columns_gate
+from hews_gpu.audit.crossing import folds_gate, splits_gate
+from hews_gpu.audit.finding import Finding, verdict_of
+from hews_gpu.audit.future import Quiet, forecasts_gate, make_objective, maps_gate, model_gate, places_gate
+from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.synthetic import load_truth, write_city
+from hews_gpu.errors import UserError
+from hews_gpu.evaluation.registry import FORECASTERS
+from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
+from hews_gpu.evaluation.sources import Source, Truth, event_groups, prepared_source, synthetic_source
+from hews_gpu.forecast.comparison import CLIMATOLOGY
+from hews_gpu.forecast.protocol import Task
+from hews_gpu.output import read_manifest, write_json
+from hews_gpu.progress import Step, log, step
+from hews_gpu.train.evaluate import FORECASTS
+from hews_gpu.train.runs import open_run_data
+
+__all__ = ["audit", "write_audit"]
+
+DAY_S, HOUR_S = 86_400, 3600
+TRUTH = "truth.npz"
+DELAYS_S = (0, HOUR_S, DAY_S, 7 * DAY_S)
+PRESET, TRAINED = "strong", ("null", "strong")
+QUICK_YEARS, YEARS, NULL_YEARS, TRAINED_YEARS = 2, 6, 10, 4
+Job = tuple[str, Callable[[], Iterable[Finding]]]
+
+
+def audit(folder: Path | None = None, *, quick: bool = False) -> dict[str, Any]:
+    """Run the gates.
+
+    Args:
+        folder: made by ``hews prepare``, or by ``hews train`` (then its forecasts are audited too); generated cities
+            unless given.
+        quick: fewer edits, fewer and shorter generated cities, nothing trained.
+
+    Returns:
+        ``verdict`` ("pass", "warning" or "fail"), ``findings`` (of each: gate, tested, result, said, figures) and
+        ``seconds``; plain data.
+
+    Raises:
+        UserError: neither a prepared folder nor a run.
+    """
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="hews-audit-") as scratch:
+        jobs = _folder_jobs(folder, quick) if folder is not None else _generated_jobs(Path(scratch), quick)
+        found: list[Finding] = []
+        with step("auditing", len(jobs), "steps") as bar:
+            for title, job in jobs:
+                found += _run(title, job, bar)
+    return {
+        "of": "generated cities" if folder is None else str(folder),
+        "quick": quick,
+        "verdict": verdict_of(found),
+        "findings": [finding.plain() for finding in found],
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def write_audit(path: Path, found: dict[str, Any]) -> None:
+    """Write what `audit` found as JSON, with who found it and when."""
+    from hews_gpu.output import manifest
+
+    write_json(path, {**manifest("audit", {}), **found})
+
+
+def _run(title: str, job: Callable[[], Iterable[Finding]], bar: Step) -> list[Finding]:
+    found = list(job())
+    bar.advance(1, title)
+    return found
+
+
+def _folder_jobs(folder: Path, quick: bool) -> list[Job]:
+    """The gates on one folder."""
+    kind = read_manifest(folder).get("kind") if folder.is_dir() else None
+    if kind == "run":
+        return [("forecasts of the run", lambda: _run_gates(folder)), *_city_jobs(open_run_data(folder), quick)]
+    return _city_jobs(open_prepared(folder), quick)
+
+
+def _city_jobs(prepared: Prepared, quick: bool) -> list[Job]:
+    """The gates on a prepared city."""
+    source, plan = city_source(prepared), city_plan(prepared)
+    count = 1 if quick else 4
+    delays = DELAYS_S[:1] if quick else DELAYS_S
+    jobs: list[Job] = [
+        ("maps", lambda: [maps_gate(prepared, count=3 * count)]),
+        ("model", lambda: [model_gate(prepared, count=count)]),
+    ]
+    for delay_s in delays:
+        delayed = plan.with_task(delay_s=delay_s)
+        jobs.append(("forecasts", lambda delayed=delayed: [forecasts_gate(source, delayed, count=count)]))  # type: ignore[misc]
+    return [
+        *jobs,
+        ("places", lambda: [places_gate(source, plan, count=count)]),
+        ("columns", lambda: [columns_gate(prepared.folder)]),
+        ("twins", lambda: _twins(prepared, source, plan)),
+        ("permuted labels", lambda: [permuted_gate(Rolling.opened(source, plan))]),
+        ("skill", lambda: _skill(source, plan)),
+    ]
+
+
+def city_source(prepared: Prepared) -> Source:
+    """The table between the begin of the training split and the end of the test split, with its truth if it has one."""
+    splits = prepared.city.splits
+    source = prepared_source(prepared, begin_s=splits.span_s("train")[0], end_s=splits.span_s("test")[1])
+    path = prepared.folder / TRUTH
+    return replace(source, truth=cast("Truth", load_truth(path))) if path.is_file() else source
+
+
+def city_plan(prepared: Prepared) -> Plan:
+    """One test block, the city's test split; the city's own task."""
+    city = prepared.city
+    begin_s, test_s = city.splits.span_s("train")[0], city.splits.span_s("test")[0]
+    task = Task(
+        history_s=city.task.history_s,
+        lead_s=city.task.lead_s,
+        horizon_s=city.task.horizon_s,
+        stride_s=city.windows.stride_s,
+        anchor_s=city.windows.anchor_s + city.task.lead_s,
+    )
+    calibration_s = min(Plan().calibration_s, (test_s - begin_s) // 5)
+    return Plan(task=task, first_test_s=test_s, blocks=1, calibration_s=calibration_s, seeds=(0,))
+
+
+def _twins(prepared: Prepared, source: Source, plan: Plan) -> list[Finding]:
+    task = make_objective(prepared).task
+    found = splits_gate(prepared.events, event_groups(prepared), task.samples, name=prepared.city.city.name)
+    return [found, folds_gate(Rolling.opened(source, plan))]
+
+
+def _skill(source: Source, plan: Plan) -> list[Finding]:
+    """Gates 3, 4 and 7, as far as they apply: the first two where the truth is known, the last where it is not."""
+    rolling = Rolling.opened(source, plan)
+    judged = forecast_blocks(rolling, FORECASTERS, Quiet())
+    p = {name: one.p[0] for name, one in judged.items()}
+    is_null = source.truth is not None and getattr(source.truth, "preset", "") == "null"
+    windows, oracle = rolling.test.windows, rolling.oracle()
+    return _judged(source.name, rolling.test.y, windows.begin_s, p, oracle, plan.task.stride_s, is_null=is_null)
+
+
+def _judged(
+    name: str,
+    y: NDArray[np.bool_],
+    begin_s: NDArray[np.int64],
+    p: dict[str, NDArray[np.float64]],
+    oracle: NDArray[np.float64] | None,
+    stride_s: int,
+    *,
+    is_null: bool,
+) -> list[Finding]:
+    if oracle is None:
+        return [strata_gate(name, y, begin_s, p)]
+    block = block_of(stride_s)
+    found = [null_skill(name, y, p, oracle, block)] if is_null else []
+    return [*found, beats_the_truth(name, y, p, oracle, block)]
+
+
+def _run_gates(run: Path) -> list[Finding]:
+    """Gates 3, 4 and 7 on the test split of a run that has been evaluated."""
+    try:
+        table = pq.read_table(run / FORECASTS).filter(pa.compute.field("split") == "test")
+    except (OSError, pa.ArrowException):
+        remedy = f"Make them with 'hews evaluate {run}'"
+        raise UserError("DIR", run, allowed="is a run without forecasts", remedy=remedy) from None
+    prepared = open_run_data(run)
+    columns = {name: table[name].to_numpy() for name in table.column_names if name.startswith("p")}
+    p = {"the model": columns["p"], CLIMATOLOGY: columns["p_climatology"]}
+    begin_s = table["window_start"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    truth = city_source(prepared).truth
+    is_null = truth is not None and getattr(truth, "preset", "") == "null"
+    y, stride_s = table["y"].to_numpy() > 0, prepared.city.windows.stride_s
+    name = f"{prepared.city.city.name} ({run.name})"
+    return _judged(name, y, begin_s, p, columns.get("p_oracle"), stride_s, is_null=is_null)
+
+
+def _generated_jobs(scratch: Path, quick: bool) -> list[Job]:
+    """The gates on generated cities: one prepared as a real one is, the others drawn as arrays."""
+    city = prepare_generated(scratch, PRESET, QUICK_YEARS if quick else TRAINED_YEARS)
+    jobs = _city_jobs(open_prepared(city), quick)
+    reported = Plan(blocks=1, seeds=(0,), as_reported=True)
+    years = QUICK_YEARS if quick else YEARS
+    jobs.append(("as reported", lambda: [forecasts_gate(_drawn(PRESET, years), reported, count=1 if quick else 3)]))
+    others = () if quick else ("spatial", "pairs", "realistic")
+    for preset in ("null", *others):
+        many = NULL_YEARS if preset == "null" and not quick else years
+        jobs.append((preset, lambda preset=preset, many=many: _skill(_drawn(preset, many), Plan(blocks=1, seeds=(0,)))))  # type: ignore[misc]
+    if not quick:
+        jobs += [(f"train on {name}", lambda name=name: _trained(scratch, name)) for name in TRAINED]  # type: ignore[misc]
+    return jobs
+
+
+def _drawn(preset: str, years: int) -> Source:
+    return synthetic_source(preset, years=years)
+
+
+def _trained(scratch: Path, preset: str) -> list[Finding]:
+    """What the training loop makes of a generated city."""
+    folder = scratch / preset / "prepared"
+    if not folder.is_dir():
+        prepare_generated(scratch, preset, TRAINED_YEARS)
+    run = scratch / preset / "run"
+    _hews("train", str(folder), "--out", str(run), "--device", "cpu")
+    _hews("evaluate", str(run))
+    return _run_gates(run)
+
+
+def prepare_generated(scratch: Path, preset: str, years: int) -> Path:
+    """Generate a city and prepare it; returns the prepared folder."""
+    path = write_city(scratch / preset / "city", preset=preset, years=years)
+    _hews("prepare", str(path), "--out", str(scratch / preset / "prepared"))
+    return scratch / preset / "prepared"
+
+
+def _hews(*arguments: str) -> None:
+    """Run a command of `hews` in a process of its own; what it prints is shown if it fails."""
+    command: Sequence[str] = [sys.executable, "-m", "hews_gpu", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        log(done.stderr)
+        raise SystemExit(done.returncode)
