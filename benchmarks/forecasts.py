@@ -31,6 +31,8 @@ from hews_gpu.evaluation.summary import preset_table
 
 PRESETS = ("null", "strong", "spatial", "pairs", "realistic")
 YEARS, QUICK_YEARS = 10, 3
+CITY_SEED = 1
+"""Of the cities judged here; sizes of methods were chosen on cities of seed 0, which would flatter them."""
 TABLES = ("portal_2012_2017.csv.gz", "arcgis_2016_2019.csv.gz")
 BEGIN, FIRST_TEST, LOCKED, END = "2012-01-01", "2014-07-01", "2018-01-01", "2020-01-01"
 HALF_YEARS = 7  # from the first test block to the locked one
@@ -78,7 +80,7 @@ def main() -> None:
     results: dict[str, Any] = {"presets": {}}
     for name in names:
         plan = Plan(blocks=1, seeds=(0,)) if flags.quick else Plan()
-        results["presets"][name] = judge(synthetic_source(name, years=years), plan, quick=flags.quick)
+        results["presets"][name] = judge(synthetic_source(name, years=years, seed=CITY_SEED), plan, quick=flags.quick)
     data = os.environ.get("HEWS_REAL_DATA")
     if data and not flags.quick:
         results["baltimore"] = judge(*baltimore(Path(data)), quick=False)
