@@ -178,12 +178,17 @@ class ChannelsConfig:
     """Rows of cells."""
     width: int = 43
     """Columns of cells."""
+    draw: Literal["counts", "discs"] = "counts"
+    """What an incident adds: 1 to its cell, or a disc with soft edges: 32 where it covers a cell whole; at most 255."""
+    disc_radius_px: float = 1.0
+    """Radius of a disc in cells; counts have none."""
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Name of each channel and its categories in any spelling; a last channel, other, takes all that are not listed."""
 
     def __post_init__(self) -> None:
         for key, size in (("height", self.height), ("width", self.width)):
             require(1 <= size <= 4096, f"[channels] {key}", size, "must be 1..4096 cells")
+        require(0.5 <= self.disc_radius_px <= 15, "[channels] disc_radius_px", self.disc_radius_px, "must be 0.5..15")
         object.__setattr__(self, "groups", {group: _normal(names) for group, names in self.groups.items()})
         require("other" not in self.groups, "[channels.groups]", "other", "is made by itself", "Remove it")
         seen: dict[str, str] = {}

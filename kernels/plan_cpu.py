@@ -21,7 +21,7 @@ row.
 from __future__ import annotations
 
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,18 @@ from numpy.typing import NDArray
 from hews_gpu.kernels._shim import max_threads, on_arrays
 from hews_gpu.kernels._shim_vectors import BLEND_BYTES, FLIP_BYTES, MOVE_BYTES
 from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend
-from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
+from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 
-__all__ = ["MOST_OWNERS", "ChannelsPlan", "ReferencePlan", "look_changes", "plan_channels", "plan_reference"]
+__all__ = [
+    "MOST_OWNERS",
+    "ChannelsPlan",
+    "DiscsPlan",
+    "ReferencePlan",
+    "look_changes",
+    "plan_channels",
+    "plan_discs",
+    "plan_reference",
+]
 
 MOST_OWNERS = 4
 """Looks double with each owner; of the 278 areas of a real city 7 pixels of 11,112 have more than four."""
@@ -70,10 +79,28 @@ class ChannelsPlan(NamedTuple):
     scratch: Bytes  # [threads, ..]
 
 
+class DiscsPlan(NamedTuple):
+    """What `raster_cpu.fill_discs` reads."""
+
+    base: Bytes  # [H, X, C]
+    incident: Int32  # [E, 4] group, row and column where the stamp begins, placement
+    groups: int  # G
+    stamp: Bytes  # [256, D, D] what is added, by placement (fraction y * 16 + fraction x), row and column of the disc
+    scratch: Bytes  # [threads, ..]
+
+
 def plan_channels(tables: ChannelsTables) -> ChannelsPlan:
     """Lay out the tables."""
     counter = tables.cell.astype(np.int32) * tables.base.shape[2] + tables.group
     return ChannelsPlan(tables.base, np.where(tables.cell < 0, -1, counter), tables.groups, _scratch(tables.base.size))
+
+
+def plan_discs(tables: DiscsTables) -> DiscsPlan:
+    """Lay out the tables."""
+    side = tables.stamp.shape[-1]
+    incident = np.stack([tables.group.astype(np.int32), *_stamped(tables)], axis=1)
+    scratch = _scratch(tables.base.size)
+    return DiscsPlan(tables.base, incident, tables.groups, tables.stamp.reshape(-1, side, side), scratch)
 
 
 def plan_reference(tables: ReferenceTables, neighborhoods: int) -> ReferencePlan:
@@ -111,11 +138,16 @@ def _scratch(size: int) -> Bytes:
 
 def _incidents(tables: ReferenceTables) -> Int32:
     """`incident` of a plan."""
+    top, left, placement = _stamped(tables)
+    columns: list[NDArray[np.integer[Any]]] = [tables.neighborhood, top, left, placement << 8 | tables.color]
+    return np.stack([column.astype(np.int32) for column in columns], axis=1)
+
+
+def _stamped(tables: ReferenceTables | DiscsTables) -> tuple[Int32, Int32, Int32]:
+    """Row and column where the stamp of each incident begins, and which of the 256 it is."""
     reach = tables.stamp.shape[-1] // 2
     top, left = (tables.y >> FIXED_BITS) - reach, (tables.x >> FIXED_BITS) - reach
-    placement = (tables.y & (FIXED_ONE - 1)) * FIXED_ONE + (tables.x & (FIXED_ONE - 1))
-    columns = [tables.neighborhood, top, left, placement << 8 | tables.color]
-    return np.stack([column.astype(np.int32) for column in columns], axis=1)
+    return top, left, (tables.y & (FIXED_ONE - 1)) * FIXED_ONE + (tables.x & (FIXED_ONE - 1))
 
 
 def _starts(counts: Int64) -> Int32:

@@ -20,9 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.kernels.plan_cpu import MOST_OWNERS, look_changes
-from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
+from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 
-__all__ = ["RUN_BYTES", "ChannelsPlan", "ReferencePlan", "Sizes", "plan_channels", "plan_reference"]
+__all__ = [
+    "RUN_BYTES",
+    "ChannelsPlan",
+    "DiscsPlan",
+    "ReferencePlan",
+    "Sizes",
+    "plan_channels",
+    "plan_discs",
+    "plan_reference",
+]
 
 RUN_BYTES = 16
 """The widest store that one thread has."""
@@ -68,6 +77,14 @@ class ChannelsPlan(NamedTuple):
     places: NDArray[np.uint64]  # [K * E] two int32: cell, or -1; group
 
 
+class DiscsPlan(NamedTuple):
+    """What the kernel of the channels style with discs reads."""
+
+    base: NDArray[np.uint64]  # [K * R * 2] static layers, and zeros where discs go; padded
+    places: NDArray[np.uint64]  # [K * E * 2] four int32: x, y in 1/16 pixel, group, nothing
+    stamp: NDArray[np.uint8]  # [256 * D * D] what is added, by (fraction y * 16 + fraction x), row, column
+
+
 def plan_reference(variants: Sequence[ReferenceTables]) -> ReferencePlan:
     """Lay out the tables of K variants, which differ in base, outlines and places but not in style."""
     flips = [_flips(tables) for tables in variants]
@@ -92,6 +109,13 @@ def plan_channels(variants: Sequence[ChannelsTables]) -> ChannelsPlan:
     """The same for counts."""
     places = [_packed(tables.cell, tables.group) for tables in variants]
     return ChannelsPlan(np.concatenate([_padded(tables.base) for tables in variants]), np.concatenate(places))
+
+
+def plan_discs(variants: Sequence[DiscsTables]) -> DiscsPlan:
+    """The same for discs."""
+    places = [_packed(tables.x, tables.y, tables.group, np.zeros_like(tables.x)) for tables in variants]
+    base = np.concatenate([_padded(tables.base) for tables in variants])
+    return DiscsPlan(base, np.concatenate(places), variants[0].stamp.reshape(-1))
 
 
 def _padded(base: NDArray[np.uint8]) -> NDArray[np.uint64]:

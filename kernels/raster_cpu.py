@@ -27,10 +27,10 @@ from hews_gpu.kernels._shim_vectors import (
     move_past_cache,
     settle,
 )
-from hews_gpu.kernels.plan_cpu import ChannelsPlan, ReferencePlan
-from hews_gpu.kernels.scalars import blend, saturated_increment
+from hews_gpu.kernels.plan_cpu import ChannelsPlan, DiscsPlan, ReferencePlan
+from hews_gpu.kernels.scalars import blend, saturated_increment, saturated_sum
 
-__all__ = ["draw_channels", "draw_reference", "encode"]
+__all__ = ["draw_channels", "draw_discs", "draw_reference", "encode"]
 
 CHUNK = 16
 """Windows per iteration of a thread: they share what it costs to set one up, and 256 still keep 16 cores busy."""
@@ -213,6 +213,63 @@ def _count_windows(
             copy_past_cache(scratch, out, b * size, size)
     if is_past_cache:
         settle()
+
+
+def draw_discs(plan: DiscsPlan, pairs: NDArray[np.int64], out: Bytes) -> None:
+    """Add up the discs of the steps `pairs` [B, T, 2] in `out` [B, H, X, C]."""
+    fill_discs(plan, pairs, out.reshape(-1), out.size > CACHED_BYTES)
+
+
+@threads
+def fill_discs(
+    plan: DiscsPlan,
+    pairs: NDArray[np.int64],  # [B, T, 2]
+    out: Bytes,  # [B * H * X * C]
+    is_past_cache: bool,
+) -> None:
+    """Add up one stack of steps per window: iteration k writes maps [k * CHUNK, (k + 1) * CHUNK) and nothing else."""
+    for k in prange((pairs.shape[0] + CHUNK - 1) // CHUNK):
+        end = min((k + 1) * CHUNK, pairs.shape[0])
+        _add_windows(plan, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
+
+
+@compiled
+def _add_windows(
+    plan: DiscsPlan,
+    pairs: NDArray[np.int64],
+    begin: int,
+    end: int,
+    out: Bytes,
+    is_past_cache: bool,
+    thread: int,
+) -> None:
+    """Begin each map with that of no incidents, then add the disc of each incident of each step."""
+    height, width, channels, base = plan.base.shape[0], plan.base.shape[1], plan.base.shape[2], plan.base.reshape(-1)
+    incident, stamp, groups, scratch = plan.incident, plan.stamp, plan.groups, plan.scratch[thread]
+    size, canvas = base.size, scratch if is_past_cache else out
+    for b in range(begin, end):
+        at = 0 if is_past_cache else b * size
+        copy(base, 0, canvas, at, size)
+        for t in range(pairs.shape[1]):
+            for e in range(pairs[b, t, 0], pairs[b, t, 1]):
+                first = at + t * groups + int(incident[e, 0])
+                add_disc(incident, e, stamp, height, width, channels, canvas, first)
+        if is_past_cache:
+            copy_past_cache(scratch, out, b * size, size)
+    if is_past_cache:
+        settle()
+
+
+@inlined
+def add_disc(
+    incident: Int32, e: int, stamp: Bytes, height: int, width: int, channels: int, canvas: Bytes, first: int
+) -> None:
+    """Add what the edges of the map leave of incident e's disc to a channel, whose first pixel is byte `first`."""
+    top, left, placement, side = int(incident[e, 1]), int(incident[e, 2]), int(incident[e, 3]), stamp.shape[1]
+    for i in range(max(0, -top), min(side, height - top)):
+        for j in range(max(0, -left), min(side, width - left)):
+            byte = first + ((top + i) * width + left + j) * channels
+            canvas[byte] = saturated_sum(np.int32(canvas[byte]), np.int32(stamp[placement, i, j]))
 
 
 @threads

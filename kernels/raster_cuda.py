@@ -28,6 +28,7 @@ import numpy as np
 
 from hews_gpu.kernels._shim_cuda import cuda, device, kernel, load16, types
 from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend, saturated_increment
+from hews_gpu.kernels.tile_readers import copy_base, copy_table, place_of, variant_of, window_of
 from hews_gpu.kernels.tile_writers import Output, tile_writer
 
 __all__ = ["THREADS", "TILE_BYTES", "Output", "channels_kernel", "reference_kernel"]
@@ -68,11 +69,11 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
         begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
         end = min(i32(begin + sizes.tile), sizes.size)
         if tid == 0:
-            window[0], window[1] = _window(pairs, b, variants, b, sizes, bad)
-        variant = _variant(variants, b, sizes)
+            window[0], window[1] = window_of(pairs, b, variants, b, sizes, bad)
+        variant = variant_of(variants, b, sizes)
         events = u32(variant * u32(sizes.events))  # the variant's first place
         _clear(tid, u32(threads), u32(sizes.neighborhoods), lit, kept)
-        _copy_table(tid, u32(threads), table, codes)
+        copy_table(tid, u32(threads), table, codes)
         cuda.syncthreads()
         chunk, last = window[0], window[1]
         _mark_lit(plan.places, events, tid, threads, chunk, last, lit)
@@ -100,22 +101,6 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
 
 
 @device
-def _variant(variants: Any, b: Any, sizes: Any) -> Any:
-    """Which variant window b is drawn as: one that there is."""
-    return min(u32(variants[b]), u32(sizes.variants - i32(1)))
-
-
-@device
-def _window(pairs: Any, at: Any, variants: Any, b: Any, sizes: Any, bad: Any) -> Any:
-    """First and last of pair `at`, which is window b's; a negative number is a large one when it is unsigned."""
-    first, last = u64(pairs[u32(2 * at)]), u64(pairs[u32(2 * at + 1)])
-    if first > last or last > u64(sizes.events) or u32(variants[b]) >= u32(sizes.variants):
-        bad[0] = i32(b + u32(1))
-        first = last = u64(0)
-    return i32(first), i32(last)
-
-
-@device
 def _clear(tid: Any, threads: Any, neighborhoods: Any, lit: Any, kept: Any) -> None:
     """No neighbourhood lit, no incident kept."""
     n = tid
@@ -127,27 +112,11 @@ def _clear(tid: Any, threads: Any, neighborhoods: Any, lit: Any, kept: Any) -> N
 
 
 @device
-def _copy_table(tid: Any, threads: Any, table: Any, codes: Any) -> None:
-    """The table where it is near."""
-    value = tid
-    while value < table.shape[0]:
-        codes[value] = table[value]
-        value = u32(value + threads)
-
-
-@device
-def _place(places: Any, e: Any) -> Any:
-    """x, y, colour, neighbourhood of an incident: 16 bytes."""
-    low, high = load16(places, np.int64(2 * e))
-    return i32(u32(low)), i32(u32(low >> u64(32))), u32(high), i32(u32(high >> u64(32)))
-
-
-@device
 def _mark_lit(places: Any, events: Any, tid: Any, threads: Any, first: Any, last: Any, lit: Any) -> None:
     """Mark the neighbourhoods that hold an incident; threads that meet write the same."""
     e = i32(first + i32(tid))
     while e < last:
-        _, _, _, n = _place(places, u32(events + u32(e)))
+        _, _, _, n = place_of(places, u32(events + u32(e)))
         if n >= 0:
             lit[u32(n)] = 1
         e = i32(e + threads)
@@ -206,7 +175,7 @@ def _keep(
     e = i32(chunk + i32(tid))
     reaches: Any = False
     if e < last:
-        x, y, _, _ = _place(places, u32(events + u32(e)))
+        x, y, _, _ = place_of(places, u32(events + u32(e)))
         left = i32(3 * ((x >> FIXED_BITS) - (sizes.side >> 1)))
         top = i32((y >> FIXED_BITS) - (sizes.side >> 1))
         is_row = i32(top * sizes.row) < end and i32((top + sizes.side) * sizes.row) > begin
@@ -229,7 +198,7 @@ def _list(places: Any, events: Any, chunk: Any, tid: Any, reaches: Any, warps: A
         rank = u32(rank + u32(cuda.popc(before)))
         w = u32(w + u32(1))
     if reaches:
-        x, y, color, _ = _place(places, u32(events + u32(chunk + i32(tid))))
+        x, y, color, _ = place_of(places, u32(events + u32(chunk + i32(tid))))
         listed[u32(3 * rank)] = x
         listed[u32(3 * rank + 1)] = y
         listed[u32(3 * rank + 2)] = i32(color)
@@ -288,15 +257,15 @@ def channels_kernel(output: Output, threads: int, tile_bytes: int) -> Any:
         tid, b = u32(cuda.threadIdx.x), u32(cuda.blockIdx.x)
         begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
         end = min(i32(begin + sizes.tile), sizes.size)
-        variant = _variant(variants, b, sizes)
-        _copy_base(plan.base, u32(variant * u32(sizes.runs)), tid, u32(threads), begin, end, tile)
-        _copy_table(tid, u32(threads), table, codes)
+        variant = variant_of(variants, b, sizes)
+        copy_base(plan.base, u32(variant * u32(sizes.runs)), tid, u32(threads), begin, end, tile)
+        copy_table(tid, u32(threads), table, codes)
         cuda.syncthreads()
         words, events = tile.view(np.uint32), u32(variant * u32(sizes.events))
         t = i32(tid >> u32(5))
         while t < sizes.side:
             step = u32(u32(b * u32(sizes.side)) + u32(t))
-            first, last = _window(pairs, step, variants, b, sizes, bad)
+            first, last = window_of(pairs, step, variants, b, sizes, bad)
             e = i32(first + i32(tid & u32(31)))
             while e < last:
                 place = plan.places[u32(events + u32(e))]
@@ -310,18 +279,6 @@ def channels_kernel(output: Output, threads: int, tile_bytes: int) -> Any:
         write(tile, tile.view(np.uint8), codes, tid, b, begin, end, sizes, out)
 
     return kernel(draw_channels)
-
-
-@device
-def _copy_base(base: Any, first_run: Any, tid: Any, threads: Any, begin: Any, end: Any, tile: Any) -> None:
-    """The tile of a window without incidents."""
-    run, runs = tid, u32((i32(end - begin) + 15) >> 4)
-    first = u32(first_run + u32(begin >> 4))
-    while run < runs:
-        low, high = load16(base, np.int64(2 * u32(first + run)))
-        tile[u32(2 * run)] = low
-        tile[u32(2 * run + 1)] = high
-        run = u32(run + threads)
 
 
 @device

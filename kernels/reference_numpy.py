@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
+from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 
-__all__ = ["encode", "fill_channels", "fill_reference"]
+__all__ = ["encode", "fill_channels", "fill_discs", "fill_reference"]
 
 
 def fill_reference(tables: ReferenceTables, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
@@ -74,6 +74,25 @@ def fill_channels(tables: ChannelsTables, pairs: NDArray[np.int64], out: NDArray
             np.add.at(counts, (cell[inside], t * tables.groups + group[inside]), 1)
         one[:] = tables.base
         one[..., :channels] = np.minimum(counts, 255).reshape(height, width, channels)
+
+
+def fill_discs(tables: DiscsTables, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    """The same with a disc per incident: whole sums on a canvas that is wider on every side, then cut, at most 255."""
+    _, height, width, _ = out.shape
+    side, channels = tables.stamp.shape[-1], pairs.shape[1] * tables.groups
+    reach = side // 2
+    for one, steps in zip(out, pairs, strict=True):
+        sums = np.zeros((height + 2 * side, width + 2 * side, channels), np.int64)
+        for t, (first, last) in enumerate(steps):
+            for incident in range(first, last):
+                row, fraction_y = divmod(int(tables.y[incident]), 16)
+                column, fraction_x = divmod(int(tables.x[incident]), 16)
+                if -reach <= row < height + reach and -reach <= column < width + reach:
+                    top, left = row - reach + side, column - reach + side
+                    channel = t * tables.groups + int(tables.group[incident])
+                    sums[top : top + side, left : left + side, channel] += tables.stamp[fraction_y, fraction_x]
+        one[:] = tables.base
+        one[..., :channels] = np.minimum(sums[side:-side, side:-side], 255)
 
 
 def encode(

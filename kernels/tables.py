@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ChannelsTables", "ReferenceTables"]
+__all__ = ["ChannelsTables", "DiscsTables", "ReferenceTables"]
 
 
 class ReferenceTables(NamedTuple):
@@ -40,3 +40,14 @@ class ChannelsTables(NamedTuple):
     group: NDArray[np.uint8]  # [E] below `groups`
     groups: int  # G
     base: NDArray[np.uint8]  # [H, X, C] the map of a window without incidents: zeros, and static layers behind them
+
+
+class DiscsTables(NamedTuple):
+    """What the channels style draws with a disc per incident instead of one count."""
+
+    x: NDArray[np.int32]  # [E] column in 1/16 pixel from the west edge; far outside if hidden
+    y: NDArray[np.int32]  # [E] row in 1/16 pixel from the north edge
+    group: NDArray[np.uint8]  # [E] below `groups`
+    groups: int  # G
+    base: NDArray[np.uint8]  # [H, X, C] the map of a window without incidents: zeros, and static layers behind them
+    stamp: NDArray[np.uint8]  # [16, 16, D, D] what a disc centred (fraction y, fraction x) into a pixel adds to each

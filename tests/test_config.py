@@ -83,6 +83,8 @@ def test_the_cities_that_users_ask_for_are_shipped() -> None:
         ('name = "name"', 'name = "name"\n[map]\nbounds = [3, 2, 1, 4]', r"bounds = .*west < east"),
         ('name = "name"', 'name = "name"\n[map.palette]\nA = "red"', r"\[map.palette\] A = 'red': must be a colour"),
         ('name = "name"', 'name = "name"\n[channels.groups]\na=["X"]\nb=["X"]', r"'X': is in both 'a' and 'b'"),
+        ('name = "name"', 'name = "name"\n[channels]\ndraw = "disc"', r"draw = 'disc': must be one of counts, discs"),
+        ('name = "name"', 'name = "name"\n[channels]\ndisc_radius_px = 20', r"disc_radius_px = 20.0: must be 0.5..15"),
         ('name = "name"', 'name = "name"\n[training]\nepochs = 0', r"epochs = 0: must be 1 or more"),
         ("[city]", "[city", r"is not valid TOML"),
         (

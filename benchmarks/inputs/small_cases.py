@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
+from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Backend, Rasterizer
-from hews_gpu.raster.style import disc_stamps
+from hews_gpu.raster.style import FULL_DISC, disc_stamps
 from hews_gpu.raster.values import Values
 
 __all__ = ["CASES", "Case", "SmallCase", "hash_of"]
@@ -35,6 +35,8 @@ class Case:
     width: int = 36
     steps: int = 0
     """0: reference style."""
+    is_discs: bool = False
+    """Whether steps hold discs instead of counts."""
     owners: int = 3
     """Areas whose outlines meet in a pixel at most."""
     radius_px: float = 3.5
@@ -67,6 +69,12 @@ CASES: dict[str, Case] = {
     "counts that saturate": Case(steps=2, height=2, width=4),
     "log counts in planes": Case(steps=3, height=16, width=6, values="log float16", is_planes=True),
     "mirrored counts": Case(steps=2, height=12, width=8, is_bank=True, values="log uint8"),
+    "added discs": Case(steps=3, is_discs=True, height=12, width=10, radius_px=1.0),
+    "added discs that saturate": Case(steps=1, is_discs=True, height=5, width=7, radius_px=2.5),
+    "broad added discs, log planes": Case(
+        steps=2, is_discs=True, height=16, width=6, radius_px=15.0, values="log float16", is_planes=True
+    ),
+    "mirrored added discs": Case(steps=9, is_discs=True, height=12, width=8, radius_px=0.5, is_bank=True),
 }
 
 
@@ -82,7 +90,8 @@ class SmallCase:
     def __init__(self, name: str) -> None:
         self.case = CASES[name]
         self.random = np.random.default_rng(list(CASES).index(name))
-        self.tables = self._counts() if self.case.steps else self._reference()
+        make = self._discs if self.case.is_discs else self._counts if self.case.steps else self._reference
+        self.tables: ReferenceTables | ChannelsTables | DiscsTables = make()
         first = self.random.integers(0, EVENTS - 40, (4, max(self.case.steps, 1)))
         pairs = np.stack([first, first + self.random.integers(0, 40, first.shape)], axis=2)
         pairs[0], pairs[1] = [EVENTS, EVENTS], [0, EVENTS]
@@ -140,9 +149,7 @@ class SmallCase:
         pixels = np.flatnonzero(random.random(case.height * case.width) < (0.3 if case.areas else 0.0))
         counts = random.integers(1, case.owners + 1, len(pixels))
         owners = [np.sort(random.choice(case.areas, count, replace=False)) for count in counts]
-        position = random.integers(-160, 16 * max(case.height, case.width) + 160, (2, EVENTS))
-        position[:, ::17] = -1024 * 16
-        position[:, 1::13] = position[:, ::13][:, : len(position[0, 1::13])]
+        x, y = self._positions()
         return ReferenceTables(
             base=random.integers(0, 256, (case.height, case.width, 3), np.uint8),
             pixel=pixels.astype(np.int32),
@@ -150,13 +157,26 @@ class SmallCase:
             owner=np.concatenate([np.zeros(0, np.int32), *owners]).astype(np.int32),
             coverage=random.integers(1, 256, int(counts.sum())).astype(np.uint8),
             lit_color=np.array([255, 0, 0], np.uint8),
-            x=position[0].astype(np.int32),
-            y=position[1].astype(np.int32),
+            x=x,
+            y=y,
             color=random.integers(0, 5, EVENTS).astype(np.uint8),
             neighborhood=(random.integers(-1, case.areas, EVENTS)).astype(np.int16),
             palette=random.integers(0, 256, (5, 3), np.uint8),
             stamp=disc_stamps(case.radius_px, 0.7),
         )
+
+    def _positions(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Incidents inside, outside and far away, some in the place of another."""
+        position = self.random.integers(-160, 16 * max(self.case.height, self.case.width) + 160, (2, EVENTS))
+        position[:, ::17] = -1024 * 16
+        position[:, 1::13] = position[:, ::13][:, : len(position[0, 1::13])]
+        return position[0].astype(np.int32), position[1].astype(np.int32)
+
+    def _discs(self) -> DiscsTables:
+        """Discs in two groups, and a static layer."""
+        counts, (x, y) = self._counts(), self._positions()
+        stamp = disc_stamps(self.case.radius_px, FULL_DISC / 255)
+        return DiscsTables(x=x, y=y, group=counts.group, groups=2, base=counts.base, stamp=stamp)
 
     def _counts(self) -> ChannelsTables:
         """Counts in two groups, and a static layer."""

@@ -56,7 +56,7 @@ def channels_bank(
     layers: Callable[[MapGeometry], Layers] | None = None,
     backend: Backend = "numba",
 ) -> Rasterizer:
-    """Counts, with the same variants; `layers` makes the static layers of each, such as `hews_gpu.raster.layers`."""
+    """Counts or discs, with the same variants; `layers` makes the static layers, such as `hews_gpu.raster.layers`."""
 
     def make(shown: MapGeometry) -> Rasterizer:
         made = layers(shown) if layers else None

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hews_gpu.kernels import plan_cuda, raster_cuda
+from hews_gpu.kernels import discs_cuda, plan_cuda, raster_cuda
 from hews_gpu.kernels._shim_cuda import SIMULATED, cuda
-from hews_gpu.kernels.tables import ChannelsTables
+from hews_gpu.kernels.tables import ChannelsTables, DiscsTables
 from hews_gpu.raster.engines import Bank
 from hews_gpu.raster.targets import address_of, host_target, is_on_device, memory
 from hews_gpu.raster.values import Values
@@ -75,15 +75,18 @@ class CudaEngine:
             raise ValueError(f"basemap: has {neighborhoods} areas, must have at most {MOST_NEIGHBORHOODS} on a GPU")
         if tables.base.size > MOST_BYTES:
             raise ValueError(f"map: takes {tables.base.size} bytes, must be at most {MOST_BYTES} on a GPU")
-        plan: plan_cuda.ReferencePlan | plan_cuda.ChannelsPlan
+        plan: plan_cuda.ReferencePlan | plan_cuda.ChannelsPlan | plan_cuda.DiscsPlan
         if isinstance(tables, ChannelsTables):
             self.numbers = (len(tables.cell), steps, tables.groups)
             plan = plan_cuda.plan_channels(bank)  # type: ignore[arg-type]
+        elif isinstance(tables, DiscsTables):
+            self.numbers = (len(tables.x), steps, tables.groups)
+            plan = plan_cuda.plan_discs(bank)  # type: ignore[arg-type]
         else:
             self.numbers = (len(tables.x), tables.stamp.shape[-1], neighborhoods)
             plan = plan_cuda.plan_reference(bank)  # type: ignore[arg-type]
             self.is_rest = len(plan.rest) > 0
-        self.is_channels = isinstance(tables, ChannelsTables)
+        self.tables = tables
         # An array of no elements has no address on a device.
         self.plan = type(plan)(*(_to_device(array if len(array) else np.zeros(1, array.dtype)) for array in plan))
         self._codes: dict[int, Any] = {}
@@ -167,8 +170,10 @@ class CudaEngine:
 
     def kernel(self, output: raster_cuda.Output) -> Any:
         """The kernel that writes `output`."""
-        if self.is_channels:
+        if isinstance(self.tables, ChannelsTables):
             return raster_cuda.channels_kernel(output, self.threads, self.room)
+        if isinstance(self.tables, DiscsTables):
+            return discs_cuda.discs_kernel(output, self.tables.stamp.shape[-1], self.threads, self.room)
         lit_bytes = -(-max(self.neighborhoods, 1) // 512) * 512
         return raster_cuda.reference_kernel(output, lit_bytes, self.is_rest, self.threads, self.room)
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from hews_gpu.kernels import raster_cpu, reference_numpy
 from hews_gpu.kernels._shim import max_threads
-from hews_gpu.kernels.plan_cpu import plan_channels, plan_reference
-from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
+from hews_gpu.kernels.plan_cpu import plan_channels, plan_discs, plan_reference
+from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 from hews_gpu.raster.targets import host_target
 from hews_gpu.raster.values import Values
 
@@ -26,7 +26,14 @@ __all__ = ["Engine", "NumbaEngine", "NumpyEngine"]
 SCRATCH_MAPS = 4
 """Of each thread: enough to share what it costs to start, few enough to stay in a core's cache."""
 
-Bank = Sequence[ReferenceTables] | Sequence[ChannelsTables]
+Bank = Sequence[ReferenceTables] | Sequence[ChannelsTables] | Sequence[DiscsTables]
+
+
+_DRAW = {
+    ReferenceTables: raster_cpu.draw_reference,
+    ChannelsTables: raster_cpu.draw_channels,
+    DiscsTables: raster_cpu.draw_discs,
+}
 
 
 class Engine(Protocol):
@@ -53,6 +60,8 @@ class NumpyEngine:
             maps, tables = np.empty((len(rows), *self.shape), np.uint8), self.bank[k]
             if isinstance(tables, ChannelsTables):
                 reference_numpy.fill_channels(tables, pairs[rows], maps)
+            elif isinstance(tables, DiscsTables):
+                reference_numpy.fill_discs(tables, pairs[rows], maps)
             else:
                 reference_numpy.fill_reference(tables, pairs[rows], maps)
             reference_numpy.encode(maps, rows, values.codes, is_planes, target)
@@ -67,12 +76,8 @@ class NumbaEngine:
     def __init__(self, bank: Bank, neighborhoods: int) -> None:
         self.bank = bank
         self.shape = bank[0].base.shape
-        is_counting = isinstance(bank[0], ChannelsTables)
-        self._draw: Any = raster_cpu.draw_channels if is_counting else raster_cpu.draw_reference
-        self.plans = [
-            plan_channels(one) if isinstance(one, ChannelsTables) else plan_reference(one, neighborhoods)
-            for one in bank
-        ]
+        self._draw: Any = _DRAW[type(bank[0])]
+        self.plans = [_plan(one, neighborhoods) for one in bank]
         self._scratch = np.empty((0, *self.shape), np.uint8)
 
     def fill(self, pairs: Any, variants: Any, values: Values, out: Any, stream: Any) -> None:
@@ -95,6 +100,13 @@ class NumbaEngine:
 
     def check(self, stream: Any) -> None:
         """Nothing is left to check."""
+
+
+def _plan(tables: ReferenceTables | ChannelsTables | DiscsTables, neighborhoods: int) -> Any:
+    """The tables as the kernel that draws them wants them."""
+    if isinstance(tables, ChannelsTables):
+        return plan_channels(tables)
+    return plan_discs(tables) if isinstance(tables, DiscsTables) else plan_reference(tables, neighborhoods)
 
 
 def _by_variant(batch: int, variants: NDArray[np.int32] | None) -> Iterator[tuple[int, NDArray[np.int64]]]:

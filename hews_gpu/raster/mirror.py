@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.kernels.scalars import FIXED_ONE
-from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
+from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 
 __all__ = ["mirrored"]
 
-Tables = ReferenceTables | ChannelsTables
+Tables = ReferenceTables | ChannelsTables | DiscsTables
 
 
 def mirrored(tables: Tables, left_right: bool, up_down: bool) -> Tables:
@@ -21,6 +21,10 @@ def mirrored(tables: Tables, left_right: bool, up_down: bool) -> Tables:
     if isinstance(tables, ChannelsTables):
         cell = np.where(tables.cell >= 0, _moved(tables.cell, height, width, left_right, up_down), -1)
         return tables._replace(base=base, cell=cell.astype(np.int32))
+    x = (width * FIXED_ONE - tables.x).astype(np.int32) if left_right else tables.x
+    y = (height * FIXED_ONE - tables.y).astype(np.int32) if up_down else tables.y
+    if isinstance(tables, DiscsTables):
+        return tables._replace(base=base, x=x, y=y)
     pixel = _moved(tables.pixel, height, width, left_right, up_down)
     order = np.argsort(pixel)
     counts = np.diff(tables.start)
@@ -33,8 +37,8 @@ def mirrored(tables: Tables, left_right: bool, up_down: bool) -> Tables:
         start=start.astype(np.int32),
         owner=tables.owner[pairs],
         coverage=tables.coverage[pairs],
-        x=(width * FIXED_ONE - tables.x).astype(np.int32) if left_right else tables.x,
-        y=(height * FIXED_ONE - tables.y).astype(np.int32) if up_down else tables.y,
+        x=x,
+        y=y,
     )
 
 

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from hews_gpu.config import MapConfig
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.kernels.scalars import FIXED_ONE
-from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
+from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.engines import Bank, Engine, NumbaEngine, NumpyEngine
 from hews_gpu.raster.geometry import FAR_PX, MapGeometry
 from hews_gpu.raster.mirror import mirrored
 from hews_gpu.raster.places import Mark, Places, require_range
-from hews_gpu.raster.style import ChannelsStyle, ReferenceStyle, disc_stamps, rgb
+from hews_gpu.raster.style import FULL_DISC, ChannelsStyle, ReferenceStyle, disc_stamps, rgb
 from hews_gpu.raster.targets import is_on_device
 from hews_gpu.raster.values import Values
 
@@ -58,7 +58,7 @@ class Rasterizer:
         names: what each of the C channels holds.
         backend: which kernels run.
         events: E, the size of the table.
-        steps: T for counts over history steps, 0 for a style that draws one window.
+        steps: T for channels over history steps, 0 for a style that draws one window.
         geometry: the rectangle that a map shows.
         bank: the tables of each of K variants; one, unless `with_variants` added some.
         values: what a byte becomes in the output.
@@ -80,12 +80,12 @@ class Rasterizer:
         self.backend, self.steps, self.neighborhoods = backend, steps, neighborhoods
         self.shape = (geometry.height, geometry.width, len(self.names))
         tables = bank[0]
-        self.events = len(tables.x if isinstance(tables, ReferenceTables) else tables.cell)
+        self.events = len(tables.cell if isinstance(tables, ChannelsTables) else tables.x)
         self.values = Values.plain()
         self.engine = self._make_engine()
 
     @property
-    def tables(self) -> ReferenceTables | ChannelsTables:
+    def tables(self) -> ReferenceTables | ChannelsTables | DiscsTables:
         """The tables of the first variant."""
         return self.bank[0]
 
@@ -135,10 +135,9 @@ class Rasterizer:
     ) -> Rasterizer:
         """RGB maps: the basemap, lit outlines of the neighbourhoods that hold an incident, a disc per incident."""
         require_range("neighborhood", places.neighborhood, -1, basemap.neighborhoods)
-        x, y = basemap.geometry.to_fixed(places.longitude, places.latitude)
+        x, y = _fixed(basemap.geometry, places)
         neighborhood = places.neighborhood.astype(np.int16)
         if places.hidden is not None:
-            x[places.hidden] = y[places.hidden] = -FAR_PX * FIXED_ONE
             neighborhood[places.hidden] = -1
         tables = ReferenceTables(
             base=basemap.base,
@@ -170,13 +169,13 @@ class Rasterizer:
     ) -> Rasterizer:
         """Counts per cell, step and group: channel t * G + g, oldest step first, at most 255 each.
 
+        With `style.draw` "discs" the sums of their discs, in 1/`FULL_DISC` of a cell that one covers whole: those of
+        incidents outside the map are in it as far as they reach.
+
         `layers` are uint8[H, X] that are the same in every window (outlines, long-run intensity): they come last.
         """
         if steps < 1:
             raise ValueError(f"steps = {steps}: must be 1 or more")
-        cell = geometry.to_cells(places.longitude, places.latitude)
-        if places.hidden is not None:
-            cell[places.hidden] = -1
         group = style.group_of(places.categories)[places.category] if len(places) else np.zeros(0, np.uint8)
         names = style.names if steps == 1 else [f"{name}-{steps - t}" for t in range(steps) for name in style.names]
         layers = layers or {}
@@ -185,6 +184,14 @@ class Rasterizer:
             if layer.dtype != np.uint8 or layer.shape != base.shape[:2]:
                 raise ValueError(f"layers: {name} is {layer.dtype}{list(layer.shape)}, must be uint8{base.shape[:2]}")
             base[..., len(names) + i] = layer
+        if style.draw == "discs":
+            x, y = _fixed(geometry, places)
+            stamp = disc_stamps(style.disc_radius_px, FULL_DISC / 255)
+            discs = DiscsTables(x=x, y=y, group=group, groups=len(style.names), base=base, stamp=stamp)
+            return cls([discs], geometry, [*names, *layers], steps=steps, backend=backend)
+        cell = geometry.to_cells(places.longitude, places.latitude)
+        if places.hidden is not None:
+            cell[places.hidden] = -1
         tables = ChannelsTables(cell=cell, group=group, groups=len(style.names), base=base)
         return cls([tables], geometry, [*names, *layers], steps=steps, backend=backend)
 
@@ -256,7 +263,7 @@ def channels_rasterizer(
     layers: Mapping[str, NDArray[np.uint8]] | None = None,
     backend: Backend = "numba",
 ) -> Rasterizer:
-    """Counts of a prepared city, as its `[channels]` section asks; `steps` is the city's history unless given.
+    """Counts or discs of a prepared city, as its `[channels]` section asks; `steps` is the city's history unless given.
 
     `hidden` and `without` are as of `Places.of`, `layers` as of `Rasterizer.channels`. The map shows the same bounds as
     the reference map would; with "auto" they are widened for the cells' own shape.
@@ -274,6 +281,14 @@ def channels_geometry(prepared: Prepared) -> MapGeometry:
     config: MapConfig = prepared.city.map
     size = {"height": prepared.city.channels.height, "width": prepared.city.channels.width}
     return MapGeometry.around(prepared.neighborhoods.total_bounds, config.bounds, **size)
+
+
+def _fixed(geometry: MapGeometry, places: Places) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Column and row of each incident in 1/16 pixel; far outside if hidden."""
+    x, y = geometry.to_fixed(places.longitude, places.latitude)
+    if places.hidden is not None:
+        x[places.hidden] = y[places.hidden] = -FAR_PX * FIXED_ONE
+    return x, y
 
 
 def _require_pairs(pairs: Any, steps: int, events: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 from hews_gpu.config import ChannelsConfig, MapConfig
 from hews_gpu.kernels.scalars import FIXED_ONE
 
-__all__ = ["QUALITATIVE", "ChannelsStyle", "ReferenceStyle", "disc_stamps", "rgb", "stable_color"]
+__all__ = ["FULL_DISC", "QUALITATIVE", "ChannelsStyle", "ReferenceStyle", "disc_stamps", "rgb", "stable_color"]
 
 QUALITATIVE = (
     "#4E79A7 #F28E2B #59A14F #B07AA1 #9C755F #EDC948 #76B7B2 #FF9DA7 "
     "#1B9E77 #7570B3 #66A61E #E6AB02 #A6761D #1F78B4 #6A3D9A #B15928"
 ).split()
 """Colours that tell apart on white and are not the red of a lit outline (Tableau 10 and ColorBrewer Dark2/Paired)."""
+FULL_DISC = 32
+"""What a disc of the channels style adds to a pixel that it covers whole: eight of them on each other are 255, and the
+rim still has 32 shades."""
 STRIPS = 64
 """Strips per pixel when a disc's coverage is integrated: the error stays below 1/500 of a pixel."""
 
@@ -67,15 +71,19 @@ class ReferenceStyle:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelsStyle:
-    """Counts per cell and category group."""
+    """Counts, or sums of discs, per cell and category group."""
 
     groups: Mapping[str, tuple[str, ...]]
     """Name of each channel and its categories; a last channel, `other`, takes all that are not listed."""
+    draw: Literal["counts", "discs"] = "counts"
+    """What an incident adds: 1 to its cell, or a disc with soft edges, `FULL_DISC` where it covers a cell whole."""
+    disc_radius_px: float = 1.0
+    """Of discs, in cells."""
 
     @classmethod
     def from_config(cls, config: ChannelsConfig) -> ChannelsStyle:
         """The style that a city's `[channels]` section asks for."""
-        return cls(groups=config.groups)
+        return cls(groups=config.groups, draw=config.draw, disc_radius_px=config.disc_radius_px)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from numba import types
 
-from hews_gpu.kernels import pip_cuda, plan_cuda, raster_cuda
+from hews_gpu.kernels import discs_cuda, pip_cuda, plan_cuda, raster_cuda
 from hews_gpu.kernels._shim_cuda import Compute, compile_ptx
 from hews_gpu.kernels.pip_tables import PipTables
 from hews_gpu.kernels.raster_cuda import Output
@@ -44,7 +44,9 @@ PLANS = {
         plan_cuda.ReferencePlan,
     ),
     "channels": types.NamedTuple(flat("uint64", "uint64"), plan_cuda.ChannelsPlan),
+    "discs": types.NamedTuple(flat("uint64", "uint64", "uint8"), plan_cuda.DiscsPlan),
 }
+DISC_SIDE = 3  # of the default radius
 
 PIP_TABLES = types.NamedTuple(
     [
@@ -66,11 +68,11 @@ def kernel_of(name):
     output = OUTPUTS[words.removesuffix(", many owners")]
     size = (raster_cuda.THREADS, raster_cuda.TILE_BYTES)
     is_rest = words.endswith("many owners")
-    made = (
-        raster_cuda.reference_kernel(output, 512, is_rest, *size)
-        if style == "reference"
-        else raster_cuda.channels_kernel(output, *size)
-    )
+    made = {
+        "reference": lambda: raster_cuda.reference_kernel(output, 512, is_rest, *size),
+        "channels": lambda: raster_cuda.channels_kernel(output, *size),
+        "discs": lambda: discs_cuda.discs_kernel(output, DISC_SIDE, *size),
+    }[style]()
     codes = types.Array(CODES[output.item], 1, "C")
     out = types.Array(types.uint64, 1, "C") if output.is_whole else codes
     sizes = types.NamedTuple([types.int32] * len(plan_cuda.Sizes._fields), plan_cuda.Sizes)

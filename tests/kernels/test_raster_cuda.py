@@ -26,6 +26,7 @@ def simulated():
         "--later",
         "typical",
         "counts",
+        "added discs",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -40,7 +41,7 @@ def test_a_case_is_identical_in_the_simulator(simulated, name):
 
 def test_a_planted_off_by_one_is_seen(simulated):
     planted = simulated[len(CASES) :]
-    assert [name for name, _ in planted] == ["typical", "counts"]
+    assert [name for name, _ in planted] == ["typical", "counts", "added discs"]
     assert all(count > 0 for _, count in planted)
 
 

@@ -20,7 +20,7 @@ from tests.kernels.resources import COMPUTES, OUTPUTS, flat, kernel_of, resource
 LIMITS = json.loads(Path(__file__).with_name("resources.json").read_text(encoding="utf-8"))
 PIP = "point in polygon"
 RASTER = [name for name in LIMITS if name != PIP]
-PLAIN = ("reference: uint8", "channels: uint8")
+PLAIN = ("reference: uint8", "channels: uint8", "discs: uint8")
 ROWS = [
     (name, compute)
     for k, name in enumerate(RASTER)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hews_gpu.kernels.scalars import blend, saturated_increment
+from hews_gpu.kernels.scalars import blend, saturated_increment, saturated_sum
 
 
 def test_blend_is_the_rounded_weighted_mean_for_every_alpha_and_value():
@@ -29,3 +29,9 @@ def test_blend_with_alpha_0_and_255_gives_one_of_the_two():
 
 def test_a_count_stops_at_255():
     assert [saturated_increment(np.int32(count)) for count in (0, 1, 254, 255)] == [1, 2, 255, 255]
+
+
+def test_a_sum_stops_at_255():
+    for total in range(256):
+        sums = [saturated_sum(np.int32(total), np.int32(more)) for more in range(256)]
+        assert sums == [min(total + more, 255) for more in range(256)]

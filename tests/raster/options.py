@@ -19,7 +19,7 @@ from hews_gpu.raster.transform import random_transforms
 from hews_gpu.raster.values import Values
 
 OPTIONS = {
-    "style": ("reference", "fine lines, broad discs", "counts", "3 steps of counts"),
+    "style": ("reference", "fine lines, broad discs", "counts", "3 steps of counts", "discs", "9 steps of broad discs"),
     "dtype": ("uint8", "float16", "bfloat16", "float32"),
     "values": ("plain", "unit", "normalized", "log"),
     "layout": ("channels-last", "view", "planes"),
@@ -87,9 +87,11 @@ def rasterizer_of(chosen, backend, places=None):
     places = places or Places.of(marked(), without=chosen["without"])
     wild = {"rotation_deg": 180, "shift": 0.3, "zoom": 0.5, "shear_deg": 40, "left_right": True, "up_down": True}
     transforms = random_transforms(2, 5, height=height, width=width, **wild) if chosen["bank"] == "transformed" else []
-    if "counts" in chosen["style"]:
-        style = ChannelsStyle(groups={"violent": ("ASSAULT", "ROBBERY"), "targets": ("SHOOTING",)})
-        steps = 3 if "3 steps" in chosen["style"] else 1
+    kind = chosen["style"].split()[-1]
+    if chosen["style"] not in OPTIONS["style"][:2]:
+        groups = {"violent": ("ASSAULT", "ROBBERY"), "targets": ("SHOOTING",)}
+        style = ChannelsStyle(groups=groups, draw=kind, disc_radius_px=4.25 if "broad" in chosen["style"] else 1.0)
+        steps = {"3": 3, "9": 9}.get(chosen["style"][0], 1)
 
         def layers(shown):
             return {"calls": density_layer(shown, LARGE.places.longitude[::7], LARGE.places.latitude[::7])}

@@ -99,6 +99,6 @@ if __name__ == "__main__":
         print(
             f"staged {layout}: {differing(drawing(0, layout, 1, layout, 0, 0, 1, 1), 2, is_staging=True)}", flush=True
         )
-    for style in (0, 3):
+    for style in (0, 3, 5):
         for spoil in SPOILT:
             print(f"{spoil.__name__}, {style}: {said(drawing(style, 0, 0, 0, 0, 0, 1, 0), spoil)}", flush=True)

@@ -21,7 +21,7 @@ def test_any_two_choices_meet_in_some_drawing():
         assert {(d[one], d[other]) for d in drawings} == set(product(OPTIONS[one], OPTIONS[other]))
 
 
-@pytest.mark.parametrize("style", range(4))
+@pytest.mark.parametrize("style", range(6))
 @pytest.mark.parametrize("bank", range(3))
 def test_the_compiled_kernels_agree_with_numpy_on_every_combination(style, bank):
     """Size, offset and marks alternate within all combinations of the rest."""
@@ -51,7 +51,7 @@ def test_a_batch_on_the_host_is_drawn_on_the_device_and_copied(simulated):
     assert [simulated[f"staged {layout}"] for layout in range(3)] == ["0"] * 3
 
 
-@pytest.mark.parametrize("style", [0, 3])
+@pytest.mark.parametrize("style", [0, 3, 5])
 def test_pairs_on_the_device_that_reach_outside_are_drawn_empty_and_told_once(simulated, style):
     spoilt = ("last_far", "negative", "both_negative", "backwards", "beyond_32_bits", "no_variant", "negative_variant")
     for name in spoilt:
@@ -62,7 +62,7 @@ def test_pairs_on_the_device_that_reach_outside_are_drawn_empty_and_told_once(si
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-@pytest.mark.parametrize("style", range(4))
+@pytest.mark.parametrize("style", range(6))
 @pytest.mark.parametrize("without", [("targets",), ("twins",), ("targets", "twins", "duplicates")])
 def test_what_is_marked_is_drawn_as_if_it_had_never_been_in_the_table(backend, style, without):
     """A table without those rows gives the same maps; the simulator draws marks among the combinations above."""

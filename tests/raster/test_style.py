@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.config import ChannelsConfig, MapConfig
-from hews_gpu.raster.style import QUALITATIVE, ChannelsStyle, ReferenceStyle, disc_stamps, stable_color
+from hews_gpu.raster.style import FULL_DISC, QUALITATIVE, ChannelsStyle, ReferenceStyle, disc_stamps, stable_color
 
 
 def test_a_city_names_colours_and_others_get_one_from_their_name_alone():
@@ -27,6 +27,14 @@ def test_groups_come_in_order_and_the_rest_is_other():
     assert style.names == ("a", "b", "other")
     assert style.group_of(["Z", "Q", "Y", "X"]).tolist() == [1, 2, 0, 0]
     assert ChannelsStyle(groups={}).group_of(["Z"]).tolist() == [0]
+
+
+def test_counts_are_drawn_unless_a_city_asks_for_discs():
+    counts, discs = (ChannelsStyle.from_config(ChannelsConfig(**keys)) for keys in ({}, {"draw": "discs"}))
+    assert (counts.draw, discs.draw, discs.disc_radius_px) == ("counts", "discs", 1.0)
+    assert ChannelsStyle.from_config(ChannelsConfig(draw="discs", disc_radius_px=2.5)).disc_radius_px == 2.5
+    stamps = disc_stamps(1.5, FULL_DISC / 255)
+    assert stamps.max() == FULL_DISC and 255 // FULL_DISC == 7  # the eighth saturates
 
 
 @pytest.mark.parametrize("radius_px", [0.5, 1.0, 3.5, 8.25, 15.0])

@@ -126,7 +126,7 @@ def _when(start_s: int, length_s: int) -> str:
 
 
 def channels(prepared: Prepared, test: pd.DataFrame) -> tuple[Markup, str]:
-    """The count tensor behind the highest forecast of the test split: a row per group, a column per step.
+    """The channels tensor behind the highest forecast of the test split: a row per group, a column per step.
 
     Args:
         prepared: the city.
@@ -149,13 +149,22 @@ def channels(prepared: Prepared, test: pd.DataFrame) -> tuple[Markup, str]:
     hours = [np.datetime64(int(issue_s + (t - steps) * length_s), "s").astype(object) for t in range(steps)]
     issued = np.datetime64(issue_s, "s").astype(object)
     figure_ = _multiples(
-        tensor, list(names), [f"{hour:%H:%M}" for hour in hours], _city_in_cells(prepared, rasterizer.geometry)
+        tensor,
+        list(names),
+        [f"{hour:%H:%M}" for hour in hours],
+        _city_in_cells(prepared, rasterizer.geometry),
+        prepared.city.channels.draw,
     )
     return figure_, f"{issued:%a %-d %B %Y, %H:%M}, forecast {percent(top['p'], 0)}"
 
 
-def _multiples(tensor: npt.NDArray[np.uint8], names: list[str], hours: list[str], shape: Any) -> Markup:
-    """Small multiples of a tensor [H, X, T, G]: steps from left to right, groups from top to bottom."""
+def _multiples(tensor: npt.NDArray[np.uint8], names: list[str], hours: list[str], shape: Any, draw: str) -> Markup:
+    """Small multiples of a tensor [H, X, T, G]: steps from left to right, groups from top to bottom.
+
+    `draw` is what an incident adds: "counts" or "discs".
+    """
+    from hews_gpu.raster.style import FULL_DISC
+
     height, width, steps, groups = tensor.shape
     gap, left, head = 0.14 * width, 1.35 * width, 0.34 * height
     whole_x, whole_y = left + steps * (width + gap), head + groups * (height + gap)
@@ -168,7 +177,7 @@ def _multiples(tensor: npt.NDArray[np.uint8], names: list[str], hours: list[str]
         corner_y = head + np.arange(groups) * (height + gap)
         _silhouettes(axes, corner_x, corner_y, shape, size / whole_x)
         row, column, step, group = np.nonzero(tensor)
-        value = tensor[row, column, step, group]
+        value = tensor[row, column, step, group] / (FULL_DISC if draw == "discs" else 1)
         unit = size / whole_x  # pixels per cell
         area = (np.minimum(value, 4) ** 0.5 * max(unit * 1.5, 3.2)) ** 2
         axes.scatter(
@@ -187,9 +196,8 @@ def _multiples(tensor: npt.NDArray[np.uint8], names: list[str], hours: list[str]
             axes.text(left - gap, y + height / 2, label, color=role("ink"), ha="right", va="center", fontsize=12)
         sums = tensor.sum(axis=(0, 1, 2))
         said = ", ".join(f"{name} {count}" for name, count in zip(names, sums, strict=True))
-        return svg(
-            drawing, "channels", f"{groups} groups by {steps} steps of counts on a grid; incidents per group: {said}."
-        )
+        per_group = f"; incidents per group: {said}" if draw == "counts" else ""
+        return svg(drawing, "channels", f"{groups} groups by {steps} steps of {draw} on a grid{per_group}.")
 
 
 def _silhouettes(axes: Any, corner_x: Float64, corner_y: Float64, shape: Any, unit: float) -> None:
