@@ -294,6 +294,7 @@ def audit(
         Path | None, typer.Argument(metavar="[DIR]", help="A folder made by 'hews prepare' or 'hews train'.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Finish in about a minute.")] = False,
+    planted: Annotated[bool, typer.Option("--planted", help="Plant leaks, and show that the gates see them.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Also write what was found, as JSON.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -302,7 +303,7 @@ def audit(
     from hews_gpu.audit.run import write_audit
     from hews_gpu.audit.summary import audit_table
 
-    found = run(folder, quick=quick)
+    found = run(folder, quick=quick, planted=planted)
     if out is not None:
         write_audit(out, found)
     if as_json:

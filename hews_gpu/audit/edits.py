@@ -31,6 +31,7 @@ MARKED_S = 1800  # a target this much later still makes a row its twin
 REPORTED_LATE_S = DAY_S  # rows that happened so long before the cut and are reported after it
 FAR_S = 30 * DAY_S
 ADDED_SHARE, FEWEST_ADDED = 0.2, 60
+AT_ONCE = 5  # rows at the very second of the cut, at least
 OWN = -1  # an added row's event
 
 
@@ -139,6 +140,7 @@ def _new_rows(
         [np.zeros(count, dtype=np.int64), rng.integers(0, 2 * HOUR_S, count)],
         rng.integers(0, far_s, count),
     )
+    after_s[:AT_ONCE] = 0
     kinds = np.unique(events.category)
     targets = np.unique(events.category[events.is_target])
     category = np.where(rng.random(count) < 0.5, rng.choice(kinds, count), events.category[what])

@@ -280,8 +280,14 @@ def _learned(objective: ForecastObjective) -> dict[str, Array]:
     for name in ("train", "validation"):
         split = objective.task.splits[name]
         source = split.feed.source
-        columns = {"pairs": source.pairs, "y": source.y, "calendar": source.calendar, "climatology": source.climatology}
-        found |= {f"{name} {key}": value for key, value in columns.items()}
+        columns: dict[str, Array] = {
+            "pairs": source.pairs,
+            "y": source.y,
+            "calendar": source.calendar,
+            "climatology": source.climatology,
+        }
+        for key, value in columns.items():
+            found[f"{name} {key}"] = value
         some = np.linspace(0, len(split) - 1, LEARNED).astype(np.int64)
         found[f"{name} maps"] = source.rasterizer.maps(source.pairs[some])
     return found

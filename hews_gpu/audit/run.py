@@ -25,6 +25,7 @@ from hews_gpu.audit.columns import columns_gate
 from hews_gpu.audit.crossing import folds_gate, splits_gate
 from hews_gpu.audit.finding import Finding, verdict_of
 from hews_gpu.audit.future import Quiet, forecasts_gate, make_objective, maps_gate, model_gate, places_gate
+from hews_gpu.audit.planted import PLANTED, Stage, show_planted
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.synthetic import load_truth, write_city
 from hews_gpu.errors import UserError
@@ -34,7 +35,7 @@ from hews_gpu.evaluation.sources import Source, Truth, event_groups, prepared_so
 from hews_gpu.forecast.comparison import CLIMATOLOGY
 from hews_gpu.forecast.protocol import Task
 from hews_gpu.output import read_manifest, write_json
-from hews_gpu.progress import Step, log, step
+from hews_gpu.progress import log, step
 from hews_gpu.train.evaluate import FORECASTS
 from hews_gpu.train.runs import open_run_data
 
@@ -48,30 +49,29 @@ QUICK_YEARS, YEARS, NULL_YEARS, TRAINED_YEARS = 2, 6, 10, 4
 Job = tuple[str, Callable[[], Iterable[Finding]]]
 
 
-def audit(folder: Path | None = None, *, quick: bool = False) -> dict[str, Any]:
+def audit(folder: Path | None = None, *, quick: bool = False, planted: bool = False) -> dict[str, Any]:
     """Run the gates.
 
     Args:
         folder: made by ``hews prepare``, or by ``hews train`` (then its forecasts are audited too); generated cities
             unless given.
         quick: fewer edits, fewer and shorter generated cities, nothing trained.
+        planted: plant leaks in a generated city instead, and see that the gates see them.
 
     Returns:
         ``verdict`` ("pass", "warning" or "fail"), ``findings`` (of each: gate, tested, result, said, figures) and
         ``seconds``; plain data.
 
     Raises:
-        UserError: neither a prepared folder nor a run.
+        UserError: neither a prepared folder nor a run, or a folder to plant leaks in.
     """
     began = time.perf_counter()
+    if planted and folder is not None:
+        raise UserError("--planted", folder, allowed="plants leaks in a generated city only", remedy="Leave DIR out")
     with tempfile.TemporaryDirectory(prefix="hews-audit-") as scratch:
-        jobs = _folder_jobs(folder, quick) if folder is not None else _generated_jobs(Path(scratch), quick)
-        found: list[Finding] = []
-        with step("auditing", len(jobs), "steps") as bar:
-            for title, job in jobs:
-                found += _run(title, job, bar)
+        found = _planted(Path(scratch)) if planted else _gates(folder, Path(scratch), quick)
     return {
-        "of": "generated cities" if folder is None else str(folder),
+        "of": "planted leaks" if planted else "generated cities" if folder is None else str(folder),
         "quick": quick,
         "verdict": verdict_of(found),
         "findings": [finding.plain() for finding in found],
@@ -86,9 +86,19 @@ def write_audit(path: Path, found: dict[str, Any]) -> None:
     write_json(path, {**manifest("audit", {}), **found})
 
 
-def _run(title: str, job: Callable[[], Iterable[Finding]], bar: Step) -> list[Finding]:
-    found = list(job())
-    bar.advance(1, title)
+def _planted(scratch: Path) -> list[Finding]:
+    stage = Stage(prepare_generated(scratch, PRESET, QUICK_YEARS))
+    with step("planting", len(PLANTED), "leaks") as bar:
+        return show_planted(stage, bar)
+
+
+def _gates(folder: Path | None, scratch: Path, quick: bool) -> list[Finding]:
+    jobs = _generated_jobs(scratch, quick) if folder is None else _folder_jobs(folder, quick)
+    found: list[Finding] = []
+    with step("auditing", len(jobs), "steps") as bar:
+        for title, job in jobs:
+            found += job()
+            bar.advance(1, title)
     return found
 
 

@@ -1,0 +1,379 @@
+"""Leaks planted on purpose, each with the gate that must see it: a gate that has never caught anything proves nothing.
+
+Every one is a mistake that has been made somewhere with good intentions, built into the real pipeline in a few lines;
+the gate is the one that `hews audit` runs.
+
+Shapes: E rows, S samples or windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hews_gpu.audit.chance import beats_the_truth, block_of, null_skill, permuted_gate, strata_gate
+from hews_gpu.audit.columns import columns_gate, read_all
+from hews_gpu.audit.crossing import folds_gate, splits_gate
+from hews_gpu.audit.finding import Finding
+from hews_gpu.audit.future import Make, Quiet, forecasts_gate, maps_gate, model_gate
+from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.windows import Samples
+from hews_gpu.evaluation.registry import BASELINES
+from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
+from hews_gpu.evaluation.sources import Source, event_groups, synthetic_source
+from hews_gpu.feed.direct import DirectFeed
+from hews_gpu.feed.split import random_split
+from hews_gpu.forecast.alarms import threshold_for
+from hews_gpu.forecast.baselines import fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecast.catalog import Catalog, Outcomes, Windows
+from hews_gpu.forecast.comparison import CLIMATOLOGY, WEEK_S, Judged
+from hews_gpu.forecast.forecasters import Entry, Forecaster
+from hews_gpu.progress import Step
+from hews_gpu.train.inputs import Split, Task
+from hews_gpu.train.objective import EpochRow, ToDevice
+from hews_gpu.train.objectives.forecast import ForecastObjective
+from hews_gpu.train.recipe import load_recipe
+
+__all__ = ["PLANTED", "Planted", "Stage", "show_planted"]
+
+HOUR_S = 3600
+Float64 = NDArray[np.float64]
+Alter = Callable[[Prepared, Samples], Samples]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where leaks are planted: a prepared folder, and cities as arrays."""
+
+    folder: Path
+    years: int = 2
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The folder, opened."""
+        return open_prepared(self.folder)
+
+    @cached_property
+    def strong(self) -> Source:
+        """A city in which there is something to find."""
+        return synthetic_source("strong", years=self.years)
+
+    @cached_property
+    def null(self) -> Source:
+        """A city in which there is nothing to find."""
+        return synthetic_source("null", years=self.years)
+
+    def rolling(self, source: Source) -> Rolling:
+        """It, cut into one test block."""
+        return Rolling.opened(source, Plan(blocks=1, seeds=(0,)))
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One leak."""
+
+    name: str
+    mistake: str
+    """What was done, in words."""
+    gate: str
+    """Number of the gate that must see it."""
+    run: Callable[[Stage], Finding]
+    """The gate on the faulty pipeline."""
+
+
+def show_planted(stage: Stage, bar: Step) -> list[Finding]:
+    """Every planted leak put before its gate; a gate that says "pass" has failed."""
+    found = []
+    for leak in PLANTED:
+        one = leak.run(stage)
+        seen = one.result != "pass" and one.gate.startswith(leak.gate)
+        said = f"{'seen' if seen else 'NOT SEEN'}: {one.said}"
+        figures = {"planted": leak.name, "result_of_the_gate": one.result, **one.figures}
+        result = "pass" if seen else "fail"
+        found.append(Finding(gate=one.gate, tested=leak.mistake, result=result, said=said, figures=figures))  # type: ignore[arg-type]
+        bar.advance(1, leak.name)
+    return found
+
+
+class _Faulty(ForecastObjective):
+    """The forecast with its samples altered."""
+
+    def __init__(self, prepared: Prepared, alter: Alter) -> None:
+        super().__init__(prepared, load_recipe())
+        self.task = Task(prepared, {name: alter(prepared, some) for name, some in self.task.samples.items()})
+
+
+def _altered(alter: Alter) -> Make:
+    return lambda prepared: _Faulty(prepared, alter)
+
+
+def _maps(stage: Stage, make: Make) -> Finding:
+    return maps_gate(stage.prepared, count=3, make=make, feeds={"direct": DirectFeed})
+
+
+def _last_step_until(samples: Samples, last: NDArray[np.int64]) -> Samples:
+    """The newest history step reaches to other rows."""
+    history = samples.history.copy()
+    history[:, -1, 1] = last
+    return replace(samples, history=history)
+
+
+def _target_drawn(prepared: Prepared, samples: Samples) -> Samples:
+    return _last_step_until(samples, np.searchsorted(prepared.events.time_s, samples.target_end_s))
+
+
+def _inclusive_edge(prepared: Prepared, samples: Samples) -> Samples:
+    return _last_step_until(samples, np.searchsorted(prepared.events.time_s, samples.issue_s, side="right"))
+
+
+def _hour_off(prepared: Prepared, samples: Samples) -> Samples:
+    shifted = prepared.events.time_s - HOUR_S  # the rows are taken for an hour earlier than they were
+    length_s = prepared.city.windows.length_s
+    edges_s = samples.issue_s[:, None] + np.arange(-prepared.city.steps, 1) * length_s
+    edges = np.searchsorted(shifted, edges_s)
+    return replace(samples, history=np.stack([edges[:, :-1], edges[:, 1:]], axis=2))
+
+
+class _ClimatologyOfAll(ForecastObjective):
+    """The climatology is fitted on every window there is, those to be judged on too."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        super().__init__(prepared, load_recipe())
+        splits = self.task.splits.values()
+        begin_s, y = (np.concatenate([getattr(s.samples, key) for s in splits]) for key in ("target_begin_s", "y"))
+        fitted = fit_climatology(begin_s, y)
+        self.task.__dict__["splits"] = {split.name: self._with(split, fitted.logit) for split in splits}
+
+    @staticmethod
+    def _with(split: Split, logit: Callable[[NDArray[np.int64]], Float64]) -> Split:
+        log_odds = logit(split.samples.target_begin_s)
+        source = replace(split.feed.source, climatology=log_odds.astype(np.float32))
+        return replace(split, climatology=log_odds, feed=DirectFeed(source))
+
+
+class _ScaledOnAll(ForecastObjective):
+    """The scale of the inputs is measured on all splits."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        super().__init__(prepared, load_recipe())
+
+    def start(self, module: Any, to_device: ToDevice) -> EpochRow:
+        row = super().start(module, to_device)
+        module.fit_scale(
+            to_device(batch.maps) for split in self.task.splits.values() for batch in split.feed.in_order(32)
+        )
+        return row
+
+
+class _MostFrequentFirst(ForecastObjective):
+    """Channels hold the categories in order of how often they occur, counted over the whole table."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        events = prepared.events
+        counts = np.bincount(events.category, minlength=len(events.categories))
+        order = [events.categories[k] for k in np.argsort(-counts, kind="stable")]
+        groups = {f"rank {i + 1}": (name,) for i, name in enumerate(order[:12])}
+        city = replace(prepared.city, channels=replace(prepared.city.channels, groups=groups))
+        other = Prepared(prepared.folder, city, events)
+        other.__dict__["neighborhoods"] = prepared.neighborhoods
+        super().__init__(other, load_recipe())
+
+
+def _twin_left_in(stage: Stage) -> Finding:
+    """Maps of the very window that is labelled, the target rows taken out, their twins not."""
+    prepared = stage.prepared
+    events = prepared.events
+    splits = {}
+    for name, samples in ForecastObjective(prepared, load_recipe()).task.samples.items():
+        first, last = (np.searchsorted(events.time_s, edge) for edge in (samples.target_begin_s, samples.target_end_s))
+        splits[name] = replace(samples, history=np.stack([first, last], axis=1)[:, None, :])
+    return splits_gate(events, event_groups(prepared), splits, hidden=events.is_target)
+
+
+def _split_at_random(stage: Stage) -> Finding:
+    """Windows dealt to the splits by lot, as the reference system did."""
+    task = ForecastObjective(stage.prepared, load_recipe()).task
+    every = [split for split in task.samples.values()]
+    names = [name for name in vars(every[0])]
+    pooled = Samples(**{name: np.concatenate([getattr(one, name) for one in every]) for name in names})
+    ids = random_split(pooled.y, (0.7, 0.15, 0.15), 0)
+    splits = {name: pooled.select(part) for name, part in zip(task.samples, ids, strict=True)}
+    return splits_gate(stage.prepared.events, event_groups(stage.prepared), splits)
+
+
+def _fit_goes_on(stage: Stage) -> Finding:
+    """No purge: a fit is handed what became known during its test block."""
+    rolling = stage.rolling(stage.strong)
+    folds = [replace(fold, known_until_s=fold.known_until_s + 30 * 86_400) for fold in rolling.folds]
+    return folds_gate(replace(rolling, folds=folds))
+
+
+def _spelling_read(folder: Path) -> dict[str, NDArray[Any]]:
+    """Beside what may be read, the length of a text of the source."""
+    charts = pq.read_table(folder / "charts_only.parquet")
+    texts = charts[charts.column_names[-1]].fill_null("").to_pylist()
+    return {**read_all(folder), "length of a text": np.array([len(text) for text in texts])}
+
+
+def _line_read(folder: Path) -> dict[str, NDArray[Any]]:
+    """Beside what may be read, where a row stood in its file."""
+    return {
+        **read_all(folder),
+        "line": pq.read_table(folder / "incidents.parquet", columns=["line"])["line"].to_numpy(),
+    }
+
+
+def _tuned_on_test(rolling: Rolling, entries: Mapping[str, Entry], bar: Step) -> dict[str, Judged]:
+    """Thresholds are set on the windows that they are then used in."""
+    honest = forecast_blocks(rolling, entries, bar)
+    weeks = len(rolling.test) * rolling.plan.task.stride_s / WEEK_S
+    return {
+        name: replace(one, warned={b: [p >= threshold_for(p, weeks, b) for p in one.p] for b in one.warned})
+        for name, one in honest.items()
+    }
+
+
+def _own_label(rolling: Rolling, entries: Mapping[str, Entry], bar: Step) -> dict[str, Judged]:
+    """The "level" is the share of windows with a target in the week around each window, itself included."""
+    y = rolling.all.y.astype(float)
+    near = np.convolve(y, np.ones(85) / 85, mode="same")
+    p = np.clip(near[np.concatenate([fold.test for fold in rolling.folds])], 0.01, 0.99)
+    return {name: Judged(p=[p], warned={}) for name in entries}
+
+
+def _fitted_on_test(stage: Stage) -> Finding:
+    """A table of hour of the week by month, fitted on the windows that it is judged on."""
+    rolling = stage.rolling(stage.null)
+    judged = forecast_blocks(rolling, {CLIMATOLOGY: BASELINES[CLIMATOLOGY]}, Quiet())
+    test, oracle = rolling.test, rolling.oracle()
+    assert oracle is not None
+    begin_s = test.windows.begin_s
+    cell = hour_of_week(begin_s) * 12 + month_of_year(begin_s)
+    hits, count = np.bincount(cell, weights=test.y), np.bincount(cell)
+    p = {CLIMATOLOGY: judged[CLIMATOLOGY].p[0], "table": ((hits + 0.17 * 4) / (count + 4))[cell]}
+    return null_skill("null", test.y, p, oracle, block_of(7200))
+
+
+class _Late:
+    """A forecaster that is handed the rows of the window itself: the forecast is issued when it ends."""
+
+    def __init__(self, honest: Forecaster) -> None:
+        self.honest = honest
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        late = [Outcomes(windows=_at_their_end(one.windows), y=one.y) for one in (train, calibration)]
+        self.honest.fit(past, *late)
+
+    def predict(self, seen: Catalog, windows: Windows) -> Float64:
+        return self.honest.predict(seen, _at_their_end(windows))
+
+
+def _at_their_end(windows: Windows) -> Windows:
+    return Windows(issue_s=windows.end_s, begin_s=windows.begin_s, end_s=windows.end_s)
+
+
+def _late_forecasts(rolling: Rolling, *, targets: bool = True) -> dict[str, Float64]:
+    """The climatology, and boosting on counts of the window itself; without its targets if so wished."""
+    if not targets:  # only their twins and whatever else happened
+        catalog = rolling.catalog
+        columns = {key: value for key, value in vars(catalog).items() if isinstance(value, np.ndarray)}
+        kept: dict[str, Any] = {key: value[~catalog.is_target] for key, value in columns.items()}
+        rolling = replace(rolling, catalog=replace(catalog, **kept))
+    boosting = BASELINES["boosting"]
+    late = replace(boosting, make=lambda seed: _Late(boosting.make(seed)))
+    judged = forecast_blocks(rolling, {CLIMATOLOGY: BASELINES[CLIMATOLOGY], "boosting": late}, Quiet())
+    return {name: one.p[0] for name, one in judged.items()}
+
+
+def _better_than_truth(stage: Stage) -> Finding:
+    rolling = stage.rolling(stage.strong)
+    oracle = rolling.oracle()
+    assert oracle is not None
+    return beats_the_truth("strong", rolling.test.y, _late_forecasts(rolling), oracle, block_of(7200))
+
+
+def _too_good(stage: Stage) -> Finding:
+    """As if `null` were a real table: nobody knows its truth."""
+    rolling = stage.rolling(stage.null)
+    test = rolling.test
+    return strata_gate("null", test.y, test.windows.begin_s, _late_forecasts(rolling, targets=False))
+
+
+def _forecasts(stage: Stage) -> Finding:
+    plan = Plan(blocks=1, seeds=(0,))
+    entries = {"hawkes": BASELINES["hawkes"]}
+    return forecasts_gate(stage.strong, plan, count=2, entries=entries, evaluate=_tuned_on_test)
+
+
+def _own_label_permuted(stage: Stage) -> Finding:
+    entries = {"level": BASELINES["level"]}
+    return permuted_gate(stage.rolling(stage.strong), entries=entries, evaluate=_own_label)
+
+
+PLANTED: tuple[Planted, ...] = (
+    Planted(
+        "target in the input",
+        "the maps reach to the end of the target window",
+        "1",
+        lambda s: _maps(s, _altered(_target_drawn)),
+    ),
+    Planted(
+        "inclusive edge",
+        "a row at the very second of the issue time is drawn",
+        "1",
+        lambda s: _maps(s, _altered(_inclusive_edge)),
+    ),
+    Planted(
+        "timezone",
+        "the rows' clock is an hour off against that of the windows",
+        "1",
+        lambda s: _maps(s, _altered(_hour_off)),
+    ),
+    Planted(
+        "climatology of all", "the climatology is fitted on all windows", "1", lambda s: _maps(s, _ClimatologyOfAll)
+    ),
+    Planted(
+        "order of all",
+        "channels go by how often categories occur in the whole table",
+        "1",
+        lambda s: _maps(s, _MostFrequentFirst),
+    ),
+    Planted(
+        "scaler of all",
+        "the scale of the inputs is measured on all splits",
+        "1",
+        lambda s: model_gate(s.prepared, count=1, make=_ScaledOnAll),
+    ),
+    Planted("threshold on test", "warning thresholds are set on the test windows", "1", _forecasts),
+    Planted(
+        "own label",
+        "a feature is the mean label of the week around a window, its own included",
+        "2",
+        _own_label_permuted,
+    ),
+    Planted("fitted on test", "a table is fitted on the windows that it is judged on", "3", _fitted_on_test),
+    Planted("issued late", "counts include the rows of the window itself", "4", _better_than_truth),
+    Planted(
+        "spelling",
+        "the length of a source text is a feature",
+        "5",
+        lambda s: columns_gate(s.folder, read=_spelling_read),
+    ),
+    Planted(
+        "line", "the place of a row in its file is a feature", "5", lambda s: columns_gate(s.folder, read=_line_read)
+    ),
+    Planted(
+        "twin left in", "maps of the labelled window without its targets, but with their twins", "6", _twin_left_in
+    ),
+    Planted("random split", "windows are dealt to the splits by lot", "6", _split_at_random),
+    Planted("no purge", "a fit sees a month of its test block", "6", _fit_goes_on),
+    Planted("too good", "counts of the window itself, without its targets but with their twins", "7", _too_good),
+)
+"""In the order of the gates."""
