@@ -49,6 +49,8 @@ SHOW_S = 0.5  # reading the loss waits for the device: not at each step
 EMA_EARLY = 10.0  # the average follows the weights closely at first: its decay is at most (1 + step) / (10 + step)
 ORDER_MODULUS = 2**63  # fingerprints add up within what a signed number of 64 bits holds
 
+Watch = Callable[[int, Mapping[str, float]], None]
+
 
 def learning_rate(stage: Stage, step: int, steps: int) -> float:
     """Of one optimizer step out of a stage's: a short rise, then half a cosine to 0 (Loshchilov & Hutter, 2017)."""
@@ -104,6 +106,7 @@ class Engine:
         self.best: Tensors = {}
         self.average: Tensors = {}
         self._loss = torch.zeros((), dtype=torch.float64)  # of this process's share of the epoch under way, bits
+        self._step_loss = self._loss
         self._shown, self._note = 0.0, ""
         self._settled = team.size == 1
 
@@ -161,12 +164,14 @@ class Engine:
             changed = ", ".join(f"{key} {then.get(key)} -> {now[key]}" for key in now if then.get(key) != now[key])
             log(f"goes on with {changed}: the same but for rounding, no longer to the bit")
 
-    def epoch(self, bar: Step, between: Callable[[], None]) -> EpochRow:
+    def epoch(self, bar: Step, between: Callable[[], None], watch: Watch = lambda _step, _values: None) -> EpochRow:
         """The rest of the epoch under way, then the validation score.
 
         Args:
             bar: told of each step.
             between: called after each step but the last; may raise to leave.
+            watch: told, of each step on a CPU and of some on a GPU, its number over the whole run, its loss (mean of
+                this process's share, bits) and its learning rate.
         """
         stage, position = _known(self.stage), self.position
         steps = self.objective.steps(stage)
@@ -177,7 +182,7 @@ class Engine:
         with closing(batches):
             while position.epoch_step < steps:
                 self._step(stage, steps, batches, cost)
-                self._show(bar, steps)
+                self._show(bar, steps, watch)
                 if position.epoch_step < steps:
                     between()
         cost.trained()
@@ -200,7 +205,8 @@ class Engine:
             total = self._backward(stage, batch, total, is_last=turn + 1 == stage.accumulate)
             cost.samples += len(batch) * self.team.size
         self._stepper.step()
-        self._loss = self._loss + total / math.log(2)
+        self._step_loss = total / math.log(2)
+        self._loss = self._loss + self._step_loss
         position.step += 1
         position.epoch_step += 1
         self._follow()
@@ -310,7 +316,7 @@ class Engine:
         """What may change between two stops, and rounds otherwise."""
         return {"device": self.device.type, "processes": self.team.size, "threads": torch.get_num_threads()}
 
-    def _show(self, bar: Step, steps: int) -> None:
+    def _show(self, bar: Step, steps: int, watch: Watch) -> None:
         """Tell the bar of a step, now and then with the loss of this process's share."""
         position, now = self.position, time.perf_counter()
         if self.device.type == "cpu" or now - self._shown > SHOW_S or position.epoch_step == steps:
@@ -318,6 +324,8 @@ class Engine:
             loss = float(self._loss) * self.team.size / position.epoch_step
             best = f"validation {position.best_score:.4f} at best"
             self._note = f"epoch {position.epoch + 1}, loss {loss:.4f} bits, {best}"
+            rate = self.optimizer.param_groups[0]["lr"]
+            watch(position.step, {"loss": float(self._step_loss) * self.team.size, "learning_rate": rate})
         bar.advance(1, self._note)
 
 

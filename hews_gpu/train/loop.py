@@ -207,7 +207,7 @@ class _Run:
         ):
             bar.advance(position.step)
             while engine.stage and (max_epochs is None or position.epoch < max_epochs):
-                row = engine.epoch(bar, self._between)
+                row = engine.epoch(bar, self._between, logs.step)
                 self._tell(row)
                 logs.epoch(position.step, row.flat())
                 self._save(epoch=row)

@@ -1,12 +1,15 @@
 """What TensorBoard is shown is what was logged, also after a resume; a log that cannot be written stops nothing."""
 
+import csv
 import math
 import resource
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hews_gpu.train.logs import RunLog
+from hews_gpu.train.loop import train
 
 
 def shown(folder):
@@ -36,6 +39,26 @@ def test_what_is_done_again_after_a_stop_is_shown_once(tmp_path):
         for step in (3, 4, 5):
             log.step(step, {"loss": step})
     assert shown(tmp_path) == {"step/loss": [(1, 0.1), (2, 0.2), (3, 3), (4, 4), (5, 5)]}
+
+
+def test_a_run_shows_each_step_once_also_after_a_stop(prepared, run, tmp_path):
+    stopped = tmp_path / "stopped"
+    train(prepared, stopped, device="cpu", max_epochs=1)
+    train(prepared, stopped, device="cpu", resume=True)
+    here, there = shown(stopped / "logs"), shown(run / "logs")
+    assert {name: here[name] for name in ("step/loss", "step/learning_rate")} == {
+        name: there[name] for name in ("step/loss", "step/learning_rate")
+    }
+    with (stopped / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))[1:]
+    steps, losses = zip(*here["step/loss"], strict=True)
+    assert list(steps) == list(range(1, 40))  # 3 epochs of 13
+    means = np.reshape(losses, (3, 13)).mean(1)  # the mean of an epoch's steps is what history.csv calls its loss
+    np.testing.assert_allclose(means, [float(row["train_loss"]) for row in rows], atol=1e-4)
+    for name in ("train_loss", "validation_log_loss", "seconds", "samples_per_s", "waiting_s", "peak_memory_mib"):
+        values = [round(float(row[name]), 4) for row in rows]
+        assert [step for step, _ in here[f"epoch/{name}"]] == [13, 26, 39]
+        np.testing.assert_allclose([value for _, value in here[f"epoch/{name}"]], values, rtol=1e-5, atol=1e-4)
 
 
 def test_other_processes_write_nothing(tmp_path):
