@@ -73,7 +73,9 @@ Resume = Annotated[
         help="Go on from the last checkpoint in --out; auto: if there is one.",
     ),
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by 'hews train'.")]
+Judged = Annotated[
+    Path, typer.Argument(metavar="RUN|FILE.json", help="A folder made by 'hews train', or results of an evaluation.")
+]
 
 
 def _version(show: bool) -> None:
@@ -315,9 +317,11 @@ def audit(
 
 @app.command()
 def report(
-    run: Run,
+    run: Judged,
     data: Data = None,
-    out: Annotated[Path | None, typer.Option("--out", help="File to write; else report.html in the run.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; else report.html in RUN, FILE.html.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -22,6 +22,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.output import atomic_file
 from hews_gpu.progress import step
 from hews_gpu.report import tables
+from hews_gpu.report.evaluated import evaluated_content
 from hews_gpu.report.figures import city as city_figures
 from hews_gpu.report.figures import judgement
 from hews_gpu.report.figures import maps as map_figures
@@ -29,7 +30,7 @@ from hews_gpu.report.figures import quality as quality_figures
 from hews_gpu.report.inputs import Inputs, read_inputs
 from hews_gpu.report.leaky import is_leaky, leaky_content
 from hews_gpu.report.style import DARK, LIGHT, css_variables
-from hews_gpu.report.words import category_list, gain, interval, number, percent, seconds, span, verdict
+from hews_gpu.report.words import category_list, duration, gain, interval, number, percent, span, verdict
 
 __all__ = ["build_report"]
 
@@ -52,12 +53,14 @@ Content = dict[str, Any]
 
 
 def build_report(run: Path, *, out: Path | None = None, data: Path | None = None, force: bool = False) -> Path:
-    """Write the report of a judged run; of a leaky one, a page that says what its numbers are worth.
+    """Write the report of a judged run, or of a file with the results of a rolling evaluation.
+
+    Of a leaky run it is a page that says what its numbers are worth.
 
     Args:
-        run: folder made by ``hews train`` and judged by ``hews evaluate``.
-        out: file to write; ``report.html`` in `run` unless given.
-        data: the prepared folder, where it has moved since training.
+        run: folder made by ``hews train`` and judged by ``hews evaluate``, or the results file.
+        out: file to write; ``report.html`` in `run`, or the results file's name with that ending, unless given.
+        data: the prepared folder, where it has moved since training; a results file needs none.
         force: replace `out` if it is a report.
 
     Returns:
@@ -66,6 +69,8 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
     Raises:
         UserError: an input is missing or not judged, or `out` exists.
     """
+    if run.is_file() or run.suffix == ".json":
+        return _build_evaluated(run, out or run.with_suffix(".html"), data, force)
     path = out or run / "report.html"
     if is_leaky(run):
         _require_free(path, force)
@@ -81,6 +86,14 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
             content |= made
             bar.advance()
     return _written(render(content), path)
+
+
+def _build_evaluated(file: Path, path: Path, data: Path | None, force: bool) -> Path:
+    if data is not None:
+        raise UserError("--data", data, allowed="does not go with a results file", remedy="Leave it out")
+    content = evaluated_content(file)
+    _require_free(path, force)
+    return _written(render(content, "evaluated.html.j2"), path)
 
 
 def _written(page: str, path: Path) -> Path:
@@ -231,23 +244,14 @@ def _best_epoch(inputs: Inputs) -> int | None:
 def _task(inputs: Inputs) -> dict[str, str]:
     """The task in words."""
     task, windows = inputs.city.task, inputs.city.windows
-    lead = f" that begins {_duration(task.lead_s)} later" if task.lead_s else " that follows"
+    lead = f" that begins {duration(task.lead_s)} later" if task.lead_s else " that follows"
     what = category_list(inputs.city.incidents.targets).replace(" and ", " or ")
     return {
-        "issue": f"every {_duration(windows.stride_s)} from the maps of the past {_duration(task.history_s)}",
-        "event": f"at least one {what} anywhere in the city in the {_duration(task.horizon_s)}{lead}",
-        "step": f"One forecast every {_duration(windows.stride_s)}.",
-        "window": _duration(windows.length_s),
+        "issue": f"every {duration(windows.stride_s)} from the maps of the past {duration(task.history_s)}",
+        "event": f"at least one {what} anywhere in the city in the {duration(task.horizon_s)}{lead}",
+        "step": f"One forecast every {duration(windows.stride_s)}.",
+        "window": duration(windows.length_s),
     }
-
-
-def _duration(length_s: int) -> str:
-    for unit_s, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
-        if length_s % unit_s == 0 and length_s > unit_s:
-            return f"{length_s // unit_s} {unit}"
-        if length_s == unit_s:
-            return {"days": "day", "hours": "hour", "minutes": "minute"}[unit]
-    return seconds(length_s)
 
 
 def _versions() -> dict[str, str]:

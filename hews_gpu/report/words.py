@@ -12,6 +12,7 @@ __all__ = [
     "SPACE",
     "category_list",
     "day",
+    "duration",
     "gain",
     "interval",
     "number",
@@ -57,6 +58,16 @@ def seconds(value: Any) -> str:
     if whole < 10:
         return f"{whole:.1f} s"
     return f"{whole:.0f} s" if whole < 120 else f"{int(whole) // 60} min {int(whole) % 60} s"
+
+
+def duration(length_s: int) -> str:
+    """``2 hours``, ``day`` (one of them, as in "the past day"), or ``none``."""
+    if length_s == 0:
+        return "none"
+    for unit_s, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if length_s % unit_s == 0:
+            return unit if length_s == unit_s else f"{length_s // unit_s} {unit}s"
+    return seconds(length_s)
 
 
 def day(time_s: int) -> str:
