@@ -70,7 +70,7 @@ CASES: dict[str, Case] = {
     "log counts in planes": Case(steps=3, height=16, width=6, values="log float16", is_planes=True),
     "mirrored counts": Case(steps=2, height=12, width=8, is_bank=True, values="log uint8"),
     "added discs": Case(steps=3, is_discs=True, height=12, width=10, radius_px=1.0),
-    "added discs that saturate": Case(steps=1, is_discs=True, height=5, width=7, radius_px=2.5),
+    "added discs that saturate": Case(steps=1, is_discs=True, height=5, width=7, radius_px=4.0),
     "broad added discs, log planes": Case(
         steps=2, is_discs=True, height=16, width=6, radius_px=15.0, values="log float16", is_planes=True
     ),

@@ -23,6 +23,7 @@ from hews_gpu.feed.drawing import drawing_of
 from hews_gpu.output import new_folder
 from hews_gpu.progress import step
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer, reference_rasterizer
+from hews_gpu.raster.style import FULL_DISC
 
 if TYPE_CHECKING:
     import zarr
@@ -157,11 +158,17 @@ def _new_group(
 
 def _attributes(prepared: Prepared, style: str, rasterizer: Rasterizer, windows: Windows) -> dict[str, Any]:
     """What someone who finds the group without this program needs to know."""
+    channels, discs = prepared.city.channels, {}
+    if style == "channels" and channels.draw == "discs":
+        discs = {
+            "discs": f"radius {channels.disc_radius_px} cells, {FULL_DISC} where one covers a cell; sums up to 255"
+        }
     return {
         "city": prepared.city.city.name,
         "timezone": prepared.city.city.timezone,
         "style": style,
         "channels": list(rasterizer.names),
+        **discs,
         "bounds_west_south_east_north": list(rasterizer.geometry.bounds),
         "row_0": "north",
         "window_length_s": windows.length_s,

@@ -43,6 +43,13 @@ def test_each_table_matters(city, name):
     assert {key for key, value in drawing_of(rasterizer).items() if value != before[key]} == {"tables"}
 
 
+def test_discs_are_other_maps_than_counts_and_than_broader_discs(city):
+    geometry = MapGeometry.around(np.array([0.0, 0.0, 1.0, 1.0]), "auto", height=6, width=5)
+    kinds = ({}, {"draw": "discs"}, {"draw": "discs", "disc_radius_px": 2.0})
+    made = [Rasterizer.channels(geometry, ChannelsStyle(groups={}, **kind), city.places) for kind in kinds]
+    assert len({drawing_of(rasterizer)["tables"] for rasterizer in made}) == 3
+
+
 def test_counts_over_more_steps_are_made_of_the_same_maps(city):
     geometry = MapGeometry.around(np.array([0.0, 0.0, 1.0, 1.0]), "auto", height=6, width=5)
     made = {

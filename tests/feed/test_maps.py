@@ -73,6 +73,22 @@ def test_attributes_say_what_a_stranger_needs(prepared, tmp_path):
     assert manifest["kind"] == "maps" and manifest["style"] == "channels"
 
 
+def test_a_city_that_asks_for_discs_gets_them_with_their_unit(prepared, tmp_path):
+    path = prepared / "city.toml"
+    text = path.read_text().replace("[channels]\n", '[channels]\ndraw = "discs"\ndisc_radius_px = 0.8\n')
+    counted = rasterize(prepared, tmp_path / "counts", style="channels")
+    path.write_text(text)
+    drawn = rasterize(prepared, tmp_path / "discs", style="channels")
+    opened = open_prepared(prepared)
+    groups = [zarr.open_group(tmp_path / name / "maps.zarr", mode="r") for name in ("counts", "discs")]
+    counts, discs = (group["maps"][:] for group in groups)
+    pairs = all_windows(opened).pairs[:, None]
+    assert np.array_equal(discs, channels_rasterizer(opened, steps=1, backend="numpy").maps(pairs))
+    assert "discs" not in groups[0].attrs
+    assert groups[1].attrs["discs"] == "radius 0.8 cells, 32 where one covers a cell; sums up to 255"
+    assert counted["windows"] == drawn["windows"] and counts.max() < 8 < discs.max()
+
+
 def test_a_shorter_table_bounds_the_windows(tmp_path):
     opened = open_prepared(write_prepared(tmp_path / "short", hours=(30, 40)))
     windows = all_windows(opened)
