@@ -91,25 +91,24 @@ def permuted_gate(
     )
 
 
-def _against_chance(y: Bool, p: Float64, level: float, rng: np.random.Generator) -> dict[str, float]:
+def _against_chance(
+    y: Bool, p: Float64, level: float, rng: np.random.Generator, draws: int = DRAWS
+) -> dict[str, float]:
     """AUC with the interval that chance leaves it, and how often chance goes as far."""
     from scipy.stats import rankdata
 
-    count = len(y) // BLOCK
-    rank = rankdata(p)
-    positives = int(y.sum())
-    pairs = positives * (len(y) - positives)
-    rest = float(rank[count * BLOCK :] @ y[count * BLOCK :])
-    table = y[: count * BLOCK].reshape(count, BLOCK).astype(float) @ rank[: count * BLOCK].reshape(count, BLOCK).T
-    sums = np.empty(DRAWS)
-    for draw in range(DRAWS):
-        sums[draw] = table[np.arange(count), rng.permutation(count)].sum()
-    to_auc = np.array([float(np.trace(table)), *sums]) + rest - positives * (positives + 1) / 2
-    auc, *drawn = (to_auc / pairs).tolist() if pairs else [0.5] * (DRAWS + 1)
-    away = np.sort(np.abs(np.array(drawn) - 0.5))
-    width = float(away[min(DRAWS - 1, int(np.ceil((1 - level) * DRAWS)))])
-    chance = (1 + int((away >= abs(auc - 0.5)).sum())) / (DRAWS + 1)
-    return {"auc": auc, "low": auc - width, "high": auc + width, "p": chance}
+    count, positives = len(y) // BLOCK, int(y.sum())
+    rank, labels = rankdata(p), y.astype(float)
+    blocks, ranks = (each[: count * BLOCK].reshape(count, BLOCK) for each in (labels, rank))
+    table = blocks @ ranks.T  # [B, B] rank sum of the positives where block i lies in the place of block j
+    orders = rng.permuted(np.tile(np.arange(count), (draws, 1)), axis=1)
+    sums = np.concatenate([[np.trace(table)], table[np.arange(count), orders].sum(axis=1)])
+    sums += rank[count * BLOCK :] @ labels[count * BLOCK :] - positives * (positives + 1) / 2
+    auc = sums / max(positives * (len(y) - positives), 1)
+    away = np.sort(np.abs(auc[1:] - 0.5))
+    width = float(away[min(draws - 1, int(np.ceil((1 - level) * draws)))])
+    chance = (1 + int((away >= abs(auc[0] - 0.5)).sum())) / (draws + 1)
+    return {"auc": float(auc[0]), "low": float(auc[0]) - width, "high": float(auc[0]) + width, "p": chance}
 
 
 def null_skill(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float64, block: int) -> Finding:

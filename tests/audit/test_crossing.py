@@ -1,0 +1,88 @@
+"""Gate 6 on a drawn table, and against loops over all samples.
+
+row      0    1    2    3    4    5     events: 1 and 2 (a twin before the shooting), 3 and 5 (victims a split apart)
+time     10   110  130  210  250  310
+target             x    x         x
+"""
+
+import numpy as np
+import pytest
+
+from hews_gpu.audit.crossing import folds_gate, splits_gate, straddling, used
+from hews_gpu.data.events import Events
+from hews_gpu.data.windows import Samples
+from hews_gpu.evaluation.sources import event_groups
+from hews_gpu.train.inputs import open_task
+
+TIME_S = np.array([10, 110, 130, 210, 250, 310])
+TARGET = np.array([False, False, True, True, False, True])
+GROUP = np.array([0, 1, 1, 2, 3, 2])
+
+
+def table():
+    zeros = np.zeros(6)
+    marks = {"is_target": TARGET, "is_duplicate": zeros > 0, "is_twin": zeros > 0}
+    areas = {"category": zeros.astype(np.int16), "neighborhood": zeros.astype(np.int16)}
+    return Events(time_s=TIME_S, longitude=zeros, latitude=zeros, **areas, **marks, categories=("A",))
+
+
+def sample(*issues_s):
+    """History of 120, horizon of 80."""
+    issue_s = np.array(issues_s)
+    edges = [np.searchsorted(TIME_S, issue_s + shift) for shift in (-120, 0, 80)]
+    history = np.stack(edges[:2], axis=1)[:, None, :]
+    y = np.array([TARGET[a:b].any() for a, b in zip(edges[1], edges[2], strict=True)])
+    return Samples(issue_s=issue_s, history=history, target_begin_s=issue_s, target_end_s=issue_s + 80, y=y)
+
+
+def test_rows_that_a_split_uses():
+    part = used(table(), sample(120, 200))
+    assert part.inputs.tolist() == [True, True, True, False, False, False]
+    assert part.labels.tolist() == [False, False, True, True, False, False]
+    hidden = used(table(), sample(120, 200), TARGET)
+    assert hidden.inputs.tolist() == [True, True, False, False, False, False]
+
+
+def test_a_twin_before_the_issue_time_straddles_it():
+    assert straddling(table(), GROUP, sample(120, 200)) == 1  # row 1 is seen, row 2 asked for
+    assert straddling(table(), np.arange(6), sample(120, 200)) == 0
+    assert straddling(table(), GROUP, sample(120), hidden=np.arange(6) == 1) == 0
+    assert straddling(table(), GROUP, sample(300)) == 1  # row 3 is seen, row 5, a victim of the same event, asked for
+
+
+def test_an_event_with_victims_on_both_sides_crosses():
+    found = splits_gate(table(), GROUP, {"train": sample(200), "test": sample(300)})
+    assert found.result == "fail" and found.figures["crossing"] == {"train > test": 1}
+    found = splits_gate(table(), np.arange(6), {"train": sample(40), "test": sample(300)})
+    assert found.result == "pass" and found.figures["straddling"] == {"train": 0, "test": 0}
+
+
+def test_what_is_judged_later_may_see_what_was_asked_before():
+    found = splits_gate(table(), np.arange(6), {"train": sample(120), "test": sample(200)})
+    assert found.figures["crossing"] == {"train > test": 0}
+    found = splits_gate(table(), np.arange(6), {"train": sample(200), "test": sample(120)})
+    assert found.figures["crossing"] == {"train > test": 1}
+
+
+def test_the_toy_city_is_clean_and_counted_right(prepared):
+    task, group = open_task(prepared), event_groups(prepared)
+    found = splits_gate(prepared.events, group, task.samples)
+    assert found.result in ("pass", "warning") and sum(found.figures["crossing"].values()) == 0
+    samples, events = task.samples["validation"], prepared.events
+    expected = 0
+    for s in range(len(samples)):
+        inside = (events.time_s >= samples.target_begin_s[s]) & (events.time_s < samples.target_end_s[s])
+        before = (events.time_s >= samples.issue_s[s] - 86_400) & (events.time_s < samples.issue_s[s])
+        expected += len(set(group[inside & events.is_target]) & set(group[before])) > 0
+    assert straddling(events, group, samples) == expected
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_folds_are_clean_with_events_of_any_shape(stage, seed):
+    """Groups of neighbouring rows, as victims and twins are."""
+    from dataclasses import replace
+
+    rng = np.random.default_rng(seed)
+    group = np.cumsum(rng.random(len(stage.strong.events)) < 0.5)
+    found = folds_gate(stage.rolling(replace(stage.strong, group=group)))
+    assert found.result == "pass" and len(found.figures["crossing"]) == 5

@@ -1,0 +1,90 @@
+"""Gate 1 passes on what there is, whatever the edits; nothing that should be audited is left out of it."""
+
+import importlib
+import pkgutil
+from dataclasses import replace
+
+import pytest
+
+import hews_gpu.feed
+import hews_gpu.forecast
+from hews_gpu.audit.future import forecasts_gate, maps_gate, model_gate, places_gate
+from hews_gpu.data.events import open_prepared
+from hews_gpu.evaluation.registry import FORECASTERS
+from hews_gpu.evaluation.rolling import Plan
+from hews_gpu.feed.batch import Feed
+from hews_gpu.feed.registry import FEEDS
+from hews_gpu.forecast import places
+
+DAY_S = 86_400
+
+
+def all_modules(package):
+    return [
+        importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
+    ]
+
+
+def feeds_in(kind):
+    return {kind} | {found for below in kind.__subclasses__() for found in feeds_in(below)}
+
+
+def test_every_feed_is_registered_and_so_audited():
+    all_modules(hews_gpu.feed)
+    own = {kind for kind in feeds_in(Feed) - {Feed} if kind.__module__.startswith("hews_gpu.")}
+    assert own == set(FEEDS.values())
+
+
+def test_every_forecaster_is_registered_and_so_audited():
+    classes = {
+        kind for module in all_modules(hews_gpu.forecast) for kind in vars(module).values() if isinstance(kind, type)
+    }
+    able = {kind for kind in classes if {"fit", "predict"} <= set(vars(kind)) and kind.__name__ != "Forecaster"}
+    assert able == {type(entry.make(0)) for entry in FORECASTERS.values()}
+    able = {kind for kind in classes if {"fit", "shares"} <= set(vars(kind)) and kind.__name__ != "PlaceForecaster"}
+    assert able == set(places.PLACE_BASELINES.values())
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_feed_keeps_its_bits(prepared, seed):
+    found = maps_gate(prepared, count=4, seed=seed)
+    assert found.result == "pass", found.said
+    assert found.figures["feeds"] == list(FEEDS) and found.figures["edits"] == 4
+    assert found.figures["arrays"] == 33 == 3 * 11  # 3 feeds; 4 cuts with 3 arrays, of which one without a climatology
+
+
+def test_what_the_model_learns_and_says_keeps_its_bits(prepared):
+    found = model_gate(prepared, count=4)
+    assert found.result == "pass", found.said
+    assert found.figures["arrays"] == 4 * (2 * 5 + 2)
+
+
+@pytest.mark.parametrize(("delay_s", "as_reported"), [(0, False), (7 * DAY_S, False), (0, True)])
+def test_every_forecaster_keeps_its_bits(stage, delay_s, as_reported):
+    plan = replace(
+        Plan(blocks=1, seeds=(0,), as_reported=as_reported).with_task(delay_s=delay_s), calibration_s=60 * DAY_S
+    )
+    found = forecasts_gate(stage.strong, plan, count=1, seed=delay_s)
+    assert found.result == "pass", found.said
+    assert found.figures["forecasters"] == list(FORECASTERS)
+    assert found.figures["arrays"] == len(FORECASTERS) * 4  # forecasts, and warnings under three budgets
+
+
+def test_places_keep_their_bits(stage):
+    assert places_gate(stage.strong, Plan(blocks=1, seeds=(0,)), count=1).result == "pass"
+
+
+def test_a_difference_of_one_bit_fails(folder):
+    """A pipeline that is off in the last bit of one value of one array, once the future is another."""
+    from hews_gpu.audit.future import make_objective
+
+    rows = len(open_prepared(folder).events)
+
+    def make(prepared):
+        objective = make_objective(prepared)
+        if len(prepared.events) != rows:
+            objective.task.splits["test"].feed.source.calendar.view("i4")[:, 3] ^= 1
+        return objective
+
+    found = maps_gate(open_prepared(folder), count=1, make=make, feeds={"direct": FEEDS["direct"]})
+    assert found.result == "fail" and found.figures["differences"][0]["array"] == "calendar"

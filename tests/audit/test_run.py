@@ -1,0 +1,80 @@
+"""The whole audit of a folder, as the command shows it: table, JSON, file and exit code."""
+
+import json
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from hews_gpu.audit.finding import Finding, verdict_of
+from hews_gpu.audit.run import audit, city_plan
+from hews_gpu.cli import app
+from hews_gpu.errors import UserError
+from hews_gpu.train.evaluate import evaluate
+from hews_gpu.train.loop import train
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["audit", *map(str, arguments)])
+
+
+def test_a_folder_is_audited_and_written_down(folder, tmp_path):
+    done = invoke(folder, "--quick", "--json", "--out", tmp_path / "audit.json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert {one["gate"][0] for one in found["findings"]} == set("12567")  # 3 and 4 need a truth
+    results = {one["gate"][0]: one["result"] for one in found["findings"]}
+    assert results["7"] == "warning" == found["verdict"]  # a shooting follows nearly every robbery: too good for a city
+    assert all(result == "pass" for gate, result in results.items() if gate not in "67")
+    kept = json.loads((tmp_path / "audit.json").read_text())
+    assert kept["findings"] == found["findings"] and kept["kind"] == "audit"
+
+
+def test_a_gate_that_fails_ends_with_1(folder, tmp_path):
+    """A target row of the test split is a duplicate of one of the training split, so that their event crosses."""
+    copy = tmp_path / "prepared"
+    shutil.copytree(folder, copy)
+    table = pq.read_table(copy / "incidents.parquet")
+    targets = [i for i, is_target in enumerate(table["is_target"].to_pylist()) if is_target]
+    ids, links = table["row_id"].to_pylist(), table["duplicate_of"].to_pylist()
+    links[targets[-20]] = ids[targets[20]]
+    place = table.column_names.index("duplicate_of")
+    pq.write_table(table.set_column(place, "duplicate_of", pa.array(links, pa.int64())), copy / "incidents.parquet")
+    done = invoke(copy, "--quick")
+    assert done.exit_code == 1, done.output
+    assert "train > test" in str(audit(copy, quick=True)["findings"]) and "fail" in done.stdout
+
+
+def test_the_forecasts_of_a_run_are_audited(folder, tmp_path):
+    run = tmp_path / "run"
+    train(folder, run, device="cpu", max_epochs=1)
+    with pytest.raises(UserError, match="hews evaluate"):
+        audit(run, quick=True)
+    evaluate(run)
+    first = audit(run, quick=True)["findings"][0]
+    assert first["gate"] == "7 too good" and "the model" in first["tested"]
+
+
+def test_the_plan_is_the_citys(prepared):
+    plan = city_plan(prepared)
+    splits = prepared.city.splits
+    assert plan.first_test_s == splits.span_s("test")[0] and plan.blocks == 1
+    assert plan.task.history_s == prepared.city.task.history_s
+
+
+def test_mistakes_are_one_line(folder, tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        audit(tmp_path / "none")
+    with pytest.raises(UserError, match="--planted"):
+        audit(folder, planted=True)
+
+
+def test_the_worst_result_is_the_verdict():
+    def one(result):
+        return Finding(gate="g", tested="t", result=result, said="s")
+
+    assert verdict_of([]) == verdict_of([one("pass")]) == "pass"
+    assert verdict_of([one("pass"), one("warning")]) == "warning"
+    assert verdict_of([one("warning"), one("fail"), one("pass")]) == "fail"
