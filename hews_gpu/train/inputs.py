@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import Samples, make_samples, make_split
+from hews_gpu.device import RasterChoice, choose_raster_backend
 from hews_gpu.errors import UserError
 from hews_gpu.feed.batch import Feed, Source
 from hews_gpu.feed.direct import DirectFeed
@@ -22,7 +23,7 @@ from hews_gpu.feed.registry import feed_named
 from hews_gpu.forecast.protocol import SPLITS, climatologies
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
 
-__all__ = ["Split", "Task", "open_feed", "open_task"]
+__all__ = ["Split", "Task", "drawn_by", "open_feed", "open_task"]
 
 DAY_S = 86_400
 QUIET_S = 7 * DAY_S  # a split may reach past the table's first or last incident by a quiet week, not by a missing year
@@ -47,11 +48,13 @@ class Task:
 
     prepared: Prepared
     samples: Mapping[str, Samples]
+    device: str = "cpu"
+    """Of the feeds' batches; maps are drawn there if they can be."""
 
     @cached_property
     def rasterizer(self) -> Rasterizer:
         """Draws the history of a sample."""
-        return channels_rasterizer(self.prepared)
+        return channels_rasterizer(self.prepared, backend=drawn_by(self.device).backend)
 
     @cached_property
     def splits(self) -> dict[str, Split]:
@@ -65,7 +68,7 @@ class Task:
         found: dict[str, Split] = {}
         for name, samples in self.samples.items():
             logit = fitted[name].logit(samples.target_begin_s)
-            feed = DirectFeed(Source.of_samples(self.rasterizer, samples, logit))
+            feed = DirectFeed(Source.of_samples(self.rasterizer, samples, logit), device=self.device)
             found[name] = Split(name=name, samples=samples, climatology=logit, feed=feed)
         return found
 
@@ -82,11 +85,26 @@ def open_feed(named: str, source: Source, *, device: str = "cpu") -> Feed:
         UserError: an unknown name, or a feed that lacks what it needs.
     """
     name, _, store = named.partition(":")
+    if store and name != "zarr":
+        raise UserError("--feed", named, allowed="names a folder, which zarr alone reads", remedy=f"Use --feed {name}")
     return feed_named(name, source, device=device, store=Path(store).expanduser() if store else None)
 
 
-def open_task(prepared: Prepared) -> Task:
+def drawn_by(device: str) -> RasterChoice:
+    """What draws maps for a model: numba's CUDA kernels on its GPU, where they run; the CPU for any other.
+
+    Args:
+        device: of the model: "cpu", "cuda" or "cuda:1".
+    """
+    return choose_raster_backend("cpu" if device == "cpu" else "auto")
+
+
+def open_task(prepared: Prepared, *, device: str = "cpu") -> Task:
     """Cut a prepared city into its splits, and see that each can be learned from or judged on.
+
+    Args:
+        prepared: the city.
+        device: "cpu", "cuda" or "cuda:1", of the feeds' batches.
 
     Raises:
         UserError: a split is empty, reaches beyond the table, or has no window with (or none without) a target.
@@ -96,7 +114,7 @@ def open_task(prepared: Prepared) -> Task:
         _require_covered(prepared, name)
         samples[name] = make_split(prepared, name)
         _require_both(prepared, name, samples[name])
-    return Task(prepared, samples)
+    return Task(prepared, samples, device)
 
 
 def _require_covered(prepared: Prepared, name: str) -> None:

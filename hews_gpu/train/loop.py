@@ -22,6 +22,7 @@ from hews_gpu.train import runs
 from hews_gpu.train.checkpoint import require_same
 from hews_gpu.train.checkpoints import Checkpoints, DiskFull
 from hews_gpu.train.engine import Engine
+from hews_gpu.train.inputs import drawn_by
 from hews_gpu.train.launch import started, use_own_threads
 from hews_gpu.train.logs import LOGS, RunLog
 from hews_gpu.train.objective import EpochRow, Execution, Objective
@@ -77,7 +78,8 @@ def train(
         _require_gpus(place, choice)
         use_own_threads(place)
         city = open_prepared(prepared)
-        objective = open_objective(city, recipe, feed=feed, device=choice.device)
+        own = _own_device(place, choice)
+        objective = open_objective(city, recipe, feed=feed, device=own)
     arguments = {
         "prepared": str(prepared),
         "run": str(run),
@@ -91,6 +93,8 @@ def train(
         if place.is_first:
             going_on = runs.going_on(run, force=force, resume=resume)
             log(f"device: {choice}")
+            if choice.device == "cuda":
+                log(f"maps are drawn by: {drawn_by(own)}")
             if recipe.is_leaky:
                 log(f"recipe {recipe.name}: {LEAKY}")
         signals = stack.enter_context(StopSignals())
@@ -130,6 +134,16 @@ def _require_gpus(place: Place, choice: Choice) -> None:
     if place.local_size > found:
         remedy = "Start fewer, or let each process see all GPUs of its machine"
         raise UserError("--devices", place.local_size, allowed=f"must be at most the {found} GPUs here", remedy=remedy)
+
+
+def _own_device(place: Place, choice: Choice) -> str:
+    """What this process trains on; a GPU becomes torch's current one, in whose memory maps are drawn."""
+    if choice.device == "cpu":
+        return "cpu"
+    index = place.local_rank if place.size > 1 else torch.cuda.current_device()
+    torch.cuda.set_device(index)
+    torch.zeros(1, device=f"cuda:{index}")  # numba draws on the GPU whose context is the thread's
+    return f"cuda:{index}"
 
 
 @contextmanager

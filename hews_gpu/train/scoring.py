@@ -5,6 +5,7 @@ Shapes: S samples, B batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -62,5 +63,7 @@ def probabilities(split: Split, correction: NDArray[np.float64]) -> NDArray[np.f
 
 
 def log_loss_bits(split: Split, correction: NDArray[np.float64]) -> float:
-    """Mean log loss of a split's forecasts, bits per window."""
+    """Mean log loss of a split's forecasts, bits per window; no number (nan) of a model that has lost its way."""
+    if np.isnan(correction).any():
+        return math.nan
     return float(log_loss_each_bits(split.samples.y, probabilities(split, correction)).mean())

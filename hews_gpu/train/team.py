@@ -51,6 +51,11 @@ class Place:
         """Whether this is the one that writes and speaks."""
         return self.rank == 0
 
+    @property
+    def local_rank(self) -> int:
+        """Which of the processes on this machine it is; its GPU has the same number."""
+        return _environment(self).local_rank()
+
 
 def find_place(devices: int | None, environ: Mapping[str, str] = os.environ) -> Place:
     """Read from the environment who started this process; if nobody, it is the first of `devices`.

@@ -1,4 +1,8 @@
-"""A split that cannot be learned from or judged on is refused in one line, before anything is written."""
+"""A split that cannot be learned from is refused in one line; where there is a GPU, maps are drawn on it."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +69,18 @@ def test_a_folder_that_is_not_prepared_is_refused(tmp_path, run):
     with pytest.raises(UserError, match="not a prepared city"):
         train(run, tmp_path / "run", device="cpu")
     assert not list(tmp_path.iterdir())
+
+
+def test_folders_are_for_stored_maps_alone(prepared, tmp_path):
+    with pytest.raises(UserError, match="--feed = 'direct:maps': names a folder"):
+        train(prepared, tmp_path / "run", feed="direct:maps", device="cpu")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("numba_cuda", "backend"), [("works", "cuda"), ("fails", "numba")])
+def test_a_model_on_a_gpu_has_its_maps_drawn_there_if_they_can_be(prepared, numba_cuda, backend):
+    script = Path(__file__).with_name("simulate_drawing.py")
+    command = [sys.executable, script, str(prepared), numba_cuda]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    expected = [f"{protocol} {{'{backend}'}} numba {{'meta'}}" for protocol in ("forecast", "reference")]
+    assert done.stdout.splitlines() == expected, done.stderr

@@ -172,6 +172,12 @@ def test_force_leaves_a_whole_run_wherever_a_rename_is_stopped(prepared, run, tm
     quick(prepared, old, resume=True, max_epochs=0)
 
 
+def test_a_learning_rate_beyond_all_reason_is_one_line(toy, tmp_path):
+    wild = toy.write(tmp_path / "prepared", toy.incidents(), learning_rate=1e30)
+    with pytest.raises(UserError, match=r"learning_rate: .* of epoch 1 is nan: training has diverged. Lower it"):
+        quick(wild, tmp_path / "run")
+
+
 def test_force_never_replaces_a_folder_that_is_no_run(prepared, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")

@@ -36,6 +36,20 @@ def test_where_a_process_finds_its_place(devices, environ, place):
     assert find_place(devices, environ) == place
 
 
+@pytest.mark.parametrize(
+    ("place", "environ", "local_rank"),
+    [
+        (Place(rank=1, size=2, local_size=2), {}, 1),
+        (Place(rank=3, size=4, local_size=2, started_by="torchrun"), {"LOCAL_RANK": "1"}, 1),
+        (Place(rank=1, size=4, local_size=2, started_by="srun"), {"SLURM_LOCALID": "0"}, 0),  # dealt out in turn
+    ],
+)
+def test_each_process_of_a_machine_has_a_number_there(place, environ, local_rank, monkeypatch):
+    for key, value in environ.items():
+        monkeypatch.setenv(key, value)
+    assert place.local_rank == local_rank
+
+
 def test_devices_must_be_what_was_started():
     with pytest.raises(UserError, match="--devices = 3: must be the 2 processes that torchrun started"):
         find_place(3, TORCHRUN)

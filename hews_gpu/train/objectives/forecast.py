@@ -50,7 +50,8 @@ class ForecastObjective:
     micro_batch = MICRO_BATCH
 
     def __init__(self, prepared: Prepared, recipe: Recipe, *, feed: str = "direct", device: str = "cpu") -> None:
-        self.prepared, self.recipe, self.task = prepared, recipe, open_task(prepared)
+        self.prepared, self.recipe = prepared, recipe
+        self.task = open_task(prepared, device=device)
         self.training = prepared.city.training
         self.seed, self.ema = recipe.seed_of(self.training), recipe.engine.ema
         self.stages = recipe.stages_of(self.training)

@@ -37,8 +37,8 @@ from hews_gpu.forecast.metrics import log_loss_each_bits, roc_auc
 from hews_gpu.models.reference import ReferenceSettings
 from hews_gpu.models.registry import build_model
 from hews_gpu.raster.geometry import MapGeometry
-from hews_gpu.raster.rasterizer import Rasterizer, reference_rasterizer
-from hews_gpu.train.inputs import open_feed
+from hews_gpu.raster.rasterizer import Backend, Rasterizer, reference_rasterizer
+from hews_gpu.train.inputs import drawn_by, open_feed
 from hews_gpu.train.objective import EpochRow, Stage, ToDevice
 from hews_gpu.train.recipe import LEAKY, Recipe
 
@@ -90,13 +90,17 @@ class ReferenceObjective:
         self.seed = recipe.seed_of(prepared.city.training)
         self.stages = recipe.stages_of(prepared.city.training)
         self.ema = recipe.engine.ema
-        self.rasterizer = leaky_rasterizer(prepared, recipe)
+        self.rasterizer = leaky_rasterizer(prepared, recipe, backend=drawn_by(device).backend)
         self.parts = leaky_windows(prepared, recipe, self.rasterizer)
         self.feeds = {name: open_feed(feed, part.source, device=device) for name, part in self.parts.items()}
         height, width, _ = self.rasterizer.shape
         how = recipe.map.normalization
         assert recipe.model in ("reference1", "reference2") and how != "none"  # the recipe saw to it
-        self.model_settings = ReferenceSettings(name=recipe.model, height=height, width=width, normalization=how)  # type: ignore[arg-type]
+        try:
+            self.model_settings = ReferenceSettings(name=recipe.model, height=height, width=width, normalization=how)  # type: ignore[arg-type]
+        except ValueError as error:
+            where = f"recipe {recipe.name}: [map] height, width"
+            raise UserError(where, allowed=str(error), remedy="Enlarge the map") from None
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -173,7 +177,10 @@ class ReferenceObjective:
 
     def validate(self, module: nn.Module, to_device: ToDevice) -> Mapping[str, float]:
         """Log loss in bits, accuracy and AUC on the windows that stop the training."""
-        return scores(self.parts["validation"].y, self.probabilities(module, "validation", to_device))
+        p = self.probabilities(module, "validation", to_device)
+        if np.isnan(p).any():  # the engine refuses to go on with it
+            return dict.fromkeys(("log_loss", "accuracy", "auc"), math.nan)
+        return scores(self.parts["validation"].y, p)
 
     def probabilities(
         self, module: nn.Module, part: str, to_device: ToDevice, done: Callable[[int], None] = lambda _: None
@@ -215,7 +222,7 @@ def scores(y: NDArray[np.bool_], p: Float64) -> dict[str, float]:
     }
 
 
-def leaky_rasterizer(prepared: Prepared, recipe: Recipe) -> Rasterizer:
+def leaky_rasterizer(prepared: Prepared, recipe: Recipe, *, backend: Backend = "numba") -> Rasterizer:
     """Draws the city's own map, discs of targets and all, at the size that a recipe's model reads."""
     own, asked = prepared.city.map, recipe.map
     size = {"height": own.height, "width": own.width}
@@ -227,7 +234,7 @@ def leaky_rasterizer(prepared: Prepared, recipe: Recipe) -> Rasterizer:
         width=asked.width or own.width,
         disc_radius_px=asked.disc_radius_px or own.disc_radius_px,
     )
-    return reference_rasterizer(replace(prepared, city=replace(prepared.city, map=drawn)))
+    return reference_rasterizer(replace(prepared, city=replace(prepared.city, map=drawn)), backend=backend)
 
 
 def leaky_windows(prepared: Prepared, recipe: Recipe, rasterizer: Rasterizer) -> dict[str, Part]:

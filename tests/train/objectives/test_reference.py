@@ -130,6 +130,19 @@ def test_validation_scores_every_window_once_in_order(task):
     assert row.epoch == 0 and row.score == scores(part.y, p)["log_loss"] and 0.9 < row.train_loss < 1.2
 
 
+def test_a_map_too_small_for_the_model_is_one_line(city):
+    tiny = SMALL.replace("height = 62", "height = 40")
+    with pytest.raises(UserError, match=r"recipe tiny: \[map\] height, width: .*too small for the layers"):
+        ReferenceObjective(city, parse_recipe(tiny, "tiny"))
+
+
+def test_a_model_that_has_lost_its_way_has_no_score(task):
+    module = task.module()
+    with torch.no_grad():
+        next(module.parameters()).fill_(float("nan"))
+    assert list(map(str, task.validate(module, stay).values())) == ["nan"] * 3
+
+
 def test_scores_are_what_their_names_say():
     y, p = np.array([False, False, True, True]), np.array([0.25, 0.6, 0.5, 0.75])
     found = scores(y, p)
