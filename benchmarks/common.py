@@ -27,7 +27,7 @@ from typing import Any
 
 from hews_gpu.output import write_json
 
-__all__ = ["RESULTS", "Timing", "header", "parse_flags", "ratios", "save_result", "time_in_turn"]
+__all__ = ["RESULTS", "Timing", "header", "parse_flags", "ratios", "real_data", "save_result", "time_in_turn"]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -139,6 +139,14 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def real_data() -> Path | None:
+    """The folder that HEWS_REAL_DATA names; None where it names none. The process ends if nothing is there."""
+    name = os.environ.get("HEWS_REAL_DATA")
+    if name and not (Path(name) / "baltimore").is_dir():
+        sys.exit(f"HEWS_REAL_DATA = {name!r}: must hold a folder baltimore; unset it to do without real cities")
+    return Path(name) if name else None
 
 
 def parse_flags(description: str) -> argparse.Namespace:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -30,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when starte
 import numba
 import shapely
 
-from benchmarks.common import Timing, parse_flags, ratios, save_result
+from benchmarks.common import Timing, parse_flags, ratios, real_data, save_result
 from benchmarks.inputs.baltimore import load_polygons
 from benchmarks.inputs.random_city import random_city
 from hews_gpu.data.grid import find_in_grid, grid_of
@@ -190,12 +189,12 @@ def drawn_finely(areas: int) -> Polygons:
 
 def cities(*, quick: bool) -> dict[str, Polygons]:
     """A random city as finely drawn as a real one, and real ones where HEWS_REAL_DATA names their folder."""
+    folder = real_data()
     made: dict[str, Polygons] = {"random, 278 areas": drawn_finely(278)}
-    folder = os.environ.get("HEWS_REAL_DATA")
     if folder:
-        made["Baltimore, 278 areas"] = load_polygons(Path(folder), 278).geometry.to_numpy()
+        made["Baltimore, 278 areas"] = load_polygons(folder, 278).geometry.to_numpy()
     if folder and not quick:
-        made["Baltimore, 55 areas"] = load_polygons(Path(folder), 55).geometry.to_numpy()
+        made["Baltimore, 55 areas"] = load_polygons(folder, 55).geometry.to_numpy()
     return made
 
 

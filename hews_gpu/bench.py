@@ -11,6 +11,7 @@ from hews_gpu.errors import UserError, did_you_mean
 __all__ = ["run_benchmark"]
 
 NOT_BENCHMARKS = {"common", "__init__"}
+DEVICES = ("cpu", "cuda")
 
 
 def run_benchmark(name: str, *, quick: bool, as_json: bool, device: str = "cpu") -> int:
@@ -20,8 +21,10 @@ def run_benchmark(name: str, *, quick: bool, as_json: bool, device: str = "cpu")
         Its exit code.
 
     Raises:
-        UserError: there is no checkout here, or no such benchmark in it.
+        UserError: there is no checkout here, no such benchmark in it, or no such device.
     """
+    if device not in DEVICES:
+        raise UserError("--device", device, allowed="is not known", remedy=did_you_mean(device, DEVICES))
     folder = _benchmarks_folder()
     known = {path.stem for path in folder.glob("*.py")} - NOT_BENCHMARKS
     if name not in known:

@@ -82,6 +82,7 @@ def test_what_is_not_ours_is_named(tmp_path: Path) -> None:
     assert_one_line_error(hews("report", tmp_path / "none"), "none", "hews train")
     assert_one_line_error(hews("rasterize", tmp_path, "--out", tmp_path / "m"), "not a prepared city")
     assert_one_line_error(hews("bench", "nonsense"), "nonsense", "raster")
+    assert_one_line_error(hews("bench", "raster", "--device", "cude"), "--device", "cude", "cuda")
     assert list(tmp_path.iterdir()) == []
 
 

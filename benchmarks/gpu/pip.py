@@ -65,7 +65,8 @@ def measure(machine: Machine, rings: Rings, points: int, *, checked: int, rounds
         if i >= 0:
             for name, value in took.items():
                 seconds[name].append(value)
-    place_s, copy_s = (statistics.median(seconds[name]) for name in ("place", "copy"))
+    place_s = statistics.median(seconds["place"])
+    shares = [b / a for a, b in zip(seconds["place"], seconds["copy"], strict=True)]
     return {
         "polygons": int(rings[2].max()) + 1,
         "vertices": len(rings[0]),
@@ -75,7 +76,8 @@ def measure(machine: Machine, rings: Rings, points: int, *, checked: int, rounds
         "device_ms": place_s * 1e3,
         "points_per_s": points / place_s,
         "points_per_s_lowest_highest": [points / max(seconds["place"]), points / min(seconds["place"])],
-        "share_of_copy": copy_s / place_s,
+        "share_of_copy": statistics.median(shares),
+        "share_lowest_highest": [min(shares), max(shares)],
         "target_points_per_s": TARGET_POINTS_PER_S,
         "reached": points / place_s >= TARGET_POINTS_PER_S,
     }

@@ -97,9 +97,9 @@ def baltimore(folder: Path, areas: Literal[55, 278]) -> WindowedCity:
     return WindowedCity(f"Baltimore, {areas} areas", city, windows_of(city.time_s), ReferenceStyle())
 
 
-def windowed_cities(folder: str | None, windows: int = SEVEN_YEARS) -> Iterator[WindowedCity]:
+def windowed_cities(folder: Path | None, windows: int = SEVEN_YEARS) -> Iterator[WindowedCity]:
     """The generated city, then Baltimore's two where `folder` has them, one at a time to save memory."""
     yield generated(windows)
     if folder:
-        yield baltimore(Path(folder), 55)
-        yield baltimore(Path(folder), 278)
+        yield baltimore(folder, 55)
+        yield baltimore(folder, 278)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import common
-from benchmarks.common import Timing, header, ratios, save_result, time_in_turn
+from benchmarks.common import Timing, header, ratios, real_data, save_result, time_in_turn
 
 
 def test_alternatives_take_turns_and_each_starts_a_round() -> None:
@@ -68,3 +68,13 @@ def test_a_result_is_saved_below_its_header(tmp_path: Path) -> None:
     assert path.name == f"toy-{content['date'][:10]}.json"
     assert content["benchmark"] == "toy"
     assert content["timings"] == {"median_s": 2.0, "min_s": 1.0, "max_s": 4.0, "rounds": 3}
+
+
+def test_real_data_is_a_folder_of_cities_or_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEWS_REAL_DATA", raising=False)
+    assert real_data() is None
+    monkeypatch.setenv("HEWS_REAL_DATA", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"HEWS_REAL_DATA = .*: must hold a folder baltimore"):
+        real_data()
+    (tmp_path / "baltimore").mkdir()
+    assert real_data() == tmp_path

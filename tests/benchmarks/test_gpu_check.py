@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.gpu import check, pip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +39,14 @@ def test_the_check_needs_only_what_it_says():
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     for test in ("test_golden.py", "test_golden_pip.py", "test_device.py"):
         assert test in done.stdout
+
+
+@pytest.mark.parametrize("missing", ["torch", "numba"])
+def test_what_is_missing_is_said_in_one_line(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; from benchmarks.gpu import check; sys.exit(check.main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"gpu-check: {sys.executable} has no {missing}; nothing was measured\n"
 
 
 def test_a_section_that_fails_is_told_and_fails_the_check():

@@ -77,6 +77,20 @@ def test_the_fastest_other_is_no_one_of_ours_and_not_the_reference_path():
     assert raster.fastest_other(rows[:2])["way"] == "none installed"
 
 
+def test_ratios_say_how_many_threads_each_side_had():
+    def row(way, rate, median):
+        return {"way": way, "threads": 1, "maps_per_s": rate, "ratios": {OURS: {"median": median}}}
+
+    found = raster.against([row(NAME, 1.0, 900.0), row("a", 50.0, 18.0), row("b", 20.0, 45.0)], OURS)
+    assert found == {
+        "ratio_to_reference_path": 900.0,
+        "ratio_to_fastest_other": 18.0,
+        "fastest_other": "a",
+        "raced_threads": 1,
+        "reference_path_threads": 1,
+    }
+
+
 def test_tables_say_what_was_measured(capsys):
     share = {"share_of_copy_floor": 0.5, "share_lowest_highest": [0.4, 0.6]}
     rates = {"maps_per_s": 1000.0, "copies_per_s": 2000.0, "gib_per_s": 1.0, "ratio_to_numpy": 100.0}
