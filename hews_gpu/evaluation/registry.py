@@ -5,7 +5,7 @@ from __future__ import annotations
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.forecast.boosting import Boosting
 from hews_gpu.forecast.comparison import CLIMATOLOGY
-from hews_gpu.forecast.forecasters import BaseRate, Entry, HourOfWeekMonth, Level
+from hews_gpu.forecast.forecasters import BaseRate, Entry, Forecaster, HourOfWeekMonth, Level
 from hews_gpu.forecast.hawkes import Hawkes
 
 __all__ = ["BASELINES", "FORECASTERS", "MODELS", "require_known"]
@@ -19,7 +19,15 @@ BASELINES: dict[str, Entry] = {
 }
 """Always reported."""
 
-MODELS: dict[str, Entry] = {}
+
+def _hewsnet(seed: int) -> Forecaster:
+    """Loads torch only when it is asked for; nothing in the fit is random."""
+    from hews_gpu.evaluation.hewsnet import HewsNetForecaster
+
+    return HewsNetForecaster()
+
+
+MODELS: dict[str, Entry] = {"hewsnet": Entry(title="HewsNet: layers of the past in every neighbourhood", make=_hewsnet)}
 """What is to be judged against the baselines; a model adds itself here, and then goes through the same protocol."""
 
 FORECASTERS = {**BASELINES, **MODELS}

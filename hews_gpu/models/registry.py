@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from hews_gpu.models.hewsnet import HewsNet, HewsNetSettings
 from hews_gpu.models.reference import ReferenceCnn, ReferenceSettings
 from hews_gpu.models.small_cnn import SmallCnn, SmallCnnSettings
 
@@ -16,6 +17,7 @@ MODELS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     "small_cnn": (SmallCnn, SmallCnnSettings),
     "reference1": (ReferenceCnn, ReferenceSettings),
     "reference2": (ReferenceCnn, ReferenceSettings),
+    "hewsnet": (HewsNet, HewsNetSettings),
 }
 """The module of each name and the dataclass that it is built from; a module takes that and a seed."""
 

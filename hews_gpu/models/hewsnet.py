@@ -1,0 +1,184 @@
+"""HewsNet: the rate of target events in every neighbourhood, as a sum of what layers of past incidents still send out.
+
+A layer is a map of the past: the incidents of one category, or the pairs of two categories close together within one
+step (the product of two maps, one of them smeared). Each chosen layer k fades exponentially, and
+
+    rate[n](t) = level * share[n] * rhythm(t)
+               + sum over local k of  gain[k, n] * left[k, n](t)          what happened here is felt here
+               + sum over city k of   gain[k] * share[n] * left[k](t)     what happened anywhere is felt anywhere
+
+with `left` the layer's incidents, each as exp(-age / decay) / decay. Rates add and P = 1 - exp(-hazard), which is the
+link of a process that sets itself off; log-odds that add are not. All weights are 0 or more and learned together by
+expectation maximization: how likely is it that each event came from the rhythm, or from each layer? No step
+size is to be chosen and the likelihood never falls. (Veen & Schoenberg, 2008, J. Am. Stat. Assoc. 103.)
+
+Whether a layer means the same everywhere is learned too: the gains of a local layer are drawn from a gamma distribution
+around their mean, whose shape maximizes the negative binomial likelihood of the events that each neighbourhood owes to
+the layer. A large shape is one gain for all; a small one lets a few neighbourhoods have all of it. (Empirical Bayes:
+Efron, Large-Scale Inference, 2010, chapter 1.)
+
+Shapes: B windows, E target events, K layers, N neighbourhoods, L steps of unknown time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Evidence", "HewsNet", "HewsNetSettings", "Reach"]
+
+SHAPES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0, 64.0, 1e4)  # of the gamma; the last is one gain for all
+PRIOR_SHARE = 0.5  # events in each neighbourhood before anything happened (Jeffreys)
+FIRST_GAIN = 0.05  # events per incident that a new layer starts from
+LARGEST_SELF = 0.95  # events set off per event: at 1 the process would explode
+
+
+@dataclass(frozen=True, kw_only=True)
+class HewsNetSettings:
+    """Everything needed to build the model again around its weights."""
+
+    areas: int
+    """N, neighbourhoods."""
+    local: tuple[bool, ...] = ()
+    """[K] whether what a layer sets off stays in the neighbourhood, instead of falling anywhere."""
+
+    def __post_init__(self) -> None:
+        if self.areas < 1:
+            raise ValueError(f"areas = {self.areas} must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the model learns from: target events, and the layers as they stood at each."""
+
+    base: Tensor  # [E] rhythm, events a second in the whole city
+    area: Tensor  # [E] int64, neighbourhood of the event
+    left: Tensor  # [E, K] layer in the event's neighbourhood, or in the city
+    base_total: float
+    """Integral of the rhythm over the time learned from."""
+    exposure: Tensor  # [K, N] integral of the layer by neighbourhood
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """What one incident, now or at a step of the unknown time, does to the window in each neighbourhood."""
+
+    target: Tensor  # [L, N] chance that a target event of the step has itself or an offspring in the window
+    sent: Tensor  # [K, N] share of a layer's excitation that leads into the window, sent out from now on
+    later: Tensor  # [L, K, N] the same, sent out from the middle of a step on
+
+
+class HewsNet(nn.Module):
+    """The model; float64 throughout, as it is small and its likelihoods are compared."""
+
+    level: Tensor
+    share: Tensor
+    gain: Tensor
+    local: Tensor
+
+    def __init__(self, settings: HewsNetSettings, seed: int = 0) -> None:
+        """The rhythm alone, spread evenly; nothing is random, the seed is there because every model has one."""
+        super().__init__()
+        self.settings = settings
+        layers, areas = len(settings.local), settings.areas
+        self.register_buffer("level", torch.ones((), dtype=torch.float64))
+        self.register_buffer("share", torch.full((areas,), 1 / areas, dtype=torch.float64))
+        self.register_buffer("gain", torch.full((layers, areas), FIRST_GAIN, dtype=torch.float64))
+        self.register_buffer("local", torch.tensor(settings.local, dtype=torch.bool))
+
+    def forward(self, base: Tensor, left: Tensor) -> Tensor:
+        """[B, N] hazards: events expected in each window and neighbourhood.
+
+        Args:
+            base: [B, N] events of the rhythm that lead into the window, in a city of level 1 and share 1.
+            left: [B, K, N] of each layer, what its incidents still send into the window; of a city layer, the city's.
+        """
+        return base * (self.level * self.share) + torch.einsum("bkn,kn->bn", left, self.effect)
+
+    @property
+    def effect(self) -> Tensor:
+        """[K, N] events in each neighbourhood per incident: of this neighbourhood, or of the city."""
+        return torch.where(self.local[:, None], self.gain, self.gain * self.share)
+
+    def rates(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
+        """[E] and [E, K] rate at each event owed to the rhythm and to each layer."""
+        base = self.level * self.share[evidence.area] * evidence.base
+        return base, self.effect[:, evidence.area].T * evidence.left
+
+    def log_likelihood(self, evidence: Evidence) -> float:
+        """Of the events, their times and neighbourhoods, in nats."""
+        base, layers = self.rates(evidence)
+        exposed = torch.where(self.local, (self.gain * evidence.exposure).sum(1), self._in_city(evidence.exposure))
+        total = self.level * evidence.base_total + exposed.sum()
+        return float((base + layers.sum(1)).log().sum() - total)
+
+    @torch.no_grad()
+    def learn(self, evidence: Evidence, rounds: int) -> Tensor:
+        """Rounds of expectation maximization; [E] chance of each event to come from the rhythm."""
+        chance = torch.ones_like(evidence.base)
+        for _ in range(rounds):
+            base, layers = self.rates(evidence)
+            rate = base + layers.sum(1)
+            chance, owed = base / rate, layers / rate[:, None]
+            self.level.copy_(chance.sum() / evidence.base_total)
+            anywhere = chance + owed[:, ~self.local].sum(1)
+            found = torch.full_like(self.share, PRIOR_SHARE).index_add_(0, evidence.area, anywhere)
+            self.share.copy_(found / found.sum())
+            counts = torch.zeros_like(self.gain.T).index_add_(0, evidence.area, owed).T  # [K, N]
+            for k, is_local in enumerate(self.settings.local):
+                mean = counts[k].sum() / evidence.exposure[k].sum()
+                self.gain[k] = _gains(counts[k], evidence.exposure[k]) if is_local else mean
+        return chance
+
+    def _in_city(self, exposure: Tensor) -> Tensor:
+        """[K] events owed to each layer if it is the city's: its gain is the same in every column."""
+        return self.gain[:, 0] * exposure.sum(1)
+
+    @torch.no_grad()
+    def reach(self, decay_s: Tensor, is_self: Tensor, lead: int, horizon: int, step_s: int) -> Reach:
+        """How far excitation carries, with what may yet happen between now and the window properly in it.
+
+        The chance N(m) that an event of step m leaves the window silent, and the share A(m) of a layer's excitation
+        that leads to something, follow from each other backwards in time. A target event that sets off others
+        anywhere is taken to do so in its own neighbourhood.
+
+        Args:
+            decay_s: [K].
+            is_self: [K] whether the layer's incidents are target events.
+            lead: steps before the window.
+            horizon: steps of the window.
+            step_s: length of a step.
+        """
+        keep = torch.exp(-step_s / decay_s)[:, None]
+        within = torch.where(self.local[:, None], self.gain, self.gain * self.share)[is_self]
+        most = within.sum(0).clamp(min=1e-12)
+        within = within * (LARGEST_SELF / most).clamp(max=1.0)
+        target = torch.ones(lead + horizon, self.settings.areas, dtype=torch.float64)
+        sent = torch.zeros_like(self.gain)
+        later = torch.zeros(lead + horizon, *sent.shape, dtype=torch.float64)
+        for m in range(lead + horizon - 1, -1, -1):
+            if m < lead:
+                target[m] = -torch.expm1(-(within * sent[is_self]).sum(0))
+            later[m] = (1 - keep.sqrt()) * target[m] + keep.sqrt() * sent
+            sent = (1 - keep) * target[m] + keep * sent
+        return Reach(target=target, sent=sent, later=later)
+
+
+def _gains(counts: Tensor, exposure: Tensor) -> Tensor:
+    """[N] gains of a local layer from the events owed to it and its incidents, by neighbourhood; both [N].
+
+    A gamma distribution of the shape that makes the counts likeliest, around their common mean.
+    """
+    mean = counts.sum() / exposure.sum()
+    if mean <= 0:
+        return torch.zeros_like(counts)
+    shape = torch.tensor(SHAPES, dtype=torch.float64)[:, None]
+    rate = shape / mean
+    silent = torch.lgamma(counts + shape) - torch.lgamma(shape) + shape * torch.log(rate / (rate + exposure))
+    likely = (silent - counts * torch.log(rate + exposure)).sum(1)
+    best = int(torch.argmax(likely))
+    if best == len(SHAPES) - 1:
+        return mean.expand_as(counts).clone()
+    return (counts + shape[best]) / (rate[best] + exposure)
