@@ -26,6 +26,7 @@ SECTIONS = {
     "raster": "benchmarks.gpu.raster",
     "pip": "benchmarks.gpu.pip",
     "feed": "benchmarks.gpu.feed",
+    "training": "benchmarks.gpu.training",
 }
 """Modules with a function `run(machine)` that measures on a `benchmarks.gpu.raster.Gpu`, and what it gives is kept."""
 

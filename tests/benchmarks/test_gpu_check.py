@@ -3,11 +3,16 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks.gpu import check, pip
+from benchmarks.feed import make_source
+from benchmarks.gpu import check, pip, training
+from hews_gpu.feed.registry import feed_named
+from hews_gpu.models.reference import ReferenceCnn, reference_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = (
@@ -56,6 +61,23 @@ def test_a_section_that_fails_is_told_and_fails_the_check():
     assert check.run_section("benchmarks.gpu.pip", Nothing(), 500)["failed"].startswith("AttributeError: ")
     assert check.run_section("benchmarks.gpu.nothing", Nothing(), 500)["failed"].startswith("ModuleNotFoundError")
     assert "20 s were left" in check.run_section("benchmarks.gpu.pip", Nothing(), 20)["skipped"]
+
+
+def test_training_takes_steps_and_counts_them():
+    source = make_source(64, height=62, width=62)
+    model = ReferenceCnn(replace(reference_settings("reference2"), height=62, width=62))
+    before = next(model.parameters()).detach().clone()
+    row = training.measure(model, feed_named("direct", source), batch=4, steps=3, profiled=1)
+    assert (row["batch"], row["steps"], row["gpu_busy_share"]) == (4, 3, None)
+    assert row["samples_per_s"] * row["step_s"] == pytest.approx(4)
+    assert 0 <= row["waiting_share"] < 1 and all(0.3 < loss < 1.5 for loss in row["loss"])
+    assert not torch.equal(before, next(model.parameters()))
+
+
+def test_a_gpu_is_busy_while_any_of_its_streams_is():
+    assert training.busy_share([]) is None
+    assert training.busy_share([(0.0, 4.0), (1.0, 2.0)]) == 1.0  # one within another counts once
+    assert training.busy_share([(6.0, 8.0), (0.0, 2.0), (1.0, 3.0)]) == 5 / 8
 
 
 def test_the_city_is_as_finely_drawn_as_a_real_one():
