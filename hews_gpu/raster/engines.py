@@ -8,6 +8,7 @@ Shapes: B windows, K variants.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -25,6 +26,10 @@ __all__ = ["Engine", "NumbaEngine", "NumpyEngine"]
 
 SCRATCH_MAPS = 4
 """Of each thread: enough to share what it costs to start, few enough to stay in a core's cache."""
+
+DRAWING = threading.Lock()
+"""One thread at a time: kernels share a scratch of each plan, and not every one of numba's threading layers takes calls
+from two threads at once. Nothing is lost by it, as one call keeps all cores busy."""
 
 Bank = Sequence[ReferenceTables] | Sequence[ChannelsTables] | Sequence[DiscsTables]
 
@@ -56,6 +61,7 @@ class NumpyEngine:
     def fill(self, pairs: Any, variants: Any, values: Values, out: Any, stream: Any) -> None:
         """As the protocol says; `stream` means nothing here."""
         target, is_planes = host_target(out, (len(pairs), *self.shape), values.dtype)
+        pairs = np.asarray(pairs)
         for k, rows in _by_variant(len(pairs), variants):
             maps, tables = np.empty((len(rows), *self.shape), np.uint8), self.bank[k]
             if isinstance(tables, ChannelsTables):
@@ -85,9 +91,15 @@ class NumbaEngine:
         target, is_planes = host_target(out, (len(pairs), *self.shape), values.dtype)
         if len(pairs) == 0:
             return
-        if variants is None and values.is_plain and not is_planes:
-            self._draw(self.plans[0], pairs, target)
-            return
+        pairs = np.ascontiguousarray(pairs)  # of another layout, or torch's, the kernels would be compiled anew or fail
+        with DRAWING:
+            if variants is None and values.is_plain and not is_planes:
+                self._draw(self.plans[0], pairs, target)
+            else:
+                self._encode(pairs, variants, values, target, is_planes)
+
+    def _encode(self, pairs: Any, variants: Any, values: Values, target: NDArray[Any], is_planes: bool) -> None:
+        """Draw into the scratch, some maps at a time, and write these through the table."""
         if len(self._scratch) == 0:
             self._scratch = np.empty((SCRATCH_MAPS * max_threads(), *self.shape), np.uint8)
         for k, rows in _by_variant(len(pairs), variants):

@@ -1,9 +1,12 @@
 """What a Rasterizer refuses, what it tells of itself, and that it leaves other memory alone."""
 
 import dataclasses
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.inputs.random_city import BOX, random_city
 from hews_gpu.config import MapConfig
@@ -140,3 +143,31 @@ def test_an_unknown_backend_is_a_users_mistake():
 def test_no_steps_are_refused():
     with pytest.raises(ValueError, match="steps = 0"):
         Rasterizer.channels(GEOMETRY, STYLE, CITY.places, steps=0)
+
+
+def test_two_threads_draw_one_after_the_other(monkeypatch):
+    """Two rasterizers, too: a threading layer of numba's is shared by all."""
+    made = [CITY.reference(CONFIG, backend="numba") for _ in range(2)]
+    inside, most = [], []
+
+    def draw(plan, pairs, out):
+        inside.append(out)
+        time.sleep(0.02)
+        most.append(len(inside))
+        inside.pop()
+
+    for rasterizer in made:
+        monkeypatch.setattr(rasterizer.engine, "_draw", draw)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda k: made[k % 2].maps(np.zeros((1, 2), np.int64)), range(8)))
+    assert most == [1] * 8
+
+
+def test_pairs_may_lie_in_memory_in_any_way_and_be_torchs(reference):
+    pairs = np.array([[0, 9], [1, 1], [5, 50], [3, 4]])
+    maps = reference.maps(pairs)
+    assert np.array_equal(reference.maps(np.asfortranarray(pairs)), maps)
+    assert np.array_equal(reference.maps(pairs[::2]), maps[::2])
+    out = np.zeros_like(maps)
+    reference.fill(torch.from_numpy(pairs), out)
+    assert np.array_equal(out, maps)
