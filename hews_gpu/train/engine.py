@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ from hews_gpu.train.team import Team
 __all__ = ["Engine", "learning_rate", "order_of"]
 
 WARMUP = 0.05  # share of a stage's steps over which the learning rate rises
+REASON = 160  # characters of what a library says
 SHOW_S = 0.5  # reading the loss waits for the device: not at each step
 EMA_EARLY = 10.0  # the average follows the weights closely at first: its decay is at most (1 + step) / (10 + step)
 ORDER_MODULUS = 2**63  # fingerprints add up within what a signed number of 64 bits holds
@@ -181,12 +182,32 @@ class Engine:
         batches = self.objective.batches(stage, position.epoch, position.epoch_step, rank, size)
         with closing(batches):
             while position.epoch_step < steps:
-                self._step(stage, steps, batches, cost)
+                with self._compiled():
+                    self._step(stage, steps, batches, cost)
                 self._show(bar, steps, watch)
                 if position.epoch_step < steps:
                     between()
         cost.trained()
         return self._close_epoch(stage, steps, cost)
+
+    @contextmanager
+    def _compiled(self) -> Iterator[None]:
+        """A block in which torch.compile may find that it cannot, which is at the first step.
+
+        Raises:
+            UserError: it needs what is not here, such as a C++ compiler.
+        """
+        if not self.execution.compile:
+            yield
+            return
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            yield
+        except TorchDynamoException as error:
+            why = " ".join(str(error).partition("Set TORCH")[0].split())[:REASON]  # advice on debugging torch follows
+            remedy = "Install it, or set [engine] compile = false in the recipe and train anew with --force"
+            raise UserError("[engine] compile", True, allowed=f"does not work here: {why}", remedy=remedy) from error
 
     def _step(self, stage: Stage, steps: int, batches: Iterator[Any], cost: Cost) -> None:
         """One optimizer step."""

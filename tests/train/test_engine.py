@@ -219,6 +219,18 @@ def test_a_compiled_model_learns_the_same(monkeypatch):
         torch.testing.assert_close(compiled.tensors[name], tensor, rtol=1e-5, atol=1e-6)
 
 
+def test_a_compiler_that_is_not_there_is_one_line(monkeypatch):
+    def backend(graph, examples):
+        raise RuntimeError("No working C++ compiler found")
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, **named: real(module, **{**named, "backend": backend}))
+    made = engine(Toy(dropout=0.0), compile=True)
+    made.start()
+    with pytest.raises(UserError, match=r"\[engine\] compile = True: does not work here: .*No working C\+\+ compiler"):
+        made.epoch(Silent(), lambda: None)
+
+
 def test_channels_last_weights_are_put_back_as_they_were():
     class Pictures(Toy):
         def module(self):
