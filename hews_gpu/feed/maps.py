@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.origin import origin
 from hews_gpu.data.windows import Windows, make_windows, targets_within
+from hews_gpu.device import choose_raster_backend
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.feed.drawing import drawing_of
 from hews_gpu.output import new_folder
@@ -65,10 +66,13 @@ def rasterize(
     style = style or prepared.city.map.style
     if style not in STYLES:
         raise UserError("--style", style, allowed="is not known", remedy=did_you_mean(style, STYLES))
-    windows = all_windows(prepared)
+    windows, backend = all_windows(prepared), choose_raster_backend("auto").backend  # the same bytes from either
     notes = {"style": style, **origin(prepared)}
     with new_folder(out, kind="maps", force=force, notes=notes) as folder:
-        rasterizer = reference_rasterizer(prepared) if style == "reference" else channels_rasterizer(prepared, steps=1)
+        if style == "reference":
+            rasterizer = reference_rasterizer(prepared, backend=backend)
+        else:
+            rasterizer = channels_rasterizer(prepared, steps=1, backend=backend)
         has_target = targets_within(prepared.events, windows.start_s, windows.start_s + windows.length_s) > 0
         attributes = _attributes(prepared, style, rasterizer, windows)
         drawing_s = store_maps(folder / "maps.zarr", rasterizer, windows, has_target, attributes)
