@@ -39,7 +39,7 @@ from hews_gpu.progress import log, step
 from hews_gpu.train.evaluate import FORECASTS
 from hews_gpu.train.runs import open_run_data
 
-__all__ = ["audit", "write_audit"]
+__all__ = ["audit", "city_plan", "city_source", "run_gates", "write_audit"]
 
 DAY_S, HOUR_S = 86_400, 3600
 TRUTH = "truth.npz"
@@ -106,7 +106,7 @@ def _folder_jobs(folder: Path, quick: bool) -> list[Job]:
     """The gates on one folder."""
     kind = read_manifest(folder).get("kind") if folder.is_dir() else None
     if kind == "run":
-        return [("forecasts of the run", lambda: _run_gates(folder)), *_city_jobs(open_run_data(folder), quick)]
+        return [("forecasts of the run", lambda: run_gates(folder)), *_city_jobs(open_run_data(folder), quick)]
     return _city_jobs(open_prepared(folder), quick)
 
 
@@ -188,7 +188,7 @@ def _judged(
     return [*found, beats_the_truth(name, y, p, oracle, block)]
 
 
-def _run_gates(run: Path) -> list[Finding]:
+def run_gates(run: Path) -> list[Finding]:
     """Gates 3, 4 and 7 on the test split of a run that has been evaluated."""
     try:
         table = pq.read_table(run / FORECASTS).filter(pa.compute.field("split") == "test")
@@ -234,7 +234,7 @@ def _trained(scratch: Path, preset: str) -> list[Finding]:
     run = scratch / preset / "run"
     _hews("train", str(folder), "--out", str(run), "--device", "cpu")
     _hews("evaluate", str(run))
-    return _run_gates(run)
+    return run_gates(run)
 
 
 def prepare_generated(scratch: Path, preset: str, years: int) -> Path:
