@@ -69,7 +69,7 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
     Raises:
         UserError: an input is missing or not judged, or `out` exists.
     """
-    if run.is_file() or run.suffix == ".json":
+    if run.is_file() or (run.suffix == ".json" and not run.is_dir()):
         return _build_evaluated(run, out or run.with_suffix(".html"), data, force)
     path = out or run / "report.html"
     if is_leaky(run):

@@ -29,6 +29,10 @@ ACCEPTED = (
     "Give RUN, a file of benchmarks/results/forecasts-*.json, or what 'hews evaluate --preset NAME --json' printed"
 )
 
+CLOSED = "Oracle gap closed"
+HEADS = ("Log skill, bits", CLOSED, "AUC", "AUC within hours", "Calibration slope", "Log loss, bits")
+GLYPHS = {"s": "■", "^": "▲", "D": "◆", "o": "●", "*": "★", "P": "✚"}
+
 # What a results file must hold to be shown: a type, a list of such, or names with more of the same.
 BITS = {"value": float, "one_week": [float], "four_weeks": [float]}
 SCORES = {
@@ -59,7 +63,7 @@ def read_results(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]
         UserError: it is not a results file of a rolling evaluation.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
     except OSError as error:
         raise UserError(str(file), allowed=f"cannot be read ({error.strerror})", remedy=ACCEPTED) from None
     except ValueError as error:
@@ -72,6 +76,10 @@ def read_results(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]
         allowed = f"is not a result of a rolling evaluation ({wrong})"
         raise UserError(str(file), allowed=allowed, remedy=ACCEPTED) from None
     return content, sources
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no number")
 
 
 class _Wrong(Exception):
@@ -114,8 +122,31 @@ def _check_source(found: Any, name: str) -> None:
     _require(found, SOURCE, name)
     if not found["protocol"]["folds"]:
         raise _Wrong(f"{name}.protocol.folds is empty")
+    _check_dates(found["protocol"]["folds"], f"{name}.protocol.folds")
     forecasts = found["forecasts"]
     _require(forecasts, {CLIMATOLOGY: dict}, f"{name}.forecasts")
+    if not Standings({key: {"against": {}} for key in forecasts}).contenders:
+        raise _Wrong(f"{name}.forecasts holds nothing to compare with the climatology")
+    _check_forecasts(forecasts, name)
+    _require(found.get("curves", {}), dict, f"{name}.curves")
+    for axis, points in found.get("curves", {}).items():
+        of_all = {axis: float, "forecasts": dict.fromkeys(forecasts, POINT)}
+        _require(points, [of_all], f"{name}.curves.{axis}")
+    if "places" in found:
+        _require(found["places"], {"neighbourhoods": float, "events": float, "forecasts": dict}, f"{name}.places")
+        for method, scores in found["places"]["forecasts"].items():
+            _require(scores, PLACE, f"{name}.places.forecasts.{method}")
+
+
+def _check_dates(folds: Any, where: str) -> None:
+    for edge in (part[key] for fold in folds for part in fold.values() for key in ("begin", "end")):
+        try:
+            datetime.fromisoformat(edge)
+        except ValueError:
+            raise _Wrong(f"{where} has a date that is none") from None
+
+
+def _check_forecasts(forecasts: Found, name: str) -> None:
     for method, scores in forecasts.items():
         where = f"{name}.forecasts.{method}"
         _require(scores, SCORES, where)
@@ -130,14 +161,6 @@ def _check_source(found: Any, name: str) -> None:
                 _require(row["precision"], float, f"{where}.warnings.{i}.precision")
         if scores.get("oracle_gap_closure") is not None:
             _require(scores["oracle_gap_closure"], BITS, f"{where}.oracle_gap_closure")
-    for axis, points in found.get("curves", {}).items():
-        for i, point in enumerate(points):
-            of_all = {axis: float, "forecasts": dict.fromkeys(forecasts, POINT)}
-            _require(point, of_all, f"{name}.curves.{axis}.{i}")
-    if "places" in found:
-        _require(found["places"], {"neighbourhoods": float, "events": float, "forecasts": dict}, f"{name}.places")
-        for method, scores in found["places"]["forecasts"].items():
-            _require(scores, PLACE, f"{name}.places.forecasts.{method}")
 
 
 def evaluated_content(file: Path) -> dict[str, Any]:
@@ -191,7 +214,7 @@ def _source(key: str, name: str, found: Found) -> dict[str, Any]:
     return {
         "key": key,
         "title": str(found["city"]) if "city" in found else name,
-        "kind": "recorded" if "city" in found else "generated city, whose true probabilities are known",
+        "kind": _kind(found),
         "verdict": verdict.sentence,
         "tone": verdict.tone,
         "notes": verdict.notes,
@@ -199,8 +222,10 @@ def _source(key: str, name: str, found: Found) -> dict[str, Any]:
         f"({percent(found['base_rate'])})",
         "protocol": _protocol(found),
         "row": _glance(forecasts, best, verdict.tone),
-        "methods": [_method(method, scores, method == best) for method, scores in forecasts.items()],
-        "has_oracle": ORACLE in forecasts,
+        "methods": [
+            _method(method, scores, method == best, ORACLE in forecasts) for method, scores in forecasts.items()
+        ],
+        "heads": ["Method", *(head for head in HEADS if head != CLOSED or ORACLE in forecasts)],
         "legend": [_legend(method) for method in forecasts if method != BASE_RATE],
         "base_rate_bits": signed(against_climatology(forecasts[BASE_RATE])["value"]) if BASE_RATE in forecasts else "",
         "banded": figures.look(best).label,
@@ -210,6 +235,13 @@ def _source(key: str, name: str, found: Found) -> dict[str, Any]:
         "budgets": [number(row["budget_per_week"]) for row in forecasts[CLIMATOLOGY]["warnings"]],
         "places": _places(found["places"]) if "places" in found else None,
     }
+
+
+def _kind(found: Found) -> str:
+    if "city" in found:
+        return "recorded incidents"
+    drawn = f", {found['years']} years of seed {found['seed']}" if {"years", "seed"} <= found.keys() else ""
+    return f"generated city{drawn}, whose true probabilities are known"
 
 
 def _figures(key: str, found: Found, best: str) -> dict[str, Any]:
@@ -254,7 +286,7 @@ def _protocol(found: Found) -> str:
 def _locked(found: Found) -> str:
     """Whether the block that is kept for the end was looked at; nothing where there is none."""
     span = found.get("locked_block")
-    if not isinstance(span, list) or len(span) != 2:
+    if not isinstance(span, list) or len(span) != 2 or not all(isinstance(edge, str) for edge in span):
         return ""
     try:
         edges = f"{day(_moment(span[0]))} to {day(_moment(span[1]) - 1)}"
@@ -276,10 +308,15 @@ def _interval(ends: Any, digits: int) -> str:
 
 
 def _plain(ends: Any, digits: int) -> str:
-    return f"{number(ends[0], digits)} to {number(ends[1], digits)}" if ends else ""
+    return f"{_number(ends[0], digits)} to {_number(ends[1], digits)}" if ends else ""
 
 
-def _method(name: str, scores: Found, is_best: bool) -> dict[str, Any]:
+def _number(value: Any, digits: int) -> str:
+    """A number with a real minus sign, but without a plus."""
+    return signed(value, digits).removeprefix("+")
+
+
+def _method(name: str, scores: Found, is_best: bool, has_oracle: bool) -> dict[str, Any]:
     """One method's row: every cell with the 95 % interval under it."""
     bits, closure = against_climatology(scores), scores.get("oracle_gap_closure")
     calibration = scores["calibration"]
@@ -289,10 +326,10 @@ def _method(name: str, scores: Found, is_best: bool) -> dict[str, Any]:
     )
     cells = [
         (signed(bits["value"]), _interval(bits["one_week"], 4)),
-        share,
+        *([share] if has_oracle else []),
         (number(scores["auc"], 3), _plain(scores["auc_interval"], 3)),
         (number(scores["auc_within_hours"], 3), ""),
-        (number(calibration.get("slope"), 2), _plain(calibration.get("slope_interval"), 2)),
+        (_number(calibration.get("slope"), 2), _plain(calibration.get("slope_interval"), 2)),
         (number(scores["log_loss_bits"], 4), ""),
     ]
     title = "the best possible forecast" if name == ORACLE else ""
@@ -321,12 +358,15 @@ def _glance(forecasts: Found, best: str, tone: str) -> list[str]:
 def _legend(name: str) -> dict[str, str]:
     drawn = figures.look(name)
     style = {"-": "solid", ":": "dotted"}.get(str(drawn.line), "dashed")
-    return {"label": drawn.label, "colour": drawn.colour, "style": style}
+    return {"label": drawn.label, "colour": drawn.colour, "style": style, "mark": GLYPHS[drawn.mark]}
 
 
 def _warnings(name: str, scores: Found) -> dict[str, Any]:
-    cells = []
+    cells: list[tuple[str, ...]] = []
     for row in scores["warnings"]:
+        if not row["warnings_per_week"]:
+            cells.append(("none given",))
+            continue
         right = percent(row.get("precision"), 0)
         given = f"{number(row['warnings_per_week'], 1)} given, {number(row.get('false_alarms_per_week'), 1)} false"
         cells.append((f"{right} right", f"{percent(row['recall'], 0)} caught", given))

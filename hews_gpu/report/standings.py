@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hews_gpu.report.figures.evaluated import look
-from hews_gpu.report.words import SPACE, percent, signed
+from hews_gpu.report.words import SPACE, number, percent, signed
 
 __all__ = ["BASE_RATE", "CLIMATOLOGY", "ORACLE", "Standings", "Verdict", "against_climatology", "sign"]
 
 CLIMATOLOGY, ORACLE, BASE_RATE = "climatology", "oracle", "base_rate"
+SPOKEN = {"level": "the 28/365-day level", "hawkes": "the Hawkes process", "boosting": "gradient boosting"}
 ITSELF = {"value": 0.0, "one_week": [0.0, 0.0], "four_weeks": [0.0, 0.0]}
 
 
@@ -68,7 +69,7 @@ class Standings:
         bits = against_climatology(self.forecasts[best])
         if winners:
             others = f", and so {'do' if len(winners) > 2 else 'does'} {_listed(winners[1:])}" if winners[1:] else ""
-            said = f"{_capital(look(best).label)} beats the climatology by {gained(bits)}{others}."
+            said = f"{_capital(_spoken(best))} beats the climatology by {gained(bits)}{others}."
             return Verdict(said, "good", [*self._worth(best, bits), *self._ties(), *self._losers(), *self._oracle()])
         notes = [*self._nearest(best, bits), *self._losers(), "That is a result, not a failure to have one."]
         return Verdict("No significant skill: nothing beats the climatology.", "flat", [*notes, *self._oracle()])
@@ -78,7 +79,7 @@ class Standings:
             return []
         low, high = bits["four_weeks"]
         return [
-            f"{_capital(look(best).label)} comes nearest with {gained(bits)}; over four-week blocks the interval is "
+            f"{_capital(_spoken(best))} comes nearest with {gained(bits)}; over four-week blocks the interval is "
             f"{signed(low)} to {signed(high)}."
         ]
 
@@ -92,6 +93,12 @@ class Standings:
                 f"It closes {percent(closure['value'], 0)} of the gap between the climatology and the best possible "
                 f"forecast (95{SPACE}% interval {low} to {high})."
             )
+        own, other = (self.forecasts[name]["auc"] for name in (best, CLIMATOLOGY))
+        if own <= other:
+            said.append(
+                f"Its AUC is no higher than the climatology's ({number(own, 3)} against {number(other, 3)}): overall "
+                "it tells windows with a target from others no better."
+            )
         return said
 
     def _ties(self) -> list[str]:
@@ -100,7 +107,7 @@ class Standings:
         even = [name for name in self.winners[1:] if self._is_even(name, best)]
         if not even:
             return []
-        return [f"{_capital(_listed(even))} cannot be told apart from {look(best).label} on these windows."]
+        return [f"{_capital(_listed(even))} cannot be told apart from {_spoken(best)} on these windows."]
 
     def _is_even(self, name: str, best: str) -> bool:
         found = self.forecasts[name]["against"].get(best)
@@ -125,8 +132,12 @@ def gained(bits: Mapping[str, Any]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    words = [look(name).label for name in names]
+    words = [_spoken(name) for name in names]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _spoken(name: str) -> str:
+    return SPOKEN.get(name, look(name).label)
 
 
 def _capital(text: str) -> str:

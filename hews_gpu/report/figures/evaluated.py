@@ -54,7 +54,7 @@ def skill(key: str, gains: Mapping[str, Found]) -> Markup:
         key: unique on the page.
         gains: by method, of bits against the climatology: value, one_week, four_weeks.
     """
-    with figure(420, 70 + 34 * len(gains)) as drawing:
+    with figure(420, 70 + 60 * len(gains)) as drawing:
         axes = drawing.add_subplot()
         axes.axvline(0, color=role("climatology"), linewidth=1.6, linestyle="--")
         for row, (name, bits) in enumerate(gains.items()):
@@ -123,7 +123,7 @@ def reliability(key: str, bins: Mapping[str, Sequence[Found]], banded: Sequence[
     """
     rows = [one for each in bins.values() for one in each]
     top = 1.08 * max([base_rate, *(max(one["p_mean"], one["y_rate"]) for one in rows)])
-    with figure(420, 360) as drawing:
+    with figure(420, 320) as drawing:
         axes = drawing.add_subplot()
         axes.plot([0, top], [0, top], color=role("soft"), linewidth=1.1, linestyle=(0, (5, 4)))
         axes.annotate("perfect", (top * 0.98, top * 0.99), color=role("soft"), fontsize=10, ha="right", va="bottom")
@@ -186,7 +186,7 @@ def value(key: str, curves: Mapping[str, Sequence[Found]]) -> Markup:
     with figure(420, 290) as drawing:
         axes, said = drawing.add_subplot(), []
         axes.axhline(0, color=role("soft"), linewidth=1.1)
-        for name, rows in curves.items():
+        for name, rows in ((name, rows) for name, rows in curves.items() if rows):
             drawn, (ratio, worth) = look(name), _columns(rows, "cost_loss", "value")
             axes.plot(ratio, worth, drawn.mark, linestyle=drawn.line, color=role(drawn.colour), markersize=4.5, lw=1.2)
             best = int(np.nanargmax(worth))
