@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hews_gpu.audit.finding import Finding, verdict_of
-from hews_gpu.audit.run import audit, city_plan, run_gates
+from hews_gpu.audit.run import _folder_jobs, audit, city_plan, run_gates
 from hews_gpu.cli import app
 from hews_gpu.errors import UserError
 from hews_gpu.train.evaluate import evaluate
@@ -53,7 +53,9 @@ def test_the_forecasts_of_a_run_are_audited(folder, tmp_path):
     with pytest.raises(UserError, match="hews evaluate"):
         run_gates(run)
     evaluate(run)
-    (first,) = run_gates(run)
+    jobs = dict(_folder_jobs(run, quick=True))
+    assert {"maps", "twins"} < set(jobs)
+    (first,) = jobs["forecasts of the run"]()
     assert first.gate == "7 too good" and "the model" in first.tested
 
 
