@@ -5,13 +5,16 @@ Everything goes to standard error, so that standard output holds only results (a
 
 from __future__ import annotations
 
+import re
+import resource
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Step", "log", "step"]
+__all__ = ["Step", "log", "peak_memory_bytes", "step"]
 
 LOG_EVERY_S = 5.0  # a line each 5 s keeps a batch log readable and still shows that the job lives
 
@@ -90,3 +93,15 @@ class _Lines:
         of_total = f" of {self.total:,.0f}" if self.total else ""
         note = f", {self.note}" if self.note else ""
         log(f"{self.title}: {self.done:,.0f}{of_total} {self.unit} in {now - self.started:.1f} s{note}")
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident memory of this process so far.
+
+    On Linux the kernel's own high-water mark: what `getrusage` gives a new process begins with what its parent held.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file() and (mark := re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)):
+        return 1024 * int(mark.group(1))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -7,9 +7,11 @@ import pty
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from hews_gpu import progress
+from hews_gpu.progress import peak_memory_bytes
 
 SCRIPT = """
 from hews_gpu.progress import step
@@ -52,3 +54,11 @@ def test_a_terminal_gets_a_bar() -> None:
     os.close(ours)
     assert "4/4" in shown.decode()
     assert "\x1b[" in shown.decode()
+
+
+def test_a_process_is_not_charged_what_its_parent_held() -> None:
+    """getrusage's figure would be: it outlives the exec."""
+    held = np.ones(60_000_000)  # 480 MB
+    code = "from hews_gpu.progress import peak_memory_bytes; print(peak_memory_bytes())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < held.nbytes < peak_memory_bytes()

@@ -85,7 +85,7 @@ def prepare(city: CityConfig, out: Path, *, force: bool = False, cut: Cut | None
         neighborhoods.to_parquet(folder / "neighborhoods.parquet")
         _copy(city, folder)
         result["seconds"] = round(time.perf_counter() - started, 3)
-        result["peak_memory_bytes"] = quality.peak_memory_bytes()
+        result["peak_memory_bytes"] = progress.peak_memory_bytes()
         write_json(folder / "quality.json", result)
     return result
 

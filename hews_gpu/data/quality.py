@@ -5,8 +5,6 @@ A `Tally` is a mergeable state, so that the counts do not depend on how the tabl
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -24,7 +22,6 @@ __all__ = [
     "Tally",
     "monthly_events",
     "overlapping_files",
-    "peak_memory_bytes",
     "summary",
     "tally",
     "vocabulary",
@@ -384,9 +381,3 @@ def _by_month(days: Counter[int]) -> dict[str, int]:
     for day, n in days.items():
         counts[str(of_day[day])] += n
     return counts
-
-
-def peak_memory_bytes() -> int:
-    """The largest resident memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
+
+from hews_gpu.progress import peak_memory_bytes
 
 __all__ = ["Cost"]
 
@@ -47,7 +48,7 @@ class Cost:
         if self.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(self.device) / 2**20
         else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+            peak = peak_memory_bytes() / 2**20
         return {
             "seconds": now - self._began,
             "samples_per_s": self.samples / (self._trained - self._began) if self.samples else None,
