@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from functools import cache
 from pathlib import Path
 
@@ -24,7 +25,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With `-m gpu` warnings are shown, not errors: a machine with a GPU has other versions than the pinned ones."""
+    """With `-m gpu` warnings are shown, not errors: a machine with a GPU has other versions than the pinned ones.
+
+    What a shell starts in the background ignores Ctrl-C, and so would every process that a test starts and stops.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.markexpr == "gpu":
         config.addinivalue_line("filterwarnings", "default")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 HEWS = [sys.executable, "-m", "hews_gpu"]
-COMMANDS = ("demo", "doctor", "init", "prepare", "rasterize", "train", "evaluate", "report", "bench")
+COMMANDS = ("demo", "doctor", "init", "prepare", "rasterize", "train", "evaluate", "audit", "report", "bench")
 
 
 def hews(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
