@@ -115,12 +115,15 @@ def header(packages: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The checkout's commit, with `-dirty` where files differ from it; unknown outside a checkout."""
+    """The checkout's commit, with `-dirty` where files differ from it; else what HEWS_COMMIT says, or unknown.
+
+    The variable is for a copy of the files without their history, as one takes to a machine with a GPU.
+    """
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("HEWS_COMMIT", "unknown")
 
 
 def _cpu_model() -> str:

@@ -17,6 +17,7 @@ from benchmarks.common import ROOT, save_result
 
 __all__ = ["SECTIONS", "main", "run_section"]
 
+PACKAGES = ("numba-cuda", "cupy-cuda13x", "cupy-cuda12x", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "triton")
 TESTS_S = 300
 WHOLE_S = 480
 """Limits for the tests and for the whole check; a section begins only while there is time left for it."""
@@ -89,7 +90,7 @@ def main() -> int:
     }
     result = {**device(), "tests": tests, **sections, "seconds": round(time.monotonic() - began, 1)}
     print(json.dumps(result, indent=2))
-    print(f"saved {save_result('gpu', result)}", file=sys.stderr)
+    print(f"saved {save_result('gpu', result, packages=PACKAGES)}", file=sys.stderr)
     is_whole = not any("failed" in rows or "skipped" in rows for rows in sections.values())
     return 0 if tests["passed"] and is_whole else 1
 
