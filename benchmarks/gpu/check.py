@@ -7,7 +7,9 @@ A section that fails, or that lacks a library, is told in the file, and the othe
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 import time
@@ -35,6 +37,8 @@ SECTIONS = {
 def run_tests() -> dict[str, Any]:
     """The tests marked gpu, in a process of their own."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", str(ROOT / "tests")]
+    if importlib.util.find_spec("xdist"):  # nearly all of their time goes into compiling
+        command += ["-n", str(min(8, os.cpu_count() or 1))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=TESTS_S)
     except subprocess.TimeoutExpired:
