@@ -17,9 +17,7 @@ from hews_gpu.device import Finding, probe
 __all__ = ["TO_GET", "Diagnosis", "as_steps", "as_table", "diagnose"]
 
 NOT_YET = "not in this version"
-GPU_STACK = (
-    "make install STACK=gpu-cu13 PYTHON=python3.12, or pip install '.[gpu]'   (in a clone; we never ran it on a GPU)"
-)
+GPU_STACK = "make install STACK=gpu-cu13 PYTHON=python3.12, or pip install '.[gpu]'   (in a clone; never run on a GPU)"
 TO_GET = {
     "driver": (
         "sudo ubuntu-drivers install   (on Ubuntu; on Debian: sudo apt-get install nvidia-driver), "

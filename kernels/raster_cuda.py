@@ -12,9 +12,10 @@ an atomic for the sake of order: every byte of a tile belongs to one thread whil
 
 Outlines are flipped set by set and not run by run, as a few runs have many sets and most have none: a warp of runs
 would wait for its fullest one. Sets that touch one word flip different bits of it, or flip them again, in any order:
-an exclusive or that nobody interrupts is enough. Discs are drawn by rows because a row of a disc (27 bytes) then keeps a whole warp busy; were every thread to look
-after its own run alone, a warp would blend 16 bytes for the two lanes that a disc touches. Which incidents reach the
-tile is found by all threads at once and listed in event order: a bit for each, and the bits before it are counted.
+an exclusive or that nobody interrupts is enough. Discs are drawn by rows because a row of a disc (27 bytes) then keeps
+a whole warp busy; were every thread to look after its own run alone, a warp would blend 16 bytes for the two lanes that
+a disc touches. Which incidents reach the tile is found by all threads at once and listed in event order: a bit for
+each, and the bits before it are counted.
 
 Integers only, and those of 32 bits where they can be: the compiler widens every sum to 64, so sums are cast back
 (`i32`, `u32`), and indices are unsigned, as a signed one is tested for being negative at every access. Shapes as in

@@ -2,9 +2,9 @@
 
 Launching returns at once, so no thread is needed; but each launch takes the interpreter a fraction of a millisecond,
 which a small model's step would feel. So the maps of consecutive batches are drawn by one launch into one buffer, and a
-batch is a part of it. What must not overtake what is said by events. The reader's stream waits for a group of batches to
-be drawn; the side stream draws into a buffer only after the reader's stream is done with all that was in it, which is
-known once the reader asks for the batch after it::
+batch is a part of it. What must not overtake what is said by events. The reader's stream waits for a group of batches
+to be drawn; the side stream draws into a buffer only after the reader's stream is done with all that was in it, which
+is known once the reader asks for the batch after it::
 
     side    draw 0-7 | draw 8-15 | draw 16-23 | (buffer 0 is read) draw 24-31 | ...
     reader        (0-7 are drawn) step 0 | step 1 | ... | step 7 | (8-15 are drawn) step 8 | ...
@@ -32,7 +32,7 @@ from hews_gpu.feed.plan import Share
 __all__ = ["GROUP_BYTES", "DeviceDrawer"]
 
 GROUP_BYTES = 32 * 2**20
-"""Of maps drawn by one launch, about: some hundred, so that it costs each batch little; resampling takes ten times that."""
+"""Of maps drawn by one launch, about: some hundred, so that it costs each little; resampling takes ten times it."""
 
 
 class DeviceDrawer:

@@ -89,7 +89,7 @@ def ptxas():
 
 
 def resources(text, compute, folder, made=None):
-    """Registers of a thread, shared memory of a block, and bytes spilled; as many registers as kernel `made` may have."""
+    """Registers of a thread (as many as kernel `made` may have), shared memory of a block, and bytes spilled."""
     source = folder / "kernel.ptx"
     source.write_text(text)
     target = f"-arch=sm_{compute.major}{compute.minor}"
