@@ -245,7 +245,7 @@ class TaskConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitsConfig:
-    """``[splits]``: three stretches of time, each [begin, end), in this order and without overlap."""
+    """``[splits]``: three stretches of time, each [begin, end), in this order and without overlap; a fourth is kept."""
 
     train: tuple[str, str]
     """Fitted on."""
@@ -253,10 +253,12 @@ class SplitsConfig:
     """Stops the training; thresholds are set here."""
     test: tuple[str, str]
     """Judged on, never used before."""
+    locked: tuple[str, str] | None = None
+    """Kept for the very end, after the others: nothing trains on it or is judged on it but by a flag that is logged."""
 
     def __post_init__(self) -> None:
         last = None
-        for name in ("train", "validation", "test"):
+        for name in ("train", "validation", "test", "locked")[: 3 if self.locked is None else 4]:
             begin, end = self.span_s(name)
             pair = getattr(self, name)
             require(begin < end, f"[splits] {name}", pair, "must begin before it ends")
