@@ -2,7 +2,8 @@
 
 An event may be reported in several rows: its victims, and the twin that reports a shooting as an aggravated assault.
 Two scans. Across splits: no event whose row is a label of a judged split has a row among what an other split was fitted
-on. Within samples: no event that is to be foretold has a row in the same sample's input.
+on, and nothing is fitted on a label that nobody knew. Within samples: no event that is to be foretold has a row in the
+same sample's input.
 
 Shapes: E rows, S samples, T history steps, P pairs of rows.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from hews_gpu.audit.finding import Finding, Result
 from hews_gpu.data.events import Events
 from hews_gpu.data.windows import Samples
 from hews_gpu.evaluation.rolling import Rolling
+from hews_gpu.forecast.protocol import Fold
 
 __all__ = ["MOST_STRADDLING", "Part", "folds_gate", "splits_gate", "straddling", "used"]
 
@@ -113,13 +116,13 @@ def folds_gate(rolling: Rolling) -> Finding:
             labels[key] = np.zeros(len(events), dtype=bool)
             labels[key][order[_covered(first, last, len(order))]] = True
         past = known < fold.known_until_s
-        calibration_s = int(rolling.all.windows.issue_s[fold.calibration[0]])
         pairs = {
             "past > test": _shared(group, past, labels["test"]),
             "train > test": _shared(group, labels["train"], labels["test"]),
             "calibration > test": _shared(group, labels["calibration"], labels["test"]),
             "train > calibration": _shared(group, labels["train"], labels["calibration"]),
-            "train labels not known": int((known[labels["train"]] >= calibration_s).sum()),
+            "train labels not known": _not_known(rolling, fold, "train", known),
+            "calibration labels not known": _not_known(rolling, fold, "calibration", known),
         }
         crossing |= {f"block {i + 1}, {key}": count for key, count in pairs.items()}
     total = sum(crossing.values())
@@ -130,6 +133,16 @@ def folds_gate(rolling: Rolling) -> Finding:
         said=f"{total} events cross a split, of {len(np.unique(group)):,}",
         figures={"crossing": crossing},
     )
+
+
+def _not_known(rolling: Rolling, fold: Fold, name: Literal["train", "calibration"], known: Int64) -> int:
+    """Windows that a fit takes for ones with a target though none was heard of when the next part's inputs begin."""
+    following = fold.calibration if name == "train" else fold.test
+    until_s = int(rolling.all.windows.issue_s[following[0]]) - rolling.plan.task.history_s
+    events, learned = rolling.source.events, rolling.learned(fold, name)
+    heard = np.sort(events.time_s[events.is_target & (known < until_s)])
+    first, last = (np.searchsorted(heard, edge) for edge in (learned.windows.begin_s, learned.windows.end_s))
+    return int((learned.y & (last == first)).sum())
 
 
 def straddling(events: Events, group: Int64, samples: Samples, hidden: Bool | None = None) -> int:

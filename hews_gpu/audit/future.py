@@ -175,7 +175,10 @@ def forecasts_gate(
     tally = _Tally()
     whole = Rolling.opened(source, plan)
     said = evaluate(whole, entries, Quiet())
-    done = list(edits(_test_cuts(whole, count, seed), seed))
+    cuts_s = _test_cuts(whole, count, seed)
+    if plan.as_reported:  # what is reported late is a label of the calibration block only as seen from the first issue
+        cuts_s = np.append(cuts_s, whole.test.windows.issue_s[0])
+    done = list(edits(cuts_s, seed))
     for edit in done:
         changed = edit_source(source, edit, delay_s=plan.task.delay_s, as_reported=plan.as_reported)
         other = Rolling.opened(changed, plan)
@@ -319,7 +322,7 @@ def _places(rolling: Rolling) -> dict[str, Array]:
     """Chances per neighbourhood of the test windows, as `evaluate_places` makes them."""
     parts: dict[str, list[Array]] = {name: [] for name in PLACE_BASELINES}
     for fold in rolling.folds:
-        train, asked = rolling.part(fold.train), rolling.all.windows.select(fold.test)
+        train, asked = rolling.learned(fold, "train"), rolling.all.windows.select(fold.test)
         past = rolling.catalog.until(fold.known_until_s)
         somewhere = -np.log1p(-fit_climatology(train.windows.begin_s, train.y).probability(asked.begin_s))
         for name, make in PLACE_BASELINES.items():

@@ -175,7 +175,7 @@ def evaluate_places(source: Source, plan: Plan) -> dict[str, Any]:
     parts: dict[str, list[Float64]] = {name: [] for name in PLACE_BASELINES}
     with step(f"places of {source.name}", len(rolling.folds) * len(parts), "fits") as bar:
         for fold in rolling.folds:
-            train, asked = rolling.part(fold.train), rolling.all.windows.select(fold.test)
+            train, asked = rolling.learned(fold, "train"), rolling.all.windows.select(fold.test)
             past = rolling.catalog.until(fold.known_until_s)
             somewhere = -np.log1p(-fit_climatology(train.windows.begin_s, train.y).probability(asked.begin_s))
             for name, make in PLACE_BASELINES.items():

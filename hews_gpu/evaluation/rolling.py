@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.sources import Source
 from hews_gpu.forecast.alarms import BUDGETS_PER_WEEK, threshold_for
-from hews_gpu.forecast.catalog import Catalog, Outcomes, Windows, outcomes
+from hews_gpu.forecast.catalog import Catalog, Outcomes, Windows, label_known_s, outcomes, settling_s
 from hews_gpu.forecast.comparison import WEEK_S, Judged
 from hews_gpu.forecast.forecasters import Entry
 from hews_gpu.forecast.protocol import Fold, Task, issue_windows, rolling_origin
@@ -24,6 +24,7 @@ from hews_gpu.progress import Step
 __all__ = ["Plan", "Rolling", "forecast_blocks"]
 
 Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
 DAY_S = 86_400
 
 
@@ -39,7 +40,7 @@ class Plan:
     seeds: tuple[int, ...] = (0, 1, 2)
     """For forecasters in which chance has a part."""
     as_reported: bool = False
-    """Rows are known from when they were reported, where the source says so."""
+    """Rows, and with them labels, are known from when they were reported, where the source says so."""
 
     def with_task(self, **changes: int) -> Plan:
         """The same plan for another lead or delay."""
@@ -55,6 +56,8 @@ class Rolling:
     catalog: Catalog
     all: Outcomes
     folds: Sequence[Fold]
+    label_known_s: Int64
+    """[S] when the label of each window became known."""
 
     @classmethod
     def opened(cls, source: Source, plan: Plan) -> Rolling:
@@ -71,19 +74,31 @@ class Rolling:
         remedy = "Take more years, fewer blocks, or a shorter history, lead and delay"
         try:
             folds = rolling_origin(windows, plan.task, first_test_s=first_s, blocks=plan.blocks, **spans)
+            if plan.as_reported:
+                folds = [_settled(catalog, windows, fold) for fold in folds]
         except ValueError as error:
             raise UserError(source.name, None, allowed=f"is too short for the plan: {error}", remedy=remedy) from None
-        every = outcomes(catalog, windows)
+        every, known_s = outcomes(catalog, windows), label_known_s(catalog, windows)
+        found = cls(source=source, plan=plan, catalog=catalog, all=every, folds=folds, label_known_s=known_s)
         for fold in folds:
-            for part in (fold.train, fold.test):
-                if not 0 < every.y[part].sum() < len(part):
+            for y in (found.learned(fold, "train").y, every.y[fold.test]):
+                if not 0 < y.sum() < len(y):
                     allowed = "has a block in which every window, or none, holds a target"
                     raise UserError(source.name, None, allowed=allowed, remedy=remedy)
-        return cls(source=source, plan=plan, catalog=catalog, all=every, folds=folds)
+        return found
 
     def part(self, index: NDArray[np.int64]) -> Outcomes:
         """Some of the windows with what happened in them."""
         return Outcomes(windows=self.all.windows.select(index), y=self.all.y[index])
+
+    def learned(self, fold: Fold, name: Literal["train", "calibration"]) -> Outcomes:
+        """What a fit may learn from: windows with their labels as known when the part's labels are taken."""
+        index, until_s = {
+            "train": (fold.train, fold.train_until_s),
+            "calibration": (fold.calibration, fold.known_until_s),
+        }[name]
+        whole = self.part(index)
+        return replace(whole, y=whole.y & (self.label_known_s[index] < until_s))
 
     @property
     def test(self) -> Outcomes:
@@ -97,14 +112,21 @@ class Rolling:
     def described(self) -> dict[str, Any]:
         """Where each part of each fold begins and ends, and how many windows it has."""
         task = self.plan.task
-        parts = ("train", "calibration", "test")
+        folds = [
+            {
+                "train": _span(self.learned(fold, "train")),
+                "calibration": _span(self.learned(fold, "calibration")),
+                "test": _span(self.part(fold.test)),
+            }
+            for fold in self.folds
+        ]
         return {
             **{
                 f"{key}_s": getattr(task, f"{key}_s")
                 for key in ("history", "lead", "horizon", "stride", "delay", "gap")
             },
             "as_reported": self.plan.as_reported,
-            "folds": [{name: _span(self.part(getattr(fold, name))) for name in parts} for fold in self.folds],
+            "folds": folds,
         }
 
 
@@ -138,9 +160,14 @@ def _one_block(rolling: Rolling, fold: Fold, entry: Entry, seed: int) -> tuple[F
     forecaster = entry.make(seed)
     past = rolling.catalog.until(fold.known_until_s)
     both = rolling.all.windows.select(np.concatenate([fold.calibration, fold.test]))
-    forecaster.fit(past, rolling.part(fold.train), rolling.part(fold.calibration))
+    forecaster.fit(past, rolling.learned(fold, "train"), rolling.learned(fold, "calibration"))
     p = forecaster.predict(rolling.catalog, both)
     return p[: len(fold.calibration)], p[len(fold.calibration) :]
+
+
+def _settled(catalog: Catalog, windows: Windows, fold: Fold) -> Fold:
+    """The fold without windows of which too many reports may be missing, by how long reports had taken until then."""
+    return fold.settled(windows, settling_s(catalog, fold.train_until_s), settling_s(catalog, fold.known_until_s))
 
 
 def _weeks(rolling: Rolling, windows: int) -> float:

@@ -18,7 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TARGETS", "Catalog", "Outcomes", "Windows", "area_counts", "make_catalog", "outcomes"]
+__all__ = [
+    "TARGETS",
+    "Catalog",
+    "Outcomes",
+    "Windows",
+    "area_counts",
+    "label_known_s",
+    "make_catalog",
+    "outcomes",
+    "settling_s",
+]
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -27,6 +37,8 @@ Bool = NDArray[np.bool_]
 TARGETS = "TARGETS"
 """The stream of all target categories; every other category is a stream of its own."""
 OUTSIDE = -1
+SETTLED = 0.99
+"""Of the targets of a stretch of time, so many are known once it counts as settled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +221,28 @@ def outcomes(catalog: Catalog, windows: Windows) -> Outcomes:
     times = np.sort(catalog.time_s[catalog.is_target])
     begin, end = (np.searchsorted(times, edge, side="left") for edge in (windows.begin_s, windows.end_s))
     return Outcomes(windows=windows, y=end > begin)
+
+
+def label_known_s(catalog: Catalog, windows: Windows) -> Int64:
+    """[S] when it became known that a target fell into each window.
+
+    Where none did, its last second plus the constant delay: that nothing happened is never reported.
+    """
+    rows = np.flatnonzero(catalog.is_target)
+    rows = rows[np.argsort(catalog.time_s[rows], kind="stable")]
+    times, known = catalog.time_s[rows], catalog.known_s[rows]
+    begin, end = (np.searchsorted(times, edge, side="left") for edge in (windows.begin_s, windows.end_s))
+    found = windows.end_s - 1 + catalog.delay_s
+    for s in np.flatnonzero(end > begin).tolist():
+        found[s] = known[begin[s] : end[s]].min()
+    return found
+
+
+def settling_s(catalog: Catalog, when_s: int, share: float = SETTLED) -> int:
+    """How long after a target happened it is known, with a given probability, from the rows known before a moment."""
+    known = catalog.until(when_s)
+    waited_s = (known.known_s - known.time_s)[known.is_target]
+    return int(np.ceil(np.quantile(waited_s, share))) if len(waited_s) else catalog.delay_s
 
 
 def area_counts(catalog: Catalog, windows: Windows) -> NDArray[np.int16]:

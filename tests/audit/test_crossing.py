@@ -85,4 +85,4 @@ def test_folds_are_clean_with_events_of_any_shape(stage, seed):
     rng = np.random.default_rng(seed)
     group = np.cumsum(rng.random(len(stage.strong.events)) < 0.5)
     found = folds_gate(stage.rolling(replace(stage.strong, group=group)))
-    assert found.result == "pass" and len(found.figures["crossing"]) == 5
+    assert found.result == "pass" and len(found.figures["crossing"]) == 6
