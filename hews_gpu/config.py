@@ -232,8 +232,9 @@ class TaskConfig:
 
     history_s: int = 24 * HOUR_S
     """How far back the maps reach; cut into steps of one window length."""
-    lead_s: int = 0
-    """From the issue time to the target window."""
+    lead_s: int = HOUR_S // 2
+    """From the issue time to the target window. Rows of one event differ by up to half an hour in time: with less lead,
+    a map may show the assault by which the very shooting that it is asked for was reported too."""
     horizon_s: int = 2 * HOUR_S
     """Length of the target window."""
 

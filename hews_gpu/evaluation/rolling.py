@@ -39,6 +39,8 @@ class Plan:
     calibration_s: int = 120 * DAY_S
     seeds: tuple[int, ...] = (0, 1, 2)
     """For forecasters in which chance has a part."""
+    in_turn: bool = False
+    """The first block is fitted with the first seed, the next with the next, and not every block with all of them."""
     as_reported: bool = False
     """Rows, and with them labels, are known from when they were reported, where the source says so."""
 
@@ -53,6 +55,7 @@ class Rolling:
 
     source: Source
     plan: Plan
+    """With the source's embargo in its task."""
     catalog: Catalog
     all: Outcomes
     folds: Sequence[Fold]
@@ -66,6 +69,7 @@ class Rolling:
         Raises:
             UserError: it is too short for the plan, or a part of it has only windows with, or without, a target.
         """
+        plan = replace(plan, task=plan.task.apart(source.embargo_s))
         catalog = source.catalog(plan.task.delay_s, as_reported=plan.as_reported)
         begin_s, end_s = source.begin_s, source.end_s
         first_s = plan.first_test_s if plan.first_test_s is not None else begin_s + (end_s - begin_s) * 3 // 5
@@ -125,6 +129,7 @@ class Rolling:
                 f"{key}_s": getattr(task, f"{key}_s")
                 for key in ("history", "lead", "horizon", "stride", "delay", "gap")
             },
+            "embargo_s": self.source.embargo_s,
             "as_reported": self.plan.as_reported,
             "folds": folds,
         }
@@ -140,11 +145,11 @@ def forecast_blocks(rolling: Rolling, entries: Mapping[str, Entry], bar: Step) -
     """
     found = {}
     for name, entry in entries.items():
-        seeds = rolling.plan.seeds if entry.is_random else rolling.plan.seeds[:1]
-        said: list[list[Float64]] = [[] for _ in seeds]
-        warned: dict[float, list[list[NDArray[np.bool_]]]] = {b: [[] for _ in seeds] for b in BUDGETS_PER_WEEK}
-        for fold in rolling.folds:
-            for k, seed in enumerate(seeds):
+        series = 1 if rolling.plan.in_turn or not entry.is_random else len(rolling.plan.seeds)
+        said: list[list[Float64]] = [[] for _ in range(series)]
+        warned: dict[float, list[list[NDArray[np.bool_]]]] = {b: [[] for _ in said] for b in BUDGETS_PER_WEEK}
+        for block, fold in enumerate(rolling.folds):
+            for k, seed in enumerate(_seeds(rolling.plan, entry, block)):
                 before, p = _one_block(rolling, fold, entry, seed)
                 said[k].append(p)
                 for budget, rows in warned.items():
@@ -153,6 +158,13 @@ def forecast_blocks(rolling: Rolling, entries: Mapping[str, Entry], bar: Step) -
         together = {budget: [np.concatenate(blocks) for blocks in rows] for budget, rows in warned.items()}
         found[name] = Judged(p=[np.concatenate(blocks) for blocks in said], warned=together)
     return found
+
+
+def _seeds(plan: Plan, entry: Entry, block: int) -> tuple[int, ...]:
+    """Of the fits for one block."""
+    if not entry.is_random:
+        return plan.seeds[:1]
+    return (plan.seeds[block % len(plan.seeds)],) if plan.in_turn else plan.seeds
 
 
 def _one_block(rolling: Rolling, fold: Fold, entry: Entry, seed: int) -> tuple[Float64, Float64]:

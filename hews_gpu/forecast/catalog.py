@@ -4,8 +4,9 @@ A row is known from `known_s` on, which is not before it happened: its time plus
 say. A forecast issued at t sees the rows with ``known_s < t``; since the rows are sorted by `known_s` these are the
 first ones, so nothing that is counted for t can depend on a row that became known at t or later, not even in its last
 bit.
-Rows of one event (a target and its twins, the victims of one shooting) become known together, when the last of them
-does: no part of an event can foretell the rest of it, and no event is split between what was seen and what is asked.
+Rows of one event (a target and its twins, the victims of one shooting) are not treated as one here: that two rows are
+of one event is known only once both are, and whoever hid the first of them until then would tell by its absence what is
+to come. That no row of an event foretells the rest of it is a matter of delay and lead: see `protocol.Task.apart`.
 
 Shapes: E rows, S windows, K columns of counts, N neighbourhoods.
 """
@@ -173,7 +174,6 @@ def make_catalog(
     areas: int,
     delay_s: int = 0,
     known_s: Int64 | None = None,
-    group: Int64 | None = None,
 ) -> Catalog:
     """A catalog from columns in any order.
 
@@ -187,14 +187,8 @@ def make_catalog(
         areas: N.
         delay_s: a row is known so long after it happened ...
         known_s: ... unless the data say [E] when, and not before `delay_s` has passed.
-        group: [E] number of the event that a row reports, if known; its rows become known together.
     """
     known = time_s + delay_s if known_s is None else np.maximum(known_s, time_s + delay_s)
-    if group is not None and len(group):
-        _, member = np.unique(group, return_inverse=True)
-        latest = np.full(member.max() + 1, np.iinfo(np.int64).min)
-        np.maximum.at(latest, member, known)
-        known = latest[member]
     names = (TARGETS, *categories)
     stream = np.where(is_target, 0, np.asarray(category, dtype=np.int64) + 1)
     order = np.lexsort((np.arange(len(known)), time_s, known))

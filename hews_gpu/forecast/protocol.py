@@ -91,6 +91,16 @@ class Task:
         if min(sizes) <= 0 or min(self.lead_s, self.delay_s) < 0:
             raise ValueError(f"history, horizon and stride must be positive, lead and delay not negative: {self}")
 
+    def apart(self, embargo_s: int) -> Task:
+        """The same with at least so much time between the last row that is looked at and the window.
+
+        The rows of one event do not agree on when it happened: the assault by which a shooting is reported a second
+        time may be dated half an hour before it. A forecast that sees the one is not made before the other, and nobody
+        can tell in time which assaults these are: so all rows of the last half hour are left alone, whatever they are.
+        A lead or a delay that is long enough does that by itself; what is missing is added to the delay.
+        """
+        return replace(self, delay_s=max(self.delay_s, embargo_s - self.lead_s))
+
     @property
     def gap_s(self) -> int:
         """From the last issue time of one part to the first of the next, at least."""
