@@ -12,16 +12,24 @@ __all__ = ["run_benchmark"]
 
 NOT_BENCHMARKS = {"common", "__init__"}
 DEVICES = ("cpu", "cuda")
+LOCKED = "forecasts"
 
 
-def run_benchmark(name: str, *, quick: bool, as_json: bool, device: str = "cpu") -> int:
+def run_benchmark(name: str, *, quick: bool, as_json: bool, device: str = "cpu", open_locked: str | None = None) -> int:
     """Run ``benchmarks/NAME.py`` in its own process.
+
+    Args:
+        name: of the benchmark.
+        quick: finish in under a minute.
+        as_json: print JSON.
+        device: cpu or cuda.
+        open_locked: why the real table's locked block is opened, once; None leaves it shut.
 
     Returns:
         Its exit code.
 
     Raises:
-        UserError: there is no checkout here, no such benchmark in it, or no such device.
+        UserError: there is no checkout here, no such benchmark in it or device, or it has no locked block.
     """
     if device not in DEVICES:
         raise UserError("--device", device, allowed="is not known", remedy=did_you_mean(device, DEVICES))
@@ -29,7 +37,11 @@ def run_benchmark(name: str, *, quick: bool, as_json: bool, device: str = "cpu")
     known = {path.stem for path in folder.glob("*.py")} - NOT_BENCHMARKS
     if name not in known:
         raise UserError("benchmark", name, allowed="does not exist", remedy=did_you_mean(name, known))
+    if open_locked is not None and name != LOCKED:
+        allowed = f"is for '{LOCKED}', which alone has a locked block"
+        raise UserError("--open-locked-block", open_locked, allowed=allowed, remedy="Leave it out")
     flags = ["--quick"] * quick + ["--json"] * as_json + ["--device", device] * (device != "cpu")
+    flags += [] if open_locked is None else [f"--open-locked-block={open_locked}"]
     return subprocess.run([sys.executable, str(folder / f"{name}.py"), *flags], check=False).returncode
 
 

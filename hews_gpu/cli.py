@@ -341,11 +341,12 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Finish in under a minute.")] = False,
     as_json: Json = False,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda, where a benchmark has both.")] = "cpu",
+    why: Annotated[str | None, typer.Option("--open-locked-block", metavar="WHY", help="forecasts: once.")] = None,
 ) -> None:
     """Run a benchmark of the source checkout and print its table."""
     from hews_gpu.bench import run_benchmark
 
-    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device))
+    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why))
 
 
 def _print_json(content: Any) -> None:
