@@ -48,6 +48,12 @@ def take_arrow(table: pa.Table, backend: Backend) -> Any:
     return cudf.DataFrame.from_arrow(table)
 
 
+def to_pandas(frame: Any) -> pd.DataFrame:
+    """A frame of either library as pandas'."""
+    host: pd.DataFrame = frame if isinstance(frame, pd.DataFrame) else frame.to_pandas()
+    return host
+
+
 def to_arrow(frame: Any) -> pa.Table:
     """A frame of either library as an Arrow table, without its index."""
     if isinstance(frame, pd.DataFrame):

@@ -132,7 +132,7 @@ def _on_cuda(areas: Areas, longitude: Any, latitude: Any) -> Any:
         return np.zeros_like(longitude, dtype=np.int32)
     is_host = isinstance(longitude, np.ndarray)
     load = cuda.to_device if is_host else cuda.as_cuda_array
-    x, y = (load(np.ascontiguousarray(array, dtype=np.float64)) for array in (longitude, latitude))
+    x, y = (load(array.astype(np.float64)) for array in (longitude, latitude))
     found = np.zeros_like(longitude, dtype=np.int32)
     out = load(found)
     pip_cuda.find_all[pip_cuda.blocks_for(count), pip_cuda.THREADS](areas.device_grid, x, y, out)

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hews_gpu.data import quality, tables, texts
-from hews_gpu.data.backend import Backend, array_of, take_pandas, to_host
+from hews_gpu.data.backend import Backend, array_of, take_pandas, to_host, to_pandas
 from hews_gpu.data.clean import NUMBERS, Rules, block_frame, clean
 from hews_gpu.data.pieces import Piece
 from hews_gpu.data.quality import Marks, Tally
@@ -181,7 +181,7 @@ def mark_bucket(folder: Path, number: int) -> int:
     """
     job: MarkJob = load(folder / MARK_JOB)
     loaded = tables.load_bucket(job.buckets[number], job.parts, job.backend)
-    frame = tables.finish(loaded, job.targets, job.files)
+    frame = tables.finish(to_pandas(loaded), job.targets, job.files)
     marks = Marks(rows_of=job.rows_of)
     marks.add(frame)
     rows = tables.incidents_table(frame, job.categories, job.neighborhoods, job.names)
