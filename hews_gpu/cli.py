@@ -12,12 +12,13 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from hews_gpu.errors import UserError
+from hews_gpu.options import GoOn, OfCluster, OnCluster, Resume, Train, workers_of
 
 __all__ = ["app", "main"]
 
@@ -39,17 +40,6 @@ class Commands(TyperGroup):
         sys.exit(EXIT_USER_ERROR)
 
 
-class Train(TyperCommand):
-    """`hews train`, whose `--resume` stands alone or before `auto`; Typer knows no option with a value left out."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give a `--resume` that stands alone its value."""
-        filled: list[str] = []
-        for word, after in zip(args, [*args[1:], ""], strict=True):
-            filled += ["--resume", "always"] if word == "--resume" and after != "auto" else [word]
-        return super().parse_args(ctx, filled)
-
-
 app = typer.Typer(
     cls=Commands,
     help="HEWS-GPU: from a table of reported crimes to a calibrated, honestly judged warning.",
@@ -64,15 +54,6 @@ Data = Annotated[Path | None, typer.Option("--data", help="The prepared folder, 
 CityFile = Annotated[Path, typer.Argument(metavar="CITY.toml", help="A city file; 'hews init NAME' writes one.")]
 Prepared = Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by 'hews prepare'.")]
 Device = Annotated[str, typer.Option("--device", help="What to train on: auto, cpu or cuda.")]
-Resume = Annotated[
-    Literal["no", "auto", "always"],
-    typer.Option(
-        "--resume",
-        metavar="[auto]",
-        show_default=False,
-        help="Go on from the last checkpoint in --out; auto: if there is one.",
-    ),
-]
 Judged = Annotated[
     Path, typer.Argument(metavar="RUN|FILE.json", help="A folder made by 'hews train', or results of an evaluation.")
 ]
@@ -179,11 +160,13 @@ def fetch(
     _show(f"Fetched into {out}", fetch_city(config, out), as_json)
 
 
-@app.command()
+@app.command(cls=OnCluster)
 def prepare(
     city: CityFile,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write; else runs/CITY/prepared.")] = None,
     force: Force = False,
+    cluster: OfCluster = None,
+    resume: GoOn = False,
     as_json: Json = False,
 ) -> None:
     """Read, clean and place every incident; nothing is lost, doubtful rows are set aside with a reason."""
@@ -192,7 +175,7 @@ def prepare(
     from hews_gpu.data.summary import summary_rows
 
     out = out or Path("runs") / city.stem / "prepared"
-    quality = run(load_city(city), out, force=force)
+    quality = run(load_city(city), out, force=force, resume=resume, workers=workers_of(cluster))
     if as_json:
         _print_json(quality)
     else:

@@ -101,6 +101,8 @@ class IncidentsConfig:
     """All categories the city uses; empty: whatever the table holds."""
     unknown_categories: Literal["keep", "quarantine"] = "keep"
     """What to do with a category that is not among `categories` (which must then be given)."""
+    damaged_files: Literal["stop", "quarantine"] = "stop"
+    """What to do with a file that cannot be read as a table: stop, or leave it out whole and name it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", _normal(self.targets))

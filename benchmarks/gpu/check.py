@@ -30,6 +30,7 @@ SECTIONS = {
     "pip": "benchmarks.gpu.pip",
     "feed": "benchmarks.gpu.feed",
     "training": "benchmarks.gpu.training",
+    "prepare": "benchmarks.gpu.prepare",
 }
 """Modules with a function `run(machine)` that measures on a `benchmarks.gpu.raster.Gpu`, and what it gives is kept."""
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.data.events import Events, Prepared
 from hews_gpu.data.marks import NEAR_TWIN
-from hews_gpu.data.polygons import metres_per_degree
+from hews_gpu.data.placing import metres_per_degree
 from hews_gpu.forecast.catalog import Catalog, Windows, make_catalog
 from hews_gpu.forecast.places import Ground
 
