@@ -124,7 +124,7 @@ def _send(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
 
 
 def _tell(plan: Plan, jobs: list[Job]) -> None:
-    print_table(f"Submitted for {plan.out}", [["stage", "job", "log"], *([j.name, j.id, j.log] for j in jobs)])
+    print_table(f"Submitted for {plan.out}", [["stage", "job", "log"], *([j.name, j.id, j.shown_log()] for j in jobs)])
     for why in plan.left_out:
         print(f"Left out: {why}.")
     print(f"\nFollow:  hews status {plan.out} --follow\nStop:    hews cancel {plan.out}")

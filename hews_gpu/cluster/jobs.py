@@ -25,6 +25,10 @@ class Job:
     log: str  # pattern of the log's path, with SLURM's %j, %A and %a
     tasks: int = 0  # of an array; 0: none
 
+    def shown_log(self) -> str:
+        """Where the output goes, for people: of an array with a star for the task."""
+        return str(self.log_path()).replace("None", "*") if self.tasks else str(self.log_path())
+
     def log_path(self, task: int | None = None) -> Path:
         """Where the output of the job, or of a task of its array, goes."""
         filled = self.log.replace("%j", self.id).replace("%A", self.id)

@@ -35,6 +35,7 @@ class Site:
         """The options of sbatch that the site decides."""
         found = {"partition": self.partition(gpu=gpu)}
         found |= {name: self.values.get(f"SBATCH_{name.upper()}") for name in ("account", "qos", "constraint")}
+        found["mem"] = self.values.get("HEWS_MEMORY")
         return {name: value for name, value in found.items() if value}
 
 
