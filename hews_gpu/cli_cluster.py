@@ -1,4 +1,4 @@
-"""The commands that have to do with a cluster: submit, status, cancel, sweep. Mounted by `hews_gpu.cli`."""
+"""The commands that have to do with a cluster: submit, status, cancel, and what its jobs run: score, sweep."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the exact jobs, s
 Nodes = Annotated[int, typer.Option("--nodes", help="For each job that trains.")]
 Gpus = Annotated[int, typer.Option("--gpus-per-node", help="One process each; 0: the processors of each node.")]
 Time = Annotated[str | None, typer.Option("--time", help="Limit of each job that trains; it is requeued then.")]
+OnDevice = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The --out folder of 'hews submit'.")]
 
 submit = typer.Typer(no_args_is_help=True, help="Submit to SLURM: a whole pipeline, a sweep or benchmarks.")
@@ -33,7 +34,7 @@ submit = typer.Typer(no_args_is_help=True, help="Submit to SLURM: a whole pipeli
 def add_to(app: typer.Typer) -> None:
     """Mount the commands."""
     app.add_typer(submit, name="submit")
-    for command in (status, cancel, sweep):
+    for command in (score, sweep, status, cancel):
         app.command()(command)
 
 
@@ -73,9 +74,11 @@ def submit_sweep(
     """Submit a sweep as one array; 'hews status' shows its table as results arrive."""
     from hews_gpu.cluster.site import read_site
     from hews_gpu.cluster.submit import Resources, sweep_plan
-    from hews_gpu.cluster.sweep import load_sweep
+    from hews_gpu.cluster.sweep import load_sweep, recipe_of
 
     found = load_sweep(sweep_file)
+    for number in range(len(found.jobs)):
+        recipe_of(found, number)
     resources = Resources(nodes=nodes, gpus_per_node=gpus_per_node, time=time)
     folder = out or Path("runs") / sweep_file.stem
     jobs = len(found.jobs)
@@ -152,11 +155,35 @@ def status(
         states = {row.task: (row.state, row.why) for row in rows if row.task is not None}
         text = sweep_table(load_sweep(Path(sweep_file)), folder, states)
     if as_json:
-        print_json({**json_of(submission, rows), **({"table": text} if sweep_file else {})})
+        print_json({**json_of(submission, rows), **({"table": _records(text)} if sweep_file else {})})
     else:
         print_table(title, text)
         print(f"\n{verdict(rows)}")
     raise typer.Exit(EXIT_FAILED if any(row.state in BAD for row in rows) else 0)
+
+
+def score(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by 'hews train'.")],
+    prepared: Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by 'hews prepare'.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    data: Annotated[Path | None, typer.Option("--data", help="What it was trained on, if that has moved.")] = None,
+    device: OnDevice = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace older scores.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Forecast every window of a prepared table and the one after it; torchrun's or srun's tasks share them out."""
+    from hews_gpu.printing import show
+    from hews_gpu.train.score import score as run_score
+
+    found = run_score(run, prepared, out, trained_on=data, device=device, force=force)
+    if found:
+        show(f"Forecasts in {out}", found, as_json)
+
+
+def _records(rows: list[list[str]]) -> list[dict[str, str]]:
+    """A table's rows, each cell by its heading."""
+    heading, *body = rows
+    return [dict(zip(heading, row, strict=True)) for row in body]
 
 
 def cancel(run: RunFolder, as_json: Json = False) -> None:
@@ -179,7 +206,7 @@ def sweep(
     sweep_file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="See docs/slurm.md.")],
     out: Out = None,
     job: Annotated[int | None, typer.Option("--job", help="This one alone, as a task of an array does.")] = None,
-    device: Annotated[str, typer.Option("--device", help="What to train on: auto, cpu or cuda.")] = "auto",
+    device: OnDevice = "auto",
     as_json: Json = False,
 ) -> None:
     """Train a recipe with several settings, here and one after the other; 'hews submit sweep' does so on a cluster."""
@@ -202,7 +229,9 @@ def sweep(
     states = run_here(found, folder, device=device)
     text = sweep_table(found, folder, states)
     if as_json:
-        print_json({"table": text, "failed": [number for number, (state, _) in states.items() if state == "failed"]})
+        print_json(
+            {"table": _records(text), "failed": [number for number, (state, _) in states.items() if state == "failed"]}
+        )
     else:
         print_table(f"Sweep in {folder}", text)
     if any(state == "failed" for state, _ in states.values()):

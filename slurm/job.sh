@@ -30,8 +30,9 @@ begin() { # begin STAGE WHAT [FOLDER]: settings, caches and folders; sets OUT (F
         # shellcheck disable=SC2206 # several options in one word of site.env
         PYTHON=(apptainer exec --bind "$scratch" ${HEWS_CONTAINER_OPTIONS:-} "$HEWS_CONTAINER" "${HEWS_PYTHON:-python}")
     fi
-    # srun does not take over --cpus-per-task from sbatch; one task that fails ends all, which could only wait for it.
-    SRUN=(srun --kill-on-bad-exit=1 "--cpus-per-task=${SLURM_CPUS_PER_TASK:-1}")
+    # srun does not take over --cpus-per-task from sbatch. Once a task has ended the others have a minute: one that failed
+    # ends all, which could only wait for it, but tasks that all stop with a checkpoint are not killed at it.
+    SRUN=(srun --kill-on-bad-exit=0 --wait=60 "--cpus-per-task=${SLURM_CPUS_PER_TASK:-1}")
     CHILDREN=()
 }
 
@@ -63,7 +64,7 @@ step() { # step COMMAND...: `hews COMMAND` as one task per GPU, in the backgroun
     export MASTER_ADDR
     # Every node needs the folders that `begin` has made on the first.
     if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
-        on_each_node mkdir -p "$NUMBA_CACHE_DIR" "$CUPY_CACHE_DIR" "$TMPDIR" || requeue "a node does not answer"
+        on_each_node mkdir -p "$NUMBA_CACHE_DIR" "$CUPY_CACHE_DIR" "$TMPDIR" || node_lost "a node does not answer"
     fi
     told=0 asked=0 code=0
     "${SRUN[@]}" "${PYTHON[@]}" -m hews_gpu "$@" &
@@ -80,8 +81,16 @@ step() { # step COMMAND...: `hews COMMAND` as one task per GPU, in the backgroun
     "$EXIT_PREEMPTED") requeue "stopped, with a checkpoint" ;;
     esac
     if [ "$asked" = 1 ]; then requeue "stopped with code $code; the last whole checkpoint counts"; fi
-    on_each_node true || requeue "code $code, and a node does not answer"
+    on_each_node true || node_lost "code $code, and a node does not answer"
     return "$code"
+}
+
+node_lost() { # node_lost WHY: SLURM itself takes the job back once it has noticed, which is better than being asked to
+    say "$1; waiting for SLURM to notice"
+    word requeue "$1"
+    trap - EXIT USR2 TERM
+    sleep "${HEWS_NODE_PATIENCE_S:-900}" # slurm.conf's SlurmdTimeout is 300 s unless a site says otherwise
+    requeue "$1"
 }
 
 requeue() { # requeue WHY: give the job back to the queue; it goes on from its last checkpoint

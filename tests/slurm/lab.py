@@ -14,7 +14,7 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -117,6 +117,15 @@ class Lab:
     def start_node(self, name: str) -> None:
         """Start the daemon of one node."""
         self._daemon("slurmd", "-D", "-N", name)
+
+    def kill_node(self, name: str) -> None:
+        """Let a node die at once: its daemon, and everything that was started on it."""
+        parent = self.daemons[f"slurmd-{name}"]
+        victims = [*_descendants(parent.pid), *self.processes(f"SLURMD_NODENAME={name}")]
+        for pid in (parent.pid, *victims):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        parent.wait()
 
     def stop(self) -> None:
         """End every job and every process; the folder stays."""
@@ -228,6 +237,16 @@ def processes_with(*settings: str) -> list[int]:
     return found
 
 
+def _descendants(pid: int) -> list[int]:
+    """The children of a process, theirs and so on."""
+    found: list[int] = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *_descendants(child)]
+    return found
+
+
 def _program(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
@@ -241,8 +260,3 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
-
-
-def environment_of(found: Mapping[str, str]) -> list[str]:
-    """NAME=value for each entry."""
-    return [f"{key}={value}" for key, value in found.items()]
