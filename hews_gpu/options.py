@@ -63,6 +63,6 @@ def workers_of(cluster: str | None) -> Opener:
         from hews_gpu.workers import in_this_process
 
         return in_this_process
-    from hews_gpu.cluster import parse_cluster
+    from hews_gpu.dask_cluster import parse_cluster
 
     return parse_cluster(cluster)

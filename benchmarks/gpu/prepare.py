@@ -129,6 +129,6 @@ def measure(workers: Opener, *, rows: int = ROWS, days: int = DAYS) -> dict[str,
 
 
 if __name__ == "__main__":
-    from hews_gpu.cluster import Cluster
+    from hews_gpu.dask_cluster import Cluster
 
     print(json.dumps(measure(Cluster(kind="cuda", least_rows=0))))
