@@ -182,18 +182,21 @@ def prepare(
         print_table(f"Prepared into {out}", summary_rows(quality))
 
 
-@app.command()
+@app.command(cls=OnCluster)
 def rasterize(
     prepared: Prepared,
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     style: Annotated[str | None, typer.Option("--style", help="reference or channels; else as the city says.")] = None,
     force: Force = False,
+    cluster: OfCluster = None,
+    resume: GoOn = False,
     as_json: Json = False,
 ) -> None:
     """Write every window's map to Zarr, for people who want files (training does not need them)."""
     from hews_gpu.feed.maps import rasterize as run
 
-    show(f"Maps in {out}", run(prepared, out, style=style, force=force), as_json)
+    made = run(prepared, out, style=style, force=force, resume=resume, workers=workers_of(cluster))
+    show(f"Maps in {out}", made, as_json)
 
 
 @app.command(cls=Train)
