@@ -333,6 +333,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Finish in under a minute.")] = False,
     as_json: Json = False,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda, where a benchmark has both.")] = "cpu",
+    out: Annotated[Path | None, typer.Option("--out", help="File for the result, to be compared with another.")] = None,
     why: Annotated[str | None, typer.Option("--open-locked-block", metavar="WHY", help="forecasts: once.")] = None,
 ) -> None:
     """Run a benchmark of the source checkout and print its table; or compare two results."""
@@ -350,7 +351,7 @@ def bench(
         return
     if files:
         raise UserError("hews bench", files[0], allowed="takes files only after compare", remedy="Leave it out")
-    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why))
+    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why, out=out))
 
 
 add_to(app)
