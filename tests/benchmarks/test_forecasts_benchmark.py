@@ -3,7 +3,7 @@
 import json
 
 from benchmarks.forecasts import END, FIRST_TEST, LOCKED, judge, seconds, show
-from hews_gpu.evaluation.registry import BASELINES
+from hews_gpu.evaluation.registry import FORECASTERS
 from hews_gpu.evaluation.rolling import Plan
 from hews_gpu.evaluation.sources import synthetic_source
 
@@ -11,7 +11,8 @@ from hews_gpu.evaluation.sources import synthetic_source
 def test_a_source_is_judged_and_shown(capsys):
     found = judge(synthetic_source("strong", years=2), Plan(blocks=1, seeds=(0,)), quick=True)
     json.dumps(found, allow_nan=False)
-    assert set(found["forecasts"]) == {*BASELINES, "oracle"} and set(found["places"]["forecasts"]) > {"near_repeat"}
+    assert set(found["forecasts"]) == {*FORECASTERS, "oracle"}
+    assert set(found["places"]["forecasts"]) > {"near_repeat", "hewsnet", "oracle"}
     show("strong", found)
     assert "temporal Hawkes" in capsys.readouterr().out
 
