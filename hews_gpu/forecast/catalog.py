@@ -77,6 +77,7 @@ class Catalog:
     xy_m: Float64  # [E, 2] metres east and north of some origin
     is_target: Bool  # [E]
     is_first: Bool  # [E] the first known row of its kind, minute and neighbourhood: counts count events, not victims
+    is_twin: Bool  # [E] no target itself, but reports an event that a target row reports too
     streams: tuple[str, ...]
     areas: int  # N
     delay_s: int  # the reporting delay that `known_s` was made with
@@ -87,6 +88,13 @@ class Catalog:
     def until(self, when_s: int) -> Catalog:
         """The rows known before a moment: all that a fit at that moment can look at."""
         return self._take(slice(0, int(np.searchsorted(self.known_s, when_s, side="left"))))
+
+    def without_twins(self) -> Catalog:
+        """The rows without those that report a target event once more.
+
+        To learn what follows what: some twins are timed minutes before their target, and would seem to announce it.
+        """
+        return self._take(np.flatnonzero(~self.is_twin))
 
     def known_at_once(self) -> Catalog:
         """The same rows as if each had been known when it happened: to estimate a law, not to forecast."""
@@ -178,11 +186,13 @@ def make_catalog(
         group: [E] number of the event that a row reports, if known; its rows become known together.
     """
     known = time_s + delay_s if known_s is None else np.maximum(known_s, time_s + delay_s)
+    is_twin = np.zeros(len(known), dtype=bool)
     if group is not None and len(group):
         _, member = np.unique(group, return_inverse=True)
         latest = np.full(member.max() + 1, np.iinfo(np.int64).min)
         np.maximum.at(latest, member, known)
         known = latest[member]
+        is_twin = ~is_target & (np.bincount(member, weights=is_target) > 0)[member]
     names = (TARGETS, *categories)
     stream = np.where(is_target, 0, np.asarray(category, dtype=np.int64) + 1)
     order = np.lexsort((np.arange(len(known)), time_s, known))
@@ -198,6 +208,7 @@ def make_catalog(
         xy_m=xy_m[order],
         is_target=is_target[order],
         is_first=is_first,
+        is_twin=is_twin[order],
         streams=names,
         areas=areas,
         delay_s=delay_s,

@@ -32,7 +32,7 @@ from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
 from hews_gpu.train.state import Snapshot
 from hews_gpu.train.team import Place, Team, find_place
 
-__all__ = ["train", "train_as_told"]
+__all__ = ["joined", "own_device", "train", "train_as_told"]
 
 Resume = bool | Literal["auto"]
 
@@ -78,7 +78,7 @@ def train(
         _require_gpus(place, choice)
         use_own_threads(place)
         city = open_prepared(prepared)
-        own = _own_device(place, choice)
+        own = own_device(place, choice)
         objective = open_objective(city, recipe, feed=feed, device=own)
     arguments = {
         "prepared": str(prepared),
@@ -99,7 +99,7 @@ def train(
                 log(f"recipe {recipe.name}: {LEAKY}")
         signals = stack.enter_context(StopSignals())
         place = stack.enter_context(started(place, arguments))
-        team = stack.enter_context(_joined(place, choice, execution))
+        team = stack.enter_context(joined(place, choice, execution))
         found.join(team, signals)
         found.load() if team.from_first(going_on) else found.begin(force=force)
         summary = found.finish(max_epochs, choice.device)
@@ -136,7 +136,7 @@ def _require_gpus(place: Place, choice: Choice) -> None:
         raise UserError("--devices", place.local_size, allowed=f"must be at most the {found} GPUs here", remedy=remedy)
 
 
-def _own_device(place: Place, choice: Choice) -> str:
+def own_device(place: Place, choice: Choice) -> str:
     """What this process trains on; a GPU becomes torch's current one, in whose memory maps are drawn."""
     if choice.device == "cpu":
         return "cpu"
@@ -147,7 +147,7 @@ def _own_device(place: Place, choice: Choice) -> str:
 
 
 @contextmanager
-def _joined(place: Place, choice: Choice, execution: Execution) -> Iterator[Team]:
+def joined(place: Place, choice: Choice, execution: Execution) -> Iterator[Team]:
     """The processes together; torch's random generators are as they were afterwards."""
     team = Team(place, choice.device, execution.precision)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if choice.device == "cuda" else ()):

@@ -47,7 +47,7 @@ LEAKY = (
     "leaky protocol: each map shows the window that it is labelled with, the incidents to be warned of among them, "
     "and the windows are split at random, so these numbers say nothing about forecasts and cannot be believed"
 )
-PROTOCOLS = {"forecast": ("small_cnn",), "reference": ("reference1", "reference2")}
+PROTOCOLS = {"forecast": ("small_cnn",), "reference": ("reference1", "reference2", "reference_small")}
 STYLES = {"forecast": "channels", "reference": "reference"}
 
 
