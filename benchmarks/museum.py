@@ -51,7 +51,7 @@ from hews_gpu.train.recipe import Recipe, load_recipe
 SMALL = "reference_small"
 TABLE, OUTLINES = "portal_2012_2017.csv.gz", "csa_55_vitalsigns16.geojson.gz"
 BEGIN = "2012-01-01"
-SEEDS = 3
+SEEDS = 2
 TITLES = {
     "reference": "the reference protocol",
     "targets": "targets are not drawn",

@@ -51,7 +51,7 @@ NEWTON_STEPS = 12
 FEWEST_ROWS = 50  # of a layer: nothing can be learned from fewer
 LEAST_GAIN = 0.5  # nats: for less, nothing is moved
 FACTORS = (0.7, 1.4, 0.85, 1.18, 0.93, 1.07)  # by which decays and distances are adjusted, while that helps
-FIT_PRECISION = np.array([400.0, 1600.0])  # of the priors of the calibration's level and slope: 0.05, 0.025 either way
+FIT_PRECISION = np.array([400.0, 1600.0])  # of the priors of the calibration's level and slope: 0.05 and 0.025
 STEPS_S = (60, 300, 600, 1800, 3600)
 MOST_STEPS = 400
 CHUNK = 1 << 21  # hourly rates gathered at once: 16 MB
@@ -121,7 +121,7 @@ class HewsNetForecaster:
         windows = train.windows
         self._recent = Recent.fitted(past, windows, fit_climatology(windows.begin_s, train.y))
         said = logit(-np.expm1(-self.hazards(past, windows).sum(axis=1)))
-        self._weights = _forward_weights(self._recent.ratios(past, windows), train.y, said)
+        self._weights = _level_weights(self._recent.ratios(past, windows), train.y, said)
 
     def _calibrate(self, past: Catalog, calibration: Outcomes) -> None:
         """A slope and a level on the log-odds, from the block before the test."""
@@ -336,8 +336,8 @@ class _Fit:
         return state
 
 
-def _forward_weights(ratios: Float64, y: NDArray[np.bool_], said: Float64) -> Float64:
-    """[P] weights of ratios [S, P] on top of log-odds [S], none below 0: more than usual never means that less follows."""
+def _level_weights(ratios: Float64, y: NDArray[np.bool_], said: Float64) -> Float64:
+    """[P] weights of ratios [S, P] on top of log-odds [S], none below 0: more of late never means that less follows."""
     weights, kept = np.zeros(ratios.shape[1]), np.arange(ratios.shape[1])
     while len(kept):
         found = fit_with_offset(ratios[:, kept], y, said, PRIOR_LEVEL)

@@ -43,11 +43,11 @@ def hidden_marks(without: Collection[Leak]) -> tuple[Mark, ...]:
 
 
 def pairs_shown(prepared: Prepared, windows: Windows, without: Collection[Leak]) -> NDArray[np.int64]:
-    """[W, 2] the incidents on the map of each window, [first, last): those within it, or of as long a time before it."""
+    """[W, 2] the incidents on each window's map, [first, last): those within it, or of as long a time before it."""
     if "same_window" not in without:
         return windows.pairs
     edges_s = windows.start_s[:, None] + np.array([-windows.length_s, 0])
-    return np.searchsorted(prepared.events.time_s, edges_s, side="left").astype(np.int64)
+    return np.asarray(np.searchsorted(prepared.events.time_s, edges_s, side="left"), dtype=np.int64)
 
 
 def split_by_time(

@@ -249,6 +249,7 @@ def leaky_rasterizer(
         height=asked.height or own.height,
         width=asked.width or own.width,
         disc_radius_px=asked.disc_radius_px or own.disc_radius_px,
+        line_width_px=asked.line_width_px or own.line_width_px,
     )
     city = replace(prepared.city, map=drawn)
     return reference_rasterizer(replace(prepared, city=city), without=hidden_marks(without), backend=backend)
