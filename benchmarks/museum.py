@@ -75,7 +75,9 @@ def main() -> None:
         sys.exit(2)
     if not asked.quick:
         name = "museum" if asked.recipe == SMALL else f"museum_{Path(asked.recipe).stem}"
-        print(f"saved {save_result(name, result, asked.out)}", file=sys.stderr)
+        path = save_result(name, result, asked.out)
+        draw(result, path.with_suffix(".svg"))
+        print(f"saved {path}", file=sys.stderr)
     if asked.json:
         print(json.dumps(result, indent=2, allow_nan=False))
     else:
@@ -228,6 +230,13 @@ def _drawn(one: Exhibit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     weeks = (int(one.start_s[-1]) - int(one.start_s[0])) / WEEK_S
     blocks = Blocks.drawn(len(one.y), max(1, round(len(one.y) / max(weeks, 1.0))))
     return blocks.means((one.p >= 0.5) == one.y), aucs_drawn(one.y, one.p, blocks)
+
+
+def draw(result: dict[str, Any], file: Path) -> None:
+    """The waterfall as a picture."""
+    from hews_gpu.report.figures.findings import AS_FILE, waterfall
+
+    file.write_text(waterfall(AS_FILE, result["rooms"]), encoding="utf-8")
 
 
 def show(result: dict[str, Any]) -> None:

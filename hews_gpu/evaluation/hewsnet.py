@@ -261,8 +261,8 @@ class _Fit:
         state = self._pruned(state, sum(len(group.layers) for group in groups))
         return self._learned(state.layers, LAST_CYCLES)
 
-    def _learned(self, layers: list[Layer], cycles: int) -> _State:
-        """Weights and rhythm for given layers."""
+    def _learned(self, layers: list[Layer], cycles: int, rhythm: Rhythm | None = None) -> _State:
+        """Weights for given layers, and the rhythm unless it is given, too."""
         net = HewsNet(HewsNetSettings(areas=self.past.areas, local=tuple(layer.is_local for layer in layers)))
         events = len(self.group.time_s)
         left = np.empty((events, len(layers)))
@@ -273,18 +273,18 @@ class _Fit:
             exposed[k] = exposure(rows, layer.decay_s, self.begin_s, self.end_s)
         chance = np.ones(events)
         for _ in range(cycles):
-            rhythm = self._rhythm(chance)
+            kept = rhythm or self._rhythm(chance)
             evidence = Evidence(
-                base=torch.from_numpy(rhythm.per_s(self.group.time_s)),
+                base=torch.from_numpy(kept.per_s(self.group.time_s)),
                 area=torch.from_numpy(self.group.area),
                 left=torch.from_numpy(left),
-                base_total=float(rhythm.per_s(self.cells_s).sum() * self.cell_s),
+                base_total=float(kept.per_s(self.cells_s).sum() * self.cell_s),
                 exposure=torch.from_numpy(exposed),
             )
             chance = net.learn(evidence, ROUNDS if layers else 2).numpy()
             if not layers:
                 break
-        return _State(layers=layers, net=net, evidence=evidence, rhythm=rhythm, value=net.log_likelihood(evidence))
+        return _State(layers=layers, net=net, evidence=evidence, rhythm=kept, value=net.log_likelihood(evidence))
 
     def _rhythm(self, chance: Float64) -> Rhythm:
         """Of the events that nothing set off, from the chance of each to be one."""
@@ -307,7 +307,10 @@ class _Fit:
         return found, price
 
     def _adjusted(self, state: _State, which: list[int]) -> _State:
-        """Decays of some layers, and how near pairs must be, moved while that raises the likelihood."""
+        """Decays of some layers, and how near pairs must be, moved while that raises the likelihood.
+
+        The rhythm stays meanwhile, as it hardly depends on them and takes longest to learn.
+        """
         for k in which:
             for name in ("decay_s", "within_m"):
                 for factor in FACTORS:
@@ -321,7 +324,7 @@ class _Fit:
         if name == "within_m" and not 0 < value <= RADII_M[-1]:
             return state
         changed = replace(state.layers[k], **{name: value})
-        return self._learned([*state.layers[:k], changed, *state.layers[k + 1 :]], CYCLES)
+        return self._learned([*state.layers[:k], changed, *state.layers[k + 1 :]], CYCLES, state.rhythm)
 
     def _pruned(self, state: _State, choices: int) -> _State:
         """Without the layers that do not pay for themselves."""

@@ -1,6 +1,7 @@
 """Each leak of the reference protocol is there until it is taken away, and gone from then on."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def mixed(objective, _):
     """Whether windows to judge on lie between those learned from, or within a day of them."""
     parts, length_s = objective.parts, objective.prepared.city.windows.length_s
     edges = [(part.start_s.min(), part.start_s.max() + length_s) for part in parts.values()]
-    return not all(later[0] - before[1] >= GAP_S for before, later in zip(edges, edges[1:], strict=False))
+    return not all(later[0] - before[1] >= GAP_S for before, later in pairwise(edges))
 
 
 def even(objective, _):
