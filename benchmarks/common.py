@@ -102,7 +102,7 @@ def header(packages: Sequence[str] = ()) -> dict[str, Any]:
     """
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([*_surroundings(), Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": _commit(),
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -114,13 +114,21 @@ def header(packages: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
+def _surroundings() -> list[str]:
+    """Variables that a benchmark goes by, as one would set them; where the data lie is the machine's own business."""
+    return ["HEWS_REAL_DATA=DATA"] if os.environ.get("HEWS_REAL_DATA") else []
+
+
 def _commit() -> str:
-    """The checkout's commit, with `-dirty` where files differ from it; unknown outside a checkout."""
+    """The checkout's commit, with `-dirty` where files differ from it; else what HEWS_COMMIT says, or unknown.
+
+    The variable is for a copy of the files without their history, as one takes to a machine with a GPU.
+    """
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("HEWS_COMMIT", "unknown")
 
 
 def _cpu_model() -> str:

@@ -2,17 +2,26 @@
 
 Generated: ten years of each preset; the last four years are the test blocks. Real (where HEWS_REAL_DATA has it): the
 Baltimore tables of 2012 to 2019 put together, of which the rolling evaluation ends with 2017; 2018 and 2019 are the
-locked block: they are cut off before anything is counted, and nothing here opens them. ``--quick``: two presets, three
-years, no curves, nothing saved.
+locked block: they are cut off before anything is counted. ``--quick``: two presets, three years, no curves, nothing
+saved.
+
+``--open-locked-block WHY`` judges the locked block and nothing else. It can be done once: the opening is written to
+``results/locked_block.jsonl`` before a row of the block is looked at, and a second one is refused. The very same steps
+are first gone through on the years before the block, so that no mistake here spends the one opening; and files that
+differ from the commit are refused, so that the result can be made again.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when starte
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import parse_flags, save_result
+from benchmarks.common import RESULTS, header, parse_flags, real_data, save_result
 from hews_gpu.config import city_template, load_city, parse_local_time
-from hews_gpu.data.events import open_prepared
+from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.errors import UserError
+from hews_gpu.evaluation.locked import open_locked, require_closed
 from hews_gpu.evaluation.registry import FORECASTERS
-from hews_gpu.evaluation.results import curves, evaluate_places, evaluate_source
+from hews_gpu.evaluation.results import as_reported, curves, evaluate_places, evaluate_source
 from hews_gpu.evaluation.rolling import Plan
 from hews_gpu.evaluation.sources import Source, prepared_source, synthetic_source
 from hews_gpu.evaluation.summary import preset_table
@@ -35,8 +46,9 @@ YEARS, QUICK_YEARS = 10, 3
 CITY_SEED = 1
 """Of the cities judged here; sizes of methods were chosen on cities of seed 0, which would flatter them."""
 TABLES = ("portal_2012_2017.csv.gz", "arcgis_2016_2019.csv.gz")
-BEGIN, FIRST_TEST, LOCKED, END = "2012-01-01", "2014-07-01", "2018-01-01", "2020-01-01"
-HALF_YEARS = 7  # from the first test block to the locked one
+BEGIN, FIRST_TEST = "2012-01-01", "2014-07-01"
+HALF_YEARS, LOCKED_HALF_YEARS = 7, 4  # from the first test block to the locked one, and in that
+LEDGER = RESULTS / "locked_block.jsonl"
 
 
 def judge(source: Source, plan: Plan, *, quick: bool) -> dict[str, Any]:
@@ -45,12 +57,13 @@ def judge(source: Source, plan: Plan, *, quick: bool) -> dict[str, Any]:
     found = evaluate_source(source, plan, FORECASTERS)
     if not quick:
         found["curves"] = curves(source, plan, FORECASTERS)
+        found["as_reported"] = as_reported(source, plan)
     found["places"] = evaluate_places(source, plan)
     return {**found, "processor_seconds": round(time.process_time() - begin, 1)}
 
 
-def baltimore(data: Path) -> tuple[Source, Plan]:
-    """The real table up to its locked block, and how it is evaluated."""
+def baltimore(data: Path, folder: Path) -> Prepared:
+    """The real tables, prepared in a folder."""
     from hews_gpu.data.prepare import prepare
 
     text = city_template("baltimore")
@@ -59,14 +72,34 @@ def baltimore(data: Path) -> tuple[Source, Plan]:
     for key, line in (("files = [", f"files = [{files}]"), ("file = ", f'file = "{outlines}"')):
         old = next(row for row in text.splitlines() if row.startswith(key))
         text = text.replace(old, line, 1)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "city.toml").write_text(text, encoding="utf-8")
-        prepare(load_city(folder / "city.toml"), folder / "prepared")
-        prepared = open_prepared(folder / "prepared")
-        source = prepared_source(prepared, begin_s=seconds(BEGIN), end_s=seconds(LOCKED))
-    source.notes.update(tables=list(TABLES), locked_block=[LOCKED, END], locked_block_opened=False)
+    (folder / "city.toml").write_text(text, encoding="utf-8")
+    prepare(load_city(folder / "city.toml"), folder / "prepared")
+    return open_prepared(folder / "prepared")
+
+
+def closed(prepared: Prepared) -> tuple[Source, Plan]:
+    """The real table up to its locked block, and how it is evaluated."""
+    source = prepared_source(prepared, begin_s=seconds(BEGIN), end_s=prepared.city.splits.span_s("locked")[0])
+    source.notes.update(tables=list(TABLES), locked_block=prepared.city.splits.locked, locked_block_opened=False)
     return source, Plan(first_test_s=seconds(FIRST_TEST), blocks=HALF_YEARS)
+
+
+def judge_locked(prepared: Prepared, why: str, ledger: Path, *, quick: bool = False) -> dict[str, Any]:
+    """The locked block's one judgement, after a rehearsal on as many years before it.
+
+    Raises:
+        UserError: it was opened before, or no reason is given.
+    """
+    locked_s, end_s = prepared.city.splits.span_s("locked")
+    require_closed(prepared, locked_s=locked_s, end_s=end_s, ledger=ledger, why=why)
+    before, _ = closed(prepared)
+    before.notes["city"] += ", rehearsal on the years before the locked block"
+    plan = Plan(first_test_s=2 * locked_s - end_s, blocks=LOCKED_HALF_YEARS)
+    rehearsal = judge(before, plan, quick=quick)
+    begin_s = before.begin_s
+    source, line = open_locked(prepared, begin_s=begin_s, locked_s=locked_s, end_s=end_s, ledger=ledger, why=why)
+    source.notes.update(tables=list(TABLES), locked_block=prepared.city.splits.locked, locked_block_opened=line)
+    return {"baltimore": judge(source, replace(plan, first_test_s=locked_s), quick=quick), "rehearsal": rehearsal}
 
 
 def seconds(day: str) -> int:
@@ -75,25 +108,74 @@ def seconds(day: str) -> int:
 
 
 def main() -> None:
-    """Judge, save unless quick, and print."""
+    """Judge, save unless quick, and print; or open the locked block, and save that."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--open-locked-block", metavar="WHY")
+    opening, sys.argv[1:] = parser.parse_known_args()
     flags = parse_flags(__doc__ or "")
-    names, years = (PRESETS[:2], QUICK_YEARS) if flags.quick else (PRESETS, YEARS)
-    results: dict[str, Any] = {"presets": {}}
-    for name in names:
-        plan = Plan(blocks=1, seeds=(0,)) if flags.quick else Plan()
-        results["presets"][name] = judge(synthetic_source(name, years=years, seed=CITY_SEED), plan, quick=flags.quick)
-    data = os.environ.get("HEWS_REAL_DATA")
-    if data and not flags.quick:
-        results["baltimore"] = judge(*baltimore(Path(data)), quick=False)
+    if opening.open_locked_block is None:
+        name, results = "forecasts", judge_closed(quick=flags.quick)
+    else:
+        name, results = "forecasts-locked", opened(opening.open_locked_block, quick=flags.quick)
     if not flags.quick:
-        print(f"saved {save_result('forecasts', results)}", file=sys.stderr)
+        print(f"saved {save_result(name, results)}", file=sys.stderr)
     if flags.json:
         print(json.dumps(results, indent=2, allow_nan=False))
         return
-    for name, found in results["presets"].items():
-        show(f"{years} years of {name}", found)
-    if "baltimore" in results:
-        show("Baltimore, rolling through 2017", results["baltimore"])
+    for name, found in results.get("presets", {}).items():
+        show(f"{found['years']} years of {name}", found)
+    for name in ("rehearsal", "baltimore"):
+        if name in results:
+            show(results[name]["city"], results[name])
+
+
+def judge_closed(*, quick: bool) -> dict[str, Any]:
+    """Everything but the locked block; the sources one beside the other where there are cores."""
+    if quick:
+        plan = Plan(blocks=1, seeds=(0,))
+        judged = {name: judge(generated(name, QUICK_YEARS), plan, quick=True) for name in PRESETS[:2]}
+        return {"presets": judged}
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of the processes to come
+    names = [*(["baltimore"] if real_data() else []), *PRESETS]
+    with ProcessPoolExecutor(header()["cores"], get_context("spawn"), initializer=_no_bars) as pool:
+        found = dict(zip(names, pool.map(judge_one, names), strict=True))
+    real = {name: found.pop(name) for name in names if name not in PRESETS}
+    return {"presets": found, **real}
+
+
+def judge_one(name: str) -> dict[str, Any]:
+    """All that is measured on a preset, or on the real table up to its locked block."""
+    if name in PRESETS:
+        return judge(generated(name, YEARS), Plan(), quick=False)
+    data = real_data()
+    assert data is not None
+    with tempfile.TemporaryDirectory() as folder:
+        return judge(*closed(baltimore(data, Path(folder))), quick=False)
+
+
+def generated(preset: str, years: int) -> Source:
+    """A city to be judged on."""
+    return synthetic_source(preset, years=years, seed=CITY_SEED)
+
+
+def _no_bars() -> None:
+    """Several processes write lines, not bars over one another."""
+    sys.stderr.isatty = lambda: False  # type: ignore[method-assign]
+
+
+def opened(why: str, *, quick: bool) -> dict[str, Any]:
+    """What the locked block says; the process ends in one line where it may not be opened."""
+    data, commit = real_data(), header()["commit"]
+    if data is None or quick:
+        sys.exit("--open-locked-block: needs the whole evaluation and HEWS_REAL_DATA; leave --quick out, set the other")
+    if commit == "unknown" or commit.endswith("-dirty"):
+        sys.exit(f"--open-locked-block: the files differ from a commit ({commit}); commit first, it opens only once")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return {"commit": commit, **judge_locked(baltimore(data, Path(folder)), why, LEDGER)}
+    except UserError as error:
+        print(f"hews: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def show(title: str, found: dict[str, Any]) -> None:

@@ -8,29 +8,49 @@ from pathlib import Path
 
 from hews_gpu.errors import UserError, did_you_mean
 
-__all__ = ["run_benchmark"]
+__all__ = ["benchmark_names", "run_benchmark"]
 
 NOT_BENCHMARKS = {"common", "__init__"}
 DEVICES = ("cpu", "cuda")
+LOCKED = "forecasts"
 
 
-def run_benchmark(name: str, *, quick: bool, as_json: bool, device: str = "cpu") -> int:
+def run_benchmark(name: str, *, quick: bool, as_json: bool, device: str = "cpu", open_locked: str | None = None) -> int:
     """Run ``benchmarks/NAME.py`` in its own process.
+
+    Args:
+        name: of the benchmark.
+        quick: finish in under a minute.
+        as_json: print JSON.
+        device: cpu or cuda.
+        open_locked: why the real table's locked block is opened, once; None leaves it shut.
 
     Returns:
         Its exit code.
 
     Raises:
-        UserError: there is no checkout here, no such benchmark in it, or no such device.
+        UserError: there is no checkout here, no such benchmark in it or device, or it has no locked block.
     """
     if device not in DEVICES:
         raise UserError("--device", device, allowed="is not known", remedy=did_you_mean(device, DEVICES))
-    folder = _benchmarks_folder()
-    known = {path.stem for path in folder.glob("*.py")} - NOT_BENCHMARKS
+    known = benchmark_names()
     if name not in known:
         raise UserError("benchmark", name, allowed="does not exist", remedy=did_you_mean(name, known))
+    if open_locked is not None and name != LOCKED:
+        allowed = f"is for '{LOCKED}', which alone has a locked block"
+        raise UserError("--open-locked-block", open_locked, allowed=allowed, remedy="Leave it out")
     flags = ["--quick"] * quick + ["--json"] * as_json + ["--device", device] * (device != "cpu")
-    return subprocess.run([sys.executable, str(folder / f"{name}.py"), *flags], check=False).returncode
+    flags += [] if open_locked is None else [f"--open-locked-block={open_locked}"]
+    return subprocess.run([sys.executable, str(_benchmarks_folder() / f"{name}.py"), *flags], check=False).returncode
+
+
+def benchmark_names() -> set[str]:
+    """The benchmarks there are.
+
+    Raises:
+        UserError: there is no checkout here.
+    """
+    return {path.stem for path in _benchmarks_folder().glob("*.py")} - NOT_BENCHMARKS
 
 
 def _benchmarks_folder() -> Path:

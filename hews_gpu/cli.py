@@ -7,17 +7,19 @@ command imports what it needs when it runs, so that `hews --help` is immediate a
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
+from hews_gpu.cli_cluster import Json, add_to
 from hews_gpu.errors import UserError
+from hews_gpu.options import GoOn, OfCluster, OnCluster, Resume, Train, workers_of
+from hews_gpu.printing import print_json, print_table, show
 
 __all__ = ["app", "main"]
 
@@ -39,17 +41,6 @@ class Commands(TyperGroup):
         sys.exit(EXIT_USER_ERROR)
 
 
-class Train(TyperCommand):
-    """`hews train`, whose `--resume` stands alone or before `auto`; Typer knows no option with a value left out."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give a `--resume` that stands alone its value."""
-        filled: list[str] = []
-        for word, after in zip(args, [*args[1:], ""], strict=True):
-            filled += ["--resume", "always"] if word == "--resume" and after != "auto" else [word]
-        return super().parse_args(ctx, filled)
-
-
 app = typer.Typer(
     cls=Commands,
     help="HEWS-GPU: from a table of reported crimes to a calibrated, honestly judged warning.",
@@ -58,21 +49,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists (only one made by hews).")]
 Data = Annotated[Path | None, typer.Option("--data", help="The prepared folder, if it has moved since training.")]
 CityFile = Annotated[Path, typer.Argument(metavar="CITY.toml", help="A city file; 'hews init NAME' writes one.")]
 Prepared = Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by 'hews prepare'.")]
 Device = Annotated[str, typer.Option("--device", help="What to train on: auto, cpu or cuda.")]
-Resume = Annotated[
-    Literal["no", "auto", "always"],
-    typer.Option(
-        "--resume",
-        metavar="[auto]",
-        show_default=False,
-        help="Go on from the last checkpoint in --out; auto: if there is one.",
-    ),
-]
 Judged = Annotated[
     Path, typer.Argument(metavar="RUN|FILE.json", help="A folder made by 'hews train', or results of an evaluation.")
 ]
@@ -106,9 +87,9 @@ def demo(
 
     metrics, report = run_demo(out, force=force, device=device)
     if as_json:
-        _print_json({**metrics, "report": str(report)})
+        print_json({**metrics, "report": str(report)})
         return
-    _print_table("Skill on the test split", skill_table(metrics))
+    print_table("Skill on the test split", skill_table(metrics))
     print(f"\n{metrics['verdict']}\nReport: {report}")
 
 
@@ -119,9 +100,9 @@ def doctor(as_json: Json = False) -> None:
 
     stages = diagnose()
     if as_json:
-        _print_json({"stages": stages})
+        print_json({"stages": stages})
         return
-    _print_table("What would run here", as_table(stages))
+    print_table("What would run here", as_table(stages))
     print("\nTo get what is missing:", *as_steps(stages), sep="\n")
 
 
@@ -156,11 +137,11 @@ def init(
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
     if as_json:
-        _print_json({"city_file": str(path), **proposal})
+        print_json({"city_file": str(path), **proposal})
         return
     if proposal:
         heading = ["time", "longitude", "latitude", "category"]
-        _print_table("The first rows as they would be read", [heading, *map(list, proposal["preview"])])
+        print_table("The first rows as they would be read", [heading, *map(list, proposal["preview"])])
         print(proposal["advice"])
     print(f"Wrote {path}. Edit it, then: hews prepare {path} --out prepared")
 
@@ -176,14 +157,16 @@ def fetch(
 
     config, folder = find_city(city)
     out = out or folder
-    _show(f"Fetched into {out}", fetch_city(config, out), as_json)
+    show(f"Fetched into {out}", fetch_city(config, out), as_json)
 
 
-@app.command()
+@app.command(cls=OnCluster)
 def prepare(
     city: CityFile,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write; else runs/CITY/prepared.")] = None,
     force: Force = False,
+    cluster: OfCluster = None,
+    resume: GoOn = False,
     as_json: Json = False,
 ) -> None:
     """Read, clean and place every incident; nothing is lost, doubtful rows are set aside with a reason."""
@@ -192,11 +175,11 @@ def prepare(
     from hews_gpu.data.summary import summary_rows
 
     out = out or Path("runs") / city.stem / "prepared"
-    quality = run(load_city(city), out, force=force)
+    quality = run(load_city(city), out, force=force, resume=resume, workers=workers_of(cluster))
     if as_json:
-        _print_json(quality)
+        print_json(quality)
     else:
-        _print_table(f"Prepared into {out}", summary_rows(quality))
+        print_table(f"Prepared into {out}", summary_rows(quality))
 
 
 @app.command()
@@ -210,7 +193,7 @@ def rasterize(
     """Write every window's map to Zarr, for people who want files (training does not need them)."""
     from hews_gpu.feed.maps import rasterize as run
 
-    _show(f"Maps in {out}", run(prepared, out, style=style, force=force), as_json)
+    show(f"Maps in {out}", run(prepared, out, style=style, force=force), as_json)
 
 
 @app.command(cls=Train)
@@ -244,7 +227,7 @@ def train(
         devices=devices,
     )
     if found:  # of several processes the first alone has something to say
-        _show(f"Trained into {out}", found, as_json)
+        show(f"Trained into {out}", found, as_json)
 
 
 @app.command()
@@ -272,9 +255,9 @@ def evaluate(
     assert run is not None
     metrics = judge(run, out=out, data=data, force=force)
     if as_json:
-        _print_json(metrics)
+        print_json(metrics)
         return
-    _print_table(*summary_table(metrics))
+    print_table(*summary_table(metrics))
     print(f"\n{metrics['verdict']}")
 
 
@@ -284,9 +267,9 @@ def _evaluate_preset(preset: str, *, years: int, model: str, seed: int, as_json:
 
     found = evaluate_preset(preset, years=years, seed=seed, model=model)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
-    _print_table(f"{years} years of {preset}, test blocks", preset_table(found))
+    print_table(f"{years} years of {preset}, test blocks", preset_table(found))
     print(f"\n{model}: {found['verdict']}")
 
 
@@ -309,9 +292,9 @@ def audit(
     if out is not None:
         write_audit(out, found)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        _print_table(f"Audit of {found['of']}: {found['verdict']}", audit_table(found))
+        print_table(f"Audit of {found['of']}: {found['verdict']}", audit_table(found))
     raise typer.Exit(1 if found["verdict"] == "fail" else 0)
 
 
@@ -330,61 +313,44 @@ def report(
 
     path = build_report(run, out=out, data=data, force=force)
     if as_json:
-        _print_json({"report": str(path)})
+        print_json({"report": str(path)})
     else:
         print(f"Report: {path}")
 
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A file in benchmarks/, such as raster.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|compare", help="A file in benchmarks/, such as raster; or compare.")
+    ],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[A.json B.json]", help="With compare: the two results."),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Finish in under a minute.")] = False,
     as_json: Json = False,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda, where a benchmark has both.")] = "cpu",
+    why: Annotated[str | None, typer.Option("--open-locked-block", metavar="WHY", help="forecasts: once.")] = None,
 ) -> None:
-    """Run a benchmark of the source checkout and print its table."""
+    """Run a benchmark of the source checkout and print its table; or compare two results."""
     from hews_gpu.bench import run_benchmark
 
-    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device))
+    if name == "compare":
+        from hews_gpu.bench_compare import compare_files, comparison_table
+
+        found = compare_files(files or [])
+        if as_json:
+            print_json(found)
+            return
+        print_table(f"{found['benchmark']}: A = {found['a']}, B = {found['b']}", comparison_table(found))
+        print(*found["differences"], sep="\n")
+        return
+    if files:
+        raise UserError("hews bench", files[0], allowed="takes files only after compare", remedy="Leave it out")
+    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why))
 
 
-def _print_json(content: Any) -> None:
-    print(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
-
-
-def _show(title: str, result: dict[str, Any], as_json: bool) -> None:
-    """Print a flat result as a two-column table, or as JSON."""
-    if as_json:
-        _print_json(result)
-    else:
-        rows = [[key.replace("_", " "), _text(value)] for key, value in result.items()]
-        _print_table(title, [["", ""], *rows])
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _print_table(title: str, rows: list[list[str]]) -> None:
-    """Print rows of text; the first is the heading. Wide enough that nothing is cut when piped."""
-    from rich.console import Console
-    from rich.table import Table
-
-    heading, *body = rows
-    table = Table(title=title, title_justify="left", show_header=any(heading))
-    for i, column in enumerate(heading):
-        table.add_column(column, justify="left" if i == 0 or not _numeric(body, i) else "right", overflow="fold")
-    for row in body:
-        table.add_row(*row)
-    console = Console() if sys.stdout.isatty() else Console(width=140)
-    console.print(table, markup=False)
-
-
-def _numeric(body: list[list[str]], column: int) -> bool:
-    """Whether every cell of a column starts like a number."""
-    return all(row[column].strip()[:1] in set("0123456789-+.") for row in body if row[column].strip())
+add_to(app)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:

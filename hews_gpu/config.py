@@ -101,6 +101,8 @@ class IncidentsConfig:
     """All categories the city uses; empty: whatever the table holds."""
     unknown_categories: Literal["keep", "quarantine"] = "keep"
     """What to do with a category that is not among `categories` (which must then be given)."""
+    damaged_files: Literal["stop", "quarantine"] = "stop"
+    """What to do with a file that cannot be read as a table: stop, or leave it out whole and name it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", _normal(self.targets))
@@ -232,8 +234,9 @@ class TaskConfig:
 
     history_s: int = 24 * HOUR_S
     """How far back the maps reach; cut into steps of one window length."""
-    lead_s: int = 0
-    """From the issue time to the target window."""
+    lead_s: int = HOUR_S // 2
+    """From the issue time to the target window. Rows of one event differ by up to half an hour in time: with less lead,
+    a map may show the assault by which the very shooting that it is asked for was reported too."""
     horizon_s: int = 2 * HOUR_S
     """Length of the target window."""
 
@@ -245,7 +248,7 @@ class TaskConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitsConfig:
-    """``[splits]``: three stretches of time, each [begin, end), in this order and without overlap."""
+    """``[splits]``: three stretches of time, each [begin, end), in this order and without overlap; a fourth is kept."""
 
     train: tuple[str, str]
     """Fitted on."""
@@ -253,10 +256,12 @@ class SplitsConfig:
     """Stops the training; thresholds are set here."""
     test: tuple[str, str]
     """Judged on, never used before."""
+    locked: tuple[str, str] | None = None
+    """Kept for the very end, after the others: nothing trains on it or is judged on it but by a flag that is logged."""
 
     def __post_init__(self) -> None:
         last = None
-        for name in ("train", "validation", "test"):
+        for name in ("train", "validation", "test", "locked")[: 3 if self.locked is None else 4]:
             begin, end = self.span_s(name)
             pair = getattr(self, name)
             require(begin < end, f"[splits] {name}", pair, "must begin before it ends")

@@ -17,9 +17,7 @@ from hews_gpu.device import Finding, probe
 __all__ = ["TO_GET", "Diagnosis", "as_steps", "as_table", "diagnose"]
 
 NOT_YET = "not in this version"
-GPU_STACK = (
-    "make install STACK=gpu-cu13 PYTHON=python3.12, or pip install '.[gpu]'   (in a clone; we never ran it on a GPU)"
-)
+GPU_STACK = "make install STACK=gpu-cu13 PYTHON=python3.12, or pip install '.[gpu]'   (in a clone; never run on a GPU)"
 TO_GET = {
     "driver": (
         "sudo ubuntu-drivers install   (on Ubuntu; on Debian: sudo apt-get install nvidia-driver), "
@@ -27,7 +25,7 @@ TO_GET = {
     ),
     "gpu": "an NVIDIA GPU   (nvidia-smi lists those that the driver sees)",
     "cuda_libraries": GPU_STACK,
-    "dask_cudf": GPU_STACK,
+    "cudf": GPU_STACK,
     "numba_cuda": GPU_STACK,
     "dask_cuda": GPU_STACK,
     "dali": "pip install '.[dali]'   (in a clone; part of '.[gpu]')",
@@ -72,19 +70,19 @@ ENGINES = (
     Engine("hardware", "NVIDIA driver", ("driver",)),
     Engine("hardware", "NVIDIA GPU", ("gpu",)),
     Engine("hardware", "CUDA libraries", ("cuda_libraries",)),
-    Engine("prepare: tables", "Dask cuDF", ("gpu", "dask_cudf"), in_version=False),
-    Engine("prepare: tables", "Dask pandas", ("dask_pandas",)),
-    Engine("prepare: point in polygon", "numba CUDA", ("gpu", "numba_cuda"), in_version=False),
-    Engine("prepare: point in polygon", "cuSpatial", ("gpu", "cuspatial"), in_version=False),
+    Engine("prepare: tables", "pandas", ("pandas",)),
+    Engine("prepare: tables", "cuDF (--cluster cuda)", ("gpu", "cudf")),
     Engine("prepare: point in polygon", "numba CPU", ("numba_cpu", "shapely")),
+    Engine("prepare: point in polygon", "numba CUDA (with cuDF)", ("gpu", "numba_cuda")),
+    Engine("prepare: point in polygon", "cuSpatial (not run in our tests)", ("gpu", "cuspatial")),
     Engine("rasterize", "numba CUDA", ("gpu", "numba_cuda")),
     Engine("rasterize", "numba CPU", ("numba_cpu",)),
     Engine("feed", "DALI", ("gpu", "dali"), in_version=False),
     Engine("feed", "direct", ("torch_cpu",)),
     Engine("train", "torch CUDA", ("gpu", "torch_cuda")),
     Engine("train", "torch CPU", ("torch_cpu",)),
-    Engine("cluster", "Dask-CUDA", ("gpu", "dask_cuda"), in_version=False),
     Engine("cluster", "Dask local", ("dask_local",)),
+    Engine("cluster", "Dask-CUDA (never run by us on two GPUs)", ("gpu", "dask_cuda")),
     Engine("batch", "SLURM", ("slurm",), in_version=False),
     Engine("batch", "none: commands run here", ()),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = ["UserError", "did_you_mean"]
 
@@ -27,6 +28,14 @@ class UserError(ValueError):
         got = "" if value is None else f" = {_short(value)}"
         tail = f" {_sentence(remedy)}" if remedy else ""
         super().__init__(" ".join(f"{field}{got}: {_sentence(allowed)}{tail}".split()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it goes to another process and back: a worker's mistake is told like one found here."""
+        return _again, (type(self), self.field, self.value, self.allowed, self.remedy)
+
+
+def _again(kind: type[UserError], field: str, value: object, allowed: str, remedy: str) -> UserError:
+    return kind(field, value, allowed=allowed, remedy=remedy)
 
 
 def _sentence(text: str) -> str:

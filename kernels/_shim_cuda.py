@@ -50,9 +50,9 @@ def device(body: F) -> F:
     return made
 
 
-def kernel(body: Callable[..., None]) -> Any:
-    """Compile a kernel at its first launch: `made[blocks, threads, stream](...)`."""
-    return cuda.jit(body)
+def kernel(body: Callable[..., None], registers: int | None = None) -> Any:
+    """Compile a kernel at its first launch: `made[blocks, threads, stream](...)`; of at most so many registers."""
+    return cuda.jit(body) if SIMULATED or registers is None else cuda.jit(body, max_registers=registers)
 
 
 @contextmanager

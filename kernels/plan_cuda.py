@@ -1,7 +1,7 @@
 """The reference tables laid out for CUDA blocks: everything by runs of 16 bytes of the map, which one thread composes.
 
-Lit outlines are words to flip, as in `plan_cpu`, but listed by run instead of by neighbourhood: a thread looks through
-the few sets of owners that touch its run and flips the changes of those whose members are all lit. Pixels with more
+Lit outlines are words to flip, as in `plan_cpu`, but listed by run instead of by neighbourhood: a block looks through
+the sets of owners that touch its runs and flips the changes of those whose members are all lit. Pixels with more
 than `MOST_OWNERS` owners are listed by run, too, and blended as they come. Maps need not be a whole number of runs:
 tables are padded, and what is beyond the map is never stored.
 
@@ -60,6 +60,7 @@ class ReferencePlan(NamedTuple):
 
     base: NDArray[np.uint64]  # [K * R * 2] the base, padded
     set_start: Int32  # [K * R + 1] run r of variant k flips sets [set_start[k * R + r], ..)
+    set_run: Int32  # [V] the run, of the map
     owners: NDArray[np.uint64]  # [V] four owners of 16 bits, the last repeated
     change: NDArray[np.uint64]  # [V * 2] what to flip in the run
     rest_start: Int32  # [K * R + 1] run r blends pixels [rest_start[k * R + r], ..)
@@ -94,6 +95,7 @@ def plan_reference(variants: Sequence[ReferenceTables]) -> ReferencePlan:
     return ReferencePlan(
         base=np.concatenate([_padded(tables.base) for tables in variants]),
         set_start=_starts([flip[0] for flip in flips]),
+        set_run=np.concatenate([np.repeat(np.arange(len(flip[0])), flip[0]) for flip in flips]).astype(np.int32),
         owners=np.concatenate([flip[1] for flip in flips]),
         change=np.concatenate([flip[2] for flip in flips]),
         rest_start=_starts([rest[0] for rest in rests]),

@@ -4,14 +4,18 @@ A map is a run of bytes, cut into tiles of at most `TILE_BYTES`; block (b, i) ow
 side by side hold the same tile of neighbouring windows, so that the base stays in the first cache. Nothing here needs
 an atomic for the sake of order: every byte of a tile belongs to one thread while discs are drawn.
 
-    tile, 16 bytes a run      compose: thread t takes runs t, t + threads, ..       16-byte loads of the base
-    +----+----+----+----+     draw: warp w takes rows w, w + warps, .. of the map,
-    | r0 | r1 | r2 | .. |           lane l its bytes l, l + 32, ..: the same thread for every disc, in event order
-    +----+----+----+----+     write: thread t takes 16 bytes of output, t + threads, ..     16-byte stores
+    tile, 16 bytes a run      base: thread t takes runs t, t + threads, ..          16-byte loads
+    +----+----+----+----+     outlines: thread t takes sets t, t + threads, .. of all that touch the tile
+    | r0 | r1 | r2 | .. |     draw: warp w takes rows w, w + warps, .. of the map,
+    +----+----+----+----+           lane l its bytes l, l + 32, ..: the same thread for every disc, in event order
+                              write: thread t takes 16 bytes of output, t + threads, ..     16-byte stores
 
-Discs are drawn by rows because a row of a disc (27 bytes) then keeps a whole warp busy; were every thread to look
-after its own run alone, a warp would blend 16 bytes for the two lanes that a disc touches. Which incidents reach the
-tile is found by all threads at once and listed in event order: a bit for each, and the bits before it are counted.
+Outlines are flipped set by set and not run by run, as a few runs have many sets and most have none: a warp of runs
+would wait for its fullest one. Sets that touch one word flip different bits of it, or flip them again, in any order:
+an exclusive or that nobody interrupts is enough. Discs are drawn by rows because a row of a disc (27 bytes) then keeps
+a whole warp busy; were every thread to look after its own run alone, a warp would blend 16 bytes for the two lanes that
+a disc touches. Which incidents reach the tile is found by all threads at once and listed in event order: a bit for
+each, and the bits before it are counted.
 
 Integers only, and those of 32 bits where they can be: the compiler widens every sum to 64, so sums are cast back
 (`i32`, `u32`), and indices are unsigned, as a signed one is tested for being negative at every access. Shapes as in
@@ -31,12 +35,14 @@ from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend, saturated_inc
 from hews_gpu.kernels.tile_readers import copy_base, copy_table, place_of, variant_of, window_of
 from hews_gpu.kernels.tile_writers import Output, tile_writer
 
-__all__ = ["THREADS", "TILE_BYTES", "Output", "channels_kernel", "reference_kernel"]
+__all__ = ["REGISTERS", "THREADS", "TILE_BYTES", "Output", "channels_kernel", "reference_kernel"]
 
 THREADS = 256
 """Threads of a block: eight blocks fill a multiprocessor."""
 TILE_BYTES = 16_384
 """Shared memory for a tile: eight of them and their lists stay within what one multiprocessor has since sm_80."""
+REGISTERS = 32
+"""Of a thread, at most: then 2,048 threads, as many as a multiprocessor takes, have registers."""
 LANES = 32
 
 i32, u32, u64 = np.int32, np.uint32, np.uint64
@@ -48,7 +54,7 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
     warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
     list_words, table_size = 3 * threads, 256 if output.is_table else 1
     write = tile_writer(output, threads)
-    compose = _compose_with_rest if is_rest else _compose
+    light = _light_with_rest if is_rest else _light
 
     def draw_reference(
         plan: Any,
@@ -74,6 +80,7 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
         events = u32(variant * u32(sizes.events))  # the variant's first place
         _clear(tid, u32(threads), u32(sizes.neighborhoods), lit, kept)
         copy_table(tid, u32(threads), table, codes)
+        copy_base(plan.base, u32(variant * u32(sizes.runs)), tid, u32(threads), begin, end, tile)
         cuda.syncthreads()
         chunk, last = window[0], window[1]
         _mark_lit(plan.places, events, tid, threads, chunk, last, lit)
@@ -83,9 +90,10 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
             reaches = _keep(plan.places, events, chunk, last, tid, begin, end, sizes, kept)
             cuda.syncthreads()
             if is_first:
-                compose(plan, u32(variant * u32(sizes.runs)), tid, u32(threads), begin, end, lit, tile, bytes_)
+                light(plan, u32(variant * u32(sizes.runs)), tid, u32(threads), begin, end, lit, tile)
                 is_first = False
-            count = _list(plan.places, events, chunk, tid, reaches, u32(warps), kept, listed)
+            used = u32(min(i32(i32(last - chunk) + 31) >> 5, i32(warps)))
+            count = _list(plan.places, events, chunk, tid, reaches, used, kept, listed)
             cuda.syncthreads()
             _draw_discs(plan, tid, i32(warps), begin, end, sizes, listed, count, bytes_)
             chunk = i32(chunk + threads)
@@ -97,7 +105,7 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
         cuda.syncthreads()
         write(tile, bytes_, codes, tid, b, begin, end, sizes, out)
 
-    return kernel(draw_reference)
+    return kernel(draw_reference, REGISTERS)
 
 
 @device
@@ -123,37 +131,42 @@ def _mark_lit(places: Any, events: Any, tid: Any, threads: Any, first: Any, last
 
 
 @device
-def _compose(
-    plan: Any, first_run: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any, bytes_: Any
-) -> None:
-    """The base and lit outlines of the tile, a run of 16 bytes at a time; `first_run` is the variant's."""
-    base, set_start, owners, change = plan.base, plan.set_start, plan.owners, plan.change
-    run, runs = tid, u32((i32(end - begin) + 15) >> 4)
-    first = u32(first_run + u32(begin >> 4))
-    while run < runs:
-        low, high = load16(base, np.int64(2 * u32(first + run)))
-        v, v_end = u32(set_start[u32(first + run)]), u32(set_start[u32(first + run + u32(1))])
-        while v < v_end:
-            four = owners[v]
-            ones = lit[u32(four) & u32(0xFFFF)] & lit[u32(four) >> u32(16)]
-            twos = lit[u32(four >> u64(32)) & u32(0xFFFF)] & lit[u32(four >> u64(48))]
-            if ones & twos:
-                flip_low, flip_high = load16(change, np.int64(2 * v))
-                low ^= flip_low
-                high ^= flip_high
-            v = u32(v + u32(1))
-        tile[u32(2 * run)] = low
-        tile[u32(2 * run + 1)] = high
-        run = u32(run + threads)
+def _light(plan: Any, first_run: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any) -> None:
+    """Flip the outlines of lit neighbourhoods in the tile's base; `first_run` is the variant's."""
+    set_run, owners, change = plan.set_run, plan.owners, plan.change
+    words, begin_run = tile.view(np.uint32), u32(begin >> 4)
+    first = u32(first_run + begin_run)
+    v = u32(u32(plan.set_start[first]) + tid)
+    v_end = u32(plan.set_start[u32(first + u32((i32(end - begin) + 15) >> 4))])
+    while v < v_end:
+        four = owners[v]
+        ones = lit[u32(four) & u32(0xFFFF)] & lit[u32(four) >> u32(16)]
+        twos = lit[u32(four >> u64(32)) & u32(0xFFFF)] & lit[u32(four >> u64(48))]
+        if ones & twos:
+            at = u32(u32(u32(set_run[v]) - begin_run) << u32(2))
+            low, high = load16(change, np.int64(2 * v))
+            _flip(words, at, u32(low))
+            _flip(words, u32(at + u32(1)), u32(low >> u64(32)))
+            _flip(words, u32(at + u32(2)), u32(high))
+            _flip(words, u32(at + u32(3)), u32(high >> u64(32)))
+        v = u32(v + threads)
 
 
 @device
-def _compose_with_rest(
-    plan: Any, first_run: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any, bytes_: Any
+def _flip(words: Any, at: Any, change: Any) -> None:
+    """Flip bits of a word that other threads may flip, too; most sets touch two words of four."""
+    if change != u32(0):
+        cuda.atomic.xor(words, at, change)
+
+
+@device
+def _light_with_rest(
+    plan: Any, first_run: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any
 ) -> None:
     """The same, and then the pixels of the thread's own runs that have too many owners for a look prepared."""
-    _compose(plan, first_run, tid, threads, begin, end, lit, tile, bytes_)
-    rest_start, rest, lit_color = plan.rest_start, plan.rest, plan.lit_color
+    _light(plan, first_run, tid, threads, begin, end, lit, tile)
+    cuda.syncthreads()
+    rest_start, rest, lit_color, bytes_ = plan.rest_start, plan.rest, plan.lit_color, tile.view(np.uint8)
     run, runs = tid, u32((i32(end - begin) + 15) >> 4)
     first = u32(first_run + u32(begin >> 4))
     while run < runs:
@@ -186,10 +199,10 @@ def _keep(
 
 
 @device
-def _list(places: Any, events: Any, chunk: Any, tid: Any, reaches: Any, warps: Any, kept: Any, listed: Any) -> Any:
-    """Put the kept incidents into the list, in event order; returns how many there are."""
+def _list(places: Any, events: Any, chunk: Any, tid: Any, reaches: Any, used: Any, kept: Any, listed: Any) -> Any:
+    """Put the kept incidents, which `used` warps looked at, into the list, in event order; returns how many."""
     count, rank, w = u32(0), u32(0), u32(0)
-    while w < warps:
+    while w < used:
         bits = kept[w]
         count = u32(count + u32(cuda.popc(bits)))
         before = bits if w < tid >> u32(5) else u32(0)
@@ -210,6 +223,8 @@ def _draw_discs(
     plan: Any, tid: Any, warps: Any, begin: Any, end: Any, sizes: Any, listed: Any, count: Any, bytes_: Any
 ) -> None:
     """Blend the listed discs, each thread the bytes that are its own."""
+    if count == u32(0):
+        return  # before the divisions
     stamp_row, color_row = plan.stamp_row, plan.color_row
     warp, lane = i32(tid >> u32(5)), i32(tid & u32(31))
     first_row, end_row = i32(begin // sizes.row), i32((end + sizes.row - 1) // sizes.row)

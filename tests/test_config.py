@@ -69,6 +69,11 @@ def test_the_cities_that_users_ask_for_are_shipped() -> None:
         ('"America/New_York"', '"America/Gotham"', r"timezone = 'America/Gotham': must be an IANA"),
         ('"2015-01-01"]', '"2013-01-01"]', r"\[splits\] train = .*must begin before it ends"),
         ('["2015-01-01", ', '["2014-06-01", ', r"\[splits\] validation = .*must not begin before the last one ends"),
+        (
+            '"2016-01-01"]',
+            '"2016-01-01"]\nlocked = ["2015-12-01", "2017-01-01"]',
+            r"\[splits\] locked = .*must not begin before the last one ends",
+        ),
         ('["2015-01-01", ', '["soon", ', r"validation = 'soon': must be a local date"),
         ('["2015-01-01", "2015-06-01"]', '["2015-01-01"]', r"validation = .*must hold exactly 2 values"),
         ('name = "name"', 'name = "name"\ntolerance_m = -1', r"tolerance_m = -1.0: must be 0"),

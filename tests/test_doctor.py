@@ -16,7 +16,7 @@ GPU_PROBES = {
     "driver",
     "gpu",
     "cuda_libraries",
-    "dask_cudf",
+    "cudf",
     "cuspatial",
     "numba_cuda",
     "dali",
@@ -42,7 +42,7 @@ def _chosen(rows: list[Diagnosis]) -> dict[str, str]:
 
 
 LAPTOP = {
-    "prepare: tables": "Dask pandas",
+    "prepare: tables": "pandas",
     "prepare: point in polygon": "numba CPU",
     "rasterize": "numba CPU",
     "feed": "direct",
@@ -78,7 +78,7 @@ def test_a_stage_without_any_working_engine_says_so(machine: Callable[[set[str]]
 def test_an_engine_still_to_come_is_named_as_such(machine: Callable[[set[str]], list[Diagnosis]]) -> None:
     rows = machine(set())
     later = {row["engine"] for row in rows if not row["in_version"]}
-    assert later == {"Dask cuDF", "numba CUDA", "cuSpatial", "DALI", "Dask-CUDA", "SLURM"}
+    assert later == {"DALI", "SLURM"}
     for cells, row in zip(as_table(rows)[1:], rows, strict=True):
         assert ("not in this version" in cells[2]) == (not row["in_version"])
 
@@ -86,9 +86,9 @@ def test_an_engine_still_to_come_is_named_as_such(machine: Callable[[set[str]], 
 def test_each_missing_piece_is_told_once_and_for_every_engine_that_needs_it(
     machine: Callable[[set[str]], list[Diagnosis]],
 ) -> None:
-    assert as_steps(machine({"dask_cudf", "numba_cuda", "dali"})) == [
-        "Dask cuDF, numba CUDA:",
-        f"    {TO_GET['dask_cudf']}",
+    assert as_steps(machine({"cudf", "numba_cuda", "dali"})) == [
+        "cuDF (--cluster cuda), numba CUDA (with cuDF), numba CUDA:",
+        f"    {TO_GET['cudf']}",
         "DALI:",
         f"    {TO_GET['dali']}",
     ]
@@ -142,14 +142,14 @@ def _with_gpu_assumed() -> tuple[doctor.Engine, ...]:
 def test_broken_libraries_are_reported_and_the_rest_still_runs() -> None:
     rows = diagnose()
     why = {row["engine"]: row["why"] for row in rows}
-    assert "CUDARuntimeError" in why["Dask cuDF"]
-    assert why["cuSpatial"] == "crashed with SIGSEGV when tried"
+    assert "CUDARuntimeError" in why["cuDF (--cluster cuda)"]
+    assert why["cuSpatial (not run in our tests)"] == "crashed with SIGSEGV when tried"
     assert why["DALI"] == "ImportError: libdali.so is missing"
-    assert why["Dask-CUDA"] == "ended its process with exit code 7 when tried"
+    assert why["Dask-CUDA (never run by us on two GPUs)"] == "ended its process with exit code 7 when tried"
     assert why["numba CPU"] == "SystemError: compiled for another numpy"
     (places,) = [row for row in rows if row["engine"] == "numba CPU" and row["stage"].startswith("prepare")]
     assert places["why"] == "SystemError: compiled for another numpy; AttributeError: half installed"
     chosen = _chosen(rows)
-    assert chosen["prepare: tables"] == "Dask pandas" and chosen["train"] == "torch CPU"
+    assert chosen["prepare: tables"] == "pandas" and chosen["train"] == "torch CPU"
     assert "rasterize" not in chosen
     json.dumps(rows, allow_nan=False)

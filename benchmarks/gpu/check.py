@@ -7,7 +7,9 @@ A section that fails, or that lacks a library, is told in the file, and the othe
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from benchmarks.common import ROOT, save_result
 
 __all__ = ["SECTIONS", "main", "run_section"]
 
+PACKAGES = ("numba-cuda", "cupy-cuda13x", "cupy-cuda12x", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "triton")
 TESTS_S = 300
 WHOLE_S = 480
 """Limits for the tests and for the whole check; a section begins only while there is time left for it."""
@@ -27,6 +30,7 @@ SECTIONS = {
     "pip": "benchmarks.gpu.pip",
     "feed": "benchmarks.gpu.feed",
     "training": "benchmarks.gpu.training",
+    "prepare": "benchmarks.gpu.prepare",
 }
 """Modules with a function `run(machine)` that measures on a `benchmarks.gpu.raster.Gpu`, and what it gives is kept."""
 
@@ -34,6 +38,8 @@ SECTIONS = {
 def run_tests() -> dict[str, Any]:
     """The tests marked gpu, in a process of their own."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", str(ROOT / "tests")]
+    if importlib.util.find_spec("xdist"):  # nearly all of their time goes into compiling
+        command += ["-n", str(min(8, os.cpu_count() or 1))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=TESTS_S)
     except subprocess.TimeoutExpired:
@@ -89,7 +95,7 @@ def main() -> int:
     }
     result = {**device(), "tests": tests, **sections, "seconds": round(time.monotonic() - began, 1)}
     print(json.dumps(result, indent=2))
-    print(f"saved {save_result('gpu', result)}", file=sys.stderr)
+    print(f"saved {save_result('gpu', result, packages=PACKAGES)}", file=sys.stderr)
     is_whole = not any("failed" in rows or "skipped" in rows for rows in sections.values())
     return 0 if tests["passed"] and is_whole else 1
 

@@ -28,7 +28,7 @@ STYLES = ("delete", "add", "change", "mixed")
 STRANGER = "0 NOT SEEN BEFORE"
 HOUR_S, DAY_S = 3600, 86_400
 MARKED_S = 1800  # a target this much later still makes a row its twin
-REPORTED_LATE_S = DAY_S  # rows that happened so long before the cut and are reported after it
+REPORTED_LATE_S = 7 * DAY_S  # rows that happened so long before the cut and are reported after it
 FAR_S = 30 * DAY_S
 ADDED_SHARE, FEWEST_ADDED = 0.2, 60
 AT_ONCE = 5  # rows at the very second of the cut, at least
@@ -56,24 +56,16 @@ def edits(cuts_s: Int64, seed: int) -> Iterator[Edit]:
 
 
 def known_s(source: Source, delay_s: int, *, as_reported: bool) -> Int64:
-    """[E] from when on each row is known by the protocol: with its delay, and not before the rest of its event."""
+    """[E] from when on each row is known by the protocol: with its delay, and not before it is reported."""
     times = source.events.time_s + delay_s
-    if as_reported and source.reported_s is not None:
-        times = np.maximum(times, source.reported_s)
-    if source.group is None or len(times) == 0:
-        return times
-    _, member = np.unique(source.group, return_inverse=True)
-    latest = np.full(member.max() + 1, np.iinfo(np.int64).min)
-    np.maximum.at(latest, member, times)
-    return np.asarray(latest[member], dtype=np.int64)
+    return np.maximum(times, source.reported_s) if as_reported and source.reported_s is not None else times
 
 
 def edit_prepared(prepared: Prepared, edit: Edit) -> Prepared:
     """The same city with other rows from the cut on; a row is taken to be known when it happens."""
     rng, events = edit.rng, prepared.events
     late = events.time_s >= edit.cut_s
-    group = np.arange(len(events))
-    made, row = _edited(events, late, group, edit, earliest_s=edit.cut_s, rng=rng)
+    made, row = _edited(events, late, edit, earliest_s=edit.cut_s, rng=rng)
     near = (made.time_s < edit.cut_s) & (made.time_s >= edit.cut_s - MARKED_S)
     twin = np.where(near, rng.random(len(made)) < 0.5, made.is_twin)
     made = replace(made, is_twin=twin, is_duplicate=np.where(row < 0, rng.random(len(made)) < 0.2, made.is_duplicate))
@@ -83,12 +75,12 @@ def edit_prepared(prepared: Prepared, edit: Edit) -> Prepared:
 
 
 def edit_source(source: Source, edit: Edit, *, delay_s: int = 0, as_reported: bool = False) -> Source:
-    """The same city with other rows from the cut on, as known under a delay; events are edited as a whole."""
+    """The same city with other rows from the cut on, as known under a delay; an event may lose some of its rows."""
     rng, events = edit.rng, source.events
     known = known_s(source, delay_s, as_reported=as_reported)
     group = np.arange(len(events)) if source.group is None else source.group
     earliest_s = edit.cut_s - delay_s - (REPORTED_LATE_S if as_reported else 0)
-    made, row = _edited(events, known >= edit.cut_s, group, edit, earliest_s=earliest_s, rng=rng)
+    made, row = _edited(events, known >= edit.cut_s, edit, earliest_s=earliest_s, rng=rng)
     is_new = row < 0
     fresh = group.max(initial=0) + 1 + np.arange(len(made))
     reported = None
@@ -103,13 +95,13 @@ def edit_source(source: Source, edit: Edit, *, delay_s: int = 0, as_reported: bo
 
 
 def _edited(
-    events: Events, late: Bool, group: Int64, edit: Edit, *, earliest_s: int, rng: np.random.Generator
+    events: Events, late: Bool, edit: Edit, *, earliest_s: int, rng: np.random.Generator
 ) -> tuple[Events, Int64]:
     """The edited rows in order of time, and where each was among the old ones; -1 for one that is new or changed."""
     drop, change = {"delete": (0.9, 0.0), "add": (0.0, 0.0), "change": (0.0, 0.9), "mixed": (0.3, 0.4)}[edit.style]
-    action = _by_event(rng.random(len(events)), group)
+    action = rng.random(len(events))
     soon = events.time_s < edit.cut_s + DAY_S  # all of the next day goes; later on, splits must keep some targets
-    last = group == group[-1]  # nothing is forecast beyond the table's end
+    last = np.arange(len(events)) == len(events) - 1  # nothing is forecast beyond the table's end
     dropped = late & ~last & ((action < drop) | (soon & (drop > change)))
     changed = late & ~last & ~dropped & ((action < drop + change) | (soon & (change > drop)))
     kept = np.flatnonzero(~(dropped | changed))
@@ -122,12 +114,6 @@ def _edited(
     order = np.argsort(joined["time_s"], kind="stable")
     made = Events(**{name: value[order] for name, value in joined.items()}, categories=events.categories)
     return (_with_stranger(made, row[order] < 0, rng) if len(new["time_s"]) else made), row[order]
-
-
-def _by_event(action: NDArray[np.float64], group: Int64) -> NDArray[np.float64]:
-    """[E] one number per event: that of its first row."""
-    _, first, member = np.unique(group, return_index=True, return_inverse=True)
-    return np.asarray(action[first][member], dtype=np.float64)
 
 
 def _new_rows(

@@ -174,10 +174,14 @@ def forecasts_gate(
     """
     tally = _Tally()
     whole = Rolling.opened(source, plan)
+    delay_s = whole.plan.task.delay_s
     said = evaluate(whole, entries, Quiet())
-    done = list(edits(_test_cuts(whole, count, seed), seed))
+    cuts_s = _test_cuts(whole, count, seed)
+    if plan.as_reported:  # what is reported late is a label of the calibration block only as seen from the first issue
+        cuts_s = np.append(cuts_s, whole.test.windows.issue_s[0])
+    done = list(edits(cuts_s, seed))
     for edit in done:
-        changed = edit_source(source, edit, delay_s=plan.task.delay_s, as_reported=plan.as_reported)
+        changed = edit_source(source, edit, delay_s=delay_s, as_reported=plan.as_reported)
         other = Rolling.opened(changed, plan)
         windows = whole.test.windows
         seen = windows.issue_s <= edit.cut_s
@@ -185,11 +189,9 @@ def forecasts_gate(
         for name in entries:
             before, after = (_flat(judged[name], seen) for judged in (said, again))
             tally.compare(before, after, forecaster=name, style=edit.style, cut_s=edit.cut_s)
-    delay = "as reported" if plan.as_reported else f"known after {plan.task.delay_s / 3600:g} h"
+    delay = "as reported" if plan.as_reported else f"known after {delay_s / 3600:g} h"
     tested = f"forecasts and warnings of {', '.join(entries)}; rows {delay}"
-    return tally.finding(
-        tested, done, forecasters=list(entries), delay_s=plan.task.delay_s, as_reported=plan.as_reported
-    )
+    return tally.finding(tested, done, forecasters=list(entries), delay_s=delay_s, as_reported=plan.as_reported)
 
 
 def places_gate(source: Source, plan: Plan, *, count: int, seed: int = 0) -> Finding:
@@ -199,7 +201,7 @@ def places_gate(source: Source, plan: Plan, *, count: int, seed: int = 0) -> Fin
     said = _places(whole)
     done = list(edits(_test_cuts(whole, count, seed), seed))
     for edit in done:
-        changed = edit_source(source, edit, delay_s=plan.task.delay_s, as_reported=plan.as_reported)
+        changed = edit_source(source, edit, delay_s=whole.plan.task.delay_s, as_reported=plan.as_reported)
         seen = whole.test.windows.issue_s <= edit.cut_s
         again = _places(Rolling.opened(changed, plan))
         before, after = ({name: p[seen] for name, p in one.items()} for one in (said, again))
@@ -319,7 +321,7 @@ def _places(rolling: Rolling) -> dict[str, Array]:
     """Chances per neighbourhood of the test windows, as `evaluate_places` makes them."""
     parts: dict[str, list[Array]] = {name: [] for name in PLACE_BASELINES}
     for fold in rolling.folds:
-        train, asked = rolling.part(fold.train), rolling.all.windows.select(fold.test)
+        train, asked = rolling.learned(fold, "train"), rolling.all.windows.select(fold.test)
         past = rolling.catalog.until(fold.known_until_s)
         somewhere = -np.log1p(-fit_climatology(train.windows.begin_s, train.y).probability(asked.begin_s))
         for name, make in PLACE_BASELINES.items():

@@ -215,6 +215,23 @@ def _fit_goes_on(stage: Stage) -> Finding:
     return folds_gate(replace(rolling, folds=folds))
 
 
+def _late_labels(stage: Stage) -> Finding:
+    """A fit on what the table says in the end, though every report has a delay of its own."""
+    at_once = Rolling.opened(stage.strong, Plan(blocks=4, seeds=(0,)))
+    plan = replace(at_once.plan, as_reported=True)
+    return folds_gate(replace(at_once, plan=plan, catalog=stage.strong.catalog(as_reported=True)))
+
+
+def _twins_before(stage: Stage) -> Finding:
+    """No embargo: what is dated a quarter of an hour before a target, and reports the same, is looked at."""
+    events = stage.strong.events
+    group = np.arange(len(events))
+    targets = np.flatnonzero(events.is_target)
+    before = np.searchsorted(events.time_s, events.time_s[targets] - HOUR_S // 4)
+    group[before] = group[targets]
+    return folds_gate(stage.rolling(replace(stage.strong, group=group)))
+
+
 def _spelling_read(folder: Path) -> dict[str, NDArray[Any]]:
     """Beside what may be read, the length of a text of the source."""
     charts = pq.read_table(folder / "charts_only.parquet")
@@ -374,6 +391,8 @@ PLANTED: tuple[Planted, ...] = (
     ),
     Planted("random split", "windows are dealt to the splits by lot", "6", _split_at_random),
     Planted("no purge", "a fit sees a month of its test block", "6", _fit_goes_on),
+    Planted("twin before", "the report that tells of a shooting before it is dated is looked at", "6", _twins_before),
+    Planted("late labels", "a fit takes labels that are reported only after it is made", "6", _late_labels),
     Planted("too good", "counts of the window itself, without its targets but with their twins", "7", _too_good),
 )
 """In the order of the gates."""

@@ -1,6 +1,6 @@
 """One block of text rows to numbers and a verdict on each row: kept, or set aside for a reason.
 
-`load_block` turns text into numbers on the host, each distinct value once. `clean` is a pure function of one partition
+`block_frame` turns text into numbers on the host, each distinct value once. `clean` is a pure function of one partition
 and the city's rules: it never looks at another partition, so a row's fate does not depend on how the table is cut.
 A row has the first reason of REASONS that applies.
 
@@ -10,10 +10,9 @@ Shapes: R rows of a block, D distinct values of a column.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +23,12 @@ from pandas.util import hash_array
 
 from hews_gpu.config import normal_category
 from hews_gpu.data import times
-from hews_gpu.data.polygons import OUTSIDE, Engine, assign
+from hews_gpu.data.backend import array_of, as_array_like, names_of
+from hews_gpu.data.placing import OUTSIDE, Areas, Engine, place
 from hews_gpu.data.records import PROBLEMS
 from hews_gpu.data.rows import TEXT
 
-if TYPE_CHECKING:
-    from geopandas import GeoDataFrame
-
-__all__ = ["CHART", "REASONS", "Rules", "block_frame", "clean", "load_block"]
+__all__ = ["CHART", "NUMBERS", "REASONS", "Rules", "block_frame", "clean"]
 
 REASONS = (
     *PROBLEMS,
@@ -48,6 +45,10 @@ NULL_ISLAND_DEG = 1e-3  # null coordinates come as 0 or as rounding noise such a
 NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
 HASH_KEYS = ("hews duplicate a", "hews duplicate b")  # two keyed 64-bit hashes: a clash has odds of 1e-20 at 1e9 rows
 
+NUMBERS = ["row_id", "line", "source", "problem", "time_s", "longitude", "latitude", "has_place", "category"]
+NUMBERS += ["hash_a", "hash_b"]
+"""The columns of a block that `clean` and the sort need; the others are text."""
+
 Strings = list[str]
 Codes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -57,7 +58,7 @@ Floats = npt.NDArray[np.float64]
 class Rules:
     """What `clean` needs to know of a city."""
 
-    neighborhoods: GeoDataFrame
+    areas: Areas
     tolerance_m: float
     targets: frozenset[str]
     """Target categories, normal spelling."""
@@ -66,27 +67,14 @@ class Rules:
     engine: Engine = "shapely"
     """What looks up the neighbourhoods; the answers are the same."""
 
-    def __dask_tokenize__(self) -> int:
-        """A name for task graphs; hashing all polygons for one would take longer than the work."""
-        return id(self)
 
-
-Vocabularies = Sequence[Mapping[str, str]]  # of each source: category as it is spelt -> the name it is given
-
-
-def load_block(path: Path, charts: Sequence[str], vocabularies: Vocabularies = ()) -> pd.DataFrame:
-    """One block of `read_sources` as numbers and dictionary-encoded texts (see `block_frame`)."""
-    with pa.memory_map(str(path)) as file:
-        return block_frame(pa.ipc.open_file(file).read_all(), charts, vocabularies)
-
-
-def block_frame(table: pa.Table, charts: Sequence[str], vocabularies: Vocabularies = ()) -> pd.DataFrame:
+def block_frame(table: pa.Table, charts: Sequence[str], vocabulary: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Text columns to numbers, distinct values once.
 
     Args:
-        table: rows of one source.
-        charts: charts-only columns, of all sources.
-        vocabularies: of each source.
+        table: rows of one source: source, row_id, line and problem, then the texts.
+        charts: charts-only columns.
+        vocabulary: category as the source spells it -> the name it is given.
 
     Returns:
         row_id, line, source, problem; time_s (int64, NOT_A_TIME if it cannot be read), longitude and latitude
@@ -114,9 +102,7 @@ def block_frame(table: pa.Table, charts: Sequence[str], vocabularies: Vocabulari
         values, codes = texts.get(role, empty)
         columns[role] = parse_numbers(values.to_pylist())[codes]
     columns["has_place"] = np.full(len(table), "longitude" in texts and "latitude" in texts)
-    source = int(table["source"][0].as_py()) if len(table) and vocabularies else -1
-    vocabulary = vocabularies[source] if source >= 0 else {}
-    columns |= _categories(*texts.get("category", empty), vocabulary)
+    columns |= _categories(*texts.get("category", empty), vocabulary or {})
     columns |= {"hash_a": hashes[0], "hash_b": hashes[1]}
     columns |= {name: pd.Categorical.from_codes(codes, values.to_pylist()) for name, (values, codes) in shown.items()}
     return pd.DataFrame(columns)
@@ -182,36 +168,38 @@ def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def clean(frame: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+def clean(frame: Any, rules: Rules) -> Any:
     """Judge each row of a partition.
 
     Args:
-        frame: of `load_block`.
+        frame: NUMBERS of `block_frame`, or more, of pandas or cuDF.
         rules: the city's.
 
     Returns:
         The same rows with reason (uint8, index into REASONS; 0 keeps), neighborhood_id (int16), is_nearest and
         is_target (bool; of rows set aside too, so that lost targets can be counted).
     """
-    longitude, latitude = frame["longitude"].to_numpy(), frame["latitude"].to_numpy()
+    longitude, latitude, problem = (array_of(frame[name]) for name in ("longitude", "latitude", "problem"))
     located = ~(np.isnan(longitude) | np.isnan(latitude))
     located &= (np.abs(longitude) > NULL_ISLAND_DEG) | (np.abs(latitude) > NULL_ISLAND_DEG)
-    problem = frame["problem"].to_numpy()
-    legible = (problem == 0) & (frame["time_s"].to_numpy() != times.NOT_A_TIME)
-    ids = np.full(len(frame), OUTSIDE, np.int16)
-    is_nearest = np.zeros(len(frame), bool)
+    legible = (problem == 0) & (array_of(frame["time_s"]) != times.NOT_A_TIME)
+    ids = np.full_like(problem, OUTSIDE, dtype=np.int16)
+    is_nearest = np.zeros_like(legible)
     here = np.flatnonzero(located & legible & (np.abs(longitude) <= 180) & (np.abs(latitude) <= 90))
     if len(here):
-        found = assign(rules.neighborhoods, longitude[here], latitude[here], rules.tolerance_m, engine=rules.engine)
+        found = place(rules.areas, longitude[here], latitude[here], rules.tolerance_m, engine=rules.engine)
         ids[here], is_nearest[here] = found
-    category = frame["category"]
-    names = list(category.cat.categories)
-    code = category.cat.codes.to_numpy()
-    is_blank = np.array([not name for name in names], bool)[code]
-    is_target = np.array([name in rules.targets for name in names], bool)[code]
-    is_unknown = np.array([rules.known is not None and name not in rules.known for name in names], bool)[code]
-    has_place = frame["has_place"].to_numpy()
-    verdicts = [problem > 0, ~has_place, ~legible, ~located, ids == OUTSIDE, is_blank, is_unknown]
-    reasons = [problem, *map(np.uint8, range(NO_COLUMNS, UNKNOWN + 1))]
-    reason = np.select(verdicts, reasons, np.uint8(0))
+    names, code = names_of(frame["category"]), array_of(frame["category"].cat.codes)
+
+    def of_names(holds: Callable[[str], bool]) -> Any:
+        return as_array_like(np.array([holds(name) for name in names], bool), code)[code]
+
+    is_blank = of_names(lambda name: not name)
+    is_unknown = of_names(lambda name: rules.known is not None and name not in rules.known)
+    verdicts = [~array_of(frame["has_place"]), ~legible, ~located, ids == OUTSIDE, is_blank, is_unknown]
+    reason = np.zeros_like(problem)
+    for number, holds in reversed([*enumerate(verdicts, NO_COLUMNS)]):
+        reason[holds] = number
+    reason = np.where(problem > 0, problem, reason)
+    is_target = of_names(lambda name: name in rules.targets)
     return frame.assign(reason=reason, neighborhood_id=ids, is_nearest=is_nearest, is_target=is_target)

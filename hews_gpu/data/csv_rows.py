@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -18,12 +19,12 @@ import pyarrow as pa
 import pyarrow.csv
 
 from hews_gpu.data import records
-from hews_gpu.data.records import Records
+from hews_gpu.data.records import Counted, Records
 from hews_gpu.data.rows import TEXT, Job, Texts, spread, without_headers
 from hews_gpu.data.schemas import Columns
 from hews_gpu.errors import UserError
 
-__all__ = ["open_bytes", "read_csv"]
+__all__ = ["Stretch", "is_plain", "open_bytes", "read_csv", "read_stretch", "scan_csv"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -31,15 +32,84 @@ DELIMITERS = {";": "semicolons (;)", "\t": "tabs", "|": "bars (|)"}
 NOT_UTF8 = "rows that are not UTF-8, read as Windows-1252"
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Some records of a CSV file that follow each other."""
+
+    begin: int
+    """First byte, of the text as it is once unpacked; a record starts there."""
+    end: int
+    """First byte beyond."""
+    first_line: int
+    rows: int
+
+
 def read_csv(path: Path, job: Job) -> Texts:
     """Blocks of a CSV file; `line` is the line on which the record starts, the header being line 1."""
     with open_bytes(path) as stream:
-        found, begun, line = _header(stream, job.name)
+        counted = Counted(stream)
+        found, begun, line = _header(counted, job.name)
         columns = job.choose(found)
-        chunks = records.iter_records(stream, len(found), begun=begun, first_line=line, chunk_bytes=job.chunk_bytes)
+        yield from _blocks(counted, columns, job, begun=begun, first_line=line)
+
+
+def scan_csv(path: Path, job: Job, stretch_bytes: int, copy: BinaryIO | None = None) -> Iterator[Stretch]:
+    """Count the records of a CSV file without looking at what they hold, and cut it into stretches of whole records.
+
+    Args:
+        path: the file.
+        job: how it is read; `job.choose` is told the column names before the first stretch is given.
+        stretch_bytes: how long a stretch should be.
+        copy: what the unpacked text is written to as well.
+    """
+    with open_bytes(path) as stream:
+        counted = Counted(stream, copy=copy)
+        found, begun, line = _header(counted, job.name)
+        job.choose(found)
+        begin, first_line, rows = counted.position - len(begun), line, 0
+        chunks = records.iter_records(counted, len(found), begun=begun, first_line=line, chunk_bytes=job.chunk_bytes)
         for chunk in chunks:
-            for begin in range(0, len(chunk), job.block_rows):
-                yield _parse(chunk.part(begin, min(begin + job.block_rows, len(chunk))), columns, job)
+            if rows and chunk.offset - begin >= stretch_bytes:
+                yield Stretch(begin, chunk.offset, first_line, rows)
+                begin, first_line, rows = chunk.offset, int(chunk.line[0]), 0
+            rows += len(chunk)
+        if rows:
+            yield Stretch(begin, counted.position, first_line, rows)
+
+
+def read_stretch(path: Path, stretch: Stretch, columns: Columns, job: Job) -> Texts:
+    """Blocks of one stretch of a plain CSV file: the same rows and lines as if the whole file were read."""
+    with path.open("rb") as file:
+        file.seek(stretch.begin)
+        yield from _blocks(Counted(cast(BinaryIO, _Part(file, stretch))), columns, job, first_line=stretch.first_line)
+
+
+class _Part(io.RawIOBase):
+    """The bytes of a file from where it stands up to the end of a stretch."""
+
+    def __init__(self, file: BinaryIO, stretch: Stretch) -> None:
+        self.file, self.left = file, stretch.end - stretch.begin
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self.file.read(self.left if size < 0 else min(size, self.left))
+        self.left -= len(chunk)
+        return chunk
+
+
+def _blocks(stream: Counted, columns: Columns, job: Job, *, begun: bytes = b"", first_line: int) -> Texts:
+    chunks = records.iter_records(
+        stream, len(columns.found), begun=begun, first_line=first_line, chunk_bytes=job.chunk_bytes
+    )
+    for chunk in chunks:
+        for begin in range(0, len(chunk), job.block_rows):
+            yield _parse(chunk.part(begin, min(begin + job.block_rows, len(chunk))), columns, job)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether the bytes of a file are its text: neither gzip nor UTF-16."""
+    with path.open("rb") as file:
+        begin = file.read(2)
+    return begin != GZIP_MAGIC and begin not in UTF16_MARKS
 
 
 def open_bytes(path: Path) -> BinaryIO:
@@ -71,7 +141,7 @@ class _Utf16(io.RawIOBase):
         super().close()
 
 
-def _header(stream: BinaryIO, name: str) -> tuple[tuple[str, ...], bytes, int]:
+def _header(stream: Counted, name: str) -> tuple[tuple[str, ...], bytes, int]:
     """Column names, the bytes read beyond them, and the number of the line these start."""
     data, at_end = b"", False
     while not at_end and len(data) <= records.MAX_LINE_BYTES:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import shapely
 
 from hews_gpu.kernels.pip_tables import PipTables, build_tables
 from hews_gpu.kernels.pip_walk import find_all
@@ -31,6 +30,8 @@ def flat_rings(polygons: npt.NDArray[Any]) -> tuple[Floats, Ints, Ints]:
     Returns:
         float64[V, 2] vertices, int64[rings + 1] where each ring starts, int64[rings] its polygon.
     """
+    import shapely
+
     parts, polygon_of_part = shapely.get_parts(polygons, return_index=True)
     rings, part_of_ring = shapely.get_rings(parts, return_index=True)
     vertex, ring_of_vertex = shapely.get_coordinates(rings, return_index=True)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hews_gpu.data.polygons import metres_per_degree
+from hews_gpu.data.placing import metres_per_degree
 
 __all__ = [
     "NEAR_TWIN",

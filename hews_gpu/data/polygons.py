@@ -1,11 +1,8 @@
-"""Neighbourhoods: polygons in any coordinate system, and the one that each point belongs to.
+"""Neighbourhoods: polygons in any coordinate system, whole and valid.
 
-Membership is exact: a point strictly inside a polygon, in longitude and latitude as given, belongs to it. A point that
-several polygons cover, because they share an edge or overlap, belongs to the one that comes first in the file. A point
-that no polygon covers may go to the nearest one within a tolerance. Distances are metres of a local equirectangular
-scaling at the middle latitude of all polygons: for a city 35 km tall at 40 degrees they are right to 0.3 percent.
+They leave in longitude and latitude; `placing` says which of them a point belongs to.
 
-Shapes: N neighbourhoods, P points.
+Shapes: P points.
 """
 
 from __future__ import annotations
@@ -16,36 +13,29 @@ import re
 import warnings
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 
 from hews_gpu.config import CityConfig
+from hews_gpu.data.grid import flat_rings
+from hews_gpu.data.placing import MAX_NEIGHBORHOODS, Areas, Engine, place
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.progress import log
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["OUTSIDE", "Engine", "assign", "engine_for", "load_neighborhoods", "metres_per_degree", "overlapping"]
+__all__ = ["areas_of", "assign", "load_neighborhoods", "overlapping"]
 
-OUTSIDE = -1
 WGS84 = "EPSG:4326"
 GEOJSON_SYSTEM = re.compile(rb'"crs"\s*:\s*\{[^{}]*\{\s*"name"\s*:\s*"[^"]*?EPSG:[^"]*?(\d+)"')
-MAX_NEIGHBORHOODS = np.iinfo(np.int16).max
-
 SHARED_AREA = 0.01  # of the smaller polygon
 
 Floats = npt.NDArray[np.float64]
 SECTION = "[neighborhoods]"
-Engine = Literal["shapely", "numba"]
-"""What looks points up: both give the same answers. Numba is a hundred times as fast once it has compiled itself."""
-ROWS_THAT_PAY = 4_000_000
-"""From so many rows on numba is faster. It compiles for about 2.8 seconds of CPU time in every process (a compiled
-kernel kept on disk would not notice a change in the functions that it calls); shapely, which looks up distinct places
-only, needs about 1 microsecond a row of an incident table, where two in three rows repeat a place."""
 
 
 def load_neighborhoods(city: CityConfig) -> GeoDataFrame:
@@ -188,9 +178,11 @@ def _polygonal(geometry: shapely.Geometry) -> shapely.Geometry:
     return shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
 
 
-def engine_for(rows: int) -> Engine:
-    """What places so many rows, over all calls of a process, with the least CPU time."""
-    return "numba" if rows >= ROWS_THAT_PAY else "shapely"
+def areas_of(neighborhoods: GeoDataFrame) -> Areas:
+    """The polygons of `load_neighborhoods` as what points are looked up in."""
+    polygons = neighborhoods.geometry.to_numpy()
+    west, south, east, north = (float(side) for side in neighborhoods.total_bounds)
+    return Areas(rings=flat_rings(polygons), bounds=(west, south, east, north), shapes=polygons)
 
 
 def assign(
@@ -201,89 +193,8 @@ def assign(
     *,
     engine: Engine = "shapely",
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
-    """The neighbourhood of each point.
-
-    Args:
-        neighborhoods: of `load_neighborhoods`.
-        longitude: float64[P], degrees.
-        latitude: float64[P], degrees.
-        tolerance_m: how far outside every polygon a point may be to go to the nearest one.
-        engine: what looks the points up; the answers are the same.
-
-    Returns:
-        int16[P] row of `neighborhoods`, or OUTSIDE; and bool[P], whether the point was outside every polygon.
-    """
-    polygons = neighborhoods.geometry.to_numpy()
-    ids = _in_grid(polygons, longitude, latitude) if engine == "numba" else _in_tree(polygons, longitude, latitude)
-    is_nearest = np.zeros(len(ids), bool)
-    lost = np.flatnonzero((ids == OUTSIDE) & np.isfinite(longitude) & np.isfinite(latitude))
-    if len(lost) and tolerance_m > 0:
-        points, inverse = _distinct_points(longitude[lost], latitude[lost])
-        ids[lost] = _nearest(polygons, points, tolerance_m)[inverse]
-        is_nearest[lost] = ids[lost] != OUTSIDE
-    return ids, is_nearest
-
-
-def _in_grid(polygons: npt.NDArray[Any], longitude: Floats, latitude: Floats) -> npt.NDArray[np.int16]:
-    """The first polygon that covers each point (edges included), or OUTSIDE, by compiled search in a grid."""
-    from hews_gpu.data.grid import find_in_grid, grid_of
-
-    return find_in_grid(grid_of(polygons), longitude, latitude).astype(np.int16)
-
-
-def _in_tree(polygons: npt.NDArray[Any], longitude: Floats, latitude: Floats) -> npt.NDArray[np.int16]:
-    """The same by shapely, each distinct place once; what is no place would make its tree lose others."""
-    shapely.prepare(polygons)
-    ids = np.full(len(longitude), OUTSIDE, np.int16)
-    is_place = np.isfinite(longitude) & np.isfinite(latitude)
-    points, inverse = _distinct_points(longitude[is_place], latitude[is_place])
-    ids[is_place] = _lowest_cover(polygons, points)[inverse]
-    return ids
-
-
-def _distinct_points(longitude: Floats, latitude: Floats) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Each distinct place as a shapely point, and which of them each point is."""
-    together = np.column_stack([longitude, latitude]).view(np.complex128)[:, 0]
-    places, inverse = np.unique(together, return_inverse=True)
-    return shapely.points(places.real, places.imag), inverse
-
-
-def _lowest_cover(polygons: npt.NDArray[Any], points: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
-    """The first polygon that covers each point (edges included), or OUTSIDE."""
-    polygon, point = shapely.STRtree(points).query(polygons, predicate="intersects")
-    ids = np.full(len(points), MAX_NEIGHBORHOODS, np.int16)
-    np.minimum.at(ids, point, polygon.astype(np.int16))
-    ids[ids == MAX_NEIGHBORHOODS] = OUTSIDE
-    return ids
-
-
-def _nearest(polygons: npt.NDArray[Any], points: npt.NDArray[Any], tolerance_m: float) -> npt.NDArray[np.int16]:
-    """The nearest polygon within the tolerance (the first of equally near ones), or OUTSIDE."""
-    _, south, _, north = shapely.total_bounds(polygons)
-    scale = np.concatenate(metres_per_degree(np.array([(south + north) / 2])))
-
-    def to_metres(geometry: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        scaled: npt.NDArray[Any] = shapely.transform(geometry, lambda degrees: degrees * scale)
-        return scaled
-
-    tree = shapely.STRtree(to_metres(polygons))
-    point, polygon = tree.query_nearest(to_metres(points), max_distance=tolerance_m)
-    ids = np.full(len(points), MAX_NEIGHBORHOODS, np.int16)
-    np.minimum.at(ids, point, polygon.astype(np.int16))
-    ids[ids == MAX_NEIGHBORHOODS] = OUTSIDE
-    return ids
-
-
-def metres_per_degree(latitude: Floats) -> tuple[Floats, Floats]:
-    """Length in metres of a degree of longitude and of latitude on the WGS84 ellipsoid, right to a metre.
-
-    Source: the series in "Degree of longitude" and "Degree of latitude", National Geospatial-Intelligence Agency,
-    as given at https://en.wikipedia.org/wiki/Geographic_coordinate_system.
-    """
-    phi = np.radians(latitude)
-    east = 111_412.84 * np.cos(phi) - 93.5 * np.cos(3 * phi) + 0.118 * np.cos(5 * phi)
-    north = 111_132.92 - 559.82 * np.cos(2 * phi) + 1.175 * np.cos(4 * phi) - 0.0023 * np.cos(6 * phi)
-    return east, north
+    """The neighbourhood of each point, see `placing.place`."""
+    return place(areas_of(neighborhoods), longitude, latitude, tolerance_m, engine=engine)
 
 
 def overlapping(neighborhoods: GeoDataFrame) -> list[tuple[str, str]]:

@@ -1,53 +1,43 @@
 """`hews prepare`: incident files and polygons to one clean table sorted by time, with every input row accounted for.
 
-The files are read once, block by block, as text. Dask turns each block into a cleaned partition on disk; a second pass
-brings the partitions into order of time and adds the marks. Memory is bounded by the size of a block and of a bucket,
-not of the table, and the result does not depend on either.
+A first, cheap pass counts the records and cuts the files into pieces. Then two passes of partitions, by threads of this
+process or by the workers of a cluster: each piece is read, cleaned and left sorted by time; each stretch of time is
+gathered from all pieces, marked and written. Memory is bounded by the size of a piece and of a stretch, not of the
+table, and the result depends neither on them nor on who did the work.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask.config
-import dask.dataframe as dd
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-from dask.base import compute
-from dask.delayed import delayed
-
 from hews_gpu import progress
 from hews_gpu.config import CityConfig, normal_category
-from hews_gpu.data import leaks, quality, steps, tables, texts
-from hews_gpu.data.clean import OUT, REASONS, Rules, block_frame, clean, load_block
+from hews_gpu.data import leaks, quality, steps, texts
+from hews_gpu.data.backend import Backend
+from hews_gpu.data.clean import OUT, REASONS, Rules
 from hews_gpu.data.findings import warnings_of
-from hews_gpu.data.polygons import engine_for, load_neighborhoods, overlapping
-from hews_gpu.data.quality import Tally
-from hews_gpu.data.read import BLOCK_ROWS, Source, incident_files, read_sources
-from hews_gpu.data.schemas import vocabulary_of
-from hews_gpu.data.tables import BUCKET_ROWS, INCIDENTS, QUARANTINE, Parts
-from hews_gpu.data.texts import TextTally
+from hews_gpu.data.passes import Table, build_tables, first_files
+from hews_gpu.data.pieces import Plan, make_plan
+from hews_gpu.data.placing import engine_for
+from hews_gpu.data.polygons import areas_of, load_neighborhoods, overlapping
+from hews_gpu.data.quality import Marks, Tally
+from hews_gpu.data.read import BLOCK_ROWS, Reading, Source, ctrl_c_is_heard, incident_files
+from hews_gpu.data.records import CHUNK_BYTES
+from hews_gpu.data.stages import CleanJob
+from hews_gpu.data.tables import BUCKET_ROWS
+from hews_gpu.data.work import open_work, recall, save
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.output import new_folder, write_json
+from hews_gpu.workers import Opener, in_this_process
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["prepare"]
-
-PAGE = re.compile(r"(.+)-\d{5}(\.[a-z.]+)")
-MAX_WORKERS = 4  # each holds one block; more would trade the memory bound for little time
+__all__ = ["Cut", "prepare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +46,20 @@ class Cut:
 
     block_rows: int = BLOCK_ROWS
     bucket_rows: int = BUCKET_ROWS
-    chunk_bytes: int | None = None
+    chunk_bytes: int = CHUNK_BYTES
+    piece_bytes: int | None = None
+    """Text of one piece, at most; None: as suits the table."""
 
 
-def prepare(city: CityConfig, out: Path, *, force: bool = False, cut: Cut | None = None) -> dict[str, Any]:
+def prepare(
+    city: CityConfig,
+    out: Path,
+    *,
+    force: bool = False,
+    resume: bool = False,
+    cut: Cut | None = None,
+    workers: Opener = in_this_process,
+) -> dict[str, Any]:
     """Read, clean, place, mark and sort the incidents of a city.
 
     Args:
@@ -67,7 +67,9 @@ def prepare(city: CityConfig, out: Path, *, force: bool = False, cut: Cut | None
         out: the PREPARED folder to make: incidents.parquet, quarantine.parquet, charts_only.parquet,
             neighborhoods.parquet, quality.json, city.toml (and truth.npz of a synthetic city).
         force: replace an older one.
+        resume: use the partitions that a run which was cut off has left.
         cut: how the work is cut; for tests.
+        workers: who does the partitions.
 
     Returns:
         The content of quality.json.
@@ -76,12 +78,14 @@ def prepare(city: CityConfig, out: Path, *, force: bool = False, cut: Cut | None
         UserError: something is wrong with the files, the polygons or the city's settings.
     """
     started = time.perf_counter()
+    cut = cut or Cut()
     notes: dict[str, Any] = {"city": city.city.name}
     with new_folder(out, kind="prepared", force=force, notes=notes) as folder:
         sources = incident_files(city)
         neighborhoods = load_neighborhoods(city)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".scratch-") as scratch:
-            result = _build(city, folder, Path(scratch), sources, neighborhoods, cut or Cut())
+        is_long = resume or workers is not in_this_process
+        with open_work(out, _about(city, sources, cut), resume=resume, keep=is_long) as work:
+            result = _build(city, folder, work, sources, neighborhoods, cut, workers)
         neighborhoods.to_parquet(folder / "neighborhoods.parquet")
         _copy(city, folder)
         result["seconds"] = round(time.perf_counter() - started, 3)
@@ -90,147 +94,113 @@ def prepare(city: CityConfig, out: Path, *, force: bool = False, cut: Cut | None
     return result
 
 
+def _about(city: CityConfig, sources: list[Source], cut: Cut) -> dict[str, Any]:
+    """What the partitions depend on: if any of it has changed, those of an older run are of no use."""
+    from hews_gpu import __version__
+
+    files = [*(source.path for source in sources), city.resolve(city.neighborhoods.file), city.path]
+    seen = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    return {"version": __version__, "files": seen, "cut": asdict(cut)}
+
+
 def _build(
-    city: CityConfig, folder: Path, scratch: Path, sources: list[Source], neighborhoods: GeoDataFrame, cut: Cut
+    city: CityConfig,
+    folder: Path,
+    work: Path,
+    sources: list[Source],
+    neighborhoods: GeoDataFrame,
+    cut: Cut,
+    workers: Opener,
 ) -> dict[str, Any]:
-    """Both passes; returns the summary."""
-    blocks = read_sources(city, sources, scratch, cut.block_rows, cut.chunk_bytes)
-    charts = list(dict.fromkeys(name for source in sources for name in source.charts_only))
-    rules = _rules(city, neighborhoods, rows=sum(source.rows for source in sources))
-    counts, found, parts = _clean_blocks(blocks, charts, sources, rules, scratch)
-    _require_sense(city, counts, neighborhoods)
-    tables.write_parts(folder / "quarantine.parquet", QUARANTINE, [part.quarantine for part in parts])
-    tables.write_parts(folder / "charts_only.parquet", tables.charts_schema(charts), [part.charts for part in parts])
+    """All passes; returns the summary."""
     labels = neighborhoods["name"].tolist()
-    marks = _write_incidents(folder / "incidents.parquet", counts, [p.events for p in parts], labels, sources, cut)
-    monthly = quality.monthly_events(counts, marks, sorted(counts.categories))
-    result = {
-        **quality.summary(counts, marks, labels),
-        **marks.summary(),
-        "overlapping_files": quality.overlapping_files(counts, marks, sources, sorted(counts.categories)),
-        "vocabulary_changes": quality.vocabulary(counts, sources),
-        "volume_steps": {"rule": steps.RULE, "found": steps.volume_steps(*monthly)},
-        "label_information": leaks.report(found.columns, _first_files(sources)),
-        "missing": _missing(sources),
-        "missing_by_month": texts.missing_by_month(found),
-        "repaired_neighborhoods": neighborhoods.loc[neighborhoods["was_repaired"], "name"].tolist(),
-        "overlapping_neighborhoods": [list(pair) for pair in overlapping(neighborhoods)],
-        "files": [_about(source) for source in sources],
-    }
-    result["warnings"] = warnings_of(result, city, counts, found, sources)
+
+    def check(counts: Tally) -> None:
+        _require_sense(city, counts, neighborhoods)
+
+    with ctrl_c_is_heard():
+        how = _reading(city, cut)
+        plan = _planned(work, sources, how, cut, leave_out_damaged=city.incidents.damaged_files == "quarantine")
+        with workers(plan.rows, work) as team:
+            job = CleanJob(
+                pieces=plan.pieces,
+                paths=[source.path for source in sources],
+                names=[source.name for source in sources],
+                how=how,
+                rules=_rules(city, neighborhoods, plan.rows, team.backend),
+                backend=team.backend,
+                leave_out_damaged=city.incidents.damaged_files == "quarantine",
+            )
+            table, marks = build_tables(
+                *(folder, work, job, plan, sources, team),
+                neighborhoods=labels,
+                check=check,
+                bucket_rows=cut.bucket_rows,
+            )
+    result = _summary(table, marks, plan, neighborhoods)
+    result["warnings"] = warnings_of(result, city, table.counts, table.of_texts, sources)
     for warning in result["warnings"]:
         progress.log(f"warning: {warning}")
     return result
 
 
-def _layouts(sources: list[Source]) -> list[int]:
-    """Number of the layout of each source, in the order of the files."""
-    layouts = list(dict.fromkeys(source.layout for source in sources))
-    return [layouts.index(source.layout) for source in sources]
+def _reading(city: CityConfig, cut: Cut) -> Reading:
+    incidents = city.incidents
+    return Reading(
+        schema=incidents.schema,
+        mapped=dict(incidents.columns),
+        block_rows=cut.block_rows,
+        chunk_bytes=cut.chunk_bytes,
+    )
 
 
-def _downloads(sources: list[Source]) -> list[int]:
-    """Number of the download of each source, in the order of the files.
-
-    Files of one folder that are named as `hews fetch` names pages (incidents-00001.csv, incidents-00002.csv) are one
-    download: no page repeats another's rows, so that equal rows of two pages are two entries, such as two victims. Any
-    other file is a download of its own, however it was named in the city's file: the glob that finds the pages of one
-    table finds yearly or older copies of it as well. Should it be a page after all, then only an event whose rows are
-    equal in every word and end up in two files is counted too low; the other mistake would count whole files twice.
-    """
-    names = []
-    for source in sources:
-        page = PAGE.fullmatch(source.path.name)
-        names.append(str(source.path) if page is None else str(source.path.with_name(page[1] + page[2])))
-    first = list(dict.fromkeys(names))
-    return [first.index(name) for name in names]
-
-
-def _rules(city: CityConfig, neighborhoods: GeoDataFrame, *, rows: int) -> Rules:
+def _rules(city: CityConfig, neighborhoods: GeoDataFrame, rows: int, backend: Backend) -> Rules:
     incidents = city.incidents
     known = frozenset(map(normal_category, incidents.categories))
     return Rules(
-        neighborhoods=neighborhoods,
+        areas=areas_of(neighborhoods),
         tolerance_m=city.neighborhoods.tolerance_m,
         targets=frozenset(map(normal_category, incidents.targets)),
         known=known if incidents.unknown_categories == "quarantine" else None,
-        engine=engine_for(rows),
+        engine=engine_for(rows, on_device=backend == "cudf"),
     )
 
 
-@contextmanager
-def _threads() -> Iterator[None]:
-    """Dask on a few threads that have all ended when the block ends, also after Ctrl-C: none writes on afterwards."""
-    workers = min(MAX_WORKERS, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool, dask.config.set(scheduler="threads", pool=pool):
-        yield
+def _planned(work: Path, sources: list[Source], how: Reading, cut: Cut, *, leave_out_damaged: bool) -> Plan:
+    """How the files are cut; as an earlier run has left it where there is one."""
+    path = work / "plan"
+    if not path.is_file():
+        made = make_plan(sources, how, work, piece_bytes=cut.piece_bytes, leave_out_damaged=leave_out_damaged)
+        save(path, (made, [(source.bytes, source.sha256) for source in sources]))
+    plan: Plan
+    plan, known = recall(path)
+    for source, (size, digest) in zip(sources, known, strict=True):
+        source.bytes, source.sha256 = size, digest
+    return plan
 
 
-def _clean_blocks(
-    blocks: list[Path],
-    charts: list[str],
-    sources: list[Source],
-    rules: Rules,
-    scratch: Path,
-) -> tuple[Tally, TextTally, list[Parts]]:
-    """First pass: every block becomes a cleaned partition on disk, and is counted."""
-    bounds = rules.neighborhoods.total_bounds
-    names, layouts = [source.name for source in sources], _layouts(sources)
-    vocabularies = [vocabulary_of(source.schema) for source in sources]
-    meta = block_frame(
-        pa.table({name: pa.array([], pa.int64()) for name in ("source", "row_id", "line", "problem")}), charts
-    )
-    frames = dd.from_map(
-        load_block, blocks, charts=charts, vocabularies=vocabularies, meta=meta, enforce_metadata=False
-    )
-    cleaned = frames.map_partitions(clean, rules, meta=clean(meta, rules), enforce_metadata=False)
-    with progress.step("cleaning", len(blocks), "blocks") as bar:
-
-        def settle(frame: pd.DataFrame, number: int) -> tuple[Tally, TextTally, Parts]:
-            with pa.memory_map(str(blocks[number])) as file:
-                of_texts = texts.tally_texts(pa.ipc.open_file(file).read_all(), frame, charts, layouts)
-            found = quality.tally(frame, bounds), of_texts, tables.spill(frame, scratch, number, names, charts)
-            blocks[number].unlink()
-            bar.advance()
-            return found
-
-        tasks = [delayed(settle)(part, number) for number, part in enumerate(cleaned.to_delayed())]
-        with _threads():
-            done = compute(*tasks)
-    total, total_texts = Tally(), TextTally()
-    for counts, of_texts, _ in done:
-        total += counts
-        total_texts += of_texts
-    return total, total_texts, [parts for *_, parts in done]
-
-
-def _write_incidents(
-    path: Path, counts: Tally, parts: list[Path], neighborhoods: list[str], sources: list[Source], cut: Cut
-) -> quality.Marks:
-    """Second pass: bucket after bucket in order of time, marked and written; returns counts of the marks."""
-    categories = sorted(counts.categories)
-    files = tables.Files(np.array(_layouts(sources)), np.array(_downloads(sources)))
-    targets = tables.targets_of(parts, categories, files)
-    meta = tables.empty_bucket()
-    buckets = tables.buckets_of(counts.days, cut.bucket_rows)
-    loaded = dd.from_map(
-        tables.load_bucket, buckets, parts=parts, categories=categories, meta=meta, enforce_metadata=False
-    )
-    meta = tables.finish(meta, targets, files)
-    finished = loaded.map_partitions(tables.finish, targets, files, meta=meta, enforce_metadata=False)
-    marks = quality.Marks(rows_of=[source.rows for source in sources])
-    names = [source.name for source in sources]
-
-    def written() -> Iterator[pa.Table]:
-        for part in finished.to_delayed():
-            frame = part.compute(scheduler="synchronous")
-            marks.add(frame)
-            bar.advance(len(frame))
-            yield tables.incidents_table(frame, categories, neighborhoods, names)
-
-    with progress.step("sorting", counts.reasons[0], "rows") as bar:
-        tables.write(path, INCIDENTS, written())
-    return marks
+def _summary(table: Table, marks: Marks, plan: Plan, neighborhoods: GeoDataFrame) -> dict[str, Any]:
+    """The content of quality.json but for warnings and costs."""
+    counts, sources = table.counts, table.sources
+    monthly = quality.monthly_events(counts, marks, table.categories)
+    return {
+        **quality.summary(counts, marks, neighborhoods["name"].tolist()),
+        **marks.summary(),
+        "overlapping_files": quality.overlapping_files(counts, marks, sources, table.categories),
+        "vocabulary_changes": quality.vocabulary(counts, sources),
+        "volume_steps": {"rule": steps.RULE, "found": steps.volume_steps(*monthly)},
+        "label_information": leaks.report(table.of_texts.columns, first_files(sources)),
+        "missing": _missing(sources),
+        "missing_by_month": texts.missing_by_month(table.of_texts),
+        "repaired_neighborhoods": neighborhoods.loc[neighborhoods["was_repaired"], "name"].tolist(),
+        "overlapping_neighborhoods": [list(pair) for pair in overlapping(neighborhoods)],
+        "files": [_about_file(source) for source in sources if source.number not in plan.damaged],
+        "files_quarantined": [
+            {"name": source.name, "bytes": source.bytes, "sha256": source.sha256, "why": plan.damaged[source.number]}
+            for source in sources
+            if source.number in plan.damaged
+        ],
+    }
 
 
 def _require_sense(city: CityConfig, counts: Tally, neighborhoods: GeoDataFrame) -> None:
@@ -267,19 +237,13 @@ def _no_overlap(counts: Tally, neighborhoods: GeoDataFrame) -> UserError:
     return UserError("[neighborhoods] file", allowed=allowed, remedy=remedy)
 
 
-def _first_files(sources: list[Source]) -> list[str]:
-    """Name of the first file of each layout."""
-    layouts = _layouts(sources)
-    return [sources[layouts.index(number)].name for number in sorted(set(layouts))]
-
-
 def _missing(sources: list[Source]) -> dict[str, int]:
     """Column -> rows in which it is blank or could not be read, over all files."""
     columns = dict.fromkeys(name for source in sources for name in source.blank)
     return {name: sum(source.blank[name] for source in sources) for name in columns}
 
 
-def _about(source: Source) -> dict[str, Any]:
+def _about_file(source: Source) -> dict[str, Any]:
     """One file, for quality.json."""
     return {
         "name": source.name,

@@ -197,6 +197,13 @@ class Marks:
         later = bucket["source"].to_numpy()[overlap]
         self.repeats += _count_pairs(self._source_of(duplicate_of[overlap]), later)
 
+    def __iadd__(self, other: Marks) -> Marks:
+        """Add the counts of other buckets of the same table."""
+        for spec in fields(self):
+            if spec.name != "rows_of":
+                setattr(self, spec.name, getattr(self, spec.name) + getattr(other, spec.name))
+        return self
+
     def _source_of(self, row_id: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         return np.searchsorted(np.cumsum(self.rows_of), row_id, side="right")
 

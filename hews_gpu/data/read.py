@@ -1,18 +1,18 @@
-"""The incident files, as blocks of text columns in a scratch folder: bounded memory, any size of file, every row.
+"""The incident files, as blocks of text columns: bounded memory, any size of file, every row.
 
 A file is opened by the kind of its name (READERS), its columns are chosen by the schema registry, and its rows leave
-as Arrow files of one block each, in reading order. All values stay text, dictionary-encoded, so that whatever comes
-next looks at each distinct value once. A row that cannot be read is in its block too, with its problem and no text.
+as blocks, in reading order; a stretch of a large file can be read alone (`Span`). All values stay text,
+dictionary-encoded, so that whatever comes next looks at each distinct value once. A row that cannot be read is in its
+block too, with its problem and no text.
 """
 
 from __future__ import annotations
 
 import glob
 import gzip
-import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,17 +21,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hews_gpu import progress
 from hews_gpu.config import CityConfig
 from hews_gpu.data import records, times
-from hews_gpu.data.csv_rows import read_csv
+from hews_gpu.data.csv_rows import Stretch, read_csv, read_stretch
 from hews_gpu.data.json_rows import read_json
-from hews_gpu.data.parquet_rows import read_parquet
-from hews_gpu.data.rows import TEXT, Job, Texts
+from hews_gpu.data.parquet_rows import Groups, read_parquet
+from hews_gpu.data.rows import Job, Texts
 from hews_gpu.data.schemas import Columns, choose_columns, is_person_level
 from hews_gpu.errors import UserError
 
-__all__ = ["TEXT", "Source", "day_first_error", "first_rows", "incident_files", "read_sources"]
+__all__ = [
+    "Reading",
+    "Seen",
+    "Source",
+    "Span",
+    "ctrl_c_is_heard",
+    "day_first_error",
+    "first_rows",
+    "incident_files",
+    "job_of",
+    "read_span",
+    "reader_of",
+    "whole_file",
+]
 
 BLOCK_ROWS = 200_000
 
@@ -59,10 +71,23 @@ class Source:
     noticed: Counter[str] = field(default_factory=Counter)
     """What else a user may want to know -> rows."""
 
+    def take(self, seen: Seen) -> None:
+        """Fill in what reading the whole file showed."""
+        assert seen.columns is not None
+        self.schema, self.charts_only = seen.columns.schema, tuple(seen.columns.charts_only)
+        self.columns, self.has_place = tuple(sorted(seen.columns.read)), seen.columns.has_place
+        self.person_level_columns = seen.columns.person_level
+        self.rows, self.blank, self.noticed = seen.rows, seen.blank, seen.noticed
+
     @property
     def layout(self) -> tuple[str, ...]:
         """Files of equal layout spell the same row the same way: same schema, kind of file and columns."""
-        return (self.schema, _reader(self.path).__name__, *self.columns)
+        return layout_of(self.path, self.schema, self.columns)
+
+
+def layout_of(path: Path, schema: str, columns: Iterable[str]) -> tuple[str, ...]:
+    """The layout of a file with such columns, see `Source.layout`."""
+    return (schema, reader_of(path).__name__, *sorted(columns))
 
 
 def incident_files(city: CityConfig) -> list[Source]:
@@ -80,42 +105,10 @@ def incident_files(city: CityConfig) -> list[Source]:
             raise UserError("[incidents] files", pattern, allowed="matches no file", remedy=remedy)
         paths.extend(path for path in matches if path not in paths)
     for path in paths:
-        _reader(path)
+        reader_of(path)
     once = Counter(path.name for path in paths)
     names = [path.name if once[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in paths]
     return [Source(path=path, name=name, number=i) for i, (path, name) in enumerate(zip(paths, names, strict=True))]
-
-
-def read_sources(
-    city: CityConfig, sources: list[Source], scratch: Path, block_rows: int = BLOCK_ROWS, chunk_bytes: int | None = None
-) -> list[Path]:
-    """Read all files into blocks of at most `block_rows` rows; fills in what each source says of itself.
-
-    Returns:
-        Arrow files in reading order; columns source (int32), row_id and line (int64), problem (uint8, index into
-        `records.PROBLEMS`) and a dictionary-encoded text per column that is read, named by role or by column.
-
-    Raises:
-        UserError: a file is empty, has a header only, lacks a column, is cut off, or has dates that are day first.
-    """
-    blocks: list[Path] = []
-    row_id = 0
-    sizes = [source.path.stat().st_size for source in sources]
-    with _ctrl_c_is_heard(), progress.step("reading", round(sum(sizes) / 1e6, 1), "MB") as bar:
-        for source, size in zip(sources, sizes, strict=True):
-            before, dates = row_id, set[times.SlashDate]()
-            for table in _texts_of(source, city, block_rows, chunk_bytes or records.CHUNK_BYTES):
-                blocks.append(scratch / f"block-{len(blocks):06d}.arrow")
-                _write_block(blocks[-1], table, source.number, row_id)
-                dates |= _slash_dates(table)
-                row_id += len(table)
-            source.rows = row_id - before
-            if not source.rows:
-                raise UserError(source.name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
-            if times.is_day_first(dates):
-                raise day_first_error(source.name, dates)
-            bar.advance(size / 1e6, f"{row_id:,} rows")
-    return blocks
 
 
 def _slash_dates(table: pa.Table) -> set[times.SlashDate]:
@@ -134,7 +127,7 @@ def day_first_error(name: str, dates: set[times.SlashDate]) -> UserError:
 
 
 @contextmanager
-def _ctrl_c_is_heard() -> Iterator[None]:
+def ctrl_c_is_heard() -> Iterator[None]:
     """Keep Arrow's parser from taking SIGINT over: one that arrives just as it hands it back is lost (1 of 20 was)."""
     pa.enable_signal_handlers(False)
     try:
@@ -143,48 +136,111 @@ def _ctrl_c_is_heard() -> Iterator[None]:
         pa.enable_signal_handlers(True)
 
 
-def _write_block(path: Path, table: pa.Table, source: int, row_id: int) -> None:
-    count = len(table)
-    table = table.add_column(0, "row_id", pa.array(np.arange(row_id, row_id + count)))
-    table = table.add_column(0, "source", pa.array(np.full(count, source, np.int32)))
-    with pa.ipc.new_file(path, table.schema) as writer:
-        writer.write_table(table)
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the files of a city are read."""
+
+    schema: str
+    """As `choose_columns` takes it."""
+    mapped: Mapping[str, str]
+    """Role -> column name, from ``[incidents.columns]``."""
+    block_rows: int = BLOCK_ROWS
+    """Rows of a block, at most."""
+    chunk_bytes: int = records.CHUNK_BYTES
+    """How much is read at a time."""
 
 
-def _texts_of(source: Source, city: CityConfig, block_rows: int, chunk_bytes: int) -> Texts:
-    """Blocks of one file; what goes wrong while reading it becomes one line that names it."""
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Rows of one file that follow each other: what is read in one go."""
+
+    number: int
+    """Of the source."""
+    name: str
+    """Of the file, for messages."""
+    path: Path
+    """What is read: the file itself, or its unpacked text."""
+    part: Stretch | Groups | None = None
+    """Which rows; None: all."""
+    columns: Columns | None = None
+    """What is read of a stretch of text, which has no header of its own."""
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows it has, where that is known without reading them."""
+        return None if self.part is None else self.part.rows
+
+
+@dataclass(kw_only=True)
+class Seen:
+    """What reading rows of one file showed of it; `+=` adds what other rows of it showed."""
+
+    columns: Columns | None = None
+    rows: int = 0
+    blank: Counter[str] = field(default_factory=Counter)
+    noticed: Counter[str] = field(default_factory=Counter)
+    dates: set[times.SlashDate] = field(default_factory=set)
+    """Distinct dates with slashes."""
+
+    def __iadd__(self, other: Seen) -> Seen:
+        """Add what other rows of the file showed."""
+        self.columns = self.columns or other.columns
+        self.rows += other.rows
+        for name, rows in other.blank.items():  # names stay in order, and those of whole columns stay
+            self.blank[name] += rows
+        self.noticed += other.noticed
+        self.dates |= other.dates
+        return self
+
+
+def job_of(name: str, how: Reading, seen: Seen) -> Job:
+    """How a reader is to read a file; the columns it chooses and what it notices go into `seen`."""
 
     def choose(found: tuple[str, ...]) -> Columns:
-        incidents = city.incidents
-        columns = choose_columns(found, file=source.name, schema=incidents.schema, mapped=incidents.columns)
-        source.schema, source.charts_only = columns.schema, tuple(columns.charts_only)
-        source.columns, source.has_place = tuple(sorted(columns.read)), columns.has_place
-        source.person_level_columns = columns.person_level
-        return columns
+        seen.columns = choose_columns(found, file=name, schema=how.schema, mapped=how.mapped)
+        return seen.columns
 
-    job = Job(name=source.name, choose=choose, block_rows=block_rows, chunk_bytes=chunk_bytes, noticed=source.noticed)
-    with _reading(source):
-        with source.path.open("rb") as file:
-            source.bytes = source.path.stat().st_size
-            source.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        for table in _reader(source.path)(source.path, job):
+    return Job(name=name, choose=choose, block_rows=how.block_rows, chunk_bytes=how.chunk_bytes, noticed=seen.noticed)
+
+
+def read_span(span: Span, how: Reading, seen: Seen) -> Texts:
+    """Blocks of text rows; what there is to say of the file goes into `seen`.
+
+    Raises:
+        UserError: the file is empty, has a header only, lacks a column, or is cut off.
+    """
+    job = job_of(span.name, how, seen)
+    with whole_file(span.path, span.name):
+        for table in _open_span(span, how, job, seen):
             for name in table.column_names[2:]:
-                source.blank[name] += _count_blank(table[name])
+                seen.blank[name] += _count_blank(table[name])
+            seen.dates |= _slash_dates(table)
+            seen.rows += len(table)
             yield table
 
 
+def _open_span(span: Span, how: Reading, job: Job, seen: Seen) -> Texts:
+    if isinstance(span.part, Groups):
+        return read_parquet(span.path, job, span.part)
+    if isinstance(span.part, Stretch):
+        assert span.columns is not None
+        seen.columns = span.columns
+        return read_stretch(span.path, span.part, span.columns, job)
+    return reader_of(span.path)(span.path, job)
+
+
 @contextmanager
-def _reading(source: Source) -> Iterator[None]:
+def whole_file(path: Path, name: str) -> Iterator[None]:
     """Turn what goes wrong with a file into one line that names it."""
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         allowed = f"is not a whole gzip file ({error})"
-        raise UserError(source.name, allowed=allowed, remedy="Fetch or copy it again") from None
+        raise UserError(name, allowed=allowed, remedy="Fetch or copy it again") from None
     except OSError as error:
-        if error.filename != str(source.path):
+        if error.filename != str(path):
             raise
-        raise UserError(source.name, allowed=f"cannot be read ({error.strerror})") from None
+        raise UserError(name, allowed=f"cannot be read ({error.strerror})") from None
 
 
 def first_rows(path: Path, count: int) -> dict[str, list[str]]:
@@ -200,10 +256,9 @@ def first_rows(path: Path, count: int) -> dict[str, list[str]]:
 
     if not path.is_file():
         raise UserError("--from", path, allowed="does not exist", remedy="Name a table of incidents")
-    source = Source(path=path, name=path.name, number=0)
     job = Job(name=path.name, choose=choose, block_rows=count, chunk_bytes=records.CHUNK_BYTES)
-    with _reading(source):
-        table = next(_reader(path)(path, job), None)
+    with whole_file(path, path.name):
+        table = next(reader_of(path)(path, job), None)
     if table is None:
         raise UserError(path.name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
     table = table.filter(pc.equal(table["problem"], records.GOOD)).slice(0, count)
@@ -218,7 +273,8 @@ READERS: Mapping[str, Reader] = {
 }
 
 
-def _reader(path: Path) -> Reader:
+def reader_of(path: Path) -> Reader:
+    """What reads a file, by the end of its name."""
     for suffix, reader in READERS.items():
         if path.name.casefold().endswith(suffix):
             return reader

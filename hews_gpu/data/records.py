@@ -26,6 +26,7 @@ __all__ = [
     "TOO_LONG",
     "UNBALANCED",
     "WRONG_FIELDS",
+    "Counted",
     "Records",
     "count_fields",
     "iter_records",
@@ -62,6 +63,8 @@ class Records:
     stop: Ints  # [R]
     line: Ints  # [R], 1-based line on which the record starts
     problem: npt.NDArray[np.uint8]  # [R], index into PROBLEMS
+    offset: int = 0
+    """Where `data` begins in the stream, in bytes; a record begins there."""
 
     def __len__(self) -> int:
         """R."""
@@ -70,7 +73,7 @@ class Records:
     def part(self, begin: int, end: int) -> Records:
         """Records begin..end-1; `data` is shared."""
         cut = slice(begin, end)
-        return Records(self.data, self.start[cut], self.stop[cut], self.line[cut], self.problem[cut])
+        return Records(self.data, self.start[cut], self.stop[cut], self.line[cut], self.problem[cut], self.offset)
 
     def good_bytes(self) -> bytes:
         """The records without a problem, ready for a CSV parser."""
@@ -86,8 +89,23 @@ class Records:
         return zip(self.start[good].tolist(), self.stop[good].tolist(), strict=True)
 
 
+class Counted:
+    """A stream that knows how far it was read, and that may copy what it reads."""
+
+    def __init__(self, stream: BinaryIO, position: int = 0, copy: BinaryIO | None = None) -> None:
+        self.stream, self.position, self.copy = stream, position, copy
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        chunk = self.stream.read(size)
+        self.position += len(chunk)
+        if self.copy is not None:
+            self.copy.write(chunk)
+        return chunk
+
+
 def iter_records(
-    stream: BinaryIO, fields: int, *, begun: bytes = b"", first_line: int = 1, chunk_bytes: int = CHUNK_BYTES
+    stream: Counted | BinaryIO, fields: int, *, begun: bytes = b"", first_line: int = 1, chunk_bytes: int = CHUNK_BYTES
 ) -> Iterator[Records]:
     """Cut a stream into records, chunk by chunk.
 
@@ -98,14 +116,17 @@ def iter_records(
         first_line: the number of that line.
         chunk_bytes: how much is read at a time.
     """
+    stream = stream if isinstance(stream, Counted) else Counted(stream, len(begun))
     pending, line, at_end = begun, first_line, False
     while not at_end:
         chunk = read_chunk(stream, chunk_bytes)
         at_end = not chunk
         data = pending + chunk
+        offset = stream.position - len(data)
         starts, stops, nexts = lines_of(data, at_end)
         if not len(starts) and len(data) > MAX_LINE_BYTES:
-            yield Records(b"", *(np.zeros(1, np.int64),) * 2, np.array([line]), np.array([TOO_LONG], np.uint8))
+            nothing, problem = np.zeros(1, np.int64), np.array([TOO_LONG], np.uint8)
+            yield Records(b"", nothing, nothing, np.array([line]), problem, offset)
             pending, at_end = _skip_line(stream, chunk_bytes)
             line += 1
             at_end = at_end and not pending
@@ -113,12 +134,12 @@ def iter_records(
         first, last, problem = _records_of(data, starts, stops, fields, at_end)
         used = int(last[-1]) + 1 if len(last) else 0
         if used:
-            yield Records(data, starts[first], stops[last], line + first, problem)
+            yield Records(data, starts[first], stops[last], line + first, problem, offset)
         pending = data[int(nexts[used - 1]) :] if used else data
         line += used
 
 
-def read_chunk(stream: BinaryIO, chunk_bytes: int) -> bytes:
+def read_chunk(stream: Counted, chunk_bytes: int) -> bytes:
     """The next bytes; never ends between the CR and the LF of one line end."""
     chunk = stream.read(chunk_bytes)
     while chunk.endswith(b"\r") and (more := stream.read(1)):
@@ -126,7 +147,7 @@ def read_chunk(stream: BinaryIO, chunk_bytes: int) -> bytes:
     return chunk
 
 
-def _skip_line(stream: BinaryIO, chunk_bytes: int) -> tuple[bytes, bool]:
+def _skip_line(stream: Counted, chunk_bytes: int) -> tuple[bytes, bool]:
     """Drop bytes up to and with the next line end: what follows it, and whether the stream has ended."""
     while chunk := read_chunk(stream, chunk_bytes):
         ends = [at for at in (chunk.find(b"\n"), chunk.find(b"\r")) if at >= 0]

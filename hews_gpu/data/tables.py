@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hews_gpu.data.backend import Backend, array_of, as_array_like, concat, names_of, take_arrow, to_arrow
 from hews_gpu.data.clean import CHART, REASONS
 from hews_gpu.data.marks import (
     NEAR_TWIN,
@@ -40,13 +42,21 @@ __all__ = [
     "QUARANTINE",
     "Bucket",
     "Files",
-    "Parts",
+    "Part",
     "Targets",
     "buckets_of",
+    "chart_texts",
+    "charts_schema",
+    "events_of",
     "finish",
+    "incidents_table",
     "load_bucket",
+    "open_arrow",
+    "quarantined",
+    "sorted_events",
     "targets_of",
     "write",
+    "write_arrow",
 ]
 
 DAY_S = 86_400
@@ -80,44 +90,34 @@ EVENT_COLUMNS = ["time_s", "longitude", "latitude", "category", "neighborhood_id
 EVENT_COLUMNS += ["source", "line", "row_id", "hash_a", "hash_b"]
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What one partition left in the scratch folder."""
-
-    events: Path
-    charts: Path
-    quarantine: Path
-
-
-def spill(frame: pd.DataFrame, folder: Path, number: int, sources: Sequence[str], charts: Sequence[str]) -> Parts:
-    """Write a cleaned partition as three Arrow files."""
-    parts = Parts(*(folder / f"{kind}-{number:06d}.arrow" for kind in ("events", "charts", "quarantine")))
-    kept = frame["reason"].to_numpy() == 0
-    events = frame.loc[kept, EVENT_COLUMNS].sort_values(["time_s", "row_id"])
-    _spill(parts.events, pa.Table.from_pandas(events, preserve_index=False))
-    texts = frame.loc[kept, ["row_id", *(CHART + name for name in charts)]]
-    texts.columns = ["row_id", *charts]
-    _spill(parts.charts, pa.Table.from_pandas(texts, charts_schema(charts), preserve_index=False))
-    _spill(parts.quarantine, _quarantined(frame[~kept], sources))
-    return parts
-
-
 def charts_schema(charts: Sequence[str]) -> pa.Schema:
     """Columns of charts_only.parquet."""
     return pa.schema([("row_id", pa.int64()), *((name, pa.string()) for name in charts)])
 
 
-def _spill(path: Path, table: pa.Table) -> None:
-    with pa.ipc.new_file(path, table.schema) as writer:
-        writer.write_table(table)
+def events_of(verdicts: Any, position: dict[str, int]) -> Any:
+    """The kept rows of a partition of `clean`, as numbers; category as its place in `position`, which grows."""
+    codes = np.array([position.setdefault(name, len(position)) for name in names_of(verdicts["category"])], np.int32)
+    code = array_of(verdicts["category"].cat.codes)
+    kept = verdicts.assign(category=as_array_like(codes, code)[code])
+    return kept[kept["reason"] == 0][EVENT_COLUMNS]
 
 
-def _map(path: Path) -> pa.Table:
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+def sorted_events(frames: Sequence[Any]) -> pa.Table:
+    """Kept rows of a partition in order of time, then row id."""
+    return to_arrow(concat(frames).sort_values(["time_s", "row_id"]))
 
 
-def _quarantined(frame: pd.DataFrame, sources: Sequence[str]) -> pa.Table:
-    """Rows set aside, with the texts that may explain why."""
+def chart_texts(frame: pd.DataFrame, charts: Sequence[str]) -> pa.Table:
+    """The charts-only columns of the kept rows of a partition, on the host."""
+    texts = frame.loc[frame["reason"] == 0, ["row_id", *(CHART + name for name in charts)]]
+    texts.columns = ["row_id", *charts]
+    return pa.Table.from_pandas(texts, charts_schema(charts), preserve_index=False)
+
+
+def quarantined(frame: pd.DataFrame, sources: Sequence[str]) -> pa.Table:
+    """Rows set aside of a partition, on the host, with the texts that may explain why."""
+    frame = frame[frame["reason"] != 0]
     texts = {name: frame[name].astype(object) for name in ("date_text", *TEXTS)}
     texts["time_text"] = (texts.pop("date_text") + " " + texts["time_text"]).str.strip()
     columns = [_named(frame["source"], sources), frame["line"], frame["row_id"], _named(frame["reason"], REASONS)]
@@ -160,28 +160,39 @@ def buckets_of(days: Counter[int], rows: int = BUCKET_ROWS) -> list[Bucket]:
     return buckets
 
 
-def load_bucket(bucket: Bucket, parts: Iterable[Path], categories: Sequence[str]) -> pd.DataFrame:
-    """All kept rows of a stretch of time, sorted by time and row id; category as index into `categories`."""
-    slices = []
-    for path in parts:
-        table = _map(path)
-        low, high = np.searchsorted(table["time_s"].to_numpy(), [bucket.begin_s, bucket.end_s])
-        if low < high:
-            slices.append(table.slice(low, high - low))
-    frames = [_with_codes(table.to_pandas(), categories) for table in slices]
-    return pd.concat(frames).sort_values(["time_s", "row_id"], ignore_index=True)
+@dataclass(frozen=True)
+class Part:
+    """The kept rows of one partition of the first pass, as they lie on disk: sorted by time and row id."""
+
+    path: Path
+    base: int
+    """What to add to its row ids: rows of all partitions before it."""
+    codes: npt.NDArray[np.int32]
+    """Category in it -> category of the whole."""
+    days: Ints  # [D] days since 1970, sorted
+    ends: Ints  # [D] rows up to the end of each of these days
+
+    def span(self, bucket: Bucket) -> tuple[int, int]:
+        """First row in a bucket, and the first one beyond it."""
+        low, high = np.searchsorted(self.days, [bucket.begin_s // DAY_S, bucket.end_s // DAY_S])
+        return int(self.ends[low - 1]) if low else 0, int(self.ends[high - 1]) if high else 0
+
+    def read(self, begin: int = 0, end: int | None = None, path: Path | None = None) -> pa.Table:
+        """Some of its rows (or those of its file of targets), numbered and named as in the whole table."""
+        table = open_arrow(path or self.path)
+        table = table.slice(begin, None if end is None else end - begin).combine_chunks()
+        row_id = table["row_id"].to_numpy() + self.base
+        category = self.codes[table["category"].to_numpy()]
+        for name, values in (("row_id", row_id), ("category", category)):
+            table = table.set_column(table.column_names.index(name), name, pa.array(values))
+        return table
 
 
-def empty_bucket() -> pd.DataFrame:
-    """A bucket without rows: the column types that Dask needs to know."""
-    kinds = dict.fromkeys(EVENT_COLUMNS, "int64") | dict.fromkeys(("longitude", "latitude"), "float64")
-    kinds |= dict.fromkeys(("is_nearest", "is_target"), "bool") | dict.fromkeys(("hash_a", "hash_b"), "uint64")
-    kinds |= {"category": "int32", "source": "int32", "neighborhood_id": "int16"}
-    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
-
-
-def _with_codes(frame: pd.DataFrame, categories: Sequence[str]) -> pd.DataFrame:
-    return frame.assign(category=frame["category"].cat.set_categories(list(categories)).cat.codes.astype("int32"))
+def load_bucket(bucket: Bucket, parts: Iterable[Part], backend: Backend = "pandas") -> Any:
+    """All kept rows of a stretch of time, sorted by time and row id; a frame of the backend's."""
+    spans = [(part, *part.span(bucket)) for part in parts]
+    table = pa.concat_tables([part.read(begin, end) for part, begin, end in spans if begin < end])
+    return take_arrow(table, backend).sort_values(["time_s", "row_id"], ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -204,11 +215,9 @@ class Targets:
     is_overlap: npt.NDArray[np.bool_]  # [T]
 
 
-def targets_of(parts: Iterable[Path], categories: Sequence[str], files: Files) -> Targets:
+def targets_of(tables: Sequence[pa.Table], files: Files) -> Targets:
     """All kept target rows, those marked that repeat one of an earlier file, whatever day either gives."""
-    tables = [table.filter(table["is_target"]) for table in map(_map, parts)]
-    frames = [_with_codes(table.to_pandas(), categories) for table in tables]
-    frame = pd.concat(frames).sort_values("row_id", ignore_index=True)
+    frame = pa.concat_tables(tables).to_pandas().sort_values("row_id", ignore_index=True)
     marks = _repeats(frame, files, (SAME_EVENT, REVISED_EVENT))
     return Targets(_places(frame).sorted_by_time(), frame["row_id"].to_numpy(), *marks)
 
@@ -287,6 +296,14 @@ def write(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
             writer.write_table(table)
 
 
-def write_parts(path: Path, schema: pa.Schema, parts: Iterable[Path]) -> None:
-    """Write spilled parts as one Parquet file, in their order."""
-    write(path, schema, (_map(part) for part in parts))
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """Write one Arrow file, whole or not at all: two workers may be at it at once, and either may be killed."""
+    partial = path.with_name(f"{path.name}.{uuid4().hex}")
+    with pa.ipc.new_file(partial, table.schema) as writer:
+        writer.write_table(table)
+    partial.replace(path)
+
+
+def open_arrow(path: Path) -> pa.Table:
+    """An Arrow file, of which only what is looked at is read."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

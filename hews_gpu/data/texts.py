@@ -9,7 +9,7 @@ Shapes: R rows of a block, D distinct values of a column, M months.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +42,7 @@ class TextTally:
     """Column, months since 1970 (or NO_MONTH) -> rows of tables that have the column."""
     blanks: Counter[tuple[str, int]] = field(default_factory=Counter)
     """The same of rows in which it is blank."""
-    columns: dict[tuple[int, str], Contingency] = field(default_factory=dict)
+    columns: dict[tuple[Any, str], Contingency] = field(default_factory=dict)
     """Layout of the file; column, or feature of how it is written -> kept rows by value and label."""
     zones: Counter[int] = field(default_factory=Counter)
     """Source -> rows whose time carries a zone such as +00."""
@@ -60,16 +60,14 @@ class TextTally:
         return self
 
 
-def tally_texts(
-    table: pa.Table, frame: pd.DataFrame, charts: Collection[str] = (), layouts: Sequence[int] = (0,)
-) -> TextTally:
+def tally_texts(table: pa.Table, frame: pd.DataFrame, charts: Collection[str] = (), layout: Hashable = 0) -> TextTally:
     """Count one block.
 
     Args:
         table: the block.
         frame: the verdicts of `clean` on its rows.
         charts: the charts-only columns.
-        layouts: number of the layout of each source.
+        layout: what tells the layout of the block's source from others.
     """
     counts = TextTally()
     time_s = frame["time_s"].to_numpy()
@@ -96,7 +94,7 @@ def tally_texts(
             rows[:, int(label)] = np.bincount(codes[kept & (is_target == label)], minlength=len(texts))
         _count_labels(columns, name, texts, rows, with_forms=name in charts)
     _count_clock(columns, time_s[kept], is_target[kept])
-    counts.columns = {(layouts[source], name): found for name, found in columns.items()}
+    counts.columns = {(layout, name): found for name, found in columns.items()}
     return counts
 
 

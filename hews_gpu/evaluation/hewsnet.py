@@ -44,6 +44,7 @@ Int64 = NDArray[np.int64]
 
 HOUR_S = 3600
 LONGEST_CELL_S = 4 * HOUR_S  # windows longer than this have a rhythm within them: then cells are hours
+BLIND_S = 1800  # rows of one event differ by so much in time: where forecasts leave them alone, the fit does too
 MOST_LAYERS = 10
 ROUNDS, CYCLES = 60, 3  # of expectation maximization between two fits of the rhythm; such cycles after each choice
 LAST_CYCLES = 8
@@ -80,8 +81,8 @@ class HewsNetForecaster:
         horizon_s = windows.horizon_s
         self._step_s, self._anchor_s = horizon_s, begin_s
         with one_thread():
-            known = past.without_twins().until(end_s + past.delay_s).known_at_once()
-            found = _Fit(known, begin_s, end_s, horizon_s).run()
+            known = past.until(end_s + past.delay_s).known_at_once()
+            found = _Fit(known, begin_s, end_s, horizon_s, min(past.delay_s, BLIND_S)).run()
             self.net, self.layers, self._rhythm = found.net, tuple(found.layers), found.rhythm
             self._arrivals = [
                 _Arrivals.counted(known, self._pairs(known), *each) for each in self._streams(begin_s, end_s)
@@ -100,7 +101,6 @@ class HewsNetForecaster:
 
     def hazards(self, seen: Catalog, windows: Windows) -> Float64:
         """[S, N] events expected, as log of the chance of none, before calibration."""
-        seen = seen.without_twins()
         unknown_s = seen.delay_s + windows.lead_s
         step_s = _step_s(unknown_s, windows.horizon_s)
         decay_s = torch.tensor([layer.decay_s for layer in self.layers], dtype=torch.float64)
@@ -235,13 +235,13 @@ class _Arrivals:
 class _Fit:
     """One fit."""
 
-    def __init__(self, past: Catalog, begin_s: int, end_s: int, step_s: int) -> None:
+    def __init__(self, past: Catalog, begin_s: int, end_s: int, step_s: int, blind_s: int = 0) -> None:
         is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
         self.past, self.begin_s, self.end_s = past, begin_s, end_s
         self.cell_s = step_s if step_s <= LONGEST_CELL_S else HOUR_S
         self.cells_s = np.arange(begin_s, end_s, self.cell_s, dtype=np.int64)
         time_s, area = past.time_s[is_event], past.area[is_event].astype(np.int64)
-        self.group = Group(time_s=time_s, area=area, begin_s=begin_s, end_s=end_s)
+        self.group = Group(time_s=time_s, area=area, begin_s=begin_s, end_s=end_s, blind_s=blind_s)
         self.pairs = pair_rows(past, step_s, begin_s)
 
     def run(self) -> _State:
@@ -270,7 +270,7 @@ class _Fit:
         for k, layer in enumerate(layers):
             rows = rows_of(layer, self.past, self.pairs)
             left[:, k] = left_at(rows, layer, self.group)
-            exposed[k] = exposure(rows, layer.decay_s, self.begin_s, self.end_s)
+            exposed[k] = exposure(rows, layer.decay_s, self.group)
         chance = np.ones(events)
         for _ in range(cycles):
             kept = rhythm or self._rhythm(chance)

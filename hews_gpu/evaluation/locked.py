@@ -23,7 +23,7 @@ from hews_gpu.evaluation.sources import Source, prepared_source
 from hews_gpu.output import NOT_A_PLACE, disk_full_is_a_user_error
 from hews_gpu.progress import log
 
-__all__ = ["open_locked", "openings"]
+__all__ = ["open_locked", "openings", "require_closed"]
 
 KEYS = {"when", "who", "why", "city", "begin_s", "end_s", "fingerprint"}
 COLUMNS = ("time_s", "longitude", "latitude", "category", "is_target")
@@ -49,15 +49,9 @@ def open_locked(
     Raises:
         UserError: no reason, nothing in the block, a ledger that cannot be read or written, or an open block.
     """
-    if not why.strip():
-        raise UserError("reason", why, allowed="must say why the locked block is opened", remedy="It is kept for good")
-    block = _fingerprint(prepared, locked_s, end_s)
-    before = [line for line in openings(ledger) if _same(line, prepared, locked_s, end_s, block)]
+    block, before = _earlier(prepared, locked_s, end_s, ledger, why)
     if before and not again:
-        first = before[0]
-        allowed = f"was opened on {first['when']} by {first['who']} ('{first['why']}'): its result is the result"
-        remedy = "Opening it again must be asked for and is logged"
-        raise UserError("locked block", None, allowed=allowed, remedy=remedy)
+        raise _is_open(before[0], ledger)
     line = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "who": getpass.getuser(),
@@ -73,6 +67,32 @@ def open_locked(
     if before:
         log(f"THE LOCKED BLOCK WAS OPENED BEFORE: this is opening {len(before) + 1}. Its scores are no longer blind.")
     return prepared_source(prepared, begin_s=begin_s, end_s=end_s), line
+
+
+def require_closed(prepared: Prepared, *, locked_s: int, end_s: int, ledger: Path, why: str) -> None:
+    """See that a locked block may be opened, without opening it: to be asked before hours of work.
+
+    Raises:
+        UserError: no reason, nothing in the block, a ledger that cannot be read, or an open block.
+    """
+    _, before = _earlier(prepared, locked_s, end_s, ledger, why)
+    if before:
+        raise _is_open(before[0], ledger)
+
+
+def _earlier(prepared: Prepared, begin_s: int, end_s: int, ledger: Path, why: str) -> tuple[str, list[dict[str, Any]]]:
+    """The block's fingerprint, and its openings so far."""
+    if not why.strip():
+        allowed = "must say why the locked block is opened"
+        raise UserError("--open-locked-block", why, allowed=allowed, remedy="It is kept for good")
+    block = _fingerprint(prepared, begin_s, end_s)
+    return block, [line for line in openings(ledger) if _same(line, prepared, begin_s, end_s, block)]
+
+
+def _is_open(line: dict[str, Any], ledger: Path) -> UserError:
+    allowed = f"was opened on {line['when']} by {line['who']} ('{line['why']}') and opens only once"
+    remedy = f"Report the result of that opening, which {ledger.name} has on record"
+    return UserError("locked block", None, allowed=allowed, remedy=remedy)
 
 
 def openings(ledger: Path) -> list[dict[str, Any]]:

@@ -21,16 +21,17 @@ from hews_gpu.evaluation.sources import Source, Truth, synthetic_source
 from hews_gpu.forecast.baselines import fit_climatology
 from hews_gpu.forecast.bootstrap import Blocks, interval
 from hews_gpu.forecast.catalog import Outcomes, area_counts
-from hews_gpu.forecast.comparison import CLIMATOLOGY, WEEK_S, compare
+from hews_gpu.forecast.comparison import BLOCK_WEEKS, CLIMATOLOGY, WEEK_S, compare
 from hews_gpu.forecast.forecasters import Entry, SaysWhere
 from hews_gpu.forecast.judgement import verdict
-from hews_gpu.forecast.metrics import log_loss_each_bits, roc_auc
+from hews_gpu.forecast.metrics import DRAWS, log_loss_each_bits, roc_auc
+from hews_gpu.forecast.near_pairs import knox
 from hews_gpu.forecast.place_scores import place_scores
 from hews_gpu.forecast.places import PLACE_BASELINES
 from hews_gpu.forecast.protocol import Task
 from hews_gpu.progress import step
 
-__all__ = ["DELAYS_S", "LEADS_S", "curves", "evaluate_places", "evaluate_preset", "evaluate_source"]
+__all__ = ["DELAYS_S", "LEADS_S", "as_reported", "curves", "evaluate_places", "evaluate_preset", "evaluate_source"]
 
 Float64 = NDArray[np.float64]
 HOUR_S = 3600
@@ -108,23 +109,25 @@ def evaluate_source(source: Source, plan: Plan, entries: Mapping[str, Entry] = B
     test = rolling.test
     scores = compare(test.y, test.windows.begin_s, plan.task.stride_s, judged, rolling.oracle())
     counts = {"windows": len(test), "positives": int(test.y.sum()), "base_rate": float(test.y.mean())}
-    return {**source.notes, "protocol": rolling.described(), **counts, "forecasts": scores}
+    bootstrap = {"draws": DRAWS, "block_weeks": list(BLOCK_WEEKS.values()), "level": 0.95}
+    protocol = {**rolling.described(), "seeds": list(plan.seeds), "bootstrap": bootstrap}
+    return {**source.notes, "protocol": protocol, **counts, "forecasts": scores}
 
 
 def curves(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> dict[str, list[dict[str, Any]]]:
     """Log skill against the climatology, and AUC, over the lead time and over the reporting delay.
 
-    The target windows are the same for all. Each point has fits of its own; one seed and one block (the last) keep
-    that affordable.
+    The target windows are the same for all, in all blocks. Each point has fits of its own for every block; the seeds
+    take turns over the blocks, which keeps that affordable.
     """
-    single = _last_block(source, plan)
+    plan = replace(plan, in_turn=True)
     axes = {"lead_s": LEADS_S, "delay_s": DELAYS_S}
     known: dict[Task, dict[str, dict[str, Any]]] = {}
     found: dict[str, list[dict[str, Any]]] = {axis: [] for axis in axes}
     with step(f"curves of {source.name}", sum(map(len, axes.values())), "points") as bar:
         for axis, values in axes.items():
             for value in values:
-                changed = single.with_task(**{axis: value})
+                changed = plan.with_task(**{axis: value})
                 if changed.task not in known:
                     known[changed.task] = _point(source, changed, entries)
                 found[axis].append({axis: value, "forecasts": known[changed.task]})
@@ -132,13 +135,17 @@ def curves(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASELINES)
     return found
 
 
-def _last_block(source: Source, plan: Plan) -> Plan:
-    """The plan cut down to its last test block and first seed."""
-    first_s = plan.first_test_s
-    if first_s is None:
-        first_s = source.begin_s + (source.end_s - source.begin_s) * 3 // 5
-    begin_s = first_s + (source.end_s - first_s) * (plan.blocks - 1) // plan.blocks
-    return replace(plan, first_test_s=begin_s, blocks=1, seeds=plan.seeds[:1])
+def as_reported(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> dict[str, Any] | None:
+    """A point like those of the curves with each row known when it was reported; None where nobody knows when.
+
+    The oracle of it knows every row at once, so nobody can reach it.
+    """
+    if source.reported_s is None:
+        return None
+    waited_s = source.reported_s - source.events.time_s
+    quantiles = {f"{share:g}": float(np.quantile(waited_s, share)) for share in (0.5, 0.9, 0.99)}
+    found = _point(source, replace(plan, in_turn=True, as_reported=True), entries)
+    return {"delay_s_quantiles": quantiles, "forecasts": found}
 
 
 def _point(source: Source, plan: Plan, entries: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
@@ -182,7 +189,7 @@ def evaluate_places(source: Source, plan: Plan, models: Mapping[str, Entry] = MO
     parts: dict[str, list[Float64]] = {name: [] for name in (*PLACE_BASELINES, *makers)}
     with step(f"places of {source.name}", len(rolling.folds) * len(parts), "fits") as bar:
         for fold in rolling.folds:
-            train, asked = rolling.part(fold.train), rolling.all.windows.select(fold.test)
+            train, asked = rolling.learned(fold, "train"), rolling.all.windows.select(fold.test)
             past = rolling.catalog.until(fold.known_until_s)
             somewhere = -np.log1p(-fit_climatology(train.windows.begin_s, train.y).probability(asked.begin_s))
             for name, make in PLACE_BASELINES.items():
@@ -192,18 +199,30 @@ def evaluate_places(source: Source, plan: Plan, models: Mapping[str, Entry] = MO
                 bar.advance(1, name)
             for name, make_model in makers.items():
                 model = make_model(plan.seeds[0])
-                model.fit(past, train, rolling.part(fold.calibration))
+                model.fit(past, train, rolling.learned(fold, "calibration"))
                 if isinstance(model, SaysWhere):
                     parts[name].append(model.predict_areas(rolling.catalog, asked))
                 bar.advance(1, name)
     said = {name: np.concatenate(blocks) for name, blocks in parts.items() if blocks}
-    truth = _true_places(source.truth, test, plan.task.delay_s)
+    truth = _true_places(source.truth, test, rolling.plan.task.delay_s)
     if truth is not None:
         said["oracle"] = truth
     blocks = Blocks.drawn(len(test), round(WEEK_S / plan.task.stride_s))
     long_run = said["long_run"]
     scores = {name: place_scores(counts, p, long_run, ground.area_km2, blocks) for name, p in said.items()}
-    return {"neighbourhoods": len(ground.area_km2), "events": int(counts.sum()), "forecasts": scores}
+    return {
+        "neighbourhoods": len(ground.area_km2),
+        "events": int(counts.sum()),
+        "forecasts": scores,
+        "near_pairs": _near_pairs(rolling),
+    }
+
+
+def _near_pairs(rolling: Rolling) -> list[dict[str, Any]]:
+    """How many more target events than by chance follow near one another, in what the last fit has seen."""
+    past = rolling.catalog.until(rolling.folds[-1].known_until_s)
+    events = past.is_target & past.is_first
+    return knox(past.time_s[events], past.xy_m[events])
 
 
 def _true_places(truth: Truth | None, test: Outcomes, delay_s: int) -> Float64 | None:

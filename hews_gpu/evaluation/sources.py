@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hews_gpu.data.events import Events, Prepared
-from hews_gpu.data.polygons import metres_per_degree
+from hews_gpu.data.marks import NEAR_TWIN
+from hews_gpu.data.placing import metres_per_degree
 from hews_gpu.forecast.catalog import Catalog, Windows, make_catalog
 from hews_gpu.forecast.places import Ground
 
@@ -57,7 +58,9 @@ class Source:
     reported_s: Int64 | None = None
     """[E] when each row was reported, where that is known."""
     group: Int64 | None = None
-    """[E] number of the event that a row reports."""
+    """[E] number of the event that a row reports: for audits, never for a forecast."""
+    embargo_s: int = 0
+    """How far apart the times of one event's rows may be; no row is looked at from so long before a window on."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What it is, for the results."""
 
@@ -79,7 +82,6 @@ class Source:
             areas=len(self.polygons),
             delay_s=delay_s,
             known_s=self.reported_s if as_reported else None,
-            group=self.group,
         )
 
     def metres(self, longitude: Float64, latitude: Float64) -> Float64:
@@ -162,6 +164,7 @@ def prepared_source(prepared: Prepared, *, begin_s: int, end_s: int) -> Source:
         begin_s=begin_s,
         end_s=end_s,
         group=event_groups(prepared)[kept],
+        embargo_s=NEAR_TWIN.within_s,
         notes={"city": prepared.city.city.name, "rows": len(events), "fingerprint": prepared.fingerprint},
     )
 

@@ -47,10 +47,15 @@ class Batch:
 
     def slices(self, size: int) -> Iterator[Batch]:
         """The same batch in pieces of at most `size` samples, without a copy."""
-        for first in range(0, len(self), size):
-            part = slice(first, first + size)
-            columns = (self.ids, self.maps, self.calendar, self.climatology, self.y)
-            yield Batch(*(column[part] for column in columns))  # type: ignore[arg-type]
+        yield from self.parts([min(size, len(self) - first) for first in range(0, len(self), size)])
+
+    def parts(self, sizes: Iterable[int]) -> Iterator[Batch]:
+        """The same batch in pieces of so many samples, without a copy."""
+        first = 0
+        columns = (self.ids, self.maps, self.calendar, self.climatology, self.y)
+        for size in sizes:
+            yield Batch(*(column[first : first + size] for column in columns))  # type: ignore[arg-type]
+            first += size
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,17 +1,20 @@
-"""Batches drawn on a GPU: on a side stream, a few ahead of the stream on which the model computes.
+"""Batches drawn on a GPU: on a side stream, ahead of the stream on which the model computes, several at a time.
 
-Launching returns at once, so no thread is needed; what must not overtake what is said by events. The reader's stream
-waits for a batch to be drawn; the side stream draws into a buffer only after the reader's stream is done with what was
-in it, which is known once the reader asks for the next batch::
+Launching returns at once, so no thread is needed; but each launch takes the interpreter a fraction of a millisecond,
+which a small model's step would feel. So the maps of consecutive batches are drawn by one launch into one buffer, and a
+batch is a part of it. What must not overtake what is said by events. The reader's stream waits for a group of batches
+to be drawn; the side stream draws into a buffer only after the reader's stream is done with all that was in it, which
+is known once the reader asks for the batch after it::
 
-    side    draw 0 | draw 1 | draw 2 | (buffer 0 is read) draw 3 | ...
-    reader        (0 is drawn) step 0 | (1 is drawn) step 1 | ...
+    side    draw 0-7 | draw 8-15 | draw 16-23 | (buffer 0 is read) draw 24-31 | ...
+    reader        (0-7 are drawn) step 0 | step 1 | ... | step 7 | (8-15 are drawn) step 8 | ...
 
 Shapes: B batch, S samples, T history steps, C channels, H rows, X columns.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -26,7 +29,10 @@ from hews_gpu.feed.augment import Augmentation, warp
 from hews_gpu.feed.batch import Batch, Source
 from hews_gpu.feed.plan import Share
 
-__all__ = ["DeviceDrawer"]
+__all__ = ["GROUP_BYTES", "DeviceDrawer"]
+
+GROUP_BYTES = 32 * 2**20
+"""Of maps drawn by one launch, about: some hundred, so that it costs each little; resampling takes ten times it."""
 
 
 class DeviceDrawer:
@@ -36,26 +42,33 @@ class DeviceDrawer:
         source: what to draw, by a rasterizer whose backend is "cuda".
         device: a CUDA device of torch.
         cuda: where streams come from: torch.cuda.
+        group: samples drawn by one launch, but for whole batches and at least one; None: about `GROUP_BYTES`.
     """
 
-    def __init__(self, source: Source, device: torch.device, cuda: Any = torch.cuda) -> None:
+    def __init__(
+        self, source: Source, device: torch.device, cuda: Any = torch.cuda, *, group: int | None = None
+    ) -> None:
         self.source, self.device, self.cuda = source, device, cuda
         columns = (source.calendar, source.climatology, source.y)
         # Small next to one batch of maps: the whole table stays on the device.
         self._columns = tuple(torch.from_numpy(np.ascontiguousarray(column)).to(device) for column in columns)
         self._pairs = torch.from_numpy(np.ascontiguousarray(source.pairs)).to(device)
+        rasterizer = source.rasterizer
+        map_bytes = math.prod(rasterizer.shape) * rasterizer.values.codes.itemsize
+        self.group = max(1, GROUP_BYTES // map_bytes) if group is None else group
 
     def batches(self, shares: Iterator[Share], augment: Augmentation | None) -> Generator[Batch]:
         """One batch per share; its maps may be read on the stream that is current when it is given."""
         side = self.cuda.Stream(self.device)
         rasterizer = self.source.rasterizer
         ring = tensors(rasterizer.shape, DTYPES[rasterizer.values.dtype], device=self.device)
-        free: list[Any] = [None] * (AHEAD + 1)  # the reader's event after which a buffer may be drawn into
-        drawn: deque[tuple[int, Batch, Any]] = deque()
+        free: list[list[Any]] = [[] for _ in range(AHEAD + 1)]  # the reader's events after which to draw into a buffer
+        drawn: deque[tuple[int, list[Batch], Any]] = deque()
         try:
-            for turn, share in enumerate(shares):
+            for turn, group in enumerate(_grouped(shares, self.group)):
                 place = turn % len(free)
-                drawn.append((place, *self._launch(ring.take(turn, len(share)), free[place], side, share, augment)))
+                out = ring.take(turn, sum(map(len, group)))
+                drawn.append((place, *self._launch(out, free[place], side, group, augment)))
                 if len(drawn) > AHEAD:
                     yield from self._hand_over(*drawn.popleft(), free)
             while drawn:
@@ -65,32 +78,47 @@ class DeviceDrawer:
         rasterizer.check(side)
 
     def _launch(
-        self, out: Tensor, free: Any, side: Any, share: Share, augment: Augmentation | None
-    ) -> tuple[Batch, Any]:
-        """Start drawing one batch; returns it with the event that says it is done."""
-        _require_within(share.ids, len(self.source))
+        self, out: Tensor, free: list[Any], side: Any, group: list[Share], augment: Augmentation | None
+    ) -> tuple[list[Batch], Any]:
+        """Start drawing some batches; returns them with the event that says they are done."""
+        numbers = np.concatenate([share.ids for share in group])
+        _require_within(numbers, len(self.source))
         with self.cuda.stream(side):
-            if free is not None:
-                side.wait_event(free)
-            ids = torch.from_numpy(share.ids).to(self.device, non_blocking=True)
+            for event in free:
+                side.wait_event(event)
+            free.clear()
+            ids = torch.from_numpy(numbers).to(self.device, non_blocking=True)
             self.source.rasterizer.fill(self._pairs[ids], out, stream=side)
             maps = out.permute(0, 3, 1, 2)
             if augment is not None:
                 height, width = maps.shape[2:]
-                matrices = augment.matrices(share.epoch, share.first, len(share), height, width)
-                maps = warp(maps, matrices)
-            batch = Batch(share.ids, maps, *(column[ids] for column in self._columns))
-            return batch, side.record_event()
+                matrices = [augment.matrices(one.epoch, one.first, len(one), height, width) for one in group]
+                maps = warp(maps, np.concatenate(matrices))
+            whole = Batch(numbers, maps, *(column[ids] for column in self._columns))
+            return list(whole.parts([len(share) for share in group])), side.record_event()
 
-    def _hand_over(self, place: int, batch: Batch, drawn: Any, free: list[Any]) -> Iterator[Batch]:
-        """Give a batch to the reader's stream, and mark when that is done with it."""
-        reader = self.cuda.current_stream(self.device)
-        reader.wait_event(drawn)
-        for tensor in (batch.maps, batch.calendar, batch.climatology, batch.y):
-            if tensor.is_cuda:  # made on the side stream, read on this one: the allocator must know of both
-                tensor.record_stream(reader)
-        yield batch
-        free[place] = self.cuda.current_stream(self.device).record_event()
+    def _hand_over(self, place: int, batches: list[Batch], drawn: Any, free: list[list[Any]]) -> Iterator[Batch]:
+        """Give batches to the reader's stream, and mark when that is done with each."""
+        for batch in batches:
+            reader = self.cuda.current_stream(self.device)
+            reader.wait_event(drawn)
+            for tensor in (batch.maps, batch.calendar, batch.climatology, batch.y):
+                if tensor.is_cuda:  # made on the side stream, read on this one: the allocator must know of both
+                    tensor.record_stream(reader)
+            yield batch
+            free[place].append(self.cuda.current_stream(self.device).record_event())
+
+
+def _grouped(shares: Iterator[Share], samples: int) -> Iterator[list[Share]]:
+    """Consecutive shares, of at most so many samples together unless one alone has more."""
+    group: list[Share] = []
+    for share in shares:
+        if group and sum(map(len, group)) + len(share) > samples:
+            yield group
+            group = []
+        group.append(share)
+    if group:
+        yield group
 
 
 def _require_within(ids: NDArray[np.int64], samples: int) -> None:

@@ -4,8 +4,9 @@ A row is known from `known_s` on, which is not before it happened: its time plus
 say. A forecast issued at t sees the rows with ``known_s < t``; since the rows are sorted by `known_s` these are the
 first ones, so nothing that is counted for t can depend on a row that became known at t or later, not even in its last
 bit.
-Rows of one event (a target and its twins, the victims of one shooting) become known together, when the last of them
-does: no part of an event can foretell the rest of it, and no event is split between what was seen and what is asked.
+Rows of one event (a target and its twins, the victims of one shooting) are not treated as one here: that two rows are
+of one event is known only once both are, and whoever hid the first of them until then would tell by its absence what is
+to come. That no row of an event foretells the rest of it is a matter of delay and lead: see `protocol.Task.apart`.
 
 Shapes: E rows, S windows, K columns of counts, N neighbourhoods.
 """
@@ -18,7 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TARGETS", "Catalog", "Outcomes", "Windows", "area_counts", "make_catalog", "outcomes"]
+__all__ = [
+    "TARGETS",
+    "Catalog",
+    "Outcomes",
+    "Windows",
+    "area_counts",
+    "label_known_s",
+    "make_catalog",
+    "outcomes",
+    "settling_s",
+]
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -27,6 +38,8 @@ Bool = NDArray[np.bool_]
 TARGETS = "TARGETS"
 """The stream of all target categories; every other category is a stream of its own."""
 OUTSIDE = -1
+SETTLED = 0.99
+"""Of the targets of a stretch of time, so many are known once it counts as settled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +90,6 @@ class Catalog:
     xy_m: Float64  # [E, 2] metres east and north of some origin
     is_target: Bool  # [E]
     is_first: Bool  # [E] the first known row of its kind, minute and neighbourhood: counts count events, not victims
-    is_twin: Bool  # [E] no target itself, but reports an event that a target row reports too
     streams: tuple[str, ...]
     areas: int  # N
     delay_s: int  # the reporting delay that `known_s` was made with
@@ -88,13 +100,6 @@ class Catalog:
     def until(self, when_s: int) -> Catalog:
         """The rows known before a moment: all that a fit at that moment can look at."""
         return self._take(slice(0, int(np.searchsorted(self.known_s, when_s, side="left"))))
-
-    def without_twins(self) -> Catalog:
-        """The rows without those that report a target event once more.
-
-        To learn what follows what: some twins are timed minutes before their target, and would seem to announce it.
-        """
-        return self._take(np.flatnonzero(~self.is_twin))
 
     def known_at_once(self) -> Catalog:
         """The same rows as if each had been known when it happened: to estimate a law, not to forecast."""
@@ -169,7 +174,6 @@ def make_catalog(
     areas: int,
     delay_s: int = 0,
     known_s: Int64 | None = None,
-    group: Int64 | None = None,
 ) -> Catalog:
     """A catalog from columns in any order.
 
@@ -183,16 +187,8 @@ def make_catalog(
         areas: N.
         delay_s: a row is known so long after it happened ...
         known_s: ... unless the data say [E] when, and not before `delay_s` has passed.
-        group: [E] number of the event that a row reports, if known; its rows become known together.
     """
     known = time_s + delay_s if known_s is None else np.maximum(known_s, time_s + delay_s)
-    is_twin = np.zeros(len(known), dtype=bool)
-    if group is not None and len(group):
-        _, member = np.unique(group, return_inverse=True)
-        latest = np.full(member.max() + 1, np.iinfo(np.int64).min)
-        np.maximum.at(latest, member, known)
-        known = latest[member]
-        is_twin = ~is_target & (np.bincount(member, weights=is_target) > 0)[member]
     names = (TARGETS, *categories)
     stream = np.where(is_target, 0, np.asarray(category, dtype=np.int64) + 1)
     order = np.lexsort((np.arange(len(known)), time_s, known))
@@ -208,7 +204,6 @@ def make_catalog(
         xy_m=xy_m[order],
         is_target=is_target[order],
         is_first=is_first,
-        is_twin=is_twin[order],
         streams=names,
         areas=areas,
         delay_s=delay_s,
@@ -220,6 +215,28 @@ def outcomes(catalog: Catalog, windows: Windows) -> Outcomes:
     times = np.sort(catalog.time_s[catalog.is_target])
     begin, end = (np.searchsorted(times, edge, side="left") for edge in (windows.begin_s, windows.end_s))
     return Outcomes(windows=windows, y=end > begin)
+
+
+def label_known_s(catalog: Catalog, windows: Windows) -> Int64:
+    """[S] when it became known that a target fell into each window.
+
+    Where none did, its last second plus the constant delay: that nothing happened is never reported.
+    """
+    rows = np.flatnonzero(catalog.is_target)
+    rows = rows[np.argsort(catalog.time_s[rows], kind="stable")]
+    times, known = catalog.time_s[rows], catalog.known_s[rows]
+    begin, end = (np.searchsorted(times, edge, side="left") for edge in (windows.begin_s, windows.end_s))
+    found = windows.end_s - 1 + catalog.delay_s
+    for s in np.flatnonzero(end > begin).tolist():
+        found[s] = known[begin[s] : end[s]].min()
+    return found
+
+
+def settling_s(catalog: Catalog, when_s: int, share: float = SETTLED) -> int:
+    """How long after a target happened it is known, with a given probability, from the rows known before a moment."""
+    known = catalog.until(when_s)
+    waited_s = (known.known_s - known.time_s)[known.is_target]
+    return int(np.ceil(np.quantile(waited_s, share))) if len(waited_s) else catalog.delay_s
 
 
 def area_counts(catalog: Catalog, windows: Windows) -> NDArray[np.int16]:

@@ -23,7 +23,7 @@ from hews_gpu.forecast.metrics import DRAWS, average_precision, brier, log_loss_
 from hews_gpu.forecast.strata import auc_interval, average_precision_within, roc_auc_within
 from hews_gpu.forecast.value import value_curve
 
-__all__ = ["CLIMATOLOGY", "Judged", "compare", "gap_closure"]
+__all__ = ["BLOCK_WEEKS", "CLIMATOLOGY", "Judged", "compare", "gap_closure"]
 
 Float64 = NDArray[np.float64]
 CLIMATOLOGY = "climatology"

@@ -107,12 +107,11 @@ class Hawkes:
         begin_s, end_s = int(train.windows.begin_s[0]), int(train.windows.end_s[-1])
         horizon_s = train.windows.horizon_s
         cell_s = horizon_s if horizon_s <= LONGEST_CELL_S else HOUR_S
-        known = past.without_twins().until(end_s + past.delay_s)
         with one_thread():
-            self.law = fit_law(known.known_at_once(), begin_s, end_s, cell_s)
+            self.law = fit_law(past.until(end_s + past.delay_s).known_at_once(), begin_s, end_s, cell_s)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
-        return probability(self.law, seen.without_twins(), windows)
+        return probability(self.law, seen, windows)
 
 
 def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S) -> Law:

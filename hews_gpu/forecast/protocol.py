@@ -13,13 +13,18 @@ fully known before the history of the next one's first forecast begins, so the t
 was reported in several rows. (Rolling-origin evaluation: Tashman, 2000, International Journal of Forecasting 16; purge:
 Lopez de Prado, Advances in Financial Machine Learning, 2018, chapter 7.)
 
+Where each row has a delay of its own there is no such gap: some reports come a week late. Then a label counts as it was
+known at the end of the gap, so that one that became known later takes no part in a fit; and windows too young for most
+of their reports to have come in (`settled`) are left out whatever their label, since among these a target would more
+often than not still pass for none.
+
 Shapes: S samples or windows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -86,6 +91,16 @@ class Task:
         if min(sizes) <= 0 or min(self.lead_s, self.delay_s) < 0:
             raise ValueError(f"history, horizon and stride must be positive, lead and delay not negative: {self}")
 
+    def apart(self, embargo_s: int) -> Task:
+        """The same with at least so much time between the last row that is looked at and the window.
+
+        The rows of one event do not agree on when it happened: the assault by which a shooting is reported a second
+        time may be dated half an hour before it. A forecast that sees the one is not made before the other, and nobody
+        can tell in time which assaults these are: so all rows of the last half hour are left alone, whatever they are.
+        A lead or a delay that is long enough does that by itself; what is missing is added to the delay.
+        """
+        return replace(self, delay_s=max(self.delay_s, embargo_s - self.lead_s))
+
     @property
     def gap_s(self) -> int:
         """From the last issue time of one part to the first of the next, at least."""
@@ -111,8 +126,27 @@ class Fold:
     train: Int64
     calibration: Int64
     test: Int64
+    train_until_s: int
+    """A training window's label is what was known before this moment: a history before the first calibration issue."""
     known_until_s: int
-    """A fit may see the rows known before this moment."""
+    """A fit may see the rows known before this moment; a calibration window's label is what was known then."""
+
+    def settled(self, windows: Windows, train_s: int, calibration_s: int) -> Fold:
+        """Without the windows that had ended less than so long before their labels are taken.
+
+        Args:
+            windows: all windows.
+            train_s: for the training windows.
+            calibration_s: for the calibration windows.
+
+        Raises:
+            ValueError: no window is left.
+        """
+        train = self.train[windows.end_s[self.train] <= self.train_until_s - train_s]
+        calibration = self.calibration[windows.end_s[self.calibration] <= self.known_until_s - calibration_s]
+        if not len(train) or not len(calibration):
+            raise ValueError(f"no window is older than the {max(train_s, calibration_s)} s that reports take")
+        return replace(self, train=train, calibration=calibration)
 
 
 def rolling_origin(
@@ -145,9 +179,9 @@ def _fold(windows: Windows, task: Task, begin_s: int, stop_s: int, calibration_s
     empty = [name for name, mask in parts.items() if not mask.any()]
     if empty:
         raise ValueError(f"no windows in {' and '.join(empty)} of the block from {np.datetime64(begin_s, 's')}")
-    first_issue_s = int(windows.issue_s[is_test][0])
     indices = {name: np.flatnonzero(mask) for name, mask in parts.items()}
-    return Fold(**indices, known_until_s=first_issue_s - task.history_s)
+    train_s, fit_s = (int(windows.issue_s[indices[name][0]]) - task.history_s for name in ("calibration", "test"))
+    return Fold(**indices, train_until_s=train_s, known_until_s=fit_s)
 
 
 def _purged(windows: Windows, part: NDArray[np.bool_], task: Task) -> int:

@@ -139,8 +139,9 @@ def _check_source(found: Any, name: str) -> None:
     _check_forecasts(forecasts, name)
     _require(found.get("curves", {}), dict, f"{name}.curves")
     for axis, points in found.get("curves", {}).items():
-        of_all = {axis: float, "forecasts": dict.fromkeys(forecasts, POINT)}
-        _require(points, [of_all], f"{name}.curves.{axis}")
+        _require(points, [{axis: float, "forecasts": dict}], f"{name}.curves.{axis}")
+        shown = [key for key in forecasts if any(key in point["forecasts"] for point in points)]
+        _require(points, [{"forecasts": dict.fromkeys(shown, POINT)}], f"{name}.curves.{axis}")
     if "places" in found:
         _require(found["places"], {"neighbourhoods": float, "events": float, "forecasts": dict}, f"{name}.places")
         for method, scores in found["places"]["forecasts"].items():
@@ -267,7 +268,9 @@ def _figures(key: str, found: Found, best: str) -> dict[str, Any]:
     drawn["alarms"] = figures.alarms(f"{key}-alarms", warned, found["base_rate"])
     curves = found.get("curves", {})
     for axis in ("lead_s", "delay_s"):
-        drawn[axis] = figures.curve(f"{key}-{axis}", axis, curves[axis], rivals) if curves.get(axis) else ""
+        points = curves.get(axis) or []
+        swept = [name for name in rivals if points and name in points[0]["forecasts"]]
+        drawn[axis] = figures.curve(f"{key}-{axis}", axis, points, swept) if swept else ""
     return drawn
 
 

@@ -30,7 +30,7 @@ from hews_gpu.train.results import require_free, write_together
 from hews_gpu.train.runs import load_model, open_run_data, run_recipe
 from hews_gpu.train.scoring import corrections, probabilities
 
-__all__ = ["FORECASTS", "METRICS", "evaluate"]
+__all__ = ["FORECASTS", "METRICS", "evaluate", "times"]
 
 FORECASTS, METRICS, TRUTH = "forecasts.parquet", "metrics.json", "truth.npz"
 JUDGED = "test"
@@ -106,9 +106,9 @@ def _table(split: Split, forecasts: Forecasts) -> pa.Table:
     """One split's rows of forecasts.parquet; times are local and carry no zone."""
     samples = split.samples
     columns: dict[str, Any] = {
-        "issue_time": _times(samples.issue_s),
-        "window_start": _times(samples.target_begin_s),
-        "window_end": _times(samples.target_end_s),
+        "issue_time": times(samples.issue_s),
+        "window_start": times(samples.target_begin_s),
+        "window_end": times(samples.target_end_s),
         "split": pa.array([split.name] * len(split)),
         "p": forecasts.p,
         "p_climatology": forecasts.p_climatology,
@@ -119,5 +119,6 @@ def _table(split: Split, forecasts: Forecasts) -> pa.Table:
     return pa.table(columns)
 
 
-def _times(time_s: NDArray[np.int64]) -> pa.Array:
+def times(time_s: NDArray[np.int64]) -> pa.Array:
+    """Local times, int64 seconds [S], as a column of time stamps without a zone."""
     return pa.array(time_s * 1000, type=pa.int64()).cast(pa.timestamp("ms"))

@@ -20,10 +20,11 @@ from hews_gpu.errors import UserError
 from hews_gpu.feed.batch import Feed, Source
 from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.feed.registry import feed_named
+from hews_gpu.forecast.baselines import Climatology
 from hews_gpu.forecast.protocol import SPLITS, climatologies
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
 
-__all__ = ["Split", "Task", "drawn_by", "open_feed", "open_task"]
+__all__ = ["Split", "Task", "climatologies_of", "drawn_by", "open_feed", "open_task"]
 
 DAY_S = 86_400
 QUIET_S = 7 * DAY_S  # a split may reach past the table's first or last incident by a quiet week, not by a missing year
@@ -59,18 +60,23 @@ class Task:
     @cached_property
     def splits(self) -> dict[str, Split]:
         """Every split by name, in order of time."""
-        city = self.prepared.city
-        begins = {name: city.splits.span_s(name)[0] for name in SPLITS}
-        train_begin_s, train_end_s = city.splits.span_s("train")
-        every = make_samples(self.prepared.events, city, train_begin_s, city.splits.span_s("test")[1])
-        in_train = every.target_end_s <= train_end_s
-        fitted = climatologies(begins, every.target_begin_s, every.target_end_s, every.y, in_train)
+        fitted = climatologies_of(self.prepared)
         found: dict[str, Split] = {}
         for name, samples in self.samples.items():
             logit = fitted[name].logit(samples.target_begin_s)
             feed = DirectFeed(Source.of_samples(self.rasterizer, samples, logit), device=self.device)
             found[name] = Split(name=name, samples=samples, climatology=logit, feed=feed)
         return found
+
+
+def climatologies_of(prepared: Prepared) -> dict[str, Climatology]:
+    """The climatology that each split of a city is forecast with, by name in order of time."""
+    city = prepared.city
+    begins = {name: city.splits.span_s(name)[0] for name in SPLITS}
+    train_begin_s, train_end_s = city.splits.span_s("train")
+    every = make_samples(prepared.events, city, train_begin_s, city.splits.span_s("test")[1])
+    in_train = every.target_end_s <= train_end_s
+    return climatologies(begins, every.target_begin_s, every.target_end_s, every.y, in_train)
 
 
 def open_feed(named: str, source: Source, *, device: str = "cpu") -> Feed:

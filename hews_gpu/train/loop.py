@@ -12,11 +12,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from hews_gpu.data.events import Prepared, open_prepared
-from hews_gpu.device import Choice, choose_device
-from hews_gpu.errors import UserError
+from hews_gpu.device import choose_device
 from hews_gpu.progress import Step, log, step
 from hews_gpu.train import runs
 from hews_gpu.train.checkpoint import require_same
@@ -30,9 +27,10 @@ from hews_gpu.train.objectives import open_objective
 from hews_gpu.train.preempt import StopSignals, stopped_by
 from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
 from hews_gpu.train.state import Snapshot
-from hews_gpu.train.team import Place, Team, find_place
+from hews_gpu.train.team import Team, find_place
+from hews_gpu.train.together import first_speaks, joined, own_device, require_gpus
 
-__all__ = ["joined", "own_device", "train", "train_as_told"]
+__all__ = ["train", "train_as_told"]
 
 Resume = bool | Literal["auto"]
 
@@ -73,9 +71,9 @@ def train(
     recipe = recipe or load_recipe()
     execution = recipe.execution(device=device, devices=devices)
     place = find_place(devices)
-    with _first_speaks(place):
+    with first_speaks(place):
         choice = choose_device(device)
-        _require_gpus(place, choice)
+        require_gpus(place, choice)
         use_own_threads(place)
         city = open_prepared(prepared)
         own = own_device(place, choice)
@@ -99,7 +97,7 @@ def train(
                 log(f"recipe {recipe.name}: {LEAKY}")
         signals = stack.enter_context(StopSignals())
         place = stack.enter_context(started(place, arguments))
-        team = stack.enter_context(joined(place, choice, execution))
+        team = stack.enter_context(joined(place, choice, execution.precision))
         found.join(team, signals)
         found.load() if team.from_first(going_on) else found.begin(force=force)
         summary = found.finish(max_epochs, choice.device)
@@ -111,51 +109,6 @@ def train_as_told(arguments: dict[str, Any]) -> None:
     text, name = arguments.pop("recipe")
     prepared, run = (Path(arguments.pop(key)) for key in ("prepared", "run"))
     train(prepared, run, recipe=parse_recipe(text, name), **arguments)
-
-
-@contextmanager
-def _first_speaks(place: Place) -> Iterator[None]:
-    """What is refused before the processes have met is refused by each; one of them says so."""
-    try:
-        yield
-    except UserError:
-        if place.is_first:
-            raise
-        raise SystemExit(2) from None
-
-
-def _require_gpus(place: Place, choice: Choice) -> None:
-    """See that each process on this machine has a GPU of its own, where one is to be used.
-
-    Raises:
-        UserError: there are too few.
-    """
-    found = torch.cuda.device_count() if choice.device == "cuda" else place.local_size
-    if place.local_size > found:
-        remedy = "Start fewer, or let each process see all GPUs of its machine"
-        raise UserError("--devices", place.local_size, allowed=f"must be at most the {found} GPUs here", remedy=remedy)
-
-
-def own_device(place: Place, choice: Choice) -> str:
-    """What this process trains on; a GPU becomes torch's current one, in whose memory maps are drawn."""
-    if choice.device == "cpu":
-        return "cpu"
-    index = place.local_rank if place.size > 1 else torch.cuda.current_device()
-    torch.cuda.set_device(index)
-    torch.zeros(1, device=f"cuda:{index}")  # numba draws on the GPU whose context is the thread's
-    return f"cuda:{index}"
-
-
-@contextmanager
-def joined(place: Place, choice: Choice, execution: Execution) -> Iterator[Team]:
-    """The processes together; torch's random generators are as they were afterwards."""
-    team = Team(place, choice.device, execution.precision)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if choice.device == "cuda" else ()):
-        team.join()
-        try:
-            yield team
-        finally:
-            team.leave()
 
 
 class _Run:

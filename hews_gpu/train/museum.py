@@ -20,12 +20,12 @@ from hews_gpu.device import Choice
 from hews_gpu.forecast.baselines import fit_climatology
 from hews_gpu.progress import step
 from hews_gpu.train.engine import Engine
-from hews_gpu.train.loop import joined, own_device
 from hews_gpu.train.objective import Stage
 from hews_gpu.train.objectives.leaks import LEAKS, Leak
 from hews_gpu.train.objectives.reference import ReferenceObjective
 from hews_gpu.train.recipe import Recipe
 from hews_gpu.train.team import Place
+from hews_gpu.train.together import joined, own_device
 
 __all__ = ["ROOMS", "Exhibit", "exhibits", "stages_for"]
 
@@ -118,7 +118,7 @@ def _exhibit(
 ) -> Exhibit:
     execution = recipe.execution(device=choice.device)
     began = time.perf_counter(), time.process_time()
-    with joined(Place(), choice, execution) as team:
+    with joined(Place(), choice, execution.precision) as team:
         engine = Engine(objective, execution, team)
         _train(engine, limit_s)
         engine.module.load_state_dict(engine.best)

@@ -39,6 +39,7 @@ from hews_gpu.train.objective import EpochRow
 from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
 
 __all__ = [
+    "CITY",
     "WEIGHTS",
     "begin",
     "finish",

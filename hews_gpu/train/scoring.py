@@ -17,7 +17,7 @@ from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.forecast.metrics import log_loss_each_bits
 from hews_gpu.train.inputs import Split
 
-__all__ = ["MICRO_BATCH", "corrections", "log_loss_bits", "probabilities"]
+__all__ = ["DRAWN_AT_ONCE", "MICRO_BATCH", "corrections", "log_loss_bits", "probabilities"]
 
 # Samples that go through the model at once, on any device: their activations (some 20 MB) then stay in memory that is
 # used again, where larger ones are fetched from the system each time (three times slower, measured).

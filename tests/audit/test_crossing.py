@@ -77,12 +77,36 @@ def test_the_toy_city_is_clean_and_counted_right(prepared):
     assert straddling(events, group, samples) == expected
 
 
+def test_a_twin_dated_before_its_shooting_is_seen_unless_it_is_waited_for(stage):
+    """Rows a quarter of an hour before targets report the same: so long must be waited, and no longer."""
+    from dataclasses import replace
+
+    events = stage.strong.events
+    targets = np.flatnonzero(events.is_target)
+    twins = np.searchsorted(events.time_s, events.time_s[targets] - 900)
+    group = np.arange(len(events))
+    group[twins] = targets
+    apart_s = int((events.time_s[targets] - events.time_s[twins]).max())
+    assert 0 < apart_s <= 900
+    found = folds_gate(stage.rolling(replace(stage.strong, group=group)))
+    seen = {key: count for key, count in found.figures["crossing"].items() if "seen before" in key}
+    assert found.result == "fail" and all(count > 5 for count in seen.values()) and len(seen) == 3
+    windows = stage.rolling(stage.strong).all.windows
+    part = np.searchsorted(windows.begin_s, events.time_s[targets], side="right") - 1
+    straddle = (
+        (part >= 0) & (events.time_s[twins] < windows.issue_s[part]) & (events.time_s[targets] < windows.end_s[part])
+    )
+    assert sum(seen.values()) <= len(np.unique(part[straddle]))
+    for embargo_s, result in ((apart_s, "pass"), (60, "fail")):
+        assert folds_gate(stage.rolling(replace(stage.strong, group=group, embargo_s=embargo_s))).result == result
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_folds_are_clean_with_events_of_any_shape(stage, seed):
-    """Groups of neighbouring rows, as victims and twins are."""
+    """Groups of neighbouring rows, as victims and twins are, none of which lasts longer than its city waits."""
     from dataclasses import replace
 
     rng = np.random.default_rng(seed)
     group = np.cumsum(rng.random(len(stage.strong.events)) < 0.5)
-    found = folds_gate(stage.rolling(replace(stage.strong, group=group)))
-    assert found.result == "pass" and len(found.figures["crossing"]) == 5
+    found = folds_gate(stage.rolling(replace(stage.strong, group=group, embargo_s=6 * 3600)))
+    assert found.result == "pass" and len(found.figures["crossing"]) == 9

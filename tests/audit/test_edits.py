@@ -75,7 +75,5 @@ def test_what_is_known_is_what_the_catalog_says(stage):
     events = source.events
     columns = {"area": events.neighborhood, "xy_m": np.zeros((len(events), 2)), "areas": 55}
     shared = {"time_s": events.time_s, "category": events.category, "is_target": events.is_target}
-    plain = make_catalog(
-        **shared, **columns, categories=events.categories, delay_s=60, known_s=source.reported_s, group=source.group
-    )
+    plain = make_catalog(**shared, **columns, categories=events.categories, delay_s=60, known_s=source.reported_s)
     np.testing.assert_array_equal(np.sort(known_s(source, 60, as_reported=True)), plain.known_s)

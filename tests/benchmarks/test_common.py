@@ -55,8 +55,11 @@ def test_a_ratio_is_taken_within_each_round() -> None:
 
 def test_the_header_names_hardware_versions_date_and_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/benchmarks/raster.py", "--quick"])
+    monkeypatch.delenv("HEWS_REAL_DATA", raising=False)
     found = header()
     assert found["command"] == "raster.py --quick"
+    monkeypatch.setenv("HEWS_REAL_DATA", "/a/place/of/mine")
+    assert header()["command"] == "HEWS_REAL_DATA=DATA raster.py --quick"
     assert found["cpu"] and found["cores"] >= 1 and found["memory_gib"] > 0.1
     assert found["numpy"][0].isdigit() and found["numba"][0].isdigit() and found["torch"][0].isdigit()
     assert "somewhere" not in json.dumps(found)

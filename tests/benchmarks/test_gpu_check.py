@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from benchmarks.feed import make_source
-from benchmarks.gpu import check, pip, training
+from benchmarks.gpu import check, pip, prepare, training
+from benchmarks.inputs import table_hash
+from hews_gpu.dask_cluster import Cluster
 from hews_gpu.feed.registry import feed_named
 from hews_gpu.models.reference import ReferenceCnn, reference_settings
+from hews_gpu.workers import in_this_process
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = (
@@ -61,6 +64,20 @@ def test_a_section_that_fails_is_told_and_fails_the_check():
     assert check.run_section("benchmarks.gpu.pip", Nothing(), 500)["failed"].startswith("AttributeError: ")
     assert check.run_section("benchmarks.gpu.nothing", Nothing(), 500)["failed"].startswith("ModuleNotFoundError")
     assert "20 s were left" in check.run_section("benchmarks.gpu.pip", Nothing(), 20)["skipped"]
+
+
+def test_prepare_on_workers_gives_the_tables_of_one_process_and_says_what_it_lacks(monkeypatch):
+    """On one worker and pandas here; where there is a GPU, on a cluster of GPUs and cuDF."""
+    with monkeypatch.context() as patched:
+        patched.setattr(prepare, "NEEDED", ("pandas", "no_such_library"))
+        assert prepare.run(object()) == {"skipped": "not installed: no_such_library"}
+    found = prepare.measure(Cluster(kind="local", workers=1, least_rows=0), rows=20_000, days=50)
+    rows = found["pandas_in_this_process"]
+    assert found["same_tables"] and rows["rows"] == 20_000 and 0.7 * 20_000 < rows["kept"] < 20_000
+    assert rows["duplicates"] > 300 and rows["twins"] > 20
+    with pytest.raises(AssertionError, match="differ in"):
+        monkeypatch.setattr(table_hash, "table_hash", lambda path: str(path))
+        prepare.measure(in_this_process, rows=1_000, days=5)
 
 
 def test_training_takes_steps_and_counts_them():

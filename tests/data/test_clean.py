@@ -9,19 +9,18 @@ import pandas as pd
 import pytest
 
 from hews_gpu.config import CityConfig, normal_category
-from hews_gpu.data.clean import CHART, REASONS, Rules, clean, load_block, parse_numbers
-from hews_gpu.data.polygons import load_neighborhoods
-from hews_gpu.data.read import incident_files, read_sources
-from tests.data.toy import row
+from hews_gpu.data.clean import CHART, REASONS, Rules, block_frame, clean, parse_numbers
+from hews_gpu.data.polygons import areas_of, load_neighborhoods
+from tests.data.toy import read_all, row
 
 Toy = Callable[..., CityConfig]
 
 
 def cleaned(city: CityConfig, known: frozenset[str] | None = None) -> pd.DataFrame:
-    (block,) = read_sources(city, incident_files(city), city.path.parent)
+    (block,), _ = read_all(city)
     targets = frozenset({"HOMICIDE", "SHOOTING"})
-    rules = Rules(neighborhoods=load_neighborhoods(city), tolerance_m=250, targets=targets, known=known)
-    return clean(load_block(block, ["Premise"]), rules)
+    rules = Rules(areas=areas_of(load_neighborhoods(city)), tolerance_m=250, targets=targets, known=known)
+    return clean(block_frame(block, ["Premise"]), rules)
 
 
 def reasons(frame: pd.DataFrame) -> list[str]:
@@ -129,7 +128,7 @@ def test_clean_is_pure_and_takes_an_empty_partition(toy: Toy) -> None:
     frame = cleaned(city)
     again = frame.drop(columns=["reason", "neighborhood_id", "is_nearest", "is_target"])
     before = again.copy(deep=True)
-    rules = Rules(neighborhoods=load_neighborhoods(city), tolerance_m=0, targets=frozenset(), known=None)
+    rules = Rules(areas=areas_of(load_neighborhoods(city)), tolerance_m=0, targets=frozenset(), known=None)
     assert len(clean(again.iloc[:0], rules)) == 0
     clean(again, rules)
     pd.testing.assert_frame_equal(again, before)

@@ -10,7 +10,8 @@ import pytest
 import shapely
 
 from hews_gpu.data.grid import find_in_grid, flat_rings, grid_of
-from hews_gpu.data.polygons import OUTSIDE, ROWS_THAT_PAY, assign, engine_for
+from hews_gpu.data.placing import OUTSIDE, ROWS_THAT_PAY, engine_for
+from hews_gpu.data.polygons import assign
 from tests.kernels.pip_cases import CASES, CITY, patchwork, points_of
 
 

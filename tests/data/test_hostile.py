@@ -18,13 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig
-from hews_gpu.data.clean import REASONS, Rules, clean, load_block
-from hews_gpu.data.polygons import load_neighborhoods
+from hews_gpu.data.clean import REASONS, Rules, block_frame, clean
+from hews_gpu.data.polygons import areas_of, load_neighborhoods
 from hews_gpu.data.prepare import Cut, prepare
-from hews_gpu.data.read import incident_files, read_sources
 from hews_gpu.data.records import GOOD, TOO_LONG, iter_records
 from hews_gpu.errors import UserError
-from tests.data.toy import HEADER, TWO_SQUARES, geojson, row, square
+from tests.data.toy import HEADER, TWO_SQUARES, geojson, read_all, row, square
 
 Toy = Callable[..., CityConfig]
 SHOT = row(category="SHOOTING")
@@ -222,9 +221,9 @@ def test_ten_thousand_fuzzed_rows_none_lost_none_misread(
 ) -> None:
     text, expected = fuzzed(np.random.default_rng(seed), 1000)
     city = toy(files={"t.csv": text.encode()})
-    blocks = read_sources(city, incident_files(city), city.path.parent, block_rows, chunk_bytes)
-    rules = Rules(neighborhoods=load_neighborhoods(city), tolerance_m=0, targets=frozenset(), known=None)
-    frames = [clean(load_block(block, []), rules) for block in blocks]
+    blocks, _ = read_all(city, block_rows=block_rows, chunk_bytes=chunk_bytes, piece_bytes=3 * chunk_bytes)
+    rules = Rules(areas=areas_of(load_neighborhoods(city)), tolerance_m=0, targets=frozenset(), known=None)
+    frames = [clean(block_frame(block, []), rules) for block in blocks]
     lines = [line for frame in frames for line in frame["line"]]
     assert lines == [line for line, *_ in expected]
     found = [

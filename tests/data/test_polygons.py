@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.polygons import OUTSIDE, assign, load_neighborhoods, metres_per_degree
+from hews_gpu.data.placing import OUTSIDE, metres_per_degree
+from hews_gpu.data.polygons import assign, load_neighborhoods
 from hews_gpu.errors import UserError
 from tests.data.toy import EAST, TWO_SQUARES, WEST, geojson, square
 

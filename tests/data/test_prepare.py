@@ -217,7 +217,7 @@ def test_an_existing_folder_is_replaced_only_by_force(toy: Toy, tmp_path: Path) 
     assert len(table(out, "incidents")) == 2
 
 
-@pytest.mark.parametrize("writer", ["block", "events", "incidents.parquet"])
+@pytest.mark.parametrize("writer", ["charts", "events", "bucket", "incidents.parquet"])
 def test_a_full_disk_is_one_line_and_leaves_nothing(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
 ) -> None:

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.clean import block_frame
 from hews_gpu.data.marks import NONE, first_duplicates
-from hews_gpu.data.read import incident_files, read_sources
+from tests.data.toy import read_all
 
 pytestmark = pytest.mark.real_data
 
@@ -80,11 +79,11 @@ def test_every_row_of_the_portal_table_is_accounted_for(
     assert midnight["category"] == "SHOOTING" and midnight["time_s"] % 86_400 == 0
 
 
-def test_duplicates_over_all_rows(toy: Callable[..., CityConfig], real_data: Path, tmp_path: Path) -> None:
+def test_duplicates_over_all_rows(toy: Callable[..., CityConfig], real_data: Path) -> None:
     """All 15 columns are compared: 10,637 of all rows repeat an earlier one, 10,547 of those with coordinates."""
     city = tables(toy, real_data, "csa_55_vitalsigns16", "CSA2010")
-    blocks = read_sources(city, incident_files(city), tmp_path)
-    frames = [block_frame(pa.ipc.open_file(path).read_all(), []) for path in blocks]
+    blocks, _ = read_all(city)
+    frames = [block_frame(table, []) for table in blocks]
     hashes = [[value for frame in frames for value in frame[name]] for name in ("hash_a", "hash_b", "row_id")]
     arrays = (np.array(hashes[0], np.uint64), np.array(hashes[1], np.uint64), np.array(hashes[2], np.int64))
     assert (first_duplicates(*arrays) != NONE).sum() == 10_637

@@ -13,19 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.read import Source, incident_files, read_sources
+from hews_gpu.data.read import Source
 from hews_gpu.data.records import PROBLEMS
 from hews_gpu.errors import UserError
-from tests.data.toy import HEADER, row
+from tests.data.toy import HEADER, read_all, row
 
 Toy = Callable[..., CityConfig]
 
 
 def read(city: CityConfig, **cut: int) -> tuple[pa.Table, list[Source]]:
     """All blocks as one table of plain text, and the sources."""
-    sources = incident_files(city)
-    blocks = read_sources(city, sources, city.path.parent, **cut)
-    tables = [pa.ipc.open_file(path).read_all() for path in blocks]
+    tables, sources = read_all(city, **cut)
     table = pa.concat_tables(tables)
     texts = {
         n: table[n].cast(pa.string()) if pa.types.is_dictionary(table[n].type) else table[n] for n in table.column_names
@@ -124,13 +122,18 @@ SCRAPS = [
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.sampled_from(SCRAPS), min_size=1, max_size=12), st.sampled_from([1, 3, 1000]), st.integers(20, 400))
+@given(
+    st.lists(st.sampled_from(SCRAPS), min_size=1, max_size=12),
+    st.sampled_from([1, 3, 1000]),
+    st.integers(20, 400),
+    st.integers(1, 400),
+)
 def test_dirt_is_never_lost_and_the_cut_does_not_matter(
-    toy: Toy, scraps: list[str], block_rows: int, chunk_bytes: int
+    toy: Toy, scraps: list[str], block_rows: int, chunk_bytes: int, piece_bytes: int
 ) -> None:
     city = toy(files={"a.csv": "\n".join([HEADER, *scraps, ""]).encode()})
     whole, _ = read(city)
-    cut, _ = read(city, block_rows=block_rows, chunk_bytes=chunk_bytes)
+    cut, _ = read(city, block_rows=block_rows, chunk_bytes=chunk_bytes, piece_bytes=piece_bytes)
     assert cut == whole
     assert whole["row_id"].to_pylist() == list(range(len(whole)))
     assert sum(code == 0 for code in whole["problem"].to_pylist()) >= sum(scrap == row() for scrap in scraps)

@@ -14,6 +14,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from hews_gpu.config import CityConfig
+from hews_gpu.data.pieces import make_plan
+from hews_gpu.data.read import Reading, Seen, Source, incident_files, read_span
+
 HEADER = "CrimeDate,CrimeTime,Description,Longitude,Latitude,Premise,Weapon,Location,CrimeCode"
 WEST, EAST = (-76.62, 39.28, -76.61, 39.29), (-76.61, 39.28, -76.60, 39.29)
 TOML = """
@@ -66,3 +73,24 @@ def geojson(features: Sequence[dict[str, Any]], crs: str | None = None) -> str:
     if crs:
         content["crs"] = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:{crs.replace(':', '::')}"}}
     return json.dumps(content)
+
+
+def read_all(city: CityConfig, *, piece_bytes: int | None = None, **cut: int) -> tuple[list[pa.Table], list[Source]]:
+    """Every block of every file, with source and row_id first; and what was seen of the files."""
+    sources = incident_files(city)
+    how = Reading(schema=city.incidents.schema, mapped=dict(city.incidents.columns), **cut)
+    plan = make_plan(sources, how, city.path.parent, piece_bytes=piece_bytes)
+    seen = {source.number: Seen() for source in sources}
+    blocks: list[pa.Table] = []
+    row_id = 0
+    for span in (span for piece in plan.pieces for span in piece):
+        of_span = Seen()
+        for table in read_span(span, how, of_span):
+            count = len(table)
+            table = table.add_column(0, "row_id", pa.array(np.arange(row_id, row_id + count)))
+            blocks.append(table.add_column(0, "source", pa.array(np.full(count, span.number, np.int32))))
+            row_id += count
+        seen[span.number] += of_span
+    for source in sources:
+        source.take(seen[source.number])
+    return blocks, sources

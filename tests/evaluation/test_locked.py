@@ -11,12 +11,19 @@ from hews_gpu.evaluation.locked import open_locked, openings
 from tests.evaluation.test_sources import Folder
 
 
-@pytest.fixture
-def prepared(tmp_path, strong):
-    n = len(strong.events)
+def folder_of(folder, source, splits=None):
+    """A prepared folder without twins or duplicates."""
+    n = len(source.events)
     nothing = pa.nulls(n, pa.int64())
     rows = {"row_id": np.arange(n), "duplicate_of": nothing, "twin_of": nothing, "near_twin_of": nothing}
-    return Folder(tmp_path, strong, {**rows, "is_overlap": np.zeros(n, bool)})
+    made = Folder(folder, source, {**rows, "is_overlap": np.zeros(n, bool)})
+    made.city.splits = splits
+    return made
+
+
+@pytest.fixture
+def prepared(tmp_path, strong):
+    return folder_of(tmp_path, strong)
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def test_an_opening_is_written_down_and_the_second_refused(tmp_path, prepared, s
     assert source.end_s == span["end_s"] and (source.events.time_s >= span["locked_s"]).any()
     assert openings(ledger) == [line]
     assert {"when", "who", "command", "why", "fingerprint"} <= set(line) and line["opening"] == 1
-    with pytest.raises(UserError, match=r"was opened on .*the final result"):
+    with pytest.raises(UserError, match=r"was opened on .*the final result.* opens only once.* openings.jsonl has"):
         open_locked(prepared, **span, ledger=ledger, why="once more")
     part = {**span, "end_s": span["end_s"] - 86_400 * 30}  # another fingerprint, but the same city's same months
     with pytest.raises(UserError, match="was opened on"):
@@ -48,8 +55,9 @@ def test_insisting_is_loud_and_counted(tmp_path, prepared, span, capsys):
 
 
 def test_nothing_is_handed_out_without_a_reason_or_a_ledger(tmp_path, prepared, span):
-    with pytest.raises(UserError, match="reason"):
-        open_locked(prepared, **span, ledger=tmp_path / "a.jsonl", why=" ")
+    for again in (False, True):
+        with pytest.raises(UserError, match="must say why"):
+            open_locked(prepared, **span, ledger=tmp_path / "a.jsonl", why=" ", again=again)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be"):
         open_locked(prepared, **span, ledger=tmp_path / "file" / "a.jsonl", why="x")

@@ -1,5 +1,6 @@
 """The rolling origin hands every forecaster its past and no more, and sets thresholds on the block before."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -47,6 +48,55 @@ def test_a_fit_sees_its_past_only(strong, delay_s):
         assert train.windows.end_s.max() + delay_s <= calibration.windows.issue_s.min() - DAY_S
         assert calibration.windows.end_s.max() + delay_s <= first_test_s - DAY_S
         np.testing.assert_array_equal(windows.begin_s[-len(fold.test) :], rolling.all.windows.begin_s[fold.test])
+
+
+def with_very_late_reports(source):
+    """Every hundred-and-fiftieth target is reported 200 days after it happened."""
+    late = np.zeros(len(source.events), bool)
+    late[np.flatnonzero(source.events.is_target)[::150]] = True
+    return replace(source, reported_s=np.where(late, source.events.time_s + 200 * DAY_S, source.reported_s))
+
+
+def test_a_label_known_too_late_takes_no_part(strong):
+    """What a fit is given is what the table of that day says, of the rows that were reported by then."""
+    source = with_very_late_reports(strong)
+    rolling = Rolling.opened(source, Plan(blocks=2, as_reported=True))
+    differing = 0
+    for fold in rolling.folds:
+        first_s = {"train": fold.calibration[0], "calibration": fold.test[0]}
+        for name, following in first_s.items():
+            taken_s = rolling.all.windows.issue_s[following] - DAY_S
+            events = source.events
+            heard = events.time_s[events.is_target & (source.reported_s < taken_s)]
+            found = rolling.learned(fold, name)
+            windows = found.windows
+            assert windows.end_s.max() <= taken_s - 2 * DAY_S  # one report in a hundred takes longer than 2.5 days
+            expected = [((heard >= a) & (heard < b)).any() for a, b in zip(windows.begin_s, windows.end_s, strict=True)]
+            np.testing.assert_array_equal(found.y, expected)
+            differing += int((rolling.part(getattr(fold, name)).y != found.y).sum())
+    assert differing >= 3
+
+
+def test_forecasts_do_not_change_with_what_is_reported_late(strong):
+    """Rows that become known after the first issue are gone from one of two tables: its forecast stays the same."""
+    source = with_very_late_reports(strong)
+    plan = Plan(blocks=1, seeds=(0,), as_reported=True)
+    cut_s = Rolling.opened(source, plan).test.windows.issue_s[0]
+    kept = (source.reported_s < cut_s) | (source.events.time_s >= cut_s)
+    columns = {name: value[kept] for name, value in vars(source.events).items() if isinstance(value, np.ndarray)}
+    other = replace(source, events=replace(source.events, **columns), reported_s=source.reported_s[kept])
+    assert (~kept).sum() > 20
+    entries = {name: BASELINES[name] for name in ("climatology", "level", "hawkes", "boosting")}
+    before, after = (forecast_blocks(Rolling.opened(one, plan), entries, _Silent()) for one in (source, other))
+    for name in entries:
+        assert before[name].p[0][0] == after[name].p[0][0], name
+
+
+def test_nothing_changes_where_all_delays_are_the_same(strong):
+    rolling = Rolling.opened(strong, Plan(blocks=2).with_task(delay_s=DAY_S))
+    for fold in rolling.folds:
+        for name in ("train", "calibration"):
+            np.testing.assert_array_equal(rolling.learned(fold, name).y, rolling.part(getattr(fold, name)).y)
 
 
 def test_thresholds_come_from_the_calibration_block(strong):

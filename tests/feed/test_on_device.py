@@ -113,12 +113,13 @@ def source():
     return found
 
 
+@pytest.mark.parametrize("group", [1, 11, None])  # a batch at a time; two, and the last one alone; all at once
 @pytest.mark.parametrize("eager", [0.0, 0.1, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_reader_finds_its_batch_whatever_the_schedule(source, seed, eager):
+def test_the_reader_finds_its_batch_whatever_the_schedule(source, seed, eager, group):
     toy = drawn_source(painting, "numba", "uint8")
     cuda = Cuda(seed, eager)
-    drawer = DeviceDrawer(source, torch.device("cpu"), cuda)
+    drawer = DeviceDrawer(source, torch.device("cpu"), cuda, group=group)
     plan = list(shares(seed, 0, 0, 1, windows=len(source), batch_size=5))
     found = {}
     for turn, batch in enumerate(drawer.batches(iter(plan), None)):
@@ -137,7 +138,8 @@ def test_the_reader_finds_its_batch_whatever_the_schedule(source, seed, eager):
 
 def test_a_reader_that_stops_early_leaves_nothing_running(source):
     cuda = Cuda(0, 0.5)
-    batches = DeviceDrawer(source, torch.device("cpu"), cuda).batches(iter([Share(np.arange(4))] * 6), None)
+    drawer = DeviceDrawer(source, torch.device("cpu"), cuda, group=8)
+    batches = drawer.batches(iter([Share(np.arange(4))] * 9), None)
     next(batches)
     batches.close()
     assert not cuda.side.todo

@@ -1,8 +1,8 @@
 """The catalog: what is known when, against plain loops; nothing after an issue time reaches a count.
 
 row     1     2     3     4        SHOOTING rows 2 and 3 are two victims of one event; row 4 is its twin
-time    0     60    60    90       (an AGG. ASSAULT), reported under the same group
-known   0     90    90    90       without a delay: an event is known when the last of its rows is
+time    0     60    60    90       (an AGG. ASSAULT)
+known   0     60    60    90       without a delay: each row for itself, whatever comes later
 """
 
 from dataclasses import fields
@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hews_gpu.forecast.catalog import TARGETS, Catalog, Windows, area_counts, make_catalog, outcomes
+from hews_gpu.forecast.catalog import (
+    TARGETS,
+    Catalog,
+    Windows,
+    area_counts,
+    label_known_s,
+    make_catalog,
+    outcomes,
+    settling_s,
+)
 from tests.forecast.conftest import AREAS, BEGIN_S, columns
 
 
@@ -25,7 +34,6 @@ def toy(**changes):
         "is_target": np.array([False, True, True, False]),
         "categories": ("AGG. ASSAULT", "SHOOTING"),
         "areas": 2,
-        "group": np.array([0, 1, 1, 1]),
     }
     return make_catalog(**{**arguments, **changes})
 
@@ -35,21 +43,22 @@ def same(a: Catalog, b: Catalog):
         np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
 
 
-def test_rows_of_one_event_become_known_together_and_count_once():
+def test_rows_become_known_one_by_one_and_victims_count_once():
     found = toy()
-    assert found.known_s.tolist() == [0, 90, 90, 90]
+    assert found.known_s.tolist() == [0, 60, 60, 90]
     assert found.is_first.tolist() == [True, True, False, True]
     assert found.streams == (TARGETS, "AGG. ASSAULT", "SHOOTING")
     assert found.stream.tolist() == [1, 0, 0, 1]
 
 
 def test_a_delay_is_added_and_a_later_report_counts():
-    assert toy(delay_s=100).known_s.tolist() == [100, 190, 190, 190]
-    assert toy(delay_s=10, known_s=np.array([500, 60, 60, 90]), group=None).known_s.tolist() == [70, 70, 100, 500]
+    assert toy(delay_s=100).known_s.tolist() == [100, 160, 160, 190]
+    assert toy(delay_s=10, known_s=np.array([500, 60, 60, 90])).known_s.tolist() == [70, 70, 100, 500]
 
 
 def test_until_ends_before_the_moment():
-    assert len(toy().until(90)) == 1
+    assert len(toy().until(60)) == 1
+    assert len(toy().until(61)) == 3
     assert len(toy().until(91)) == 4
     assert len(toy().until(0)) == 0
 
@@ -123,3 +132,23 @@ def test_outcomes_are_half_open_and_by_area():
     windows = Windows(issue_s=np.array([0, 60]), begin_s=np.array([0, 60]), end_s=np.array([60, 120]))
     assert outcomes(catalog, windows).y.tolist() == [False, True]
     assert area_counts(catalog, windows).tolist() == [[0, 0], [0, 1]]
+
+
+def test_a_label_is_known_when_its_first_report_is():
+    """Shootings at 10 (known at 500) and 20 (at 300) in the first window, none in the second, one at 250 at once."""
+    time_s, known_s = np.array([10, 20, 250]), np.array([500, 300, 250])
+    columns_ = {"category": np.ones(3, int), "area": np.zeros(3, int), "xy_m": np.zeros((3, 2))}
+    catalog = toy(time_s=time_s, known_s=known_s, is_target=np.ones(3, bool), **columns_)
+    begin_s = np.array([0, 100, 200])
+    windows = Windows(issue_s=begin_s, begin_s=begin_s, end_s=begin_s + 100)
+    assert label_known_s(catalog, windows).tolist() == [300, 199, 250]
+
+
+def test_how_long_reports_take_is_told_by_what_is_known():
+    """Nine shootings known after 10 s and one after 1,000 s; at 900 s nobody has heard of the last."""
+    time_s = np.arange(10) * 10
+    known_s = time_s + np.array([10] * 9 + [1000])
+    columns_ = {"category": np.ones(10, int), "area": np.zeros(10, int), "xy_m": np.zeros((10, 2))}
+    catalog = toy(time_s=time_s, known_s=known_s, is_target=np.ones(10, bool), **columns_)
+    assert settling_s(catalog, 900) == 10 and settling_s(catalog, 2000, share=1.0) == 1000
+    assert settling_s(catalog, 2000, share=0.8) == 10 and settling_s(toy(delay_s=7), 0) == 7

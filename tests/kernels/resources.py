@@ -40,7 +40,7 @@ def flat(*kinds):
 
 PLANS = {
     "reference": types.NamedTuple(
-        flat("uint64", "int32", "uint64", "uint64", "int32", "int32", "uint64", "uint8", "uint8", "uint8"),
+        flat("uint64", "int32", "int32", "uint64", "uint64", "int32", "int32", "uint64", "uint8", "uint8", "uint8"),
         plan_cuda.ReferencePlan,
     ),
     "channels": types.NamedTuple(flat("uint64", "uint64"), plan_cuda.ChannelsPlan),
@@ -88,12 +88,14 @@ def ptxas():
     return path
 
 
-def resources(text, compute, folder):
-    """Registers of a thread, shared memory of a block, and bytes spilled, as the assembler counts them."""
+def resources(text, compute, folder, made=None):
+    """Registers of a thread (as many as kernel `made` may have), shared memory of a block, and bytes spilled."""
     source = folder / "kernel.ptx"
     source.write_text(text)
     target = f"-arch=sm_{compute.major}{compute.minor}"
     command = [ptxas(), "-v", target, str(source), "-o", str(folder / "kernel.cubin")]
+    if made is not None and (most := made.targetoptions.get("max_registers")):
+        command += ["--maxrregcount", str(most)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     shared = re.search(r"(\d+) bytes smem", said)
     return {
@@ -114,7 +116,7 @@ def measured():
             table[name] = {}
             for compute in COMPUTES:
                 made, signature, _ = kernel_of(name)
-                used = resources(compile_ptx(made, signature, COMPUTES[compute]), COMPUTES[compute], Path(folder))
+                used = resources(compile_ptx(made, signature, COMPUTES[compute]), COMPUTES[compute], Path(folder), made)
                 assert used.pop("spilled_bytes") == used.pop("stack_bytes") == 0, name
                 table[name][compute] = used
     return table

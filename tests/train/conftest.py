@@ -39,6 +39,8 @@ targets = ["SHOOTING"]
 robbery = ["ROBBERY"]
 [windows]
 anchor = "2024-01-01"
+[task]
+lead_s = 0 # what follows follows within minutes
 [splits]
 train = ["2024-01-01", "2024-03-11"]
 validation = ["2024-03-11", "2024-04-08"]

@@ -52,7 +52,7 @@ def test_a_split_without_targets_or_without_quiet_windows(toy, tmp_path):
     quiet = with_toml(toy, tmp_path / "quiet", frame=frame[~late])
     with pytest.raises(UserError, match=r"\[splits\] test.*no window with a target \(SHOOTING\) among 324"):
         open_task(open_prepared(quiet))
-    busy = with_toml(toy, tmp_path / "busy", ("[splits]", "[task]\nhorizon_s = 345600\n[splits]"))
+    busy = with_toml(toy, tmp_path / "busy", ("lead_s = 0", "horizon_s = 345600\nlead_s = 0"))
     with pytest.raises(UserError, match=r"no window without.*horizon_s"):
         open_task(open_prepared(busy))
 

@@ -16,7 +16,8 @@ import shapely
 
 from hews_gpu.data.events import Events
 from hews_gpu.data.marks import NEAR_TWIN, NONE, TWIN, Places, nearest_target
-from hews_gpu.data.polygons import OUTSIDE, assign, engine_for
+from hews_gpu.data.placing import OUTSIDE, engine_for
+from hews_gpu.data.polygons import assign
 from hews_gpu.data.synthetic.addresses import PER_DEGREE
 from hews_gpu.data.synthetic.areal import AreaTruth
 from hews_gpu.data.synthetic.generate import Generated, generate

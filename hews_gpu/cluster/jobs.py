@@ -1,0 +1,103 @@
+"""What was submitted for a folder: `OUT/slurm/jobs.json` with the jobs, and the words they leave in `events/`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hews_gpu.errors import UserError
+from hews_gpu.output import write_json
+
+__all__ = ["FOLDER", "JOBS", "Event", "Job", "Submission", "events_of", "last_submission", "write_submission"]
+
+FOLDER, JOBS, EVENTS = "slurm", "jobs.json", "events"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job; of an array all tasks together."""
+
+    name: str  # of the stage: prepare, train, ...
+    id: str
+    script: str  # the file that was submitted
+    log: str  # pattern of the log's path, with SLURM's %j, %A and %a
+    tasks: int = 0  # of an array; 0: none
+
+    def shown_log(self) -> str:
+        """Where the output goes, for people: of an array with a star for the task."""
+        return str(self.log_path()).replace("None", "*") if self.tasks else str(self.log_path())
+
+    def log_path(self, task: int | None = None) -> Path:
+        """Where the output of the job, or of a task of its array, goes."""
+        filled = self.log.replace("%j", self.id).replace("%A", self.id)
+        return Path(filled.replace("%a", str(task)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """Jobs that were submitted together, in the order in which they run."""
+
+    kind: str  # pipeline, sweep or bench
+    when: str
+    jobs: tuple[Job, ...]
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What a job wrote about itself."""
+
+    time: str
+    job: str
+    restart: int
+    word: str  # begin, requeue or end
+    detail: str  # node, reason or exit code
+
+
+def write_submission(out: Path, submission: Submission) -> None:
+    """Note what was submitted; an older note is kept among `earlier`."""
+    path = out / FOLDER / JOBS
+    older = _read(path)
+    earlier = [*older.pop("earlier", []), older] if older else []
+    write_json(path, {**asdict(submission), "earlier": earlier})
+
+
+def last_submission(out: Path) -> tuple[Path, Submission]:
+    """What was last submitted for a folder, or for the one that it lies in; and that folder.
+
+    Raises:
+        UserError: nothing was.
+    """
+    for folder in (out, out.absolute().parent):
+        content = _read(folder / FOLDER / JOBS)
+        if content:
+            content.pop("earlier", None)
+            jobs = tuple(Job(**job) for job in content.pop("jobs"))
+            return folder, Submission(jobs=jobs, **content)
+    remedy = "Give the --out folder of 'hews submit'"
+    raise UserError("RUN", out, allowed="holds nothing that was submitted", remedy=remedy)
+
+
+def events_of(out: Path, name: str, task: int | None = None) -> list[Event]:
+    """What the jobs of a stage wrote, oldest first; lines that a full disk or a kill cut off are left out."""
+    path = out / FOLDER / EVENTS / (f"{name}.tsv" if task is None else f"{name}-{task}.tsv")
+    if not path.is_file():
+        return []
+    rows = (line.split("\t") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return [
+        Event(time=row[0], job=row[1], restart=int(row[2]), word=row[3], detail=row[4])
+        for row in rows
+        if len(row) == 5 and row[2].isdigit()
+    ]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise UserError(str(path), allowed="is damaged", remedy="Remove it; 'squeue --me' lists your jobs") from None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,49 @@
+"""How results are shown on standard output: as one JSON object, or as a table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+__all__ = ["print_json", "print_table", "show"]
+
+
+def print_json(content: Any) -> None:
+    """Print one JSON object."""
+    print(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def show(title: str, result: dict[str, Any], as_json: bool) -> None:
+    """Print a flat result as a two-column table, or as JSON."""
+    if as_json:
+        print_json(result)
+    else:
+        rows = [[key.replace("_", " "), _text(value)] for key, value in result.items()]
+        print_table(title, [["", ""], *rows])
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def print_table(title: str, rows: list[list[str]]) -> None:
+    """Print rows of text; the first is the heading. Wide enough that nothing is cut when piped."""
+    from rich.console import Console
+    from rich.table import Table
+
+    heading, *body = rows
+    table = Table(title=title, title_justify="left", show_header=any(heading))
+    for i, column in enumerate(heading):
+        table.add_column(column, justify="left" if i == 0 or not _numeric(body, i) else "right", overflow="fold")
+    for row in body:
+        table.add_row(*row)
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console.print(table, markup=False)
+
+
+def _numeric(body: list[list[str]], column: int) -> bool:
+    """Whether every cell of a column starts like a number."""
+    return all(row[column].strip()[:1] in set("0123456789-+.") for row in body if row[column].strip())
