@@ -62,8 +62,7 @@ def split_by_time(
         parts: share of each part in that span.
     """
     begin_s, end_s = span_s
-    edges_s = begin_s + np.cumsum([0.0, *parts]) * (end_s - begin_s)
-    edges_s[-1] = end_s
+    edges_s = np.rint(begin_s + np.cumsum([0.0, *parts]) * (end_s - begin_s)).astype(np.int64)
     found = []
     for k in range(len(parts)):
         until_s = edges_s[k + 1] - (GAP_S if k + 1 < len(parts) else 0)
