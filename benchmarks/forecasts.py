@@ -1,4 +1,4 @@
-"""Every baseline forecast, on the generated cities whose truth is known and on the real table, by the rolling protocol.
+"""Every baseline and model, on generated cities whose truth is known and on the real table, by the rolling protocol.
 
 Generated: ten years of each preset; the last four years are the test blocks. Real (where HEWS_REAL_DATA has it): the
 Baltimore tables of 2012 to 2019 put together, of which the rolling evaluation ends with 2017; 2018 and 2019 are the
@@ -35,6 +35,7 @@ from hews_gpu.config import city_template, load_city, parse_local_time
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.locked import open_locked, require_closed
+from hews_gpu.evaluation.registry import FORECASTERS
 from hews_gpu.evaluation.results import as_reported, curves, evaluate_places, evaluate_source
 from hews_gpu.evaluation.rolling import Plan
 from hews_gpu.evaluation.sources import Source, prepared_source, synthetic_source
@@ -54,9 +55,9 @@ LEDGER = RESULTS / "locked_block.jsonl"
 def judge(source: Source, plan: Plan, *, quick: bool) -> dict[str, Any]:
     """All that is measured on one source, and the processor seconds it took."""
     begin = time.process_time()
-    found = evaluate_source(source, plan)
+    found = evaluate_source(source, plan, FORECASTERS)
     if not quick and source.notes.get("preset") != NOTHING:  # what is no forecast at all needs no curves
-        found["curves"] = curves(source, plan)
+        found["curves"] = curves(source, plan, FORECASTERS)
         found["as_reported"] = as_reported(source, plan)
     found["places"] = evaluate_places(source, plan)
     return {**found, "processor_seconds": round(time.process_time() - begin, 1)}

@@ -190,8 +190,8 @@ def measure_maps(windows: int, workers: int) -> dict[str, Any]:
     """Bytes per second of maps drawn into Zarr by some workers, and of the same bytes written to a memory map."""
     import zarr
 
-    from hews_gpu.cluster import Cluster
     from hews_gpu.config import load_city
+    from hews_gpu.dask_cluster import Cluster
     from hews_gpu.data.prepare import prepare
     from hews_gpu.feed.maps import rasterize
 

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hews_gpu.config import CityConfig, load_city
+from hews_gpu.data.outlines import Outlines, read_outlines
 from hews_gpu.errors import UserError
 from hews_gpu.output import read_manifest
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Events", "Prepared", "load_events", "open_prepared"]
 
+NEIGHBORHOODS = "neighborhoods.parquet"
 COLUMNS = (
     "time_s",
     "longitude",
@@ -121,9 +123,17 @@ class Prepared:
         import geopandas as gpd
 
         try:
-            return gpd.read_parquet(self.folder / "neighborhoods.parquet")
+            return gpd.read_parquet(self.folder / NEIGHBORHOODS)
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise _not_prepared(self.folder, f"its neighborhoods.parquet cannot be read ({error})") from None
+            raise _not_prepared(self.folder, f"its {NEIGHBORHOODS} cannot be read ({error})") from None
+
+    @cached_property
+    def outlines(self) -> Outlines:
+        """The polygons' edges, in the same order; needs neither geopandas nor shapely."""
+        try:
+            return read_outlines(self.folder / NEIGHBORHOODS)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise _not_prepared(self.folder, f"its {NEIGHBORHOODS} cannot be read ({error})") from None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -131,7 +141,7 @@ class Prepared:
         digest = hashlib.sha256("\n".join(self.events.categories).encode())
         for name in ("time_s", "longitude", "latitude", "category", "neighborhood", "is_target"):
             digest.update(getattr(self.events, name).tobytes())
-        for outline in self.neighborhoods.geometry.to_wkb():
+        for outline in self.outlines.wkb:
             digest.update(outline)
         return digest.hexdigest()
 

@@ -3,8 +3,9 @@
 Layers are chosen from thousands by forward selection: the one whose best weight, on top of what is in, raises the
 likelihood of the training events most; for as long as that pays for the choice (extended BIC: Chen & Chen, 2008,
 Biometrika 95). After each choice all weights and the rhythm are learned anew; then decays are adjusted, and what no
-longer pays is taken out. The calibration block moves the forecast's log-odds by a slope and a level that a prior holds
-near 1 and 0. Nothing in it is random.
+longer pays is taken out. What changes slowly no layer tells: the log-odds follow how the last 28 and 365 days went
+against the climatology as far as the training windows say, and never against them. Then the calibration block moves
+them by a slope and a level that a prior holds near 1 and 0. Nothing in it is random.
 
 Shapes: S windows, E target events, K layers, N neighbourhoods, L steps of unknown time.
 """
@@ -30,6 +31,7 @@ from hews_gpu.evaluation.layers import (
 )
 from hews_gpu.forecast.baselines import fit_climatology, hour_of_week
 from hews_gpu.forecast.catalog import TARGETS, Catalog, Outcomes, Windows
+from hews_gpu.forecast.forecasters import PRIOR_LEVEL, Recent
 from hews_gpu.forecast.hawkes import Rhythm
 from hews_gpu.forecast.logistic import fit_with_offset, logit
 from hews_gpu.forecast.threads import one_thread
@@ -42,6 +44,7 @@ Int64 = NDArray[np.int64]
 
 HOUR_S = 3600
 LONGEST_CELL_S = 4 * HOUR_S  # windows longer than this have a rhythm within them: then cells are hours
+BLIND_S = 1800  # rows of one event differ by so much in time: where forecasts leave them alone, the fit does too
 MOST_LAYERS = 10
 ROUNDS, CYCLES = 60, 3  # of expectation maximization between two fits of the rhythm; such cycles after each choice
 LAST_CYCLES = 8
@@ -49,7 +52,7 @@ NEWTON_STEPS = 12
 FEWEST_ROWS = 50  # of a layer: nothing can be learned from fewer
 LEAST_GAIN = 0.5  # nats: for less, nothing is moved
 FACTORS = (0.7, 1.4, 0.85, 1.18, 0.93, 1.07)  # by which decays and distances are adjusted, while that helps
-FIT_PRECISION = 400.0  # of the prior of the calibration's slope and level: 0.05 either way
+FIT_PRECISION = np.array([400.0, 1600.0])  # of the priors of the calibration's level and slope: 0.05 and 0.025
 STEPS_S = (60, 300, 600, 1800, 3600)
 MOST_STEPS = 400
 CHUNK = 1 << 21  # hourly rates gathered at once: 16 MB
@@ -79,22 +82,22 @@ class HewsNetForecaster:
         self._step_s, self._anchor_s = horizon_s, begin_s
         with one_thread():
             known = past.until(end_s + past.delay_s).known_at_once()
-            found = _Fit(known, begin_s, end_s, horizon_s).run()
+            found = _Fit(known, begin_s, end_s, horizon_s, min(past.delay_s, BLIND_S)).run()
             self.net, self.layers, self._rhythm = found.net, tuple(found.layers), found.rhythm
             self._arrivals = [
                 _Arrivals.counted(known, self._pairs(known), *each) for each in self._streams(begin_s, end_s)
             ]
-            self._slope, self._level = 1.0, 0.0
+            self._follow(past, train)
             self._calibrate(past, calibration)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
         hazard = self.hazards(seen, windows).sum(axis=1)
-        return np.asarray(-np.expm1(-hazard * self._correction(hazard)), dtype=np.float64)
+        return np.asarray(-np.expm1(-hazard * self._correction(hazard, seen, windows)), dtype=np.float64)
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
         """[S, N] probabilities of a target in each window and neighbourhood."""
         hazards = self.hazards(seen, windows)
-        return -np.expm1(-hazards * self._correction(hazards.sum(axis=1))[:, None])
+        return -np.expm1(-hazards * self._correction(hazards.sum(axis=1), seen, windows)[:, None])
 
     def hazards(self, seen: Catalog, windows: Windows) -> Float64:
         """[S, N] events expected, as log of the chance of none, before calibration."""
@@ -111,24 +114,34 @@ class HewsNetForecaster:
             known: Float64 = self.net(torch.from_numpy(base), torch.from_numpy(left)).numpy()
         return known + arriving
 
-    # ------------------------------------------------------------ calibration
+    # ------------------------------------------------------------ level and calibration
+
+    def _follow(self, past: Catalog, train: Outcomes) -> None:
+        """Learn how far the log-odds follow the recent level."""
+        windows = train.windows
+        self._recent = Recent.fitted(past, windows, fit_climatology(windows.begin_s, train.y))
+        said = logit(-np.expm1(-self.hazards(past, windows).sum(axis=1)))
+        self._weights = _level_weights(self._recent.ratios(past, windows), train.y, said)
 
     def _calibrate(self, past: Catalog, calibration: Outcomes) -> None:
         """A slope and a level on the log-odds, from the block before the test."""
+        self._centre, self._slope, self._level = 0.0, 1.0, 0.0
         if not len(calibration):
             return
         hazard = self.hazards(past, calibration.windows).sum(axis=1)
-        said = logit(-np.expm1(-hazard))
+        said = self._said(hazard, past, calibration.windows)
         self._centre = float(said.mean())
         x = np.stack([np.ones(len(said)), said - self._centre], axis=1)
         level, more = fit_with_offset(x, calibration.y, said, FIT_PRECISION)
         self._slope, self._level = 1.0 + float(more), float(level)
 
-    def _correction(self, hazard: Float64) -> Float64:
-        """[S] factor of the city's hazard that calibration asks for."""
-        if (self._slope, self._level) == (1.0, 0.0):
-            return np.ones_like(hazard)
-        said = logit(-np.expm1(-hazard))
+    def _said(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
+        """[S] log-odds of the city before calibration."""
+        return logit(-np.expm1(-hazard)) + self._recent.ratios(seen, windows) @ self._weights
+
+    def _correction(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
+        """[S] factor of the city's hazard that the recent level and the calibration ask for."""
+        said = self._said(hazard, seen, windows)
         moved = said + self._level + (self._slope - 1.0) * (said - self._centre)
         return np.asarray(np.logaddexp(0.0, moved) / hazard, dtype=np.float64)
 
@@ -222,13 +235,13 @@ class _Arrivals:
 class _Fit:
     """One fit."""
 
-    def __init__(self, past: Catalog, begin_s: int, end_s: int, step_s: int) -> None:
+    def __init__(self, past: Catalog, begin_s: int, end_s: int, step_s: int, blind_s: int = 0) -> None:
         is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
         self.past, self.begin_s, self.end_s = past, begin_s, end_s
         self.cell_s = step_s if step_s <= LONGEST_CELL_S else HOUR_S
         self.cells_s = np.arange(begin_s, end_s, self.cell_s, dtype=np.int64)
         time_s, area = past.time_s[is_event], past.area[is_event].astype(np.int64)
-        self.group = Group(time_s=time_s, area=area, begin_s=begin_s, end_s=end_s)
+        self.group = Group(time_s=time_s, area=area, begin_s=begin_s, end_s=end_s, blind_s=blind_s)
         self.pairs = pair_rows(past, step_s, begin_s)
 
     def run(self) -> _State:
@@ -248,8 +261,8 @@ class _Fit:
         state = self._pruned(state, sum(len(group.layers) for group in groups))
         return self._learned(state.layers, LAST_CYCLES)
 
-    def _learned(self, layers: list[Layer], cycles: int) -> _State:
-        """Weights and rhythm for given layers."""
+    def _learned(self, layers: list[Layer], cycles: int, rhythm: Rhythm | None = None) -> _State:
+        """Weights for given layers, and the rhythm unless it is given, too."""
         net = HewsNet(HewsNetSettings(areas=self.past.areas, local=tuple(layer.is_local for layer in layers)))
         events = len(self.group.time_s)
         left = np.empty((events, len(layers)))
@@ -257,21 +270,21 @@ class _Fit:
         for k, layer in enumerate(layers):
             rows = rows_of(layer, self.past, self.pairs)
             left[:, k] = left_at(rows, layer, self.group)
-            exposed[k] = exposure(rows, layer.decay_s, self.begin_s, self.end_s)
+            exposed[k] = exposure(rows, layer.decay_s, self.group)
         chance = np.ones(events)
         for _ in range(cycles):
-            rhythm = self._rhythm(chance)
+            kept = rhythm or self._rhythm(chance)
             evidence = Evidence(
-                base=torch.from_numpy(rhythm.per_s(self.group.time_s)),
+                base=torch.from_numpy(kept.per_s(self.group.time_s)),
                 area=torch.from_numpy(self.group.area),
                 left=torch.from_numpy(left),
-                base_total=float(rhythm.per_s(self.cells_s).sum() * self.cell_s),
+                base_total=float(kept.per_s(self.cells_s).sum() * self.cell_s),
                 exposure=torch.from_numpy(exposed),
             )
             chance = net.learn(evidence, ROUNDS if layers else 2).numpy()
             if not layers:
                 break
-        return _State(layers=layers, net=net, evidence=evidence, rhythm=rhythm, value=net.log_likelihood(evidence))
+        return _State(layers=layers, net=net, evidence=evidence, rhythm=kept, value=net.log_likelihood(evidence))
 
     def _rhythm(self, chance: Float64) -> Rhythm:
         """Of the events that nothing set off, from the chance of each to be one."""
@@ -294,7 +307,10 @@ class _Fit:
         return found, price
 
     def _adjusted(self, state: _State, which: list[int]) -> _State:
-        """Decays of some layers, and how near pairs must be, moved while that raises the likelihood."""
+        """Decays of some layers, and how near pairs must be, moved while that raises the likelihood.
+
+        The rhythm stays meanwhile, as it hardly depends on them and takes longest to learn.
+        """
         for k in which:
             for name in ("decay_s", "within_m"):
                 for factor in FACTORS:
@@ -308,7 +324,7 @@ class _Fit:
         if name == "within_m" and not 0 < value <= RADII_M[-1]:
             return state
         changed = replace(state.layers[k], **{name: value})
-        return self._learned([*state.layers[:k], changed, *state.layers[k + 1 :]], CYCLES)
+        return self._learned([*state.layers[:k], changed, *state.layers[k + 1 :]], CYCLES, state.rhythm)
 
     def _pruned(self, state: _State, choices: int) -> _State:
         """Without the layers that do not pay for themselves."""
@@ -321,6 +337,18 @@ class _Fit:
                 break
             state = best
         return state
+
+
+def _level_weights(ratios: Float64, y: NDArray[np.bool_], said: Float64) -> Float64:
+    """[P] weights of ratios [S, P] on top of log-odds [S], none below 0: more of late never means that less follows."""
+    weights, kept = np.zeros(ratios.shape[1]), np.arange(ratios.shape[1])
+    while len(kept):
+        found = fit_with_offset(ratios[:, kept], y, said, PRIOR_LEVEL)
+        if (found >= 0).all():
+            weights[kept] = found
+            break
+        kept = np.delete(kept, int(np.argmin(found)))
+    return weights
 
 
 def _promise(group: Candidates, rate: Float64) -> Float64:

@@ -71,6 +71,8 @@ class Group:
     area: Int64  # [E]
     begin_s: int
     end_s: int
+    blind_s: int = 0
+    """Rows that are no older than this do not count: an event may be reported by several of them."""
 
 
 def pair_rows(past: Catalog, step_s: int, anchor_s: int, only: tuple[tuple[str, str], ...] | None = None) -> Catalog:
@@ -152,20 +154,23 @@ def rows_of(layer: Layer, incidents: Catalog, pairs: Catalog) -> Catalog:
 def left_at(rows: Catalog, layer: Layer, group: Group) -> Float64:
     """[E] what is left of a layer just before each event, a second: in its neighbourhood, or in the city."""
     if layer.is_local:
-        event, row = _recent(rows.time_s, rows.area.astype(np.int64), group.time_s, group.area, layer.decay_s)
+        event, row = _recent(rows.time_s, rows.area.astype(np.int64), group, layer.decay_s)
         value = np.exp((rows.time_s[row] - group.time_s[event]) / layer.decay_s) / layer.decay_s
         return np.asarray(np.bincount(event, weights=value, minlength=len(group.area)), dtype=np.float64)
     column = np.zeros(len(rows), dtype=np.int64)
-    at_once = rows.known_at_once()
-    return np.asarray(at_once.decayed(group.time_s, column, 1, layer.decay_s)[:, 0] / layer.decay_s)
+    return np.asarray(_known(rows, group).decayed(group.time_s, column, 1, layer.decay_s)[:, 0] / layer.decay_s)
 
 
-def exposure(rows: Catalog, decay_s: float, begin_s: int, end_s: int) -> Float64:
-    """[N] integral of what is left of the rows, each 1 in all, over [begin, end), by neighbourhood."""
-    until = np.maximum(end_s - rows.time_s, 0) / decay_s
-    since = np.maximum(begin_s - rows.time_s, 0) / decay_s
-    found = np.bincount(rows.area, weights=np.exp(-since) - np.exp(-until), minlength=rows.areas)
+def exposure(rows: Catalog, decay_s: float, group: Group) -> Float64:
+    """[N] integral of what is left of the rows, each 1 in all, over the time learned from, by neighbourhood."""
+    found = np.bincount(rows.area, weights=_inside(rows.time_s, decay_s, group), minlength=rows.areas)
     return np.asarray(found, dtype=np.float64)
+
+
+def _known(rows: Catalog, group: Group) -> Catalog:
+    """The rows, known once they count."""
+    at_once = rows.known_at_once()
+    return replace(at_once, known_s=at_once.time_s + group.blind_s, delay_s=group.blind_s)
 
 
 def candidates(past: Catalog, pairs: Catalog, group: Group, share: Float64) -> list[Candidates]:
@@ -185,6 +190,7 @@ def candidates(past: Catalog, pairs: Catalog, group: Group, share: Float64) -> l
 def _in_city(past: Catalog, group: Group, share: Float64) -> Candidates:
     from scipy.sparse import csc_array
 
+    past = _known(past, group)
     column = past.columns(past.streams)
     kept = column >= 0
     layers, left, total = [], [], []
@@ -206,7 +212,7 @@ def _local(rows: Catalog, group: Group, decays_s: tuple[int, ...], within_m: flo
     layers, left, total = [], [], []
     shape = (len(group.time_s), len(rows.streams))
     for decay_s in decays_s:
-        event, row = _recent(time_s, area, group.time_s, group.area, decay_s)
+        event, row = _recent(time_s, area, group, decay_s)
         value = np.exp((time_s[row] - group.time_s[event]) / decay_s) / decay_s
         left.append(coo_array((value, (event, kind[row])), shape=shape).tocsc())
         total.append(np.bincount(kind, weights=_inside(time_s, decay_s, group), minlength=shape[1]))
@@ -220,18 +226,18 @@ def _local(rows: Catalog, group: Group, decays_s: tuple[int, ...], within_m: flo
 
 def _inside(time_s: Int64, decay_s: float, group: Group) -> Float64:
     """[R] share of each row's excitation that falls into the time learned from."""
-    since, until = (np.maximum(edge - time_s, 0) / decay_s for edge in (group.begin_s, group.end_s))
+    since, until = (np.maximum(edge - time_s, group.blind_s) / decay_s for edge in (group.begin_s, group.end_s))
     return np.asarray(np.exp(-since) - np.exp(-until), dtype=np.float64)
 
 
-def _recent(time_s: Int64, area: Int64, event_s: Int64, event_area: Int64, decay_s: float) -> tuple[Int64, Int64]:
-    """Event and row of all rows of an event's neighbourhood that came before it and are not forgotten."""
+def _recent(time_s: Int64, area: Int64, group: Group, decay_s: float) -> tuple[Int64, Int64]:
+    """Event and row of all rows of an event's neighbourhood that came before it, count and are not forgotten."""
     begin_s = int(time_s.min()) if len(time_s) else 0
     key = area * APART + time_s - begin_s
     order = np.argsort(key, kind="stable")
     key = key[order]
-    at = event_area * APART + np.maximum(event_s - begin_s, 0)
-    first = np.maximum(at - int(FORGOTTEN * decay_s), event_area * APART)
+    at = group.area * APART + np.maximum(group.time_s - group.blind_s - begin_s, 0)
+    first = np.maximum(at - int(FORGOTTEN * decay_s), group.area * APART)
     low, high = np.searchsorted(key, first, side="left"), np.searchsorted(key, at, side="left")
     event = np.repeat(np.arange(len(at)), high - low)
     place = np.arange(len(event)) - np.repeat(np.cumsum(high - low) - (high - low), high - low) + low[event]

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.registry import BASELINES, FORECASTERS, require_known
+from hews_gpu.evaluation.registry import BASELINES, FORECASTERS, MODELS, require_known
 from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
 from hews_gpu.evaluation.sources import Source, Truth, synthetic_source
 from hews_gpu.forecast.baselines import fit_climatology
 from hews_gpu.forecast.bootstrap import Blocks, interval
 from hews_gpu.forecast.catalog import Outcomes, area_counts
 from hews_gpu.forecast.comparison import BLOCK_WEEKS, CLIMATOLOGY, WEEK_S, compare
-from hews_gpu.forecast.forecasters import Entry
+from hews_gpu.forecast.forecasters import Entry, SaysWhere
 from hews_gpu.forecast.judgement import verdict
 from hews_gpu.forecast.metrics import DRAWS, log_loss_each_bits, roc_auc
 from hews_gpu.forecast.near_pairs import knox
@@ -181,12 +181,19 @@ class _Silent:
         """Say nothing."""
 
 
-def evaluate_places(source: Source, plan: Plan) -> dict[str, Any]:
-    """The baselines per neighbourhood (and the oracle, where there is one), all against the long-run rate."""
+def evaluate_places(source: Source, plan: Plan, models: Mapping[str, Entry] = MODELS) -> dict[str, Any]:
+    """The baselines per neighbourhood (and the oracle, where there is one), all against the long-run rate.
+
+    Args:
+        source: the city.
+        plan: the task and the blocks; chance has a part in none of these.
+        models: those of them that say where are judged too.
+    """
     rolling = Rolling.opened(source, plan)
     test, ground = rolling.test, source.ground
     counts = area_counts(rolling.catalog, test.windows)
-    parts: dict[str, list[Float64]] = {name: [] for name in PLACE_BASELINES}
+    makers = {name: entry.make for name, entry in models.items()}
+    parts: dict[str, list[Float64]] = {name: [] for name in (*PLACE_BASELINES, *makers)}
     with step(f"places of {source.name}", len(rolling.folds) * len(parts), "fits") as bar:
         for fold in rolling.folds:
             train, asked = rolling.learned(fold, "train"), rolling.all.windows.select(fold.test)
@@ -197,7 +204,13 @@ def evaluate_places(source: Source, plan: Plan) -> dict[str, Any]:
                 forecaster.fit(past, train)
                 parts[name].append(-np.expm1(-somewhere[:, None] * forecaster.shares(rolling.catalog, asked)))
                 bar.advance(1, name)
-    said = {name: np.concatenate(blocks) for name, blocks in parts.items()}
+            for name, make_model in makers.items():
+                model = make_model(plan.seeds[0])
+                model.fit(past, train, rolling.learned(fold, "calibration"))
+                if isinstance(model, SaysWhere):
+                    parts[name].append(model.predict_areas(rolling.catalog, asked))
+                bar.advance(1, name)
+    said = {name: np.concatenate(blocks) for name, blocks in parts.items() if blocks}
     truth = _true_places(source.truth, test, rolling.plan.task.delay_s)
     if truth is not None:
         said["oracle"] = truth

@@ -24,10 +24,11 @@ POINTS_PER_WIDTH, FEWEST_POINTS = 12, 400
 def calibration_slope(y: ArrayLike, p: ArrayLike) -> tuple[float, float]:
     """Slope and intercept of ``logit P(y) = intercept + slope * logit(p)``; 1 and 0 for a calibrated forecast.
 
+    Outcomes are 0 or 1; with the true probabilities in their place, what is found has none of the outcomes' noise.
     A slope below 1 says that forecasts are too extreme, above 1 too timid. (Cox, 1958, Biometrika 45.) A forecast
     that never varies has no slope: nan, and the intercept that its level lacks.
     """
-    y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
+    y, p = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
     said = logit(p)
     ones = np.ones((len(y), 1))
     if np.ptp(said) == 0:

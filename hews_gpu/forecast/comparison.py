@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hews_gpu.forecast.alarms import BUDGETS_PER_WEEK, alarm_scores
 from hews_gpu.forecast.baselines import hour_of_week
 from hews_gpu.forecast.bootstrap import Blocks, interval
-from hews_gpu.forecast.calibration import calibration, slopes_drawn
+from hews_gpu.forecast.calibration import calibration, calibration_slope, slopes_drawn
 from hews_gpu.forecast.metrics import DRAWS, average_precision, brier, log_loss_each_bits, roc_auc
 from hews_gpu.forecast.strata import auc_interval, average_precision_within, roc_auc_within
 from hews_gpu.forecast.value import value_curve
@@ -95,6 +95,8 @@ def compare(
             found[name]["oracle_gap_closure"] = gap_closure(
                 losses[CLIMATOLOGY] - losses[name], losses[CLIMATOLOGY] - losses["oracle"], blocks
             )
+            to_truth = float(np.mean([calibration_slope(oracle, p)[0] for p in one.p]))
+            found[name]["calibration"]["slope_to_truth"] = None if np.isnan(to_truth) else to_truth
     return found
 
 

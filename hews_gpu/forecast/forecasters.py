@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from hews_gpu.forecast.baselines import Climatology, base_rate, fit_climatology
 from hews_gpu.forecast.catalog import TARGETS, Catalog, Outcomes, Windows
 from hews_gpu.forecast.logistic import fit_with_offset
 
-__all__ = ["BaseRate", "Entry", "Forecaster", "HourOfWeekMonth", "Level", "Recent"]
+__all__ = ["BaseRate", "Entry", "Forecaster", "HourOfWeekMonth", "Level", "Recent", "SaysWhere"]
 
 Float64 = NDArray[np.float64]
 DAY_S = 86_400
@@ -43,6 +43,14 @@ class Forecaster(Protocol):
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
         """Probabilities [S] of a target in each window, in order of time, from the rows known before each issue."""
+
+
+@runtime_checkable
+class SaysWhere(Protocol):
+    """A forecaster that also says in which neighbourhood."""
+
+    def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
+        """Probabilities [S, N] of a target in each window and neighbourhood."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,13 +26,13 @@ def logit(p: ArrayLike) -> Float64:
 
 
 def fit_with_offset(
-    x: Float64, y: NDArray[np.bool_], offset: Float64 | float = 0.0, ridge: Float64 | float = 0.0
+    x: Float64, y: NDArray[np.bool_] | Float64, offset: Float64 | float = 0.0, ridge: Float64 | float = 0.0
 ) -> Float64:
     """Coefficients [P] that maximize the likelihood of ``logit P(y) = offset + x @ coefficients``.
 
     Args:
         x: [S, P], with a column of ones where an intercept is wanted.
-        y: [S].
+        y: [S] outcomes, or their true probabilities.
         offset: [S] log-odds of the forecast to start from.
         ridge: precision of a normal prior around 0, for each coefficient; without one, an answer may not exist.
     """
@@ -57,10 +57,12 @@ def fit_with_offset(
     return beta
 
 
-def _value(x: Float64, y: NDArray[np.bool_], offset: Float64 | float, beta: Float64, penalty: Float64) -> float:
+def _value(
+    x: Float64, y: NDArray[np.bool_] | Float64, offset: Float64 | float, beta: Float64, penalty: Float64
+) -> float:
     """Log-likelihood less the penalty."""
     eta = offset + x @ beta
-    return float(np.sum(np.where(y, eta, 0.0) - np.logaddexp(0.0, eta)) - 0.5 * np.sum(penalty * beta**2))
+    return float(np.sum(y * eta - np.logaddexp(0.0, eta)) - 0.5 * np.sum(penalty * beta**2))
 
 
 def _expit(x: Float64) -> Float64:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from hews_gpu.forecast.bootstrap import Blocks, interval
 from hews_gpu.forecast.metrics import average_precision, roc_auc
 
-__all__ = ["auc_gain_within", "auc_interval", "average_precision_within", "roc_auc_within"]
+__all__ = ["auc_gain_within", "auc_interval", "aucs_drawn", "average_precision_within", "roc_auc_within"]
 
 
 def roc_auc_within(y: ArrayLike, p: ArrayLike, stratum: ArrayLike) -> float:
@@ -82,6 +82,11 @@ def _groups(stratum: NDArray[np.generic]) -> list[NDArray[np.int64]]:
 
 def auc_interval(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> list[float]:
     """95 % interval of the AUC over the drawn series, ties counting half."""
+    return interval(aucs_drawn(y, p, blocks))
+
+
+def aucs_drawn(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> NDArray[np.float64]:
+    """[D] AUC in each drawn series, ties counting half; nan where it holds only one kind of window."""
     y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     last = np.flatnonzero(np.diff(p[order], append=np.inf))  # last position of each group of equal forecasts
@@ -94,4 +99,4 @@ def auc_interval(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> list[float]:
         below = np.cumsum(negatives) - negatives
         pairs = float(positives.sum()) * float(negatives.sum())
         drawn[draw] = np.sum(positives * (below + negatives / 2)) / pairs if pairs else np.nan
-    return interval(drawn)
+    return drawn

@@ -1,4 +1,4 @@
-"""The two CNNs of the reference system, layer by layer, as torch modules.
+"""The two CNNs of the reference system, layer by layer, as torch modules, and a small one of their kind.
 
 They look at one reference map and say how likely it is that its window holds a target. Both are plain stacks:
 convolution, ReLU, max pooling, then dense layers. What follows Keras, in which the reference was written: weights are
@@ -7,7 +7,9 @@ not fill a cell, and the flattened features are in the order row, column, channe
 
 model 1, maps of 172 x 216: conv 128 3x3 padded, pool 2 | conv 64 3x3, pool 3 | conv 64 2x2, pool 3 | dense 64, 32, 1
 model 2, maps of 150 x 150: conv 32, 64, 128, 128, all 3x3 with pool 2                              | dense 512, 1
+small, maps of 48 x 40:      conv 8, 16, 32, all 3x3 with pool 2                                     | dense 32, 1
 
+The small one is ours: for questions about the protocol, on a CPU, where the others would take hours.
 The last layer gives log-odds, where Keras has a sigmoid: the loss is then computed without loss of precision.
 
 Shapes: B batch, C channels, H rows, X columns.
@@ -22,7 +24,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CHANNELS", "Conv", "Normalization", "ReferenceCnn", "ReferenceSettings", "normalize", "reference_settings"]
+__all__ = [
+    "CHANNELS",
+    "CONVS",
+    "Conv",
+    "Normalization",
+    "ReferenceCnn",
+    "ReferenceSettings",
+    "normalize",
+    "reference_settings",
+]
 
 CHANNELS = 3  # red, green, blue
 Normalization = Literal["unit", "l2"]
@@ -49,16 +60,21 @@ class Conv:
 CONVS = {
     "reference1": (Conv(filters=128, padded=True), Conv(filters=64, pool=3), Conv(filters=64, kernel=2, pool=3)),
     "reference2": (Conv(filters=32), Conv(filters=64), Conv(filters=128), Conv(filters=128)),
+    "reference_small": (Conv(filters=8), Conv(filters=16), Conv(filters=32)),
 }
-DENSE = {"reference1": (64, 32), "reference2": (512,)}  # widths between the convolutions and the one output
+DENSE = {
+    "reference1": (64, 32),
+    "reference2": (512,),
+    "reference_small": (32,),
+}  # widths between the convolutions and the one output
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceSettings:
     """Everything needed to build the model again around its weights."""
 
-    name: Literal["reference1", "reference2"]
-    """Which of the two."""
+    name: Literal["reference1", "reference2", "reference_small"]
+    """Which of them."""
     height: int
     """H, rows of a map."""
     width: int

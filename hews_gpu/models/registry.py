@@ -17,6 +17,7 @@ MODELS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     "small_cnn": (SmallCnn, SmallCnnSettings),
     "reference1": (ReferenceCnn, ReferenceSettings),
     "reference2": (ReferenceCnn, ReferenceSettings),
+    "reference_small": (ReferenceCnn, ReferenceSettings),
     "hewsnet": (HewsNet, HewsNetSettings),
 }
 """The module of each name and the dataclass that it is built from; a module takes that and a seed."""

@@ -23,6 +23,8 @@ from hews_gpu.raster.style import ReferenceStyle
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
+    from hews_gpu.data.outlines import Outlines
+
 __all__ = ["Basemap", "segments_px"]
 
 PARTS = 4
@@ -66,6 +68,19 @@ class Basemap:
     def from_geometry(cls, neighborhoods: GeoDataFrame, geometry: MapGeometry, style: ReferenceStyle) -> Basemap:
         """The same on a geometry that is given."""
         ends, owners = segments_px(np.asarray(neighborhoods.geometry.values), geometry)
+        return cls._of_segments(ends, owners, len(neighborhoods), geometry, style)
+
+    @classmethod
+    def from_outlines(cls, outlines: Outlines, geometry: MapGeometry, style: ReferenceStyle) -> Basemap:
+        """The same of polygons that were read as mere outlines."""
+        begin, end = (geometry.to_pixels(outlines.ends[:, k], outlines.ends[:, k + 1]) for k in (0, 2))
+        ends = np.stack([*begin, *end], axis=1)
+        return cls._of_segments(ends, outlines.owner, len(outlines), geometry, style)
+
+    @classmethod
+    def _of_segments(
+        cls, ends: Floats, owners: NDArray[np.int64], polygons: int, geometry: MapGeometry, style: ReferenceStyle
+    ) -> Basemap:
         owner, pixel, coverage = _coverage(ends, owners, geometry, style.line_width_px)
         keep = np.rint(coverage * 255) > 0
         owner, pixel, coverage = owner[keep], pixel[keep], coverage[keep]
@@ -79,7 +94,7 @@ class Basemap:
             start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
             owner=owner[order].astype(np.int32),
             coverage=np.rint(coverage[order] * 255).astype(np.uint8),
-            neighborhoods=len(neighborhoods),
+            neighborhoods=polygons,
         )
 
 

@@ -249,8 +249,11 @@ def reference_rasterizer(
     backend: Backend = "numba",
 ) -> Rasterizer:
     """RGB maps of a prepared city, as its `[map]` section asks; `hidden` and `without` as of `Places.of`."""
-    style = style or ReferenceStyle.from_config(prepared.city.map)
-    basemap = Basemap.build(prepared.neighborhoods, prepared.city.map, style)
+    config = prepared.city.map
+    style = style or ReferenceStyle.from_config(config)
+    size = {"height": config.height, "width": config.width}
+    geometry = MapGeometry.around(prepared.outlines.extent, config.bounds, **size)
+    basemap = Basemap.from_outlines(prepared.outlines, geometry, style)
     return Rasterizer.reference(basemap, style, Places.of(prepared.events, hidden, without=without), backend=backend)
 
 

@@ -22,11 +22,12 @@ from hews_gpu.errors import UserError
 from hews_gpu.output import atomic_file
 from hews_gpu.progress import step
 from hews_gpu.report import tables
-from hews_gpu.report.evaluated import evaluated_content
+from hews_gpu.report.evaluated import evaluated_content, read_json
 from hews_gpu.report.figures import city as city_figures
 from hews_gpu.report.figures import judgement
 from hews_gpu.report.figures import maps as map_figures
 from hews_gpu.report.figures import quality as quality_figures
+from hews_gpu.report.findings import findings_content, kind_of
 from hews_gpu.report.inputs import Inputs, read_inputs
 from hews_gpu.report.leaky import is_leaky, leaky_content
 from hews_gpu.report.style import DARK, LIGHT, css_variables
@@ -53,7 +54,7 @@ Content = dict[str, Any]
 
 
 def build_report(run: Path, *, out: Path | None = None, data: Path | None = None, force: bool = False) -> Path:
-    """Write the report of a judged run, or of a file with the results of a rolling evaluation.
+    """Write the report of a judged run, or of a file with the results of a rolling evaluation, a museum or its like.
 
     Of a leaky run it is a page that says what its numbers are worth.
 
@@ -91,9 +92,13 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
 def _build_evaluated(file: Path, path: Path, data: Path | None, force: bool) -> Path:
     if data is not None:
         raise UserError("--data", data, allowed="does not go with a results file", remedy="Leave it out")
-    content = evaluated_content(file)
+    read = read_json(file)
+    if kind_of(read) is not None:
+        page = render(findings_content(read, file), "findings.html.j2")
+    else:
+        page = render(evaluated_content(file), "evaluated.html.j2")
     _require_free(path, force)
-    return _written(render(content, "evaluated.html.j2"), path)
+    return _written(page, path)
 
 
 def _written(page: str, path: Path) -> Path:

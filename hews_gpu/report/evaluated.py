@@ -22,7 +22,7 @@ from hews_gpu.report.figures import evaluated as figures
 from hews_gpu.report.standings import BASE_RATE, CLIMATOLOGY, ORACLE, Standings, against_climatology
 from hews_gpu.report.words import SPACE, day, duration, number, percent, signed
 
-__all__ = ["evaluated_content", "read_results"]
+__all__ = ["evaluated_content", "read_json", "read_results"]
 
 Found = Mapping[str, Any]
 ACCEPTED = (
@@ -62,12 +62,7 @@ def read_results(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]
     Raises:
         UserError: it is not a results file of a rolling evaluation.
     """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except OSError as error:
-        raise UserError(str(file), allowed=f"cannot be read ({error.strerror})", remedy=ACCEPTED) from None
-    except ValueError as error:
-        raise UserError(str(file), allowed=f"is not JSON ({error})", remedy=ACCEPTED) from None
+    content = read_json(file)
     try:
         sources = _sources(content)
         for name, found in sources.items():
@@ -76,6 +71,20 @@ def read_results(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]
         allowed = f"is not a result of a rolling evaluation ({wrong})"
         raise UserError(str(file), allowed=allowed, remedy=ACCEPTED) from None
     return content, sources
+
+
+def read_json(file: Path) -> Any:
+    """What a results file holds.
+
+    Raises:
+        UserError: it cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except OSError as error:
+        raise UserError(str(file), allowed=f"cannot be read ({error.strerror})", remedy=ACCEPTED) from None
+    except ValueError as error:
+        raise UserError(str(file), allowed=f"is not JSON ({error})", remedy=ACCEPTED) from None
 
 
 def _refuse(word: str) -> None:

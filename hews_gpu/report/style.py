@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["DARK", "LIGHT", "RAMP_STEPS", "contrast", "figure", "png", "ramp", "role", "soften", "svg"]
+__all__ = ["DARK", "LIGHT", "RAMP_STEPS", "contrast", "figure", "light_svg", "png", "ramp", "role", "soften", "svg"]
 
 RAMP_STEPS = 7  # more classes than this can't be told apart in a legend
 
@@ -171,6 +171,21 @@ def svg(drawing: Figure, key: str, alt: str) -> Markup:
     head = f'<svg viewBox="{view.group(1)}" role="img" aria-labelledby="{key}-alt">'
     head += f'<title id="{key}-alt">{escape(alt)}</title>'
     return Markup(head + text[text.index(">") + 1 :])
+
+
+def light_svg(drawing: Figure, alt: str) -> Markup:
+    """The same as a file of its own, in the colours of the light page and a font that is there everywhere."""
+    text = svg(drawing, "figure", alt)
+    for name, colour in LIGHT.items():
+        text = Markup(text.replace(f"var(--{name})", colour))
+    view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
+    assert view is not None
+    width, height = view.groups()
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
+    card = f'<rect width="{width}" height="{height}" fill="{LIGHT["card"]}"/>'
+    inner = text.removeprefix("<svg ")
+    end = inner.index("</title>") + len("</title>")
+    return Markup(head + inner[:end] + card + inner[end:])
 
 
 def _own_ids(text: str, key: str) -> str:

@@ -47,7 +47,7 @@ LEAKY = (
     "leaky protocol: each map shows the window that it is labelled with, the incidents to be warned of among them, "
     "and the windows are split at random, so these numbers say nothing about forecasts and cannot be believed"
 )
-PROTOCOLS = {"forecast": ("small_cnn",), "reference": ("reference1", "reference2")}
+PROTOCOLS = {"forecast": ("small_cnn",), "reference": ("reference1", "reference2", "reference_small")}
 STYLES = {"forecast": "channels", "reference": "reference"}
 
 
@@ -63,6 +63,8 @@ class RecipeMap:
     """Columns."""
     disc_radius_px: float | None = None
     """Of an incident's disc on a reference map; the city's own unless given."""
+    line_width_px: float | None = None
+    """Of the outlines on a reference map; the city's own unless given."""
     normalization: Literal["none", "unit", "l2"] = "none"
     """Of a reference map's bytes: unit is 0..1, l2 makes each pixel's colour a vector of length 1."""
 
@@ -71,6 +73,8 @@ class RecipeMap:
             require(size is None or 8 <= size <= 4096, f"[map] {key}", size, "must be 8..4096 pixels")
         radius = self.disc_radius_px
         require(radius is None or 0.5 <= radius <= 15, "[map] disc_radius_px", radius, "must be 0.5..15")
+        line = self.line_width_px
+        require(line is None or 0.1 <= line <= 10, "[map] line_width_px", line, "must be 0.1..10")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +242,7 @@ class Recipe:
 
     def _require_forecast(self) -> None:
         """Refuse what a forecast would silently ignore."""
-        for key in ("height", "width", "disc_radius_px"):
+        for key in ("height", "width", "disc_radius_px", "line_width_px"):
             where, given = f"[map] {key}", getattr(self.map, key)
             require(given is None, where, given, "is the city's in protocol forecast", "Set it in the city file")
         normal, balance = self.map.normalization, self.balancing

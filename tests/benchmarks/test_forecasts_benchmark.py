@@ -13,7 +13,7 @@ from hews_gpu.cli import app
 from hews_gpu.config import SplitsConfig, city_template, load_city
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.locked import openings
-from hews_gpu.evaluation.registry import BASELINES
+from hews_gpu.evaluation.registry import FORECASTERS
 from hews_gpu.evaluation.rolling import Plan
 from hews_gpu.evaluation.sources import synthetic_source
 from tests.evaluation.test_locked import folder_of
@@ -22,7 +22,8 @@ from tests.evaluation.test_locked import folder_of
 def test_a_source_is_judged_and_shown(capsys):
     found = judge(synthetic_source("strong", years=2), Plan(blocks=1, seeds=(0,)), quick=True)
     json.dumps(found, allow_nan=False)
-    assert set(found["forecasts"]) == {*BASELINES, "oracle"} and set(found["places"]["forecasts"]) > {"near_repeat"}
+    assert set(found["forecasts"]) == {*FORECASTERS, "oracle"}
+    assert set(found["places"]["forecasts"]) > {"near_repeat", "hewsnet", "oracle"}
     show("strong", found)
     assert "temporal Hawkes" in capsys.readouterr().out
 

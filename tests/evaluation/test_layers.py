@@ -57,18 +57,20 @@ LAYERS = [
 ]
 
 
+@pytest.mark.parametrize("blind_s", [0, 1800])
 @pytest.mark.parametrize("layer", LAYERS, ids=["local", "city", "pairs"])
-def test_what_is_left_and_its_integral_are_those_of_a_loop(layer):
+def test_what_is_left_and_its_integral_are_those_of_a_loop(layer, blind_s):
     past = catalog().known_at_once()
     pairs = pair_rows(past, STEP_S, 0)
     begin_s, end_s = 10 * 24 * HOUR_S, 39 * 24 * HOUR_S
     targets = np.flatnonzero(past.is_target & (past.time_s >= begin_s) & (past.time_s < end_s))
-    group = Group(time_s=past.time_s[targets], area=past.area[targets].astype(np.int64), begin_s=begin_s, end_s=end_s)
+    area = past.area[targets].astype(np.int64)
+    group = Group(time_s=past.time_s[targets], area=area, begin_s=begin_s, end_s=end_s, blind_s=blind_s)
     rows = rows_of(layer, past, pairs)
     assert len(rows) > 30
     found = left_at(rows, layer, group)
     for event in range(0, len(targets), 17):
-        before = rows.time_s < group.time_s[event]
+        before = rows.time_s < group.time_s[event] - blind_s
         if layer.is_local:
             before &= rows.area == group.area[event]
         value = np.exp((rows.time_s[before] - group.time_s[event]) / layer.decay_s).sum() / layer.decay_s
@@ -76,8 +78,8 @@ def test_what_is_left_and_its_integral_are_those_of_a_loop(layer):
     grid_s = np.arange(begin_s, end_s, 60) + 30
     for area in range(AREAS):
         age = grid_s - rows.time_s[rows.area == area][:, None]
-        integral = np.where(age > 0, np.exp(-np.maximum(age, 0) / layer.decay_s), 0.0).sum() * 60 / layer.decay_s
-        assert exposure(rows, layer.decay_s, begin_s, end_s)[area] == pytest.approx(integral, rel=1e-3)
+        integral = np.where(age > blind_s, np.exp(-np.maximum(age, 0) / layer.decay_s), 0.0).sum() * 60 / layer.decay_s
+        assert exposure(rows, layer.decay_s, group)[area] == pytest.approx(integral, rel=1e-3)
 
 
 def test_candidates_hold_what_their_layers_say():
@@ -85,7 +87,11 @@ def test_candidates_hold_what_their_layers_say():
     pairs = pair_rows(past, STEP_S, 0)
     targets = np.flatnonzero(past.is_target & (past.time_s >= 10**6))
     group = Group(
-        time_s=past.time_s[targets], area=past.area[targets].astype(np.int64), begin_s=10**6, end_s=DAYS * 86_400
+        time_s=past.time_s[targets],
+        area=past.area[targets].astype(np.int64),
+        begin_s=10**6,
+        end_s=DAYS * 86_400,
+        blind_s=600,
     )
     share = np.array([0.5, 0.3, 0.2])
     rng = np.random.default_rng(0)
@@ -97,5 +103,5 @@ def test_candidates_hold_what_their_layers_say():
             weight = 1.0 if layer.is_local else share[group.area]
             column = kind.left[:, [k]].toarray()[:, 0]
             np.testing.assert_allclose(column, left_at(rows, layer, group) * weight, rtol=1e-9, atol=1e-12)
-            expected = exposure(rows, layer.decay_s, group.begin_s, group.end_s).sum()
+            expected = exposure(rows, layer.decay_s, group).sum()
             assert kind.total[k] == pytest.approx(expected, rel=1e-9)

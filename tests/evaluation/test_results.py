@@ -76,8 +76,9 @@ def test_places(strong):
     found = evaluate_places(strong, Plan(blocks=1))
     json.dumps(found, allow_nan=False)
     scores = found["forecasts"]
-    assert list(scores) == [*PLACE_BASELINES, "oracle"]
+    assert list(scores) == [*PLACE_BASELINES, "hewsnet", "oracle"]
     assert scores["long_run"]["log_skill_bits"] == 0
+    assert scores["hewsnet"]["log_skill_bits_interval"][0] > 0  # the city's probability moves, if not the places
     assert scores["oracle"]["log_skill_bits"] == max(one["log_skill_bits"] for one in scores.values())
     assert scores["oracle"]["hot_spots"][2]["pai"] > 2
 

@@ -26,6 +26,11 @@ def test_the_distortion_is_found(slope, intercept):
     assert found == pytest.approx((expected.coef_[0, 0], expected.intercept_[0]), abs=1e-4)
 
 
+def test_with_true_probabilities_the_distortion_is_found_without_noise():
+    _, p = drawn(300)
+    assert calibration_slope(expit(0.2 + 0.6 * logit(p)), p) == pytest.approx((0.6, 0.2), abs=1e-6)
+
+
 def test_a_forecast_that_never_varies_has_no_slope():
     y, _ = drawn(400)
     found = calibration(y, np.full(400, 0.25), Blocks.drawn(400, 10, draws=20))

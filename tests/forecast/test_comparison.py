@@ -62,6 +62,14 @@ def test_a_timid_forecast_has_a_steep_slope_and_the_truth_none(found):
     assert low < 1 < high
 
 
+def test_against_the_truth_slopes_have_no_noise(found):
+    scores, (_, _, half, truth) = found
+    assert scores["oracle"]["calibration"]["slope_to_truth"] == pytest.approx(1, abs=1e-9)
+    one = scores["half"]["calibration"]["slope_to_truth"]
+    assert one == pytest.approx(np.polyfit(logit(half), logit(truth), 1)[0], abs=0.05) and one > 1.15
+    assert scores["mixed"]["calibration"]["slope_to_truth"] == pytest.approx((1 + one) / 2)
+
+
 def test_warnings_are_per_week(found):
     scores, (y, _, half, _) = found
     (row,) = scores["half"]["warnings"]

@@ -14,7 +14,7 @@ Shapes: S samples of a part, B samples of a piece of a batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -34,12 +34,13 @@ from hews_gpu.feed.maps import all_windows
 from hews_gpu.feed.plan import Balanced, epoch_order, shares, steps_per_epoch
 from hews_gpu.feed.split import random_split
 from hews_gpu.forecast.metrics import log_loss_each_bits, roc_auc
-from hews_gpu.models.reference import ReferenceSettings
+from hews_gpu.models.reference import CONVS, ReferenceSettings
 from hews_gpu.models.registry import build_model
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Backend, Rasterizer, reference_rasterizer
 from hews_gpu.train.inputs import drawn_by, open_feed
 from hews_gpu.train.objective import EpochRow, Stage, ToDevice
+from hews_gpu.train.objectives.leaks import Leak, hidden_marks, pairs_shown, split_by_time
 from hews_gpu.train.recipe import LEAKY, Recipe
 
 __all__ = ["PARTS", "Part", "ReferenceObjective", "leaky_rasterizer", "leaky_windows", "scores"]
@@ -48,6 +49,7 @@ PARTS = ("train", "validation", "test")
 # Maps that go through a model at once on a CPU: few, so that their activations (up to 40 MB each) lie in memory that is
 # used again. A step of reference2 takes a third less processor time with 4 than with 32, measured.
 AT_ONCE = 4
+AT_ONCE_SMALL = 32
 AT_ONCE_GPU = 64
 START_SAMPLES = 256  # training windows that tell what an untrained model loses on them
 PART_WINDOWS = 20  # a table that gives fewer in all is no data set
@@ -80,22 +82,31 @@ class ReferenceObjective:
         recipe: of protocol ``reference``.
         feed: how maps reach the model.
         device: of the feed's tensors.
+        without: leaks that are taken away; a run of ``hews train`` has them all.
 
     Raises:
         UserError: too few windows of either class.
     """
 
-    def __init__(self, prepared: Prepared, recipe: Recipe, *, feed: str = "direct", device: str = "cpu") -> None:
-        self.prepared, self.recipe, self.device = prepared, recipe, device
+    def __init__(
+        self,
+        prepared: Prepared,
+        recipe: Recipe,
+        *,
+        feed: str = "direct",
+        device: str = "cpu",
+        without: Collection[Leak] = (),
+    ) -> None:
+        self.prepared, self.recipe, self.device, self.without = prepared, recipe, device, frozenset(without)
         self.seed = recipe.seed_of(prepared.city.training)
         self.stages = recipe.stages_of(prepared.city.training)
         self.ema = recipe.engine.ema
-        self.rasterizer = leaky_rasterizer(prepared, recipe, backend=drawn_by(device).backend)
-        self.parts = leaky_windows(prepared, recipe, self.rasterizer)
+        self.rasterizer = leaky_rasterizer(prepared, recipe, backend=drawn_by(device).backend, without=without)
+        self.parts = leaky_windows(prepared, recipe, self.rasterizer, without)
         self.feeds = {name: open_feed(feed, part.source, device=device) for name, part in self.parts.items()}
         height, width, _ = self.rasterizer.shape
         how = recipe.map.normalization
-        assert recipe.model in ("reference1", "reference2") and how != "none"  # the recipe saw to it
+        assert recipe.model in CONVS and how != "none"  # the recipe saw to it
         try:
             self.model_settings = ReferenceSettings(name=recipe.model, height=height, width=width, normalization=how)  # type: ignore[arg-type]
         except ValueError as error:
@@ -119,7 +130,8 @@ class ReferenceObjective:
             values = asdict(getattr(city, section)).items()
             found |= {f"[{section}] {key}": list(v) if isinstance(v, tuple) else v for key, v in values}
         model = {f"model.{key}": value for key, value in asdict(self.model_settings).items()}
-        return {**found, **self.recipe.settings(), **model}
+        removed = {"without": sorted(self.without)} if self.without else {}
+        return {**found, **self.recipe.settings(), **model, **removed}
 
     @property
     def architecture(self) -> Mapping[str, Any]:
@@ -134,7 +146,9 @@ class ReferenceObjective:
     @property
     def micro_batch(self) -> int:
         """Maps that go through the model at once."""
-        return AT_ONCE if self.device == "cpu" else AT_ONCE_GPU
+        if self.device != "cpu":
+            return AT_ONCE_GPU
+        return AT_ONCE_SMALL if self.recipe.model == "reference_small" else AT_ONCE
 
     def module(self) -> nn.Module:
         """The untrained model."""
@@ -222,23 +236,31 @@ def scores(y: NDArray[np.bool_], p: Float64) -> dict[str, float]:
     }
 
 
-def leaky_rasterizer(prepared: Prepared, recipe: Recipe, *, backend: Backend = "numba") -> Rasterizer:
+def leaky_rasterizer(
+    prepared: Prepared, recipe: Recipe, *, backend: Backend = "numba", without: Collection[Leak] = ()
+) -> Rasterizer:
     """Draws the city's own map, discs of targets and all, at the size that a recipe's model reads."""
     own, asked = prepared.city.map, recipe.map
     size = {"height": own.height, "width": own.width}
-    frame = MapGeometry.around(prepared.neighborhoods.total_bounds, own.bounds, **size)
+    frame = MapGeometry.around(prepared.outlines.extent, own.bounds, **size)
     drawn = replace(
         own,
         bounds=tuple(frame.bounds),
         height=asked.height or own.height,
         width=asked.width or own.width,
         disc_radius_px=asked.disc_radius_px or own.disc_radius_px,
+        line_width_px=asked.line_width_px or own.line_width_px,
     )
-    return reference_rasterizer(replace(prepared, city=replace(prepared.city, map=drawn)), backend=backend)
+    city = replace(prepared.city, map=drawn)
+    return reference_rasterizer(replace(prepared, city=city), without=hidden_marks(without), backend=backend)
 
 
-def leaky_windows(prepared: Prepared, recipe: Recipe, rasterizer: Rasterizer) -> dict[str, Part]:
+def leaky_windows(
+    prepared: Prepared, recipe: Recipe, rasterizer: Rasterizer, without: Collection[Leak] = ()
+) -> dict[str, Part]:
     """The windows of each part, in order of time: balanced, cut down if asked for, and split at random.
+
+    But for the leaks that are taken away: `without` says which.
 
     Raises:
         UserError: too few windows of either class.
@@ -251,13 +273,17 @@ def leaky_windows(prepared: Prepared, recipe: Recipe, rasterizer: Rasterizer) ->
         allowed = f"{positives} of {len(holds)} windows hold a target, too few of one kind to learn them apart"
         raise UserError("[splits]", None, allowed=allowed, remedy="Cover more time, or see [incidents] targets")
     used = np.arange(len(holds))
-    if recipe.balancing == "equal":
+    if recipe.balancing == "equal" and "balance" not in without:
         used = Balanced(holds).chosen(seed, 0)
     if split.windows is not None and split.windows < len(used):
         used = np.sort(used[_some(holds[used], split.windows, seed)])
-    whole = Source.of_maps(rasterizer, windows.pairs[used], holds[used])
-    rest = 1 - split.validation - split.test
-    ids = random_split(holds[used], (rest, split.validation, split.test), seed)
+    whole = Source.of_maps(rasterizer, pairs_shown(prepared, windows, without)[used], holds[used])
+    shares = (1 - split.validation - split.test, split.validation, split.test)
+    if "random_split" in without:
+        span_s = int(windows.start_s[0]), int(windows.start_s[-1]) + windows.length_s
+        ids = split_by_time(windows.start_s[used], windows.length_s, span_s, shares)
+    else:
+        ids = random_split(holds[used], shares, seed)
     parts = zip(PARTS, ids, strict=True)
     found = {name: Part(name, whole.select(which), windows.start_s[used][which]) for name, which in parts}
     for part in found.values():

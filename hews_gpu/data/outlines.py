@@ -1,0 +1,90 @@
+"""The edges of a prepared city's neighbourhoods as plain arrays, read without geopandas or shapely.
+
+Drawing outlines needs no more of polygons, so maps can be drawn, and models trained on them, on a machine that has
+neither library. Polygons are stored as well-known binary in a GeoParquet column: a byte for the byte order, a type, a
+count, and then rings of points (OGC 06-103r4, section 8.2).
+
+Shapes: N neighbourhoods, S segments.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+__all__ = ["Outlines", "read_outlines"]
+
+POLYGON, MULTIPOLYGON = 3, 6
+ORDERS = {0: ">", 1: "<"}
+
+
+@dataclass(frozen=True, eq=False)
+class Outlines:
+    """Every edge of every ring of N polygons, outer ones and holes."""
+
+    ends: NDArray[np.float64]  # [S, 4] longitude and latitude of either end
+    owner: NDArray[np.int64]  # [S] polygon that each belongs to, ascending
+    wkb: tuple[bytes, ...]  # [N] the polygons as they are stored
+
+    def __len__(self) -> int:
+        return len(self.wkb)
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """West, south, east, north."""
+        low, high = (
+            self.ends[:, :2].min(axis=0),
+            self.ends[:, :2].max(axis=0),
+        )  # rings are closed: every point begins one
+        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def read_outlines(file: Path) -> Outlines:
+    """The outlines in a GeoParquet file whose column `geometry` holds polygons.
+
+    Raises:
+        ValueError: it holds something else.
+        OSError: it cannot be read.
+    """
+    column = pq.read_table(file, columns=["geometry"])["geometry"]
+    if not pa.types.is_binary(column.type) and not pa.types.is_large_binary(column.type):
+        raise ValueError(f"geometry: is {column.type}, must be well-known binary")
+    stored = tuple(bytes(value) for value in column.to_pylist())
+    rings = [(n, ring) for n, one in enumerate(stored) for ring in _rings(one)]
+    ends = [np.hstack([ring[:-1], ring[1:]]) for _, ring in rings]
+    owner = [np.full(len(ring) - 1, n, dtype=np.int64) for n, ring in rings]
+    empty = np.zeros((0, 4))
+    return Outlines(np.concatenate([empty, *ends]), np.concatenate([np.zeros(0, np.int64), *owner]), stored)
+
+
+def _rings(stored: bytes) -> list[NDArray[np.float64]]:
+    """The rings [points, 2] of one polygon or of several together."""
+    found: list[NDArray[np.float64]] = []
+    at = _geometry(stored, 0, found)
+    if at != len(stored):
+        raise ValueError(f"geometry: has {len(stored) - at} bytes too many")
+    return found
+
+
+def _geometry(stored: bytes, at: int, found: list[NDArray[np.float64]]) -> int:
+    """Read one geometry at an offset; returns the offset of its end."""
+    order = ORDERS[stored[at]]
+    kind, count = struct.unpack_from(f"{order}II", stored, at + 1)
+    at += 9
+    if kind not in (POLYGON, MULTIPOLYGON):
+        raise ValueError(f"geometry: is of type {kind}, must be a polygon (3) or several (6), without heights")
+    for _ in range(count):
+        if kind == MULTIPOLYGON:
+            at = _geometry(stored, at, found)
+            continue
+        (points,) = struct.unpack_from(f"{order}I", stored, at)
+        numbers = np.frombuffer(stored, f"{order}f8", 2 * points, at + 4)
+        found.append(numbers.astype(np.float64).reshape(points, 2))
+        at += 4 + 16 * points
+    return at
