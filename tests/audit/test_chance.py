@@ -135,7 +135,7 @@ def test_the_interval_of_what_is_too_good_holds_what_it_should():
 
 @pytest.mark.parametrize("preset", ["null", "strong", "spatial", "pairs", "realistic"])
 def test_no_forecaster_beats_the_truth_of_a_city(stage, preset):
-    """Gates 3 and 4 on generated cities of two years, seed 0: every registered forecaster, p < 0.001 for all together."""
+    """Gates 3 and 4 on generated cities of two years, seed 0: every forecaster, p < 0.001 for all together."""
     from hews_gpu.audit.run import _skill
     from hews_gpu.evaluation.registry import FORECASTERS
     from hews_gpu.evaluation.rolling import Plan
