@@ -109,7 +109,8 @@ def test_every_figure_tells_its_numbers(results, tmp_path):
             if point[axis] in where:
                 bits = point["forecasts"]["boosting"]["log_skill_bits"]
                 assert f"{where[point[axis]]}: boosting {bits:+.4f}" in told[axis]
-    assert page.count("<svg ") == 2 * len(KEYS) - 2  # where nothing can be found there are no curves
+    curves = [len(one.get("curves", {})) for one in (found, results["presets"]["null"])]
+    assert page.count("<svg ") == 2 * (len(KEYS) - 2) + sum(curves)
 
 
 KEYS = ("skill", "trust", "alarms", "value", "lead_s", "delay_s")
