@@ -56,8 +56,8 @@ def judge(source: Source, plan: Plan, *, quick: bool) -> dict[str, Any]:
     """All that is measured on one source, and the processor seconds it took."""
     begin = time.process_time()
     found = evaluate_source(source, plan, FORECASTERS)
-    if not quick and source.notes.get("preset") != NOTHING:  # what is no forecast at all needs no curves
-        found["curves"] = curves(source, plan, FORECASTERS)
+    if not quick and source.notes.get("preset") != NOTHING:  # there no forecast has a skill to lose
+        found["curves"] = curves(source, plan)
         found["as_reported"] = as_reported(source, plan)
     found["places"] = evaluate_places(source, plan)
     return {**found, "processor_seconds": round(time.process_time() - begin, 1)}
