@@ -36,8 +36,8 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except UserError as error:
             print(f"hews: {error}", file=sys.stderr)
-        except KeyboardInterrupt:
-            print(f"hews: {STOPPED}", file=sys.stderr)
+        except KeyboardInterrupt as stop:  # a run that can go on says how
+            print(f"hews: {str(stop) or STOPPED}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
 
 

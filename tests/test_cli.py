@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hews_gpu.cli import app
+
 HEWS = [sys.executable, "-m", "hews_gpu"]
 COMMANDS = ("demo", "doctor", "init", "prepare", "rasterize", "train", "evaluate", "audit", "report", "bench")
 
@@ -95,9 +97,26 @@ def test_doctor_speaks_of_every_stage_and_engine() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("stop", "line"),
+    [
+        (KeyboardInterrupt(), "hews: stopped before the end; nothing half-written was left.\n"),
+        (KeyboardInterrupt("stopped after step 3."), "hews: stopped after step 3.\n"),
+    ],
+)
+def test_the_last_line_of_a_stop_is_what_the_stopped_has_to_say(stop, line, monkeypatch, capsys) -> None:
+    def interrupted() -> None:
+        raise stop
+
+    monkeypatch.setattr("hews_gpu.doctor.diagnose", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        app(["doctor"])
+    assert (ended.value.code, capsys.readouterr().err) == (2, line)
+
+
 def test_batch_jobs_are_the_commands() -> None:
     jobs = sorted((Path(__file__).parent.parent / "jobs").glob("*.py"))
-    assert {"prepare", "rasterize", "train", "evaluate", "report"} <= {script.stem for script in jobs}
+    assert {"prepare", "rasterize", "train", "evaluate", "report", "score", "sweep"} <= {script.stem for script in jobs}
     for script in jobs:
         done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=True)
         assert f"{script.stem} [OPTIONS]" in done.stdout
