@@ -98,6 +98,35 @@ def test_doctor_speaks_of_every_stage_and_engine() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--bogus",), ("No such option: --bogus", "See 'hews --help'.")),
+        (("trane",), ("No such command 'trane'", "train", "See 'hews --help'.")),
+        (("train",), ("Missing argument 'DIR'", "See 'hews train --help'.")),
+        (("train", "d", "--out", "r", "--froce"), ("No such option: --froce", "--force", "See 'hews train --help'.")),
+        (("submit", "pipeline", "c.toml", "--nodes", "two"), ("'--nodes'", "See 'hews submit pipeline --help'.")),
+        (("bench", "raster", "--device"), ("'--device' requires an argument", "See 'hews")),
+    ],
+)
+def test_a_mistake_in_the_usage_is_one_line(arguments: tuple[str, ...], words: tuple[str, ...], capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(list(arguments), prog_name="hews")
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("hews: ") and said.count("\n") == 1, said
+    for word in words:
+        assert word in said
+
+
+@pytest.mark.parametrize("arguments", [(), ("submit",)])
+def test_a_command_that_needs_another_shows_its_help(arguments: tuple[str, ...], capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(list(arguments), prog_name="hews")
+    assert ended.value.code == 2
+    assert "Usage: hews" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
     ("stop", "line"),
     [
         (KeyboardInterrupt(), "hews: stopped before the end; nothing half-written was left.\n"),
