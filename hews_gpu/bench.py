@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hews_gpu.errors import UserError, did_you_mean
@@ -15,7 +16,15 @@ DEVICES = ("cpu", "cuda")
 LOCKED = "forecasts"
 
 
-def run_benchmark(name: str, *, quick: bool, as_json: bool, device: str = "cpu", open_locked: str | None = None) -> int:
+def run_benchmark(
+    name: str,
+    *,
+    quick: bool,
+    as_json: bool,
+    device: str = "cpu",
+    open_locked: str | None = None,
+    more: Sequence[str] = (),
+) -> int:
     """Run ``benchmarks/NAME.py`` in its own process.
 
     Args:
@@ -24,6 +33,7 @@ def run_benchmark(name: str, *, quick: bool, as_json: bool, device: str = "cpu",
         as_json: print JSON.
         device: cpu or cuda.
         open_locked: why the real table's locked block is opened, once; None leaves it shut.
+        more: flags of that benchmark alone; it refuses what it does not know.
 
     Returns:
         Its exit code.
@@ -41,6 +51,7 @@ def run_benchmark(name: str, *, quick: bool, as_json: bool, device: str = "cpu",
         raise UserError("--open-locked-block", open_locked, allowed=allowed, remedy="Leave it out")
     flags = ["--quick"] * quick + ["--json"] * as_json + ["--device", device] * (device != "cpu")
     flags += [] if open_locked is None else [f"--open-locked-block={open_locked}"]
+    flags += more
     return subprocess.run([sys.executable, str(_benchmarks_folder() / f"{name}.py"), *flags], check=False).returncode
 
 

@@ -325,7 +325,7 @@ def bench(
     ],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[A.json B.json]", help="With compare: the two results."),
+        typer.Argument(metavar="[A.json B.json|-- FLAGS]", help="With compare: two results; else its own flags."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Finish in under a minute.")] = False,
     as_json: Json = False,
@@ -345,9 +345,10 @@ def bench(
         print_table(f"{found['benchmark']}: A = {found['a']}, B = {found['b']}", comparison_table(found))
         print(*found["differences"], sep="\n")
         return
-    if files:
+    more = [str(one) for one in files or []]
+    if more and not more[0].startswith("-"):
         raise UserError("hews bench", files[0], allowed="takes files only after compare", remedy="Leave it out")
-    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why))
+    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why, more=more))
 
 
 add_to(app)

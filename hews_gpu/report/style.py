@@ -175,9 +175,9 @@ def svg(drawing: Figure, key: str, alt: str) -> Markup:
 
 def light_svg(drawing: Figure, alt: str) -> Markup:
     """The same as a file of its own, in the colours of the light page and a font that is there everywhere."""
-    text = svg(drawing, "figure", alt)
+    text = str(svg(drawing, "figure", alt))  # of a Markup, what is added would be escaped
     for name, colour in LIGHT.items():
-        text = Markup(text.replace(f"var(--{name})", colour))
+        text = text.replace(f"var(--{name})", colour)
     view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
     assert view is not None
     width, height = view.groups()
