@@ -5,10 +5,10 @@ Baltimore tables of 2012 to 2019 put together, of which the rolling evaluation e
 locked block: they are cut off before anything is counted. ``--quick``: two presets, three years, no curves, nothing
 saved.
 
-``--open-locked-block WHY`` judges the locked block and nothing else, without curves. It can be done once: the opening is
-written to ``results/locked_block.jsonl`` before a row of the block is looked at, and a second one is refused. The very
-same steps are first gone through on the years before the block, so that no mistake here spends the one opening; and
-files that differ from the commit are refused, so that the result can be made again.
+``--open-locked-block WHY`` judges the locked block and nothing else, without curves. It can be done once: the opening
+is written to ``results/locked_block.jsonl`` before a row of the block is looked at, and a second one is refused. The
+very same steps are first gone through on the years before the block, so that no mistake here spends the one opening;
+and files that differ from the commit are refused, so that the result can be made again.
 """
 
 from __future__ import annotations
