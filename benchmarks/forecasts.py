@@ -5,10 +5,10 @@ Baltimore tables of 2012 to 2019 put together, of which the rolling evaluation e
 locked block: they are cut off before anything is counted. ``--quick``: two presets, three years, no curves, nothing
 saved. ``--jobs N``: so many sources at a time, each in a process of its own; as many as there are cores unless given.
 
-``--open-locked-block WHY`` judges the locked block and nothing else. It can be done once: the opening is written to
-``results/locked_block.jsonl`` before a row of the block is looked at, and a second one is refused. The very same steps
-are first gone through on the years before the block, so that no mistake here spends the one opening; and files that
-differ from the commit are refused, so that the result can be made again.
+``--open-locked-block WHY`` judges the locked block and nothing else, without curves. It can be done once: the opening
+is written to ``results/locked_block.jsonl`` before a row of the block is looked at, and a second one is refused. The
+very same steps are first gone through on the years before the block, so that no mistake here spends the one opening;
+and files that differ from the commit are refused, so that the result can be made again.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def opened(why: str, *, quick: bool) -> dict[str, Any]:
         sys.exit(f"--open-locked-block: the files differ from a commit ({commit}); commit first, it opens only once")
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return {"commit": commit, **judge_locked(baltimore(data, Path(folder)), why, LEDGER)}
+            return {"commit": commit, **judge_locked(baltimore(data, Path(folder)), why, LEDGER, quick=True)}
     except UserError as error:
         print(f"hews: {error}", file=sys.stderr)
         sys.exit(2)

@@ -8,8 +8,8 @@ held out, means over seeds, with 95 % intervals over one-week blocks.
 Unless told otherwise this is a small CNN on small maps, as the reference's own take hours on a CPU. On a machine with a
 GPU, which needs a folder that was prepared elsewhere but neither geopandas nor shapely nor Dask:
 
-    python -m benchmarks.museum --prepare runs/museum-baltimore           # here, with HEWS_REAL_DATA
-    python -m benchmarks.museum --data runs/museum-baltimore --recipe reference2 --device cuda --seeds 1 --minutes 8
+    hews bench museum -- --prepare runs/museum           # here, with HEWS_REAL_DATA
+    hews bench museum --device cuda -- --data runs/museum --recipe reference2 --seeds 1 --minutes 8
 
 The table is Baltimore's of 2012 to August 2017 (HEWS_REAL_DATA); the years after it, of which two are locked, are in no
 file that is read. ``--quick``: a generated city of two years, two epochs, one seed, nothing saved.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hews_gpu.errors import UserError, did_you_mean
@@ -25,6 +26,7 @@ def run_benchmark(
     device: str = "cpu",
     open_locked: str | None = None,
     out: Path | None = None,
+    more: Sequence[str] = (),
 ) -> int:
     """Run ``benchmarks/NAME.py`` in its own process.
 
@@ -35,6 +37,7 @@ def run_benchmark(
         device: cpu or cuda.
         out: file for the result, below where and how it was made; nothing is printed then.
         open_locked: why the real table's locked block is opened, once; None leaves it shut.
+        more: flags of that benchmark alone; it refuses what it does not know.
 
     Returns:
         Its exit code.
@@ -52,6 +55,7 @@ def run_benchmark(
         raise UserError("--open-locked-block", open_locked, allowed=allowed, remedy="Leave it out")
     flags = ["--quick"] * quick + ["--json"] * (as_json or out is not None) + ["--device", device] * (device != "cpu")
     flags += [] if open_locked is None else [f"--open-locked-block={open_locked}"]
+    flags += more
     if out is not None:
         return _into(out, name, flags)
     return subprocess.run([sys.executable, str(_benchmarks_folder() / f"{name}.py"), *flags], check=False).returncode

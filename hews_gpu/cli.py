@@ -356,7 +356,7 @@ def bench(
     ],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[A.json B.json]", help="With compare: the two results."),
+        typer.Argument(metavar="[A.json B.json|-- FLAGS]", help="With compare: two results; else its own flags."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Finish in under a minute.")] = False,
     as_json: Json = False,
@@ -377,9 +377,11 @@ def bench(
         print_table(f"{found['benchmark']}: A = {found['a']}, B = {found['b']}", comparison_table(found))
         print(*found["differences"], sep="\n")
         return
-    if files:
-        raise UserError("hews bench", files[0], allowed="takes files only after compare", remedy="Leave it out")
-    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why, out=out))
+    more = [str(one) for one in files or []]
+    if more and not more[0].startswith("-"):
+        raise UserError("hews bench", more[0], allowed="takes files only after compare", remedy="Leave it out")
+    ended = run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why, out=out, more=more)
+    raise typer.Exit(ended)
 
 
 add_to(app)

@@ -38,6 +38,7 @@ _LIGHT = {
     "line": "#d9d5ca",
     "land": "#e9e5da",
     "model": "#0068a6",
+    "own": "#6a3d9a",
     "climatology": "#b05000",
     "oracle": "#007a58",
     "base_rate": "#6c7079",
@@ -56,6 +57,7 @@ _DARK = {
     "line": "#363a43",
     "land": "#2a2e36",
     "model": "#62b6ee",
+    "own": "#b89cf2",
     "climatology": "#f0a23c",
     "oracle": "#35c795",
     "base_rate": "#9a9da6",
@@ -175,9 +177,9 @@ def svg(drawing: Figure, key: str, alt: str) -> Markup:
 
 def light_svg(drawing: Figure, alt: str) -> Markup:
     """The same as a file of its own, in the colours of the light page and a font that is there everywhere."""
-    text = svg(drawing, "figure", alt)
+    text = str(svg(drawing, "figure", alt))  # of a Markup, what is added would be escaped
     for name, colour in LIGHT.items():
-        text = Markup(text.replace(f"var(--{name})", colour))
+        text = text.replace(f"var(--{name})", colour)
     view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
     assert view is not None
     width, height = view.groups()

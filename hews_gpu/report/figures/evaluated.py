@@ -38,7 +38,7 @@ LOOKS = {
     "level": Look("level", "ink", (0, (6, 2, 1, 2)), "^"),
     "hawkes": Look("Hawkes", "target", "-", "D"),
     "boosting": Look("boosting", "model", "-", "o"),
-    "hewsnet": Look("HewsNet", "link", (0, (3, 1)), "P"),
+    "hewsnet": Look("HewsNet", "own", (0, (3, 1)), "P"),
     "oracle": Look("oracle", "oracle", ":", "*"),
 }
 
