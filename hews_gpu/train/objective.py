@@ -80,19 +80,19 @@ class Execution:
 
     def __post_init__(self) -> None:
         ok = self.precision in PRECISIONS
-        require(ok, "[run] precision", self.precision, f"must be one of {', '.join(PRECISIONS)}")
+        require(ok, "[engine] precision", self.precision, f"must be one of {', '.join(PRECISIONS)}")
         require(self.devices is None or self.devices >= 1, "--devices", self.devices, "must be 1 or more")
-        require(self.checkpoint_every_s >= 0, "[run] checkpoint_every_s", self.checkpoint_every_s, "must be 0 or more")
+        require(self.checkpoint_every_s >= 0, "[checkpoints] every_s", self.checkpoint_every_s, "must be 0 or more")
         steps = self.checkpoint_every_steps
-        require(steps is None or steps >= 1, "[run] checkpoint_every_steps", steps, "must be 1 or more")
-        require(self.keep >= 1, "[run] keep", self.keep, "must be 1 or more")
+        require(steps is None or steps >= 1, "[checkpoints] every_steps", steps, "must be 1 or more")
+        require(self.keep >= 1, "[checkpoints] keep", self.keep, "must be 1 or more")
         ok = self.on_disk_full in ("stop", "continue")
-        require(ok, "[run] on_disk_full", self.on_disk_full, "must be stop or continue")
+        require(ok, "[checkpoints] on_disk_full", self.on_disk_full, "must be stop or continue")
 
     @property
     def settings(self) -> dict[str, Any]:
         """What of it decides how results are rounded: a run goes on only with the same."""
-        return {f"[run] {key}": getattr(self, key) for key in ("precision", "compile", "channels_last")}
+        return {f"[engine] {key}": getattr(self, key) for key in ("precision", "compile", "channels_last")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,3 +137,12 @@ def test_a_recipe_that_cannot_be_read_is_refused(tmp_path, monkeypatch, name, sa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=said):
         load_recipe(name)
+
+
+def test_how_a_run_is_carried_out_is_named_as_in_the_recipe():
+    """What refuses, or differs when a run goes on, stands in these sections of the file."""
+    execution = load_recipe().execution()
+    assert set(execution.settings) == {f"[engine] {key}" for key in ("precision", "compile", "channels_last")}
+    for wrong, section in (({"precision": "16"}, "engine"), ({"keep": 0}, "checkpoints")):
+        with pytest.raises(UserError, match=rf"^\[{section}\] {next(iter(wrong))} = "):
+            replace(execution, **wrong)
