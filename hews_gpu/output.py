@@ -8,12 +8,14 @@ never deletes a user's own files.
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,14 +49,41 @@ def new_folder(out: Path, *, kind: str, force: bool = False, notes: dict[str, An
     partial = out.parent / f".{out.name}.partial-{os.getpid()}"
     with disk_full_is_a_user_error(out, NOT_A_PLACE):
         out.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(out)
         partial.mkdir()
-    with disk_full_is_a_user_error(out):
+    with disk_full_is_a_user_error(out), _held(partial):
         try:
             yield partial
             write_json(partial / MANIFEST, manifest(kind, notes or {}))
             _swap_in(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _held(partial: Path) -> Iterator[None]:
+    """Hold a lock on a folder while it is filled; the system lets go of it however this process ends."""
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every file system has locks: then nothing is ever swept there
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a process that was killed has left of `out`: folders whose process is gone and that nobody holds."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}.partial-*"):
+        if not (number := left.name.rpartition("-")[2]).isdigit() or Path(f"/proc/{number}").exists():
+            continue
+        with suppress(OSError):
+            descriptor = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while another machine fills it
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def require_free(out: Path, *, kind: str, force: bool) -> None:

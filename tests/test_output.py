@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,41 @@ def test_a_run_cut_off_leaves_nothing_and_keeps_the_old(stop: type[BaseException
         raise stop
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "data.txt").read_text() == "old"
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from hews_gpu.output import new_folder
+with new_folder(pathlib.Path(sys.argv[1]), kind="prepared") as folder:
+    (folder / "half.txt").write_text("x")
+    print(folder, flush=True)
+    if sys.argv[2] == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    input()
+"""
+
+
+def test_what_a_killed_process_left_is_swept_but_not_what_another_fills(tmp_path: Path) -> None:
+    out = tmp_path / "o[u]t"  # the name is no pattern
+    command = [sys.executable, "-c", KILLED, str(out)]
+    left = Path(subprocess.run([*command, "dies"], capture_output=True, text=True, check=False).stdout.strip())
+    assert (left / "half.txt").is_file()
+    with subprocess.Popen([*command, "lives"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None and other.stdout is not None
+        filled = Path(other.stdout.readline().strip())
+        assert not left.exists()  # by the other already
+        elsewhere = tmp_path / f".{out.name}.partial-4194999"  # no process of this machine: more than any number
+        elsewhere.mkdir()
+        holder = os.open(elsewhere, os.O_RDONLY)
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        (tmp_path / f".{out.name}.partial-mine").mkdir()
+        make(out)
+        assert (filled / "half.txt").is_file() and elsewhere.is_dir()
+        os.close(holder)
+        make(out, force=True)
+        assert not elsewhere.exists() and (filled / "half.txt").is_file()
+        other.kill()
+    assert (tmp_path / f".{out.name}.partial-mine").is_dir()
 
 
 def test_an_existing_folder_is_refused_and_replaced_by_force(tmp_path: Path) -> None:
