@@ -12,7 +12,7 @@ from hews_gpu.errors import UserError
 
 __all__ = ["SHIPPED", "Site", "read_site"]
 
-SHIPPED = Path(__file__).resolve().parent.parent / "slurm"
+SHIPPED = Path(__file__).absolute().parent.parent / "slurm"
 """The folder of job files; in a checkout a link to its folder slurm/."""
 SITE = "site.env"
 PREFIXES = ("HEWS_", "SBATCH_")

@@ -248,10 +248,12 @@ def _recipe_argument(recipe: str) -> str:
     Raises:
         UserError: it is wrong.
     """
+    if (SHIPPED.parent / "recipes" / f"{recipe}.toml").is_file():
+        return recipe  # without torch, which takes a login node some seconds
     from hews_gpu.train.recipe import load_recipe
 
     load_recipe(recipe)
-    return str(Path(recipe).expanduser().absolute()) if recipe.endswith(".toml") else recipe
+    return str(Path(recipe).expanduser().absolute())
 
 
 def _require_quiet(out: Path) -> None:
