@@ -56,10 +56,10 @@ wheel: install ## build sdist and wheel, and look at the wheel from outside
 pytest: install ## the tests alone, a file at a time in JOBS processes; PYTEST_ARGS="-k word" picks some
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
-# Lint, types and import rules say the same in every environment, so the tests of those are left out too.
+# Lint, types and import rules say the same in every environment, and so does SLURM: the tests of those are left out too.
 test-oldest: ## the tests with the oldest supported versions, in .venv-oldest
 	@$(MAKE) --no-print-directory pytest STACK=oldest \
-		PYTEST_ARGS='--ignore=tests/tooling/test_rules_are_live.py $(PYTEST_ARGS)'
+		PYTEST_ARGS='--ignore=tests/tooling/test_rules_are_live.py --ignore=tests/slurm $(PYTEST_ARGS)'
 
 bench: install ## run every benchmark; BENCH=raster picks one, BENCH_ARGS= runs it in full
 	@set -e; for name in $(BENCH); do echo "$(BIN)/hews bench $$name $(BENCH_ARGS)"; $(BIN)/hews bench $$name $(BENCH_ARGS); done

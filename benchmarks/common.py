@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
 import platform
 import statistics
@@ -165,6 +166,12 @@ def parse_flags(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _main() -> None:
+    """Print the header of the benchmark whose command line follows, for `hews bench NAME --out`."""
+    del sys.argv[0]
+    print(json.dumps(header()))
+
+
 def save_result(name: str, result: Mapping[str, Any], folder: Path = RESULTS, packages: Sequence[str] = ()) -> Path:
     """Write `result` below its header as ``NAME-DATE.json`` (UTC) and return the path.
 
@@ -179,3 +186,7 @@ def save_result(name: str, result: Mapping[str, Any], folder: Path = RESULTS, pa
     path = folder / f"{name}-{content['date'][:10]}.json"
     write_json(path, content)
     return path
+
+
+if __name__ == "__main__":
+    _main()

@@ -3,7 +3,7 @@
 Generated: ten years of each preset; the last four years are the test blocks. Real (where HEWS_REAL_DATA has it): the
 Baltimore tables of 2012 to 2019 put together, of which the rolling evaluation ends with 2017; 2018 and 2019 are the
 locked block: they are cut off before anything is counted. ``--quick``: two presets, three years, no curves, nothing
-saved.
+saved. ``--jobs N``: so many sources at a time, each in a process of its own; as many as there are cores unless given.
 
 ``--open-locked-block WHY`` judges the locked block and nothing else, without curves. It can be done once: the opening
 is written to ``results/locked_block.jsonl`` before a row of the block is looked at, and a second one is refused. The
@@ -42,6 +42,7 @@ from hews_gpu.evaluation.sources import Source, prepared_source, synthetic_sourc
 from hews_gpu.evaluation.summary import preset_table
 
 PRESETS = ("null", "strong", "spatial", "pairs", "realistic")
+NOTHING = "null"
 YEARS, QUICK_YEARS = 10, 3
 CITY_SEED = 1
 """Of the cities judged here; sizes of methods were chosen on cities of seed 0, which would flatter them."""
@@ -55,7 +56,7 @@ def judge(source: Source, plan: Plan, *, quick: bool) -> dict[str, Any]:
     """All that is measured on one source, and the processor seconds it took."""
     begin = time.process_time()
     found = evaluate_source(source, plan, FORECASTERS)
-    if not quick:
+    if not quick and source.notes.get("preset") != NOTHING:  # what is no forecast at all needs no curves
         found["curves"] = curves(source, plan, FORECASTERS)
         found["as_reported"] = as_reported(source, plan)
     found["places"] = evaluate_places(source, plan)
@@ -111,10 +112,11 @@ def main() -> None:
     """Judge, save unless quick, and print; or open the locked block, and save that."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--open-locked-block", metavar="WHY")
+    parser.add_argument("--jobs", type=int, default=header()["cores"])
     opening, sys.argv[1:] = parser.parse_known_args()
     flags = parse_flags(__doc__ or "")
     if opening.open_locked_block is None:
-        name, results = "forecasts", judge_closed(quick=flags.quick)
+        name, results = "forecasts", judge_closed(quick=flags.quick, jobs=opening.jobs)
     else:
         name, results = "forecasts-locked", opened(opening.open_locked_block, quick=flags.quick)
     if not flags.quick:
@@ -129,15 +131,15 @@ def main() -> None:
             show(results[name]["city"], results[name])
 
 
-def judge_closed(*, quick: bool) -> dict[str, Any]:
-    """Everything but the locked block; the sources one beside the other where there are cores."""
+def judge_closed(*, quick: bool, jobs: int) -> dict[str, Any]:
+    """Everything but the locked block; so many sources at a time."""
     if quick:
         plan = Plan(blocks=1, seeds=(0,))
         judged = {name: judge(generated(name, QUICK_YEARS), plan, quick=True) for name in PRESETS[:2]}
         return {"presets": judged}
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of the processes to come
     names = [*(["baltimore"] if real_data() else []), *PRESETS]
-    with ProcessPoolExecutor(header()["cores"], get_context("spawn"), initializer=_no_bars) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_no_bars) as pool:
         found = dict(zip(names, pool.map(judge_one, names), strict=True))
     real = {name: found.pop(name) for name in names if name not in PRESETS}
     return {"presets": found, **real}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from hews_gpu.errors import UserError, did_you_mean
+from hews_gpu.output import disk_full_is_a_user_error, write_json
 
 __all__ = ["benchmark_names", "run_benchmark"]
 
@@ -24,6 +26,7 @@ def run_benchmark(
     device: str = "cpu",
     open_locked: str | None = None,
     more: Sequence[str] = (),
+    out: Path | None = None,
 ) -> int:
     """Run ``benchmarks/NAME.py`` in its own process.
 
@@ -32,6 +35,7 @@ def run_benchmark(
         quick: finish in under a minute.
         as_json: print JSON.
         device: cpu or cuda.
+        out: file for the result, below where and how it was made; nothing is printed then.
         open_locked: why the real table's locked block is opened, once; None leaves it shut.
         more: flags of that benchmark alone; it refuses what it does not know.
 
@@ -49,10 +53,40 @@ def run_benchmark(
     if open_locked is not None and name != LOCKED:
         allowed = f"is for '{LOCKED}', which alone has a locked block"
         raise UserError("--open-locked-block", open_locked, allowed=allowed, remedy="Leave it out")
-    flags = ["--quick"] * quick + ["--json"] * as_json + ["--device", device] * (device != "cpu")
+    flags = ["--quick"] * quick + ["--json"] * (as_json or out is not None) + ["--device", device] * (device != "cpu")
     flags += [] if open_locked is None else [f"--open-locked-block={open_locked}"]
     flags += more
+    if out is not None:
+        return _into(out, name, flags)
     return subprocess.run([sys.executable, str(_benchmarks_folder() / f"{name}.py"), *flags], check=False).returncode
+
+
+def _into(out: Path, name: str, flags: list[str]) -> int:
+    """Run a benchmark and write what it found to a file, as those of benchmarks/results are.
+
+    Returns:
+        Its exit code.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    folder = _benchmarks_folder()
+    with disk_full_is_a_user_error(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    told = [
+        sys.executable,
+        str(folder / "common.py"),
+        f"{name}.py",
+        *flags,
+    ]  # now: the load is that before the benchmark
+    head = json.loads(subprocess.run(told, stdout=subprocess.PIPE, check=True).stdout)
+    command = [sys.executable, str(folder / f"{name}.py"), *flags]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    begin = done.stdout.find("{")
+    if begin >= 0:
+        found, _ = json.JSONDecoder().raw_decode(done.stdout, begin)
+        write_json(out, {"benchmark": name, **head, **found})
+    return done.returncode
 
 
 def benchmark_names() -> set[str]:

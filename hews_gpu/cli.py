@@ -182,18 +182,21 @@ def prepare(
         print_table(f"Prepared into {out}", summary_rows(quality))
 
 
-@app.command()
+@app.command(cls=OnCluster)
 def rasterize(
     prepared: Prepared,
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     style: Annotated[str | None, typer.Option("--style", help="reference or channels; else as the city says.")] = None,
     force: Force = False,
+    cluster: OfCluster = None,
+    resume: GoOn = False,
     as_json: Json = False,
 ) -> None:
     """Write every window's map to Zarr, for people who want files (training does not need them)."""
     from hews_gpu.feed.maps import rasterize as run
 
-    show(f"Maps in {out}", run(prepared, out, style=style, force=force), as_json)
+    made = run(prepared, out, style=style, force=force, resume=resume, workers=workers_of(cluster))
+    show(f"Maps in {out}", made, as_json)
 
 
 @app.command(cls=Train)
@@ -330,6 +333,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Finish in under a minute.")] = False,
     as_json: Json = False,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda, where a benchmark has both.")] = "cpu",
+    out: Annotated[Path | None, typer.Option("--out", help="File for the result, to be compared with another.")] = None,
     why: Annotated[str | None, typer.Option("--open-locked-block", metavar="WHY", help="forecasts: once.")] = None,
 ) -> None:
     """Run a benchmark of the source checkout and print its table; or compare two results."""
@@ -348,7 +352,7 @@ def bench(
     more = [str(one) for one in files or []]
     if more and not more[0].startswith("-"):
         raise UserError("hews bench", files[0], allowed="takes files only after compare", remedy="Leave it out")
-    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why, more=more))
+    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why, out=out, more=more))
 
 
 add_to(app)

@@ -121,6 +121,7 @@ dask_cluster() { # a Dask scheduler here and workers on all nodes: one per GPU, 
     worker=(worker --nworkers 1 --nthreads "${SLURM_CPUS_PER_TASK:-1}" --dashboard-address :0)
     if [ "${SLURM_GPUS_ON_NODE:-0}" -gt 0 ]; then
         worker=(cuda worker)
+        export DASK_DATAFRAME__BACKEND=cudf # what `hews prepare` has its workers take
         count=$((SLURM_JOB_NUM_NODES * SLURM_GPUS_ON_NODE))
     fi
     on_each_node mkdir -p "$NUMBA_CACHE_DIR" "$CUPY_CACHE_DIR" "$TMPDIR"

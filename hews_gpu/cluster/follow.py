@@ -46,5 +46,5 @@ def _line(folder: Path, submission: Submission, row: Row) -> str:
     parts += [f"requeued {row.requeued} times"] * (row.requeued > 0)
     if submission.kind == "sweep" and row.task is not None:
         best = result_of(run_folder(folder, row.task)).best
-        parts += [f"best {best:.4f} bits"] * (best is not None)
+        parts += [] if best is None else [f"best {best:.4f} bits"]
     return ", ".join([*parts, *([row.why] if row.why and row.state != "running" else [])])

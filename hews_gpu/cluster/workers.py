@@ -7,8 +7,10 @@ python -m hews_gpu.cluster.workers close SCHEDULER.json
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from hews_gpu.errors import UserError
@@ -43,7 +45,14 @@ def wait(scheduler_file: Path, count: int, timeout_s: float = PATIENCE_S) -> Non
             allowed = f"{here} of {count} came within {timeout_s:.0f} s"
             remedy = f"See the workers' logs; {ENV} sets the time"
             raise UserError("Dask workers", allowed=allowed, remedy=remedy) from None
-        log(f"Dask: {count} workers; dashboard {client.dashboard_link}")
+        nodes = Counter(client.run(_node).values())
+        where = ", ".join(f"{number} on {node}" for node, number in sorted(nodes.items()))
+        log(f"Dask workers: {where}; dashboard {client.dashboard_link}")
+
+
+def _node() -> str:
+    """The node of a worker, as SLURM calls it."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def close(scheduler_file: Path) -> None:

@@ -37,6 +37,8 @@ Float64 = NDArray[np.float64]
 HOUR_S = 3600
 LEADS_S = (0, 2 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S, 24 * HOUR_S)
 DELAYS_S = (0, HOUR_S, 24 * HOUR_S, 7 * 24 * HOUR_S)
+POINT_BLOCKS = 2
+"""Of a curve's points: the same windows, but fewer fits, of which there are nine times as many as for the scores."""
 DEFAULT_MODEL = "boosting"
 MOST_YEARS = 40
 
@@ -117,10 +119,10 @@ def evaluate_source(source: Source, plan: Plan, entries: Mapping[str, Entry] = B
 def curves(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> dict[str, list[dict[str, Any]]]:
     """Log skill against the climatology, and AUC, over the lead time and over the reporting delay.
 
-    The target windows are the same for all, in all blocks. Each point has fits of its own for every block; the seeds
-    take turns over the blocks, which keeps that affordable.
+    The target windows are the same for all: those of all test blocks. What keeps that affordable is that each point has
+    two fits of its own, each for half of them, and that the seeds take turns.
     """
-    plan = replace(plan, in_turn=True)
+    plan = _of_points(plan)
     axes = {"lead_s": LEADS_S, "delay_s": DELAYS_S}
     known: dict[Task, dict[str, dict[str, Any]]] = {}
     found: dict[str, list[dict[str, Any]]] = {axis: [] for axis in axes}
@@ -135,6 +137,11 @@ def curves(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASELINES)
     return found
 
 
+def _of_points(plan: Plan) -> Plan:
+    """The plan of a point of the curves."""
+    return replace(plan, blocks=min(plan.blocks, POINT_BLOCKS), in_turn=True)
+
+
 def as_reported(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> dict[str, Any] | None:
     """A point like those of the curves with each row known when it was reported; None where nobody knows when.
 
@@ -144,7 +151,7 @@ def as_reported(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASEL
         return None
     waited_s = source.reported_s - source.events.time_s
     quantiles = {f"{share:g}": float(np.quantile(waited_s, share)) for share in (0.5, 0.9, 0.99)}
-    found = _point(source, replace(plan, in_turn=True, as_reported=True), entries)
+    found = _point(source, replace(_of_points(plan), as_reported=True), entries)
     return {"delay_s_quantiles": quantiles, "forecasts": found}
 
 

@@ -1,7 +1,8 @@
 """Maps as files: every window of a prepared city drawn once and stored as a Zarr v3 group.
 
-Training never needs this, it draws its maps as it goes; this is for people who want files. Maps are drawn into one
-chunk that is reused, so memory does not grow with the number of windows.
+Training never needs this, it draws its maps as it goes; this is for people who want files. A file of the store is drawn
+at a time, into memory that is reused, by threads of this process or by the workers of a cluster: memory does not grow
+with the number of windows, and a job that was cut off goes on with the files that are missing.
 
 Shapes: W windows, H rows, X columns, C channels.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,16 @@ from numpy.typing import NDArray
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.origin import origin
 from hews_gpu.data.windows import Windows, make_windows, targets_within
+from hews_gpu.data.work import open_work, save
 from hews_gpu.device import choose_raster_backend
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.feed.drawing import drawing_of
+from hews_gpu.feed.store import DRAW_JOB, DrawJob, draw, draw_file, file_of, new_group, write_maps
 from hews_gpu.output import new_folder
-from hews_gpu.progress import step
-from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer, reference_rasterizer
-from hews_gpu.raster.style import FULL_DISC
-
-if TYPE_CHECKING:
-    import zarr
+from hews_gpu.progress import log, step
+from hews_gpu.raster.rasterizer import Rasterizer
+from hews_gpu.raster.style import FULL_DISC, ChannelsStyle, ReferenceStyle
+from hews_gpu.workers import Opener, Workers, in_this_process
 
 __all__ = ["CHUNK_WINDOWS", "all_windows", "rasterize", "store_maps"]
 
@@ -40,23 +41,30 @@ STYLES = ("reference", "channels")
 
 
 def rasterize(
-    prepared_folder: Path, out: Path, *, style: str | None = None, force: bool = False
+    prepared_folder: Path,
+    out: Path,
+    *,
+    style: str | None = None,
+    force: bool = False,
+    resume: bool = False,
+    workers: Opener = in_this_process,
 ) -> dict[str, str | int | float]:
     """Draw all windows of a prepared city into `out`/maps.zarr, and a contact sheet of six into `out`/preview.png.
 
     The group holds `maps` uint8[W, H, X, C], `start_s` int64[W] (local wall-clock seconds), `has_target` bool[W] and
-    `pairs` int64[W, 2] (rows of the prepared table); its attributes say what the channels, the bounds and the window
-    length are.
+    `pairs` int64[W, 2] (rows of the prepared table), and what `feed.store.describe` adds for other programs.
 
     Args:
         prepared_folder: what `hews prepare` wrote.
         out: folder to make.
         style: "reference" or "channels"; the city's own unless given.
         force: replace an `out` of an earlier run.
+        resume: use the files that a run which was cut off has left.
+        workers: who draws; those on other machines must see `prepared_folder` as well.
 
     Returns:
         windows, positives (windows that hold a target incident), empty, bytes (of the maps), bytes_stored, seconds,
-        maps_per_s (drawing alone), style and out.
+        maps_per_s (drawing alone, of one process), style and out.
 
     Raises:
         UserError: not a prepared folder, an unknown style, no windows, or `out` cannot be written.
@@ -69,13 +77,20 @@ def rasterize(
     windows, backend = all_windows(prepared), choose_raster_backend("auto").backend  # the same bytes from either
     notes = {"style": style, **origin(prepared)}
     with new_folder(out, kind="maps", force=force, notes=notes) as folder:
-        if style == "reference":
-            rasterizer = reference_rasterizer(prepared, backend=backend)
-        else:
-            rasterizer = channels_rasterizer(prepared, steps=1, backend=backend)
+        job = DrawJob(
+            prepared=prepared.folder, style=style, backend=backend, pairs=windows.pairs, per_file=_per_file(windows)
+        )
+        rasterizer = job.rasterizer(prepared)
         has_target = targets_within(prepared.events, windows.start_s, windows.start_s + windows.length_s) > 0
-        attributes = _attributes(prepared, style, rasterizer, windows)
-        drawing_s = store_maps(folder / "maps.zarr", rasterizer, windows, has_target, attributes)
+        attributes = {**_attributes(prepared, style, rasterizer, windows), "drawing": drawing_of(rasterizer)}
+        about = {"drawing": attributes["drawing"], "windows": windows.pairs.tolist(), "per_file": job.per_file}
+        is_long = resume or workers is not in_this_process
+        with open_work(out, about, resume=resume, keep=is_long) as work, workers(len(prepared.events), work) as team:
+            if not (work / DRAW_JOB).is_file():  # the group is whole once the job is there
+                new_group(work / "maps.zarr", rasterizer, windows, has_target, attributes, CHUNK_WINDOWS, job.per_file)
+                save(work / DRAW_JOB, job)
+            drawing_s = _draw_files(work, job, team)
+            (work / "maps.zarr").rename(folder / "maps.zarr")
         _write_preview(prepared, rasterizer, windows, folder / "preview.png")
         stored = sum(file.stat().st_size for file in (folder / "maps.zarr").rglob("*") if file.is_file())
     return {
@@ -91,6 +106,25 @@ def rasterize(
     }
 
 
+def _per_file(windows: Windows) -> int:
+    """Windows of a file: whole chunks, fewer where there are few windows."""
+    chunk = min(CHUNK_WINDOWS, len(windows))
+    return chunk * min(SHARD_CHUNKS, -(-len(windows) // chunk))
+
+
+def _draw_files(work: Path, job: DrawJob, team: Workers) -> float:
+    """Draw the files that are missing; returns the seconds that drawing alone took, over all who drew."""
+    missing = [number for number in range(job.files) if not file_of(work / "maps.zarr", number).is_file()]
+    if len(missing) < job.files:
+        log(f"rasterizing: {job.files - len(missing)} of {job.files} files are there already")
+    drawing_s = 0.0
+    with step("rasterizing", sum(len(job.pairs_of(number)) for number in missing), "windows") as progress:
+        for number, took_s in team.run(draw_file, work, missing):
+            drawing_s += took_s
+            progress.advance(len(job.pairs_of(number)))
+    return drawing_s
+
+
 def store_maps(
     path: Path,
     rasterizer: Rasterizer,
@@ -98,13 +132,16 @@ def store_maps(
     has_target: NDArray[np.bool_],
     attributes: dict[str, Any] | None = None,
 ) -> float:
-    """Draw windows into a new Zarr group, as `rasterize` describes it.
+    """Draw windows into a new Zarr group, as `rasterize` describes it, here and one file after the other.
 
     Returns:
         Seconds that drawing alone took.
     """
     attributes = {**(attributes or {}), "drawing": drawing_of(rasterizer)}
-    return _write_maps(_new_group(path, rasterizer, windows, has_target, attributes), rasterizer, windows)
+    per_file = _per_file(windows)
+    maps = new_group(path, rasterizer, windows, has_target, attributes, CHUNK_WINDOWS, per_file)
+    begins = range(0, len(windows), per_file)
+    return sum(write_maps(maps, rasterizer, windows.pairs[begin : begin + per_file], begin) for begin in begins)
 
 
 def all_windows(prepared: Prepared) -> Windows:
@@ -134,32 +171,6 @@ def all_windows(prepared: Prepared) -> Windows:
     return windows
 
 
-def _new_group(
-    path: Path, rasterizer: Rasterizer, windows: Windows, has_target: NDArray[np.bool_], attributes: dict[str, Any]
-) -> zarr.Array[Any]:
-    """Make the group with everything in it but the maps, and return their array, still to be filled."""
-    import zarr
-    from zarr.codecs import ZstdCodec
-
-    group = zarr.create_group(store=path, zarr_format=3, attributes=attributes)
-    group.create_array("start_s", data=windows.start_s, dimension_names=["window"])
-    group.create_array("has_target", data=has_target, dimension_names=["window"])
-    group.create_array("pairs", data=windows.pairs, dimension_names=["window", "first_last"])
-    chunk = min(CHUNK_WINDOWS, len(windows))
-    shard = chunk * min(SHARD_CHUNKS, -(-len(windows) // chunk))
-    return group.create_array(
-        "maps",
-        shape=(len(windows), *rasterizer.shape),
-        chunks=(chunk, *rasterizer.shape),
-        shards=(shard, *rasterizer.shape),
-        dtype="uint8",
-        # Its window spans several maps, which share their basemap: 30 times smaller, where Blosc's blocks give 5 times.
-        compressors=[ZstdCodec(level=3, checksum=True)],
-        config={"write_empty_chunks": True},  # or a file that was lost would pass for windows without incidents
-        dimension_names=["window", "row", "column", "channel"],
-    )
-
-
 def _attributes(prepared: Prepared, style: str, rasterizer: Rasterizer, windows: Windows) -> dict[str, Any]:
     """What someone who finds the group without this program needs to know."""
     channels, discs = prepared.city.channels, {}
@@ -178,30 +189,19 @@ def _attributes(prepared: Prepared, style: str, rasterizer: Rasterizer, windows:
         "window_length_s": windows.length_s,
         "start_s": "start of each window, local wall-clock seconds since 1970-01-01T00:00, no zone; half-open windows",
         "categories": list(prepared.events.categories),
+        **_categories(prepared, style),
     }
 
 
-def _write_maps(maps: zarr.Array[Any], rasterizer: Rasterizer, windows: Windows) -> float:
-    """Draw and store file by file; returns the seconds that drawing alone took."""
-    pairs = windows.pairs
-    assert maps.shards is not None
-    at_once = maps.shards[0]
-    buffer = np.zeros((at_once, *rasterizer.shape), np.uint8)
-    drawing_s = 0.0
-    _draw(rasterizer, pairs[:1], buffer[:1])  # compiles; not to be counted
-    with step("rasterizing", len(pairs), "windows") as progress:
-        for begin in range(0, len(pairs), at_once):
-            some = pairs[begin : begin + at_once]
-            started = time.perf_counter()
-            _draw(rasterizer, some, buffer[: len(some)])
-            drawing_s += time.perf_counter() - started
-            maps[begin : begin + len(some)] = buffer[: len(some)]
-            progress.advance(len(some))
-    return drawing_s
-
-
-def _draw(rasterizer: Rasterizer, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-    rasterizer.fill(pairs if rasterizer.steps == 0 else pairs[:, None, :], out)
+def _categories(prepared: Prepared, style: str) -> dict[str, Any]:
+    """How the categories of incidents show: by colour, or by channel."""
+    categories = prepared.events.categories
+    if style == "reference":
+        look = ReferenceStyle.from_config(prepared.city.map)
+        return {"color_of_category": {name: look.color(name) for name in categories}}
+    groups = ChannelsStyle.from_config(prepared.city.channels)
+    which = groups.group_of(categories).tolist()
+    return {"channel_of_category": {name: groups.names[g] for name, g in zip(categories, which, strict=True)}}
 
 
 def _write_preview(prepared: Prepared, rasterizer: Rasterizer, windows: Windows, path: Path) -> None:
@@ -211,7 +211,7 @@ def _write_preview(prepared: Prepared, rasterizer: Rasterizer, windows: Windows,
     busy = np.flatnonzero(windows.last > windows.first)
     chosen = busy[np.linspace(0, len(busy) - 1, min(6, len(busy))).astype(np.int64)]
     maps = np.empty((len(chosen), *rasterizer.shape), np.uint8)
-    _draw(rasterizer, windows.pairs[chosen], maps)
+    draw(rasterizer, windows.pairs[chosen], maps)
     shown = {int(c) for w in chosen for c in prepared.events.category[windows.first[w] : windows.last[w]]}
     categories = [prepared.events.categories[c] for c in sorted(shown)]
     draw_preview(prepared.city, maps, windows.start_s[chosen], categories, rasterizer, path)

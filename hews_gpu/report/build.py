@@ -22,7 +22,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.output import atomic_file
 from hews_gpu.progress import step
 from hews_gpu.report import tables
-from hews_gpu.report.evaluated import evaluated_content, read_json
+from hews_gpu.report.evaluated import evaluated_content
 from hews_gpu.report.figures import city as city_figures
 from hews_gpu.report.figures import judgement
 from hews_gpu.report.figures import maps as map_figures
@@ -30,6 +30,7 @@ from hews_gpu.report.figures import quality as quality_figures
 from hews_gpu.report.findings import findings_content, kind_of
 from hews_gpu.report.inputs import Inputs, read_inputs
 from hews_gpu.report.leaky import is_leaky, leaky_content
+from hews_gpu.report.results_file import read_json
 from hews_gpu.report.style import DARK, LIGHT, css_variables
 from hews_gpu.report.words import category_list, duration, gain, interval, number, percent, span, verdict
 

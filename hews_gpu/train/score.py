@@ -112,14 +112,14 @@ def _open(run: Path, data: Path, trained_on: Path | None) -> _Open:
 
 
 def _samples(prepared: Prepared) -> Samples:
-    """Every issue time from the first with a whole history to the first after the last incident."""
+    """Every issue time from a whole history after the stretch of the first incident to the end of the last one's."""
     city, times_s = prepared.city, prepared.events.time_s
     stride_s, anchor_s = city.windows.stride_s, city.windows.anchor_s
     ahead_s = city.task.lead_s + city.task.horizon_s
     found = None
     if len(times_s):
-        last_s = anchor_s + -((anchor_s - int(times_s[-1]) - 1) // stride_s) * stride_s
-        found = make_samples(prepared.events, city, int(times_s[0]), last_s + ahead_s)
+        first_s, last_s = (anchor_s + (int(times_s[i]) - anchor_s) // stride_s * stride_s for i in (0, -1))
+        found = make_samples(prepared.events, city, first_s, last_s + stride_s + ahead_s)
     if found is None or len(found) == 0:
         allowed = f"holds no window with {city.task.history_s // 3600} hours of history before it"
         raise UserError("data folder", prepared.folder, allowed=allowed, remedy="Prepare a longer table")

@@ -105,6 +105,54 @@ def test_nobody_beats_the_truth_but_who_knows_more():
         assert found.result == "fail" and "told" in found.said
 
 
+def test_beating_the_truth_by_chance_is_as_rare_as_stated():
+    """Forecasts a little off the truth either way: as good as it but for chance, so one in 44 is two errors better."""
+    warned = failed = 0
+    for seed in range(150):
+        y, _, truth = drawn(seed)
+        off = expit(logit(truth) + np.random.default_rng(seed).normal(0, 0.02, len(y)))
+        found = beats_the_truth("null", y, {"off": off}, truth, 84)
+        one = found.figures["forecasters"]["off"]
+        assert (one["p"] < 0.025) == (one["standard_errors"] > 2) or abs(one["p"] - 0.025) < 0.02
+        warned, failed = warned + (found.result != "pass"), failed + (found.result == "fail")
+    assert warned <= 9 and failed == 0  # 3.4 expected, less what being off costs
+
+
+def test_the_interval_of_what_is_too_good_holds_what_it_should():
+    """Noise beside the truth: the difference of two cities' worth of windows lies in 95 of 100 intervals."""
+    y, _, truth = drawn(0)
+    begin_s, covered = BEGIN_S[2 * YEAR :], 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        y = rng.random(len(truth)) < truth
+        noise = rng.normal(0, 1, len(truth))
+        found = strata_gate("city", y, begin_s, {"climatology": truth, "noise": noise}).figures["forecasters"]
+        low, high = found["noise"]["interval"]
+        covered += low <= 0 <= high  # neither tells apart what is within an hour of the week
+        assert found["noise"]["false_alarms"] < 0.02 and found["climatology"]["interval"] == [0, 0]
+    assert covered >= 88
+
+
+@pytest.mark.parametrize("preset", ["null", "strong", "spatial", "pairs", "realistic"])
+def test_no_forecaster_beats_the_truth_of_a_city(stage, preset):
+    """Gates 3 and 4 on generated cities of two years, seed 0: every forecaster, p < 0.001 for all together."""
+    from hews_gpu.audit.run import _skill
+    from hews_gpu.evaluation.registry import FORECASTERS
+    from hews_gpu.evaluation.rolling import Plan
+    from hews_gpu.evaluation.sources import synthetic_source
+
+    kept = {"null": stage.null, "strong": stage.strong} if preset in ("null", "strong") else {}
+    source = kept.get(preset) or synthetic_source(preset, years=2)
+    found = {one.gate[0]: one for one in _skill(source, Plan(blocks=1, seeds=(0,)))}
+    assert set(found) == ({"3", "4"} if preset == "null" else {"4"})
+    for gate, one in found.items():
+        assert one.result == "pass", (gate, one.said)
+        assert one.figures["false_alarms"] == 0.001
+        assert one.figures["level_each"] == 0.001 / len(FORECASTERS)
+        assert set(one.figures["forecasters"]) == set(FORECASTERS)
+        assert all(each["p"] > one.figures["level_each"] for each in one.figures["forecasters"].values())
+
+
 def test_within_hours_only_the_clock_is_taken_out():
     y, fitted, truth = drawn(0)
     begin_s = BEGIN_S[2 * YEAR :]

@@ -5,7 +5,7 @@ import pytest
 
 from hews_gpu.forecast.bootstrap import Blocks, interval
 from hews_gpu.forecast.metrics import roc_auc
-from hews_gpu.forecast.strata import auc_interval, average_precision_within, roc_auc_within
+from hews_gpu.forecast.strata import auc_gain_within, auc_interval, average_precision_within, roc_auc_within
 
 
 def drawn(n=600, seed=0):
@@ -43,3 +43,31 @@ def test_the_interval_is_that_of_the_drawn_series():
     series = [np.repeat(np.arange(len(y)), blocks.multiplicities(draw)) for draw in range(60)]
     expected = interval([roc_auc(y[rows], p[rows]) for rows in series])
     assert auc_interval(y, p, blocks) == pytest.approx(expected, abs=1e-12)
+
+
+def test_what_windows_account_for_is_what_a_bootstrap_finds():
+    """A year of four windows a day; the differences of drawn series, scored anew, scatter as the shares say."""
+    rng = np.random.default_rng(0)
+    n = 4 * 365
+    stratum, risk = np.arange(n) % 28, rng.random(n) * 0.4
+    y = rng.random(n) < risk + 0.1
+    p, other = risk + rng.normal(0, 0.2, n), np.round(risk + rng.normal(0, 0.4, n), 1)
+    gain, share = auc_gain_within(y, p, other, stratum)
+    assert gain == pytest.approx(roc_auc_within(y, p, stratum) - roc_auc_within(y, other, stratum), abs=1e-12)
+    assert share.sum() == pytest.approx(0, abs=1e-12)
+    blocks = Blocks.drawn(n, 28, draws=200)
+    anew = []
+    for draw in range(200):
+        again = np.repeat(np.arange(n), blocks.multiplicities(draw))
+        scored = [roc_auc_within(y[again], each[again], stratum[again]) for each in (p, other)]
+        anew.append(scored[0] - scored[1])
+    first_order = gain + blocks.sums(share)
+    assert np.std(first_order) == pytest.approx(np.std(anew), rel=0.1)
+    assert np.corrcoef(first_order, anew)[0, 1] > 0.97
+
+
+def test_nothing_is_gained_without_pairs_or_over_oneself():
+    y = np.array([True, False, True, False])
+    gain, share = auc_gain_within(y, np.arange(4.0), np.arange(4.0), [0, 0, 1, 1])
+    assert gain == 0 and (share == 0).all()
+    assert np.isnan(auc_gain_within(y, np.arange(4.0), np.zeros(4), [0, 1, 2, 3])[0])

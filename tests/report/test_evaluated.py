@@ -10,7 +10,7 @@ import pytest
 from hews_gpu.cli import main
 from hews_gpu.errors import UserError
 from hews_gpu.report.build import build_report
-from hews_gpu.report.evaluated import read_results
+from hews_gpu.report.results_file import read_results
 from hews_gpu.report.words import percent, signed
 
 COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("forecasts-*.json"))[-1]

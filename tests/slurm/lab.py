@@ -20,6 +20,8 @@ from pathlib import Path
 
 NODES = ("n1", "n2")
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
+_WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+"""What is put before a daemon's command, so that it ends also where the tests are killed."""
 CLIENT_S = 30  # a client without its controller would wait for minutes
 OVER = {
     "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE", "BOOT_FAIL",
@@ -199,7 +201,7 @@ class Lab:
         assert path is not None
         with (self.folder / f"{name}.out").open("ab") as out:
             self.daemons[name] = subprocess.Popen(
-                [path, *arguments],
+                [*_WITH_US, path, *arguments],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
@@ -204,26 +205,20 @@ def test_several_tasks_on_one_node_train_and_score(cluster, chain, beside, city)
     assert (alone / "forecasts.parquet").read_bytes() == (out / "scores" / "forecasts.parquet").read_bytes()
 
 
-def test_a_dask_cluster_over_both_nodes(cluster, city):
-    """The launcher alone, with a client of three lines."""
-    script = cluster.root / "dask.sbatch"
-    client = (
-        "import sys, socket, distributed; c = distributed.Client(scheduler_file=sys.argv[1]);"
-        "print('answers', sorted(c.run(lambda: __import__('os').environ['SLURMD_NODENAME']).values()))"
-    )
-    script.write_text(
-        "#!/usr/bin/env bash\n#SBATCH --job-name=hews-dask\n#SBATCH --output=%x-%j.log\n#SBATCH --nodes=2\n"
-        '#SBATCH --ntasks-per-node=1\nset -euo pipefail\n. "$SLURM_SUBMIT_DIR/slurm/job.sh"\nbegin dask x.toml\n'
-        f'dask_cluster\n"${{PYTHON[@]}}" -c "{client}" "$SCHEDULER"\ndask_end\n'
-    )
-    job = cluster.sbatch(script, HEWS_OUT="runs/dask")
+def test_prepare_on_a_dask_cluster_over_both_nodes(cluster, chain, city):
+    out = cluster.root / "runs" / "dask"
+    job = cluster.sbatch("--nodes=2", "slurm/prepare.sbatch", city, HEWS_OUT=str(out))
     assert cluster.finish(job) == "COMPLETED", cluster.log(job)
-    assert "Dask: 2 workers" in cluster.log(job)
-    assert "answers ['n1', 'n2']" in cluster.log(job)
-    logs = sorted(path.name for path in (cluster.root / f"runs/dask/slurm/dask-{job}").iterdir())
-    assert logs == ["scheduler.log", "worker-0-n1.log", "worker-1-n2.log"]
-    assert all(path.stat().st_size for path in (cluster.root / f"runs/dask/slurm/dask-{job}").iterdir())
-    assert not cluster.processes("SLURM_JOB_NAME=hews-dask")
+    assert "Dask workers: 1 on n1, 1 on n2;" in cluster.log(job)
+    for name in ("incidents", "quarantine"):
+        ours, alone = (pq.read_table(folder / "prepared" / f"{name}.parquet") for folder in (out, chain.out))
+        assert ours.equals(alone), name
+        assert len(ours) > 0
+    logs = {path.name: path.read_text() for path in (out / "slurm" / f"dask-{job}").iterdir()}
+    assert [re.sub("-[^-]*.log", "", name) for name in sorted(logs)] == ["scheduler.log", "worker-0", "worker-1"]
+    assert all("Start worker at" in logs[name] for name in logs if name.startswith("worker"))
+    assert not list((out / "slurm").glob("scheduler-*.json"))
+    assert not cluster.processes("SLURM_JOB_NAME=hews-prepare")
 
 
 def test_a_benchmark_is_submitted_and_compared(cluster):
@@ -255,7 +250,7 @@ def test_what_slurm_refuses_is_one_line_and_leaves_no_job(cluster, city):
     site = cluster.root / "site.env"
     site.write_text("HEWS_CPU_PARTITION=cpu\nSBATCH_PARTITION=nowhere\n")
     refused = cluster.hews("submit", "pipeline", city, "--out", "runs/refused", "--site", site, code=2)
-    assert "invalid partition" in refused.err
+    assert "Invalid partition" in refused.err
     assert "SBATCH_PARTITION in the site file" in refused.err
     assert len(refused.err.strip().splitlines()) == 1
     cluster.wait_for(lambda: not cluster.jobs(), 20, "an empty queue")

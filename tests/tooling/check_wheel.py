@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA_PATTERNS = (
     "hews_gpu/cities/*.toml",
     "hews_gpu/recipes/*.toml",
+    "hews_gpu/slurm/[a-z]*",
     "hews_gpu/report/**/*.j2",
     "hews_gpu/report/**/*.html",
     "hews_gpu/report/**/*.css",
@@ -37,6 +38,7 @@ for name in ("hews_gpu", "hews_gpu.kernels"):
 assert "kernels" not in sys.modules, "a module `kernels` was loaded"
 assert known_cities() and all(city_template(name) for name in known_cities()), "no cities in the wheel"
 assert known_recipes() and all(load_recipe(name) for name in known_recipes()), "no recipes in the wheel"
+assert (resources.files("hews_gpu") / "slurm" / "train.sbatch").is_file(), "no job files in the wheel"
 print(f"wheel {hews_gpu.__version__}: kernels import, cities {', '.join(known_cities())}")
 """
 
@@ -56,7 +58,7 @@ def main() -> None:
 def _copy(folder: Path) -> Path:
     """The files of a release in a folder of their own, links kept: nothing stale takes part or is left behind."""
     stale = shutil.ignore_patterns("__pycache__", "*.pyc")
-    for name in ("hews_gpu", "kernels"):
+    for name in ("hews_gpu", "kernels", "slurm"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=stale)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
