@@ -351,8 +351,9 @@ def bench(
         return
     more = [str(one) for one in files or []]
     if more and not more[0].startswith("-"):
-        raise UserError("hews bench", files[0], allowed="takes files only after compare", remedy="Leave it out")
-    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why, out=out, more=more))
+        raise UserError("hews bench", more[0], allowed="takes files only after compare", remedy="Leave it out")
+    options: dict[str, Any] = {"device": device, "open_locked": why, "out": out, "more": more}
+    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, **options))
 
 
 add_to(app)
