@@ -18,6 +18,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -56,8 +57,8 @@ def judge(source: Source, plan: Plan, *, quick: bool) -> dict[str, Any]:
     """All that is measured on one source, and the processor seconds it took."""
     begin = time.process_time()
     found = evaluate_source(source, plan, FORECASTERS)
-    if not quick and source.notes.get("preset") != NOTHING:  # what is no forecast at all needs no curves
-        found["curves"] = curves(source, plan, FORECASTERS)
+    if not quick and source.notes.get("preset") != NOTHING:  # there no forecast has a skill to lose
+        found["curves"] = curves(source, plan)
         found["as_reported"] = as_reported(source, plan)
     found["places"] = evaluate_places(source, plan)
     return {**found, "processor_seconds": round(time.process_time() - begin, 1)}
@@ -112,11 +113,11 @@ def main() -> None:
     """Judge, save unless quick, and print; or open the locked block, and save that."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--open-locked-block", metavar="WHY")
-    parser.add_argument("--jobs", type=int, default=header()["cores"])
+    parser.add_argument("--jobs", type=int)
     opening, sys.argv[1:] = parser.parse_known_args()
     flags = parse_flags(__doc__ or "")
     if opening.open_locked_block is None:
-        name, results = "forecasts", judge_closed(quick=flags.quick, jobs=opening.jobs)
+        name, results = "forecasts", judge_closed(quick=flags.quick, jobs=opening.jobs or header()["cores"])
     else:
         name, results = "forecasts-locked", opened(opening.open_locked_block, quick=flags.quick)
     if not flags.quick:
@@ -139,7 +140,7 @@ def judge_closed(*, quick: bool, jobs: int) -> dict[str, Any]:
         return {"presets": judged}
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of the processes to come
     names = [*(["baltimore"] if real_data() else []), *PRESETS]
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_no_bars) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_settle, initargs=(os.getpid(),)) as pool:
         found = dict(zip(names, pool.map(judge_one, names), strict=True))
     real = {name: found.pop(name) for name in names if name not in PRESETS}
     return {"presets": found, **real}
@@ -160,9 +161,16 @@ def generated(preset: str, years: int) -> Source:
     return synthetic_source(preset, years=years, seed=CITY_SEED)
 
 
-def _no_bars() -> None:
-    """Several processes write lines, not bars over one another."""
+def _settle(parent: int) -> None:
+    """A worker writes lines, not bars over those of the others, and ends with whoever started it, however that ends."""
     sys.stderr.isatty = lambda: False  # type: ignore[method-assign]
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def opened(why: str, *, quick: bool) -> dict[str, Any]:

@@ -25,8 +25,8 @@ def run_benchmark(
     as_json: bool,
     device: str = "cpu",
     open_locked: str | None = None,
-    more: Sequence[str] = (),
     out: Path | None = None,
+    more: Sequence[str] = (),
 ) -> int:
     """Run ``benchmarks/NAME.py`` in its own process.
 

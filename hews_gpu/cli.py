@@ -27,8 +27,19 @@ EXIT_USER_ERROR = 2
 STOPPED = "stopped before the end; nothing half-written was left."
 
 
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""An unknown option, a missing argument and the like; Typer gives it no public name."""
+
+
 class Commands(TyperGroup):
-    """The commands, with the two ways out that need no traceback: a user's mistake, and being stopped."""
+    """The commands, with the ways out that need no traceback: a user's mistake, and being stopped."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read what stands before the name of a command."""
+        try:
+            return super().make_context(*arguments, **options)
+        except UsageError as error:
+            _tell_usage(error)
 
     def invoke(self, ctx: Any) -> Any:
         """Run one command."""
@@ -36,9 +47,26 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except UserError as error:
             print(f"hews: {error}", file=sys.stderr)
-        except KeyboardInterrupt:
-            print(f"hews: {STOPPED}", file=sys.stderr)
+        except UsageError as error:
+            _tell_usage(error)
+        except KeyboardInterrupt as stop:  # a run that can go on says how
+            print(f"hews: {str(stop) or STOPPED}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+
+
+def _tell_usage(error: Any) -> NoReturn:
+    """One line instead of Typer's box; a command without a word after it shows its help, as it is.
+
+    Raises:
+        SystemExit: always, with the code of a user's mistake.
+        UsageError: the error is the help.
+    """
+    if type(error).__name__ == "NoArgsIsHelpError":
+        raise error
+    text = " ".join(error.format_message().split())
+    asked = error.ctx.command_path if error.ctx else "hews"
+    print(f"hews: {text}{'' if text.endswith(('.', '?')) else '.'} See '{asked} --help'.", file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)
 
 
 app = typer.Typer(
@@ -352,8 +380,8 @@ def bench(
     more = [str(one) for one in files or []]
     if more and not more[0].startswith("-"):
         raise UserError("hews bench", more[0], allowed="takes files only after compare", remedy="Leave it out")
-    options: dict[str, Any] = {"device": device, "open_locked": why, "out": out, "more": more}
-    raise typer.Exit(run_benchmark(name, quick=quick, as_json=as_json, **options))
+    ended = run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why, out=out, more=more)
+    raise typer.Exit(ended)
 
 
 add_to(app)
@@ -366,4 +394,4 @@ def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
 def main() -> None:
     """Run the command line; turn a user's mistake into one line and exit code 2."""
     signal.signal(signal.SIGTERM, _stop)  # a scheduler's stop cleans up like Ctrl-C
-    app()
+    app(prog_name="hews")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -38,7 +39,7 @@ class Train(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Give a `--resume` that stands alone its value."""
         filled: list[str] = []
-        for word, after in zip(args, [*args[1:], ""], strict=True):
+        for word, after in pairwise([*args, ""]):
             filled += ["--resume", "always"] if word == "--resume" and after != "auto" else [word]
         return super().parse_args(ctx, filled)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hews_gpu.cli import app
+
 HEWS = [sys.executable, "-m", "hews_gpu"]
 COMMANDS = ("demo", "doctor", "init", "prepare", "rasterize", "train", "evaluate", "audit", "report", "bench")
 
@@ -95,9 +97,55 @@ def test_doctor_speaks_of_every_stage_and_engine() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--bogus",), ("No such option: --bogus", "See 'hews --help'.")),
+        (("trane",), ("No such command 'trane'", "train", "See 'hews --help'.")),
+        (("train",), ("Missing argument 'DIR'", "See 'hews train --help'.")),
+        (("train", "d", "--out", "r", "--froce"), ("No such option: --froce", "--force", "See 'hews train --help'.")),
+        (("submit", "pipeline", "c.toml", "--nodes", "two"), ("'--nodes'", "See 'hews submit pipeline --help'.")),
+        (("bench", "raster", "--device"), ("'--device' requires an argument", "See 'hews")),
+    ],
+)
+def test_a_mistake_in_the_usage_is_one_line(arguments: tuple[str, ...], words: tuple[str, ...], capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(list(arguments), prog_name="hews")
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("hews: ") and said.count("\n") == 1, said
+    for word in words:
+        assert word in said
+
+
+@pytest.mark.parametrize("arguments", [(), ("submit",)])
+def test_a_command_that_needs_another_shows_its_help(arguments: tuple[str, ...], capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(list(arguments), prog_name="hews")
+    assert ended.value.code == 2
+    assert "Usage: hews" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("stop", "line"),
+    [
+        (KeyboardInterrupt(), "hews: stopped before the end; nothing half-written was left.\n"),
+        (KeyboardInterrupt("stopped after step 3."), "hews: stopped after step 3.\n"),
+    ],
+)
+def test_the_last_line_of_a_stop_is_what_the_stopped_has_to_say(stop, line, monkeypatch, capsys) -> None:
+    def interrupted() -> None:
+        raise stop
+
+    monkeypatch.setattr("hews_gpu.doctor.diagnose", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        app(["doctor"])
+    assert (ended.value.code, capsys.readouterr().err) == (2, line)
+
+
 def test_batch_jobs_are_the_commands() -> None:
     jobs = sorted((Path(__file__).parent.parent / "jobs").glob("*.py"))
-    assert {"prepare", "rasterize", "train", "evaluate", "report"} <= {script.stem for script in jobs}
+    assert {"prepare", "rasterize", "train", "evaluate", "report", "score", "sweep"} <= {script.stem for script in jobs}
     for script in jobs:
         done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=True)
         assert f"{script.stem} [OPTIONS]" in done.stdout

@@ -210,12 +210,13 @@ def strata_gate(name: str, y: Bool, begin_s: NDArray[np.int64], p: Mapping[str, 
     stratum = hour_of_week(begin_s)
     blocks = Blocks.drawn(len(y), max(1, round(WEEK_S / int(np.median(np.diff(begin_s))))))
     found: dict[str, dict[str, Any]] = {}
+    reference = roc_auc_within(y, p[CLIMATOLOGY], stratum)
     for key, each in p.items():
         above, share = auc_gain_within(y, each, p[CLIMATOLOGY], stratum)
         error = float(blocks.sums(share).std())
         by_chance = float(norm.sf(TOO_GOOD / error)) if error > 0 else 0.0
         found[key] = {
-            "auc": roc_auc_within(y, each, stratum),
+            "auc": reference + above,
             "above": above,
             "interval": [above - SURE * error, above + SURE * error],
             "standard_error": error,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hews_gpu.errors import UserError
 
-__all__ = ["OVER", "JobState", "cancel", "cluster_states", "submit"]
+__all__ = ["OVER", "JobState", "cancel", "cluster_states", "doubts", "submit", "submit_command"]
 
 CLIENT_S = 60
 OVER = frozenset(
@@ -52,6 +52,18 @@ def submit(script: Path, *, after: str | None = None, array: str | None = None) 
     """
     said = _run(submit_command(script, after=after, array=array), what="sbatch refuses the job")
     return said.strip().partition(";")[0]  # a cluster's name may follow
+
+
+def doubts(script: Path) -> str:
+    """What SLURM would object to in a job now; empty if nothing. Of one that waits for another it says so only later.
+
+    It may be that nodes are merely down: so this is a warning, not a refusal.
+    """
+    try:
+        _run(["sbatch", "--test-only", str(script)], what="sbatch has doubts")
+    except UserError as error:
+        return f"{error.allowed}. {error.remedy}"
+    return ""
 
 
 def submit_command(script: Path, *, after: str | None = None, array: str | None = None) -> list[str]:

@@ -26,6 +26,7 @@ REASONS = {
     "JobArrayTaskLimit": "waits for another task of the array",
     "PartitionTimeLimit": "asks for more time than its partition allows: cancel it, and give a shorter --time",
     "PartitionNodeLimit": "asks for more nodes than its partition has: cancel it, and give fewer --nodes",
+    "BadConstraints": "asks for what no node has: cancel it, and ask for less",
     "AssocGrpGRES": "your account has as many GPUs as it may",
     "QOSMaxGRESPerUser": "you have as many GPUs as you may",
     "DependencyNeverSatisfied": "the stage before it failed",

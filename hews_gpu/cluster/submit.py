@@ -21,6 +21,7 @@ from hews_gpu.cluster.script import job_text
 from hews_gpu.cluster.site import SHIPPED, Site
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.output import MANIFEST, atomic_file, disk_full_is_a_user_error
+from hews_gpu.progress import log
 
 __all__ = ["Plan", "Resources", "Stage", "bench_plan", "pipeline_plan", "sent", "sweep_plan"]
 
@@ -198,6 +199,9 @@ def sent(plan: Plan) -> list[Job]:
         if jobs:
             slurm.cancel(job.id for job in jobs)
         raise
+    for stage in plan.stages[1:]:
+        if found := slurm.doubts(stage.script):
+            log(f"warning: {stage.name}: {found} Unless a node is merely down, it will wait for ever")
     when = datetime.now(UTC).isoformat(timespec="seconds")
     write_submission(plan.out, Submission(kind=plan.kind, when=when, jobs=tuple(jobs), extra=dict(plan.extra)))
     return jobs

@@ -6,7 +6,7 @@ It is made from one JSON file and nothing else: what ``benchmarks/forecasts.py``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from hews_gpu.report.words import SPACE, day, duration, number, percent, signed
 __all__ = ["evaluated_content"]
 
 Found = Mapping[str, Any]
-
 CLOSED = "Oracle gap closed"
 HEADS = ("Log skill, bits", CLOSED, "AUC", "AUC within hours", "Calibration slope", "Log loss, bits")
 GLYPHS = {"s": "■", "^": "▲", "D": "◆", "o": "●", "*": "★", "P": "✚"}
@@ -100,6 +99,7 @@ def _source(key: str, name: str, found: Found) -> dict[str, Any]:
         "warnings": [_warnings(method, scores) for method, scores in forecasts.items() if scores["warnings"]],
         "warning_heads": [f"At {number(row['budget_per_week'])} a week" for row in forecasts[CLIMATOLOGY]["warnings"]],
         "budgets": [number(row["budget_per_week"]) for row in forecasts[CLIMATOLOGY]["warnings"]],
+        "reported": _reported(found, best),
         "places": _places(found["places"]) if "places" in found else None,
     }
 
@@ -150,6 +150,34 @@ def _protocol(found: Found) -> str:
         delay,
     ]
     return f"{'; '.join(said)}.{_locked(found)}"
+
+
+def _reported(found: Found, best: str) -> str:
+    """What is left when every row is known only when it was reported; nothing where nobody knows when."""
+    late = found.get("as_reported")
+    if not late or best not in late["forecasts"]:
+        return ""
+    bits = late["forecasts"][best]
+    waits = {share: _hours(seconds) for share, seconds in late["delay_s_quantiles"].items()}
+    return (
+        f"With each incident known only when it was reported, half within {waits['0.5']} and 99{SPACE}% within "
+        f"{waits['0.99']}, {figures.look(best).label} has {signed(bits['log_skill_bits'])} bits "
+        f"({_interval(bits['log_skill_bits_interval'], 4)})."
+    )
+
+
+def _hours(length_s: float, digits: int = 1) -> str:
+    return f"{number(length_s / 3600, digits)}{SPACE}h"
+
+
+def _near_pairs(bands: Sequence[Found]) -> str:
+    """How many events follow near others, more than by chance."""
+    told = [
+        f"{number(one['pairs'])} pairs {number(one['from_s'] / 3600)} to {_hours(one['to_s'], 0)} apart, "
+        f"{number(one['expected'], 1)} by chance (p{SPACE}={SPACE}{one['p']:.3f})"
+        for one in bands
+    ]
+    return f"Incidents within {number(bands[0]['within_m'])}{SPACE}m of each other: {'; '.join(told)}."
 
 
 def _locked(found: Found) -> str:
@@ -279,6 +307,7 @@ def _places(found: Found) -> dict[str, Any]:
             indices = [(number(spot[key], digits), "") for key, digits in (("pai", 2), ("pei", 3), ("pei_star", 3))]
             groups.setdefault(spot["area_share"], []).append({"name": names[name], "cells": [rate, *indices]})
     return {
+        "near": _near_pairs(found["near_pairs"]) if found.get("near_pairs") else "",
         "counts": f"{number(found['events'])} target incidents in {number(found['neighbourhoods'])} neighbourhoods",
         "scores": scores,
         "groups": [{"share": f"{100 * share:g}{SPACE}%", "rows": rows} for share, rows in groups.items()],

@@ -1,4 +1,8 @@
-"""A results file of a rolling evaluation, read and checked whole before anything is made of it."""
+"""The JSON file of a rolling evaluation, read and checked whole before anything is made of it.
+
+It is what ``benchmarks/forecasts.py`` writes (several sources), or what ``hews evaluate --preset NAME --json`` prints
+(one).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,13 @@ from typing import Any
 from hews_gpu.errors import UserError
 from hews_gpu.report.standings import CLIMATOLOGY, Standings
 
-__all__ = ["ACCEPTED", "read_json", "read_results"]
+__all__ = ["read_json", "read_results"]
 
 Found = Mapping[str, Any]
 ACCEPTED = (
     "Give RUN, a file of benchmarks/results/forecasts-*.json, or what 'hews evaluate --preset NAME --json' printed"
 )
+
 
 # What a results file must hold to be shown: a type, a list of such, or names with more of the same.
 BITS = {"value": float, "one_week": [float], "four_weeks": [float]}
@@ -39,6 +44,8 @@ SOURCE = {"windows": float, "positives": float, "base_rate": float, "protocol": 
 POINT = {"log_skill_bits": float, "log_skill_bits_interval": [float]}
 HOT_SPOT = {"area_share": float, "hit_rate": float, "pai": float, "pei": float, "pei_star": float}
 PLACE = {**POINT, "auc": float, "hot_spots": [{**HOT_SPOT, "hit_rate_interval": [float]}]}
+BAND = dict.fromkeys(("from_s", "to_s", "within_m", "pairs", "expected", "p"), float)
+REPORTED = {"delay_s_quantiles": {"0.5": float, "0.99": float}, "forecasts": dict}
 
 
 def read_results(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -127,8 +134,13 @@ def _check_source(found: Any, name: str) -> None:
         _require(points, [{axis: float, "forecasts": dict}], f"{name}.curves.{axis}")
         shown = [key for key in forecasts if any(key in point["forecasts"] for point in points)]
         _require(points, [{"forecasts": dict.fromkeys(shown, POINT)}], f"{name}.curves.{axis}")
+    if found.get("as_reported") is not None:
+        _require(found["as_reported"], REPORTED, f"{name}.as_reported")
+        for method, scores in found["as_reported"]["forecasts"].items():
+            _require(scores, POINT, f"{name}.as_reported.forecasts.{method}")
     if "places" in found:
         _require(found["places"], {"neighbourhoods": float, "events": float, "forecasts": dict}, f"{name}.places")
+        _require(found["places"].get("near_pairs", []), [BAND], f"{name}.places.near_pairs")
         for method, scores in found["places"]["forecasts"].items():
             _require(scores, PLACE, f"{name}.places.forecasts.{method}")
 

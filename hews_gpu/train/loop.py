@@ -190,8 +190,7 @@ class _Run:
             self._save()
         if asked:
             where = f"epoch {position.epoch + 1}, after step {position.step}"
-            self._say(f"stopped in {where}. Give the same command with --resume to go on.")
-            raise stopped_by(asked)
+            raise stopped_by(asked, f"stopped in {where}. Give the same command with --resume to go on.", self._say)
 
     def _save(self, epoch: EpochRow | None = None) -> None:
         """Write a checkpoint, and after an epoch also what it changed."""

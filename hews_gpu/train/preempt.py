@@ -15,6 +15,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
@@ -86,6 +87,16 @@ class StopSignals:
                 self._since = min(self._since, now)
 
 
-def stopped_by(number: int) -> BaseException:
-    """What ends a run that a signal stopped: Ctrl-C is the user's own, the others are a scheduler's."""
-    return KeyboardInterrupt() if number == signal.SIGINT else Preempted()
+def stopped_by(number: int, how: str = "", say: Callable[[str], None] = lambda _: None) -> BaseException:
+    """What ends a run that a signal stopped: Ctrl-C is the user's own, the others are a scheduler's.
+
+    Args:
+        number: of the signal.
+        how: where the run was stopped and how it goes on; the last word to a user, a line of the log for a scheduler.
+        say: writes a line of the log.
+    """
+    if number == signal.SIGINT:
+        return KeyboardInterrupt(how) if how else KeyboardInterrupt()
+    if how:
+        say(how)
+    return Preempted()

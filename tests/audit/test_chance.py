@@ -108,21 +108,21 @@ def test_nobody_beats_the_truth_but_who_knows_more():
 def test_beating_the_truth_by_chance_is_as_rare_as_stated():
     """Forecasts a little off the truth either way: as good as it but for chance, so one in 44 is two errors better."""
     warned = failed = 0
-    for seed in range(150):
+    for seed in range(60):
         y, _, truth = drawn(seed)
         off = expit(logit(truth) + np.random.default_rng(seed).normal(0, 0.02, len(y)))
         found = beats_the_truth("null", y, {"off": off}, truth, 84)
         one = found.figures["forecasters"]["off"]
         assert (one["p"] < 0.025) == (one["standard_errors"] > 2) or abs(one["p"] - 0.025) < 0.02
         warned, failed = warned + (found.result != "pass"), failed + (found.result == "fail")
-    assert warned <= 9 and failed == 0  # 3.4 expected, less what being off costs
+    assert warned <= 5 and failed == 0  # 1.4 expected, less what being off costs
 
 
 def test_the_interval_of_what_is_too_good_holds_what_it_should():
     """Noise beside the truth: the difference of two cities' worth of windows lies in 95 of 100 intervals."""
     y, _, truth = drawn(0)
     begin_s, covered = BEGIN_S[2 * YEAR :], 0
-    for seed in range(100):
+    for seed in range(30):
         rng = np.random.default_rng(seed)
         y = rng.random(len(truth)) < truth
         noise = rng.normal(0, 1, len(truth))
@@ -130,12 +130,12 @@ def test_the_interval_of_what_is_too_good_holds_what_it_should():
         low, high = found["noise"]["interval"]
         covered += low <= 0 <= high  # neither tells apart what is within an hour of the week
         assert found["noise"]["false_alarms"] < 0.02 and found["climatology"]["interval"] == [0, 0]
-    assert covered >= 88
+    assert covered >= 26
 
 
 @pytest.mark.parametrize("preset", ["null", "strong", "spatial", "pairs", "realistic"])
 def test_no_forecaster_beats_the_truth_of_a_city(stage, preset):
-    """Gates 3 and 4 on generated cities of two years, seed 0: every forecaster, p < 0.001 for all together."""
+    """Gates 3 and 4 on generated cities of two years, seed 0: every registered forecaster, p < 0.001 over all."""
     from hews_gpu.audit.run import _skill
     from hews_gpu.evaluation.registry import FORECASTERS
     from hews_gpu.evaluation.rolling import Plan

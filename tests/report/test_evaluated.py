@@ -13,7 +13,7 @@ from hews_gpu.report.build import build_report
 from hews_gpu.report.results_file import read_results
 from hews_gpu.report.words import percent, signed
 
-COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("forecasts-*.json"))[-1]
+COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("forecasts-20*.json"))[-1]
 METHODS = ("climatology", "boosting", "oracle")
 
 
@@ -23,7 +23,7 @@ def committed():
     whole = json.loads(COMMITTED.read_text(encoding="utf-8"))
     sources = {"baltimore": whole["baltimore"], "null": whole["presets"]["null"]}
     for found in sources.values():
-        points = [point for axis in found["curves"].values() for point in axis]
+        points = [point for axis in found.get("curves", {}).values() for point in axis]
         for holder in (found, *points):
             holder["forecasts"] = {name: one for name, one in holder["forecasts"].items() if name in METHODS}
     return {"date": whole["date"], "baltimore": sources["baltimore"], "presets": {"null": sources["null"]}}
@@ -109,10 +109,27 @@ def test_every_figure_tells_its_numbers(results, tmp_path):
             if point[axis] in where:
                 bits = point["forecasts"]["boosting"]["log_skill_bits"]
                 assert f"{where[point[axis]]}: boosting {bits:+.4f}" in told[axis]
-    assert page.count("<svg ") == 2 * len(KEYS)
+    curves = [len(one.get("curves", {})) for one in (found, results["presets"]["null"])]
+    assert page.count("<svg ") == 2 * (len(KEYS) - 2) + sum(curves)
 
 
 KEYS = ("skill", "trust", "alarms", "value", "lead_s", "delay_s")
+
+
+def test_late_reports_and_near_pairs_are_told(results, tmp_path):
+    found = alone(results["baltimore"], value=0.02)
+    point = {"log_skill_bits": 0.0123, "log_skill_bits_interval": [0.01, 0.02]}
+    quantiles = {"0.5": 1200.0, "0.9": 60_000.0, "0.99": 172_800.0}
+    found["as_reported"] = {"delay_s_quantiles": quantiles, "forecasts": {"boosting": point}}
+    found["places"] = results["baltimore"]["places"]
+    band = {"from_s": 3600, "to_s": 86_400, "within_m": 200.0, "pairs": 31, "expected": 22.5, "p": 0.047}
+    found["places"]["near_pairs"] = [band]
+    text = text_of(page_of(found, tmp_path))
+    assert "half within 0.3 h and 99 % within 48.0 h, boosting has +0.0123 bits (+0.0100 to +0.0200)." in text
+    assert "within 200 m of each other: 31 pairs 1 to 24 h apart, 22.5 by chance (p = 0.047)." in text
+    del band["expected"]
+    with pytest.raises(UserError, match=r"near_pairs\.0 lacks expected"):
+        page_of(found, tmp_path)
 
 
 def test_a_planted_change_is_seen(results, tmp_path):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from hews_gpu.train.preempt import Preempted, StopSignals
+from hews_gpu.train.preempt import Preempted, StopSignals, stopped_by
 
 SCRIPT = """
 import ctypes, signal, sys, time
@@ -61,6 +61,15 @@ def test_before_there_is_a_step_to_finish_it_is_raised(number, raised):
         os.kill(os.getpid(), number)
         time.sleep(1)
     assert signal.getsignal(number) == before
+
+
+def test_the_users_own_stop_carries_what_to_do_next_a_schedulers_leaves_it_in_the_log():
+    lines = []
+    stop = stopped_by(signal.SIGINT, "stopped after step 3. Go on.", lines.append)
+    assert isinstance(stop, KeyboardInterrupt) and str(stop) == "stopped after step 3. Go on."
+    assert lines == []
+    assert isinstance(stopped_by(signal.SIGTERM, "stopped after step 3. Go on.", lines.append), Preempted)
+    assert lines == ["stopped after step 3. Go on."]
 
 
 def test_another_thread_leaves_the_signals_alone():
