@@ -94,7 +94,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder made by 'hews prepare', or by --prepare")
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="how many times each is trained")
     parser.add_argument("--minutes", type=float, metavar="M", help="time for all training; each run gets the same")
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where the result is saved")
+    parser.add_argument(
+        "--results", "--out", type=Path, default=RESULTS, metavar="DIR", help="where the result is saved"
+    )
     parser.add_argument("--prepare", type=Path, metavar="DIR", help="only prepare Baltimore's table there")
     asked = parser.parse_args()
     if asked.seeds < 1 or (asked.minutes is not None and asked.minutes <= 0):
