@@ -75,7 +75,7 @@ def main() -> None:
         sys.exit(2)
     if not asked.quick:
         name = "museum" if asked.recipe == SMALL else f"museum_{Path(asked.recipe).stem}"
-        path = save_result(name, result, asked.out)
+        path = save_result(name, result, asked.results)
         draw(result, path.with_suffix(".svg"))
         print(f"saved {path}", file=sys.stderr)
     if asked.json:
@@ -94,7 +94,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder made by 'hews prepare', or by --prepare")
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="how many times each is trained")
     parser.add_argument("--minutes", type=float, metavar="M", help="time for all training; each run gets the same")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="where the result is saved")
+    parser.add_argument(
+        "--results", "--out", type=Path, default=RESULTS, metavar="DIR", help="where the result is saved"
+    )
     parser.add_argument("--prepare", type=Path, metavar="DIR", help="only prepare Baltimore's table there")
     asked = parser.parse_args()
     if asked.seeds < 1 or (asked.minutes is not None and asked.minutes <= 0):

@@ -83,7 +83,7 @@ def _source(key: str, name: str, found: Found) -> dict[str, Any]:
         "kind": _kind(found),
         "verdict": verdict.sentence,
         "tone": verdict.tone,
-        "notes": verdict.notes,
+        "notes": [*verdict.notes, *_duel(forecasts)],
         "counts": f"{number(found['windows'])} windows, {number(found['positives'])} with a target "
         f"({percent(found['base_rate'])})",
         "protocol": _protocol(found),
@@ -226,7 +226,7 @@ def _method(name: str, scores: Found, is_best: bool, has_oracle: bool) -> dict[s
         *([share] if has_oracle else []),
         (number(scores["auc"], 3), _plain(scores["auc_interval"], 3)),
         (number(scores["auc_within_hours"], 3), ""),
-        (_number(calibration.get("slope"), 2), _plain(calibration.get("slope_interval"), 2)),
+        (_number(calibration.get("slope"), 2), _plain(calibration.get("slope_interval"), 2), *_to_truth(calibration)),
         (number(scores["log_loss_bits"], 4), ""),
     ]
     title = "the best possible forecast" if name == ORACLE else ""
@@ -235,6 +235,22 @@ def _method(name: str, scores: Found, is_best: bool, has_oracle: bool) -> dict[s
     verdict = {1: "better", -1: "worse", 0: ""}[0 if is_itself else standings.sign(bits)]
     note = title if title != label else ""
     return {"name": label, "note": note, "cells": cells, "best": is_best and verdict == "better", "mark": verdict}
+
+
+def _to_truth(calibration: Found) -> list[str]:
+    """The slope with the true probabilities in place of outcomes, which has none of their noise."""
+    slope = calibration.get("slope_to_truth")
+    return [] if slope is None else [f"{_number(slope, 2)} to the truth"]
+
+
+def _duel(forecasts: Found) -> list[str]:
+    """HewsNet and boosting window by window, where a file has both."""
+    found = forecasts.get("hewsnet", {}).get("against", {}).get("boosting")
+    if not found:
+        return []
+    bits = found["log_skill_bits"]
+    word = {1: "better than", -1: "worse than", 0: "not told apart from"}[standings.sign(bits)]
+    return [f"HewsNet against gradient boosting, window by window: {standings.gained(bits)}, {word} it."]
 
 
 def _glance(forecasts: Found, best: str, tone: str) -> list[str]:
