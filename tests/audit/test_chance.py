@@ -115,7 +115,7 @@ def test_beating_the_truth_by_chance_is_as_rare_as_stated():
         one = found.figures["forecasters"]["off"]
         assert (one["p"] < 0.025) == (one["standard_errors"] > 2) or abs(one["p"] - 0.025) < 0.02
         warned, failed = warned + (found.result != "pass"), failed + (found.result == "fail")
-    assert warned <= 5 and failed == 0  # 1.4 expected, less what being off costs
+    assert warned <= 5 and failed <= 1  # 1.4 and 0.06 expected, less what being off costs
 
 
 def test_the_interval_of_what_is_too_good_holds_what_it_should():
