@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hews_gpu.evaluation.hewsnet import HewsNetForecaster, _Arrivals, _promise
+from hews_gpu.evaluation.hewsnet import HewsNetForecaster, _Arrivals, _Fit, _level_weights, _promise
 from hews_gpu.evaluation.layers import Candidates, Layer
 from hews_gpu.evaluation.rolling import Plan, Rolling
 from hews_gpu.evaluation.sources import synthetic_source
@@ -170,3 +170,38 @@ def test_a_calibration_block_with_more_events_raises_the_forecast(null):
     raised = Outcomes(windows=part.windows, y=part.y | (np.arange(len(part)) % 4 == 0))
     more.fit(rolling.catalog.until(fold.known_until_s), rolling.part(fold.train), raised)
     assert (more.predict(rolling.catalog, windows) > plain).all()
+
+
+def reported_twice(delay_s):
+    """Targets at random, every other one reported once more as an assault minutes before it, and assaults at random."""
+    rng = np.random.default_rng(3)
+    targets = np.sort(rng.integers(0, 365 * 86_400, 500))
+    area = rng.integers(0, 6, 500)
+    alone = rng.integers(0, 365 * 86_400, 3000)
+    time_s = np.concatenate([targets, targets[::2] - rng.integers(60, 1500, 250), alone])
+    return make_catalog(
+        time_s=time_s,
+        category=np.repeat([1, 0, 0], [500, 250, 3000]),
+        area=np.concatenate([area, area[::2], rng.integers(0, 6, 3000)]),
+        xy_m=rng.uniform(0, 5000, (3750, 2)),
+        is_target=np.arange(3750) < 500,
+        categories=("AGG. ASSAULT", "SHOOTING"),
+        areas=6,
+        delay_s=delay_s,
+    )
+
+
+@pytest.mark.parametrize(("blind_s", "expected"), [(0, {"AGG. ASSAULT"}), (1800, set())])
+def test_a_second_report_of_an_event_does_not_foretell_it(blind_s, expected):
+    """Rows of one event differ by up to half an hour: a fit that looks at them takes the one for the other's cause."""
+    fit = _Fit(reported_twice(blind_s).known_at_once(), 0, 365 * 86_400, 7200, blind_s)
+    assert {layer.stream for layer in fit.run().layers} == expected
+
+
+def test_more_of_late_never_means_that_less_follows():
+    rng = np.random.default_rng(0)
+    ratios = rng.normal(0, 0.3, (5000, 2))
+    y = rng.random(5000) < 1 / (1 + np.exp(1.5 - 0.8 * ratios[:, 0] + 0.6 * ratios[:, 1]))
+    found = _level_weights(ratios, y, np.full(5000, -1.5))
+    assert found[0] == pytest.approx(0.8, abs=0.3) and found[1] == 0
+    assert (_level_weights(-ratios[:, :1], y, np.full(5000, -1.5)) == 0).all()
