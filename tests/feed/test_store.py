@@ -1,4 +1,4 @@
-"""The store of maps: files drawn by workers, again only where one is missing, and read by xarray without this program."""
+"""The store of maps: files drawn by workers, again only where one is missing, and read by xarray."""
 
 import dataclasses
 
@@ -9,7 +9,6 @@ import zarr
 
 from hews_gpu.cluster import Cluster
 from hews_gpu.data.events import open_prepared
-from hews_gpu.errors import UserError
 from hews_gpu.feed import maps, store
 from hews_gpu.feed.maps import all_windows, rasterize
 from hews_gpu.workers import Unfinished, in_this_process
@@ -113,24 +112,6 @@ def test_what_was_left_of_other_maps_is_not_used(prepared, tmp_path, capsys):
     assert "its files or settings have changed since; everything is done anew" in capsys.readouterr().err
     rasterize(prepared, tmp_path / "whole", style="reference")
     assert np.array_equal(stored(tmp_path / "maps"), stored(tmp_path / "whole"))
-
-
-def test_two_at_once_on_one_output_are_refused(prepared, tmp_path):
-    def nested():
-        from contextlib import contextmanager
-
-        @contextmanager
-        def opened(rows, folder):
-            with pytest.raises(UserError, match="--out = .*is being made by another process"):
-                rasterize(prepared, tmp_path / "maps2" / ".." / "maps")
-            with in_this_process(rows, folder) as team:
-                yield team
-
-        return opened
-
-    (tmp_path / "maps2").mkdir()
-    rasterize(prepared, tmp_path / "maps", workers=nested())
-    assert (tmp_path / "maps" / "maps.zarr").is_dir()
 
 
 @pytest.mark.parametrize("style", ["reference", "channels"])
