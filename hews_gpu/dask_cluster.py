@@ -65,6 +65,8 @@ class Cluster:
             with in_this_process(rows, folder) as threads:
                 yield threads
             return
+        import distributed.client  # noqa: F401 - its loggers must be there to be made quiet
+
         with _quiet(), self._client() as client:
             log(f"cluster: {client.dashboard_link} shows what the workers do{_without_bokeh()}")
             _require_workers(client, folder)
@@ -116,7 +118,7 @@ def parse_cluster(text: str) -> Cluster:
     kind, _, count = text.partition(":")
     if kind in ("local", "cuda") and (not count or (count.isdigit() and 1 <= int(count) <= 1024)):
         return Cluster(kind="local" if kind == "local" else "cuda", workers=int(count) if count else None)
-    if "://" in text or (kind and count.isdigit()):
+    if "://" in text or (kind and kind not in ("local", "cuda") and count.isdigit()):
         return Cluster(kind="address", where=text)
     allowed = "must be local, cuda, scheduler-file PATH, or an address such as tcp://host:8786"
     raise UserError(FLAG, text, allowed=allowed)
@@ -141,13 +143,16 @@ def _started(cluster: Cluster) -> Iterator[dict[str, Any]]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """What goes wrong is told in one line at the end; Dask tells it in pages as it goes."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    known = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
+    loggers = [logging.getLogger(name) for name in ("distributed", *known)]  # several have a handler of their own
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _local(workers: int | None) -> Any:

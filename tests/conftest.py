@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +49,17 @@ def _why_no_gpu() -> str:
 
     found = probe("gpu")
     return "" if found.works else found.why
+
+
+@pytest.fixture(scope="session")
+def two_workers() -> Iterator[Any]:
+    """A Dask cluster of two worker processes, which nannies start again if they die; started once for all tests."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
+    ) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

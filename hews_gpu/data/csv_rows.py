@@ -26,6 +26,8 @@ from hews_gpu.errors import UserError
 
 __all__ = ["Stretch", "is_plain", "open_bytes", "read_csv", "read_stretch", "scan_csv"]
 
+HEADER_BYTES = 1 << 16
+"""Read at a time until the header's end is found."""
 GZIP_MAGIC = b"\x1f\x8b"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 DELIMITERS = {";": "semicolons (;)", "\t": "tabs", "|": "bars (|)"}
@@ -48,7 +50,7 @@ def read_csv(path: Path, job: Job) -> Texts:
     """Blocks of a CSV file; `line` is the line on which the record starts, the header being line 1."""
     with open_bytes(path) as stream:
         counted = Counted(stream)
-        found, begun, line = _header(counted, job.name)
+        found, begun, line = _header(counted, job)
         columns = job.choose(found)
         yield from _blocks(counted, columns, job, begun=begun, first_line=line)
 
@@ -64,7 +66,7 @@ def scan_csv(path: Path, job: Job, stretch_bytes: int, copy: BinaryIO | None = N
     """
     with open_bytes(path) as stream:
         counted = Counted(stream, copy=copy)
-        found, begun, line = _header(counted, job.name)
+        found, begun, line = _header(counted, job)
         job.choose(found)
         begin, first_line, rows = counted.position - len(begun), line, 0
         chunks = records.iter_records(counted, len(found), begun=begun, first_line=line, chunk_bytes=job.chunk_bytes)
@@ -141,11 +143,11 @@ class _Utf16(io.RawIOBase):
         super().close()
 
 
-def _header(stream: Counted, name: str) -> tuple[tuple[str, ...], bytes, int]:
+def _header(stream: Counted, job: Job) -> tuple[tuple[str, ...], bytes, int]:
     """Column names, the bytes read beyond them, and the number of the line these start."""
-    data, at_end = b"", False
+    data, at_end, name = b"", False, job.name
     while not at_end and len(data) <= records.MAX_LINE_BYTES:
-        chunk = records.read_chunk(stream, 1 << 16)
+        chunk = records.read_chunk(stream, min(job.chunk_bytes, HEADER_BYTES))
         data, at_end = data + chunk, not chunk
         starts, stops, nexts = records.lines_of(data, at_end)
         for line, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):

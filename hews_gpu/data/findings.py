@@ -87,7 +87,11 @@ def _of_lost_targets(quality: dict[str, Any]) -> list[str]:
 
 def _of_files(quality: dict[str, Any], texts: TextTally, sources: Sequence[Source]) -> list[str]:
     wall_clock = {schema.name for schema in SCHEMAS if schema.zone_is_mislabelled}
-    found = [f"{source.name}: {n:,} {what}" for source in sources for what, n in source.noticed.items() if n]
+    found = [
+        f"{aside['name']} cannot be read as a table and is left out whole: it {aside['why']}"
+        for aside in quality["files_quarantined"][:MANY]
+    ]
+    found += [f"{source.name}: {n:,} {what}" for source in sources for what, n in source.noticed.items() if n]
     found += [
         f"{source.name}: {texts.zones[source.number]:,} times carry a zone such as +00, which was ignored: they are "
         "taken as local wall-clock times"

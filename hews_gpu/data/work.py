@@ -58,7 +58,7 @@ def open_work(out: Path, about: dict[str, Any], *, resume: bool, keep: bool) -> 
             try:
                 yield folder
             except BaseException as error:
-                is_kept = isinstance(error, Unfinished) or (keep and not isinstance(error, UserError))
+                is_kept = isinstance(error, Unfinished) or (keep and not isinstance(error, UserError | OSError))
                 raise
             finally:
                 if is_kept:
