@@ -7,7 +7,7 @@ import pytest
 import xarray
 import zarr
 
-from hews_gpu.cluster import Cluster
+from hews_gpu.dask_cluster import Cluster
 from hews_gpu.data.events import open_prepared
 from hews_gpu.feed import maps, store
 from hews_gpu.feed.maps import all_windows, rasterize
