@@ -131,6 +131,8 @@ class NeighborhoodsConfig:
     """Column with each polygon's name."""
     tolerance_m: float = 250.0
     """An incident outside every polygon goes to the nearest one within this distance, and is marked."""
+    engine: Literal["auto", "shapely", "numba", "cuda", "cuspatial"] = "auto"
+    """What looks points up; all give the same answers."""
 
     def __post_init__(self) -> None:
         require(0 <= self.tolerance_m <= 50_000, "[neighborhoods] tolerance_m", self.tolerance_m, "must be 0..50000")

@@ -16,6 +16,7 @@ from typing import Protocol
 
 __all__ = ["Step", "log", "peak_memory_bytes", "step"]
 
+LEAST_S = 0.5  # of a shorter step the pace says nothing
 LOG_EVERY_S = 5.0  # a line each 5 s keeps a batch log readable and still shows that the job lives
 
 
@@ -52,11 +53,25 @@ def step(title: str, total: float, unit: str = "") -> Iterator[Step]:
 @contextmanager
 def _bar(title: str, total: float, unit: str) -> Iterator[Step]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+    )
     from rich.progress import TimeRemainingColumn as Remaining
+    from rich.text import Text
+
+    class Pace(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f} {unit}/s")
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
-    tail = (TimeElapsedColumn(), Remaining(), TextColumn("{task.fields[note]}"))
+    tail = (TimeElapsedColumn(), Remaining(), Pace(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, *tail, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=total or None, note="")
 
@@ -92,7 +107,17 @@ class _Lines:
         self.printed = self.done
         of_total = f" of {self.total:,.0f}" if self.total else ""
         note = f", {self.note}" if self.note else ""
-        log(f"{self.title}: {self.done:,.0f}{of_total} {self.unit} in {now - self.started:.1f} s{note}")
+        took_s = now - self.started
+        log(f"{self.title}: {self.done:,.0f}{of_total} {self.unit} in {took_s:.1f} s{self._pace(took_s)}{note}")
+
+    def _pace(self, took_s: float) -> str:
+        """How fast it goes, and how long the rest will take at that pace."""
+        if not self.done or took_s < LEAST_S:
+            return ""
+        pace = self.done / took_s
+        left_s = (self.total - self.done) / pace if self.total > self.done else 0.0
+        rest = f", {left_s:,.0f} s left" if left_s else ""
+        return f" ({pace:,.3g} {self.unit}/s{rest})" if pace < 100 else f" ({pace:,.0f} {self.unit}/s{rest})"
 
 
 def peak_memory_bytes() -> int:

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from hews_gpu import cluster as clusters
-from hews_gpu.dask_cluster import Cluster, parse_cluster
 from hews_gpu.config import CityConfig, load_city
+from hews_gpu.dask_cluster import Cluster, parse_cluster
 from hews_gpu.data.prepare import Cut, prepare
 from hews_gpu.errors import UserError
 from hews_gpu.workers import Threads, Unfinished, in_this_process

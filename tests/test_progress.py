@@ -34,6 +34,20 @@ def test_a_log_gets_plain_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert not any("\x1b" in line for line in lines)
 
 
+def test_a_long_step_tells_its_pace_and_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([100.0, 110.0, 130.0, 130.0])  # the start, 10 s later, 20 s later
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    with progress.step("cleaning", 3000, "rows") as work:
+        work.advance(500)
+        work.advance(2500)
+    assert capsys.readouterr().err.splitlines() == [
+        "cleaning: 500 of 3,000 rows in 10.0 s (50 rows/s, 50 s left)",
+        "cleaning: 3,000 of 3,000 rows in 30.0 s (100 rows/s)",
+    ]
+
+
 def test_results_and_progress_do_not_mix() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     assert done.stdout == "result\n"
@@ -52,7 +66,7 @@ def test_a_terminal_gets_a_bar() -> None:
         except OSError:  # the terminal closes with the child
             pass
     os.close(ours)
-    assert "4/4" in shown.decode()
+    assert "4/4" in shown.decode() and "rows/s" in shown.decode()
     assert "\x1b[" in shown.decode()
 
 

@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hews_gpu.data.backend import as_array_like, to_host
+from hews_gpu.device import probe
+from hews_gpu.errors import UserError
 from hews_gpu.kernels.pip_tables import PipTables, build_tables
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "engine_for",
     "metres_per_degree",
     "place",
+    "require_engine",
 ]
 
 OUTSIDE = -1
@@ -84,6 +87,19 @@ def engine_for(rows: int, *, on_device: bool = False) -> Engine:
     if on_device:
         return "cuda"
     return "numba" if rows >= ROWS_THAT_PAY else "shapely"
+
+
+def require_engine(engine: Engine) -> None:
+    """Refuse an engine that was named and does not work here.
+
+    Raises:
+        UserError: says what is missing.
+    """
+    needed = {"cuda": ("gpu", "numba_cuda"), "cuspatial": ("gpu", "cuspatial")}.get(engine, ())
+    for found in map(probe, needed):
+        if not found.works:
+            remedy = "Use engine = \"auto\", or see what is missing with 'hews doctor'"
+            raise UserError("[neighborhoods] engine", engine, allowed=f"does not work here: {found.why}", remedy=remedy)
 
 
 def place(

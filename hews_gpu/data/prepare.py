@@ -22,7 +22,7 @@ from hews_gpu.data.clean import OUT, REASONS, Rules
 from hews_gpu.data.findings import warnings_of
 from hews_gpu.data.passes import Table, build_tables, first_files
 from hews_gpu.data.pieces import Plan, make_plan
-from hews_gpu.data.placing import engine_for
+from hews_gpu.data.placing import engine_for, require_engine
 from hews_gpu.data.polygons import areas_of, load_neighborhoods, overlapping
 from hews_gpu.data.quality import Marks, Tally
 from hews_gpu.data.read import BLOCK_ROWS, Reading, Source, ctrl_c_is_heard, incident_files
@@ -157,12 +157,17 @@ def _reading(city: CityConfig, cut: Cut) -> Reading:
 def _rules(city: CityConfig, neighborhoods: GeoDataFrame, rows: int, backend: Backend) -> Rules:
     incidents = city.incidents
     known = frozenset(map(normal_category, incidents.categories))
+    named = city.neighborhoods.engine
+    engine = engine_for(rows, on_device=backend == "cudf") if named == "auto" else named
+    if named != "auto":
+        require_engine(engine)
+    progress.log(f"points in polygons: {engine} ({'as requested' if named != 'auto' else f'for {rows:,} rows'})")
     return Rules(
         areas=areas_of(neighborhoods),
         tolerance_m=city.neighborhoods.tolerance_m,
         targets=frozenset(map(normal_category, incidents.targets)),
         known=known if incidents.unknown_categories == "quarantine" else None,
-        engine=engine_for(rows, on_device=backend == "cudf"),
+        engine=engine,
     )
 
 
