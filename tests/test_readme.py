@@ -30,6 +30,7 @@ EDITS = {
     r"^test = .*": 'test = ["2021-10-01", "2022-01-01"]',
     r"^height = 54.*": "height = 12",
     r"^width = 43.*": "width = 12",
+    r"^locked = .*": 'locked = ["2022-01-01", "2023-01-01"]',
     r"^anchor = .*": 'anchor = "2021-01-01"',
     r"^timezone = .*": 'timezone = "America/Puerto_Rico"',
     r"^epochs = .*": "epochs = 1",

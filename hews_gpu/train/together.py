@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 
 from hews_gpu.device import Choice
 from hews_gpu.errors import UserError
+from hews_gpu.progress import log
 from hews_gpu.train.team import Place, Team
 
-__all__ = ["first_speaks", "joined", "own_device", "require_gpus"]
+__all__ = ["first_speaks", "is_loss", "joined", "own_device", "require_gpus"]
 
 
 @contextmanager
@@ -49,11 +51,26 @@ def own_device(place: Place, choice: Choice) -> str:
 
 @contextmanager
 def joined(place: Place, choice: Choice, precision: str) -> Iterator[Team]:
-    """The processes together; torch's random generators are as they were afterwards."""
+    """The processes together; torch's random generators are as they were afterwards.
+
+    Raises:
+        SystemExit: another process was lost, which is said in one line; the cause comes with it.
+    """
     team = Team(place, choice.device, precision)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if choice.device == "cuda" else ()):
         team.join()
         try:
             yield team
+        except RuntimeError as error:
+            if not is_loss(error):
+                raise
+            who = f"process {place.rank + 1} of {place.size}"
+            log(f"hews: {who} has lost another; --resume goes on from the last checkpoint")
+            raise SystemExit(1) from error
         finally:
             team.leave()
+
+
+def is_loss(error: RuntimeError) -> bool:
+    """Whether this is what gloo or NCCL say when the process at the other end is gone."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)

@@ -139,6 +139,7 @@ def test_a_node_that_fails_ends_in_requeue(cluster, chain, beside, city):
     cluster.wait_for(lambda: cluster.states() == ["idle", "idle"], 60, "both nodes", cluster.logs)
     assert cluster.finish(job) == "COMPLETED", log()
     assert "goes on from step" in log()
+    assert "has lost another" in log() and "Traceback" not in log()
     assert weights(out / "run") == weights(chain.out / "run")
 
 

@@ -9,11 +9,13 @@ import sys
 import time
 
 import pytest
+import torch.distributed as dist
 
 from benchmarks.kills import Trainer, wait
 from hews_gpu.errors import UserError
 from hews_gpu.train.recipe import load_recipe
 from hews_gpu.train.team import Place, Team, find_place
+from hews_gpu.train.together import is_loss
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
 SRUN = {"SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NUM_NODES": "2", "SLURM_PROCID": "5", "SLURM_NTASKS": "8"}
@@ -116,3 +118,16 @@ def test_what_one_refuses_stops_all(toy, run, tmp_path):
     processes = Trainer(other, processes=2).start(tmp_path / "run")
     wait(processes, [1, 2])  # an exception, and a silent end
     assert not (tmp_path / "run.1.log").read_text().count("Error")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (RuntimeError("[/x/gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:1: Connection reset by peer."), True),
+        (dist.DistBackendError("NCCL communicator was aborted on rank 0."), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"), False),
+    ],
+)
+def test_the_loss_of_another_process_is_told_from_a_defect_of_ours(error, is_one):
+    """Worded as gloo words it (seen on the SLURM lab, where a node was killed) and as NCCL does."""
+    assert is_loss(error) == is_one
