@@ -143,7 +143,7 @@ def _protocol(found: Found) -> str:
     said = [
         f"Rolling origin: {blocks}, {day(begin)} to {day(end - 1)}, with a fit of its own before each on all that lies "
         "before it",
-        f"a purge gap of {duration(protocol['gap_s'])} between the parts",
+        f"a purge gap of {protocol['gap_s'] / 3600:g} hours between the parts",
         f"calibration and alarm thresholds from a block of {round(min(held) / 86_400)} days before each test block",
         f"a forecast every {duration(protocol['stride_s'])} from the past {duration(protocol['history_s'])} for the "
         f"next {duration(protocol['horizon_s'])}{lead}",

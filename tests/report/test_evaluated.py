@@ -160,7 +160,7 @@ def test_the_protocol_is_told_and_so_is_an_opened_block(results, tmp_path):
     folds = found["protocol"]["folds"]
     text = text_of(page_of(found, tmp_path))
     assert f"Rolling origin: {len(folds)} test blocks" in text
-    assert f"purge gap of {found['protocol']['gap_s'] // 3600} hours" in text
+    assert f"purge gap of {found['protocol']['gap_s'] / 3600:g} hours" in text
     assert "calibration and alarm thresholds" in text and "was not opened" in text
     found["locked_block_opened"] = True
     text = text_of(page_of(found, tmp_path))
