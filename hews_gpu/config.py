@@ -1,8 +1,7 @@
 """One city, described by one TOML file and read into frozen dataclasses.
 
-Each section of the file is a dataclass; each key a field whose docstring says what it means and in which unit. A key
-that is not known, a value of the wrong type or out of range is refused with one line naming section, key, value,
-what is allowed and the remedy. Relative file names are relative to the TOML file's own folder.
+Each section is a dataclass; each key a field whose docstring says what it means and in which unit. A key that is not
+known, of the wrong type or out of range is refused with one line. Relative file names start at the TOML file's folder.
 """
 
 from __future__ import annotations
@@ -39,8 +38,7 @@ __all__ = [
     "parse_local_time",
 ]
 
-HOUR_S = 3600
-DAY_S = 86_400
+HOUR_S, DAY_S = 3600, 86_400
 
 
 def parse_local_time(key: str, text: str) -> int:

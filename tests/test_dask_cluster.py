@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from hews_gpu import cluster as clusters
+from hews_gpu import dask_cluster as clusters
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.dask_cluster import Cluster, parse_cluster
 from hews_gpu.data.prepare import Cut, prepare
