@@ -43,7 +43,11 @@ def test_where_a_process_finds_its_place(devices, environ, place):
     [
         (Place(rank=1, size=2, local_size=2), {}, 1),
         (Place(rank=3, size=4, local_size=2, started_by="torchrun"), {"LOCAL_RANK": "1"}, 1),
-        (Place(rank=1, size=4, local_size=2, started_by="srun"), {"SLURM_LOCALID": "0"}, 0),  # dealt out in turn
+        (
+            Place(rank=1, size=4, local_size=2, started_by="srun"),
+            {"SLURM_LOCALID": "0", "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2"},
+            0,
+        ),  # dealt out in turn
     ],
 )
 def test_each_process_of_a_machine_has_a_number_there(place, environ, local_rank, monkeypatch):
