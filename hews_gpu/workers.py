@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Literal, Protocol, TypeVar
 
 from hews_gpu.errors import UserError
 
-__all__ = ["Job", "Opener", "Unfinished", "Workers", "in_this_process"]
+__all__ = ["STOPPING", "Job", "Opener", "Unfinished", "Workers", "in_this_process"]
 
 T = TypeVar("T")
 Job = Callable[[Path, int], T]
+STOPPING = Event()
+"""Set while the threads of this process are asked to end: a long partition looks at it and gives up."""
 MOST_THREADS = 4  # each holds one partition; more would trade the memory bound for little time
 
 
@@ -67,4 +70,6 @@ def in_this_process(rows: int, folder: Path) -> Iterator[Threads]:
     try:
         yield Threads(pool)
     finally:
+        STOPPING.set()
         pool.shutdown(cancel_futures=True)
+        STOPPING.clear()

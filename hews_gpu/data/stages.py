@@ -8,6 +8,7 @@ the folder, in any order, and again if a worker was lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from hews_gpu.data.tables import Bucket, Files, Part, Targets
 from hews_gpu.data.texts import TextTally
 from hews_gpu.data.work import load, recall, save
 from hews_gpu.errors import UserError
+from hews_gpu.workers import STOPPING
 
 __all__ = ["CleanJob", "Cleaned", "MarkJob", "bucket_path", "clean_piece", "mark_bucket", "piece_path"]
 
@@ -123,6 +125,8 @@ class _Piece:
         seen = Seen()
         try:
             for table in read_span(span, self.job.how, seen):
+                if STOPPING.is_set():
+                    raise CancelledError
                 part.take_block(table, span, seen)
         except UserError as error:
             if not (self.job.leave_out_damaged and error.field == span.name):
