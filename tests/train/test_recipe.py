@@ -16,8 +16,8 @@ HEAD = 'protocol = "reference"\nmodel = "reference2"\n'
 MAP = '[map]\nstyle = "reference"\nnormalization = "unit"\n'
 
 
-def test_three_recipes_are_shipped():
-    assert known_recipes() == ("forecast", "reference1", "reference2")
+def test_four_recipes_are_shipped():
+    assert known_recipes() == ("forecast", "reference1", "reference2", "reference_small")
     assert [load_recipe(name).name for name in known_recipes()] == list(known_recipes())
 
 
