@@ -74,7 +74,7 @@ def test_every_room_has_a_title():
     ("flags", "message"),
     [
         (["--recipe", "forecast"], "--recipe = 'forecast': has no leaks to take away"),
-        (["--data", "nowhere"], "data folder = nowhere: does not exist"),
+        (["--data", "nowhere"], "data folder = 'nowhere': does not exist"),
         (["--seeds", "0"], "--seeds must be 1 or more"),
     ],
 )

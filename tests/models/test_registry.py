@@ -14,6 +14,7 @@ SETTINGS = {
     "small_cnn": SmallCnnSettings(steps=2, groups=3, height=8, width=8, calendar=4),
     "reference1": ReferenceSettings(name="reference1", height=50, width=70, normalization="l2"),
     "reference2": ReferenceSettings(name="reference2", height=62, width=78, normalization="unit"),
+    "reference_small": ReferenceSettings(name="reference_small", height=48, width=40, normalization="unit"),
     "hewsnet": HewsNetSettings(areas=3, local=(True, False)),
 }
 

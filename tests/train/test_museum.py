@@ -60,7 +60,7 @@ def test_more_windows_take_fewer_epochs():
 
 WITHOUT = """
 import sys
-for name in ("geopandas", "shapely", "pyproj", "pyogrio", "dask", "distributed", "zarr", "nvidia", "pandas"):
+for name in ("geopandas", "shapely", "pyproj", "pyogrio", "dask", "distributed", "zarr", "nvidia"):
     sys.modules[name] = None
 from dataclasses import replace
 from pathlib import Path
