@@ -71,7 +71,7 @@ ENGINES = (
     Engine("hardware", "NVIDIA GPU", ("gpu",)),
     Engine("hardware", "CUDA libraries", ("cuda_libraries",)),
     Engine("prepare: tables", "pandas", ("pandas",)),
-    Engine("prepare: tables", "cuDF (--cluster cuda)", ("gpu", "cudf")),
+    Engine("prepare: tables", "cuDF (--cluster cuda; never run by us)", ("gpu", "cudf")),
     Engine("prepare: point in polygon", "numba CPU", ("numba_cpu", "shapely")),
     Engine("prepare: point in polygon", "numba CUDA (with cuDF)", ("gpu", "numba_cuda")),
     Engine("prepare: point in polygon", "cuSpatial (not run in our tests)", ("gpu", "cuspatial")),
@@ -82,7 +82,7 @@ ENGINES = (
     Engine("train", "torch CUDA", ("gpu", "torch_cuda")),
     Engine("train", "torch CPU", ("torch_cpu",)),
     Engine("cluster", "Dask local", ("dask_local",)),
-    Engine("cluster", "Dask-CUDA (never run by us on two GPUs)", ("gpu", "dask_cuda")),
+    Engine("cluster", "Dask-CUDA (never run by us)", ("gpu", "dask_cuda")),
     Engine("batch", "SLURM", ("slurm",), in_version=False),
     Engine("batch", "none: commands run here", ()),
 )
