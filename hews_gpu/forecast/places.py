@@ -50,17 +50,19 @@ class Ground:
 
     def spread(self, xy_m: Float64, bandwidth_m: float) -> Float64:
         """[E, N] share of a normal kernel around each place that lies over each neighbourhood; none is lost outside."""
-        member = np.zeros((len(self.cells_m), len(self.area_km2)))
-        member[np.arange(len(self.cell_area)), self.cell_area] = 1.0
-        found = np.empty((len(xy_m), len(self.area_km2)))
+        by_area = np.argsort(self.cell_area, kind="stable")
+        areas, starts = np.unique(self.cell_area[by_area], return_index=True)
+        cells_m = self.cells_m[by_area]
+        found = np.zeros((len(xy_m), len(self.area_km2)))
         rows = max(1, CHUNK // len(self.cells_m))
         for first in range(0, len(xy_m), rows):
             part = xy_m[first : first + rows]
             square = np.zeros((len(part), len(self.cells_m)))
             for axis in range(2):
-                square += (part[:, axis, None] - self.cells_m[:, axis]) ** 2
+                square += (part[:, axis, None] - cells_m[:, axis]) ** 2
             square -= square.min(axis=1, keepdims=True)  # far from every cell: the nearest takes all
-            found[first : first + rows] = np.exp(square / (-2 * bandwidth_m**2)) @ member
+            # Not a product of matrices: its last bit for one event may depend on how many others there are.
+            found[first : first + rows, areas] = np.add.reduceat(np.exp(square / (-2 * bandwidth_m**2)), starts, axis=1)
         return np.asarray(found / found.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
