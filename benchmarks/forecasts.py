@@ -114,8 +114,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--open-locked-block", metavar="WHY")
     parser.add_argument("--jobs", type=int)
+    given = sys.argv[1:]
     opening, sys.argv[1:] = parser.parse_known_args()
     flags = parse_flags(__doc__ or "")
+    sys.argv[1:] = given  # whole again, for the ledger and the file
     if opening.open_locked_block is None:
         name, results = "forecasts", judge_closed(quick=flags.quick, jobs=opening.jobs or header()["cores"])
     else:

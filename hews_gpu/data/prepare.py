@@ -2,8 +2,8 @@
 
 A first, cheap pass counts the records and cuts the files into pieces. Then two passes of partitions, by threads of this
 process or by the workers of a cluster: each piece is read, cleaned and left sorted by time; each stretch of time is
-gathered from all pieces, marked and written. Memory is bounded by the size of a piece and of a stretch, not of the
-table, and the result depends neither on them nor on who did the work.
+gathered from all pieces, marked and written. Memory is that of a few pieces and stretches and grows far more slowly
+than the table; the result depends neither on them nor on who did the work.
 """
 
 from __future__ import annotations

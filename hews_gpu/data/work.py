@@ -53,6 +53,8 @@ def open_work(out: Path, about: dict[str, Any], *, resume: bool, keep: bool) -> 
                 raise UserError(
                     "--out", out, allowed="is being made by another process", remedy="Wait for it"
                 ) from None
+            except OSError:  # some file systems of clusters have no locks
+                log("warning: this file system has no locks: let nothing else make the same --out meanwhile")
             _begin(folder, about, resume=resume)
             is_kept = False
             try:
