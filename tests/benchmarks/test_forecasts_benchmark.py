@@ -124,6 +124,7 @@ def test_the_flag_needs_a_commit_and_the_whole_evaluation(monkeypatch, tmp_path)
         monkeypatch.setattr(forecasts, "header", lambda commit=commit: {"commit": commit})
         with pytest.raises(SystemExit, match=message):
             main()
+        assert sys.argv[1:] == ["--open-locked-block", "why", *options]  # what the ledger will say was typed
 
 
 def test_the_command_hands_the_flag_on_to_this_benchmark_alone(monkeypatch):
