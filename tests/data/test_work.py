@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -90,3 +91,15 @@ def test_a_write_that_fails_leaves_the_older_content(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="pickle"):
         save(path, unpicklable)
     assert recall(path) == {"rows": 3}
+
+
+def test_a_file_system_without_locks_is_warned_of_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with open_work(tmp_path / "out", ABOUT, resume=False, keep=False) as folder:
+        assert folder.is_dir()
+    assert "has no locks" in capsys.readouterr().err and not folder.exists()
