@@ -2,8 +2,9 @@
 
 A scalar function is plain Python over integers, written once and compiled for whatever calls it: `scalar` makes it
 callable from CPU loops today and is where a device compiler gets the same source. `threads` compiles a loop whose
-`prange` runs on all of numba's threads. Both keep the types of what they decorate, so that callers stay type-checked.
-Nothing here allows reassociated floats (`fastmath`): results must not depend on the instruction set.
+`prange` runs on all of numba's threads; what it and `compiled` make is kept on disk (`_kept`). All keep the types of
+what they decorate, so that callers stay type-checked. Nothing here allows reassociated floats (`fastmath`): results
+must not depend on the instruction set.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 
 import numba
 from numba.extending import overload
+
+from hews_gpu.kernels._kept import folder_of_kernels
 
 __all__ = [
     "compiled",
@@ -72,14 +75,26 @@ def inlined(body: F) -> F:
 
 def compiled(kernel: F) -> F:
     """Compile a CPU kernel without threads of its own, to be called from a `threads` kernel."""
-    made: F = numba.njit(nogil=True)(kernel)
+    made: F = _kept(kernel, parallel=False)
     return made
 
 
 def threads(kernel: F) -> F:
     """Compile a CPU kernel with threads over its `prange` and without the interpreter lock."""
-    made: F = numba.njit(parallel=True, nogil=True)(kernel)
+    made: F = _kept(kernel, parallel=True)
     return made
+
+
+def _kept(kernel: F, *, parallel: bool) -> Any:
+    """Compile when first called, or take what another process has compiled."""
+    folder = folder_of_kernels() if kernel.__module__.startswith(__package__) else None
+    if folder is None:
+        return numba.njit(parallel=parallel, nogil=True)(kernel)
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, folder  # looked at while decorating, and not later
+    try:
+        return numba.njit(parallel=parallel, nogil=True, cache=True)(kernel)
+    finally:
+        numba.config.CACHE_DIR = before
 
 
 current_thread: Callable[[], int] = numba.get_thread_id

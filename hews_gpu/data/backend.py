@@ -21,6 +21,7 @@ __all__ = [
     "as_array_like",
     "concat",
     "names_of",
+    "sort_by_time",
     "take_arrow",
     "take_pandas",
     "to_arrow",
@@ -85,6 +86,13 @@ def as_array_like(array: npt.NDArray[Any], like: Any) -> Any:
     import cupy
 
     return cupy.asarray(array)
+
+
+def sort_by_time(frame: Any) -> Any:
+    """A frame whose rows are in the order of row_id wherever their time_s is equal, by both; numbered anew."""
+    if isinstance(frame, pd.DataFrame):
+        return frame.sort_values("time_s", kind="stable", ignore_index=True)
+    return frame.sort_values(["time_s", "row_id"], ignore_index=True)
 
 
 def concat(frames: Sequence[Any]) -> Any:

@@ -44,6 +44,8 @@ class Stretch:
     """First byte beyond."""
     first_line: int
     rows: int
+    is_simple: bool
+    """Whether each line of it is a record whose quotes close: this need not be found out again."""
 
 
 def read_csv(path: Path, job: Job) -> Texts:
@@ -68,22 +70,24 @@ def scan_csv(path: Path, job: Job, stretch_bytes: int, copy: BinaryIO | None = N
         counted = Counted(stream, copy=copy)
         found, begun, line = _header(counted, job)
         job.choose(found)
-        begin, first_line, rows = counted.position - len(begun), line, 0
+        begin, first_line, rows, is_simple = counted.position - len(begun), line, 0, True
         chunks = records.iter_records(counted, len(found), begun=begun, first_line=line, chunk_bytes=job.chunk_bytes)
         for chunk in chunks:
             if rows and chunk.offset - begin >= stretch_bytes:
-                yield Stretch(begin, chunk.offset, first_line, rows)
-                begin, first_line, rows = chunk.offset, int(chunk.line[0]), 0
+                yield Stretch(begin, chunk.offset, first_line, rows, is_simple)
+                begin, first_line, rows, is_simple = chunk.offset, int(chunk.line[0]), 0, True
             rows += len(chunk)
+            is_simple &= chunk.is_simple
         if rows:
-            yield Stretch(begin, counted.position, first_line, rows)
+            yield Stretch(begin, counted.position, first_line, rows, is_simple)
 
 
 def read_stretch(path: Path, stretch: Stretch, columns: Columns, job: Job) -> Texts:
     """Blocks of one stretch of a plain CSV file: the same rows and lines as if the whole file were read."""
     with path.open("rb") as file:
         file.seek(stretch.begin)
-        yield from _blocks(Counted(cast(BinaryIO, _Part(file, stretch))), columns, job, first_line=stretch.first_line)
+        counted, line = Counted(cast(BinaryIO, _Part(file, stretch))), stretch.first_line
+        yield from _blocks(counted, columns, job, first_line=line, is_simple=stretch.is_simple)
 
 
 class _Part(io.RawIOBase):
@@ -98,9 +102,15 @@ class _Part(io.RawIOBase):
         return chunk
 
 
-def _blocks(stream: Counted, columns: Columns, job: Job, *, begun: bytes = b"", first_line: int) -> Texts:
+def _blocks(
+    stream: Counted, columns: Columns, job: Job, *, begun: bytes = b"", first_line: int, is_simple: bool = False
+) -> Texts:
     chunks = records.iter_records(
-        stream, len(columns.found), begun=begun, first_line=first_line, chunk_bytes=job.chunk_bytes
+        *(stream, len(columns.found)),
+        begun=begun,
+        first_line=first_line,
+        chunk_bytes=job.chunk_bytes,
+        is_simple=is_simple,
     )
     for chunk in chunks:
         for begin in range(0, len(chunk), job.block_rows):

@@ -23,7 +23,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pandas.util import hash_array
+import pyarrow as pa
+
+from hews_gpu.data.encoded import hashes_of
 
 __all__ = ["WARN_SHARE", "Contingency", "forms", "information", "report"]
 
@@ -33,7 +35,7 @@ ROWS_PER_VALUE = 20
 WARN_SHARE = 0.05  # of the label's entropy: about what the small-scale geography of crime says (a post, an area)
 MIN_ROWS = 300  # chance alone passes WARN_SHARE with 5 values in 2 of 1000 such tables, with 15 in 43
 MIN_LABELS = 50  # rows that are targets, and rows that are none
-HASH_KEY = "hews leak bins 1"
+HASH_SEED = 0x1EAC
 NUMBER = re.compile(r"\d+")
 STREET = re.compile(r"([A-Z]+)\W*$")
 
@@ -64,12 +66,13 @@ class Contingency:
     bins: Counts | None = None
     """[BINS, 2] of hashed values, once there are more."""
 
-    def add(self, texts: Sequence[str], counts: Counts) -> None:
+    def add(self, texts: pa.Array, counts: Counts) -> None:
         """Count D distinct values with int64[D, 2] rows each."""
-        there = np.flatnonzero(counts.sum(axis=1))
-        texts, counts = [texts[i] for i in there.tolist()], counts[there]
+        there = np.flatnonzero(counts.any(axis=1))
+        if len(there) < len(texts):
+            texts, counts = texts.take(pa.array(there)), counts[there]
         if self.bins is None and len(texts) <= MAX_VALUES:
-            for text, rows in zip(texts, counts, strict=True):
+            for text, rows in zip(texts.to_pylist(), counts, strict=True):
                 self.values[text] = self.values.get(text, 0) + rows
         else:
             self._hash()
@@ -80,19 +83,23 @@ class Contingency:
     def _hash(self) -> None:
         if self.bins is None:
             self.bins = np.zeros((BINS, 2), np.int64)
-            self._add_hashed(list(self.values), np.array(list(self.values.values()), np.int64).reshape(-1, 2))
+            self._add_hashed(*self._listed())
             self.values = {}
 
-    def _add_hashed(self, texts: Sequence[str], counts: Counts) -> None:
+    def _listed(self) -> tuple[pa.Array, Counts]:
+        """The values, and int64[D, 2] rows of each."""
+        counts = np.array(list(self.values.values()), np.int64).reshape(-1, 2)
+        return pa.array(self.values, pa.string()), counts
+
+    def _add_hashed(self, texts: pa.Array, counts: Counts) -> None:
         assert self.bins is not None
-        if texts:
-            of = hash_array(np.array(texts, object), hash_key=HASH_KEY) % BINS
-            np.add.at(self.bins, of.astype(np.int64), counts)
+        (hashes,) = hashes_of(texts, (HASH_SEED,))
+        np.add.at(self.bins, (hashes % np.uint64(BINS)).astype(np.int64), counts)
 
     def __iadd__(self, other: Contingency) -> Contingency:
         """Add the counts of other rows."""
         if other.bins is None:
-            self.add(list(other.values), np.array(list(other.values.values()), np.int64).reshape(-1, 2))
+            self.add(*other._listed())
         else:
             self._hash()
             assert self.bins is not None

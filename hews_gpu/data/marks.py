@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from hews_gpu.data.placing import metres_per_degree
 
@@ -133,7 +134,19 @@ def repeats_of_earlier_downloads(
 
 
 def _groups(keys: Sequence[npt.NDArray[Any]], by: Sequence[Ints]) -> tuple[Ints, Ints]:
-    """For each row, the index of the first row of equal keys in the order of `by`, and its own rank among them."""
+    """For each row, the index of the first row of equal keys in the order of `by`, and its own rank among them.
+
+    Few rows share even their first key, a hash: only those are sorted.
+    """
+    codes, values = pd.factorize(keys[0])
+    shared = np.flatnonzero((np.bincount(codes, minlength=len(values)) > 1)[codes])
+    first, rank = np.arange(len(codes)), np.zeros(len(codes), np.int64)
+    of, rank[shared] = _sorted_groups([key[shared] for key in keys], [key[shared] for key in by])
+    first[shared] = shared[of]
+    return first, rank
+
+
+def _sorted_groups(keys: Sequence[npt.NDArray[Any]], by: Sequence[Ints]) -> tuple[Ints, Ints]:
     order = np.lexsort((*by[::-1], *keys))
     is_first = np.zeros(len(order), bool)
     is_first[:1] = True

@@ -226,7 +226,10 @@ def _aligned(parts: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]
     """Tables with the columns of a schema; text that a table has no column for is blank."""
     for table in parts:
         blank = pa.array([""]).take(pa.array(np.zeros(len(table), np.int64)))
-        columns = [table[name].fill_null("") if name in table.column_names else blank for name in schema.names[1:]]
+        columns = [
+            table[name].cast(pa.string()).fill_null("") if name in table.column_names else blank
+            for name in schema.names[1:]
+        ]
         yield pa.table([table["row_id"], *columns], schema=schema)
 
 

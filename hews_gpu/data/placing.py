@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from hews_gpu.data.backend import as_array_like, to_host
 from hews_gpu.device import probe
@@ -46,10 +47,12 @@ Ints = npt.NDArray[np.int64]
 Engine = Literal["shapely", "numba", "cuda", "cuspatial"]
 """What looks points up: all give the same answers. Numba is a hundred times as fast as shapely once it has compiled
 itself; cuda is the same search on a GPU; cuspatial is for those who have it, and is checked against ours."""
-ROWS_THAT_PAY = 4_000_000
-"""From so many rows on numba is faster. It compiles for about 2.8 seconds of CPU time in every process (a compiled
-kernel kept on disk would not notice a change in the functions that it calls); shapely, which looks up distinct places
-only, needs about 1 microsecond a row of an incident table, where two in three rows repeat a place."""
+ROWS_THAT_PAY = 1_000_000
+"""From so many rows on numba is faster. It needs about 0.5 seconds of CPU time to load a kernel that is kept on disk
+(and compiles for 3 seconds the first time of all); shapely, which looks up distinct places only, needs about 1
+microsecond a row of an incident table, where two in three rows repeat a place."""
+ROWS_THAT_PAY_COMPILING = 4_000_000
+"""The same where no kernel can be kept, so that every process compiles it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +89,11 @@ def engine_for(rows: int, *, on_device: bool = False) -> Engine:
     """What places so many rows, over all calls of a process, with the least CPU time."""
     if on_device:
         return "cuda"
-    return "numba" if rows >= ROWS_THAT_PAY else "shapely"
+    if rows < ROWS_THAT_PAY:
+        return "shapely"
+    from hews_gpu.kernels._kept import folder_of_kernels  # and with it the compiler, which small tables do without
+
+    return "numba" if rows >= ROWS_THAT_PAY_COMPILING or folder_of_kernels() else "shapely"
 
 
 def require_engine(engine: Engine) -> None:
@@ -187,7 +194,7 @@ def _distinct_points(longitude: Floats, latitude: Floats) -> tuple[npt.NDArray[A
     import shapely
 
     together = np.column_stack([longitude, latitude]).view(np.complex128)[:, 0]
-    places, inverse = np.unique(together, return_inverse=True)
+    inverse, places = pd.factorize(together)
     return shapely.points(places.real, places.imag), inverse
 
 

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from hews_gpu.config import city_template
 from hews_gpu.data import times
 from hews_gpu.data.clean import block_frame, parse_numbers
+from hews_gpu.data.encoded import Block
 from hews_gpu.data.read import day_first_error, first_rows
 from hews_gpu.data.schemas import Columns, choose_columns, is_person_level, normal_name
 from hews_gpu.errors import UserError
@@ -204,7 +206,7 @@ def _month_first(there: Strings) -> Strings:
 
 def _in_range(limit: float) -> Callable[[Strings], float]:
     def share(there: Strings) -> float:
-        numbers = parse_numbers(list(there))
+        numbers = parse_numbers(pa.array(there, pa.string()))
         good = np.abs(numbers) <= limit
         return float(good.mean()) if len(np.unique(numbers[good])) > 1 or len(there) == 1 else 0.0
 
@@ -237,8 +239,6 @@ def _targets(values: Strings) -> tuple[str, ...]:
 
 def _preview(sample: Mapping[str, Strings], columns: Columns) -> tuple[tuple[str, str, str, str], ...]:
     """The first rows as `hews prepare` would read them."""
-    import pyarrow as pa
-
     from hews_gpu.data.rows import TEXT
 
     count = min(PREVIEW_ROWS, len(next(iter(sample.values()), ())))
@@ -246,7 +246,7 @@ def _preview(sample: Mapping[str, Strings], columns: Columns) -> tuple[tuple[str
     for role, position in columns.roles.items():
         texts = pa.array(sample[columns.found[position]][:count], pa.string())
         content[role] = texts.dictionary_encode().cast(TEXT)
-    frame = block_frame(pa.table(content), [])
+    frame = block_frame(Block(pa.table(content)))
     if "date" in columns.roles and "time_of_day" not in columns.roles:
         days = [times.day_number(text) for text in sample[columns.found[columns.roles["date"]]][:count]]
         shown = ["unreadable" if day is None else f"{np.datetime64(day, 'D')} at no time" for day in days]

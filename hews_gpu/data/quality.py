@@ -77,10 +77,19 @@ class Tally:
         """Add the counts of other rows."""
         for spec in fields(self):
             if spec.name not in ("first_s", "last_s", "outside_example"):
-                setattr(self, spec.name, getattr(self, spec.name) + getattr(other, spec.name))
+                _add_up(self, other, spec.name)
         self.first_s, self.last_s = min(self.first_s, other.first_s), max(self.last_s, other.last_s)
         self.outside_example = self.outside_example or other.outside_example
         return self
+
+
+def _add_up(counts: Any, other: Any, name: str) -> None:
+    """Add one count, or one counter, of another: a counter in place, as many days are in it."""
+    own, more = getattr(counts, name), getattr(other, name)
+    if isinstance(own, Counter):
+        own.update(more)
+    else:
+        setattr(counts, name, own + more)
 
 
 def tally(frame: pd.DataFrame, bounds: npt.NDArray[np.float64]) -> Tally:
@@ -123,8 +132,17 @@ def _count_outside(counts: Tally, frame: pd.DataFrame, bounds: npt.NDArray[np.fl
 
 
 def _count(values: npt.NDArray[Any]) -> Counter[int]:
-    found, counts = np.unique(values, return_counts=True)
-    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+    """Rows of each value, in the order of the values; by counting where they lie close together, else by sorting."""
+    if not len(values):
+        return Counter()
+    low, high = int(values.min()), int(values.max())
+    if high - low <= 4 * len(values):
+        rows = np.bincount(values.astype(np.int64) - low)
+        found = np.flatnonzero(rows)
+        found, rows = found + low, rows[found]
+    else:
+        found, rows = np.unique(values, return_counts=True)
+    return Counter(dict(zip(found.tolist(), rows.tolist(), strict=True)))
 
 
 def _count_names(category: pd.Series) -> Counter[str]:
@@ -189,7 +207,7 @@ class Marks:
         self.overlaps += int(overlap.sum())
         self.twins += int((bucket["twin_of"] >= 0).sum())
         self.near_twins += int((bucket["near_twin_of"] >= 0).sum())
-        events = bucket[duplicate_of < 0]
+        events = bucket[["time_s", "category"]][duplicate_of < 0]
         month = events["time_s"].to_numpy().astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
         self.months += _count_pairs(events["category"].to_numpy(), month)
         self.days += _count(bucket["time_s"].to_numpy()[~overlap] // DAY_S)
@@ -201,7 +219,7 @@ class Marks:
         """Add the counts of other buckets of the same table."""
         for spec in fields(self):
             if spec.name != "rows_of":
-                setattr(self, spec.name, getattr(self, spec.name) + getattr(other, spec.name))
+                _add_up(self, other, spec.name)
         return self
 
     def _source_of(self, row_id: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

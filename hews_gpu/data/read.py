@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from hews_gpu.config import CityConfig
 from hews_gpu.data import records, times
 from hews_gpu.data.csv_rows import Stretch, read_csv, read_stretch
+from hews_gpu.data.encoded import is_blank
 from hews_gpu.data.json_rows import read_json
 from hews_gpu.data.parquet_rows import Groups, read_parquet
 from hews_gpu.data.rows import Job, Texts
@@ -286,6 +286,6 @@ def _count_blank(column: pa.ChunkedArray) -> int:
     """Rows in which a text column is null, empty or all spaces."""
     total = int(column.null_count)
     for chunk in column.chunks:
-        blank = [code for code, text in enumerate(chunk.dictionary.to_pylist()) if not text.strip()]
-        total += int(np.isin(chunk.indices.drop_null().to_numpy(), blank).sum()) if blank else 0
+        blank = is_blank(chunk.dictionary)
+        total += int(blank[chunk.indices.drop_null().to_numpy()].sum()) if blank.any() else 0
     return total

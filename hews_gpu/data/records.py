@@ -48,6 +48,7 @@ MAX_LINE_BYTES = 1 << 20  # a row of a crime table takes 200 bytes; a longer lin
 MAX_LINES = 64  # of one quoted record; more means that a quote was never closed
 
 LF, CR, QUOTE, COMMA = b'\n\r",'
+IS_SIDE = np.isin(np.arange(256), (COMMA, LF, CR, QUOTE))  # what may stand beside a quote
 FIELD = re.compile(rb'"(?:[^"]|"")*+"[^,]*|[^",][^,]*|(?=,|\Z)')
 FLAWLESS_FIELD = re.compile(rb'"(?:[^"]|"")*+"(?=,|\Z)|[^",]*(?=,|\Z)')
 
@@ -65,6 +66,8 @@ class Records:
     problem: npt.NDArray[np.uint8]  # [R], index into PROBLEMS
     offset: int = 0
     """Where `data` begins in the stream, in bytes; a record begins there."""
+    is_simple: bool = False
+    """Whether each line of it is known to be a record whose quotes close."""
 
     def __len__(self) -> int:
         """R."""
@@ -73,7 +76,9 @@ class Records:
     def part(self, begin: int, end: int) -> Records:
         """Records begin..end-1; `data` is shared."""
         cut = slice(begin, end)
-        return Records(self.data, self.start[cut], self.stop[cut], self.line[cut], self.problem[cut], self.offset)
+        return Records(
+            self.data, self.start[cut], self.stop[cut], self.line[cut], self.problem[cut], self.offset, self.is_simple
+        )
 
     def good_bytes(self) -> bytes:
         """The records without a problem, ready for a CSV parser."""
@@ -105,7 +110,13 @@ class Counted:
 
 
 def iter_records(
-    stream: Counted | BinaryIO, fields: int, *, begun: bytes = b"", first_line: int = 1, chunk_bytes: int = CHUNK_BYTES
+    stream: Counted | BinaryIO,
+    fields: int,
+    *,
+    begun: bytes = b"",
+    first_line: int = 1,
+    chunk_bytes: int = CHUNK_BYTES,
+    is_simple: bool = False,
 ) -> Iterator[Records]:
     """Cut a stream into records, chunk by chunk.
 
@@ -115,6 +126,7 @@ def iter_records(
         begun: bytes that were read already; they start a line.
         first_line: the number of that line.
         chunk_bytes: how much is read at a time.
+        is_simple: whether each line is known to be a record whose quotes close.
     """
     stream = stream if isinstance(stream, Counted) else Counted(stream, len(begun))
     pending, line, at_end = begun, first_line, False
@@ -131,10 +143,15 @@ def iter_records(
             line += 1
             at_end = at_end and not pending
             continue
-        first, last, problem = _records_of(data, starts, stops, fields, at_end)
+        each = is_simple or _are_simple(data, starts, stops)
+        if each:
+            first = last = np.arange(len(starts), dtype=np.int64)
+            problem = np.where(stops == starts, BLANK, GOOD).astype(np.uint8)
+        else:
+            first, last, problem = _records_line_by_line(data, starts, stops, fields, at_end)
         used = int(last[-1]) + 1 if len(last) else 0
         if used:
-            yield Records(data, starts[first], stops[last], line + first, problem, offset)
+            yield Records(data, starts[first], stops[last], line + first, problem, offset, each)
         pending = data[int(nexts[used - 1]) :] if used else data
         line += used
 
@@ -176,33 +193,31 @@ def lines_of(data: bytes, at_end: bool) -> tuple[Ints, Ints, Ints]:
     return starts.astype(np.int64), stops.astype(np.int64), nexts.astype(np.int64)
 
 
-def _records_of(
-    data: bytes, starts: Ints, stops: Ints, fields: int, at_end: bool
-) -> tuple[Ints, Ints, npt.NDArray[np.uint8]]:
-    """First line, last line and problem of each record among the lines of one chunk."""
-    simple = not len(starts) or (int((stops - starts).max()) <= MAX_LINE_BYTES and _quotes_close(data, stops))
-    if not simple:
-        return _records_line_by_line(data, starts, stops, fields, at_end)
-    lines = np.arange(len(starts), dtype=np.int64)
-    return lines, lines, np.where(stops == starts, BLANK, GOOD).astype(np.uint8)
+def _are_simple(data: bytes, starts: Ints, stops: Ints) -> bool:
+    """Whether each line is a record whose quotes close, and none is too long."""
+    return not len(starts) or (int((stops - starts).max()) <= MAX_LINE_BYTES and _quotes_close(data, stops))
 
 
 def _quotes_close(data: bytes, stops: Ints) -> bool:
     """Whether every line closes its quotes and every quote stands beside a comma, a line end or another quote."""
+    if b'"' not in data:
+        return True
     raw = np.frombuffer(data, np.uint8)[: int(stops[-1])]
     quotes = np.flatnonzero(raw == QUOTE)  # [Q]
     if (np.searchsorted(quotes, stops) & 1).any():
         return False
-    around = np.full(len(raw) + 2, LF, np.uint8)
-    around[1:-1] = raw
-    sides = np.concatenate([around[quotes[0::2]], around[quotes[1::2] + 2]])  # before an opening, after a closing one
-    return bool(np.isin(sides, (COMMA, LF, CR, QUOTE)).all())
+    before, after = quotes[0::2], quotes[1::2]  # an opening one, a closing one
+    sides = np.concatenate([raw[before[before > 0] - 1], raw[after[after + 1 < len(raw)] + 1]])
+    return bool(IS_SIDE[sides].all())
 
 
 def _records_line_by_line(
     data: bytes, starts: Ints, stops: Ints, fields: int, at_end: bool
 ) -> tuple[Ints, Ints, npt.NDArray[np.uint8]]:
-    """The same for a chunk with quoted line ends or stray quotes; an unfinished record at its end is left over."""
+    """First line, last line and problem of each record of a chunk with quoted line ends or stray quotes.
+
+    An unfinished record at its end is left over.
+    """
     begin, end = starts.tolist(), stops.tolist()
     first: list[int] = []
     last: list[int] = []

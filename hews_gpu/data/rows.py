@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hews_gpu.data.records import GOOD, REPEATED_HEADER
 from hews_gpu.data.schemas import Columns
@@ -53,10 +54,10 @@ def without_headers(table: pa.Table, columns: Columns) -> pa.Table:
     is_header = np.full(len(table), bool(columns.roles))
     for role, position in columns.roles.items():
         texts = table[role].combine_chunks()
-        same = [code for code, text in enumerate(texts.dictionary.to_pylist()) if text == columns.found[position]]
-        if not same:
+        same = pc.index(texts.dictionary, columns.found[position]).as_py()
+        if same < 0:
             return table
-        is_header &= np.isin(texts.indices.fill_null(-1).to_numpy(), same)
+        is_header &= texts.indices.fill_null(-1).to_numpy() == same
     if not is_header.any():
         return table
     problem = np.where(is_header, np.uint8(REPEATED_HEADER), table["problem"].to_numpy())

@@ -20,6 +20,7 @@ import pyarrow as pa
 from hews_gpu.data import quality, tables, texts
 from hews_gpu.data.backend import Backend, array_of, take_pandas, to_host, to_pandas
 from hews_gpu.data.clean import NUMBERS, Rules, block_frame, clean
+from hews_gpu.data.encoded import Block
 from hews_gpu.data.pieces import Piece
 from hews_gpu.data.quality import Marks, Tally
 from hews_gpu.data.read import Reading, Seen, Span, layout_of, read_span
@@ -150,15 +151,17 @@ class _Piece:
         self.done.rows += len(table)
         table = table.add_column(0, "row_id", pa.array(rows))
         table = table.add_column(0, "source", pa.array(np.full(len(table), span.number, np.int32)))
-        frame = block_frame(table, charts, vocabulary_of(seen.columns.schema))
+        block = Block(table)
+        frame = block_frame(block, vocabulary_of(seen.columns.schema))
         verdicts = clean(take_pandas(frame[NUMBERS], self.job.backend), self.job.rules)
         self.events.append(tables.events_of(verdicts, self.position))
         judged = frame.assign(**{name: to_host(array_of(verdicts[name])) for name in VERDICTS})
         self.count(
-            table, judged, charts, layout_of(self.job.paths[span.number], seen.columns.schema, seen.columns.read)
+            block, judged, charts, layout_of(self.job.paths[span.number], seen.columns.schema, seen.columns.read)
         )
-        self.chart_rows.append(tables.chart_texts(judged, charts))
-        self.aside.append(tables.quarantined(judged, self.job.names))
+        reason = judged["reason"].to_numpy()
+        self.chart_rows.append(tables.chart_texts(block, reason == 0, charts))
+        self.aside.append(tables.quarantined(block, reason, self.job.names))
 
     def leave(self, folder: Path, number: int) -> None:
         """Write what there is, last of all what was found: by this file the piece is known to be done."""
@@ -166,14 +169,14 @@ class _Piece:
             events = tables.sorted_events(self.events)
             tables.write_arrow(piece_path(folder, "events", number), events)
             tables.write_arrow(piece_path(folder, "targets", number), events.filter(events["is_target"]))
-            charts = pa.concat_tables(self.chart_rows, promote_options="default")
+            charts = pa.concat_tables(self.chart_rows, promote_options="default").unify_dictionaries()
             tables.write_arrow(piece_path(folder, "charts", number), charts)
             tables.write_arrow(piece_path(folder, "quarantine", number), pa.concat_tables(self.aside))
         save(piece_path(folder, "found", number), self.done)
 
-    def count(self, table: pa.Table, judged: pd.DataFrame, charts: Sequence[str], layout: tuple[str, ...]) -> None:
+    def count(self, block: Block, judged: pd.DataFrame, charts: Sequence[str], layout: tuple[str, ...]) -> None:
         """Add a block's counts."""
-        self.done.of_texts += texts.tally_texts(table, judged, charts, layout)
+        self.done.of_texts += texts.tally_texts(block, judged, charts, layout)
         self.done.counts += quality.tally(judged, np.array(self.job.rules.areas.bounds))
 
 

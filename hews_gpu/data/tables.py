@@ -19,10 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hews_gpu.data.backend import Backend, array_of, as_array_like, concat, names_of, take_arrow, to_arrow
-from hews_gpu.data.clean import CHART, REASONS
+from hews_gpu.data.backend import Backend, array_of, as_array_like, concat, names_of, sort_by_time, take_arrow, to_arrow
+from hews_gpu.data.clean import REASONS
+from hews_gpu.data.encoded import Block
 from hews_gpu.data.marks import (
     NEAR_TWIN,
     NONE,
@@ -99,33 +101,36 @@ def events_of(verdicts: Any, position: dict[str, int]) -> Any:
     """The kept rows of a partition of `clean`, as numbers; category as its place in `position`, which grows."""
     codes = np.array([position.setdefault(name, len(position)) for name in names_of(verdicts["category"])], np.int32)
     code = array_of(verdicts["category"].cat.codes)
-    kept = verdicts.assign(category=as_array_like(codes, code)[code])
-    return kept[kept["reason"] == 0][EVENT_COLUMNS]
+    rows = verdicts[EVENT_COLUMNS].assign(category=as_array_like(codes, code)[code])
+    return rows[verdicts["reason"] == 0]
 
 
 def sorted_events(frames: Sequence[Any]) -> pa.Table:
-    """Kept rows of a partition in order of time, then row id."""
-    return to_arrow(concat(frames).sort_values(["time_s", "row_id"]))
+    """Kept rows of a partition, given in the order of their row ids, in order of time, then row id."""
+    return to_arrow(sort_by_time(concat(frames)))
 
 
-def chart_texts(frame: pd.DataFrame, charts: Sequence[str]) -> pa.Table:
-    """The charts-only columns of the kept rows of a partition, on the host."""
-    texts = frame.loc[frame["reason"] == 0, ["row_id", *(CHART + name for name in charts)]]
-    texts.columns = ["row_id", *charts]
-    return pa.Table.from_pandas(texts, charts_schema(charts), preserve_index=False)
+def chart_texts(block: Block, kept: npt.NDArray[np.bool_], charts: Sequence[str]) -> pa.Table:
+    """The charts-only columns of the kept rows of a block."""
+    columns = [block.table["row_id"].filter(pa.array(kept)), *(block.text(name).column(kept) for name in charts)]
+    return pa.table(columns, ["row_id", *charts])
 
 
-def quarantined(frame: pd.DataFrame, sources: Sequence[str]) -> pa.Table:
-    """Rows set aside of a partition, on the host, with the texts that may explain why."""
-    frame = frame[frame["reason"] != 0]
-    texts = {name: frame[name].astype(object) for name in ("date_text", *TEXTS)}
-    texts["time_text"] = (texts.pop("date_text") + " " + texts["time_text"]).str.strip()
-    columns = [_named(frame["source"], sources), frame["line"], frame["row_id"], _named(frame["reason"], REASONS)]
-    arrays = [*columns, *(texts[name] for name in TEXTS)]
+def quarantined(block: Block, reason: npt.NDArray[np.uint8], sources: Sequence[str]) -> pa.Table:
+    """Rows set aside of a block, with the texts that may explain why."""
+    aside = reason != 0
+    texts = {name: block.text(name).column(aside).cast(pa.string()) for name in ("longitude", "latitude", "category")}
+    when = [block.text(name).column(aside).cast(pa.string()) for name in ("date", "time_of_day", "time")]
+    when_text = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*when, " "))
+    rows = block.table.select(["source", "line", "row_id"]).filter(pa.array(aside))
     return pa.table(
         [
-            pa.array(column, kind) if not isinstance(column, pa.Array) else column
-            for column, kind in zip(arrays, QUARANTINE.types, strict=True)
+            _named(rows["source"], sources),
+            rows["line"],
+            rows["row_id"],
+            _named(reason[aside], REASONS),
+            when_text,
+            *texts.values(),
         ],
         schema=QUARANTINE,
     )
@@ -189,10 +194,13 @@ class Part:
 
 
 def load_bucket(bucket: Bucket, parts: Iterable[Part], backend: Backend = "pandas") -> Any:
-    """All kept rows of a stretch of time, sorted by time and row id; a frame of the backend's."""
+    """All kept rows of a stretch of time, sorted by time and row id; a frame of the backend's.
+
+    The parts come in the order of their row ids, each sorted by both.
+    """
     spans = [(part, *part.span(bucket)) for part in parts]
     table = pa.concat_tables([part.read(begin, end) for part, begin, end in spans if begin < end])
-    return take_arrow(table, backend).sort_values(["time_s", "row_id"], ignore_index=True)
+    return sort_by_time(take_arrow(table, backend))
 
 
 @dataclass(frozen=True)

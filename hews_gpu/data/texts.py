@@ -1,7 +1,7 @@
 """What the texts of a block say of the table's quality: blanks by month and column, and what columns give away.
 
-Works on the dictionary-encoded columns of a block of `read_sources`, each distinct text once, and on the verdicts of
-`clean` on the same rows. The counts add up over blocks.
+Works on the columns of a block, each distinct text once, and on the verdicts of `clean` on the same rows. The counts
+add up over blocks.
 
 Shapes: R rows of a block, D distinct values of a column, M months.
 """
@@ -9,7 +9,7 @@ Shapes: R rows of a block, D distinct values of a column, M months.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hews_gpu.data import leaks, times
+from hews_gpu.data.encoded import Block, Encoded, digits_hidden, distinct
 from hews_gpu.data.leaks import Contingency
 from hews_gpu.data.schemas import POINT_ROLES, TIME_ROLES
 
@@ -26,8 +28,7 @@ __all__ = ["TextTally", "missing_by_month", "tally_texts"]
 
 NO_MONTH = -1_000_000  # of a row whose time cannot be read
 ROLES = frozenset({*TIME_ROLES, *POINT_ROLES, "category"})
-FIRST_COLUMN = 4  # of a block, after source, row_id, line and problem
-DIGIT = str.maketrans("123456789", "0" * 9)
+LABELS = 2  # no target, target
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -51,79 +52,89 @@ class TextTally:
 
     def __iadd__(self, other: TextTally) -> TextTally:
         """Add the counts of other rows."""
-        self.months += other.months
-        self.blanks += other.blanks
-        self.zones += other.zones
-        self.commas += other.commas
+        self.months.update(other.months)
+        self.blanks.update(other.blanks)
+        self.zones.update(other.zones)
+        self.commas.update(other.commas)
         for name, counts in other.columns.items():
             self.columns.setdefault(name, Contingency()).__iadd__(counts)
         return self
 
 
-def tally_texts(table: pa.Table, frame: pd.DataFrame, charts: Collection[str] = (), layout: Hashable = 0) -> TextTally:
+def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (), layout: Hashable = 0) -> TextTally:
     """Count one block.
 
     Args:
-        table: the block.
-        frame: the verdicts of `clean` on its rows.
+        block: its rows.
+        frame: the verdicts of `clean` on them.
         charts: the charts-only columns.
         layout: what tells the layout of the block's source from others.
     """
     counts = TextTally()
     time_s = frame["time_s"].to_numpy()
-    month = np.full(len(frame), NO_MONTH, np.int64)
-    known = time_s != times.NOT_A_TIME
-    month[known] = time_s[known].astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
-    source = int(table["source"][0].as_py())
+    months, month = _months(time_s)
+    source = int(block.table["source"][0].as_py())
     columns: dict[str, Contingency] = {}
     kept, is_target = frame["reason"].to_numpy() == 0, frame["is_target"].to_numpy()
-    for name in table.column_names[FIRST_COLUMN:]:
-        column = table[name].combine_chunks()
-        texts = [text or "" for text in column.dictionary.to_pylist()]
-        codes = column.indices.fill_null(len(texts)).to_numpy().astype(np.int64)
-        texts.append("")
-        is_blank = np.array([not text.strip() for text in texts], bool)[codes]
-        counts.months += _by_month(name, month)
-        counts.blanks += _by_month(name, month[is_blank])
+    label = np.where(kept, is_target.astype(np.int64), LABELS)
+    rows_of = np.bincount(month, minlength=len(months))
+    for name, column in block.texts.items():
+        counts.months.update(_by_month(name, months, rows_of))
+        if column.is_blank.any():
+            counts.blanks.update(_by_month(name, months, np.bincount(month[column.is_blank[column.codes]])))
         if name in ("time", "time_of_day"):
-            counts.zones[source] += _rows_with(texts, codes, lambda text: bool(times.HAS_ZONE.search(text)))
+            counts.zones[source] += _rows_with(column, times.HAS_ZONE)
         elif name in POINT_ROLES:
-            counts.commas[source] += _rows_with(texts, codes, lambda text: "," in text)
-        rows = np.zeros((len(texts), 2), np.int64)
-        for label in (False, True):
-            rows[:, int(label)] = np.bincount(codes[kept & (is_target == label)], minlength=len(texts))
-        _count_labels(columns, name, texts, rows, with_forms=name in charts)
+            counts.commas[source] += _rows_with(column, ",")
+        cells = np.bincount(column.codes * (LABELS + 1) + label, minlength=(LABELS + 1) * len(column.values))
+        rows = cells.reshape(len(column.values), LABELS + 1)[:, :LABELS]
+        _count_labels(columns, name, column, rows, with_forms=name in charts)
     _count_clock(columns, time_s[kept], is_target[kept])
     counts.columns = {(layout, name): found for name, found in columns.items()}
     return counts
 
 
-def _by_month(name: str, month: Ints) -> Counter[tuple[str, int]]:
-    found, rows = np.unique(month, return_counts=True)
-    return Counter({(name, m): n for m, n in zip(found.tolist(), rows.tolist(), strict=True)})
+def _months(time_s: Ints) -> tuple[list[int], Ints]:
+    """The months that occur, since 1970, and which of them each row is in; NO_MONTH where there is no time."""
+    days = np.where(time_s == times.NOT_A_TIME, 0, time_s // times.DAY_S)
+    first = int(days.min(initial=0))
+    month_of = np.arange(first, int(days.max(initial=0)) + 1).astype("datetime64[D]").astype("datetime64[M]")
+    month = np.where(time_s == times.NOT_A_TIME, NO_MONTH, month_of.astype(np.int64)[days - first])
+    codes, months = pd.factorize(month)
+    return months.tolist(), codes
 
 
-def _rows_with(texts: list[str], codes: Ints, test: Callable[[str], bool]) -> int:
-    return int(np.array([test(text) for text in texts], bool)[codes].sum())
+def _by_month(name: str, months: list[int], rows: Ints) -> Counter[tuple[str, int]]:
+    return Counter({(name, month): n for month, n in zip(months, rows.tolist(), strict=False) if n})
 
 
-def _count_labels(columns: Columns, name: str, texts: list[str], rows: Ints, *, with_forms: bool) -> None:
+def _rows_with(column: Encoded, pattern: str) -> int:
+    """Rows in which a text holds what a pattern of RE2 finds."""
+    found = pc.match_substring_regex(column.values, pattern).to_numpy(zero_copy_only=False)
+    return int(found[column.codes].sum()) if found.any() else 0
+
+
+def _count_labels(columns: Columns, name: str, column: Encoded, rows: Ints, *, with_forms: bool) -> None:
     """Kept rows [D, 2] by value and label; of the columns that models read only how their numbers are written."""
     if name == "category":
         return
     if name in ROLES:
-        _add(columns, f"{name}: pattern", [text.translate(DIGIT) for text in texts], rows)
+        _add(columns, f"{name}: pattern", digits_hidden(column.values), rows)
         return
-    _add(columns, name, texts, rows)
+    _add(columns, name, column.values, rows)
     for feature, form in leaks.forms(name).items() if with_forms else ():
-        _add(columns, feature, [form(text) for text in texts], rows)
+        _add(columns, feature, pa.array(map(form, column.texts), pa.string()), rows)
 
 
-def _add(columns: Columns, feature: str, values: list[str], rows: Ints) -> None:
-    """Add rows [len(values), 2]; values may repeat."""
-    codes, names = pd.factorize(np.array(values, object))
-    total = np.stack([np.bincount(codes, rows[:, label], len(names)) for label in (0, 1)], axis=1).astype(np.int64)
-    columns.setdefault(feature, Contingency()).add(names.tolist(), total)
+def _add(columns: Columns, feature: str, texts: pa.Array, rows: Ints) -> None:
+    """Add rows [len(texts), 2]; texts may repeat."""
+    names, codes = distinct(texts)
+    total = np.zeros((len(names), LABELS), np.int64)
+    if len(names) == len(texts):
+        total[:] = rows
+    else:
+        np.add.at(total, codes, rows)
+    columns.setdefault(feature, Contingency()).add(names, total)
 
 
 def _count_clock(columns: Columns, time_s: Ints, is_target: Bools) -> None:
@@ -137,7 +148,7 @@ def _count_clock(columns: Columns, time_s: Ints, is_target: Bools) -> None:
     }
     for name, holds in features.items():
         rows = [[int((holds[is_target == label] == value).sum()) for label in (False, True)] for value in (False, True)]
-        _add(columns, name, ["False", "True"], np.array(rows, np.int64))
+        _add(columns, name, pa.array(["False", "True"]), np.array(rows, np.int64))
 
 
 def missing_by_month(counts: TextTally) -> dict[str, Any]:

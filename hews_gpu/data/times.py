@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -50,14 +51,15 @@ COLONS = re.compile(
     rf"\s*(\d{{1,2}}):(\d{{2}})(?::(\d{{2}})(?:\.\d*)?)?\s*(?:([AaPp])\.?[Mm]\.?)?\s*{ZONE}?\s*", re.ASCII
 )
 DIGITS = re.compile(r"\s*(\d{1,4})(?:\.0*)?\s*", re.ASCII)
-# one column with both; for the linear-time regular expressions of Arrow
+# one column with both, and one with a zone; for the linear-time regular expressions of Arrow
 DATE_THEN_TIME = r"^\s*(?P<date>[0-9/-]+)[Tt\s]\s*(?P<time>[0-9].*?)\s*$"
-HAS_ZONE = re.compile(rf":\d{{2}}(?:\.\d*)?\s*{ZONE}\s*$")
+HAS_ZONE = rf":\d{{2}}(?:\.\d*)?\s*{ZONE}\s*$"
 MILLISECONDS = re.compile(r"\s*(\d{12,13})(?:\.0*)?\s*", re.ASCII)
 EXPONENT = re.compile(r"\s*(\d(?:\.\d{0,15})?)[eE]\+?(1[12])\s*", re.ASCII)  # 1.391e+12, as floats are written
 LEADING_SLASHES = re.compile(r"\s*(\d{1,2})/(\d{1,2})/(\d{4})(?!\d)", re.ASCII)
 LEAST_DAY_FIRST = 3
 DATE_CHARACTERS = 10  # of MM/DD/YYYY
+REMEMBERED = 1 << 16  # texts: more than a table has days, which its blocks share
 LEAST_MILLISECONDS = 300_000_000_000  # July 1979; digits such as 201401312330 mean a date, and are all below
 
 Ints = npt.NDArray[np.int64]
@@ -65,6 +67,7 @@ SlashDate = tuple[int, int, int]
 """First field, second field and year."""
 
 
+@lru_cache(REMEMBERED)
 def day_number(text: str) -> int | None:
     """Days since 1970-01-01 of MM/DD/YYYY, YYYY-MM-DD or YYYY/MM/DD; None if it is no date of 1900 to 2100."""
     if found := AMERICAN.fullmatch(text):
@@ -83,8 +86,13 @@ def day_number(text: str) -> int | None:
 
 def slash_dates(texts: Iterable[str]) -> set[SlashDate]:
     """The distinct dates with slashes and the year last that texts begin with, in the order of their fields."""
-    found = filter(None, map(LEADING_SLASHES.match, texts))
-    return {(int(match[1]), int(match[2]), int(match[3])) for match in found}
+    return set(filter(None, map(_slash_date, texts)))
+
+
+@lru_cache(REMEMBERED)
+def _slash_date(text: str) -> SlashDate | None:
+    match = LEADING_SLASHES.match(text)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def is_day_first(dates: Iterable[SlashDate]) -> bool:
@@ -95,6 +103,7 @@ def is_day_first(dates: Iterable[SlashDate]) -> bool:
     return day_first >= max(LEAST_DAY_FIRST, len(plausible) / 5) and 20 * month_first <= day_first
 
 
+@lru_cache(REMEMBERED)
 def second_of_day(text: str) -> int | None:
     """Seconds since midnight, 0..86400, of HH:MM:SS, HH:MM or unpadded HHMM; None if it is no time of day.
 

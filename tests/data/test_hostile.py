@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig
 from hews_gpu.data.clean import REASONS, Rules, block_frame, clean
+from hews_gpu.data.encoded import Block
 from hews_gpu.data.polygons import areas_of, load_neighborhoods
 from hews_gpu.data.prepare import Cut, prepare
 from hews_gpu.data.records import GOOD, TOO_LONG, iter_records
@@ -223,7 +224,7 @@ def test_ten_thousand_fuzzed_rows_none_lost_none_misread(
     city = toy(files={"t.csv": text.encode()})
     blocks, _ = read_all(city, block_rows=block_rows, chunk_bytes=chunk_bytes, piece_bytes=3 * chunk_bytes)
     rules = Rules(areas=areas_of(load_neighborhoods(city)), tolerance_m=0, targets=frozenset(), known=None)
-    frames = [clean(block_frame(block, []), rules) for block in blocks]
+    frames = [clean(block_frame(Block(block)), rules) for block in blocks]
     lines = [line for frame in frames for line in frame["line"]]
     assert lines == [line for line, *_ in expected]
     found = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from hews_gpu.data.leaks import BINS, MAX_VALUES, Contingency, forms, informatio
 def counted(values: list[str], labels: list[bool]) -> Contingency:
     found = Contingency()
     for value, label in zip(values, labels, strict=True):
-        found.add([value], np.array([[not label, label]], np.int64))
+        found.add(pa.array([value]), np.array([[not label, label]], np.int64))
     return found
 
 
@@ -79,7 +80,7 @@ def test_a_column_in_which_every_value_is_new_gives_nothing() -> None:
 def test_a_column_of_many_values_is_hashed_and_stays_small() -> None:
     found = Contingency()
     texts = [f"{i} MAIN ST" for i in range(5 * MAX_VALUES)]
-    found.add(texts, np.ones((len(texts), 2), np.int64))
+    found.add(pa.array(texts), np.ones((len(texts), 2), np.int64))
     assert found.bins is not None and found.bins.shape == (BINS, 2) and not found.values
     assert found.table.sum() == 2 * len(texts) and information(found.table)[0] == 0.0
 

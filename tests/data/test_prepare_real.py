@@ -16,6 +16,7 @@ import pytest
 
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.clean import block_frame
+from hews_gpu.data.encoded import Block
 from hews_gpu.data.marks import NONE, first_duplicates
 from tests.data.toy import read_all
 
@@ -83,7 +84,7 @@ def test_duplicates_over_all_rows(toy: Callable[..., CityConfig], real_data: Pat
     """All 15 columns are compared: 10,637 of all rows repeat an earlier one, 10,547 of those with coordinates."""
     city = tables(toy, real_data, "csa_55_vitalsigns16", "CSA2010")
     blocks, _ = read_all(city)
-    frames = [block_frame(table, []) for table in blocks]
+    frames = [block_frame(Block(table)) for table in blocks]
     hashes = [[value for frame in frames for value in frame[name]] for name in ("hash_a", "hash_b", "row_id")]
     arrays = (np.array(hashes[0], np.uint64), np.array(hashes[1], np.uint64), np.array(hashes[2], np.int64))
     assert (first_duplicates(*arrays) != NONE).sum() == 10_637

@@ -1,0 +1,159 @@
+"""Text columns of a block as distinct texts and codes, and what is asked of each distinct text once.
+
+A column of an incident table repeats itself (dates, times, addresses), but seldom so much within one block that Python
+could look at each distinct text: what is asked of all of them goes through Arrow and NumPy, whole columns at once.
+
+Shapes: R rows of a block, D distinct texts of a column, B bytes of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+__all__ = ["BLANK", "Block", "Encoded", "digits_hidden", "distinct", "hashes_of", "is_blank"]
+
+FIRST_TEXT = 4  # of a block's columns, after source, row_id, line and problem
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: the step of SplitMix64
+HIDDEN_DIGITS = np.arange(256, dtype=np.uint8)
+HIDDEN_DIGITS[ord("0") : ord("9") + 1] = ord("0")
+IS_VISIBLE = (np.arange(256) > ord(" ")) & (np.arange(256) < 127)  # bytes of ASCII that no blank text begins with
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Hashes = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A text column; null is the empty text."""
+
+    values: pa.Array  # string[D], distinct
+    codes: Ints  # [R] index into them
+
+    @cached_property
+    def is_blank(self) -> Bools:
+        """bool[D], whether a text is empty or all spaces."""
+        return is_blank(self.values)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The distinct texts for Python."""
+        found: list[str] = self.values.to_pylist()
+        return found
+
+    def column(self, rows: Bools | None = None) -> pa.DictionaryArray:
+        """The column, or some of its rows, over the texts that occur in it."""
+        codes = self.codes if rows is None else self.codes[rows]
+        if len(codes) >= len(self.values):
+            return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), self.values)
+        used, codes = np.unique(codes, return_inverse=True)
+        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), self.values.take(pa.array(used)))
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows of one source: source, row_id, line and problem, then the texts that are read."""
+
+    table: pa.Table
+
+    def __len__(self) -> int:
+        """R."""
+        return len(self.table)
+
+    @cached_property
+    def texts(self) -> dict[str, Encoded]:
+        """The text columns by name, in the order of the table."""
+        return {name: _encoded(self.table[name]) for name in self.table.column_names[FIRST_TEXT:]}
+
+    def text(self, name: str) -> Encoded:
+        """One of them; blank in every row where the table has no such column."""
+        return self.texts.get(name) or self.blank
+
+    @cached_property
+    def blank(self) -> Encoded:
+        """A column without texts."""
+        return Encoded(BLANK, np.zeros(len(self), np.int64))
+
+
+BLANK = pa.array([""])
+
+
+def _encoded(column: pa.ChunkedArray) -> Encoded:
+    if not len(column):
+        return Encoded(pa.array([], pa.string()), np.zeros(0, np.int64))
+    array = column.combine_chunks()
+    values, indices = array.dictionary, array.indices
+    if not (indices.null_count or values.null_count):
+        return Encoded(values, indices.to_numpy().astype(np.int64))
+    codes = indices.fill_null(len(values)).to_numpy().astype(np.int64)
+    values, moved = distinct(pa.concat_arrays([values.fill_null(""), BLANK]))
+    return Encoded(values, moved[codes])
+
+
+def distinct(texts: pa.Array) -> tuple[pa.Array, Ints]:
+    """Distinct texts in the order of their first occurrence, and which of them each text is."""
+    encoded = texts.dictionary_encode()
+    return encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
+
+
+def is_blank(texts: pa.Array) -> Bools:
+    """bool[D], whether a text is empty or all spaces, as Python knows them."""
+    starts, lengths, data = _bytes_of(texts)
+    there = np.flatnonzero(lengths)
+    begins_visibly = np.zeros(len(texts), bool)
+    begins_visibly[there] = IS_VISIBLE[data[starts[there]]]
+    unclear = np.flatnonzero(~begins_visibly)
+    result = np.zeros(len(texts), bool)
+    result[unclear] = [not text.strip() for text in texts.take(pa.array(unclear)).to_pylist()]
+    return result
+
+
+def hashes_of(texts: pa.Array, seeds: tuple[int, ...]) -> list[Hashes]:
+    """uint64[D] of each text, one array per seed: equal texts have equal hashes.
+
+    The bytes times random numbers of their positions, added up, and the length, mixed. Such a sum of two different
+    texts of one length is equal with odds of at most 2**-56 over the seeds (Carter and Wegman, "Universal classes of
+    hash functions", 1979), so that two seeds together clash with odds of 1e-33 for any pair of texts.
+    """
+    starts, lengths, data = _bytes_of(texts)
+    sums = [np.zeros(len(texts), np.uint64) for _ in seeds]
+    there = np.flatnonzero(lengths)
+    if len(there):
+        position = np.arange(len(data)) - np.repeat(starts[there], lengths[there])  # [B] within its text
+        longest = np.arange(1, int(lengths.max()) + 1, dtype=np.uint64) * GOLDEN
+        wide = data.astype(np.uint64)
+        for seed, total in zip(seeds, sums, strict=True):
+            factor = mix(longest + np.uint64(seed))
+            total[there] = np.add.reduceat(wide * factor[position], starts[there])
+    return [
+        mix(total ^ mix(lengths.astype(np.uint64) * GOLDEN + np.uint64(seed)))
+        for seed, total in zip(seeds, sums, strict=True)
+    ]
+
+
+def _bytes_of(texts: pa.Array) -> tuple[Ints, Ints, npt.NDArray[np.uint8]]:
+    """Where each text starts, how many bytes of UTF-8 it has, and all bytes."""
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    raw = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
+    return ends[:-1] - ends[0], np.diff(ends), raw
+
+
+def digits_hidden(texts: pa.Array) -> pa.Array:
+    """The texts with 0 for every digit of ASCII."""
+    starts, _, data = _bytes_of(texts)
+    offsets = np.append(starts, len(data)).astype(np.int32)
+    hidden = pa.py_buffer(HIDDEN_DIGITS[data])
+    return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(offsets), hidden])
+
+
+def mix(x: Hashes) -> Hashes:
+    """The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): every bit of x moves half of the result's bits."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
