@@ -2,8 +2,9 @@
 
 The table is generated (one in fifty rows dirty, 278 areas of 129,000 vertices) and every alternative reads the same
 file, each in a process of its own. Memory is that of the process and all it started, sampled: their resident pages are
-added up, so that what they share counts several times. On a machine that does other work, processor seconds and their
-ratios say more than seconds. Sizes, who runs at which, and what was left out are in the result.
+added up, so that what they share, and what they have mapped of files, counts several times. On a machine that does
+other work, processor seconds and their ratios say more than seconds. Sizes, who runs at which, and what was left out
+are in the result.
 
 Rasterizing is timed on two workers against writing the same bytes to a memory map.
 """
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
@@ -38,8 +40,12 @@ __all__ = ["main", "measure", "slope"]
 
 SIZES = {"276k": 276_529, "2.7M": 2_765_290, "27M": 27_652_900, "100M": 100_000_000}
 DAYS = {"276k": 2_000, "2.7M": 20_000, "27M": 70_000, "100M": 70_000}
-RIVALS_UP_TO = 3_000_000
-"""Rows: the scripts hold the whole table in memory, several times over."""
+RIVALS_UP_TO = 30_000_000
+"""Rows."""
+MOST_MEMORY_GB = 16.0
+"""What takes more is stopped, and the result says so: the scripts hold the whole table, several times over."""
+BARE_READS = 5
+"""Before all others and after each of them; the median counts, as one read takes half as long again as another."""
 MAP_WINDOWS = 8192
 SAMPLE_S = 0.2
 TOML = """
@@ -70,7 +76,10 @@ def write_city(folder: Path, rows: int, days: int) -> int:
 
 
 def cost_of(command: Sequence[str]) -> dict[str, Any]:
-    """Run a command: what it printed last, its seconds, processor seconds of it and all it started, peak memory."""
+    """Run a command: what it printed last, its seconds, processor seconds of it and all it started, peak memory.
+
+    One that takes more than MOST_MEMORY_GB is ended, and has `stopped` instead of what it printed.
+    """
     before = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
@@ -83,22 +92,25 @@ def cost_of(command: Sequence[str]) -> dict[str, Any]:
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     peak.stop.set()
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return {
+    cost = {
         "seconds": round(time.perf_counter() - before, 2),
         "processor_seconds": round(used.ru_utime + used.ru_stime, 2),
         "peak_memory_gb": round(peak.bytes / 1e9, 3),
-        "printed": printed,
     }
+    if peak.is_too_much:
+        return cost | {"stopped": f"took more than {MOST_MEMORY_GB} GB"}
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+    return cost | {"printed": printed}
 
 
 class _Peak(threading.Thread):
-    """Watches the resident memory of a process and all below it."""
+    """Watches the resident memory of a process and all below it; ends it where that is too much."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self.pid, self.bytes, self.stop = pid, 0, threading.Event()
+        self.is_too_much = False
 
     def run(self) -> None:
         while not self.stop.wait(SAMPLE_S):
@@ -113,6 +125,9 @@ class _Peak(threading.Thread):
             except psutil.Error:
                 return
             self.bytes = max(self.bytes, total)
+            if total > MOST_MEMORY_GB * 1e9 and not self.is_too_much:
+                self.is_too_much = True
+                root.kill()
 
 
 def commands(folder: Path, rows: int, *, workers: Sequence[int]) -> dict[str, list[str]]:
@@ -121,7 +136,7 @@ def commands(folder: Path, rows: int, *, workers: Sequence[int]) -> dict[str, li
     ours = [python, "-m", "hews_gpu", "prepare", str(folder / "city.toml"), "--json", "--force", "--out"]
     rival = [python, "-m", "benchmarks.rivals.tables"]
     files = [str(folder / name) for name in ("table.csv", "areas.geojson", "rival.parquet")]
-    found = {"bare": [*rival, "bare", *files]}
+    found = {}
     if 0 in workers:
         found["ours, one process"] = [*ours, str(folder / "one")]
     for count in workers:
@@ -141,24 +156,37 @@ def measure(rows: int, days: int, *, workers: Sequence[int] = (0, 1, 2)) -> dict
     with tempfile.TemporaryDirectory(dir=ROOT / "runs") as name:
         folder = Path(name)
         table_bytes = write_city(folder, rows, days)
-        costs, kept = {}, {}
+        costs, kept = {"bare": _bare_read(folder, rows)}, {}
+        reads = [costs["bare"]]
         for who, command in commands(folder, rows, workers=workers).items():
-            cost = cost_of(command)
-            printed = cost.pop("printed")
-            found = json.loads(printed) if who.startswith("ours") else None
-            kept[who] = found["rows_kept"] if found else int(printed.split()[0])
-            if who == "bare":
-                cost["processor_seconds"] = round(float(printed.split()[1]), 3)  # without the start of Python
-            costs[who] = cost
+            costs[who] = cost = cost_of(command)
+            printed = cost.pop("printed", None)
             print(f"{rows:,} rows, {who}: {cost}", file=sys.stderr, flush=True)
-    assert kept.pop("bare") == rows
+            if printed is not None:
+                kept[who] = json.loads(printed)["rows_kept"] if who.startswith("ours") else int(printed.split()[0])
+            reads.append(_bare_read(folder, rows))
+        while len(reads) < BARE_READS:
+            reads.append(_bare_read(folder, rows))
     assert len(set(kept.values())) == 1, f"they keep different rows: {kept}"
-    bare = costs["bare"]["processor_seconds"]
+    every = [read["processor_seconds"] for read in reads]
+    bare = round(median(every), 3)
+    costs["bare"] |= {"processor_seconds": bare, "every_processor_seconds": every}
     for cost in costs.values():
+        if "stopped" in cost:
+            continue
         cost["microseconds_per_row"] = round(1e6 * cost["processor_seconds"] / rows, 3)
         cost["times_bare_read"] = round(cost["processor_seconds"] / bare, 2)
         cost["rows_per_s"] = round(rows / cost["seconds"])
     return {"rows": rows, "days": days, "table_bytes": table_bytes, "kept": set(kept.values()).pop(), "costs": costs}
+
+
+def _bare_read(folder: Path, rows: int) -> dict[str, Any]:
+    """PyArrow's reader alone; its processor seconds are without the start of Python."""
+    names = ("table.csv", "areas.geojson", "rival.parquet")
+    cost = cost_of([sys.executable, "-m", "benchmarks.rivals.tables", "bare", *(str(folder / name) for name in names)])
+    read, seconds = cost.pop("printed").split()
+    assert int(read) == rows
+    return cost | {"processor_seconds": round(float(seconds), 3)}
 
 
 def slope(results: dict[str, Any], who: str) -> float | None:
@@ -166,12 +194,27 @@ def slope(results: dict[str, Any], who: str) -> float | None:
     pairs = [
         (result["rows"], result["costs"][who]["processor_seconds"])
         for result in results.values()
-        if who in result["costs"]
+        if "rows_per_s" in result["costs"].get(who, ())
     ]
     if len(pairs) < 2:
         return None
     x, y = (np.log([pair[i] for pair in pairs]) for i in (0, 1))
     return round(float(np.polyfit(x, y, 1)[0]), 3)
+
+
+def of_more_rows(results: dict[str, Any], who: str) -> dict[str, float] | None:
+    """What a row costs once everything has started: of the largest table against the smallest, for each row more."""
+    costs = [
+        (result["rows"], result["costs"]) for result in results.values() if "rows_per_s" in result["costs"].get(who, ())
+    ]
+    if len(costs) < 2:
+        return None
+    (few, low), (many, high) = costs[0], costs[-1]
+    more = [high[name]["processor_seconds"] - low[name]["processor_seconds"] for name in (who, "bare")]
+    return {
+        "microseconds_per_row": round(1e6 * more[0] / (many - few), 3),
+        "times_bare_read": round(more[0] / more[1], 2),
+    }
 
 
 class _Timed:
@@ -263,9 +306,13 @@ def main() -> None:
         made: dict[str, Any] = {"sizes": results}
     else:
         sizes = [size for size in flags.sizes.split(",") if size != "none"]
-        name = "tables" if sizes == ["276k", "2.7M"] else f"tables_{'_'.join(sizes) or 'maps'}"
+        name = "tables" if len(sizes) > 1 else f"tables_{'_'.join(sizes) or 'maps'}"
         results = {size: measure(SIZES[size], DAYS[size], workers=workers) for size in sizes}
-        made = {"sizes": results, "slopes": {who: slope(results, who) for who in _all(results)}}
+        made = {
+            "sizes": results,
+            "slopes": {who: slope(results, who) for who in _all(results)},
+            "more_rows": {who: of_more_rows(results, who) for who in _all(results)},
+        }
         if not flags.no_maps:
             made["maps"] = measure_maps(MAP_WINDOWS, 2)
         print(f"saved {save_result(name, made, RESULTS, ['polars', 'distributed', 'xarray'])}", file=sys.stderr)
@@ -286,6 +333,9 @@ def show(made: dict[str, Any]) -> None:
         table.add_column(heading, justify="left" if heading == "who" else "right")
     for result in made["sizes"].values():
         for who, cost in result["costs"].items():
+            if "stopped" in cost:
+                table.add_row(f"{result['rows']:,}", who, cost["stopped"], *4 * [""])
+                continue
             keys = ("seconds", "processor_seconds", "microseconds_per_row", "times_bare_read", "peak_memory_gb")
             table.add_row(f"{result['rows']:,}", who, *(f"{cost[key]:,.2f}" for key in keys))
     Console().print(table)

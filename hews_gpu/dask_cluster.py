@@ -34,6 +34,8 @@ CONNECT_S = 30
 WORKERS_S = 120
 """A batch system may take its time to start the workers."""
 CLOSE_S = 20
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 256 << 20, "MALLOC_MMAP_THRESHOLD_": 1 << 30}
+"""For the C library of the workers: how much free memory they hold on to, and which arrays are apart from it."""
 REMEDY = "The same command with --resume does only what is missing"
 FLAG = "--cluster"
 BACKENDS: tuple[Literal["pandas"], Literal["cudf"]] = ("pandas", "cudf")
@@ -156,10 +158,26 @@ def _quiet() -> Iterator[None]:
 
 
 def _local(workers: int | None) -> Any:
+    import dask.config
     from distributed import LocalCluster
 
     count = workers or os.cpu_count() or 1
-    return LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50)
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": _worker_environment()}):
+        return LocalCluster(
+            n_workers=count, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
+        )
+
+
+def _worker_environment() -> dict[str, Any]:
+    """Dask's own, but for memory: it has each array given back at once, and every page of the next one is made anew.
+
+    On 2.7 million rows that was a quarter of the processor time of `prepare`. What the user has set stays.
+    """
+    import dask.config
+
+    environment = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
+    kept = {name: value for name, value in KEEP_MEMORY.items() if name not in os.environ}
+    return environment | kept
 
 
 def _local_cuda(workers: int | None) -> Any:

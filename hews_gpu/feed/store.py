@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["DRAW_JOB", "DrawJob", "draw", "draw_file", "file_of", "new_group", "write_maps"]
 
 DRAW_JOB = "draw.job"
+WRITE_ALL = {"array.write_empty_chunks": True}
+"""Or a file that was lost would pass for windows without incidents, and looking for zeros costs twice the writing."""
+OWN = local()
 ONE_AT_A_TIME = Lock()  # a rasterizer uses all cores; the others compress and write meanwhile
 
 
@@ -79,13 +82,14 @@ def draw_file(folder: Path, number: int) -> float:
     job: DrawJob = load(path)
     with ONE_AT_A_TIME:
         rasterizer = _rasterizer(path, path.stat().st_mtime_ns)
-    maps = zarr.open_array(folder / "maps.zarr" / "maps", mode="r+")
+        with zarr.config.set(WRITE_ALL):  # of an array that is opened this is the only way to say so
+            maps = zarr.open_array(folder / "maps.zarr" / "maps", mode="r+")
     return write_maps(maps, rasterizer, job.pairs_of(number), number * job.per_file)
 
 
 def write_maps(maps: zarr.Array[Any], rasterizer: Rasterizer, pairs: NDArray[np.int64], begin: int) -> float:
     """Draw windows and store them from place `begin` on; returns the seconds that drawing alone took."""
-    drawn = np.zeros((len(pairs), *rasterizer.shape), np.uint8)
+    drawn = _memory(len(pairs) * int(np.prod(rasterizer.shape))).reshape(len(pairs), *rasterizer.shape)
     with ONE_AT_A_TIME:
         draw(rasterizer, pairs[:1], drawn[:1])  # compiles; not to be counted
         started = time.perf_counter()
@@ -93,6 +97,14 @@ def write_maps(maps: zarr.Array[Any], rasterizer: Rasterizer, pairs: NDArray[np.
         took_s = time.perf_counter() - started
     maps[begin : begin + len(pairs)] = drawn
     return took_s
+
+
+def _memory(size: int) -> NDArray[np.uint8]:
+    """uint8[size] of this thread's own, the same again: memory that is new costs as much as drawing into it."""
+    kept: NDArray[np.uint8] | None = getattr(OWN, "memory", None)
+    if kept is None or len(kept) < size:
+        kept = OWN.memory = np.empty(size, np.uint8)
+    return kept[:size]
 
 
 def draw(rasterizer: Rasterizer, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
@@ -132,7 +144,7 @@ def new_group(
         dtype="uint8",
         # Its window spans several maps, which share their basemap: 30 times smaller, where Blosc's blocks give 5 times.
         compressors=[ZstdCodec(level=3, checksum=True)],
-        config={"write_empty_chunks": True},  # or a file that was lost would pass for windows without incidents
+        config={"write_empty_chunks": True},
         dimension_names=["window", "row", "column", "channel"],
         attributes=described,
     )
