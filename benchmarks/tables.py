@@ -149,9 +149,13 @@ def commands(folder: Path, rows: int, *, workers: Sequence[int]) -> dict[str, li
 
 def keep_kernels() -> None:
     """Have the kernels of the point search compiled and kept, as they are after anybody's first large table."""
-    code = "import numpy as n; from hews_gpu.data import grid; from benchmarks.inputs.tiled_city import areas; "
-    code += "from hews_gpu.kernels.pip_tables import build_tables as b; grid.find_in_grid(b(*areas()), *n.zeros((2, 9)))"
-    cost_of([sys.executable, "-c", code])
+    lines = (
+        "import numpy as np",
+        "from hews_gpu.data.grid import build_tables, find_in_grid",
+        "from benchmarks.inputs.tiled_city import areas",
+        "find_in_grid(build_tables(*areas()), np.zeros(9), np.zeros(9))",
+    )
+    cost_of([sys.executable, "-c", "\n".join(lines)])
 
 
 def measure(rows: int, days: int, *, workers: Sequence[int] = (0, 1, 2)) -> dict[str, Any]:

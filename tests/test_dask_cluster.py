@@ -97,6 +97,27 @@ def test_below_a_million_rows_no_cluster_starts_and_one_line_says_why(
     assert line.startswith("999,999 rows: no cluster is started below 1,000,000")
 
 
+def test_workers_hold_on_to_memory_unless_the_user_has_said_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in clusters.KEEP_MEMORY:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "4096")
+    found = clusters._worker_environment()
+    assert found["MALLOC_TRIM_THRESHOLD_"] == 256 << 20 and "OMP_NUM_THREADS" in found
+    assert "MALLOC_MMAP_THRESHOLD_" not in found  # so that the workers inherit the user's
+
+
+def test_the_workers_of_a_local_cluster_get_that_environment() -> None:
+    made = clusters._local(1)
+    try:
+        with made.get_client() as client:
+            (found,) = client.run(lambda: dict(os.environ)).values()
+    finally:
+        made.close(timeout=20)
+    assert {name: found[name] for name in clusters.KEEP_MEMORY} == {
+        name: str(size) for name, size in clusters.KEEP_MEMORY.items()
+    }
+
+
 def test_nobody_at_an_address_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "CONNECT_S", 1)
     with pytest.raises(UserError, match=r"--cluster = 'tcp://127\.0\.0\.1:9': no scheduler answers there") as caught:

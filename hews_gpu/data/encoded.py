@@ -49,10 +49,11 @@ class Encoded:
     def column(self, rows: Bools | None = None) -> pa.DictionaryArray:
         """The column, or some of its rows, over the texts that occur in it."""
         codes = self.codes if rows is None else self.codes[rows]
-        if len(codes) >= len(self.values):
+        occurs = np.bincount(codes, minlength=len(self.values)) > 0
+        if occurs.all():
             return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), self.values)
-        used, codes = np.unique(codes, return_inverse=True)
-        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), self.values.take(pa.array(used)))
+        place = np.cumsum(occurs) - 1
+        return pa.DictionaryArray.from_arrays(pa.array(place[codes], pa.int32()), self.values.filter(pa.array(occurs)))
 
 
 @dataclass(frozen=True, eq=False)

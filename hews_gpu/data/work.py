@@ -10,13 +10,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from uuid import uuid4
 
 from hews_gpu.errors import UserError
@@ -44,29 +45,62 @@ def open_work(out: Path, about: dict[str, Any], *, resume: bool, keep: bool) -> 
         UserError: another process is at work in it, or it cannot be written.
     """
     folder = out.absolute().parent / f".{out.name}.work"
-    with disk_full_is_a_user_error(out):
+    with disk_full_is_a_user_error(out), _locked(folder, out):
+        _begin(folder, about, resume=resume)
+        is_kept = False
+        try:
+            yield folder
+        except BaseException as error:
+            is_kept = isinstance(error, Unfinished) or (keep and not isinstance(error, UserError | OSError))
+            raise
+        finally:
+            if is_kept:
+                log(f"what is done is kept in {folder}; the same command with --resume goes on")
+            else:
+                _remove(folder)
+
+
+@contextmanager
+def _locked(folder: Path, out: Path) -> Iterator[None]:
+    """The folder, made where it is not there, and ours alone while the block lasts."""
+    lock = None
+    while lock is None:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    "--out", out, allowed="is being made by another process", remedy="Wait for it"
-                ) from None
-            except OSError:  # some file systems of clusters have no locks
-                log("warning: this file system has no locks: let nothing else make the same --out meanwhile")
-            _begin(folder, about, resume=resume)
-            is_kept = False
-            try:
-                yield folder
-            except BaseException as error:
-                is_kept = isinstance(error, Unfinished) or (keep and not isinstance(error, UserError | OSError))
-                raise
-            finally:
-                if is_kept:
-                    log(f"what is done is kept in {folder}; the same command with --resume goes on")
-                else:
-                    shutil.rmtree(folder, ignore_errors=True)
+        lock = _lock(folder / LOCK, out)
+    with lock:
+        yield
+
+
+def _lock(path: Path, out: Path) -> TextIO | None:
+    """The open file, locked; None: whoever had the folder has removed it meanwhile."""
+    lock = None
+    try:
+        lock = path.open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+            return lock
+    except FileNotFoundError:
+        pass
+    except BlockingIOError:
+        assert lock is not None
+        lock.close()
+        raise UserError("--out", out, allowed="is being made by another process", remedy="Wait for it") from None
+    except OSError:  # some file systems of clusters have no locks
+        if lock is None:
+            raise
+        log("warning: this file system has no locks: let nothing else make the same --out meanwhile")
+        return lock
+    if lock is not None:
+        lock.close()
+    return None
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder while it is locked: first out of the way, where nobody can begin in it."""
+    aside = folder.with_name(f"{folder.name}.{uuid4().hex}")
+    with suppress(OSError):
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _begin(folder: Path, about: dict[str, Any], *, resume: bool) -> None:

@@ -6,9 +6,11 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hews_gpu.data import work
 from hews_gpu.data.work import load, open_work, recall, save
 from hews_gpu.errors import UserError
 from hews_gpu.workers import Unfinished
@@ -71,6 +73,27 @@ def test_two_jobs_on_one_output_are_refused(tmp_path: Path) -> None:
             with open_work(tmp_path / "out", ABOUT, resume=False, keep=False):
                 pass
         assert recall(folder / "found-000000") == 7
+
+
+def test_one_who_comes_while_the_folder_is_removed_gets_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock was opened before the folder went: locked now, it would keep out nobody who comes later."""
+    flock, folder = work.fcntl.flock, tmp_path / ".out.work"
+
+    def late(file: Any, how: int) -> None:
+        monkeypatch.setattr(work.fcntl, "flock", flock)
+        (folder / "found-000000").touch()
+        work._remove(folder)  # by the one who had it
+        flock(file, how)
+
+    monkeypatch.setattr(work.fcntl, "flock", late)
+    with open_work(tmp_path / "out", ABOUT, resume=False, keep=False):
+        with pytest.raises(UserError, match="is being made by another process"):
+            with open_work(tmp_path / "out", ABOUT, resume=False, keep=False):
+                pass
+        assert (folder / "lock").is_file() and not (folder / "found-000000").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_loaded_is_read_once_and_again_when_it_has_changed(tmp_path: Path) -> None:

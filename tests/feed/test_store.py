@@ -1,6 +1,7 @@
 """The store of maps: files drawn by workers, again only where one is missing, and read by xarray."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -52,9 +53,28 @@ def test_two_workers_draw_what_one_process_draws(prepared, tmp_path, two_workers
         for name in ("alone", "together")
     ]
     assert files[0] == files[1] == [str(n) for n in range(8)]
-    costs = {"seconds", "maps_per_s", "out"}
+    costs = {"seconds", "maps_per_s", "drawing_maps_per_s", "out"}
     assert {k: v for k, v in alone.items() if k not in costs} == {k: v for k, v in together.items() if k not in costs}
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.usefixtures("small_files")
+def test_files_of_windows_without_incidents_are_there_too(prepared, tmp_path, monkeypatch):
+    """A file that is missing must mean that it was lost: Zarr reads it as zeros, which is what such windows hold."""
+    monkeypatch.setattr(store, "draw", lambda rasterizer, pairs, out: out.fill(0))
+    rasterize(prepared, tmp_path / "maps", style="channels")
+    assert not stored(tmp_path / "maps").any()
+    files = [store.file_of(tmp_path / "maps" / "maps.zarr", number) for number in range(8)]
+    assert all(file.is_file() for file in files)
+    assert {file.name for file in files} == {"0"} and not (tmp_path / "maps/maps.zarr/maps/c/8").exists()
+
+
+def test_memory_is_the_same_again_and_each_threads_own():
+    first = store._memory(10)
+    assert store._memory(7).base is first.base and store._memory(10).base is first.base
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(store._memory, 10).result().base is not first.base
+    assert len(store._memory(20)) == 20
 
 
 class Stopping:

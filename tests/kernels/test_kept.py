@@ -1,0 +1,103 @@
+"""Compiled kernels that are kept on disk: taken by the next process, and by none whose sources are others."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hews_gpu.kernels import _kept
+
+ROOT = Path(__file__).resolve().parents[2]
+DRAW = """
+import numpy as np
+from hews_gpu.data.grid import find_in_grid
+from hews_gpu.kernels.pip_tables import build_tables
+from hews_gpu.kernels.pip_walk import find_all
+square = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]], float)
+grid = build_tables(square, np.array([0, 5]), np.array([0]))
+found = find_in_grid(grid, np.array([0.5, 2.0]), np.array([0.5, 0.5])).tolist()
+print(found, sum(find_all.stats.cache_hits.values()), sum(find_all.stats.cache_misses.values()))
+"""
+
+
+@pytest.fixture
+def fresh():
+    _kept.folder_of_kernels.cache_clear()
+    yield
+    _kept.folder_of_kernels.cache_clear()
+
+
+def found_by(root, cache):
+    """What a process finds with the sources under root, and whether its kernel was there or was compiled."""
+    environment = {**os.environ, "PYTHONPATH": str(root), _kept.VARIABLE: str(cache)}
+    done = subprocess.run([sys.executable, "-c", DRAW], env=environment, cwd=root, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    assert "Warning" not in done.stderr
+    return done.stdout.strip()
+
+
+def test_the_next_process_takes_the_kernel_and_changed_sources_compile_anew(tmp_path):
+    """The change is in a function that is compiled into the kernel from another file: numba's own cache misses it."""
+    copy, cache = tmp_path / "copy", tmp_path / "cache"
+    copy.mkdir()
+    shutil.copytree(ROOT / "hews_gpu", copy / "hews_gpu", ignore=shutil.ignore_patterns("__pycache__"))
+    assert found_by(copy, cache) == "[0, -1] 0 1"
+    assert found_by(copy, cache) == "[0, -1] 1 0"
+    scalars = copy / "hews_gpu" / "kernels" / "pip_scalars.py"
+    text = scalars.read_text()
+    body_at = text.index('"""', text.index('"""', text.index("def side(")) + 3) + 3
+    scalars.write_text(text[:body_at] + "\n    return -1.0\n" + text[body_at:])
+    changed = found_by(copy, cache)
+    assert changed.endswith(" 0 1") and changed != "[0, -1] 0 1", "the change must show, or the test shows nothing"
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_every_source_file_counts(tmp_path, monkeypatch):
+    folder = tmp_path / "kernels"
+    shutil.copytree(ROOT / "kernels", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    here = _kept._state()
+    monkeypatch.setattr(_kept, "__file__", str(folder / "_kept.py"))
+    assert _kept._state() == here
+    seen = {here}
+    for path in sorted(folder.glob("*.py")):
+        with path.open("a") as file:
+            file.write("\n")
+        seen.add(_kept._state())
+    assert len(seen) == 1 + len(list(folder.glob("*.py")))
+
+
+def test_where_they_are_kept(tmp_path, monkeypatch, fresh):
+    monkeypatch.delenv(_kept.VARIABLE, raising=False)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert _kept._root() == tmp_path / "xdg" / "hews-gpu" / "kernels"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
+    assert _kept._root() == tmp_path / "numba" / "hews-gpu"
+    monkeypatch.setenv(_kept.VARIABLE, str(tmp_path / "own"))
+    folder = Path(_kept.folder_of_kernels())
+    assert folder.parent == tmp_path / "own" and folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("where", ["0", "/proc/hews"])
+def test_nothing_is_kept_where_the_user_says_so_or_nothing_can_be_written(where, monkeypatch, fresh):
+    monkeypatch.setenv(_kept.VARIABLE, where)
+    assert _kept.folder_of_kernels() is None
+
+
+def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch, fresh):
+    """What lies there is run."""
+    monkeypatch.setenv(_kept.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert _kept.folder_of_kernels() is None
+
+
+def test_states_that_were_not_used_for_long_go(tmp_path, monkeypatch, fresh):
+    monkeypatch.setenv(_kept.VARIABLE, str(tmp_path))
+    for age in range(6):
+        (tmp_path / f"old{age}").mkdir()
+        os.utime(tmp_path / f"old{age}", (1_000_000_000 - age, 1_000_000_000 - age))
+    now = Path(_kept.folder_of_kernels()).name
+    assert {path.name for path in tmp_path.iterdir()} == {now, "old0", "old1", "old2"}
