@@ -88,7 +88,8 @@ def cost_of(command: Sequence[str]) -> dict[str, Any]:
     peak = _Peak(process.pid)
     peak.start()
     assert process.stdout is not None
-    printed = process.stdout.read()
+    with process.stdout:
+        printed = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     peak.stop.set()
@@ -340,17 +341,19 @@ def _all(results: dict[str, Any]) -> list[str]:
 
 def show(made: dict[str, Any]) -> None:
     """Print the costs as a table."""
+    stopped: list[str] = []
     table = Table(title="prepare", title_justify="left")
     for heading in ("rows", "who", "seconds", "processor s", "us a row", "times bare read", "peak, GB"):
         table.add_column(heading, justify="left" if heading == "who" else "right")
     for result in made["sizes"].values():
         for who, cost in result["costs"].items():
             if "stopped" in cost:
-                table.add_row(f"{result['rows']:,}", who, cost["stopped"], *4 * [""])
+                stopped.append(f"{result['rows']:,} rows, {who}: {cost['stopped']}")
                 continue
             keys = ("seconds", "processor_seconds", "microseconds_per_row", "times_bare_read", "peak_memory_gb")
             table.add_row(f"{result['rows']:,}", who, *(f"{cost[key]:,.2f}" for key in keys))
     Console().print(table)
+    print(*stopped, sep="\n", end="\n" if stopped else "")
     if "maps" in made:
         maps = made["maps"]
         print(

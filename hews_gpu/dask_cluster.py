@@ -174,6 +174,7 @@ def _worker_environment() -> dict[str, Any]:
     On 2.7 million rows that was a quarter of the processor time of `prepare`. What the user has set stays.
     """
     import dask.config
+    import distributed  # noqa: F401 - it adds its own settings to Dask's
 
     environment = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
     kept = {name: value for name, value in KEEP_MEMORY.items() if name not in os.environ}

@@ -95,7 +95,7 @@ def _seconds(block: Block) -> Codes:
     """int64[R] of the columns with date and time of day, or of the one with both."""
     single = block.texts.get("time")
     date, clock = _split(single) if single else (block.text("date"), block.text("time_of_day"))
-    days = times.distinct_values(date.texts, times.day_number)[date.codes]
+    days = times.day_numbers(date.values)[date.codes]
     seconds = times.join_seconds(days, times.distinct_values(clock.texts, times.second_of_day)[clock.codes])
     bad = np.flatnonzero(seconds == times.NOT_A_TIME)
     if single and len(bad):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["BLANK", "Block", "Encoded", "digits_hidden", "distinct", "hashes_of", "is_blank"]
+__all__ = ["BLANK", "Block", "Encoded", "digits_hidden", "distinct", "hashes_of", "is_blank", "leading_bytes"]
 
 FIRST_TEXT = 4  # of a block's columns, after source, row_id, line and problem
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: the step of SplitMix64
@@ -143,6 +143,14 @@ def _bytes_of(texts: pa.Array) -> tuple[Ints, Ints, npt.NDArray[np.uint8]]:
     ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
     raw = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
     return ends[:-1] - ends[0], np.diff(ends), raw
+
+
+def leading_bytes(texts: pa.Array, count: int) -> npt.NDArray[np.uint8]:
+    """uint8[D, count] first bytes of each text, zeros beyond its end."""
+    starts, lengths, data = _bytes_of(texts)
+    place = np.arange(count)
+    padded = np.append(data, np.zeros(count, np.uint8))
+    return np.where(place < lengths[:, None], padded[starts[:, None] + place], 0).astype(np.uint8)
 
 
 def digits_hidden(texts: pa.Array) -> pa.Array:

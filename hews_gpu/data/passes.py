@@ -6,7 +6,6 @@ Nothing here needs polygons as such, so that it runs where neither shapely nor g
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow as pa
 
 from hews_gpu import progress
 from hews_gpu.data import stages, tables
+from hews_gpu.data.counts import Counts
 from hews_gpu.data.pieces import Plan
 from hews_gpu.data.quality import Marks, Tally
 from hews_gpu.data.read import Seen, Source, day_first_error
@@ -122,7 +122,7 @@ def _merged(work: Path, plan: Plan, sources: list[Source]) -> Table:
         plan.damaged |= stages.found(work, number).damaged
     table = Table(sources=sources)
     seen = {source.number: Seen() for source in sources}
-    left: list[tuple[Path, int, list[str], Counter[int]]] = []
+    left: list[tuple[Path, int, list[str], Counts]] = []
     rows = 0
     for number, spans in enumerate(plan.pieces):
         if all(span.number in plan.damaged for span in spans):
@@ -174,12 +174,10 @@ def _mark_job(work: Path, table: Table, job: CleanJob, neighborhoods: Sequence[s
     )
 
 
-def _part(path: Path, base: int, categories: list[str], days: Counter[int], order: dict[str, int]) -> Part:
+def _part(path: Path, base: int, categories: list[str], days: Counts, order: dict[str, int]) -> Part:
     """The rows that a piece has left, with where each day ends in them."""
-    sorted_days = np.array(sorted(days), np.int64)
-    ends = np.cumsum([days[day] for day in sorted_days.tolist()], dtype=np.int64)
     codes = np.array([order.get(name, -1) for name in categories], np.int32)
-    return Part(path, base, codes, sorted_days, ends)
+    return Part(path, base, codes, days.numbers, np.cumsum(days.rows))
 
 
 def _number_layouts(table: Table) -> None:

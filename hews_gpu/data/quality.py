@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hews_gpu.data.clean import NOWHERE, OUT, REASONS
+from hews_gpu.data.counts import Counts, added
 from hews_gpu.data.read import Source
 
 __all__ = [
@@ -57,10 +58,8 @@ class Tally:
     nearest: int = 0
     raw_categories: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     """Source, category as spelt, category as named -> rows, set aside or not."""
-    source_days: Counter[tuple[int, int]] = field(default_factory=Counter)
-    """Source, day since 1970 -> kept rows."""
-    days: Counter[int] = field(default_factory=Counter)
-    """Day since 1970 -> kept rows."""
+    source_days: dict[int, Counts] = field(default_factory=dict)
+    """Source -> kept rows by day since 1970."""
     roundings: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Category, kind of round time (ROUND) -> kept rows."""
     minute_zero: Counter[bool] = field(default_factory=Counter)
@@ -72,6 +71,11 @@ class Tally:
     not_degrees: int = 0
     """Rows outside whose coordinates are no degrees."""
     outside_example: tuple[float, float] | None = None
+
+    @property
+    def days(self) -> Counts:
+        """Kept rows by day since 1970."""
+        return sum(self.source_days.values(), Counts())
 
     def __iadd__(self, other: Tally) -> Tally:
         """Add the counts of other rows."""
@@ -88,6 +92,8 @@ def _add_up(counts: Any, other: Any, name: str) -> None:
     own, more = getattr(counts, name), getattr(other, name)
     if isinstance(own, Counter):
         own.update(more)
+    elif isinstance(own, dict):
+        added(own, more)
     else:
         setattr(counts, name, own + more)
 
@@ -107,11 +113,10 @@ def tally(frame: pd.DataFrame, bounds: npt.NDArray[np.float64]) -> Tally:
         categories=_count_names(frame["category"][kept]),
         all_categories=_count_names(frame["category"]),
         raw_categories=_count_raw(frame),
-        source_days=_count_pairs(frame["source"].to_numpy()[kept], day),
+        source_days=_count_days(frame["source"].to_numpy()[kept], day),
         neighborhoods=_count(frame["neighborhood_id"].to_numpy()[kept]),
         roundings=_count_round(frame["category"][kept], second),
         nearest=int(frame["is_nearest"].to_numpy()[kept].sum()),
-        days=_count(day),
         minute_zero=Counter({flag: int((second[is_target == flag] % 3600 < 60).sum()) for flag in (False, True)}),
     )
     if len(time_s):
@@ -163,6 +168,10 @@ def _count_pairs(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Counter[t
     width = int(second.max(initial=0)) - low + 1
     codes = _count(first.astype(np.int64) * width + (second - low))
     return Counter({(code // width, code % width + low): count for code, count in codes.items()})
+
+
+def _count_days(source: npt.NDArray[Any], day: npt.NDArray[np.int64]) -> dict[int, Counts]:
+    return {number: Counts.of(day[source == number]) for number in np.unique(source).tolist()}
 
 
 def _count_raw(frame: pd.DataFrame) -> Counter[tuple[int, str, str]]:
@@ -256,10 +265,8 @@ def overlapping_files(
     an event that the earlier one reports. Of the target categories, by name: how many rows both have in these days,
     repeated, and unmatched, rows of the later one in these days that repeat no other file's.
     """
-    days: dict[int, dict[int, int]] = {source.number: {} for source in sources}
-    for (number, day), rows in counts.source_days.items():
-        days[number][day] = rows
-    spans = {number: (min(found), max(found)) for number, found in days.items() if found}
+    days = counts.source_days
+    spans = {number: (int(found.numbers[0]), int(found.numbers[-1])) for number, found in days.items() if len(found)}
     pairs = set(marks.repeats)
     if len({source.layout for source in sources}) > 1:
         pairs |= {(a, b) for a in spans for b in spans if a < b and sources[a].layout != sources[b].layout}
@@ -268,7 +275,7 @@ def overlapping_files(
         begin, end = max(spans[a][0], spans[b][0]), min(spans[a][1], spans[b][1])
         if begin > end:
             continue
-        rows_of = [sum(n for day, n in days[number].items() if begin <= day <= end) for number in (a, b)]
+        rows_of = [days[number].between(begin, end) for number in (a, b)]
         span = [str(np.datetime64(day, "D")) for day in (begin, end)]
         files = [sources[a].name, sources[b].name]
         entry = {"files": files, "days": span, "rows": rows_of, "repeated": marks.repeats[a, b]}
@@ -342,9 +349,10 @@ def summary(counts: Tally, marks: Marks, names: list[str]) -> dict[str, Any]:
 
 def monthly_events(counts: Tally, marks: Marks, categories: Sequence[str]) -> tuple[list[str], dict[str, list[int]]]:
     """Whole months, and events (repeats left out) in each of them by category and in all; for volume steps."""
-    if not counts.days:
+    found = counts.days.numbers
+    if not len(found):
         return [], {}
-    days = np.array([min(counts.days), max(counts.days) + 1], "datetime64[D]")
+    days = np.array([found[0], found[-1] + 1], "datetime64[D]")
     begin, end = days.astype("datetime64[M]")
     begin += int(days[0] != begin)  # the first of the month is there
     months = np.arange(begin, end).astype(np.int64)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -111,17 +112,18 @@ def incident_files(city: CityConfig) -> list[Source]:
     return [Source(path=path, name=name, number=i) for i, (path, name) in enumerate(zip(paths, names, strict=True))]
 
 
-def _slash_dates(table: pa.Table) -> set[times.SlashDate]:
+def _slash_dates(table: pa.Table) -> times.Ints:
     """The distinct dates with slashes of one block."""
     column = table[next(role for role in ("time", "date") if role in table.column_names)]
     texts = [pc.utf8_ltrim_whitespace(chunk.dictionary) for chunk in column.chunks]
-    starts = [pc.unique(pc.utf8_slice_codeunits(text, 0, times.DATE_CHARACTERS + 1)).to_pylist() for text in texts]
-    return times.slash_dates(text for distinct in starts for text in distinct)
+    starts = [pc.unique(pc.utf8_slice_codeunits(text, 0, times.DATE_CHARACTERS + 1)) for text in texts]
+    return times.slash_dates(pa.concat_arrays(starts) if starts else [])
 
 
-def day_first_error(name: str, dates: set[times.SlashDate]) -> UserError:
+def day_first_error(name: str, dates: times.Ints) -> UserError:
     """What to say of a file whose dates are DD/MM/YYYY."""
-    first, second, year = max(dates, key=lambda date: (date[1] <= 12, date))
+    fields = zip(*(part.tolist() for part in times.slash_fields(dates)), strict=True)
+    first, second, year = max(fields, key=lambda date: (date[1] <= 12, date))
     allowed = f"its dates look day-first, such as {first:02d}/{second:02d}/{year}, but slashes are read month first"
     return UserError(name, allowed=allowed, remedy="Write them as YYYY-MM-DD")
 
@@ -179,8 +181,8 @@ class Seen:
     rows: int = 0
     blank: Counter[str] = field(default_factory=Counter)
     noticed: Counter[str] = field(default_factory=Counter)
-    dates: set[times.SlashDate] = field(default_factory=set)
-    """Distinct dates with slashes."""
+    dates: times.Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Distinct dates with slashes, see `times.slash_dates`."""
 
     def __iadd__(self, other: Seen) -> Seen:
         """Add what other rows of the file showed."""
@@ -189,7 +191,7 @@ class Seen:
         for name, rows in other.blank.items():  # names stay in order, and those of whole columns stay
             self.blank[name] += rows
         self.noticed += other.noticed
-        self.dates |= other.dates
+        self.dates = np.union1d(self.dates, other.dates)
         return self
 
 
@@ -214,7 +216,7 @@ def read_span(span: Span, how: Reading, seen: Seen) -> Texts:
         for table in _open_span(span, how, job, seen):
             for name in table.column_names[2:]:
                 seen.blank[name] += _count_blank(table[name])
-            seen.dates |= _slash_dates(table)
+            seen.dates = np.union1d(seen.dates, _slash_dates(table))
             seen.rows += len(table)
             yield table
 

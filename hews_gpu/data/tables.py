@@ -8,7 +8,6 @@ time one file revised, look across the edges, and the target rows are few enough
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import pyarrow.parquet as pq
 
 from hews_gpu.data.backend import Backend, array_of, as_array_like, concat, names_of, sort_by_time, take_arrow, to_arrow
 from hews_gpu.data.clean import REASONS
+from hews_gpu.data.counts import Counts
 from hews_gpu.data.encoded import Block
 from hews_gpu.data.marks import (
     NEAR_TWIN,
@@ -150,18 +150,18 @@ class Bucket:
     end_s: int
 
 
-def buckets_of(days: Counter[int], rows: int = BUCKET_ROWS) -> list[Bucket]:
+def buckets_of(days: Counts, rows: int = BUCKET_ROWS) -> list[Bucket]:
     """Stretches of whole days with at most `rows` rows each, unless one day alone has more."""
     buckets: list[Bucket] = []
     begin, count = None, 0
-    for day in sorted(days):
-        if begin is None or count + days[day] > rows:
+    for day, own in zip(days.numbers.tolist(), days.rows.tolist(), strict=True):
+        if begin is None or count + own > rows:
             if begin is not None:
                 buckets.append(Bucket(begin * DAY_S, day * DAY_S))
             begin, count = day, 0
-        count += days[day]
+        count += own
     if begin is not None:
-        buckets.append(Bucket(begin * DAY_S, (max(days) + 1) * DAY_S))
+        buckets.append(Bucket(begin * DAY_S, (int(days.numbers[-1]) + 1) * DAY_S))
     return buckets
 
 

@@ -9,7 +9,7 @@ Shapes: R rows of a block, D distinct values of a column, M months.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,13 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hews_gpu.data import leaks, times
+from hews_gpu.data.counts import Counts, added
 from hews_gpu.data.encoded import Block, Encoded, digits_hidden, distinct
 from hews_gpu.data.leaks import Contingency
 from hews_gpu.data.schemas import POINT_ROLES, TIME_ROLES
 
 __all__ = ["TextTally", "missing_by_month", "tally_texts"]
 
-NO_MONTH = -1_000_000  # of a row whose time cannot be read
 ROLES = frozenset({*TIME_ROLES, *POINT_ROLES, "category"})
 LABELS = 2  # no target, target
 
@@ -39,10 +39,12 @@ Columns = dict[str, Contingency]
 class TextTally:
     """Counts of the texts of some rows; `+=` adds those of other rows."""
 
-    months: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """Column, months since 1970 (or NO_MONTH) -> rows of tables that have the column."""
-    blanks: Counter[tuple[str, int]] = field(default_factory=Counter)
+    months: dict[str, Counts] = field(default_factory=dict)
+    """Column -> rows of tables that have the column by month since 1970."""
+    blanks: dict[str, Counts] = field(default_factory=dict)
     """The same of rows in which it is blank."""
+    undated: Counter[str] = field(default_factory=Counter)
+    """Column -> rows of tables that have it whose time cannot be read."""
     columns: dict[tuple[Any, str], Contingency] = field(default_factory=dict)
     """Layout of the file; column, or feature of how it is written -> kept rows by value and label."""
     zones: Counter[int] = field(default_factory=Counter)
@@ -52,8 +54,9 @@ class TextTally:
 
     def __iadd__(self, other: TextTally) -> TextTally:
         """Add the counts of other rows."""
-        self.months.update(other.months)
-        self.blanks.update(other.blanks)
+        added(self.months, other.months)
+        added(self.blanks, other.blanks)
+        self.undated.update(other.undated)
         self.zones.update(other.zones)
         self.commas.update(other.commas)
         for name, counts in other.columns.items():
@@ -72,16 +75,17 @@ def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (),
     """
     counts = TextTally()
     time_s = frame["time_s"].to_numpy()
-    months, month = _months(time_s)
+    is_dated, month = _months(time_s)
+    of_all = Counts.of(month[is_dated])
     source = int(block.table["source"][0].as_py())
     columns: dict[str, Contingency] = {}
     kept, is_target = frame["reason"].to_numpy() == 0, frame["is_target"].to_numpy()
     label = np.where(kept, is_target.astype(np.int64), LABELS)
-    rows_of = np.bincount(month, minlength=len(months))
     for name, column in block.texts.items():
-        counts.months.update(_by_month(name, months, rows_of))
+        counts.months[name] = of_all
+        counts.undated[name] = len(is_dated) - int(is_dated.sum())
         if column.is_blank.any():
-            counts.blanks.update(_by_month(name, months, np.bincount(month[column.is_blank[column.codes]])))
+            counts.blanks[name] = Counts.of(month[column.is_blank[column.codes] & is_dated])
         if name in ("time", "time_of_day"):
             counts.zones[source] += _rows_with(column, times.HAS_ZONE)
         elif name in POINT_ROLES:
@@ -94,18 +98,13 @@ def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (),
     return counts
 
 
-def _months(time_s: Ints) -> tuple[list[int], Ints]:
-    """The months that occur, since 1970, and which of them each row is in; NO_MONTH where there is no time."""
-    days = np.where(time_s == times.NOT_A_TIME, 0, time_s // times.DAY_S)
+def _months(time_s: Ints) -> tuple[Bools, Ints]:
+    """Whether each row has a time, and its month since 1970."""
+    is_dated = time_s != times.NOT_A_TIME
+    days = np.where(is_dated, time_s // times.DAY_S, 0)
     first = int(days.min(initial=0))
     month_of = np.arange(first, int(days.max(initial=0)) + 1).astype("datetime64[D]").astype("datetime64[M]")
-    month = np.where(time_s == times.NOT_A_TIME, NO_MONTH, month_of.astype(np.int64)[days - first])
-    codes, months = pd.factorize(month)
-    return months.tolist(), codes
-
-
-def _by_month(name: str, months: list[int], rows: Ints) -> Counter[tuple[str, int]]:
-    return Counter({(name, month): n for month, n in zip(months, rows.tolist(), strict=False) if n})
+    return is_dated, month_of.astype(np.int64)[days - first]
 
 
 def _rows_with(column: Encoded, pattern: str) -> int:
@@ -153,17 +152,13 @@ def _count_clock(columns: Columns, time_s: Ints, is_target: Bools) -> None:
 
 def missing_by_month(counts: TextTally) -> dict[str, Any]:
     """Rows and blank rows of each column by month, months without rows included; for quality.json."""
-    found = [month for _, month in counts.months if month != NO_MONTH]
-    months = list(range(min(found), max(found) + 1)) if found else []
-    columns = dict.fromkeys(name for name, _ in counts.months)
-
-    def series(by: Mapping[tuple[str, int], int], name: str) -> list[int]:
-        return [by.get((name, month), 0) for month in months]
-
+    found = sum(counts.months.values(), Counts()).numbers
+    months = range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)
     return {
         "months": [str(np.datetime64(month, "M")) for month in months],
         "columns": {
-            name: {"rows": series(counts.months, name), "blank": series(counts.blanks, name)} for name in columns
+            name: {"rows": rows.listed(months), "blank": counts.blanks.get(name, Counts()).listed(months)}
+            for name, rows in counts.months.items()
         },
-        "rows_without_month": {name: n for (name, month), n in counts.months.items() if month == NO_MONTH},
+        "rows_without_month": {name: rows for name, rows in counts.undated.items() if rows},
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 
 from hews_gpu.config import CityConfig
+from hews_gpu.data.counts import Counts
 from hews_gpu.data.prepare import Cut, prepare
 from hews_gpu.data.quality import Marks, Tally, monthly_events
 from tests.data import formats
@@ -113,9 +113,9 @@ def test_steps_leave_out_months_that_the_table_covers_in_part(toy: Toy, tmp_path
 
 def test_whole_months_only() -> None:
     first, last = (int(np.datetime64(day, "D").astype(int)) for day in ("2010-01-15", "2010-04-29"))
-    counts = Tally(days=Counter(range(first, last + 1)))
+    counts = Tally(source_days={0: Counts.of(range(first, last + 1))})
     assert monthly_events(counts, Marks(rows_of=[]), ["A"]) == (["2010-02", "2010-03"], {"A": [0, 0], "(all)": [0, 0]})
-    counts.days += Counter([last + 1])
+    counts += Tally(source_days={0: Counts.of([last]), 1: Counts.of([last + 1])})
     assert monthly_events(counts, Marks(rows_of=[]), ["A"])[0] == ["2010-02", "2010-03", "2010-04"]
 
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hews_gpu.data.times import (
     DATE_THEN_TIME,
     NOT_A_TIME,
     day_number,
+    day_numbers,
     distinct_values,
     from_milliseconds,
     is_day_first,
     join_seconds,
     second_of_day,
     slash_dates,
+    slash_fields,
 )
 
 
@@ -115,6 +118,44 @@ def test_the_next_midnight_is_the_start_of_the_next_day() -> None:
 def test_one_column_is_split_into_two(text: str, parts: tuple[str | None, str | None]) -> None:
     found = pc.extract_regex(pa.array([text]), pattern=DATE_THEN_TIME)[0].as_py() or {"date": None, "time": None}
     assert (found["date"], found["time"]) == parts
+
+
+@given(st.lists(st.one_of(
+    st.text("0129/-. T", max_size=12),
+    st.from_regex(r"[0-3][0-9]/[0-3][0-9]/(19|20|21)[0-9]{2}", fullmatch=True),
+    st.from_regex(r"(18|19|20|21)[0-9]{2}([-/])[01][0-9][-/][0-3][0-9]", fullmatch=True),
+)))  # fmt: skip
+@example(
+    ["02/29/2000", "02/29/1900", "2012-02-29", "2013/02/29", "2012-02/29", "12/31/2100", "01/01/2101", "1900-01-01"]
+)
+@example(
+    [
+        "1/31/2014",
+        " 01/31/2014",
+        "01/31/2014 ",
+        "01/31/2014T00:00",
+        "\u0660\u0661/31/2014",
+        "13/01/2014",
+        "",
+        "é2/29/2000",
+    ]
+)
+def test_many_dates_at_once_are_each_what_it_is_alone(texts: list[str]) -> None:
+    expected = [NOT_A_TIME if day is None else day for day in map(day_number, texts)]
+    assert day_numbers(pa.array(texts, pa.string())).tolist() == expected
+
+
+@given(st.lists(st.one_of(
+    st.text("0129/ -", max_size=12),
+    st.from_regex(r" ?[0-3]?[0-9]/[0-3]?[0-9]/(19|20)[0-9]{2}[0-9 T]?", fullmatch=True),
+)))  # fmt: skip
+@example(["31/12/2014", "31/12/20145", " 1/2/2014 23:00", "31/12/2014", "2014/12/31", "a 31/12/2014"])
+def test_slash_dates_are_those_of_the_regular_expression(texts: list[str]) -> None:
+    pattern = re.compile(r"\s*(\d{1,2})/(\d{1,2})/(\d{4})(?!\d)", re.ASCII)
+    expected = {tuple(map(int, found.groups())) for found in map(pattern.match, texts) if found}
+    dates = slash_dates(texts)
+    assert sorted(expected) == list(zip(*(part.tolist() for part in slash_fields(dates)), strict=True))
+    np.testing.assert_array_equal(dates, slash_dates(pa.array(texts, pa.string())))
 
 
 def spelt(days: range, form: str) -> list[str]:

@@ -16,9 +16,9 @@ import numpy as np
 from hews_gpu.data.grid import find_in_grid
 from hews_gpu.kernels.pip_tables import build_tables
 from hews_gpu.kernels.pip_walk import find_all
-square = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]], float)
-grid = build_tables(square, np.array([0, 5]), np.array([0]))
-found = find_in_grid(grid, np.array([0.5, 2.0]), np.array([0.5, 0.5])).tolist()
+triangle = np.array([[0, 0], [1, 0], [0, 1], [0, 0]], float)
+grid = build_tables(triangle, np.array([0, 4]), np.array([0]))
+found = find_in_grid(grid, np.array([0.4999, 0.5001]), np.array([0.5, 0.5])).tolist()
 print(found, sum(find_all.stats.cache_hits.values()), sum(find_all.stats.cache_misses.values()))
 """
 
@@ -49,7 +49,7 @@ def test_the_next_process_takes_the_kernel_and_changed_sources_compile_anew(tmp_
     scalars = copy / "hews_gpu" / "kernels" / "pip_scalars.py"
     text = scalars.read_text()
     body_at = text.index('"""', text.index('"""', text.index("def side(")) + 3) + 3
-    scalars.write_text(text[:body_at] + "\n    return -1.0\n" + text[body_at:])
+    scalars.write_text(text[:body_at] + "\n    return 0.0\n" + text[body_at:])
     changed = found_by(copy, cache)
     assert changed.endswith(" 0 1") and changed != "[0, -1] 0 1", "the change must show, or the test shows nothing"
     assert len(list(cache.iterdir())) == 2
