@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -140,12 +141,17 @@ def judge_closed(*, quick: bool, jobs: int) -> dict[str, Any]:
         plan = Plan(blocks=1, seeds=(0,))
         judged = {name: judge(generated(name, QUICK_YEARS), plan, quick=True) for name in PRESETS[:2]}
         return {"presets": judged}
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of the processes to come
     names = [*(["baltimore"] if real_data() else []), *PRESETS]
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_settle, initargs=(os.getpid(),)) as pool:
-        found = dict(zip(names, pool.map(judge_one, names), strict=True))
+    found = side_by_side(judge_one, names, jobs)
     real = {name: found.pop(name) for name in names if name not in PRESETS}
     return {"presets": found, **real}
+
+
+def side_by_side(find: Callable[[str], dict[str, Any]], names: Sequence[str], jobs: int) -> dict[str, dict[str, Any]]:
+    """What a function of this or another module finds of each name, in so many processes."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of the processes to come
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_settle, initargs=(os.getpid(),)) as pool:
+        return dict(zip(names, pool.map(find, names), strict=True))
 
 
 def judge_one(name: str) -> dict[str, Any]:

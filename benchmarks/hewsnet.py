@@ -8,18 +8,15 @@ to boosting window by window, and where. ``--quick``: one preset of three years,
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
 
 from benchmarks.common import header, parse_flags, real_data, save_result
-from benchmarks.forecasts import PRESETS, QUICK_YEARS, YEARS, baltimore, closed, generated, judge, show
+from benchmarks.forecasts import PRESETS, QUICK_YEARS, YEARS, baltimore, closed, generated, judge, show, side_by_side
 from hews_gpu.evaluation.rolling import Plan
 
 
@@ -35,10 +32,8 @@ def judge_one(name: str) -> dict[str, Any]:
 
 def judge_all() -> dict[str, Any]:
     """Every source, as many at a time as there are cores."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of the processes to come
     names = [*(["baltimore"] if real_data() else []), *PRESETS]
-    with ProcessPoolExecutor(header()["cores"], get_context("spawn")) as pool:
-        found = dict(zip(names, pool.map(judge_one, names), strict=True))
+    found = side_by_side(judge_one, names, header()["cores"])
     return {"presets": {name: found[name] for name in PRESETS}, **{n: found[n] for n in names if n not in PRESETS}}
 
 

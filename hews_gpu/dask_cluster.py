@@ -34,7 +34,8 @@ CONNECT_S = 30
 WORKERS_S = 120
 """A batch system may take its time to start the workers."""
 CLOSE_S = 20
-KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 256 << 20, "MALLOC_MMAP_THRESHOLD_": 1 << 30}
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 256 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
+DASKS_TRIM_THRESHOLD = 65536
 """For the C library of the workers: how much free memory they hold on to, and which arrays are apart from it."""
 REMEDY = "The same command with --resume does only what is missing"
 FLAG = "--cluster"
@@ -177,8 +178,10 @@ def _worker_environment() -> dict[str, Any]:
     import distributed  # noqa: F401 - it adds its own settings to Dask's
 
     environment = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
-    kept = {name: value for name, value in KEEP_MEMORY.items() if name not in os.environ}
-    return environment | kept
+    for name, size in KEEP_MEMORY.items():
+        if name not in os.environ and environment.get(name, DASKS_TRIM_THRESHOLD) == DASKS_TRIM_THRESHOLD:
+            environment[name] = size
+    return environment
 
 
 def _local_cuda(workers: int | None) -> Any:

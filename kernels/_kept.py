@@ -1,29 +1,88 @@
-"""Compiled CPU kernels are kept on disk, so that a process starts in a tenth of a second instead of some seconds.
+"""Compiled CPU kernels are kept on disk, so that a process loads one in half a second instead of compiling for three.
 
 The compiler's own store looks at the file of a kernel only, not at the functions of other files that are compiled into
-it: a change in those would go unseen. So every state of this package's sources, of the compiler and of Python has a
-folder of its own, and a change of any of them compiles anew. What depends on the processor the compiler tells apart
-itself, so that the machines of a cluster may share the folder. Content there is code: it must be the user's own.
+it: a change in those would go unseen. So every state of this package's sources, of the compiler and its settings, of
+NumPy, Python and the processor has a folder of its own, and a change of any of them compiles anew. One process at a
+time writes there, and one that cannot write or read goes on without. What lies there is run: it must be the user's own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import numba
+import numpy as np
+from numba.core.caching import FunctionCache
 
-__all__ = ["VARIABLE", "folder_of_kernels"]
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["VARIABLE", "folder_of_kernels", "keep"]
 
 VARIABLE = "HEWS_KERNEL_CACHE"
-"""Environment: the folder to keep them in, or 0 to keep none. Otherwise the compiler's or the user's cache folder."""
-STATES = 4  # of the sources: older ones are removed
+"""Environment: where to keep them, or 0 to keep none. Otherwise the compiler's or the user's cache folder."""
+OURS = "hews-gpu-kernels"
+STATES = 8
+"""So many are kept, those that were used last."""
+STATE = re.compile(r"[0-9a-f]{24}")
+IRRELEVANT = re.compile(r"NUMBA_(CACHE_|NUM_THREADS|THREADING_LAYER)")
+SETTING = Lock()  # the compiler takes the folder from a variable that all threads share
+
+
+def keep(dispatcher: Any) -> None:
+    """Have a kernel taken from the folder where it is there, and put there once it was compiled."""
+    folder = folder_of_kernels()
+    if folder is None:
+        return
+    with SETTING:
+        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, folder
+        try:
+            dispatcher._cache = _Kept(dispatcher.py_func)
+        finally:
+            numba.config.CACHE_DIR = before
+
+
+class _Kept(FunctionCache):  # type: ignore[misc]
+    """The compiler's store, of which nothing that goes wrong ends a run."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What was kept; None: nothing that can be used, which is forgotten."""
+        with suppress(Exception), _alone(self.cache_path):  # a file that is damaged fails in any way
+            try:
+                return super().load_overload(sig, target_context)
+            except Exception:
+                self.flush()
+                raise
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep it, unless the disk is full or the folder has gone."""
+        with suppress(OSError), _alone(self.cache_path):
+            super().save_overload(sig, data)
+
+
+@contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    """Nobody else reads or writes there: an index and the code it names are two files."""
+    Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (Path(folder) / "lock").open("w") as lock:
+        with suppress(OSError):  # some file systems of clusters have no locks
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @lru_cache(1)
@@ -38,7 +97,7 @@ def folder_of_kernels() -> str | None:
         os.utime(folder)
     except OSError:
         return None
-    if not os.access(folder, os.W_OK | os.X_OK) or (hasattr(os, "getuid") and folder.stat().st_uid != os.getuid()):
+    if not os.access(folder, os.W_OK | os.X_OK) or not _is_ours(folder):
         return None
     _remove_old(root)
     return str(folder)
@@ -49,26 +108,36 @@ def _root() -> Path | None:
     if named == "0":
         return None
     if named:
-        return Path(named)
+        return Path(named) / OURS
     if os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(os.environ["NUMBA_CACHE_DIR"]) / "hews-gpu"
+        return Path(os.environ["NUMBA_CACHE_DIR"]) / OURS
     try:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:  # a user without a home
         return None
-    return Path(cache) / "hews-gpu" / "kernels"
+    return Path(cache) / OURS
 
 
 def _state() -> str:
-    digest = hashlib.sha256(f"{numba.__version__} {version('llvmlite')} {sys.version}".encode())
+    import llvmlite.binding as llvm
+
+    settings = sorted(pair for pair in os.environ.items() if pair[0].startswith("NUMBA_"))
+    parts = [numba.__version__, version("llvmlite"), np.__version__, sys.version, llvm.get_host_cpu_name()]
+    parts += [llvm.get_host_cpu_features().flatten()]
+    parts += [f"{name}={value}" for name, value in settings if not IRRELEVANT.match(name)]
+    digest = hashlib.sha256("\0".join(parts).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
 
 
+def _is_ours(folder: Path) -> bool:
+    return not folder.is_symlink() and (not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid())
+
+
 def _remove_old(root: Path) -> None:
-    """Leave the states that were used last."""
+    """Leave the states that were used last, and everything that is no state."""
     with suppress(OSError):
-        states = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: -path.stat().st_mtime)
-        for path in states[STATES:]:
+        states = [path for path in root.iterdir() if STATE.fullmatch(path.name) and path.is_dir() and _is_ours(path)]
+        for path in sorted(states, key=lambda path: -path.stat().st_mtime)[STATES:]:
             shutil.rmtree(path, ignore_errors=True)

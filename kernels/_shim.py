@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numba
 from numba.extending import overload
 
-from hews_gpu.kernels._kept import folder_of_kernels
+from hews_gpu.kernels._kept import keep
 
 __all__ = [
     "compiled",
@@ -87,14 +87,10 @@ def threads(kernel: F) -> F:
 
 def _kept(kernel: F, *, parallel: bool) -> Any:
     """Compile when first called, or take what another process has compiled."""
-    folder = folder_of_kernels() if kernel.__module__.startswith(__package__) else None
-    if folder is None:
-        return numba.njit(parallel=parallel, nogil=True)(kernel)
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, folder  # looked at while decorating, and not later
-    try:
-        return numba.njit(parallel=parallel, nogil=True, cache=True)(kernel)
-    finally:
-        numba.config.CACHE_DIR = before
+    made = numba.njit(parallel=parallel, nogil=True)(kernel)
+    if kernel.__module__.startswith(__package__):
+        keep(made)
+    return made
 
 
 current_thread: Callable[[], int] = numba.get_thread_id

@@ -95,7 +95,7 @@ if SIMULATED:
         array[index + 1] = high
 
 else:
-    from llvmlite import ir  # type: ignore[import-untyped]
+    from llvmlite import ir
     from numba.cuda import dispatcher
     from numba.cuda.extending import overload
     from numba.extending import intrinsic

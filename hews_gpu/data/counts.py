@@ -1,7 +1,7 @@
 """Rows by whole numbers that lie close together, such as days and months: counts that add up, as two arrays.
 
-A table of two hundred years has seventy thousand days, and each of its blocks has nearly all of them: adding such
-counts up in Python would cost more than reading the rows.
+A table of two hundred years has seventy thousand days, and where it is not sorted each of its blocks has most of them:
+adding such counts up in Python costs more than reading the rows.
 
 Shapes: K numbers that occur.
 """

@@ -8,6 +8,7 @@ Shapes: R rows of a block, D distinct texts of a column, B bytes of these.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,7 @@ __all__ = ["BLANK", "Block", "Encoded", "digits_hidden", "distinct", "hashes_of"
 
 FIRST_TEXT = 4  # of a block's columns, after source, row_id, line and problem
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: the step of SplitMix64
+SLICE_BYTES = 4 << 20
 HIDDEN_DIGITS = np.arange(256, dtype=np.uint8)
 HIDDEN_DIGITS[ord("0") : ord("9") + 1] = ord("0")
 IS_VISIBLE = (np.arange(256) > ord(" ")) & (np.arange(256) < 127)  # bytes of ASCII that no blank text begins with
@@ -121,6 +123,20 @@ def hashes_of(texts: pa.Array, seeds: tuple[int, ...]) -> list[Hashes]:
     texts of one length is equal with odds of at most 2**-56 over the seeds (Carter and Wegman, "Universal classes of
     hash functions", 1979), so that two seeds together clash with odds of 1e-33 for any pair of texts.
     """
+    parts = [_hashes_of(part, seeds) for part in _slices(texts)]
+    return [np.concatenate(of_seed) for of_seed in zip(*parts, strict=True)]
+
+
+def _slices(texts: pa.Array) -> Iterator[pa.Array]:
+    """The texts in slices of some SLICE_BYTES, a longer text alone, as several times their bytes are worked with."""
+    _, lengths, _ = _bytes_of(texts)
+    number = (np.cumsum(lengths) - lengths) // SLICE_BYTES
+    begins = np.flatnonzero(np.diff(number, prepend=-1)) if len(number) else np.zeros(1, np.int64)
+    for begin, end in zip(begins, [*begins[1:], len(texts)], strict=True):
+        yield texts.slice(begin, end - begin)
+
+
+def _hashes_of(texts: pa.Array, seeds: tuple[int, ...]) -> list[Hashes]:
     starts, lengths, data = _bytes_of(texts)
     sums = [np.zeros(len(texts), np.uint64) for _ in seeds]
     there = np.flatnonzero(lengths)

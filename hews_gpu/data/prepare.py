@@ -8,6 +8,7 @@ than the table; the result depends neither on them nor on who did the work.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -100,7 +101,8 @@ def _about(city: CityConfig, sources: list[Source], cut: Cut) -> dict[str, Any]:
 
     files = [*(source.path for source in sources), city.resolve(city.neighborhoods.file), city.path]
     seen = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    return {"version": __version__, "files": seen, "cut": asdict(cut)}
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+    return {"version": __version__, "code": code.hexdigest(), "files": seen, "cut": asdict(cut)}
 
 
 def _build(

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any
 
 import numpy as np
@@ -60,13 +60,15 @@ COLONS = re.compile(
 DIGITS = re.compile(r"\s*(\d{1,4})(?:\.0*)?\s*", re.ASCII)
 # one column with both, and one with a zone; for the linear-time regular expressions of Arrow
 DATE_THEN_TIME = r"^\s*(?P<date>[0-9/-]+)[Tt\s]\s*(?P<time>[0-9].*?)\s*$"
-HAS_ZONE = rf":\d{{2}}(?:\.\d*)?\s*{ZONE}\s*$"
+SPACE = r"[\s\v\x1c-\x1f\x85\p{Z}]"  # what Python takes for one, in the words of RE2
+HAS_ZONE = rf":\d{{2}}(?:\.\d*)?{SPACE}*{ZONE}{SPACE}*$"
 MILLISECONDS = re.compile(r"\s*(\d{12,13})(?:\.0*)?\s*", re.ASCII)
 EXPONENT = re.compile(r"\s*(\d(?:\.\d{0,15})?)[eE]\+?(1[12])\s*", re.ASCII)  # 1.391e+12, as floats are written
 LEADING_SLASHES = re.compile(r"\s*(\d{1,2})/(\d{1,2})/(\d{4})(?!\d)", re.ASCII)
 LEAST_DAY_FIRST = 3
 DATE_CHARACTERS = 10  # of MM/DD/YYYY
 REMEMBERED = 1 << 17  # texts: more than a day has seconds; the blocks of a table share them
+LONGEST = 64  # characters of a text that is remembered
 LEAST_MILLISECONDS = 300_000_000_000  # July 1979; digits such as 201401312330 mean a date, and are all below
 
 AMERICAN_LAYOUT, ISO_LAYOUT = 1, 2
@@ -75,7 +77,13 @@ ISO_PLACES = ((4, 7), ((0, 1, 2, 3), (5, 6), (8, 9)))  # of its marks and of the
 Ints = npt.NDArray[np.int64]
 
 
-@lru_cache(REMEMBERED)
+def remembered(parse: Callable[[str], int | None]) -> Callable[[str], int | None]:
+    """The same function, which knows its answers for the texts it met last, but for long ones, which fill memory."""
+    known = lru_cache(REMEMBERED)(parse)
+    return wraps(parse)(lambda text: known(text) if len(text) <= LONGEST else parse(text))
+
+
+@remembered
 def day_number(text: str) -> int | None:
     """Days since 1970-01-01 of MM/DD/YYYY, YYYY-MM-DD or YYYY/MM/DD; None if it is no date of 1900 to 2100."""
     if found := AMERICAN.fullmatch(text):
@@ -157,7 +165,7 @@ def is_day_first(dates: Ints) -> bool:
     return day_first >= max(LEAST_DAY_FIRST, int(plausible.sum()) / 5) and 20 * month_first <= day_first
 
 
-@lru_cache(REMEMBERED)
+@remembered
 def second_of_day(text: str) -> int | None:
     """Seconds since midnight, 0..86400, of HH:MM:SS, HH:MM or unpadded HHMM; None if it is no time of day.
 

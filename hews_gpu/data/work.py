@@ -14,7 +14,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,6 +29,7 @@ __all__ = ["load", "open_work", "recall", "save"]
 
 ABOUT = "about.json"
 LOCK = "lock"
+TRIES = 100
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def open_work(out: Path, about: dict[str, Any], *, resume: bool, keep: bool) -> 
         UserError: another process is at work in it, or it cannot be written.
     """
     folder = out.absolute().parent / f".{out.name}.work"
-    with disk_full_is_a_user_error(out), _locked(folder, out):
+    with ExitStack() as after_the_lock, disk_full_is_a_user_error(out), _locked(folder, out):
         _begin(folder, about, resume=resume)
         is_kept = False
         try:
@@ -57,18 +58,20 @@ def open_work(out: Path, about: dict[str, Any], *, resume: bool, keep: bool) -> 
             if is_kept:
                 log(f"what is done is kept in {folder}; the same command with --resume goes on")
             else:
-                _remove(folder)
+                after_the_lock.callback(shutil.rmtree, _put_aside(folder), ignore_errors=True)
 
 
 @contextmanager
 def _locked(folder: Path, out: Path) -> Iterator[None]:
     """The folder, made where it is not there, and ours alone while the block lasts."""
-    lock = None
-    while lock is None:
+    for _ in range(TRIES):
         folder.mkdir(parents=True, exist_ok=True)
         lock = _lock(folder / LOCK, out)
-    with lock:
-        yield
+        if lock is not None:
+            with lock:
+                yield
+            return
+    raise UserError("--out", out, allowed=f"{folder} cannot be locked", remedy="Use a local disk or NFS")
 
 
 def _lock(path: Path, out: Path) -> TextIO | None:
@@ -95,12 +98,22 @@ def _lock(path: Path, out: Path) -> TextIO | None:
     return None
 
 
-def _remove(folder: Path) -> None:
-    """Remove the folder while it is locked: first out of the way, where nobody can begin in it."""
+def _put_aside(folder: Path) -> Path:
+    """Empty the folder and put it where nobody can begin in it; gives its new place, to be removed without its lock."""
+    _empty(folder)
     aside = folder.with_name(f"{folder.name}.{uuid4().hex}")
     with suppress(OSError):
         folder.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+    return aside
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.name != LOCK:
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
 
 
 def _begin(folder: Path, about: dict[str, Any], *, resume: bool) -> None:
@@ -111,9 +124,7 @@ def _begin(folder: Path, about: dict[str, Any], *, resume: bool) -> None:
         why = "its files or settings have changed since" if path.is_file() else "nothing of an earlier run was kept"
         log(f"--resume: {why}; everything is done anew")
     if not (resume and is_same):
-        for entry in folder.iterdir():
-            if entry.name != LOCK:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        _empty(folder)
         path.write_text(digest)
 
 

@@ -14,6 +14,7 @@ from hews_gpu.data.backend import (
     as_array_like,
     concat,
     names_of,
+    sort_by_time,
     take_arrow,
     take_pandas,
     to_arrow,
@@ -41,7 +42,7 @@ def block(rows: int = 3000) -> pd.DataFrame:
     seconds = rng.integers(0, 10**9, rows) // 1800 * 1800
     frame = pd.DataFrame(
         {
-            "row_id": rng.permutation(rows),
+            "row_id": np.arange(rows),
             "line": np.arange(2, rows + 2),
             "source": np.zeros(rows, np.int32),
             "problem": np.where(rng.random(rows) < 0.05, rng.integers(1, 5, rows), 0).astype(np.uint8),
@@ -78,6 +79,16 @@ def test_frames_come_back_as_they_went(backend: Any) -> None:
     assert len(concat([there, there])) == 200
 
 
+def test_rows_of_one_time_stay_in_the_order_of_their_ids(backend: Any) -> None:
+    """Three parts as `load_bucket` puts them together, each sorted by both, with a thousand rows of the same hour."""
+    times = np.sort(np.random.default_rng(1).integers(0, 3, (3, 1000)) * 3600, axis=1)
+    parts = [pd.DataFrame({"time_s": time_s, "row_id": 1000 * n + np.arange(1000)}) for n, time_s in enumerate(times)]
+    found = to_pandas(sort_by_time(concat([take_pandas(part, backend) for part in parts])))
+    expected = sorted(zip(*(found[name].tolist() for name in ("time_s", "row_id")), strict=True))
+    assert list(zip(found["time_s"].tolist(), found["row_id"].tolist(), strict=True)) == expected
+    assert found.index.tolist() == list(range(3000))
+
+
 def test_verdicts_and_rows_are_those_of_pandas(backend: Any) -> None:
     expected = clean(block(), rules("numba"))
     found = clean(take_pandas(block(), backend), rules("cuda" if backend == "cudf" else "numba"))
@@ -86,7 +97,11 @@ def test_verdicts_and_rows_are_those_of_pandas(backend: Any) -> None:
         assert column.dtype == expected[name].dtype and np.array_equal(column, expected[name].to_numpy()), name
     assert len(set(expected["reason"])) > 6 and (expected["reason"] == 0).sum() > 500
     places: list[dict[str, int]] = [{}, {}]
-    one, other = (sorted_events([events_of(v, place)] * 2) for v, place in zip((expected, found), places, strict=True))
+    both = [
+        [events_of(v, place) for v in (of, of.assign(row_id=of["row_id"] + 3000))]
+        for of, place in zip((expected, found), places, strict=True)
+    ]
+    one, other = map(sorted_events, both)
     assert places[0] == places[1]
     assert one.to_pylist() == other.to_pylist()
 

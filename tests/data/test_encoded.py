@@ -10,8 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hews_gpu.data.encoded import Block, Encoded, digits_hidden, distinct, hashes_of, is_blank
+from hews_gpu.data import encoded
+from hews_gpu.data.encoded import Block, Encoded, digits_hidden, distinct, hashes_of, is_blank, leading_bytes
 from hews_gpu.data.rows import TEXT
+from hews_gpu.data.tables import chart_texts
+from hews_gpu.data.times import day_numbers
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=30)
 SPACES = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
@@ -44,6 +47,16 @@ def test_hashes_of_a_hundred_thousand_numbers_differ_in_each_of_their_halves() -
     assert np.abs(bits - 0.5).max() < 0.01
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_hashes_do_not_depend_on_how_many_bytes_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    texts = pa.array(["", "", "a" * 20, "", *(str(i) for i in range(50)), "b" * 3000, "", "c"])
+    expected = hashes_of(texts, (1, 2))
+    monkeypatch.setattr(encoded, "SLICE_BYTES", size)
+    for found, of_seed in zip(hashes_of(texts, (1, 2)), expected, strict=True):
+        np.testing.assert_array_equal(found, of_seed)
+    assert [len(part) for part in hashes_of(texts.slice(0, 0), (1, 2))] == [0, 0]
+
+
 @given(TEXTS)
 @example([*SPACES, " \t\n", "\u2003x", "x ", "\x1c\x1d\x1e\x1f", "\x7f", "\u200b", "\0"])
 def test_blank_is_what_python_calls_blank(texts: list[str]) -> None:
@@ -57,13 +70,15 @@ def test_digits_are_hidden_and_nothing_else_is(texts: list[str]) -> None:
     assert hidden == [text.translate(str.maketrans("123456789", "0" * 9)) for text in texts]
 
 
-@given(TEXTS, st.integers(0, 5))
-def test_a_slice_of_an_array_is_its_own_texts(texts: list[str], begin: int) -> None:
-    whole = pa.array(["x7 ", *texts, "y"], pa.string())
-    part = whole.slice(begin)
+@given(TEXTS, st.integers(0, 5), st.integers(0, 5))
+def test_a_slice_of_an_array_is_its_own_texts(texts: list[str], begin: int, length: int) -> None:
+    whole = pa.array(["x7 ", *texts, "01/31/2014", "y"], pa.string())
+    part = whole.slice(begin, length)
     alone = pa.array(part.to_pylist(), pa.string())
     assert digits_hidden(part).equals(digits_hidden(alone))
     np.testing.assert_array_equal(is_blank(part), is_blank(alone))
+    np.testing.assert_array_equal(leading_bytes(part, 3), leading_bytes(alone, 3))
+    np.testing.assert_array_equal(day_numbers(part), day_numbers(alone))
     np.testing.assert_array_equal(hashes_of(part, (3,))[0], hashes_of(alone, (3,))[0])
 
 
@@ -89,6 +104,13 @@ def test_some_rows_of_a_column_hold_no_text_of_others(rows: list[int]) -> None:
     part = block(what=texts).text("what").column(chosen)
     assert part.to_pylist() == [texts[row] for row in rows]
     assert set(part.dictionary.to_pylist()) == {texts[row] for row in rows}
+
+
+def test_charts_hold_no_text_of_rows_that_are_set_aside() -> None:
+    made = block(Premise=["secret", "BAR", "STREET", "BAR"], Weapon=["", "KNIFE", "", "secret"])
+    charts = chart_texts(made, np.array([False, True, True, True]), ["Premise", "Other"])
+    assert charts.to_pydict() == {"row_id": [1, 2, 3], "Premise": ["BAR", "STREET", "BAR"], "Other": ["", "", ""]}
+    assert sorted(charts["Premise"].chunk(0).dictionary.to_pylist()) == ["BAR", "STREET"]
 
 
 def test_distinct_texts_come_in_the_order_of_their_first_occurrence() -> None:

@@ -10,8 +10,9 @@ import pytest
 import shapely
 
 from hews_gpu.data.grid import find_in_grid, flat_rings, grid_of
-from hews_gpu.data.placing import OUTSIDE, ROWS_THAT_PAY, engine_for
+from hews_gpu.data.placing import OUTSIDE, ROWS_THAT_PAY, ROWS_THAT_PAY_COMPILING, engine_for
 from hews_gpu.data.polygons import assign
+from hews_gpu.kernels import _kept
 from tests.kernels.pip_cases import CASES, CITY, patchwork, points_of
 
 
@@ -60,6 +61,8 @@ def test_threads_that_search_at_once_get_their_own_answers() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_large_tables_are_worth_compiling_for() -> None:
-    assert engine_for(276_529) == "shapely"
-    assert engine_for(ROWS_THAT_PAY) == "numba"
+@pytest.mark.parametrize(("kept", "least"), [("/kernels", ROWS_THAT_PAY), (None, ROWS_THAT_PAY_COMPILING)])
+def test_large_tables_are_worth_compiling_for(monkeypatch: pytest.MonkeyPatch, kept: str | None, least: int) -> None:
+    monkeypatch.setattr(_kept, "folder_of_kernels", lambda: kept)
+    assert engine_for(276_529) == engine_for(least - 1) == "shapely"
+    assert engine_for(least) == "numba"

@@ -13,8 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, load_city
+from hews_gpu.data.csv_rows import scan_csv
 from hews_gpu.data.read import Source
 from hews_gpu.data.records import PROBLEMS
+from hews_gpu.data.rows import Job
+from hews_gpu.data.schemas import choose_columns
 from hews_gpu.errors import UserError
 from tests.data.toy import HEADER, read_all, row
 
@@ -145,3 +148,17 @@ def test_columns_that_describe_a_person_are_not_read(toy: Toy, tmp_path: Path) -
     assert source.person_level_columns == 3
     assert not {"Age", "Sex", "victim_race"} & set(table.column_names)
     assert not any(b"QQ1" in path.read_bytes() for path in tmp_path.glob("*.arrow"))
+
+
+def test_a_stretch_whose_lines_are_all_records_says_so_and_one_with_a_stray_quote_does_not(toy: Toy) -> None:
+    """A stretch that says so is not looked through again; one stray quote in the middle of many chunks is enough."""
+    plain, stray = [row(rest=f'"{i}, x",,y,6C') for i in range(50)], row(rest='a"b"c,,y,6C')
+    for lines, expected in ((plain, True), ([*plain, stray, *plain], False)):
+        path = toy(files={"a.csv": "\n".join([HEADER, *lines, ""]).encode()}).path.parent / "a.csv"
+        job = Job(
+            name="a.csv", choose=lambda found: choose_columns(found, file="a.csv"), block_rows=10, chunk_bytes=300
+        )
+        (stretch,) = scan_csv(path, job, 1 << 20)
+        assert stretch.is_simple == expected and stretch.rows == len(lines)
+        cut = list(scan_csv(path, job, 500))
+        assert len(cut) > 3 and sum(not part.is_simple for part in cut) == (not expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def test_one_who_comes_while_the_folder_is_removed_gets_one_of_its_own(
     def late(file: Any, how: int) -> None:
         monkeypatch.setattr(work.fcntl, "flock", flock)
         (folder / "found-000000").touch()
-        work._remove(folder)  # by the one who had it
+        shutil.rmtree(work._put_aside(folder))  # by the one who had it
         flock(file, how)
 
     monkeypatch.setattr(work.fcntl, "flock", late)

@@ -1,11 +1,14 @@
 """Compiled kernels that are kept on disk: taken by the next process, and by none whose sources are others."""
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numba
 import pytest
 
 from hews_gpu.kernels import _kept
@@ -52,7 +55,7 @@ def test_the_next_process_takes_the_kernel_and_changed_sources_compile_anew(tmp_
     scalars.write_text(text[:body_at] + "\n    return 0.0\n" + text[body_at:])
     changed = found_by(copy, cache)
     assert changed.endswith(" 0 1") and changed != "[0, -1] 0 1", "the change must show, or the test shows nothing"
-    assert len(list(cache.iterdir())) == 2
+    assert len(list((cache / _kept.OURS).iterdir())) == 2
 
 
 def test_every_source_file_counts(tmp_path, monkeypatch):
@@ -73,18 +76,21 @@ def test_where_they_are_kept(tmp_path, monkeypatch, fresh):
     monkeypatch.delenv(_kept.VARIABLE, raising=False)
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert _kept._root() == tmp_path / "xdg" / "hews-gpu" / "kernels"
+    assert _kept._root() == tmp_path / "xdg" / "hews-gpu-kernels"
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
-    assert _kept._root() == tmp_path / "numba" / "hews-gpu"
+    assert _kept._root() == tmp_path / "numba" / "hews-gpu-kernels"
     monkeypatch.setenv(_kept.VARIABLE, str(tmp_path / "own"))
     folder = Path(_kept.folder_of_kernels())
-    assert folder.parent == tmp_path / "own" and folder.stat().st_mode & 0o077 == 0
+    assert folder.parent == tmp_path / "own" / "hews-gpu-kernels" and folder.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("where", ["0", "/proc/hews"])
 def test_nothing_is_kept_where_the_user_says_so_or_nothing_can_be_written(where, monkeypatch, fresh):
     monkeypatch.setenv(_kept.VARIABLE, where)
     assert _kept.folder_of_kernels() is None
+    kernel = SimpleNamespace(py_func=len, _cache="none")
+    _kept.keep(kernel)
+    assert kernel._cache == "none"
 
 
 def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch, fresh):
@@ -94,10 +100,71 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch, fresh):
     assert _kept.folder_of_kernels() is None
 
 
-def test_states_that_were_not_used_for_long_go(tmp_path, monkeypatch, fresh):
+def test_states_that_were_not_used_for_long_go_and_nothing_else(tmp_path, monkeypatch, fresh):
+    """The folder may be one in which the user keeps other things."""
     monkeypatch.setenv(_kept.VARIABLE, str(tmp_path))
-    for age in range(6):
-        (tmp_path / f"old{age}").mkdir()
-        os.utime(tmp_path / f"old{age}", (1_000_000_000 - age, 1_000_000_000 - age))
-    now = Path(_kept.folder_of_kernels()).name
-    assert {path.name for path in tmp_path.iterdir()} == {now, "old0", "old1", "old2"}
+    ours = tmp_path / "hews-gpu-kernels"
+    states = [ours / f"{age:024x}" for age in range(10)]
+    others = [tmp_path / f"{11:024x}", ours / "thesis", ours / ("f" * 25), ours / ("F" * 24)]
+    for age, folder in enumerate([*states, *others]):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+        os.utime(folder, (1_000_000_000 - age, 1_000_000_000 - age))
+    (ours / ("a" * 24)).symlink_to(others[0])
+    now = Path(_kept.folder_of_kernels())
+    assert {path for path in ours.iterdir() if _kept.STATE.fullmatch(path.name)} == {
+        now, *states[: _kept.STATES - 1], ours / ("a" * 24)
+    }  # fmt: skip
+    assert all((folder / "file").is_file() for folder in others)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("NUMBA_BOUNDSCHECK", True), ("NUMBA_OPT", True), ("NUMBA_NUM_THREADS", False), ("NUMBA_CACHE_DIR", False)],
+)
+def test_settings_of_the_compiler_count_unless_they_change_no_code(monkeypatch, name, counts):
+    monkeypatch.delenv(name, raising=False)
+    before = _kept._state()
+    monkeypatch.setenv(name, "1")
+    assert (_kept._state() != before) == counts
+
+
+def test_another_processor_has_kernels_of_its_own(monkeypatch):
+    before = _kept._state()
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: "z80")
+    assert _kept._state() != before
+
+
+def test_what_cannot_be_kept_or_read_costs_time_and_no_run(tmp_path, monkeypatch, fresh):
+    monkeypatch.setenv(_kept.VARIABLE, str(tmp_path))
+
+    def full(self, *_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
+    first = numba.njit(add)
+    _kept.keep(first)
+    assert first(2, 3) == 5
+    monkeypatch.undo()
+    monkeypatch.setenv(_kept.VARIABLE, str(tmp_path))
+    second = numba.njit(add)
+    _kept.keep(second)
+    assert second(2, 3) == 5
+    files = [path for path in tmp_path.rglob("*.nb?") if path.is_file()]
+    assert len(files) == 2  # an index, and the code it names
+    for path in files:
+        path.write_bytes(b"damaged")
+    third = numba.njit(add)
+    _kept.keep(third)
+    assert third(2, 3) == 5 and not third.stats.cache_hits
+    again = numba.njit(add)
+    _kept.keep(again)
+    assert again(2, 3) == 5 and again.stats.cache_hits  # what was damaged was put right
+    shutil.rmtree(tmp_path)
+    fourth = numba.njit(add)
+    _kept.keep(fourth)
+    assert fourth(2, 3) == 5
+
+
+def add(a, b):
+    return a + b

@@ -127,6 +127,19 @@ def test_stopped_twice_it_ends_with_the_same_bits(cluster, chain, beside, city):
     assert all(abs(float(a[0]) - float(b[0])) < 1e-3 for a, b in pairs if a[0] and b[0])
 
 
+def test_maps_that_were_drawn_before_a_requeue_are_not_drawn_again(cluster, chain, beside, city):
+    out = beside("drawn")
+    job = cluster.sbatch("slurm/rasterize.sbatch", city, HEWS_OUT=str(out))
+    assert cluster.finish(job) == "COMPLETED", cluster.log(job)
+    drawn = (out / "maps" / "hews.json").stat().st_mtime_ns
+    cluster.client("scontrol", "requeue", job)
+    cluster.begin_again_now(job)
+    assert cluster.finish(job) == "COMPLETED", cluster.log(job)
+    assert cluster.job(job)["Restarts"] == "1"
+    assert "drawn before the job was requeued" in cluster.log(job)
+    assert (out / "maps" / "hews.json").stat().st_mtime_ns == drawn
+
+
 def test_a_node_that_fails_ends_in_requeue(cluster, chain, beside, city):
     out = beside("broken")
     options = ("--nodes=2", "--gpus-per-node=1", "--ntasks-per-node=1")
