@@ -2,8 +2,10 @@
 
 The table is generated (one in fifty rows dirty, 278 areas of 129,000 vertices) and every alternative reads the same
 file, each in a process of its own. Memory is that of the process and all it started, sampled: their resident pages are
-added up, so that what they share, and what they have mapped of files, counts several times. On a machine that does
-other work, processor seconds and their ratios say more than seconds. Sizes, who runs at which, and what was left out
+added up, so that what they share, and what they have mapped of files, counts several times; `peak_without_files_gb`
+leaves out what the system can take back at any time. Where all of it runs in a control group with a limit (version 1,
+which counts cached files too), `memory_limit_gb` says so. On a machine that does other work, processor seconds and
+their ratios say more than seconds. Sizes, who runs at which, and what was left out
 are in the result. Compiled kernels are there from an earlier run, as they are for anybody but the first time.
 
 Rasterizing is timed on two workers against writing the same bytes to a memory map.
@@ -97,6 +99,7 @@ def cost_of(command: Sequence[str]) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - before, 2),
         "processor_seconds": round(used.ru_utime + used.ru_stime, 2),
         "peak_memory_gb": round(peak.bytes / 1e9, 3),
+        "peak_without_files_gb": round(peak.without_files / 1e9, 3),
     }
     if peak.is_too_much:
         return cost | {"stopped": f"took more than {MOST_MEMORY_GB} GB"}
@@ -111,21 +114,24 @@ class _Peak(threading.Thread):
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self.pid, self.bytes, self.stop = pid, 0, threading.Event()
+        self.without_files = 0
         self.is_too_much = False
 
     def run(self) -> None:
         while not self.stop.wait(SAMPLE_S):
-            total = 0
+            total = without_files = 0
             try:
                 root = psutil.Process(self.pid)
                 for process in (root, *root.children(recursive=True)):
                     try:
-                        total += process.memory_info().rss
+                        memory = process.memory_info()
+                        total += memory.rss
+                        without_files += memory.rss - memory.shared
                     except psutil.Error:
                         continue  # it has just ended
             except psutil.Error:
                 return
-            self.bytes = max(self.bytes, total)
+            self.bytes, self.without_files = max(self.bytes, total), max(self.without_files, without_files)
             if total > MOST_MEMORY_GB * 1e9 and not self.is_too_much:
                 self.is_too_much = True
                 root.kill()
@@ -199,6 +205,16 @@ def _bare_read(folder: Path, rows: int) -> dict[str, Any]:
     read, seconds = cost.pop("printed").split()
     assert int(read) == rows
     return cost | {"processor_seconds": round(float(seconds), 3)}
+
+
+def memory_limit_gb() -> float | None:
+    """Of the control group that this process is in; None: none that we can see."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, kinds, group = line.split(":", 2)
+        limit = Path(f"/sys/fs/cgroup/memory{group}/memory.limit_in_bytes")
+        if kinds == "memory" and limit.is_file() and int(limit.read_text()) < psutil.virtual_memory().total:
+            return round(int(limit.read_text()) / 1e9, 3)
+    return None
 
 
 def slope(results: dict[str, Any], who: str) -> float | None:
@@ -326,6 +342,8 @@ def main() -> None:
             "slopes": {who: slope(results, who) for who in _all(results)},
             "more_rows": {who: of_more_rows(results, who) for who in _all(results)},
         }
+        if (limit := memory_limit_gb()) is not None:
+            made["memory_limit_gb"] = limit
         if not flags.no_maps:
             made["maps"] = measure_maps(MAP_WINDOWS, 2)
         print(f"saved {save_result(name, made, RESULTS, ['polars', 'distributed', 'xarray'])}", file=sys.stderr)
