@@ -161,14 +161,22 @@ def _results() -> list[tuple[str, str, str]]:
 
 def _figure_agrees(figure: str, source: str, root: Path) -> bool:
     """Whether the first number of `figure` is the value at `source`, ``FILE.json key.key``, rounded as it is shown."""
-    name, keys = source.strip("`").split()
-    value = json.loads((root / name).read_text(encoding="utf-8"))
-    for key in keys.split("."):
-        value = value[int(key)] if isinstance(value, list) else value[key]
+    name, keys = source.strip("`").split(maxsplit=1)
+    value = _at(json.loads((root / name).read_text(encoding="utf-8")), keys.split("."))
     number = re.search(r"-?[\d,]+(\.\d+)?", figure)
     assert number, figure
     decimals = len(number.group(1) or ".") - 1
     return float(number.group().replace(",", "")) == pytest.approx(round(float(value), decimals))
+
+
+def _at(value: Any, keys: list[str]) -> Any:
+    """What lies at keys that were joined by dots; a key may hold dots itself."""
+    if not keys:
+        return value
+    if isinstance(value, list):
+        return _at(value[int(keys[0])], keys[1:])
+    count = next(n for n in range(1, len(keys) + 1) if ".".join(keys[:n]) in value)
+    return _at(value[".".join(keys[:count])], keys[count:])
 
 
 def test_every_figure_of_the_results_stands_in_the_file_it_names() -> None:
@@ -177,7 +185,9 @@ def test_every_figure_of_the_results_stands_in_the_file_it_names() -> None:
 
 
 def test_a_figure_that_drifts_from_its_file_is_found(tmp_path: Path) -> None:
-    (tmp_path / "r.json").write_text(json.dumps({"maps": {"per_s": [12345.678]}}))
+    (tmp_path / "r.json").write_text(json.dumps({"maps": {"per_s": [12345.678]}, "2.7M": {"ours, one": 3}}))
+    assert _figure_agrees("3 s", "`r.json 2.7M.ours, one`", tmp_path)
+    assert not _figure_agrees("4 s", "`r.json 2.7M.ours, one`", tmp_path)
     assert _figure_agrees("12,346 maps/s", "`r.json maps.per_s.0`", tmp_path)
     assert _figure_agrees("12,345.7 maps/s", "`r.json maps.per_s.0`", tmp_path)
     assert not _figure_agrees("12,345 maps/s", "`r.json maps.per_s.0`", tmp_path)
