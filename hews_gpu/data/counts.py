@@ -8,14 +8,15 @@ Shapes: K numbers that occur.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Counts", "added"]
+__all__ = ["Counts", "add_up", "added", "count_values"]
 
 Ints = npt.NDArray[np.int64]
 K = TypeVar("K")
@@ -81,3 +82,28 @@ def added(counts: dict[K, Counts], more: Mapping[K, Counts]) -> None:
     """Add counts by name to others, in place."""
     for name, found in more.items():
         counts[name] = counts[name] + found if name in counts else found
+
+
+def add_up(counts: Any, other: Any, name: str) -> None:
+    """Add one count, or one counter, of another: a counter in place, as many days are in it."""
+    own, more = getattr(counts, name), getattr(other, name)
+    if isinstance(own, Counter):
+        own.update(more)
+    elif isinstance(own, dict):
+        added(own, more)
+    else:
+        setattr(counts, name, own + more)
+
+
+def count_values(values: npt.NDArray[Any]) -> Counter[int]:
+    """Rows of each value, in the order of the values; by counting where they lie close together, else by sorting."""
+    if not len(values):
+        return Counter()
+    low, high = int(values.min()), int(values.max())
+    if high - low <= 4 * len(values):
+        rows = np.bincount(values.astype(np.int64) - low)
+        found = np.flatnonzero(rows)
+        found, rows = found + low, rows[found]
+    else:
+        found, rows = np.unique(values, return_counts=True)
+    return Counter(dict(zip(found.tolist(), rows.tolist(), strict=True)))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hews_gpu.data.clean import NOWHERE, OUT, REASONS
-from hews_gpu.data.counts import Counts, added
+from hews_gpu.data.counts import Counts, add_up, count_values
 from hews_gpu.data.read import Source
 
 __all__ = [
@@ -81,21 +81,10 @@ class Tally:
         """Add the counts of other rows."""
         for spec in fields(self):
             if spec.name not in ("first_s", "last_s", "outside_example"):
-                _add_up(self, other, spec.name)
+                add_up(self, other, spec.name)
         self.first_s, self.last_s = min(self.first_s, other.first_s), max(self.last_s, other.last_s)
         self.outside_example = self.outside_example or other.outside_example
         return self
-
-
-def _add_up(counts: Any, other: Any, name: str) -> None:
-    """Add one count, or one counter, of another: a counter in place, as many days are in it."""
-    own, more = getattr(counts, name), getattr(other, name)
-    if isinstance(own, Counter):
-        own.update(more)
-    elif isinstance(own, dict):
-        added(own, more)
-    else:
-        setattr(counts, name, own + more)
 
 
 def tally(frame: pd.DataFrame, bounds: npt.NDArray[np.float64]) -> Tally:
@@ -108,13 +97,13 @@ def tally(frame: pd.DataFrame, bounds: npt.NDArray[np.float64]) -> Tally:
     day, second = time_s // DAY_S, time_s % DAY_S
     counts = Tally(
         rows=len(frame),
-        reasons=_count(reason),
-        target_reasons=_count(reason[target]),
+        reasons=count_values(reason),
+        target_reasons=count_values(reason[target]),
         categories=_count_names(frame["category"][kept]),
         all_categories=_count_names(frame["category"]),
         raw_categories=_count_raw(frame),
         source_days=_count_days(frame["source"].to_numpy()[kept], day),
-        neighborhoods=_count(frame["neighborhood_id"].to_numpy()[kept]),
+        neighborhoods=count_values(frame["neighborhood_id"].to_numpy()[kept]),
         roundings=_count_round(frame["category"][kept], second),
         nearest=int(frame["is_nearest"].to_numpy()[kept].sum()),
         minute_zero=Counter({flag: int((second[is_target == flag] % 3600 < 60).sum()) for flag in (False, True)}),
@@ -136,22 +125,8 @@ def _count_outside(counts: Tally, frame: pd.DataFrame, bounds: npt.NDArray[np.fl
         counts.outside_example = (float(x[0]), float(y[0]))
 
 
-def _count(values: npt.NDArray[Any]) -> Counter[int]:
-    """Rows of each value, in the order of the values; by counting where they lie close together, else by sorting."""
-    if not len(values):
-        return Counter()
-    low, high = int(values.min()), int(values.max())
-    if high - low <= 4 * len(values):
-        rows = np.bincount(values.astype(np.int64) - low)
-        found = np.flatnonzero(rows)
-        found, rows = found + low, rows[found]
-    else:
-        found, rows = np.unique(values, return_counts=True)
-    return Counter(dict(zip(found.tolist(), rows.tolist(), strict=True)))
-
-
 def _count_names(category: pd.Series) -> Counter[str]:
-    codes = _count(category.cat.codes.to_numpy())
+    codes = count_values(category.cat.codes.to_numpy())
     names = list(category.cat.categories)
     return Counter({names[code]: count for code, count in codes.items()})
 
@@ -166,7 +141,7 @@ def _count_round(category: pd.Series, second: npt.NDArray[np.int64]) -> Counter[
 def _count_pairs(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Counter[tuple[int, int]]:
     low = int(second.min(initial=0))
     width = int(second.max(initial=0)) - low + 1
-    codes = _count(first.astype(np.int64) * width + (second - low))
+    codes = count_values(first.astype(np.int64) * width + (second - low))
     return Counter({(code // width, code % width + low): count for code, count in codes.items()})
 
 
@@ -219,7 +194,7 @@ class Marks:
         events = bucket[["time_s", "category"]][duplicate_of < 0]
         month = events["time_s"].to_numpy().astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
         self.months += _count_pairs(events["category"].to_numpy(), month)
-        self.days += _count(bucket["time_s"].to_numpy()[~overlap] // DAY_S)
+        self.days += count_values(bucket["time_s"].to_numpy()[~overlap] // DAY_S)
         self._add_targets(bucket[bucket["is_target"]])
         later = bucket["source"].to_numpy()[overlap]
         self.repeats += _count_pairs(self._source_of(duplicate_of[overlap]), later)
@@ -228,7 +203,7 @@ class Marks:
         """Add the counts of other buckets of the same table."""
         for spec in fields(self):
             if spec.name != "rows_of":
-                _add_up(self, other, spec.name)
+                add_up(self, other, spec.name)
         return self
 
     def _source_of(self, row_id: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -239,8 +214,8 @@ class Marks:
         day = time_s // DAY_S
         hour = 24 * ((day + WEEKDAY_OF_1970) % 7) + time_s % DAY_S // 3600
         self.target_overlaps += int(overlap.sum())
-        self.target_days += _count(day[~overlap])
-        self.target_hours += _count(hour[~overlap])
+        self.target_days += count_values(day[~overlap])
+        self.target_hours += count_values(hour[~overlap])
         source, category = targets["source"], targets["category"]
         self.targets.update(
             Counter(zip(source.tolist(), category.tolist(), day.tolist(), overlap.tolist(), strict=True))

@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hews_gpu.data.counts import Counts, added
-from hews_gpu.data.quality import _count
+from hews_gpu.data.counts import Counts, added, count_values
 
 NUMBERS = st.lists(st.integers(-300, 300), max_size=40)
 
@@ -48,5 +47,5 @@ def test_adding_by_name_changes_nothing_that_was_added() -> None:
 
 @given(st.one_of(NUMBERS, st.lists(st.integers(-(2**40), 2**40), max_size=20)))
 def test_values_are_counted_in_their_order_however_far_they_lie_apart(values: list[int]) -> None:
-    found = _count(np.array(values, np.int64))
+    found = count_values(np.array(values, np.int64))
     assert found == Counter(values) and list(found) == sorted(set(values))
