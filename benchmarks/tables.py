@@ -5,8 +5,8 @@ file, each in a process of its own. Memory is that of the process and all it sta
 added up, so that what they share, and what they have mapped of files, counts several times; `peak_without_files_gb`
 leaves out what the system can take back at any time. Where all of it runs in a control group with a limit (version 1,
 which counts cached files too), `memory_limit_gb` says so. On a machine that does other work, processor seconds and
-their ratios say more than seconds. Sizes, who runs at which, and what was left out
-are in the result. Compiled kernels are there from an earlier run, as they are for anybody but the first time.
+their ratios say more than seconds. Sizes, who runs at which, and what was left out are in the result. Compiled kernels
+are there from an earlier run, as they are for anybody but the first time.
 
 Rasterizing is timed on two workers against writing the same bytes to a memory map.
 """
@@ -43,7 +43,7 @@ __all__ = ["main", "measure", "slope"]
 SIZES = {"276k": 276_529, "2.7M": 2_765_290, "27M": 27_652_900, "100M": 100_000_000}
 DAYS = {"276k": 2_000, "2.7M": 20_000, "27M": 70_000, "100M": 70_000}
 RIVALS_UP_TO = 30_000_000
-"""Rows."""
+"""Rows; of more, nobody need try what takes more than MOST_MEMORY_GB of fewer."""
 MOST_MEMORY_GB = 16.0
 """What takes more is stopped, and the result says so: the scripts hold the whole table, several times over."""
 BARE_READS = 5
@@ -246,7 +246,7 @@ def of_more_rows(results: dict[str, Any], who: str) -> dict[str, float] | None:
 
 
 class _Timed:
-    """Workers whose work is timed from the first partitions on, at which each of them compiles its kernels."""
+    """Workers whose work is timed from the first partitions on, at which each of them loads its kernels."""
 
     def __init__(self, team: Workers, first: int) -> None:
         self.team, self.backend, self.first = team, team.backend, first
@@ -314,7 +314,7 @@ def measure_maps(windows: int, workers: int) -> dict[str, Any]:
         "memmap_gb_per_s": round(count / middle / 1e9, 3),
         "share_of_memmap": round(share * middle / zarr_s, 3),
         "files_timed": timed[0].partitions,
-        "note": "drawing, compressing and writing; not the first files, at which the workers compile their kernels",
+        "note": "drawing, compressing and writing; not the first files, at which the workers load their kernels",
     }
 
 

@@ -3,7 +3,7 @@
 The compiler's own store looks at the file of a kernel only, not at the functions of other files that are compiled into
 it: a change in those would go unseen. So every state of this package's sources, of the compiler and its settings, of
 NumPy, Python and the processor has a folder of its own, and a change of any of them compiles anew. One process at a
-time writes there, and one that cannot write or read goes on without. What lies there is run: it must be the user's own.
+time reads or writes a kernel, and one that cannot goes on without. What lies there is run: it must be the user's own.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Kept(FunctionCache):  # type: ignore[misc]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """What was kept; None: nothing that can be used, which is forgotten."""
-        with suppress(Exception), _alone(self.cache_path):  # a file that is damaged fails in any way
+        with suppress(Exception), self._alone():  # a file that is damaged fails in any way
             try:
                 return super().load_overload(sig, target_context)
             except Exception:
@@ -70,19 +70,19 @@ class _Kept(FunctionCache):  # type: ignore[misc]
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep it, unless the disk is full or the folder has gone."""
-        with suppress(OSError), _alone(self.cache_path):
+        with suppress(OSError), self._alone():
             super().save_overload(sig, data)
 
-
-@contextmanager
-def _alone(folder: str) -> Iterator[None]:
-    """Nobody else reads or writes there: an index and the code it names are two files."""
-    Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (Path(folder) / "lock").open("w") as lock:
-        with suppress(OSError):  # some file systems of clusters have no locks
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else reads or writes this kernel: an index and the code it names are two files."""
+        folder = Path(self.cache_path)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (folder / f"{self._impl.filename_base}.lock").open("w") as lock:
+            with suppress(OSError):  # some file systems of clusters have no locks
+                if fcntl is not None:
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 @lru_cache(1)

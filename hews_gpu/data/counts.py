@@ -36,17 +36,13 @@ class Counts:
     """[K] at least 1 of each."""
 
     @classmethod
-    def of(cls, numbers: npt.ArrayLike, rows: npt.ArrayLike | None = None) -> Counts:
-        """One row of each number, or so many; numbers may repeat and come in any order."""
+    def of(cls, numbers: npt.ArrayLike) -> Counts:
+        """A row of each number; they may repeat and come in any order."""
         numbers = np.asarray(numbers, np.int64)
         if not len(numbers):
             return cls()
         low = int(numbers.min())
-        if rows is None:
-            total = np.bincount(numbers - low)
-        else:
-            total = np.zeros(int(numbers.max()) - low + 1, np.int64)
-            np.add.at(total, numbers - low, np.asarray(rows, np.int64))
+        total = np.bincount(numbers - low)
         there = np.flatnonzero(total)
         return cls(there + low, total[there].astype(np.int64))
 
@@ -85,7 +81,7 @@ def added(counts: dict[K, Counts], more: Mapping[K, Counts]) -> None:
 
 
 def add_up(counts: Any, other: Any, name: str) -> None:
-    """Add one count, or one counter, of another: a counter in place, as many days are in it."""
+    """Add one count of another: counters and counts by name in place, numbers anew."""
     own, more = getattr(counts, name), getattr(other, name)
     if isinstance(own, Counter):
         own.update(more)

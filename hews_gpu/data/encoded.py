@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["BLANK", "Block", "Encoded", "digits_hidden", "distinct", "hashes_of", "is_blank", "leading_bytes"]
+__all__ = ["Block", "Encoded", "digits_hidden", "distinct", "hashes_of", "is_blank", "leading_bytes"]
 
 FIRST_TEXT = 4  # of a block's columns, after source, row_id, line and problem
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: the step of SplitMix64
@@ -48,9 +48,9 @@ class Encoded:
         found: list[str] = self.values.to_pylist()
         return found
 
-    def column(self, rows: Bools | None = None) -> pa.DictionaryArray:
-        """The column, or some of its rows, over the texts that occur in it."""
-        codes = self.codes if rows is None else self.codes[rows]
+    def column(self, rows: Bools) -> pa.DictionaryArray:
+        """Some rows of the column, over the texts that occur in them."""
+        codes = self.codes[rows]
         occurs = np.bincount(codes, minlength=len(self.values)) > 0
         if occurs.all():
             return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), self.values)

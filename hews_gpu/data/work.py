@@ -100,9 +100,9 @@ def _lock(path: Path, out: Path) -> TextIO | None:
 
 def _put_aside(folder: Path) -> Path:
     """Empty the folder and put it where nobody can begin in it; gives its new place, to be removed without its lock."""
-    _empty(folder)
     aside = folder.with_name(f"{folder.name}.{uuid4().hex}")
-    with suppress(OSError):
+    with suppress(OSError):  # what went wrong in the job is what is told, not that its leavings cannot be removed
+        _empty(folder)
         folder.rename(aside)
     return aside
 

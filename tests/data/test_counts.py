@@ -28,14 +28,6 @@ def test_sums_are_those_of_all_numbers_in_one(parts: list[list[int]]) -> None:
         assert total.between(first, last) == sum(n for number, n in expected.items() if first <= number <= last)
 
 
-@given(st.lists(st.tuples(st.integers(-300, 300), st.integers(0, 9)), max_size=20))
-def test_rows_of_each_number(pairs: list[tuple[int, int]]) -> None:
-    expected: Counter[int] = Counter()
-    for number, rows in pairs:
-        expected[number] += rows
-    assert as_counter(Counts.of([n for n, _ in pairs], [r for _, r in pairs])) == +expected
-
-
 def test_adding_by_name_changes_nothing_that_was_added() -> None:
     one, more = {"a": Counts.of([1])}, {"a": Counts.of([1, 2]), "b": Counts.of([3])}
     shared = more["b"]

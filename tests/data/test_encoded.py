@@ -93,7 +93,7 @@ def test_a_column_is_its_texts_with_null_as_the_empty_one(texts: list[str | None
 def test_a_column_that_is_not_there_is_blank_in_every_row() -> None:
     made = block(what=["a", "b"])
     assert list(made.texts) == ["what"] and len(made) == 2
-    assert made.text("where").column().to_pylist() == ["", ""]
+    assert made.text("where").column(np.ones(2, bool)).to_pylist() == ["", ""]
 
 
 @pytest.mark.parametrize("rows", [[], [2], [0, 1, 3], [0, 1, 2, 3]])
@@ -116,4 +116,4 @@ def test_charts_hold_no_text_of_rows_that_are_set_aside() -> None:
 def test_distinct_texts_come_in_the_order_of_their_first_occurrence() -> None:
     values, codes = distinct(pa.array(["b", "a", "b"]))
     assert values.to_pylist() == ["b", "a"] and codes.tolist() == [0, 1, 0]
-    assert Encoded(values, codes).column().to_pylist() == ["b", "a", "b"]
+    assert Encoded(values, codes).column(np.ones(3, bool)).to_pylist() == ["b", "a", "b"]

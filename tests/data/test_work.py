@@ -97,6 +97,13 @@ def test_one_who_comes_while_the_folder_is_removed_gets_one_of_its_own(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_has_gone_hides_nothing_of_what_went_wrong(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.csv"):
+        with open_work(tmp_path / "out", ABOUT, resume=False, keep=False) as folder:
+            shutil.rmtree(folder)
+            raise UserError("a.csv", allowed="is empty")
+
+
 def test_what_is_loaded_is_read_once_and_again_when_it_has_changed(tmp_path: Path) -> None:
     path = tmp_path / "clean.job"
     save(path, [1])

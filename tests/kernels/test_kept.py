@@ -1,10 +1,12 @@
 """Compiled kernels that are kept on disk: taken by the next process, and by none whose sources are others."""
 
 import errno
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -164,6 +166,23 @@ def test_what_cannot_be_kept_or_read_costs_time_and_no_run(tmp_path, monkeypatch
     fourth = numba.njit(add)
     _kept.keep(fourth)
     assert fourth(2, 3) == 5
+
+
+def test_a_kernel_is_read_and_written_by_one_at_a_time(tmp_path, monkeypatch, fresh):
+    monkeypatch.setenv(_kept.VARIABLE, str(tmp_path))
+    first = numba.njit(add)
+    _kept.keep(first)
+    first(2, 3)
+    (path,) = tmp_path.rglob("*.lock")
+    second = numba.njit(add)
+    _kept.keep(second)
+    with ThreadPoolExecutor(1) as pool:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            waiting = pool.submit(second, 2, 3)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+        assert waiting.result(timeout=30) == 5 and second.stats.cache_hits
 
 
 def add(a, b):
