@@ -36,6 +36,23 @@ def test_hashes_are_equal_for_equal_texts_only_and_do_not_depend_on_the_others(t
         assert [int(own[0]) for own in hashes_of(pa.array([text]), (1, 2))] == hashes
 
 
+def mixed(x: int) -> int:
+    """The finalizer of SplitMix64 in whole numbers."""
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+    return x ^ x >> 31
+
+
+@given(TEXTS, st.integers(0, 2**32))
+def test_hashes_are_sums_of_bytes_times_a_number_of_their_place_and_of_the_seed(texts: list[str], seed: int) -> None:
+    (found,) = hashes_of(pa.array(texts, pa.string()), (seed,))
+    golden = 0x9E3779B97F4A7C15
+    for text, value in zip(texts, found.tolist(), strict=True):
+        data = text.encode()
+        total = sum(byte * mixed(((i + 1) * golden + seed) % 2**64) for i, byte in enumerate(data)) % 2**64
+        assert value == mixed(total ^ mixed((len(data) * golden + seed) % 2**64))
+
+
 def test_hashes_of_a_hundred_thousand_numbers_differ_in_each_of_their_halves() -> None:
     """As good as random: of 1e5 draws of 32 bits about 1.2 pairs are equal."""
     texts = pa.array([f"{i / 1000:.3f}" for i in range(100_000)])
@@ -55,6 +72,8 @@ def test_hashes_do_not_depend_on_how_many_bytes_are_hashed_at_once(monkeypatch: 
     for found, of_seed in zip(hashes_of(texts, (1, 2)), expected, strict=True):
         np.testing.assert_array_equal(found, of_seed)
     assert [len(part) for part in hashes_of(texts.slice(0, 0), (1, 2))] == [0, 0]
+    parts = [[len(text) for text in part.to_pylist()] for part in encoded._slices(texts)]
+    assert all(sum(lengths) < size + max(lengths) for lengths in parts)
 
 
 @given(TEXTS)

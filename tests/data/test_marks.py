@@ -92,6 +92,24 @@ def test_the_first_duplicate_is_the_one_with_the_lowest_row_id() -> None:
     assert first_duplicates(a, b, ids).tolist() == [3, 1, NONE, NONE, NONE, NONE]
 
 
+@pytest.mark.parametrize("words", [3, 40, 4000])
+def test_duplicates_among_rows_of_which_few_or_many_repeat(words: int) -> None:
+    """Row by row; with many words, most rows repeat none and lie between those that do."""
+    rng = np.random.default_rng(words)
+    a, b, ids = rng.integers(0, words, 300), rng.integers(0, 2, 300), rng.permutation(300)
+    download, layout = np.sort(rng.integers(0, 3, 300)), np.zeros(300, np.int64)
+    hashes = (a.astype(np.uint64), b.astype(np.uint64))
+    same = [[j for j in range(300) if (a[i], b[i]) == (a[j], b[j])] for i in range(300)]
+    first = [min(ids[rows]) for rows in same]
+    expected = [NONE if first[i] == ids[i] else int(first[i]) for i in range(300)]
+    assert first_duplicates(*hashes, ids).tolist() == expected
+    _, is_overlap = repeats_of_earlier_downloads(hashes, ids, layout, download)
+    for i in range(300):
+        rank = sum(ids[j] < ids[i] for j in same[i] if download[j] == download[i])
+        earlier = [sum(download[j] == d for j in same[i]) for d in range(download[i])]
+        assert is_overlap[i] == any(rows > rank for rows in earlier)
+
+
 def paired_one_by_one(rows: Places, category: np.ndarray, layout: np.ndarray, reaches: tuple[Reach, ...]) -> list[int]:
     """The definition for two layouts: over and over, the nearest pair of those left."""
     left_a, left_b = set(np.flatnonzero(layout == 0).tolist()), set(np.flatnonzero(layout == 1).tolist())

@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from hews_gpu.config import CityConfig
+from hews_gpu.data.clean import BAD_TIME, OUT
 from hews_gpu.data.counts import Counts
+from hews_gpu.data.encoded import Block
 from hews_gpu.data.prepare import Cut, prepare
 from hews_gpu.data.quality import Marks, Tally, monthly_events
+from hews_gpu.data.rows import TEXT
+from hews_gpu.data.texts import missing_by_month, tally_texts
+from hews_gpu.data.times import NOT_A_TIME
 from tests.data import formats
 from tests.data.toy import HEADER, row
 
@@ -54,6 +60,22 @@ def test_quality_of_texts_equals_pandas(toy: Toy, tmp_path: Path) -> None:
         for kind, minute in (("minute_0", "00"), ("minute_30", "30")):
             assert found[kind] == pytest.approx((rows["CrimeTime"].str[3:5] == minute).mean())
         assert found["midnight"] == pytest.approx((rows["CrimeTime"] == "00:00:00").mean())
+
+
+def test_rows_set_aside_say_nothing_of_the_label_and_rows_without_time_are_of_no_month() -> None:
+    """1970 is the month that a time of nothing would fall into."""
+    texts = pa.array(["BAR", "", "GHOST", "", "BAR"], TEXT)
+    rows = pa.array(range(5))
+    block = Block(pa.table({"source": rows, "row_id": rows, "line": rows, "problem": rows, "Premise": texts}))
+    verdicts = {"time_s": [0, 40 * 86_400, 5, NOT_A_TIME, 7], "reason": [0, 0, OUT, BAD_TIME, 0]}
+    counts = tally_texts(block, pd.DataFrame({**verdicts, "is_target": [True, False, True, True, False]}))
+    premise = counts.columns[0, "Premise"]
+    assert {name: found.tolist() for name, found in premise.values.items()} == {"BAR": [1, 1], "": [1, 0]}
+    assert missing_by_month(counts) == {
+        "months": ["1970-01", "1970-02"],
+        "columns": {"Premise": {"rows": [3, 1], "blank": [0, 1]}},
+        "rows_without_month": {"Premise": 1},
+    }
 
 
 def shares(quality: dict[str, Any]) -> dict[str, tuple[float, bool]]:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hews_gpu.data import times
 from hews_gpu.data.times import (
     DATE_THEN_TIME,
     NOT_A_TIME,
@@ -156,6 +157,17 @@ def test_slash_dates_are_those_of_the_regular_expression(texts: list[str]) -> No
     dates = slash_dates(texts)
     assert sorted(expected) == list(zip(*(part.tolist() for part in slash_fields(dates)), strict=True))
     np.testing.assert_array_equal(dates, slash_dates(pa.array(texts, pa.string())))
+
+
+def test_dates_of_ten_characters_make_no_detour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(times, "distinct_values", lambda texts, parse: np.array([-7 for _ in texts], np.int64))
+    assert day_numbers(pa.array(["01/31/2014", "2014-01-31", "2014/01/31", "1/31/2014"])).tolist() == [*[16101] * 3, -7]
+
+
+def test_more_than_a_twentieth_of_month_first_dates_make_a_table_not_day_first() -> None:
+    day_first = [f"{day}/05/{year}" for day in range(13, 32) for year in (2012, 2013)]
+    assert is_day_first(slash_dates([*day_first, "05/31/2014"]))
+    assert not is_day_first(slash_dates([*day_first, "05/31/2014", "05/30/2014"]))
 
 
 def spelt(days: range, form: str) -> list[str]:
