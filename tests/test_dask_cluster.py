@@ -101,7 +101,12 @@ def test_workers_hold_on_to_memory_unless_the_user_has_said_how(monkeypatch: pyt
     for name in clusters.KEEP_MEMORY:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "4096")
-    found = clusters._worker_environment()
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert [clusters._worker_environment(count)["NUMBA_NUM_THREADS"] for count in (1, 3, 8, 20)] == [8, 2, 1, 1]
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "5")
+    found = clusters._worker_environment(2)
+    assert "NUMBA_NUM_THREADS" not in found
     assert found["MALLOC_TRIM_THRESHOLD_"] == 256 << 20 and "OMP_NUM_THREADS" in found
     assert "MALLOC_MMAP_THRESHOLD_" not in found  # so that the workers inherit the user's
 
