@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PYTEST_ARGS ?=
 JOBS ?= 2
-BENCH ?= $(filter-out common,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py))))
+BENCH ?= $(filter-out common,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py studies/[a-z]*.py))))
 BENCH_ARGS ?= --quick
 
 .DEFAULT_GOAL := help

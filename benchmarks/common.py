@@ -26,7 +26,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hews_gpu.output import write_json
+from hews_gpu.files import write_json
 
 __all__ = ["RESULTS", "Timing", "header", "parse_flags", "ratios", "real_data", "save_result", "time_in_turn"]
 

@@ -33,7 +33,7 @@ from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import Batch, Feed, Source
 from hews_gpu.feed.plan import Share, shares
 from hews_gpu.feed.registry import FEEDS, feed_named
-from hews_gpu.models.reference import ReferenceCnn, reference_settings
+from hews_gpu.reference.networks import ReferenceCnn, reference_settings
 
 MEAN_INCIDENTS = 10.7
 """Of a two-hour window of the portal table."""

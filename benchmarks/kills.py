@@ -39,7 +39,7 @@ FULL, QUICK = 50, 3  # with each number of processes
 LIMIT_S = 120.0
 EARLY = 0.15  # of the kills come at any time of a start, the rest after the first new checkpoint
 IMPORTED = (
-    *("hews_gpu.train.loop", "hews_gpu.train.objectives.forecast", "torch._dynamo", "lightning.fabric.strategies.ddp"),
+    *("hews_gpu.runs.train", "hews_gpu.runs.cnn_objective", "torch._dynamo", "lightning.fabric.strategies.ddp"),
     *("pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.special", "scipy.optimize", "tensorboard.compat.proto"),
     *("tensorboard.summary.writer.record_writer", "google.protobuf.json_format"),
 )
@@ -209,7 +209,7 @@ def _train(prepared: Path, run: Path, environ: Mapping[str, str], kill_at: tuple
     sys.stderr = (run.parent / f"{run.name}.{environ.get('RANK', '0')}.log").open("a", encoding="utf-8")
     import torch
 
-    from hews_gpu.train.loop import train
+    from hews_gpu.runs.train import train
     from hews_gpu.train.recipe import load_recipe, parse_recipe
 
     torch.set_num_threads(1)

@@ -158,7 +158,7 @@ def keep_kernels() -> None:
     """Have the kernels of the point search compiled and kept, as they are after anybody's first large table."""
     lines = (
         "import numpy as np",
-        "from hews_gpu.data.grid import build_tables, find_in_grid",
+        "from hews_gpu.data.geometry.grid import build_tables, find_in_grid",
         "from benchmarks.inputs.tiled_city import areas",
         "find_in_grid(build_tables(*areas()), np.zeros(9), np.zeros(9))",
     )
@@ -264,9 +264,9 @@ def measure_maps(windows: int, workers: int) -> dict[str, Any]:
     """Bytes per second of maps drawn into Zarr by some workers, and of the same bytes written to a memory map."""
     import zarr
 
+    from hews_gpu.cluster.dask_workers import Cluster
     from hews_gpu.config import load_city
-    from hews_gpu.dask_cluster import Cluster
-    from hews_gpu.data.prepare import prepare
+    from hews_gpu.data.prepare.command import prepare
     from hews_gpu.feed.maps import rasterize
 
     timed: list[_Timed] = []

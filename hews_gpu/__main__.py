@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hews_gpu.cli import main
+from hews_gpu.cli.commands import main
 
 if __name__ == "__main__":
     main()

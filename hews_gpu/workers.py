@@ -1,4 +1,4 @@
-"""Who does the partitions of a job: threads of this process, or (`hews_gpu.dask_cluster`) workers of a Dask cluster.
+"""Run the partitions of a job: in threads of this process, or on workers of a Dask cluster (`cluster.dask_workers`).
 
 A job is a function of a folder that all workers see and a partition's number; what it makes lies in the folder, so
 that no data travels, a lost worker costs the partitions it was at, and the results do not depend on who did what.

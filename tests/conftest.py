@@ -48,7 +48,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @cache
 def _why_no_gpu() -> str:
-    from hews_gpu.device import probe
+    from hews_gpu.environment.device import probe
 
     found = probe("gpu")
     return "" if found.works else found.why

@@ -47,7 +47,7 @@ def users_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's own folder: a small generated city, filed where the README's TOML looks for its data."""
     import geopandas
 
-    from hews_gpu.data.synthetic import write_city
+    from hews_gpu.synthetic import write_city
 
     folder = tmp_path_factory.mktemp("user")
     city = write_city(folder / "city", years=1).parent
@@ -147,7 +147,7 @@ def test_every_path_of_the_file_tree_exists() -> None:
 def test_every_command_is_in_the_table() -> None:
     from typer.main import get_command
 
-    from hews_gpu.cli import app
+    from hews_gpu.cli.commands import app
 
     shown = re.findall(r"^\| `hews (\w+)", README, re.MULTILINE)
     assert sorted(shown) == sorted(get_command(app).commands)

@@ -48,12 +48,12 @@ def run(machine: object) -> dict[str, Any]:
 def prepared(table: Path, rings: Rings, folder: Path, workers: Opener) -> dict[str, Any]:
     """All that `prepare` does to a table once its polygons are read: seconds and a digest of each of its tables."""
     from benchmarks.inputs.table_hash import table_hash
-    from hews_gpu.data.clean import Rules
-    from hews_gpu.data.passes import build_tables
-    from hews_gpu.data.pieces import make_plan
-    from hews_gpu.data.placing import Areas, Engine
-    from hews_gpu.data.read import Reading, Source
-    from hews_gpu.data.stages import CleanJob
+    from hews_gpu.data.geometry.point_in_polygon import Areas, Engine
+    from hews_gpu.data.prepare.clean import Rules
+    from hews_gpu.data.prepare.partitions import make_plan
+    from hews_gpu.data.prepare.passes import build_tables
+    from hews_gpu.data.prepare.stages import CleanJob
+    from hews_gpu.data.readers.files import Reading, Source
 
     work = folder / "work"
     work.mkdir(parents=True)
@@ -129,6 +129,6 @@ def measure(workers: Opener, *, rows: int = ROWS, days: int = DAYS) -> dict[str,
 
 
 if __name__ == "__main__":
-    from hews_gpu.dask_cluster import Cluster
+    from hews_gpu.cluster.dask_workers import Cluster
 
     print(json.dumps(measure(Cluster(kind="cuda", least_rows=0))))

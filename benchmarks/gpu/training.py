@@ -20,7 +20,7 @@ from benchmarks.feed import make_source
 from hews_gpu.feed.batch import Batch, Feed
 from hews_gpu.feed.plan import shares
 from hews_gpu.feed.registry import feed_named
-from hews_gpu.models.reference import ReferenceCnn, reference_settings
+from hews_gpu.reference.networks import ReferenceCnn, reference_settings
 
 __all__ = ["busy_share", "measure", "run"]
 

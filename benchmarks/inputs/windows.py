@@ -19,12 +19,12 @@ from benchmarks.inputs.baltimore import load_baltimore
 from benchmarks.inputs.random_city import RandomCity
 from hews_gpu.config import DAY_S, MapConfig, load_city
 from hews_gpu.data.events import open_prepared
-from hews_gpu.data.prepare import prepare
-from hews_gpu.data.synthetic import write_city
+from hews_gpu.data.prepare.command import prepare
 from hews_gpu.data.windows import make_windows
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.rasterizer import Backend, Places, Rasterizer
 from hews_gpu.raster.style import ReferenceStyle
+from hews_gpu.synthetic import write_city
 
 __all__ = ["SEVEN_YEARS", "WindowedCity", "baltimore", "generated", "windowed_cities"]
 

@@ -26,22 +26,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hews_gpu.arrays import Bool, Float64
 from hews_gpu.audit.finding import ALPHA, Finding
 from hews_gpu.audit.future import Evaluate, Quiet
-from hews_gpu.evaluation.registry import FORECASTERS
+from hews_gpu.evaluation.bootstrap import Blocks
+from hews_gpu.evaluation.metrics import log_loss_each_bits
 from hews_gpu.evaluation.rolling import Rolling, forecast_blocks
-from hews_gpu.forecast.baselines import hour_of_week
-from hews_gpu.forecast.bootstrap import Blocks
-from hews_gpu.forecast.catalog import Outcomes
-from hews_gpu.forecast.comparison import CLIMATOLOGY, WEEK_S
-from hews_gpu.forecast.forecasters import Entry
-from hews_gpu.forecast.metrics import log_loss_each_bits
-from hews_gpu.forecast.strata import auc_gain_within, roc_auc_within
+from hews_gpu.evaluation.strata import auc_gain_within, roc_auc_within
+from hews_gpu.forecasters.base import CLIMATOLOGY, Entry
+from hews_gpu.forecasters.catalog import Outcomes
+from hews_gpu.forecasters.climatology import hour_of_week
+from hews_gpu.forecasters.registry import FORECASTERS
+from hews_gpu.units import WEEK_S
 
 __all__ = ["BLOCK", "beats_the_truth", "null_skill", "permuted_gate", "permuted_labels", "strata_gate"]
 
-Float64 = NDArray[np.float64]
-Bool = NDArray[np.bool_]
 
 BLOCK = 89
 """Windows per exchanged block: about a week, and prime."""

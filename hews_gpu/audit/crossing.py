@@ -17,23 +17,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hews_gpu.arrays import Bool, Int64
 from hews_gpu.audit.edits import known_s
 from hews_gpu.audit.finding import Finding
 from hews_gpu.data.events import Events
-from hews_gpu.data.marks import NEAR_TWIN
+from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.windows import Samples
+from hews_gpu.evaluation.folds import Fold
 from hews_gpu.evaluation.rolling import Rolling
-from hews_gpu.forecast.protocol import Fold
 
 __all__ = ["Part", "folds_gate", "splits_gate", "straddling", "used"]
 
 GATE = "6 duplicates and twins"
 REMEDY = f"let [task] lead_s be {NEAR_TWIN.within_s} or more"
-
-Bool = NDArray[np.bool_]
-Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,17 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hews_gpu.arrays import Bool, Int64
 from hews_gpu.data.events import Events, Prepared
 from hews_gpu.evaluation.sources import Source
+from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = ["STYLES", "Edit", "edit_prepared", "edit_source", "edits", "known_s"]
 
-Int64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
 
 STYLES = ("delete", "add", "change", "mixed")
 STRANGER = "0 NOT SEEN BEFORE"
-HOUR_S, DAY_S = 3600, 86_400
 MARKED_S = 1800  # a target this much later still makes a row its twin
 REPORTED_LATE_S = 7 * DAY_S  # rows that happened so long before the cut and are reported after it
 FAR_S = 30 * DAY_S

@@ -22,22 +22,22 @@ from hews_gpu.audit.edits import Edit, edit_prepared, edit_source, edits
 from hews_gpu.audit.finding import Finding
 from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import make_windows
-from hews_gpu.evaluation.registry import FORECASTERS
+from hews_gpu.evaluation.judge import Judged
 from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
 from hews_gpu.evaluation.sources import Source
 from hews_gpu.feed.batch import Feed
 from hews_gpu.feed.batch import Source as Drawn
 from hews_gpu.feed.maps import store_maps
 from hews_gpu.feed.registry import FEEDS, feed_named
-from hews_gpu.forecast.baselines import fit_climatology
-from hews_gpu.forecast.comparison import Judged
-from hews_gpu.forecast.forecasters import Entry
-from hews_gpu.forecast.places import PLACE_BASELINES
+from hews_gpu.forecasters.base import Entry
+from hews_gpu.forecasters.climatology import fit_climatology
+from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES
+from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.progress import Step
 from hews_gpu.raster.rasterizer import channels_rasterizer
-from hews_gpu.train.objectives.forecast import ForecastObjective
+from hews_gpu.runs.cnn_objective import ForecastObjective
+from hews_gpu.runs.inference import corrections
 from hews_gpu.train.recipe import load_recipe
-from hews_gpu.train.scoring import corrections
 
 __all__ = ["Evaluate", "Make", "Quiet", "forecasts_gate", "make_objective", "maps_gate", "model_gate", "places_gate"]
 

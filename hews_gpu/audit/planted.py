@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hews_gpu.arrays import Float64
 from hews_gpu.audit.chance import beats_the_truth, block_of, null_skill, permuted_gate, strata_gate
 from hews_gpu.audit.columns import columns_gate, read_all
 from hews_gpu.audit.crossing import folds_gate, splits_gate
@@ -25,26 +26,25 @@ from hews_gpu.audit.finding import Finding
 from hews_gpu.audit.future import Make, Quiet, forecasts_gate, maps_gate, model_gate
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.windows import Samples
-from hews_gpu.evaluation.registry import BASELINES
+from hews_gpu.evaluation.alarms import threshold_for
+from hews_gpu.evaluation.judge import Judged
 from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
 from hews_gpu.evaluation.sources import Source, event_groups, synthetic_source
 from hews_gpu.feed.direct import DirectFeed
-from hews_gpu.feed.split import random_split
-from hews_gpu.forecast.alarms import threshold_for
-from hews_gpu.forecast.baselines import fit_climatology, hour_of_week, month_of_year
-from hews_gpu.forecast.catalog import Catalog, Outcomes, Windows
-from hews_gpu.forecast.comparison import CLIMATOLOGY, WEEK_S, Judged
-from hews_gpu.forecast.forecasters import Entry, Forecaster
+from hews_gpu.forecasters.base import CLIMATOLOGY, Entry, Forecaster
+from hews_gpu.forecasters.catalog import Catalog, Outcomes, Windows
+from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecasters.registry import BASELINES
 from hews_gpu.progress import Step
-from hews_gpu.train.inputs import Split, Task
+from hews_gpu.reference.random_split import random_split
+from hews_gpu.runs.cnn_objective import ForecastObjective
+from hews_gpu.runs.inputs import Split, Task
 from hews_gpu.train.objective import EpochRow, ToDevice
-from hews_gpu.train.objectives.forecast import ForecastObjective
 from hews_gpu.train.recipe import load_recipe
+from hews_gpu.units import HOUR_S, WEEK_S
 
 __all__ = ["PLANTED", "Planted", "Stage", "show_planted"]
 
-HOUR_S = 3600
-Float64 = NDArray[np.float64]
 Alter = Callable[[Prepared, Samples], Samples]
 
 

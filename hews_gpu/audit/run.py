@@ -27,17 +27,17 @@ from hews_gpu.audit.finding import Finding, verdict_of
 from hews_gpu.audit.future import Quiet, forecasts_gate, make_objective, maps_gate, model_gate, places_gate
 from hews_gpu.audit.planted import PLANTED, Stage, show_planted
 from hews_gpu.data.events import Prepared, open_prepared
-from hews_gpu.data.synthetic import load_truth, write_city
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.registry import FORECASTERS
+from hews_gpu.evaluation.folds import Task
 from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
 from hews_gpu.evaluation.sources import Source, Truth, event_groups, prepared_source, synthetic_source
-from hews_gpu.forecast.comparison import CLIMATOLOGY
-from hews_gpu.forecast.protocol import Task
-from hews_gpu.output import read_manifest, write_json
+from hews_gpu.files import read_manifest, write_json
+from hews_gpu.forecasters.base import CLIMATOLOGY
+from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.progress import log, step
-from hews_gpu.train.evaluate import FORECASTS
-from hews_gpu.train.runs import open_run_data
+from hews_gpu.runs.evaluate import FORECASTS
+from hews_gpu.runs.folder import open_run_data
+from hews_gpu.synthetic import load_truth, write_city
 
 __all__ = ["audit", "city_plan", "city_source", "run_gates", "write_audit"]
 
@@ -81,7 +81,7 @@ def audit(folder: Path | None = None, *, quick: bool = False, planted: bool = Fa
 
 def write_audit(path: Path, found: dict[str, Any]) -> None:
     """Write what `audit` found as JSON, with who found it and when."""
-    from hews_gpu.output import manifest
+    from hews_gpu.files import manifest
 
     write_json(path, {**manifest("audit", {}), **found})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hews_gpu.errors import UserError
-from hews_gpu.output import write_json
+from hews_gpu.files import write_json
 
 __all__ = ["FOLDER", "JOBS", "Event", "Job", "Submission", "events_of", "last_submission", "write_submission"]
 

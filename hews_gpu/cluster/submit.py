@@ -20,7 +20,7 @@ from hews_gpu.cluster.jobs import FOLDER, JOBS, Job, Submission, last_submission
 from hews_gpu.cluster.script import job_text
 from hews_gpu.cluster.site import SHIPPED, Site
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.output import MANIFEST, atomic_file, disk_full_is_a_user_error
+from hews_gpu.files import MANIFEST, atomic_file, disk_full_is_a_user_error
 from hews_gpu.progress import log
 
 __all__ = ["Plan", "Resources", "Stage", "bench_plan", "pipeline_plan", "sent", "sweep_plan"]
@@ -137,7 +137,7 @@ def bench_plan(names: Sequence[str], *, site: Site, resources: Resources, quick:
     Raises:
         UserError: no checkout here, or no such benchmark.
     """
-    from hews_gpu.bench import benchmark_names
+    from hews_gpu.cluster.bench import benchmark_names
 
     known = benchmark_names()
     for name in names:

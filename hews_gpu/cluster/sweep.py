@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.output import read_manifest
+from hews_gpu.files import read_manifest
 
 if TYPE_CHECKING:
     from hews_gpu.train.recipe import Recipe

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.outlines import Outlines, read_outlines
+from hews_gpu.data.geometry.outlines import Outlines, read_outlines
 from hews_gpu.errors import UserError
-from hews_gpu.output import read_manifest
+from hews_gpu.files import read_manifest
 
 if TYPE_CHECKING:
     import geopandas

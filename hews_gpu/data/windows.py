@@ -16,14 +16,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
+from hews_gpu.arrays import Int64
 from hews_gpu.config import CityConfig
 from hews_gpu.data.events import Events, Prepared
 from hews_gpu.errors import UserError
+from hews_gpu.units import DAY_S
 
 __all__ = ["Samples", "Windows", "make_samples", "make_split", "make_windows", "targets_within"]
 
-Int64 = npt.NDArray[np.int64]
-DAY_S = 86_400
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -1,1 +1,1 @@
-"""Forecasters put through one protocol: on generated cities whose truth is known, and on prepared tables."""
+"""How good forecasts are: folds in time, one judge, metrics with intervals."""

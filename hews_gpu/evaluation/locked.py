@@ -20,7 +20,7 @@ from typing import Any
 from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.sources import Source, prepared_source
-from hews_gpu.output import NOT_A_PLACE, disk_full_is_a_user_error
+from hews_gpu.files import NOT_A_PLACE, disk_full_is_a_user_error
 from hews_gpu.progress import log
 
 __all__ = ["open_locked", "openings", "require_closed"]

@@ -12,20 +12,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hews_gpu.arrays import Float64, Int64
 from hews_gpu.errors import UserError
+from hews_gpu.evaluation.alarms import BUDGETS_PER_WEEK, threshold_for
+from hews_gpu.evaluation.folds import Fold, Task, issue_windows, rolling_origin
+from hews_gpu.evaluation.judge import Judged
 from hews_gpu.evaluation.sources import Source
-from hews_gpu.forecast.alarms import BUDGETS_PER_WEEK, threshold_for
-from hews_gpu.forecast.catalog import Catalog, Outcomes, Windows, label_known_s, outcomes, settling_s
-from hews_gpu.forecast.comparison import WEEK_S, Judged
-from hews_gpu.forecast.forecasters import Entry
-from hews_gpu.forecast.protocol import Fold, Task, issue_windows, rolling_origin
+from hews_gpu.forecasters.base import Entry
+from hews_gpu.forecasters.catalog import Catalog, Outcomes, Windows, label_known_s, outcomes, settling_s
 from hews_gpu.progress import Step
+from hews_gpu.units import DAY_S, WEEK_S
 
 __all__ = ["Plan", "Rolling", "forecast_blocks"]
-
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
-DAY_S = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,21 +16,19 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from hews_gpu.arrays import Float64, Int64
 from hews_gpu.data.events import Events, Prepared
-from hews_gpu.data.marks import NEAR_TWIN
-from hews_gpu.data.placing import metres_per_degree
-from hews_gpu.forecast.catalog import Catalog, Windows, make_catalog
-from hews_gpu.forecast.places import Ground
+from hews_gpu.data.geometry.point_in_polygon import metres_per_degree
+from hews_gpu.data.prepare.duplicates import NEAR_TWIN
+from hews_gpu.forecasters.catalog import Catalog, Windows, make_catalog
+from hews_gpu.forecasters.neighborhoods import Ground
 
 if TYPE_CHECKING:
     import shapely
 
 __all__ = ["Source", "Truth", "event_groups", "prepared_source", "synthetic_source"]
 
-Int64 = NDArray[np.int64]
-Float64 = NDArray[np.float64]
 CELL_M = 250.0  # a city of 230 square kilometres has 3,700 such cells
 
 
@@ -131,7 +129,7 @@ def synthetic_source(preset: str, *, years: int, seed: int = 0) -> Source:
     Raises:
         UserError: no such preset, or years or seed out of range.
     """
-    from hews_gpu.data.synthetic import simulate_city
+    from hews_gpu.synthetic import simulate_city
 
     city = simulate_city(preset, seed=seed, years=years)
     return Source(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hews_gpu.evaluation.registry import FORECASTERS
-from hews_gpu.forecast.comparison import CLIMATOLOGY
+from hews_gpu.forecasters.base import CLIMATOLOGY
+from hews_gpu.forecasters.registry import FORECASTERS
 
 __all__ = ["preset_table"]
 

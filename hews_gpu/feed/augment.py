@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hews_gpu.errors import UserError
-from hews_gpu.feed.ahead import DRAWING
+from hews_gpu.feed.prefetch import DRAWING
 from hews_gpu.kernels import warp_cpu
 
 __all__ = ["Augmentation", "warp", "warp_by_torch"]

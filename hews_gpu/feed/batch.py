@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hews_gpu.feed.ahead import DTYPES, Ring, tensors
 from hews_gpu.feed.augment import Augmentation, warp
 from hews_gpu.feed.calendar import calendar_features
 from hews_gpu.feed.plan import Share
+from hews_gpu.feed.prefetch import DTYPES, Ring, tensors
 from hews_gpu.raster.rasterizer import Rasterizer
 
 if TYPE_CHECKING:  # a machine that only draws needs none of what reads tables

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hews_gpu.units import DAY_S, WEEK_S
+
 __all__ = ["FEATURES", "calendar_features"]
 
-DAY_S = 86_400
-WEEK_S = 7 * DAY_S
 YEAR_S = 365.2425 * DAY_S
 # (period, harmonics): three per day and week draw the evening and weekend peaks, two per year the summer.
 CYCLES = ((DAY_S, 3), (WEEK_S, 3), (YEAR_S, 2))

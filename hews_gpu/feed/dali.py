@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hews_gpu.errors import UserError
-from hews_gpu.feed.ahead import AHEAD, DRAWING, DTYPES, Ring, ahead, tensors
 from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import Batch, Feed, Source
 from hews_gpu.feed.plan import Share
+from hews_gpu.feed.prefetch import AHEAD, DRAWING, DTYPES, Ring, ahead, tensors
 from hews_gpu.raster.values import Values
 
 __all__ = ["DaliFeed", "Drawn", "Turns", "dali_pipeline"]

@@ -13,11 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
-from hews_gpu.feed.ahead import DRAWING, ahead
 from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import Batch, Feed, Source
 from hews_gpu.feed.on_device import DeviceDrawer
 from hews_gpu.feed.plan import Share
+from hews_gpu.feed.prefetch import DRAWING, ahead
 
 __all__ = ["DirectFeed"]
 

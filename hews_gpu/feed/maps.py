@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.origin import origin
+from hews_gpu.data.prepare.workdir import open_work, save
 from hews_gpu.data.windows import Windows, make_windows, targets_within
-from hews_gpu.data.work import open_work, save
-from hews_gpu.device import choose_raster_backend
+from hews_gpu.environment.device import choose_raster_backend
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.feed.drawing import drawing_of
-from hews_gpu.feed.store import DRAW_JOB, DrawJob, draw, draw_file, file_of, new_group, write_maps
-from hews_gpu.output import new_folder
+from hews_gpu.feed.map_fingerprint import drawing_of
+from hews_gpu.feed.zarr_store import DRAW_JOB, DrawJob, draw, draw_file, file_of, new_group, write_maps
+from hews_gpu.files import new_folder
 from hews_gpu.progress import log, step
 from hews_gpu.raster.rasterizer import Rasterizer
 from hews_gpu.raster.style import FULL_DISC, ChannelsStyle, ReferenceStyle

@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hews_gpu.feed.ahead import AHEAD, DTYPES, tensors
 from hews_gpu.feed.augment import Augmentation, warp
 from hews_gpu.feed.batch import Batch, Source
 from hews_gpu.feed.plan import Share
+from hews_gpu.feed.prefetch import AHEAD, DTYPES, tensors
 
 __all__ = ["GROUP_BYTES", "DeviceDrawer"]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hews_gpu.environment.device import RasterChoice, choose_raster_backend
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.feed.batch import Feed, Source
 from hews_gpu.feed.dali import DaliFeed
 from hews_gpu.feed.direct import DirectFeed
-from hews_gpu.feed.stored import ZarrFeed
+from hews_gpu.feed.zarr_feed import ZarrFeed
 
-__all__ = ["FEEDS", "feed_named"]
+__all__ = ["FEEDS", "drawn_by", "feed_named", "open_feed"]
 
 FEEDS: dict[str, type[Feed]] = {"direct": DirectFeed, "dali": DaliFeed, "zarr": ZarrFeed}
 """Given the same source and plan, each gives the same batches."""
@@ -33,3 +34,29 @@ def feed_named(name: str, source: Source, *, device: str = "cpu", store: Path | 
     if name == "zarr":
         return ZarrFeed(source, device=device, store=store)
     return FEEDS[name](source, device=device)
+
+
+def open_feed(named: str, source: Source, *, device: str = "cpu") -> Feed:
+    """The feed that `--feed` asks for.
+
+    Args:
+        named: a key of `FEEDS`; for stored maps with their folder, as ``zarr:maps``.
+        source: what to draw, or to read.
+        device: "cpu" or "cuda".
+
+    Raises:
+        UserError: an unknown name, or a feed that lacks what it needs.
+    """
+    name, _, store = named.partition(":")
+    if store and name != "zarr":
+        raise UserError("--feed", named, allowed="names a folder, which zarr alone reads", remedy=f"Use --feed {name}")
+    return feed_named(name, source, device=device, store=Path(store).expanduser() if store else None)
+
+
+def drawn_by(device: str) -> RasterChoice:
+    """What draws maps for a model: numba's CUDA kernels on its GPU, where they run; the CPU for any other.
+
+    Args:
+        device: of the model: "cpu", "cuda" or "cuda:1".
+    """
+    return choose_raster_backend("cpu" if device == "cpu" else "auto")

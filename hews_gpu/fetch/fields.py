@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hews_gpu.data.schemas import is_person_level
+from hews_gpu.data.readers.schemas import is_person_level
 from hews_gpu.errors import UserError
 
 __all__ = ["choose_fields"]

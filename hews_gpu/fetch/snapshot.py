@@ -22,7 +22,7 @@ from typing import Any
 from hews_gpu import __version__
 from hews_gpu.errors import UserError
 from hews_gpu.fetch.tables import Page
-from hews_gpu.output import atomic_file, disk_full_is_a_user_error, write_json
+from hews_gpu.files import atomic_file, disk_full_is_a_user_error, write_json
 
 __all__ = ["LATEST", "RECORD", "Snapshot", "open_snapshot", "reserve"]
 

@@ -23,7 +23,7 @@ from hews_gpu.raster.style import ReferenceStyle
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-    from hews_gpu.data.outlines import Outlines
+    from hews_gpu.data.geometry.outlines import Outlines
 
 __all__ = ["Basemap", "segments_px"]
 

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from hews_gpu import __version__
 from hews_gpu.errors import UserError
-from hews_gpu.output import atomic_file
+from hews_gpu.files import atomic_file
 from hews_gpu.progress import step
 from hews_gpu.report import tables
 from hews_gpu.report.evaluated import evaluated_content

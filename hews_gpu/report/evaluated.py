@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hews_gpu import __version__
-from hews_gpu.evaluation.registry import FORECASTERS
+from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.report import standings
 from hews_gpu.report.figures import evaluated as figures
 from hews_gpu.report.results_file import read_results

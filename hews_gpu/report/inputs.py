@@ -21,7 +21,7 @@ import pandas as pd
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.events import Events, Prepared, open_prepared
 from hews_gpu.errors import UserError
-from hews_gpu.output import read_manifest
+from hews_gpu.files import read_manifest
 
 __all__ = ["JUDGE_FIRST", "Inputs", "open_data", "read_history", "read_inputs", "read_json"]
 

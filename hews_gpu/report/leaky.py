@@ -15,7 +15,7 @@ import pandas as pd
 from hews_gpu import __version__
 from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError
-from hews_gpu.output import read_manifest
+from hews_gpu.files import read_manifest
 from hews_gpu.report.figures import judgement
 from hews_gpu.report.figures.maps import SampleMap
 from hews_gpu.report.inputs import JUDGE_FIRST, open_data, read_history, read_json

@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from hews_gpu.errors import UserError
-from hews_gpu.output import atomic_file
+from hews_gpu.files import atomic_file
 
 __all__ = ["Damaged", "Tensors", "read_tensors", "require_same", "write_tensors"]
 

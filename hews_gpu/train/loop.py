@@ -1,269 +1,371 @@
-"""`hews train`: fit a model to a prepared city, and be able to go on after any stop as if nothing had happened.
+"""The training loop: any objective, on one device or many, and the same run to the bit after any stop.
 
-This is a run from its folder's side: what is refused, when a checkpoint is written, what a stop leaves and what the end
-leaves. The arithmetic is the engine's.
+Lightning Fabric places model and tensors and averages gradients; everything that decides the result is here. The order
+of samples is a pure function of seed, epoch and step, the learning rate one of the step, and a checkpoint holds the
+rest: so a run that goes on from its last checkpoint, at whatever step that was written, ends with the same bits as one
+that was never stopped (on a CPU, with as many threads and processes).
+
+Several processes share every batch. Each divides its losses by the whole batch, and their gradients are added up: the
+step is that of one process but for rounding.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from typing import Any
 
-from hews_gpu.data.events import Prepared, open_prepared
-from hews_gpu.device import choose_device
-from hews_gpu.progress import Step, log, step
-from hews_gpu.train import runs
-from hews_gpu.train.checkpoint import require_same
-from hews_gpu.train.checkpoints import Checkpoints, DiskFull
-from hews_gpu.train.engine import Engine
-from hews_gpu.train.inputs import drawn_by
-from hews_gpu.train.launch import started, use_own_threads
-from hews_gpu.train.logs import LOGS, RunLog
-from hews_gpu.train.objective import EpochRow, Execution, Objective
-from hews_gpu.train.objectives import open_objective
-from hews_gpu.train.preempt import StopSignals, stopped_by
-from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
-from hews_gpu.train.state import Snapshot
-from hews_gpu.train.team import Team, find_place
-from hews_gpu.train.together import first_speaks, joined, own_device, require_gpus
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-__all__ = ["train", "train_as_told"]
+from hews_gpu.errors import UserError
+from hews_gpu.progress import Step, log
+from hews_gpu.train.checkpoint import Tensors
+from hews_gpu.train.cost import Cost
+from hews_gpu.train.objective import EpochRow, Execution, Objective, Stage, require_divisible
+from hews_gpu.train.state import (
+    Position,
+    Snapshot,
+    all_named,
+    copy_of,
+    named,
+    notes_of,
+    optimizer_tensors,
+    position_of,
+    put_optimizer,
+    random_state,
+    set_random_state,
+)
+from hews_gpu.train.team import Team
 
-Resume = bool | Literal["auto"]
+__all__ = ["Engine", "learning_rate", "order_of"]
+
+WARMUP = 0.05  # share of a stage's steps over which the learning rate rises
+REASON = 160  # characters of what a library says
+SHOW_S = 0.5  # reading the loss waits for the device: not at each step
+EMA_EARLY = 10.0  # the average follows the weights closely at first: its decay is at most (1 + step) / (10 + step)
+ORDER_MODULUS = 2**63  # fingerprints add up within what a signed number of 64 bits holds
+
+Watch = Callable[[int, Mapping[str, float]], None]
 
 
-def train(
-    prepared: Path,
-    run: Path,
-    *,
-    recipe: Recipe | None = None,
-    feed: str = "direct",
-    force: bool = False,
-    resume: Resume = False,
-    device: str = "auto",
-    devices: int | None = None,
-    max_epochs: int | None = None,
-) -> dict[str, Any]:
-    """Fit a model on the training windows, stopped by the validation windows.
+def learning_rate(stage: Stage, step: int, steps: int) -> float:
+    """Of one optimizer step out of a stage's: a short rise, then half a cosine to 0 (Loshchilov & Hutter, 2017)."""
+    if stage.schedule == "constant":
+        return stage.learning_rate
+    warmup = max(1, round(WARMUP * steps))
+    rise = min(1.0, (step + 1) / warmup)
+    fall = 0.5 * (1 + math.cos(math.pi * max(0, step - warmup) / max(1, steps - warmup)))
+    return stage.learning_rate * rise * fall
+
+
+def order_of(ids: NDArray[np.int64], place: int) -> int:
+    """Fingerprint of which samples are seen at the places of an epoch from `place` on.
+
+    Those of the parts of an epoch add up (modulo `ORDER_MODULUS`) to that of the whole, however it was divided. Each is
+    the last step of SplitMix64 (Steele, Lea & Flood, 2014) over place and id.
+    """
+    places = np.arange(place, place + len(ids), dtype=np.uint64)
+    word = places * np.uint64(0x9E3779B97F4A7C15) + ids.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03)
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return int((word ^ (word >> np.uint64(31))).sum(dtype=np.uint64)) % ORDER_MODULUS
+
+
+class Engine:
+    """One run: the model, its optimizer, and how far it has come.
 
     Args:
-        prepared: folder made by ``hews prepare``.
-        run: folder of the run.
-        recipe: how; the shipped ``forecast`` unless given.
-        feed: what makes the batches.
-        force: replace an older run.
-        resume: go on from the last checkpoint in `run`; ``auto``: if there is one, else start.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        devices: processes, one device each; as many as torchrun or srun started unless given, else one.
-        max_epochs: stop for now after this many; the learning rate still follows the recipe's number of epochs.
-
-    Returns:
-        A flat summary: epochs, best epoch, losses, seconds; empty on all processes but the first.
+        objective: what is learned.
+        execution: how.
+        team: the processes; joined.
 
     Raises:
-        UserError: bad data, settings or folders.
-        Preempted: SIGTERM or SIGUSR2 came; the last checkpoint is of the last whole step.
-        KeyboardInterrupt: Ctrl-C came; likewise.
+        UserError: a batch cannot be shared out evenly.
     """
-    recipe = recipe or load_recipe()
-    execution = recipe.execution(device=device, devices=devices)
-    place = find_place(devices)
-    with first_speaks(place):
-        choice = choose_device(device)
-        require_gpus(place, choice)
-        use_own_threads(place)
-        city = open_prepared(prepared)
-        own = own_device(place, choice)
-        objective = open_objective(city, recipe, feed=feed, device=own)
-    arguments = {
-        "prepared": str(prepared),
-        "run": str(run),
-        "recipe": [recipe.text, recipe.name],
-        **{"feed": feed, "force": force, "resume": resume},
-        **{"device": choice.device, "devices": devices, "max_epochs": max_epochs},
-    }
-    with ExitStack() as stack:
-        found = _Run(run, city, recipe, objective, execution)
-        going_on = False
-        if place.is_first:
-            going_on = runs.going_on(run, force=force, resume=resume)
-            log(f"device: {choice}")
-            if choice.device == "cuda":
-                log(f"maps are drawn by: {drawn_by(own)}")
-            if recipe.is_leaky:
-                log(f"recipe {recipe.name}: {LEAKY}")
-        signals = stack.enter_context(StopSignals())
-        place = stack.enter_context(started(place, arguments))
-        team = stack.enter_context(joined(place, choice, execution.precision))
-        found.join(team, signals)
-        found.load() if team.from_first(going_on) else found.begin(force=force)
-        summary = found.finish(max_epochs, choice.device)
-        return summary if place.is_first else {}
 
+    def __init__(self, objective: Objective, execution: Execution, team: Team) -> None:
+        self.objective, self.execution, self.team = objective, execution, team
+        self.fabric, self.device = team.fabric, team.fabric.device
+        for stage in objective.stages:
+            require_divisible(stage, team.size)
+        self.settings = {**objective.settings, **execution.settings}
+        torch.manual_seed(objective.seed + team.rank)
+        module = objective.module().to(self.device)
+        if execution.channels_last:
+            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module: nn.Module = module
+        self.optimizer = objective.optimizer(module)
+        wrapped: Any = torch.compile(module) if execution.compile else module
+        self.model: Any
+        self.model, self._stepper = self.fabric.setup(wrapped, self.optimizer, move_to_device=False)
+        self.position = Position()
+        self.best: Tensors = {}
+        self.average: Tensors = {}
+        self._loss = torch.zeros((), dtype=torch.float64)  # of this process's share of the epoch under way, bits
+        self._step_loss = self._loss
+        self._shown, self._note = 0.0, ""
+        self._settled = team.size == 1
 
-def train_as_told(arguments: dict[str, Any]) -> None:
-    """`train` in a process that another has started, with the arguments that it was given."""
-    text, name = arguments.pop("recipe")
-    prepared, run = (Path(arguments.pop(key)) for key in ("prepared", "run"))
-    train(prepared, run, recipe=parse_recipe(text, name), **arguments)
+    @property
+    def stage(self) -> Stage | None:
+        """The one under way; None when all are done."""
+        stages, index = self.objective.stages, self.position.stage
+        return stages[index] if index < len(stages) else None
 
+    @property
+    def all_steps(self) -> int:
+        """Optimizer steps of a run that no stage ends early."""
+        return sum(stage.epochs * self.objective.steps(stage) for stage in self.objective.stages)
 
-class _Run:
-    """A run folder and the engine that fills it."""
-
-    engine: Engine
-    team: Team
-    signals: StopSignals
-
-    def __init__(self, run: Path, city: Prepared, recipe: Recipe, objective: Objective, execution: Execution) -> None:
-        self.folder, self.city, self.recipe, self.execution = run, city, recipe, execution
-        self.objective = objective
-        self.checkpoints = Checkpoints(run, execution.keep)
-        self._saved_s, self._saved_step = time.monotonic(), 0
-
-    def join(self, team: Team, signals: StopSignals) -> None:
-        """Take part in a team."""
-        self.team, self.signals = team, signals
-        self.engine = Engine(self.objective, self.execution, team)
-
-    def begin(self, *, force: bool) -> None:
-        """Start anew; an older run goes only once the first checkpoint is whole."""
-        self.engine.start()
-        snapshot = self.engine.snapshot()
+    def start(self) -> None:
+        """Before the first step: the objective measures what it needs, on the first process."""
+        found: tuple[EpochRow, Tensors] | None = None
         with self.team.as_one():
             if self.team.is_first:
-                save = lambda folder: Checkpoints(folder, self.execution.keep).save(0, snapshot)  # noqa: E731
-                runs.begin(self.folder, self.city, self.recipe, save, force=force)
+                row = self.objective.start(self.module, self.fabric.to_device)
+                found = row, copy_of(self.module)
+        row, state = _known(self.team.from_first(found))
+        self.module.load_state_dict(state)
+        self.position = Position(history=[row])
+        self._share_out()
+        self.best, self.average = copy_of(self.module), self._trained() if self.objective.ema else {}
 
-    def load(self) -> None:
-        """Go on from the last whole checkpoint; one that is refused leaves the run as it was."""
-        found: Snapshot | None = None
-        with self.team.as_one():
-            if self.team.is_first:
-                found = self.checkpoints.last()
-                require_same(str(self.checkpoints.folder), found.notes["settings"], self.engine.settings)
-        found = self.team.from_first(found)
-        assert found is not None
-        self.engine.restore(found)
-        position = self.engine.position
-        self._saved_step = position.step
-        self._say(f"goes on from step {position.step}, in epoch {position.epoch + 1}")
-
-    def finish(self, max_epochs: int | None, device: str) -> dict[str, Any]:
-        """Train until done, and leave the best weights."""
-        with ExitStack() as stack:
-            if self.team.is_first:
-                stack.enter_context(runs.living(self.folder, self.city, self.recipe))
-            self.fit(max_epochs)
-            with self.team.as_one(), self.checkpoints.full_disk_says_what_is_left():
-                if self.team.is_first:
-                    runs.finish(self.folder, self.engine.best, self._weights_notes(), self.engine.position.history)
-        return self._summary(device)
-
-    def fit(self, max_epochs: int | None) -> None:
-        """Train until done, with a checkpoint after each epoch and now and then within."""
-        engine, position = self.engine, self.engine.position
-        self.signals.gently = True
-        first = self.team.is_first
-        with (
-            _bar(engine.all_steps, shown=first) as bar,
-            RunLog(self.folder / LOGS if first else None, position.step + 1 if position.step else None) as logs,
-        ):
-            bar.advance(position.step)
-            while engine.stage and (max_epochs is None or position.epoch < max_epochs):
-                row = engine.epoch(bar, self._between, logs.step)
-                self._tell(row)
-                logs.epoch(position.step, row.flat())
-                self._save(epoch=row)
-                self._between()
-
-    def _between(self) -> None:
-        """Between two steps: write a checkpoint if it is time, leave if asked to."""
-        due_steps, position = self.execution.checkpoint_every_steps, self.engine.position
-        due = time.monotonic() - self._saved_s > self.execution.checkpoint_every_s
-        due |= due_steps is not None and position.step - self._saved_step >= due_steps
-        is_due, asked = self.team.most(int(due), self.signals.asked)
-        if (is_due or asked) and position.step != self._saved_step:
-            self._save()
-        if asked:
-            where = f"epoch {position.epoch + 1}, after step {position.step}"
-            raise stopped_by(asked, f"stopped in {where}. Give the same command with --resume to go on.", self._say)
-
-    def _save(self, epoch: EpochRow | None = None) -> None:
-        """Write a checkpoint, and after an epoch also what it changed."""
-        engine = self.engine
-        snapshot = engine.snapshot()
-        with self.team.as_one():
-            if self.team.is_first:
-                try:
-                    self.checkpoints.save(engine.position.step, snapshot)
-                    if epoch is not None:
-                        with self.checkpoints.full_disk_says_what_is_left():
-                            runs.write_history(self.folder, engine.position.history)
-                        if engine.position.best_epoch == epoch.epoch:
-                            self.checkpoints.save_best(engine.best, self._weights_notes())
-                except DiskFull as full:
-                    if self.execution.on_disk_full == "stop":
-                        raise
-                    self._say(f"{full.field}: {full.allowed}; training goes on without one")
-        self._saved_s, self._saved_step = time.monotonic(), engine.position.step
-
-    def _weights_notes(self) -> dict[str, Any]:
-        """What is written beside weights."""
-        return {**self.objective.architecture, "epoch": self.engine.position.best_epoch}
-
-    def _tell(self, row: EpochRow) -> None:
-        seconds = (row.cost or {}).get("seconds") or 0.0
-        kept = ", the best so far" if self.engine.position.best_epoch == row.epoch else ""
-        epochs = sum(stage.epochs for stage in self.objective.stages)
-        told = f"epoch {row.epoch} of {epochs}: loss {row.train_loss:.4f} bits"
-        self._say(f"{told}, validation {row.score:.4f} bits{kept}, {seconds:.1f} s")
-
-    def _say(self, text: str) -> None:
-        if self.team.is_first:
-            log(text)
-
-    def _summary(self, device: str) -> dict[str, Any]:
-        """What a run prints at its end."""
-        position = self.engine.position
-        costs = [row.cost or {} for row in position.history]
-        seconds = sum(cost.get("seconds") or 0.0 for cost in costs)
-        return {
-            "device": device,
-            "processes": self.team.size,
-            "parameters": sum(p.numel() for p in self.engine.module.parameters()),
-            "training_windows": self.objective.samples,
-            "epochs": position.epoch,
-            "best_epoch": position.best_epoch,
-            "validation_log_loss_bits": position.best_score,
-            **self._judged(),
-            "seconds": round(seconds, 3),
-            "samples_per_s": round(position.epoch * self.objective.samples / seconds, 1) if seconds else 0.0,
+    def snapshot(self) -> Snapshot:
+        """What a checkpoint of this moment holds; all processes take part."""
+        position, team = self.position, self.team
+        position.losses, position.orders = self._gathered()
+        tensors = named("model", copy_of(self.module)) | named("best", self.best) | named("ema", self.average)
+        tensors |= named("optimizer", optimizer_tensors(self.optimizer))
+        tensors |= all_named("random", team.gather(random_state(self.device)))
+        notes = {
+            "position": notes_of(position),
+            "settings": self.settings,
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "made_with": self._made_with(),
         }
+        return Snapshot(tensors=tensors, notes=notes)
 
-    def _judged(self) -> dict[str, Any]:
-        """What the validation windows say of the best epoch; of a leaky run no skill, but what it is."""
-        position = self.engine.position
-        if not self.recipe.is_leaky:
-            return {"validation_log_skill_bits": position.history[0].score - position.best_score}
-        scores = position.history[position.best_epoch].validation
-        others = {f"validation_{name}": value for name, value in scores.items() if name != "log_loss"}
-        return {**others, "recipe": self.recipe.name, "warning": LEAKY}
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a checkpoint; says so where rounding may differ from the run it belongs to."""
+        self.position = position_of(snapshot.notes["position"])
+        self.module.load_state_dict(snapshot.part("model"))
+        self.best = {name: tensor.to(self.device) for name, tensor in snapshot.part("best").items()}
+        self.average = {name: tensor.to(self.device) for name, tensor in snapshot.part("ema").items()}
+        put_optimizer(self.optimizer, snapshot.part("optimizer"))
+        self.fabric.strategy.precision.load_state_dict(snapshot.notes["scaler"])
+        set_random_state(snapshot.part(f"random.{self.team.rank}"), self.device)
+        self._share_out()
+        then, now = snapshot.notes["made_with"], self._made_with()
+        if then != now and self.team.is_first:
+            changed = ", ".join(f"{key} {then.get(key)} -> {now[key]}" for key in now if then.get(key) != now[key])
+            log(f"goes on with {changed}: the same but for rounding, no longer to the bit")
+
+    def epoch(self, bar: Step, between: Callable[[], None], watch: Watch = lambda _step, _values: None) -> EpochRow:
+        """The rest of the epoch under way, then the validation score.
+
+        Args:
+            bar: told of each step.
+            between: called after each step but the last; may raise to leave.
+            watch: told, of each step on a CPU and of some on a GPU, its number over the whole run, its loss (mean of
+                this process's share, bits) and its learning rate.
+        """
+        stage, position = _known(self.stage), self.position
+        steps = self.objective.steps(stage)
+        cost = Cost(self.device)
+        self.model.train()
+        rank, size = self.team.rank, self.team.size
+        batches = self.objective.batches(stage, position.epoch, position.epoch_step, rank, size)
+        with closing(batches):
+            while position.epoch_step < steps:
+                with self._compiled():
+                    self._step(stage, steps, batches, cost)
+                self._show(bar, steps, watch)
+                if position.epoch_step < steps:
+                    between()
+        cost.trained()
+        return self._close_epoch(stage, steps, cost)
+
+    @contextmanager
+    def _compiled(self) -> Iterator[None]:
+        """A block in which torch.compile may find that it cannot, which is at the first step.
+
+        Raises:
+            UserError: it needs what is not here, such as a C++ compiler.
+        """
+        if not self.execution.compile:
+            yield
+            return
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            yield
+        except TorchDynamoException as error:
+            why = " ".join(str(error).partition("Set TORCH")[0].split())[:REASON]  # advice on debugging torch follows
+            remedy = "Install it, or set [engine] compile = false in the recipe and train anew with --force"
+            raise UserError("[engine] compile", True, allowed=f"does not work here: {why}", remedy=remedy) from error
+
+    def _step(self, stage: Stage, steps: int, batches: Iterator[Any], cost: Cost) -> None:
+        """One optimizer step."""
+        position = self.position
+        rate = learning_rate(stage, position.stage_epoch * steps + position.epoch_step, stage.epochs * steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        place = position.epoch_step * stage.batch_size + self.team.rank * (stage.batch_size // self.team.size)
+        for turn in range(stage.accumulate):
+            batch = cost.waited_for(batches)
+            position.orders[self.team.rank] += order_of(batch.ids, place)
+            position.orders[self.team.rank] %= ORDER_MODULUS
+            place += len(batch)
+            total = self._backward(stage, batch, total, is_last=turn + 1 == stage.accumulate)
+            cost.samples += len(batch) * self.team.size
+        self._stepper.step()
+        self._step_loss = total / math.log(2)
+        self._loss = self._loss + self._step_loss
+        position.step += 1
+        position.epoch_step += 1
+        self._follow()
+
+    def _backward(self, stage: Stage, batch: Any, total: Tensor, *, is_last: bool) -> Tensor:
+        """Add the gradients of a batch, piece by piece; processes exchange theirs at the last piece of a step."""
+        size = self.objective.micro_batch
+        left = -(-len(batch) // size)
+        if not self._settled:
+            self._settle(next(batch.slices(size)))
+        for piece in batch.slices(size):
+            left -= 1
+            alone = self.team.size > 1 and not (is_last and left == 0)
+            with self.fabric.no_backward_sync(self.model) if alone else nullcontext():
+                loss = self.objective.loss(self.model, piece, self.fabric.to_device) / stage.batch_size
+                # DDP averages over processes, the sum is wanted
+                self.fabric.backward(loss * self.team.size if self.team.size > 1 else loss)
+            total = total + loss.detach().double()
+        return total
+
+    def _settle(self, piece: Any) -> None:
+        """Let DDP choose how it groups gradients, which it does once, after the first exchange of a process's life.
+
+        The order in which several processes add up depends on the groups: without this, three or more would round the
+        first step after a stop otherwise than a run that was never stopped.
+        """
+        self._settled = True
+        before = random_state(self.device)
+        self.fabric.backward(self.objective.loss(self.model, piece, self.fabric.to_device))
+        self.optimizer.zero_grad()
+        set_random_state(before, self.device)
+
+    def _close_epoch(self, stage: Stage, steps: int, cost: Cost) -> EpochRow:
+        """Validate, enter the epoch into the history, and keep its weights if they are the best so far."""
+        position, team = self.position, self.team
+        losses, orders = self._gathered()
+        scores = self._validate()
+        row = EpochRow(
+            epoch=position.epoch + 1,
+            train_loss=sum(losses) / steps,
+            validation=scores,
+            order=f"{sum(orders) % ORDER_MODULUS:016x}",
+            cost=cost.row(),
+        )
+        with team.as_one():
+            _require_finite(row)
+        better = row.score < position.best_score
+        position.history.append(row)
+        position.epoch, position.stage_epoch, position.epoch_step = row.epoch, position.stage_epoch + 1, 0
+        position.losses, position.orders = [], []
+        self._share_out()
+        if better:
+            position.best_epoch, self.best = row.epoch, {**copy_of(self.module), **_copies(self.average)}
+        since = row.epoch - max(position.best_epoch, row.epoch - position.stage_epoch)
+        if position.stage_epoch >= stage.epochs or (stage.patience is not None and since >= stage.patience):
+            position.stage, position.stage_epoch = position.stage + 1, 0
+        return row
+
+    def _validate(self) -> Mapping[str, float]:
+        """The scores of the weights that would be kept; the first process finds them."""
+        found: Mapping[str, float] | None = None
+        with self.team.as_one():
+            if self.team.is_first:
+                trained = self._trained() if self.average else {}
+                self._put(self.average)
+                with self.fabric.autocast():
+                    found = dict(self.objective.validate(self.module, self.fabric.to_device))
+                self._put(trained)
+        scores: Mapping[str, float] = _known(self.team.from_first(found))
+        return scores
+
+    def _trained(self) -> Tensors:
+        """A copy of what the optimizer changes."""
+        return _copies({name: parameter.detach() for name, parameter in self.module.named_parameters()})
+
+    @torch.no_grad()
+    def _put(self, weights: Tensors) -> None:
+        """Set the parameters that `weights` names."""
+        for name, parameter in self.module.named_parameters():
+            if name in weights:
+                parameter.copy_(weights[name])
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Let the moving average take its step towards the weights."""
+        if not self.average:
+            return
+        step = self.position.step
+        decay = min(self.objective.ema, (1 + step) / (EMA_EARLY + step))
+        for name, parameter in self.module.named_parameters():
+            self.average[name].lerp_(parameter, 1 - decay)
+
+    def _gathered(self) -> tuple[list[float], list[int]]:
+        """Every process's part of the running sums, in order."""
+        every = self.team.gather((float(self._loss), self.position.orders[self.team.rank]))
+        return [loss for loss, _ in every], [order for _, order in every]
+
+    def _share_out(self) -> None:
+        """Give each process its part of the running sums; where they were others, the first takes all."""
+        position, size = self.position, self.team.size
+        if len(position.losses) != size:
+            position.losses = [sum(position.losses)] + [0.0] * (size - 1)
+            position.orders = [sum(position.orders) % ORDER_MODULUS] + [0] * (size - 1)
+        self._loss = torch.tensor(position.losses[self.team.rank], dtype=torch.float64, device=self.device)
+
+    def _made_with(self) -> dict[str, Any]:
+        """What may change between two stops, and rounds otherwise."""
+        return {"device": self.device.type, "processes": self.team.size, "threads": torch.get_num_threads()}
+
+    def _show(self, bar: Step, steps: int, watch: Watch) -> None:
+        """Tell the bar of a step, now and then with the loss of this process's share."""
+        position, now = self.position, time.perf_counter()
+        if self.device.type == "cpu" or now - self._shown > SHOW_S or position.epoch_step == steps:
+            self._shown = now
+            loss = float(self._loss) * self.team.size / position.epoch_step
+            best = f"validation {position.best_score:.4f} at best"
+            self._note = f"epoch {position.epoch + 1}, loss {loss:.4f} bits, {best}"
+            rate = self.optimizer.param_groups[0]["lr"]
+            watch(position.step, {"loss": float(self._step_loss) * self.team.size, "learning_rate": rate})
+        bar.advance(1, self._note)
 
 
-class _Silent:
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """Say nothing."""
+def _known(value: Any) -> Any:
+    assert value is not None
+    return value
 
 
-@contextmanager
-def _bar(steps: int, *, shown: bool) -> Iterator[Step]:
-    """The first process's progress bar."""
-    if not shown:
-        yield _Silent()
-        return
-    with step("training", steps, "steps") as bar:
-        yield bar
+def _copies(tensors: Tensors) -> Tensors:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _require_finite(row: EpochRow) -> None:
+    """Refuse to go on with a model that has lost its way.
+
+    Raises:
+        UserError: a loss or score is infinite or no number.
+    """
+    for name, value in (("the loss", row.train_loss), ("the validation score", row.score)):
+        if not math.isfinite(value):
+            allowed = f"{name} of epoch {row.epoch} is {value}: training has diverged"
+            raise UserError("learning_rate", allowed=allowed, remedy="Lower it and train anew with --force")

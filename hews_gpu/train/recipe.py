@@ -22,7 +22,6 @@ from torch import nn
 
 from hews_gpu.config import TrainingConfig
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.models.registry import MODELS
 from hews_gpu.train.objective import Execution, Stage
 from hews_gpu.typed_toml import build, require
 
@@ -225,7 +224,8 @@ class Recipe:
     """The file itself; not a key of it."""
 
     def __post_init__(self) -> None:
-        require(self.model in MODELS, "[model]", self.model, "is not known", did_you_mean(self.model, MODELS))
+        known = [model for models in PROTOCOLS.values() for model in models]
+        require(self.model in known, "[model]", self.model, "is not known", did_you_mean(self.model, known))
         fitting = PROTOCOLS[self.protocol]
         allowed = f"does not fit protocol {self.protocol}, must be {' or '.join(fitting)}"
         require(self.model in fitting, "[model]", self.model, allowed)

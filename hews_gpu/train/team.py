@@ -1,7 +1,7 @@
 """The processes that train one model together, and how they stay of one mind.
 
 They are started by torchrun, by srun, or by `hews train --devices N` itself, whose other processes run
-`hews_gpu.train.worker` with the arguments of the first. Lightning Fabric joins them into a group and gives each its
+`hews_gpu.runs.worker` with the arguments of the first. Lightning Fabric joins them into a group and gives each its
 device; decisions go through a second group on the CPU, which never waits for a GPU.
 """
 

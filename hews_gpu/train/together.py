@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from hews_gpu.device import Choice
+from hews_gpu.environment.device import Choice
 from hews_gpu.errors import UserError
 from hews_gpu.progress import log
 from hews_gpu.train.team import Place, Team

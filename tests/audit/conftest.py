@@ -7,7 +7,7 @@ import pytest
 
 from hews_gpu.audit.planted import Stage
 from hews_gpu.data.events import open_prepared
-from tests.train.conftest import incidents, write_prepared
+from tests.toy_city import incidents, write_prepared
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,9 +13,9 @@ from hews_gpu.audit.chance import (
     permuted_labels,
     strata_gate,
 )
-from hews_gpu.evaluation.registry import BASELINES
-from hews_gpu.forecast.baselines import fit_climatology, hour_of_week
-from hews_gpu.forecast.metrics import roc_auc
+from hews_gpu.evaluation.metrics import roc_auc
+from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week
+from hews_gpu.forecasters.registry import BASELINES
 
 YEAR = 12 * 365
 BEGIN_S = np.arange(3 * YEAR, dtype=np.int64) * 7200
@@ -137,9 +137,9 @@ def test_the_interval_of_what_is_too_good_holds_what_it_should():
 def test_no_forecaster_beats_the_truth_of_a_city(stage, preset):
     """Gates 3 and 4 on generated cities of two years, seed 0: every registered forecaster, p < 0.001 over all."""
     from hews_gpu.audit.run import _skill
-    from hews_gpu.evaluation.registry import FORECASTERS
     from hews_gpu.evaluation.rolling import Plan
     from hews_gpu.evaluation.sources import synthetic_source
+    from hews_gpu.forecasters.registry import FORECASTERS
 
     kept = {"null": stage.null, "strong": stage.strong} if preset in ("null", "strong") else {}
     source = kept.get(preset) or synthetic_source(preset, years=2)

@@ -6,7 +6,7 @@ import pytest
 
 from hews_gpu.audit.columns import MAY_BE_READ, columns_gate, read_all
 from hews_gpu.data.events import COLUMNS
-from hews_gpu.data.tables import INCIDENTS
+from hews_gpu.data.prepare.sort import INCIDENTS
 
 
 def test_the_pipeline_reads_time_place_category_and_marks(folder):

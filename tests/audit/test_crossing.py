@@ -12,7 +12,7 @@ from hews_gpu.audit.crossing import folds_gate, splits_gate, straddling, used
 from hews_gpu.data.events import Events
 from hews_gpu.data.windows import Samples
 from hews_gpu.evaluation.sources import event_groups
-from hews_gpu.train.inputs import open_task
+from hews_gpu.runs.inputs import open_task
 
 TIME_S = np.array([10, 110, 130, 210, 250, 310])
 TARGET = np.array([False, False, True, True, False, True])

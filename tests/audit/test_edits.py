@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.audit.edits import STYLES, Edit, edit_prepared, edit_source, known_s
-from hews_gpu.forecast.catalog import make_catalog
+from hews_gpu.forecasters.catalog import make_catalog
 
 ROWS = ("time_s", "longitude", "latitude", "neighborhood", "is_target", "is_duplicate")
 

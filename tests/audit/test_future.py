@@ -10,12 +10,12 @@ import hews_gpu.feed
 import hews_gpu.forecast
 from hews_gpu.audit.future import forecasts_gate, maps_gate, model_gate, places_gate
 from hews_gpu.data.events import open_prepared
-from hews_gpu.evaluation.registry import FORECASTERS
 from hews_gpu.evaluation.rolling import Plan
 from hews_gpu.evaluation.sources import synthetic_source
 from hews_gpu.feed.batch import Feed
 from hews_gpu.feed.registry import FEEDS
-from hews_gpu.forecast import places
+from hews_gpu.forecasters import neighborhoods as places
+from hews_gpu.forecasters.registry import FORECASTERS
 
 DAY_S = 86_400
 

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from hews_gpu.audit.finding import Finding, verdict_of
 from hews_gpu.audit.run import _folder_jobs, audit, city_plan, run_gates
-from hews_gpu.cli import app
+from hews_gpu.cli.commands import app
 from hews_gpu.errors import UserError
-from hews_gpu.train.evaluate import evaluate
-from hews_gpu.train.loop import train
+from hews_gpu.runs.evaluate import evaluate
+from hews_gpu.runs.train import train
 
 
 def invoke(*arguments):

@@ -12,9 +12,9 @@ import torch
 from benchmarks.feed import make_source
 from benchmarks.gpu import check, pip, prepare, training
 from benchmarks.inputs import table_hash
-from hews_gpu.dask_cluster import Cluster
+from hews_gpu.cluster.dask_workers import Cluster
 from hews_gpu.feed.registry import feed_named
-from hews_gpu.models.reference import ReferenceCnn, reference_settings
+from hews_gpu.reference.networks import ReferenceCnn, reference_settings
 from hews_gpu.workers import in_this_process
 
 ROOT = Path(__file__).resolve().parents[2]

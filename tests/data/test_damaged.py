@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.prepare import Cut, prepare
+from hews_gpu.data.prepare.command import Cut, prepare
 from hews_gpu.errors import UserError
 from hews_gpu.workers import Opener, in_this_process
 from tests.data.toy import HEADER, TOML, TWO_SQUARES, geojson, row
@@ -72,7 +72,7 @@ def hundred(folder: Path, name: str, content: bytes | None, *, setting: str) -> 
 def workers(request: pytest.FixtureRequest) -> Opener:
     if request.param == "threads":
         return in_this_process
-    from hews_gpu.dask_cluster import Cluster
+    from hews_gpu.cluster.dask_workers import Cluster
 
     return Cluster(kind="address", where=request.getfixturevalue("two_workers").scheduler_address)
 
@@ -126,7 +126,7 @@ def test_or_stopped_at_and_named(toy: Toy, tmp_path: Path, workers: Opener, dama
 def test_a_file_damaged_in_a_late_piece_takes_its_earlier_pieces_along(
     toy: Toy, tmp_path: Path, two_workers: Any, without: tuple[Path, dict[str, Any]]
 ) -> None:
-    from hews_gpu.dask_cluster import Cluster
+    from hews_gpu.cluster.dask_workers import Cluster
 
     toy([row()])
     name, content, _ = DAMAGE["spoilt parquet"]

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data import json_rows
 from hews_gpu.data.events import load_events
-from hews_gpu.data.prepare import Cut, prepare
-from hews_gpu.data.propose import propose
-from hews_gpu.data.rows import Job
-from hews_gpu.data.schemas import choose_columns
+from hews_gpu.data.prepare.command import Cut, prepare
+from hews_gpu.data.readers import json_rows
+from hews_gpu.data.readers.blocks import Job
+from hews_gpu.data.readers.propose import propose
+from hews_gpu.data.readers.schemas import choose_columns
 from hews_gpu.errors import UserError
 from tests.data import formats
 from tests.data.formats import INCIDENTS, Incident

@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig
-from hews_gpu.data.clean import REASONS, Rules, block_frame, clean
-from hews_gpu.data.encoded import Block
-from hews_gpu.data.polygons import areas_of, load_neighborhoods
-from hews_gpu.data.prepare import Cut, prepare
-from hews_gpu.data.records import GOOD, TOO_LONG, iter_records
+from hews_gpu.data.geometry.polygons import areas_of, load_neighborhoods
+from hews_gpu.data.prepare.clean import REASONS, Rules, block_frame, clean
+from hews_gpu.data.prepare.command import Cut, prepare
+from hews_gpu.data.quality.dictionary_column import Block
+from hews_gpu.data.readers.records import GOOD, TOO_LONG, iter_records
 from hews_gpu.errors import UserError
 from tests.data.toy import HEADER, TWO_SQUARES, geojson, read_all, row, square
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig
 from hews_gpu.data.events import load_events
-from hews_gpu.data.marks import NEAR_TWIN, TWIN, distance_m
-from hews_gpu.data.pieces import make_plan
-from hews_gpu.data.prepare import Cut, prepare
-from hews_gpu.data.read import Reading, incident_files
+from hews_gpu.data.prepare.command import Cut, prepare
+from hews_gpu.data.prepare.duplicates import NEAR_TWIN, TWIN, distance_m
+from hews_gpu.data.prepare.partitions import make_plan
+from hews_gpu.data.readers.files import Reading, incident_files
 from hews_gpu.data.windows import make_windows
 from tests.data.toy import HEADER, row
 

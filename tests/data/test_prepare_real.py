@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.clean import block_frame
-from hews_gpu.data.encoded import Block
-from hews_gpu.data.marks import NONE, first_duplicates
+from hews_gpu.data.prepare.clean import block_frame
+from hews_gpu.data.prepare.duplicates import NONE, first_duplicates
+from hews_gpu.data.quality.dictionary_column import Block
 from tests.data.toy import read_all
 
 pytestmark = pytest.mark.real_data
@@ -26,7 +26,7 @@ RUN = """
 import json, sys
 from pathlib import Path
 from hews_gpu.config import load_city
-from hews_gpu.data.prepare import prepare
+from hews_gpu.data.prepare.command import prepare
 prepare(load_city(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 

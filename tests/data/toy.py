@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from hews_gpu.config import CityConfig
-from hews_gpu.data.pieces import make_plan
-from hews_gpu.data.read import Reading, Seen, Source, incident_files, read_span
+from hews_gpu.data.prepare.partitions import make_plan
+from hews_gpu.data.readers.files import Reading, Seen, Source, incident_files, read_span
 
 HEADER = "CrimeDate,CrimeTime,Description,Longitude,Latitude,Premise,Weapon,Location,CrimeCode"
 WEST, EAST = (-76.62, 39.28, -76.61, 39.29), (-76.61, 39.28, -76.60, 39.29)

@@ -3,6 +3,9 @@
 import pytest
 
 from hews_gpu.evaluation.sources import synthetic_source
+from tests.invented_city import city
+
+__all__ = ["city", "strong"]
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.registry import BASELINES
-from hews_gpu.evaluation.results import _Silent
+from hews_gpu.evaluation.alarms import threshold_for
+from hews_gpu.evaluation.backtest import _Silent
+from hews_gpu.evaluation.folds import Task
 from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
-from hews_gpu.forecast.alarms import threshold_for
-from hews_gpu.forecast.forecasters import Entry
-from hews_gpu.forecast.protocol import Task
+from hews_gpu.forecasters.base import Entry
+from hews_gpu.forecasters.registry import BASELINES
 
 DAY_S = 86_400
 

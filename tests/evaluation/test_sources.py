@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from hews_gpu.evaluation.folds import Task, issue_windows
 from hews_gpu.evaluation.sources import event_groups, prepared_source
-from hews_gpu.forecast.catalog import outcomes
-from hews_gpu.forecast.protocol import Task, issue_windows
+from hews_gpu.forecasters.catalog import outcomes
 
 
 def test_outcomes_of_a_generated_city_are_the_truths(strong):

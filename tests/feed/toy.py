@@ -10,7 +10,7 @@ from benchmarks.inputs.random_city import CATEGORIES, random_city
 from hews_gpu.data.events import open_prepared
 from hews_gpu.feed.batch import Source
 from hews_gpu.feed.maps import all_windows
-from hews_gpu.output import new_folder
+from hews_gpu.files import new_folder
 from hews_gpu.raster.rasterizer import channels_rasterizer, reference_rasterizer
 from hews_gpu.raster.values import Values
 

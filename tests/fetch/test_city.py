@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from hews_gpu.cli import app
+from hews_gpu.cli.commands import app
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.errors import UserError
 from hews_gpu.fetch import city as module
@@ -311,7 +311,7 @@ def test_a_name_means_the_edited_file_first_and_the_shipped_one_else(
 
 @pytest.mark.parametrize("protocol", ["socrata"])
 def test_what_was_fetched_can_be_prepared(city: CityConfig, feed: Any, client: Client, folder: Path) -> None:
-    from hews_gpu.data.prepare import prepare
+    from hews_gpu.data.prepare.command import prepare
 
     fetch_city(city, folder, client=client, today=DAY)
     columns = {"time": "crimedatetime", "category": "description", "longitude": "longitude", "latitude": "latitude"}

@@ -5,8 +5,8 @@ import pytest
 import shapely
 
 from benchmarks.inputs.baltimore import load_baltimore, load_polygons
-from hews_gpu.data.grid import find_in_grid, grid_of
-from hews_gpu.data.polygons import assign
+from hews_gpu.data.geometry.grid import find_in_grid, grid_of
+from hews_gpu.data.geometry.polygons import assign
 
 pytestmark = [pytest.mark.real_data, pytest.mark.parametrize("areas", [55, 278])]
 

@@ -187,7 +187,7 @@ def test_the_real_city_in_seconds(make, real_data, tmp_path):
     import gzip
 
     from hews_gpu.config import city_template, load_city
-    from hews_gpu.data.prepare import prepare
+    from hews_gpu.data.prepare.command import prepare
 
     folder = real_data / "baltimore"
     areas = tmp_path / "areas.geojson"

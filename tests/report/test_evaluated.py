@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hews_gpu.cli import main
+from hews_gpu.cli.commands import main
 from hews_gpu.errors import UserError
 from hews_gpu.report.build import build_report
 from hews_gpu.report.results_file import read_results

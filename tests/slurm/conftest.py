@@ -118,7 +118,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def city(cluster: Cluster) -> Path:
     """A generated city of three months, ready to be prepared."""
-    from hews_gpu.data.synthetic import write_city
+    from hews_gpu.synthetic import write_city
 
     path = write_city(cluster.root / "city", years=1)
     text = path.read_text(encoding="utf-8")

@@ -25,8 +25,8 @@ from rattler import MatchSpec, Version, VersionSpec
 from rattler.exceptions import InvalidMatchSpecError
 from typer.main import get_command
 
-from hews_gpu.cli import app
-from hews_gpu.doctor import TO_GET
+from hews_gpu.cli.commands import app
+from hews_gpu.environment.doctor import TO_GET
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

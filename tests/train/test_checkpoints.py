@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from hews_gpu.errors import UserError
+from hews_gpu.runs.train import train
 from hews_gpu.train.checkpoint import read_tensors
 from hews_gpu.train.checkpoints import Checkpoints
-from hews_gpu.train.loop import train
 from hews_gpu.train.recipe import load_recipe, parse_recipe
 from hews_gpu.train.state import Snapshot
 

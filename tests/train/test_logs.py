@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from hews_gpu.runs.train import train
 from hews_gpu.train.logs import RunLog
-from hews_gpu.train.loop import train
 
 
 def shown(folder):

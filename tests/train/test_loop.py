@@ -1,250 +1,297 @@
-"""Training: learns what is there, repeats itself to the bit, goes on after a stop, refuses what it cannot use."""
+"""The engine on a toy objective: what it keeps between two steps, how it follows stages, averages, turns, rounding.
 
-import errno
-import json
-import os
-import shutil
-import signal
-from contextlib import suppress
-from pathlib import Path
+The toy: 48 points of four numbers, told apart by the sign of their sum; a little network with dropout, so that the
+state of the random generators counts.
+"""
+
+import copy
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional
 
 from hews_gpu.errors import UserError
-from hews_gpu.train.checkpoint import read_tensors
-from hews_gpu.train.engine import Engine
-from hews_gpu.train.evaluate import evaluate
-from hews_gpu.train.loop import train
-from hews_gpu.train.preempt import EXIT_PREEMPTED, Preempted
+from hews_gpu.feed.plan import plan
+from hews_gpu.train.loop import ORDER_MODULUS, Engine, learning_rate, order_of
+from hews_gpu.train.objective import EpochRow, Execution, Stage, require_divisible
+from hews_gpu.train.team import Place, Team
+
+POINTS = 48
+STAGE = Stage(epochs=2, batch_size=12, learning_rate=0.02)
 
 
-def quick(prepared, run, **options):
-    return train(prepared, run, device="cpu", **options)
+@dataclass(frozen=True)
+class Batch:
+    ids: np.ndarray
+    x: torch.Tensor
+    y: torch.Tensor
+
+    def __len__(self):
+        return len(self.ids)
+
+    def slices(self, size):
+        for first in range(0, len(self), size):
+            part = slice(first, first + size)
+            yield Batch(self.ids[part], self.x[part], self.y[part])
 
 
-def last(run):
-    """The newest checkpoint of a run."""
-    return max((run / "checkpoints").glob("step-*.safetensors"))
+@dataclass
+class Toy:
+    stages: tuple = (STAGE,)
+    ema: float = 0.0
+    dropout: float = 0.5
+    scores: list = field(default_factory=list)  # what validation says, in turn; else the mean loss
+    seen: list = field(default_factory=list)  # weights that were validated
+    seed = 5
+    samples = POINTS
+    micro_batch = 5
+    settings = architecture = MappingProxyType({})
+
+    def __post_init__(self):
+        generator = torch.Generator().manual_seed(0)
+        self.x = torch.randn(POINTS, 4, generator=generator)
+        self.y = (self.x.sum(1) > 0).float()
+
+    def module(self):
+        layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(self.dropout), nn.Linear(8, 1), nn.Flatten(0))
+        generator = torch.Generator().manual_seed(1)
+        for parameter in layers.parameters():
+            nn.init.normal_(parameter, std=0.5, generator=generator)
+        return layers
+
+    def optimizer(self, module):
+        return torch.optim.AdamW(module.parameters())
+
+    def start(self, module, to_device):
+        return EpochRow(epoch=0, train_loss=1.0, validation={"log_loss": 9.0})
+
+    def steps(self, stage):
+        return POINTS // stage.batch_size
+
+    def batches(self, stage, epoch, first_step, rank, world):
+        for step in range(first_step, self.steps(stage)):
+            ids = plan(self.seed, epoch, rank, world, step, windows=POINTS, batch_size=stage.batch_size)
+            for part in np.split(ids, stage.accumulate):
+                yield Batch(part, self.x[part], self.y[part])
+
+    def loss(self, model, piece, to_device):
+        return functional.binary_cross_entropy_with_logits(model(piece.x), piece.y, reduction="sum")
+
+    def validate(self, module, to_device):
+        self.seen.append({name: value.detach().clone() for name, value in module.named_parameters()})
+        if self.scores:
+            return {"log_loss": self.scores.pop(0)}
+        module.eval()
+        with torch.no_grad():
+            return {"log_loss": functional.binary_cross_entropy_with_logits(module(self.x), self.y).item()}
 
 
-def decided(run):
-    """All of the last checkpoint but the clock's part of the history."""
-    tensors, notes = read_tensors(last(run), remedy="")
-    for row in notes["position"]["history"]:
-        del row["cost"]
-    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, notes
+class Silent:
+    def advance(self, amount=1.0, note=""):
+        pass
 
 
-def test_it_learns_what_the_toy_city_hides(run):
-    rows = np.genfromtxt(run / "history.csv", delimiter=",", names=True)
-    assert list(rows["epoch"]) == [0, 1, 2, 3]
-    assert rows["validation_log_loss"][0] - rows["validation_log_loss"].min() > 0.05
-    assert rows["train_loss"][-1] < rows["train_loss"][0]
+@pytest.fixture(autouse=True)
+def own_random_generators():
+    with torch.random.fork_rng(devices=()):
+        yield
 
 
-def test_two_runs_give_the_same_bytes(prepared, run, tmp_path):
-    quick(prepared, tmp_path / "again")
-    for name in ("weights.safetensors", "city.toml"):
-        assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes()
-    assert decided(tmp_path / "again") == decided(run)
+def engine(toy, **how):
+    team = Team(Place(), "cpu", how.get("precision", "32-true"))
+    team.join()
+    return Engine(toy, Execution(device="cpu", **how), team)
 
 
-def test_another_seed_gives_other_weights(run, toy, tmp_path):
-    other = toy.write(tmp_path / "prepared", toy.incidents(), seed=1)
-    quick(other, tmp_path / "run")
-    assert (tmp_path / "run/weights.safetensors").read_bytes() != (run / "weights.safetensors").read_bytes()
+def trained(made, *, start=True, at_step=0):
+    """Train to the end; returns the last snapshot, and a copy of the one taken after a step."""
+    taken = []
+
+    def between():
+        if made.position.step == at_step:
+            snapshot = copy.deepcopy(made.snapshot())
+            snapshot.tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}  # as in a file
+            taken.append(snapshot)
+
+    if start:
+        made.start()
+    while made.stage:
+        made.epoch(Silent(), between)
+    return made.snapshot(), *taken
 
 
-@pytest.mark.parametrize("epochs", [0, 1, 2])
-def test_a_resumed_run_ends_with_the_same_bits(prepared, run, tmp_path, epochs):
-    stopped = tmp_path / "stopped"
-    summary = quick(prepared, stopped, max_epochs=epochs)
-    assert summary["epochs"] == epochs
-    assert quick(prepared, stopped, resume=True)["epochs"] == 3
-    assert (stopped / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
-    assert decided(stopped) == decided(run)
+def decided(snapshot):
+    history = [
+        {key: value for key, value in row.items() if key != "cost"} for row in snapshot.notes["position"]["history"]
+    ]
+    return {name: tensor.numpy().tobytes() for name, tensor in snapshot.tensors.items()}, history
 
 
-def signal_in_step(monkeypatch, number, step):
-    """Send a real signal to this process while it takes a step, counted from 1."""
-    real, count = Engine._step, iter(range(1, 1000))
-
-    def told_to_stop(self, *arguments):
-        if next(count) == step:
-            os.kill(os.getpid(), number)
-        return real(self, *arguments)
-
-    monkeypatch.setattr(Engine, "_step", told_to_stop)
+TWO = (STAGE, Stage(epochs=2, batch_size=8, learning_rate=0.01, schedule="constant", accumulate=2))
 
 
-@pytest.mark.parametrize(
-    ("number", "raised"),
-    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Preempted), (signal.SIGUSR2, Preempted)],
-)
-def test_a_stop_finishes_its_step_and_says_how_to_go_on(prepared, run, tmp_path, monkeypatch, capsys, number, raised):
-    stopped, before = tmp_path / "stopped", signal.getsignal(number)
-    with monkeypatch.context() as patch:
-        signal_in_step(patch, number, 17)  # 13 steps an epoch: in the second
-        with pytest.raises(raised) as caught:
-            quick(prepared, stopped)
-    assert getattr(caught.value, "code", EXIT_PREEMPTED) == EXIT_PREEMPTED == 75
-    assert signal.getsignal(number) == before
-    said = str(caught.value) if number == signal.SIGINT else capsys.readouterr().err  # the command shows it last
-    assert "epoch 2, after step 17. Give the same command with --resume" in said
-    position = decided(stopped)[1]["position"]
-    assert (position["epoch"], position["epoch_step"], position["step"]) == (1, 4, 17)
-    assert not (stopped / "weights.safetensors").exists()
-    assert not list(stopped.rglob(".*"))
-    assert json.loads((stopped / "hews.json").read_text())["state"] == "training"
-    quick(prepared, stopped, resume="auto")
-    assert (stopped / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
-    assert decided(stopped) == decided(run)
-    assert json.loads((stopped / "hews.json").read_text())["state"] == "trained"
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("at_step", [1, 7, 13])
+def test_put_back_at_any_step_it_ends_with_the_same_bits(ema, at_step):
+    whole, taken = trained(engine(Toy(TWO, ema)), at_step=at_step)
+    torch.rand(3)
+    later = engine(Toy(TWO, ema))
+    later.restore(taken)
+    assert later.position.step == at_step and later.position.epoch_step > 0
+    again = trained(later, start=False)[0]
+    assert decided(again) == decided(whole)
+    assert again.notes["position"]["stage"] == 2 and again.notes["position"]["step"] == 2 * 4 + 2 * 6
 
 
-def stopped_at(real, nth):
-    """A function that Ctrl-C reaches just before its `nth` call."""
-    count = iter(range(1000))
-
-    def interrupted(*arguments):
-        if next(count) == nth:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    return interrupted
+def test_learning_follows_the_stages():
+    made = engine(Toy(TWO))
+    rates = []
+    made.optimizer.register_step_post_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    trained(made)
+    assert rates[:8] == [learning_rate(STAGE, step, 8) for step in range(8)]
+    assert rates[8:] == [0.01] * 12
 
 
-def test_a_stop_before_the_first_checkpoint_leaves_nothing(prepared, tmp_path, monkeypatch):
-    def interrupted(self):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Engine, "start", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        quick(prepared, tmp_path / "run")
-    assert not list(tmp_path.iterdir())
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def test_a_stage_without_progress_ends_early_and_the_next_begins():
+    stages = (Stage(epochs=9, batch_size=12, learning_rate=0.1, patience=2), TWO[1])
+    made = engine(Toy(stages, scores=[5.0, 6.0, 7.0, 8.0, 4.0]))
+    trained(made)
+    assert made.position.epoch == 3 + 2
+    assert [row.score for row in made.position.history] == [9.0, 5.0, 6.0, 7.0, 8.0, 4.0]
+    assert made.position.best_epoch == 5
 
 
-def test_a_run_that_exists_is_refused_and_replaced_only_by_force(prepared, run, tmp_path):
-    old = shutil.copytree(run, tmp_path / "run")
-    (old / "metrics.json").write_text("{}", encoding="utf-8")
-    before = contents(old)
-    with pytest.raises(UserError, match=r"--out.*exists already.*--force"):
-        quick(prepared, old)
-    assert contents(old) == before
-    quick(prepared, old, force=True, max_epochs=0)
-    assert not (old / "metrics.json").exists()
-    assert list(tmp_path.iterdir()) == [old]
+def test_turns_change_nothing_but_rounding():
+    found = []
+    for accumulate in (1, 3):
+        stage = Stage(epochs=3, batch_size=12, learning_rate=0.02, accumulate=accumulate)
+        found.append(trained(engine(Toy((stage,), dropout=0.0)))[0].notes["position"]["history"])
+    one, three = found
+    assert [row["order"] for row in one] == [row["order"] for row in three] and one[1]["order"] != one[2]["order"]
+    for mine, other in zip(one, three, strict=True):
+        assert mine["train_loss"] == pytest.approx(other["train_loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
-@pytest.mark.parametrize(
-    "where", ["loop.Engine.start", "runs.shutil.copyfile", "checkpoints.write_tensors", "checkpoint.save"]
-)
-def test_force_keeps_the_older_run_until_the_first_checkpoint(prepared, run, tmp_path, monkeypatch, where, error):
-    old = shutil.copytree(run, tmp_path / "run")
-    before = contents(old)
+def test_the_moving_average_is_what_is_validated_and_kept():
+    toy = Toy((STAGE,), ema=0.7)
+    made = engine(toy)
+    made.start()
+    average = {name: value.detach().double() for name, value in made.module.named_parameters()}
+    expected = []
 
-    def stop(*_, **__):
-        raise error
+    def follow(*_):
+        decay = min(0.7, (1 + len(expected) + 1) / (10 + len(expected) + 1))
+        for name, value in made.module.named_parameters():
+            average[name] = decay * average[name] + (1 - decay) * value.detach().double()
+        expected.append(dict(average))
 
-    monkeypatch.setattr(f"hews_gpu.train.{where}", stop)
-    with pytest.raises((KeyboardInterrupt, OSError, UserError)):
-        quick(prepared, old, force=True)
-    assert contents(old) == before
-    assert list(tmp_path.iterdir()) == [old]
-
-
-@pytest.mark.parametrize("nth", range(6))
-def test_force_leaves_a_whole_run_wherever_a_rename_is_stopped(prepared, run, tmp_path, monkeypatch, nth):
-    """Either the older one or the new one with its checkpoint."""
-    old = shutil.copytree(run, tmp_path / "run")
-    with monkeypatch.context() as patch:
-        for name in ("rename", "replace"):
-            patch.setattr(Path, name, stopped_at(getattr(Path, name), nth))
-        with suppress(KeyboardInterrupt):
-            quick(prepared, old, force=True, max_epochs=0)
-    assert list(tmp_path.iterdir()) == [old]
-    decided(old)
-    quick(prepared, old, resume=True, max_epochs=0)
+    made.optimizer.register_step_post_hook(follow)
+    made.epoch(Silent(), lambda: None)
+    for name, value in made.module.named_parameters():
+        torch.testing.assert_close(toy.seen[0][name].double(), expected[3][name], rtol=1e-5, atol=1e-6)
+        assert torch.equal(made.best[name], toy.seen[0][name]) and not torch.equal(value, toy.seen[0][name])
 
 
-def test_a_learning_rate_beyond_all_reason_is_one_line(toy, tmp_path):
-    wild = toy.write(tmp_path / "prepared", toy.incidents(), learning_rate=1e30)
-    with pytest.raises(UserError, match=r"learning_rate: .* of epoch 1 is nan: training has diverged. Lower it"):
-        quick(wild, tmp_path / "run")
+@pytest.mark.parametrize(("precision", "half"), [("bf16-mixed", True), ("32-true", False)])
+def test_half_precision_computes_in_half_and_keeps_weights_whole(precision, half):
+    made = engine(Toy(), precision=precision)
+    computed = set()
+    made.module[0].register_forward_hook(lambda _, __, out: computed.add(out.dtype))
+    last = trained(made)[0]
+    assert computed == {torch.bfloat16 if half else torch.float32}
+    assert {tensor.dtype for name, tensor in last.tensors.items() if not name.startswith("random")} == {torch.float32}
 
 
-def test_force_never_replaces_a_folder_that_is_no_run(prepared, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
-    with pytest.raises(UserError, match=r"hews\.json"):
-        quick(prepared, tmp_path / "mine", force=True)
-    with pytest.raises(UserError, match="prepared"):
-        quick(prepared, prepared, force=True)
-    assert (tmp_path / "mine" / "thesis.txt").exists()
+def test_a_compiled_model_learns_the_same(monkeypatch):
+    """With the front end of the compiler alone: what stands behind it takes half a minute for so small a model."""
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, **named: real(module, **{**named, "backend": "eager"}))
+    made = engine(Toy(dropout=0.0), compile=True)
+    assert isinstance(made.model._forward_module, torch._dynamo.OptimizedModule)
+    compiled = trained(made)[0]
+    plain = trained(engine(Toy(dropout=0.0)))[0]
+    assert compiled.tensors.keys() == plain.tensors.keys()
+    for name, tensor in plain.tensors.items():
+        torch.testing.assert_close(compiled.tensors[name], tensor, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("options", "said"), [({"resume": True}, "checkpoint"), ({"force": True, "resume": True}, "--force")]
-)
-def test_what_cannot_be_resumed_is_refused(prepared, tmp_path, options, said):
-    with pytest.raises(UserError, match=said):
-        quick(prepared, tmp_path / "none", **options)
-    assert not list(tmp_path.iterdir())
+def test_a_compiler_that_is_not_there_is_one_line(monkeypatch):
+    def backend(graph, examples):
+        raise RuntimeError("No working C++ compiler found")
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, **named: real(module, **{**named, "backend": backend}))
+    made = engine(Toy(dropout=0.0), compile=True)
+    made.start()
+    with pytest.raises(UserError, match=r"\[engine\] compile = True: does not work here: .*No working C\+\+ compiler"):
+        made.epoch(Silent(), lambda: None)
 
 
-def test_a_checkpoint_of_other_settings_or_data_is_refused_and_the_difference_named(toy, run, tmp_path):
-    old = shutil.copytree(run, tmp_path / "run")
-    before = contents(old)
-    changed = toy.write(tmp_path / "settings", toy.incidents(), learning_rate=0.02, cells=9)
-    with pytest.raises(UserError, match=r"learning_rate was 0\.01, is 0\.02") as caught:
-        quick(changed, old, resume=True)
-    assert "[channels] height was 8, is 9" in str(caught.value)
-    other = toy.write(tmp_path / "data", toy.incidents().iloc[:-1])
-    with pytest.raises(UserError, match="data_fingerprint was"):
-        quick(other, old, resume=True)
-    assert contents(old) == before
-    assert json.loads((old / "hews.json").read_text())["state"] == "trained"
+def test_channels_last_weights_are_put_back_as_they_were():
+    class Pictures(Toy):
+        def module(self):
+            return nn.Sequential(
+                nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 8, 1), nn.Conv2d(8, 8, 2), nn.Flatten(1), Sum()
+            )
+
+    class Sum(nn.Module):
+        def forward(self, x):
+            return x.sum(1)
+
+    def layout(made):
+        conv = made.module[2].weight
+        state = made.optimizer.state[conv]["exp_avg"]
+        return conv.is_contiguous(memory_format=torch.channels_last), state.stride() == conv.stride()
+
+    torch.manual_seed(0)
+    first = engine(Pictures(), channels_last=True)
+    whole, taken = trained(first, at_step=3)
+    later = engine(Pictures(), channels_last=True)
+    later.restore(taken)
+    assert layout(first) == layout(later) == (True, True)
+    assert decided(trained(later, start=False)[0]) == decided(whole)
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(prepared, run, tmp_path, capsys):
-    old = shutil.copytree(run, tmp_path / "run")
-    newest = last(old)
-    whole = newest.read_bytes()
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 1
-    for damaged in (whole[:-100], b"", b"\xff" * len(whole), bytes(flipped)):
-        newest.write_bytes(damaged)
-        quick(prepared, old, resume=True)
-        said = capsys.readouterr().err
-        assert f"{newest}: cannot be read" in said and "going on from the one before it" in said
-        assert "goes on from step 26" in said
-        assert (old / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
-        assert decided(old) == decided(run)
-        assert newest.with_name(f"{newest.name}.damaged").read_bytes() == damaged
+def test_a_run_that_diverges_says_so():
+    made = engine(Toy(scores=[float("nan")]))
+    made.start()
+    with pytest.raises(UserError, match=r"validation score of epoch 1 is nan: training has diverged.*Lower it"):
+        made.epoch(Silent(), lambda: None)
 
 
-def test_without_a_whole_checkpoint_it_is_refused(prepared, run, tmp_path):
-    old = shutil.copytree(run, tmp_path / "run")
-    for path in (old / "checkpoints").glob("step-*"):
-        path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"checkpoints/step-.*cannot be read.*--force"):
-        quick(prepared, old, resume=True)
+def test_a_batch_must_be_shared_out_evenly():
+    with pytest.raises(UserError, match="batch_size = 12: must be a multiple of 5 processes x 1 turns"):
+        require_divisible(STAGE, 5)
 
 
-def test_where_there_is_nothing_to_learn_it_stops_early_and_keeps_the_best_epoch(toy, tmp_path):
-    quiet = toy.write(tmp_path / "prepared", toy.incidents(contagion=0.0), learning_rate=0.05, epochs=8)
-    summary = quick(quiet, tmp_path / "run")
-    assert summary["epochs"] == summary["best_epoch"] + 3 < 8  # patience
-    quick(quiet, tmp_path / "stopped", max_epochs=2)
-    quick(quiet, tmp_path / "stopped", resume=True)
-    weights = "weights.safetensors"
-    assert (tmp_path / "stopped" / weights).read_bytes() == (tmp_path / "run" / weights).read_bytes()
-    metrics = evaluate(tmp_path / "run")  # with the weights of the best epoch, not the last
-    assert metrics["splits"]["validation"]["log_loss_bits"] == pytest.approx(summary["validation_log_loss_bits"])
-    assert metrics["log_skill_bits_interval"][0] <= 0
+def test_learning_rate_rises_then_falls_to_nothing():
+    stage = Stage(epochs=1, batch_size=1, learning_rate=0.1)
+    rates = [learning_rate(stage, step, 200) for step in range(200)]
+    assert rates[0] == pytest.approx(0.01) and max(rates) == pytest.approx(0.1) == rates[9] == rates[10]
+    assert np.all(np.diff(rates[:10]) > 0) and np.all(np.diff(rates[10:]) < 0)
+    assert 0 < rates[-1] < 1e-4
+    assert learning_rate(stage, 0, 1) == pytest.approx(0.1)
+
+
+def shares(world, step):
+    return [plan(3, 1, rank, world, step, windows=50, batch_size=12) for rank in range(world)]
+
+
+def test_the_fingerprint_of_an_order_is_the_same_however_it_is_divided():
+    whole = order_of(shares(1, 2)[0], 24)
+    for world in (2, 3, 4):
+        parts = [order_of(ids, 24 + rank * 12 // world) for rank, ids in enumerate(shares(world, 2))]
+        assert sum(parts) % ORDER_MODULUS == whole
+
+
+def test_the_fingerprint_knows_places_and_ids():
+    ids = np.arange(12)
+    swapped = ids.copy()
+    swapped[[3, 4]] = swapped[[4, 3]]
+    other = ids.copy()
+    other[5] = 12
+    assert len({order_of(ids, 0), order_of(swapped, 0), order_of(other, 0), order_of(ids, 1)}) == 4

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from hews_gpu.cli import app
+from hews_gpu.cli.commands import app
 from hews_gpu.errors import UserError
 from hews_gpu.feed.maps import rasterize
-from hews_gpu.train.evaluate import evaluate
-from hews_gpu.train.loop import train
+from hews_gpu.runs.evaluate import evaluate
+from hews_gpu.runs.summary import summary_table
+from hews_gpu.runs.train import train
 from hews_gpu.train.recipe import LEAKY, load_recipe, parse_recipe
-from hews_gpu.train.summary import summary_table
 
 PALETTE = """
 [map]

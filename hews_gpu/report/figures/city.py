@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from hews_gpu.arrays import Float64, Int64
 from hews_gpu.report.style import RAMP_STEPS, figure, ramp, role, soften, svg
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outlines", "areas", "heat_map", "legend", "month_ticks", "months", "outlines", "path_of", "rhythm"]
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 KM_PER_DEGREE = 111.195  # of a sphere with the Earth's mean radius, 6371 km
 FOOT = 0.07  # free room under a map for its scale, as a share of its height

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
+from hews_gpu.arrays import Float64
 from hews_gpu.report.style import figure, role, soften, svg
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["precision_recall", "reliability", "roc", "skill_interval", "training", "week", "weeks_shown"]
 
-Float64 = npt.NDArray[np.float64]
 
 LINES: dict[str, tuple[str, str]] = {  # name of a forecast -> its label and line style
     "model": ("model", "-"),

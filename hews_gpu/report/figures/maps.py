@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
+from hews_gpu.arrays import Float64
 from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import Windows, make_windows
 from hews_gpu.report.figures.city import path_of
@@ -23,7 +24,6 @@ from hews_gpu.report.words import percent
 if TYPE_CHECKING:
     from hews_gpu.raster.geometry import MapGeometry
 
-Float64 = npt.NDArray[np.float64]
 
 __all__ = ["SampleMap", "channels", "sample_maps"]
 

@@ -1,0 +1,74 @@
+"""The whole path on a generated city, each stage in a process of its own, as a scheduler would run it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hews_gpu.environment.device import choose_device
+from hews_gpu.files import new_folder
+from hews_gpu.progress import log
+from hews_gpu.synthetic import write_city
+
+__all__ = ["run_demo"]
+
+
+STAGES = (
+    "prepare city/demo.toml --out prepared",
+    "rasterize prepared --out maps --style reference",
+    "train prepared --out run",
+    "evaluate run",
+    "report run --out report.html",
+)
+
+
+class StageFailed(SystemExit):
+    """A stage ended with an error, which it has already printed; carries the stage's exit code."""
+
+
+def run_demo(out: Path, *, force: bool = False, device: str = "auto") -> tuple[dict[str, Any], Path]:
+    """Generate a city, prepare it, train, evaluate and report.
+
+    Args:
+        out: folder for everything; its subfolders are city, prepared and run.
+        force: replace an older demo.
+        device: what to train on: auto, cpu or cuda.
+
+    Returns:
+        The metrics, and the path of the report.
+
+    Raises:
+        UserError: `out` cannot be written, or the device that was named does not work.
+        StageFailed: a stage failed; its message is on standard error.
+    """
+    if device != "auto":
+        choose_device(device)  # refused now, not after the stages before training
+    notes: dict[str, Any] = {}
+    with new_folder(out, kind="demo", force=force, notes=notes) as folder:
+        started = time.perf_counter()
+        write_city(folder / "city")
+        notes["seconds"] = {"synthesize": round(time.perf_counter() - started, 1)}
+        for stage in STAGES:
+            name, *arguments = stage.split()
+            extra = ["--device", device] if name == "train" else []
+            notes["seconds"][name] = _stage(folder, [name, *arguments, *extra])
+        metrics = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))
+    return metrics, out / "report.html"
+
+
+def _stage(folder: Path, command: list[str]) -> float:
+    """Run one command of `hews` inside the demo's folder; its result goes to standard error. Returns seconds."""
+    log(f"--- hews {' '.join(command)}")
+    started = time.perf_counter()
+    python = [sys.executable, "-m", "hews_gpu"]
+    code = subprocess.run([*python, *command], cwd=folder, stdout=sys.stderr, check=False).returncode
+    if code < 0:
+        log(f"hews: '{command[0]}' was killed by {signal.Signals(-code).name}; if that was for memory, free some")
+    if code:
+        raise StageFailed(abs(code))
+    return round(time.perf_counter() - started, 1)

@@ -1,0 +1,271 @@
+"""Dask clusters for `prepare` and `rasterize`: one started here, one worker per GPU, or one that runs already.
+
+What travels through Dask is the number of a partition and a small answer; rows and maps lie in a folder that every
+worker sees. So any worker may be lost at any moment, and a lost scheduler costs what was not done yet.
+
+This is the only module that knows Dask.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from uuid import uuid4
+
+from hews_gpu.errors import UserError
+from hews_gpu.progress import log
+from hews_gpu.workers import Job, Unfinished, Workers, in_this_process
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["LEAST_ROWS", "Cluster", "parse_cluster"]
+
+T = TypeVar("T")
+LEAST_ROWS = 1_000_000
+"""Below, a cluster takes longer to start than the work does."""
+CONNECT_S = 30
+WORKERS_S = 120
+"""A batch system may take its time to start the workers."""
+CLOSE_S = 20
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 256 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
+DASKS_TRIM_THRESHOLD = 65536
+"""For the C library of the workers: how much free memory they hold on to, and which arrays are apart from it."""
+REMEDY = "The same command with --resume does only what is missing"
+FLAG = "--cluster"
+BACKENDS: tuple[Literal["pandas"], Literal["cudf"]] = ("pandas", "cudf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Which cluster to use; called with rows and a folder it gives the workers (`workers.Opener`)."""
+
+    kind: Literal["local", "cuda", "scheduler-file", "address"]
+    where: str = ""
+    """Path or address of a running scheduler."""
+    workers: int | None = None
+    """How many to start; None: one per core, or one per GPU."""
+    least_rows: int = LEAST_ROWS
+    """A table with fewer rows is done in this process, unless the cluster runs already."""
+
+    @contextmanager
+    def __call__(self, rows: int, folder: Path) -> Iterator[Workers]:
+        """The workers, while the block lasts.
+
+        Raises:
+            UserError: the cluster cannot be started or reached, or its workers do not see the folder.
+            Unfinished: the scheduler was lost.
+        """
+        starts = self.kind in ("local", "cuda")
+        if starts and rows < self.least_rows:
+            log(f"{rows:,} rows: no cluster is started below {self.least_rows:,}, it would take longer than the work")
+            with in_this_process(rows, folder) as threads:
+                yield threads
+            return
+        import distributed.client  # noqa: F401 - its loggers must be there to be made quiet
+
+        with _quiet(), self._client() as client:
+            log(f"cluster: {client.dashboard_link} shows what the workers do{_without_bokeh()}")
+            _require_workers(client, folder)
+            yield DaskWorkers(client, self._backend())
+
+    def _backend(self) -> Literal["pandas", "cudf"]:
+        """Set once, by Dask's own setting; one worker per GPU means cuDF."""
+        import dask.config
+
+        found = "cudf" if self.kind == "cuda" else dask.config.get("dataframe.backend", "pandas")
+        for backend in BACKENDS:
+            if found == backend:
+                return backend
+        allowed = f"must be one of {', '.join(BACKENDS)}"
+        raise UserError("dataframe.backend of Dask's configuration", found, allowed=allowed)
+
+    @contextmanager
+    def _client(self) -> Iterator[Client]:
+        """A client of the cluster, which is started for it or was there before."""
+        from distributed import Client
+
+        with _started(self) as target:
+            try:
+                client = Client(timeout=CONNECT_S, set_as_default=False, **target)
+            except (OSError, TimeoutError, ValueError, TypeError) as error:
+                got = f"{self.kind} {self.where}" if self.kind == "scheduler-file" else self.where
+                allowed = f"no scheduler answers there ({' '.join(str(error).split())[:200]})"
+                raise UserError(FLAG, got, allowed=allowed, remedy="Start 'dask scheduler' and its workers") from None
+            try:
+                yield client
+            finally:
+                with suppress(Exception):  # of a scheduler that has gone there is nothing to take leave of
+                    client.close(timeout=5)
+
+
+def parse_cluster(text: str) -> Cluster:
+    """What ``--cluster`` says: local, cuda (with :N for N workers), scheduler-file PATH, or an address.
+
+    Raises:
+        UserError: none of these.
+    """
+    word, _, rest = text.strip().partition(" ")
+    if word == "scheduler-file":
+        path = Path(rest.strip())
+        if not rest.strip() or not path.is_file():
+            remedy = "Give the file that 'dask scheduler --scheduler-file PATH' writes"
+            raise UserError(FLAG, text, allowed="there is no such scheduler file", remedy=remedy)
+        return Cluster(kind="scheduler-file", where=str(path))
+    kind, _, count = text.partition(":")
+    if kind in ("local", "cuda") and (not count or (count.isdigit() and 1 <= int(count) <= 1024)):
+        return Cluster(kind="local" if kind == "local" else "cuda", workers=int(count) if count else None)
+    if "://" in text or (kind and kind not in ("local", "cuda") and count.isdigit()):
+        return Cluster(kind="address", where=text)
+    allowed = "must be local, cuda, scheduler-file PATH, or an address such as tcp://host:8786"
+    raise UserError(FLAG, text, allowed=allowed)
+
+
+@contextmanager
+def _started(cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """Start what has to be started; gives what a client needs to find it."""
+    if cluster.kind == "scheduler-file":
+        yield {"scheduler_file": cluster.where}
+    elif cluster.kind == "address":
+        yield {"address": cluster.where}
+    else:
+        made = _local_cuda(cluster.workers) if cluster.kind == "cuda" else _local(cluster.workers)
+        try:
+            yield {"address": made}
+        finally:
+            with suppress(TimeoutError):  # a worker that does not end in time is killed; what it did lies in files
+                made.close(timeout=CLOSE_S)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What goes wrong is told in one line at the end; Dask tells it in pages as it goes."""
+    known = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
+    loggers = [logging.getLogger(name) for name in ("distributed", *known)]  # several have a handler of their own
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _local(workers: int | None) -> Any:
+    import dask.config
+    from distributed import LocalCluster
+
+    count = workers or os.cpu_count() or 1
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": _worker_environment(count)}):
+        return LocalCluster(
+            n_workers=count, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
+        )
+
+
+def _worker_environment(workers: int) -> dict[str, Any]:
+    """Dask's own, but for memory: it has each array given back at once, and every page of the next one is made anew.
+
+    On 2.7 million rows that was a quarter of the processor time of `prepare`. The threads of compiled kernels, of which
+    Dask does not know, share the cores, too. What the user has set stays.
+    """
+    import dask.config
+    import distributed  # noqa: F401 - it adds its own settings to Dask's
+
+    environment = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
+    for name, size in KEEP_MEMORY.items():
+        if name not in os.environ and environment.get(name, DASKS_TRIM_THRESHOLD) == DASKS_TRIM_THRESHOLD:
+            environment[name] = size
+    if "NUMBA_NUM_THREADS" not in os.environ:
+        environment.setdefault("NUMBA_NUM_THREADS", max(1, (os.cpu_count() or 1) // workers))
+    return environment
+
+
+def _local_cuda(workers: int | None) -> Any:
+    """One worker per GPU: a pool of device memory, cuDF spilling to the host, UCX where it is installed."""
+    from importlib.util import find_spec
+
+    from hews_gpu.environment.device import probe
+
+    for name in ("gpu", "cudf", "dask_cuda"):
+        found = probe(name)
+        if not found.works:
+            remedy = f"Use {FLAG} local, or see what is missing with 'hews doctor'"
+            raise UserError(FLAG, "cuda", allowed=f"does not work here: {found.why}", remedy=remedy)
+    from dask_cuda import LocalCUDACluster
+
+    return LocalCUDACluster(
+        n_workers=workers,
+        protocol="ucxx" if find_spec("distributed_ucxx") else "tcp",
+        rmm_pool_size=0.5,
+        enable_cudf_spill=True,
+        dashboard_address=":0",
+        silence_logs=50,
+    )
+
+
+def _without_bokeh() -> str:
+    from importlib.util import find_spec
+
+    return "" if find_spec("bokeh") else " (its pages need bokeh where the scheduler runs)"
+
+
+def _require_workers(client: Client, folder: Path) -> None:
+    """Refuse a cluster that has no workers, or one whose workers do not see what we see."""
+    try:
+        client.wait_for_workers(1, timeout=WORKERS_S)
+    except TimeoutError:
+        remedy = "Start 'dask worker' with the same scheduler"
+        raise UserError(FLAG, allowed=f"no worker has come within {WORKERS_S} s", remedy=remedy) from None
+    try:
+        seen = client.run(_sees, str(folder))
+    except ImportError as error:
+        remedy = "Start the workers in the environment of this program"
+        raise UserError(FLAG, allowed=f"a worker has no {error.name}", remedy=remedy) from None
+    blind = sorted(address for address, sees in seen.items() if not sees)
+    if blind:
+        allowed = f"the worker {blind[0]} does not see {folder}"
+        raise UserError(FLAG, allowed=allowed, remedy="Give an --out on a file system that all of them share")
+
+
+def _sees(folder: str) -> bool:
+    return Path(folder).is_dir()
+
+
+class DaskWorkers:
+    """The workers of a cluster."""
+
+    def __init__(self, client: Client, backend: Literal["pandas", "cudf"]) -> None:
+        self.client, self.backend = client, backend
+
+    def run(self, job: Job[T], folder: Path, numbers: Sequence[int]) -> Iterator[tuple[int, T]]:
+        """See `workers.Workers.run`."""
+        from distributed import as_completed
+        from distributed.client import FutureCancelledError
+        from distributed.comm.core import CommClosedError
+        from distributed.scheduler import KilledWorker
+
+        token = uuid4().hex[:8]  # a key of an older run would be answered with its result
+        of: dict[Future[Any], int] = {}
+        try:
+            for number in numbers:
+                key = f"{job.__name__}-{token}-{number}"
+                of[self.client.submit(job, folder, number, key=key, pure=False)] = number
+            for future in as_completed(list(of), loop=self.client.loop):
+                yield of.pop(future), future.result()
+        except KilledWorker as error:
+            allowed = f"{error.allowed_failures + 1} workers died at it, the last one {error.last_worker.address}"
+            remedy = f"Give them more memory. {REMEDY}"
+            raise Unfinished(f"{FLAG}: {error.task}", allowed=allowed, remedy=remedy) from None
+        except (CancelledError, FutureCancelledError, CommClosedError, TimeoutError) as error:
+            why = " ".join(str(error).split())[:100]
+            raise Unfinished(FLAG, allowed=f"the scheduler was lost ({why})", remedy=REMEDY) from None
+        finally:
+            with suppress(Exception):  # the scheduler may have gone
+                self.client.cancel(list(of))

@@ -1,0 +1,1 @@
+"""Neighborhood polygons, and which of them each point lies in."""

@@ -1,0 +1,1 @@
+"""The command `hews prepare`: clean every partition, mark duplicates, sort by time."""

@@ -1,0 +1,176 @@
+"""How much a column that no model reads gives away of the label: mutual information, from counts that add up.
+
+Formatting may betray the answer: in one real table a column is spelt out on exactly the rows of the target categories.
+For each text column, and for a few features of how a value is written, this measures the mutual information with
+`is_target` over the kept rows, in bits, and as a share of the label's entropy.
+
+Estimator: plug-in, minus the bias of Miller and Madow, (cells - values - 2 + 1) / (2 rows) nats, where cells and values
+are those that occur (Miller, "Note on the bias of information estimates", 1955); at least 0. The correction holds
+where cells hold several rows. So a column with more than MAX_VALUES distinct values, or with fewer than
+ROWS_PER_VALUE rows for each, is hashed into at most BINS bins that have as many; this bounds memory too. It hides what
+single addresses say of crime, which is geography, and so the way values are written is measured apart (`forms`), where
+formatting shows with few values.
+
+Shapes: R rows, D distinct values of a column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from hews_gpu.data.quality.dictionary_column import hashes_of
+
+__all__ = ["WARN_SHARE", "Contingency", "forms", "information", "report"]
+
+MAX_VALUES = 1024
+BINS = 256
+ROWS_PER_VALUE = 20
+WARN_SHARE = 0.05  # of the label's entropy: about what the small-scale geography of crime says (a post, an area)
+MIN_ROWS = 300  # chance alone passes WARN_SHARE with 5 values in 2 of 1000 such tables, with 15 in 43
+MIN_LABELS = 50  # rows that are targets, and rows that are none
+HASH_SEED = 0x1EAC
+NUMBER = re.compile(r"\d+")
+STREET = re.compile(r"([A-Z]+)\W*$")
+
+ESTIMATOR = (
+    f"plug-in with the correction of Miller and Madow; columns of more than {MAX_VALUES} values, or of "
+    f"fewer than {ROWS_PER_VALUE} rows for each, in at most {BINS} hashed bins"
+)
+
+Counts = npt.NDArray[np.int64]
+
+
+def forms(name: str) -> Mapping[str, Callable[[str], str]]:
+    """Features of how a text is written, by the name they are reported under."""
+    return {
+        f"{name}: blank": lambda text: str(not text.strip()),
+        f"{name}: length": lambda text: str(min(len(text), 40)),
+        f"{name}: case": lambda text: "upper" if text.isupper() else "lower" if text.islower() else "mixed",
+        f"{name}: last word": lambda text: found[1][:4] if (found := STREET.search(text.upper())) else "",
+    }
+
+
+@dataclass
+class Contingency:
+    """Rows by value of a column and by label; `+=` adds those of other rows, in whatever order with one result."""
+
+    values: dict[str, Counts] = field(default_factory=dict)
+    """Value -> [rows that are no targets, targets]; while there are at most MAX_VALUES."""
+    bins: Counts | None = None
+    """[BINS, 2] of hashed values, once there are more."""
+
+    def add(self, texts: pa.Array, counts: Counts) -> None:
+        """Count D distinct values with int64[D, 2] rows each."""
+        there = np.flatnonzero(counts.any(axis=1))
+        if len(there) < len(texts):
+            texts, counts = texts.take(pa.array(there)), counts[there]
+        if self.bins is None and len(texts) <= MAX_VALUES:
+            for text, rows in zip(texts.to_pylist(), counts, strict=True):
+                self.values[text] = self.values.get(text, 0) + rows
+        else:
+            self._hash()
+            self._add_hashed(texts, counts)
+        if len(self.values) > MAX_VALUES:
+            self._hash()
+
+    def _hash(self) -> None:
+        if self.bins is None:
+            self.bins = np.zeros((BINS, 2), np.int64)
+            self._add_hashed(*self._listed())
+            self.values = {}
+
+    def _listed(self) -> tuple[pa.Array, Counts]:
+        """The values, and int64[D, 2] rows of each."""
+        counts = np.array(list(self.values.values()), np.int64).reshape(-1, 2)
+        return pa.array(self.values, pa.string()), counts
+
+    def _add_hashed(self, texts: pa.Array, counts: Counts) -> None:
+        assert self.bins is not None
+        (hashes,) = hashes_of(texts, (HASH_SEED,))
+        np.add.at(self.bins, (hashes % np.uint64(BINS)).astype(np.int64), counts)
+
+    def __iadd__(self, other: Contingency) -> Contingency:
+        """Add the counts of other rows."""
+        if other.bins is None:
+            self.add(*other._listed())
+        else:
+            self._hash()
+            assert self.bins is not None
+            self.bins = self.bins + other.bins
+        return self
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether `table` holds bins instead of values."""
+        return self.bins is not None or len(self.values) * ROWS_PER_VALUE > self._rows
+
+    @property
+    def _rows(self) -> int:
+        return int(sum(rows.sum() for rows in self.values.values()) if self.bins is None else self.bins.sum())
+
+    @property
+    def table(self) -> Counts:
+        """int64[values or bins, 2] rows."""
+        if not self.is_hashed:
+            return np.array([self.values[name] for name in sorted(self.values)], np.int64).reshape(-1, 2)
+        whole = Contingency({}, np.zeros((BINS, 2), np.int64))
+        whole += self
+        assert whole.bins is not None
+        bins = BINS
+        while bins > 2 and bins * ROWS_PER_VALUE > self._rows:
+            bins //= 2
+        table: Counts = whole.bins.reshape(-1, bins, 2).sum(axis=0)
+        return table[table.any(axis=1)]
+
+
+def information(table: Counts) -> tuple[float, float]:
+    """Mutual information with the label, and entropy of the label; both in bits, corrected as the module says.
+
+    `table` is int64[D, 2]; both are 0 where there is only one label.
+    """
+    rows = table.sum()
+    labels = table.sum(axis=0)
+    if rows == 0 or not labels.all():
+        return 0.0, 0.0
+    joint = _entropy(table)
+    cells, values = int((table > 0).sum()), int(table.any(axis=1).sum())
+    bias = (cells - values - 2 + 1) / (2 * rows * np.log(2))
+    label = _entropy(labels)
+    return float(np.clip(label + _entropy(table.sum(axis=1)) - joint - bias, 0.0, label)), label
+
+
+def _entropy(counts: Counts) -> float:
+    """Plug-in entropy in bits."""
+    p = counts[counts > 0] / counts.sum()
+    return float(-(p * np.log2(p)).sum())
+
+
+def report(columns: Mapping[tuple[int, str], Contingency], files: Sequence[str]) -> dict[str, Any]:
+    """What each column gives away, most first, for quality.json; `warning` where it is more than WARN_SHARE.
+
+    None is a warning with fewer than MIN_ROWS rows or MIN_LABELS of either label: there, chance says as much.
+
+    Args:
+        columns: number of a layout, and column -> its counts. Layouts are measured apart: mixed, each would hide what
+            the other gives away.
+        files: name of the first file of each layout.
+    """
+    found: list[tuple[float, dict[str, Any]]] = []
+    for (layout, name), counts in columns.items():
+        bits, entropy = information(counts.table)
+        share = bits / entropy if entropy else 0.0
+        labels = counts.table.sum(axis=0)
+        is_enough = bool(labels.sum() >= MIN_ROWS and labels.min() >= MIN_LABELS)
+        warning = is_enough and share > WARN_SHARE
+        entry = {"column": name, "file": files[layout], "bits": bits, "share": share, "warning": warning}
+        found.append((bits, entry | {"values": None if counts.is_hashed else len(counts.values)}))
+    found.sort(key=lambda pair: (-pair[0], pair[1]["column"], pair[1]["file"]))
+    rule = {"warn_share": WARN_SHARE, "warn_min_rows": MIN_ROWS, "warn_min_rows_of_each_label": MIN_LABELS}
+    return {**rule, "estimator": ESTIMATOR, "columns": [entry for _, entry in found]}

@@ -1,0 +1,152 @@
+"""What a user should know of a table before trusting anything made of it, as sentences.
+
+Each warning names its rows and what was or was not done about them; nothing here changes the table.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from hews_gpu.config import CityConfig
+from hews_gpu.data.quality.label_information import WARN_SHARE
+from hews_gpu.data.quality.tallies import ALL, Tally
+from hews_gpu.data.quality.text_statistics import TextTally
+from hews_gpu.data.readers.files import Source
+from hews_gpu.data.readers.schemas import SCHEMAS
+
+__all__ = ["warnings_of"]
+
+MANY = 6  # names in one sentence
+LOST_SHARE = 0.05
+NEAR_NAME = 0.8  # of difflib: one or two letters of a category's name
+
+
+def warnings_of(
+    quality: dict[str, Any], city: CityConfig, counts: Tally, texts: TextTally, sources: Sequence[Source]
+) -> list[str]:
+    """The warnings, of what quality.json holds so far, of the city's file and of the counts behind it."""
+    return [
+        *_of_names(city, counts),
+        *_of_places(quality, counts, texts),
+        *_of_lost_targets(quality),
+        *_of_files(quality, texts, sources),
+        *_of_volume(quality),
+        *_of_leaks(quality),
+    ]
+
+
+def _of_names(city: CityConfig, counts: Tally) -> list[str]:
+    """Categories that a channel lists and no row has: a misspelt one would silently be counted under `other`."""
+    there = set(filter(None, counts.all_categories))
+    absent = []
+    for names in city.channels.groups.values():
+        for name in sorted(set(names) - there):
+            near = difflib.get_close_matches(name, there, n=1, cutoff=NEAR_NAME)
+            absent.append(f"'{name}' (did you mean '{near[0]}'?)" if near else f"'{name}'")
+    if not absent:
+        return []
+    return [f"[channels.groups] lists {len(absent)} categories that no row has: {', '.join(absent[:MANY])}"]
+
+
+def _of_places(quality: dict[str, Any], counts: Tally, texts: TextTally) -> list[str]:
+    found = []
+    if counts.swapped:
+        found.append(
+            f"{counts.swapped:,} rows outside would lie in the city with longitude and latitude exchanged; they are in "
+            "quarantine.parquet, and nothing was exchanged: correct the file or [incidents.columns]"
+        )
+    if counts.not_degrees:
+        found.append(
+            f"{counts.not_degrees:,} rows have coordinates that are no degrees but look like metres or feet; they are "
+            "in quarantine.parquet: convert them to longitude and latitude"
+        )
+    if commas := sum(texts.commas.values()):
+        found.append(
+            f"{commas:,} coordinates hold a comma and were not read as numbers: write them with a decimal point"
+        )
+    if pairs := quality.get("overlapping_neighborhoods"):
+        shown = ", ".join(f"'{a}' and '{b}'" for a, b in pairs[:MANY])
+        found.append(
+            f"{len(pairs):,} pairs of neighbourhoods overlap ({shown}); a point in both belongs to the one that comes "
+            "first in the file"
+        )
+    return found
+
+
+def _of_lost_targets(quality: dict[str, Any]) -> list[str]:
+    lost = quality["targets_quarantined_by_reason"]
+    total = sum(lost.values()) + quality["targets_kept"]
+    is_told = sum(lost.values()) >= LOST_SHARE * total or lost.get("unparsable time")
+    if not total or not is_told:
+        return []
+    reasons = ", ".join(f"{reason}: {n:,}" for reason, n in lost.items())
+    return [f"{sum(lost.values()):,} of {total:,} target rows were set aside ({reasons})"]
+
+
+def _of_files(quality: dict[str, Any], texts: TextTally, sources: Sequence[Source]) -> list[str]:
+    wall_clock = {schema.name for schema in SCHEMAS if schema.zone_is_mislabelled}
+    found = [
+        f"{aside['name']} cannot be read as a table and is left out whole: it {aside['why']}"
+        for aside in quality["files_quarantined"][:MANY]
+    ]
+    found += [f"{source.name}: {n:,} {what}" for source in sources for what, n in source.noticed.items() if n]
+    found += [
+        f"{source.name}: {texts.zones[source.number]:,} times carry a zone such as +00, which was ignored: they are "
+        "taken as local wall-clock times"
+        for source in sources
+        if texts.zones[source.number] and source.schema not in wall_clock
+    ]
+    found += [f"{source.name}: has no columns for coordinates" for source in sources if not source.has_place]
+    for pair in [pair for pair in quality["overlapping_files"] if pair["repeated"]][:MANY]:
+        found.append(_of_overlap(pair))
+    for entry in quality["vocabulary_changes"][:MANY]:
+        found.append(
+            f"category '{entry['category']}' has {entry['rows']:,} rows in {entry['files'][0]}; by the other files' "
+            f"share it should have about {entry['expected']:,.0f}"
+        )
+    return found
+
+
+def _of_overlap(pair: dict[str, Any]) -> str:
+    """Two files that report the same events: what was left out, and which targets may still count twice."""
+    a, b = pair["files"]
+    text = (
+        f"{a} and {b} share {pair['days'][0]} to {pair['days'][1]}: {pair['repeated']:,} rows of the second repeat "
+        "the first and are left out of maps and labels"
+    )
+    targets = {name: of for name, of in pair["targets"].items() if of["rows"][1]}
+    if any(of["unmatched"] for of in targets.values()):
+        each = [f"{name} {of['repeated']:,} matched, {of['unmatched']:,} unmatched" for name, of in targets.items()]
+        text += f"; of its targets there {', '.join(each[:MANY])}: these may count twice, use one file per period"
+    return text
+
+
+def _of_volume(quality: dict[str, Any]) -> list[str]:
+    steps = quality["volume_steps"]["found"]
+    overall = [step for step in steps if step["category"] == ALL]
+    found = [f"all categories together step from {_means(step)}" for step in overall[:MANY]]
+    if len(steps) > len(overall):
+        each = [f"{step['category']} from {_means(step)}" for step in steps if step["category"] != ALL]
+        found.append(f"{len(each)} steps in single categories: {'; '.join(each[:MANY])}")
+    return found
+
+
+def _means(step: dict[str, Any]) -> str:
+    return f"{step['before']:,.0f} to {step['after']:,.0f} rows a month at {step['month']}"
+
+
+def _of_leaks(quality: dict[str, Any]) -> list[str]:
+    shares: dict[str, float] = {}  # features of how a column is written count as the column
+    for entry in quality["label_information"]["columns"]:
+        if entry["warning"]:
+            column = entry["column"].split(": ")[0] if not entry["column"].startswith("clock") else entry["column"]
+            shares[column] = max(shares.get(column, 0.0), entry["share"])
+    if not shares:
+        return []
+    shown = ", ".join(f"{column} ({share:.0%})" for column, share in list(shares.items())[:MANY])
+    return [
+        f"{len(shares)} columns or ways of writing say more than {WARN_SHARE:.0%} of what there is to know of the "
+        f"label ({shown}); no model reads them"
+    ]

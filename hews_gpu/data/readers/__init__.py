@@ -1,0 +1,1 @@
+"""Incident files of any kind, read as blocks of text rows with their schemas and dates."""

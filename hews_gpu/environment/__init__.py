@@ -1,0 +1,1 @@
+"""What this machine has: the device to run on, probes of libraries, and what is missing."""

@@ -1,0 +1,144 @@
+"""The one place that chooses between cpu and cuda, and that says why.
+
+Probes (`hews_gpu.environment.probes`) find out what works, each in a child process with a time limit, once per run.
+`auto` takes the GPU where it works; a device that was named and does not work is an error, never a silent fallback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from hews_gpu.environment import probes
+from hews_gpu.errors import UserError, did_you_mean
+
+__all__ = ["Choice", "Finding", "RasterChoice", "choose_device", "choose_raster_backend", "probe"]
+
+PROBE_TIMEOUT_S = 120.0  # a cold import of torch from a network disk takes tens of seconds
+REASON_LIMIT = 120  # characters; some libraries put a page of advice into an exception
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a probe found."""
+
+    works: bool
+    why: str
+    """A few words: what was found, or the reason why it does not work."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The device that torch will use."""
+
+    device: Literal["cpu", "cuda"]
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.device} ({self.why})"
+
+
+@dataclass(frozen=True)
+class RasterChoice:
+    """What draws maps: the `backend` of a Rasterizer."""
+
+    backend: Literal["numba", "cuda"]
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.backend} ({self.why})"
+
+
+def choose_device(requested: str = "auto") -> Choice:
+    """Choose where torch runs.
+
+    Args:
+        requested: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        UserError: another word, or ``cuda`` where it does not work.
+    """
+    is_cuda, why = _choose(requested, "torch_cuda")
+    return Choice("cuda" if is_cuda else "cpu", why)
+
+
+def choose_raster_backend(requested: str = "auto") -> RasterChoice:
+    """Choose what draws maps: numba's CUDA kernels where they run, otherwise its CPU kernels.
+
+    Where maps go to a model, ask for the device that the model runs on (``choose_device(..).device``): maps drawn on a
+    GPU for a model on the CPU would be copied for nothing.
+
+    Args:
+        requested: ``auto``, ``cpu`` or ``cuda``, as of ``--device``.
+
+    Raises:
+        UserError: another word, or ``cuda`` where it does not work.
+    """
+    is_cuda, why = _choose(requested, "numba_cuda")
+    return RasterChoice("cuda" if is_cuda else "numba", why)
+
+
+def _choose(requested: str, library: str) -> tuple[bool, str]:
+    """Whether to take the GPU, which `library`'s probe must have found to work, and why."""
+    known = ("auto", "cpu", "cuda")
+    if requested not in known:
+        remedy = did_you_mean(requested, known)
+        raise UserError("--device", requested, allowed=f"must be one of {', '.join(known)}", remedy=remedy)
+    if requested == "cpu":
+        return False, "as requested"
+    found = probe("gpu")
+    if found.works:
+        found = probe(library)
+    if found.works:
+        return True, found.why if requested == "auto" else f"as requested; {found.why}"
+    if requested == "cuda":
+        remedy = "Use --device cpu, or see what is missing with 'hews doctor'"
+        raise UserError("--device", requested, allowed=f"does not work here: {found.why}", remedy=remedy)
+    return False, found.why
+
+
+@cache
+def probe(name: str, timeout_s: float = PROBE_TIMEOUT_S) -> Finding:
+    """Run one probe in a child process; keep what it found for the rest of this run.
+
+    Whatever the probed library does (raise, exit, crash, hang), the answer is a `Finding`.
+    """
+    assert name in probes.PROBES, name
+    # -P: neither the package's folder nor the user's working folder may shadow the library that is probed.
+    command = [sys.executable, "-P", probes.__file__, name]
+    # A child must not wait for input, and a crash is expected here: Python's fault handler would only add noise.
+    environment = {**os.environ, "PYTHONFAULTHANDLER": ""}
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(False, f"no answer within {timeout_s:.0f} s")
+    return _read_answer(done.stdout.decode(errors="replace")) or Finding(False, _how_it_ended(done))
+
+
+def _read_answer(output: str) -> Finding | None:
+    """The last line of `output` that is an answer; None if the child never came that far."""
+    answers = [line for line in output.splitlines() if line.startswith(probes.ANSWER)]
+    if not answers:
+        return None
+    works, why = json.loads(answers[-1][len(probes.ANSWER) :])
+    return Finding(works, _one_line(why))
+
+
+def _how_it_ended(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Words for a child that ended without an answer."""
+    if done.returncode < 0:
+        return f"crashed with {signal.Signals(-done.returncode).name} when tried"
+    return f"ended its process with exit code {done.returncode} when tried"
+
+
+def _one_line(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= REASON_LIMIT else f"{words[: REASON_LIMIT - 3]}..."

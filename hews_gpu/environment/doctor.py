@@ -1,0 +1,150 @@
+"""What would run here: for each stage its engines, the one that would be used, and what the others lack.
+
+The table `ENGINES` says what each engine needs and whether this version has it. An engine that is still to come is
+probed all the same, so that a machine can be got ready for it, but is never the one that would run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from hews_gpu.environment.device import Finding, probe
+
+__all__ = ["TO_GET", "Diagnosis", "as_steps", "as_table", "diagnose"]
+
+NOT_YET = "not in this version"
+GPU_STACK = "make install STACK=gpu-cu13 PYTHON=python3.12, or pip install '.[gpu]'   (in a clone; never run on a GPU)"
+TO_GET = {
+    "driver": (
+        "sudo ubuntu-drivers install   (on Ubuntu; on Debian: sudo apt-get install nvidia-driver), "
+        "which must be 580 or later for CUDA 13, 525 or later for CUDA 12"
+    ),
+    "gpu": "an NVIDIA GPU   (nvidia-smi lists those that the driver sees)",
+    "cuda_libraries": GPU_STACK,
+    "cudf": GPU_STACK,
+    "numba_cuda": GPU_STACK,
+    "dask_cuda": GPU_STACK,
+    "dali": "pip install '.[dali]'   (in a clone; part of '.[gpu]')",
+    "torch_cuda": f"pip uninstall --yes torch; {GPU_STACK} for a CUDA build of torch",
+    "cuspatial": (
+        "conda env create -f conda-env.yml; conda activate hews-gpu; pip install --no-deps --editable .   (in a clone: "
+        "RAPIDS 25.04, the last with cuSpatial; we never ran it, nor could we solve the file)"
+    ),
+    "slurm": "a machine of a SLURM cluster, with its client programs",
+}
+"""What to type or find where a probe fails, by the probe's name."""
+ANEW = "rm -r .venv; make install   (in a clone: every environment has this, and here it is broken)"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One way to do a stage's work; a stage lists its engines in the order of preference."""
+
+    stage: str
+    name: str
+    probes: tuple[str, ...]
+    """All must work."""
+    in_version: bool = True
+
+
+class Diagnosis(TypedDict):
+    """One engine of one stage on this machine, as ``hews doctor --json`` prints it."""
+
+    stage: str
+    engine: str
+    status: Literal["would run", "works", "missing"]
+    """`would run` is the stage's choice here; `works` is ready but not chosen; `missing` lacks something."""
+    in_version: bool
+    """Whether this version of the project has the engine at all."""
+    why: str
+    """What was found, or what is missing."""
+    install: list[str]
+    """What to do about it, step by step; empty where nothing is missing."""
+
+
+ENGINES = (
+    Engine("hardware", "NVIDIA driver", ("driver",)),
+    Engine("hardware", "NVIDIA GPU", ("gpu",)),
+    Engine("hardware", "CUDA libraries", ("cuda_libraries",)),
+    Engine("prepare: tables", "pandas", ("pandas",)),
+    Engine("prepare: tables", "cuDF (--cluster cuda; never run by us)", ("gpu", "cudf")),
+    Engine("prepare: point in polygon", "numba CPU", ("numba_cpu", "shapely")),
+    Engine("prepare: point in polygon", "numba CUDA (with cuDF)", ("gpu", "numba_cuda")),
+    Engine("prepare: point in polygon", "cuSpatial (not run in our tests)", ("gpu", "cuspatial")),
+    Engine("rasterize", "numba CUDA", ("gpu", "numba_cuda")),
+    Engine("rasterize", "numba CPU", ("numba_cpu",)),
+    Engine("feed", "DALI", ("gpu", "dali"), in_version=False),
+    Engine("feed", "direct", ("torch_cpu",)),
+    Engine("train", "torch CUDA", ("gpu", "torch_cuda")),
+    Engine("train", "torch CPU", ("torch_cpu",)),
+    Engine("cluster", "Dask local", ("dask_local",)),
+    Engine("cluster", "Dask-CUDA (never run by us)", ("gpu", "dask_cuda")),
+    Engine("batch", "SLURM", ("slurm",), in_version=False),
+    Engine("batch", "none: commands run here", ()),
+)
+
+
+def diagnose() -> list[Diagnosis]:
+    """Probe every engine of every stage, several at a time; never raises for what a library does."""
+    names = sorted({name for engine in ENGINES for name in engine.probes})
+    with ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 2))) as pool:
+        found = dict(zip(names, pool.map(probe, names), strict=True))
+    chosen: dict[str, Engine] = {}
+    for engine in ENGINES:
+        if engine.in_version and engine.stage != "hardware" and _verdict(engine, found).works:
+            chosen.setdefault(engine.stage, engine)
+    return [_diagnosis(engine, found, engine in chosen.values()) for engine in ENGINES]
+
+
+def _verdict(engine: Engine, found: dict[str, Finding]) -> Finding:
+    """All of an engine's probes as one finding; every reason is told once."""
+    findings = [found[name] for name in engine.probes]
+    failed = [finding for finding in findings if not finding.works]
+    reasons = dict.fromkeys(finding.why for finding in (failed or findings[-1:]))
+    return Finding(not failed, "; ".join(reasons))
+
+
+def _diagnosis(engine: Engine, found: dict[str, Finding], is_chosen: bool) -> Diagnosis:
+    verdict = _verdict(engine, found)
+    return Diagnosis(
+        stage=engine.stage,
+        engine=engine.name,
+        status="would run" if is_chosen else "works" if verdict.works else "missing",
+        in_version=engine.in_version,
+        why=verdict.why,
+        install=_to_get(name for name in engine.probes if not found[name].works),
+    )
+
+
+def _to_get(failed: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(TO_GET.get(name, ANEW) for name in failed))
+
+
+def as_table(rows: Sequence[Diagnosis]) -> list[list[str]]:
+    """The rows as text for a table, the heading first; a stage's name stands once."""
+    table = [["stage", "engine", "here", "found, or missing"]]
+    stage = ""
+    for row in rows:
+        status = row["status"] if row["in_version"] else f"{row['status']}; {NOT_YET}"
+        table.append([row["stage"] if row["stage"] != stage else "", row["engine"], status, row["why"]])
+        stage = row["stage"]
+    return table
+
+
+def as_steps(rows: Sequence[Diagnosis]) -> list[str]:
+    """What to type for what is missing, each step once, after the names of the engines that need it.
+
+    A missing GPU is told for the hardware and not again for each engine, unless it is all that the engine lacks.
+    """
+    wanted: dict[str, list[str]] = {}
+    for row in rows:
+        for step in row["install"]:
+            if step != TO_GET["gpu"] or len(row["install"]) == 1:
+                wanted.setdefault(step, []).append(row["engine"])
+    return [
+        line for step, engines in wanted.items() for line in (f"{', '.join(dict.fromkeys(engines))}:", f"    {step}")
+    ]

@@ -1,0 +1,174 @@
+"""Many forecasts of the same windows, side by side: every score of each, and each against every other baseline.
+
+A forecast that was made with several seeds is scored by the mean over its seeds: of the losses, window by window, and
+of what is not a mean of losses. All differences are bootstrapped with the same drawn blocks, of one week and of four.
+
+Shapes: S windows in time order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.arrays import Float64
+from hews_gpu.evaluation.alarms import BUDGETS_PER_WEEK, alarm_scores
+from hews_gpu.evaluation.bootstrap import Blocks, interval
+from hews_gpu.evaluation.calibration import calibration, calibration_slope, slopes_drawn
+from hews_gpu.evaluation.metrics import DRAWS, average_precision, brier, log_loss_each_bits, roc_auc
+from hews_gpu.evaluation.strata import auc_interval, average_precision_within, roc_auc_within
+from hews_gpu.evaluation.value import value_curve
+from hews_gpu.forecasters.base import CLIMATOLOGY
+from hews_gpu.forecasters.climatology import hour_of_week
+from hews_gpu.units import WEEK_S
+
+__all__ = ["BLOCK_WEEKS", "Judged", "compare", "gap_closure"]
+
+BLOCK_WEEKS = {"one_week": 1, "four_weeks": 4}
+SMALLEST_GAP_BITS = 1e-4  # below it there is nothing to close, and the ratio is noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Forecasts of the test windows by one forecaster, one array [S] per seed."""
+
+    p: Sequence[Float64]
+    warned: Mapping[float, Sequence[NDArray[np.bool_]]]
+    """By budget per week: which windows were warned of, per seed; thresholds are the caller's."""
+
+    def losses(self, y: NDArray[np.bool_]) -> Float64:
+        """[S] bits lost at each window, mean over the seeds."""
+        return np.asarray(np.mean([log_loss_each_bits(y, p) for p in self.p], axis=0), dtype=np.float64)
+
+    def squares(self, y: NDArray[np.bool_]) -> Float64:
+        """[S] squared difference to the outcome, mean over the seeds."""
+        return np.asarray(np.mean([(p - y) ** 2 for p in self.p], axis=0), dtype=np.float64)
+
+
+def compare(
+    y: NDArray[np.bool_],
+    begin_s: NDArray[np.int64],
+    stride_s: int,
+    judged: Mapping[str, Judged],
+    oracle: Float64 | None = None,
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> dict[str, dict[str, Any]]:
+    """Every score of every forecast, by its name, as JSON can hold it.
+
+    Args:
+        y: outcomes [S].
+        begin_s: begins of the windows [S].
+        stride_s: from one window to the next.
+        judged: forecasts by name, with one called ``climatology``.
+        oracle: the true probabilities [S], where they are known.
+        seed: of the bootstrap.
+        draws: D.
+    """
+    blocks = {
+        name: Blocks.drawn(len(y), max(1, round(weeks * WEEK_S / stride_s)), seed=seed, draws=draws)
+        for name, weeks in BLOCK_WEEKS.items()
+    }
+    every = dict(judged)
+    if oracle is not None:
+        every["oracle"] = Judged(p=[oracle], warned={})
+    losses = {name: one.losses(y) for name, one in every.items()}
+    squares = {name: one.squares(y) for name, one in every.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for name, one in every.items():
+        found[name] = {
+            **_scores(y, begin_s, one, blocks),
+            "seeds": len(one.p),
+            "against": {
+                other: _against(losses[other] - losses[name], squares[other], squares[name], blocks)
+                for other in every
+                if other not in (name, "oracle")
+            },
+            "warnings": _warnings(y, one, len(y) * stride_s / WEEK_S),
+        }
+        if oracle is not None:
+            found[name]["oracle_gap_closure"] = gap_closure(
+                losses[CLIMATOLOGY] - losses[name], losses[CLIMATOLOGY] - losses["oracle"], blocks
+            )
+            to_truth = float(np.mean([calibration_slope(oracle, p)[0] for p in one.p]))
+            found[name]["calibration"]["slope_to_truth"] = None if np.isnan(to_truth) else to_truth
+    return found
+
+
+def gap_closure(gained: Float64, possible: Float64, blocks: Mapping[str, Blocks]) -> dict[str, Any] | None:
+    """(S_model - S_climatology) / (S_oracle - S_climatology) in log score, with intervals; None where there is no gap.
+
+    Args:
+        gained: bits that the model saves at each window against the climatology [S].
+        possible: bits that the oracle saves [S].
+        blocks: drawn series by name.
+    """
+    if possible.mean() < SMALLEST_GAP_BITS:
+        return None
+    both = np.stack([gained, possible], axis=1)
+    drawn = {name: one.sums(both) for name, one in blocks.items()}
+    found: dict[str, Any] = {"value": float(gained.mean() / possible.mean())}
+    return found | {name: interval(sums[:, 0] / sums[:, 1]) for name, sums in drawn.items()}
+
+
+def _against(saved: Float64, other: Float64, own: Float64, blocks: Mapping[str, Blocks]) -> dict[str, Any]:
+    """Log and Brier skill against one other forecast; positive is better than it."""
+    both = np.stack([saved, other, own], axis=1)
+    means = {name: one.means(both) for name, one in blocks.items()}
+    bits: dict[str, Any] = {"value": float(saved.mean())}
+    skill: dict[str, Any] = {"value": float(1 - own.mean() / other.mean())}
+    for name, drawn in means.items():
+        bits[name] = interval(drawn[:, 0])
+        skill[name] = interval(1 - drawn[:, 2] / drawn[:, 1])
+    return {"log_skill_bits": bits, "brier_skill": skill}
+
+
+def _scores(
+    y: NDArray[np.bool_], begin_s: NDArray[np.int64], one: Judged, blocks: Mapping[str, Blocks]
+) -> dict[str, Any]:
+    """Discrimination, calibration and value of one forecast."""
+    stratum, week = hour_of_week(begin_s), blocks["one_week"]
+
+    def mean(score: Callable[[Float64], float]) -> float:
+        return float(np.mean([score(p) for p in one.p]))
+
+    found: dict[str, Any] = {
+        "auc": mean(lambda p: roc_auc(y, p)),
+        "auc_interval": auc_interval(y, one.p[0], week),
+        "auc_within_hours": mean(lambda p: roc_auc_within(y, p, stratum)),
+        "average_precision": mean(lambda p: average_precision(y, p)),
+        "average_precision_within_hours": mean(lambda p: average_precision_within(y, p, stratum)),
+        "brier": mean(lambda p: brier(y, p)),
+        "log_loss_bits": mean(lambda p: float(log_loss_each_bits(y, p).mean())),
+        "calibration": calibration(y, one.p[0], week),
+        "value": value_curve(y, one.p[0]),
+    }
+    if len(one.p) > 1 and found["calibration"]["slope"] is not None:  # slope and interval over the seeds
+        each = [calibration(y, p, week) for p in one.p]
+        found["calibration"]["slope"] = float(np.mean([c["slope"] for c in each]))
+        drawn = np.mean([slopes_drawn(y, p, week) for p in one.p], axis=0)
+        found["calibration"]["slope_interval"] = interval(drawn)
+        errors = [c["smooth_calibration_error"] for c in each]
+        found["calibration"]["smooth_calibration_error"] = float(np.mean(errors))
+    return found
+
+
+def _warnings(y: NDArray[np.bool_], one: Judged, weeks: float) -> list[dict[str, Any]]:
+    """Scores of the warnings under each budget, mean over the seeds."""
+    rows = []
+    for budget in BUDGETS_PER_WEEK:
+        if budget not in one.warned:
+            continue
+        each = [alarm_scores(y, warned, weeks, budget) for warned in one.warned[budget]]
+        rows.append({key: _mean_of([row[key] for row in each]) for key in each[0]})  # type: ignore[literal-required]
+    return rows
+
+
+def _mean_of(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

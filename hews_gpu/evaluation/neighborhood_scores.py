@@ -1,0 +1,96 @@
+"""How good a forecast per neighbourhood is: proper scores over all of them, and hit rates in a small part of the city.
+
+Hot spots of one window: neighbourhoods in order of expected events per area, until 0.5, 1 or 5 % of the city is
+covered; of the last one only the part that still fits, with that part of its events (they are taken to be spread evenly
+within it).
+With n of N events in the hot spots, which are a of the A square kilometres:
+
+- hit rate: n / N;
+- PAI = (n / N) / (a / A), the prediction accuracy index (Chainey, Tompson & Uhlig, 2008, Security Journal 21);
+- PEI = PAI / the best PAI that hot spots no larger than a could have had in hindsight (the densest neighbourhood's);
+- PEI* = n / the most events that hot spots of exactly a could have held in hindsight (both: White, Hunt & Green, 2023,
+  Security Journal, "A discussion of current crime forecasting indices").
+
+Shapes: S windows, N neighbourhoods.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.arrays import Float64
+from hews_gpu.evaluation.bootstrap import Blocks, interval
+from hews_gpu.evaluation.metrics import log_loss_each_bits, roc_auc
+
+__all__ = ["AREA_SHARES", "hits", "hot_spot_scores", "log_loss_of_places_bits", "place_scores"]
+
+AREA_SHARES = (0.005, 0.01, 0.05)
+
+
+def log_loss_of_places_bits(counts: NDArray[np.integer], p: Float64) -> Float64:
+    """[S] surprise of each window's outcomes in all neighbourhoods together, bits; both arguments [S, N]."""
+    each = log_loss_each_bits((counts > 0).ravel().astype(np.int8), p.ravel())
+    return np.asarray(each.reshape(p.shape).sum(axis=1), dtype=np.float64)
+
+
+def hits(counts: NDArray[np.integer], density: Float64, area_km2: Float64, share: float) -> Float64:
+    """[S] events in each window's hot spots.
+
+    Args:
+        counts: events [S, N].
+        density: what neighbourhoods are ordered by [S, N]; of equals the earlier one comes first.
+        area_km2: [N].
+        share: of the city's area that the hot spots cover.
+    """
+    order = np.argsort(-density, axis=1, kind="stable")
+    sizes = area_km2[order]
+    before = np.cumsum(sizes, axis=1) - sizes
+    covered = np.clip((share * area_km2.sum() - before) / sizes, 0.0, 1.0)
+    return np.asarray((np.take_along_axis(counts, order, axis=1) * covered).sum(axis=1), dtype=np.float64)
+
+
+def hot_spot_scores(counts: NDArray[np.integer], p: Float64, area_km2: Float64, share: float) -> dict[str, float]:
+    """Hit rate, PAI, PEI and PEI* over all windows together.
+
+    Args:
+        counts: events [S, N], with at least one.
+        p: forecasts [S, N].
+        area_km2: [N].
+        share: of the city's area that the hot spots cover.
+    """
+    happened = counts / area_km2
+    found = float(hits(counts, p / area_km2, area_km2, share).sum())
+    best = float(hits(counts, happened, area_km2, share).sum())
+    densest = float((happened.max(axis=1) * share * float(area_km2.sum())).sum())  # the densest neighbourhood's density
+    rate = found / float(counts.sum())
+    efficiency = {"pei": found / densest, "pei_star": found / best}
+    return {"area_share": share, "hit_rate": rate, "pai": rate / share, **efficiency}
+
+
+def place_scores(
+    counts: NDArray[np.integer], p: Float64, reference: Float64, area_km2: Float64, blocks: Blocks
+) -> dict[str, Any]:
+    """All scores of one forecast per neighbourhood.
+
+    Args:
+        counts: events [S, N].
+        p: forecasts [S, N].
+        reference: the forecast that skill is measured against [S, N].
+        area_km2: [N].
+        blocks: drawn series of the windows, for intervals.
+    """
+    gained = log_loss_of_places_bits(counts, reference) - log_loss_of_places_bits(counts, p)
+    spots = []
+    for share in AREA_SHARES:
+        found = hot_spot_scores(counts, p, area_km2, share)
+        drawn = blocks.sums(np.stack([hits(counts, p / area_km2, area_km2, share), counts.sum(axis=1)], axis=1))
+        spots.append({**found, "hit_rate_interval": interval(drawn[:, 0] / np.maximum(drawn[:, 1], 1))})
+    return {
+        "log_skill_bits": float(gained.mean()),
+        "log_skill_bits_interval": interval(blocks.means(gained)),
+        "auc": roc_auc((counts > 0).ravel(), p.ravel()),
+        "hot_spots": spots,
+    }

@@ -1,0 +1,96 @@
+"""Gradient boosting on past counts: what is there to gain from recent incidents by category and neighbourhood?
+
+Columns: the calendar, the climatology's log-odds, the level of the last 28 and 365 days, decayed counts of every
+category city-wide, and of every category in every neighbourhood as far as they are worth looking at: of these (some
+thousands) the training windows choose the ones that go together best with what the climatology left unexplained.
+Trees are scikit-learn's HistGradientBoostingClassifier (after LightGBM: Ke et al., 2017, NeurIPS).
+
+Shapes: S windows, K columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.arrays import Float32, Float64
+from hews_gpu.forecasters.base import Recent
+from hews_gpu.forecasters.catalog import Catalog, Outcomes, Windows
+from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecasters.threads import one_thread
+from hews_gpu.units import HOUR_S
+
+__all__ = ["Boosting", "strongest"]
+
+CITY_DECAYS_S = (2 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 168 * HOUR_S)
+AREA_DECAYS_S = (4 * HOUR_S, 12 * HOUR_S)
+AREA_COLUMNS = 48  # of some thousands
+TREES = {"max_iter": 150, "learning_rate": 0.06, "max_leaf_nodes": 4, "min_samples_leaf": 200, "max_features": 0.3}
+L2 = 50.0
+
+
+class Boosting:
+    """The forecaster; a seed decides which columns each split may use."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        windows = train.windows
+        self._streams = tuple(past.streams[k] for k in np.unique(past.stream))
+        self._climatology = fit_climatology(windows.begin_s, train.y)
+        self._recent = Recent.fitted(past, windows, self._climatology)
+        self._chosen = self._choose(past, train)
+        trees = HistGradientBoostingClassifier(
+            **TREES, l2_regularization=L2, early_stopping=False, random_state=self._seed
+        )
+        x = self._columns(past, windows)
+        with one_thread():
+            self._trees = trees.fit(x, train.y)
+
+    def predict(self, seen: Catalog, windows: Windows) -> Float64:
+        x = self._columns(seen, windows)
+        with one_thread():
+            return np.asarray(self._trees.predict_proba(x)[:, 1], dtype=np.float64)
+
+    def _choose(self, past: Catalog, train: Outcomes) -> list[tuple[float, NDArray[np.int64]]]:
+        """Decay and (category, neighbourhood) columns that look most informative."""
+        p = self._climatology.probability(train.windows.begin_s)
+        columns = len(self._streams) * past.areas
+        by_area = past.columns(self._streams, by_area=True)
+        scores = [
+            strongest(past.decayed(train.windows.issue_s, by_area, columns, decay_s), train.y, p)
+            for decay_s in AREA_DECAYS_S
+        ]
+        best = np.argsort(-np.concatenate(scores), kind="stable")[:AREA_COLUMNS]
+        return [(decay_s, np.sort(best[best // columns == i] % columns)) for i, decay_s in enumerate(AREA_DECAYS_S)]
+
+    def _columns(self, seen: Catalog, windows: Windows) -> Float32:
+        """[S, K] all that the trees look at."""
+        logit, hour = self._climatology.logit(windows.begin_s), hour_of_week(windows.begin_s)
+        calendar = np.stack([logit, hour % 24, hour // 24, month_of_year(windows.begin_s)], axis=1)
+        city = seen.columns(self._streams)
+        parts = [calendar, self._recent.ratios(seen, windows)]
+        parts += [seen.decayed(windows.issue_s, city, len(self._streams), decay_s) for decay_s in CITY_DECAYS_S]
+        by_area = seen.columns(self._streams, by_area=True)
+        for decay_s, chosen in self._chosen:
+            lookup = np.full(len(self._streams) * seen.areas + 1, -1)
+            lookup[chosen] = np.arange(len(chosen))
+            parts.append(seen.decayed(windows.issue_s, lookup[by_area], len(chosen), decay_s))
+        return np.hstack(parts, dtype=np.float32, casting="same_kind")
+
+
+def strongest(x: Float64, y: NDArray[np.bool_], p: Float64) -> Float64:
+    """[K] how far each column goes together with what a forecast left unexplained: |score statistic| of its slope.
+
+    Args:
+        x: [S, K] columns.
+        y: outcomes [S].
+        p: the forecast [S].
+    """
+    weight = p * (1 - p)
+    centred_sum = (y - p) @ x - (y - p).sum() * (weight @ x) / weight.sum()
+    spread = weight @ x**2 - (weight @ x) ** 2 / weight.sum()
+    return np.asarray(np.abs(centred_sum) / np.sqrt(np.maximum(spread, 1e-12)), dtype=np.float64)

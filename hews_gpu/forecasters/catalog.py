@@ -1,0 +1,248 @@
+"""What was known when: incidents in the order in which they became known, and the counts a forecast may be made from.
+
+A row is known from `known_s` on, which is not before it happened: its time plus the reporting delay, or what the data
+say. A forecast issued at t sees the rows with ``known_s < t``; since the rows are sorted by `known_s` these are the
+first ones, so nothing that is counted for t can depend on a row that became known at t or later, not even in its last
+bit.
+Rows of one event (a target and its twins, the victims of one shooting) are not treated as one here: that two rows are
+of one event is known only once both are, and whoever hid the first of them until then would tell by its absence what is
+to come. That no row of an event foretells the rest of it is a matter of delay and lead: see `protocol.Task.apart`.
+
+Shapes: E rows, S windows, K columns of counts, N neighbourhoods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.arrays import Bool, Float64, Int64
+
+__all__ = [
+    "TARGETS",
+    "Catalog",
+    "Outcomes",
+    "Windows",
+    "area_counts",
+    "label_known_s",
+    "make_catalog",
+    "outcomes",
+    "settling_s",
+]
+
+
+TARGETS = "TARGETS"
+"""The stream of all target categories; every other category is a stream of its own."""
+OUTSIDE = -1
+SETTLED = 0.99
+"""Of the targets of a stretch of time, so many are known once it counts as settled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """S target windows [begin, end), each with the time at which its forecast is issued; in order of time."""
+
+    issue_s: Int64  # [S]
+    begin_s: Int64  # [S]
+    end_s: Int64  # [S]
+
+    def __len__(self) -> int:
+        return len(self.issue_s)
+
+    def select(self, which: Bool | Int64) -> Windows:
+        """The windows at the given positions or where the mask is true."""
+        return Windows(issue_s=self.issue_s[which], begin_s=self.begin_s[which], end_s=self.end_s[which])
+
+    @property
+    def lead_s(self) -> int:
+        """From issue to window; the same for all."""
+        return int(self.begin_s[0] - self.issue_s[0])
+
+    @property
+    def horizon_s(self) -> int:
+        """Length of the windows; the same for all."""
+        return int(self.end_s[0] - self.begin_s[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """Windows with what happened in them: what a forecaster is fitted on."""
+
+    windows: Windows
+    y: Bool  # [S] whether a target incident fell into the window
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """Incidents sorted by when they became known (ties in the order given). Made by `make_catalog`."""
+
+    time_s: Int64  # [E] local wall-clock seconds at which it happened
+    known_s: Int64  # [E] sorted; from when on it is known, never before `time_s`
+    stream: NDArray[np.int16]  # [E] index into `streams`
+    area: NDArray[np.int16]  # [E] neighbourhood
+    xy_m: Float64  # [E, 2] metres east and north of some origin
+    is_target: Bool  # [E]
+    is_first: Bool  # [E] the first known row of its kind, minute and neighbourhood: counts count events, not victims
+    streams: tuple[str, ...]
+    areas: int  # N
+    delay_s: int  # the reporting delay that `known_s` was made with
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+    def until(self, when_s: int) -> Catalog:
+        """The rows known before a moment: all that a fit at that moment can look at."""
+        return self._take(slice(0, int(np.searchsorted(self.known_s, when_s, side="left"))))
+
+    def known_at_once(self) -> Catalog:
+        """The same rows as if each had been known when it happened: to estimate a law, not to forecast."""
+        order = np.argsort(self.time_s, kind="stable")
+        return replace(self._take(order), known_s=self.time_s[order], delay_s=0)
+
+    def _take(self, rows: slice | Int64) -> Catalog:
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {name: v[rows] for name, v in columns.items() if isinstance(v, np.ndarray)}
+        return replace(self, **taken)
+
+    def columns(self, streams: tuple[str, ...], *, by_area: bool = False) -> Int64:
+        """[E] column of each row's count, or -1 where it has none: one per stream, or per stream and neighbourhood.
+
+        Args:
+            streams: which streams are counted, by name: indices may differ between catalogs.
+            by_area: column ``stream * N + neighbourhood`` instead of ``stream``.
+        """
+        place = {name: i for i, name in enumerate(streams)}
+        lookup = np.array([place.get(name, OUTSIDE) for name in self.streams], dtype=np.int64)
+        column = lookup[self.stream] if len(self) else np.zeros(0, dtype=np.int64)
+        if by_area:
+            column = np.where(column >= 0, column * self.areas + self.area, OUTSIDE)
+        return np.where(self.is_first, column, OUTSIDE)
+
+    def counted(self, issue_s: Int64, column: Int64, columns: int, span_s: int | None = None) -> Float64:
+        """[S, K] rows per column that became known in the last `span_s` before each issue time, or ever."""
+        found = np.empty((len(issue_s), columns))
+        for k in range(columns):
+            known_s = self.known_s[column == k]
+            found[:, k] = np.searchsorted(known_s, issue_s, side="left")
+            if span_s is not None:
+                found[:, k] -= np.searchsorted(known_s, issue_s - span_s, side="left")
+        return found
+
+    def decayed(
+        self, issue_s: Int64, column: Int64, columns: int, decay_s: float, weight: Float64 | None = None
+    ) -> Float64:
+        """[S, K] sum of ``exp(-(issue - time) / decay)`` over the rows of each column known before each issue time.
+
+        Args:
+            issue_s: sorted issue times [S].
+            column: [E] of each row; -1 for rows that do not count.
+            columns: K.
+            decay_s: may be infinite: then rows are counted, or their weights added.
+            weight: [E, K] of each row in each column, instead of a one in `column`.
+        """
+        assert np.all(np.diff(issue_s) >= 0), "issue times must be sorted"
+        sums = np.zeros((len(issue_s), columns))
+        first = np.searchsorted(issue_s, self.known_s, side="right")  # [E] the first forecast that sees the row
+        row = np.flatnonzero((column >= 0) & (first < len(issue_s)))
+        value = np.exp(-(issue_s[first[row]] - self.time_s[row]) / decay_s)
+        if weight is None:
+            cell = first[row] * columns + column[row]
+            sums += np.bincount(cell, weights=value, minlength=sums.size).reshape(sums.shape)
+        else:
+            np.add.at(sums, first[row], value[:, None] * weight[row])
+        fade = np.exp(-np.diff(issue_s) / decay_s)
+        for s in range(1, len(issue_s)):
+            sums[s] += sums[s - 1] * fade[s - 1]
+        return sums
+
+
+def make_catalog(
+    *,
+    time_s: Int64,
+    category: NDArray[np.integer],
+    area: NDArray[np.integer],
+    xy_m: Float64,
+    is_target: Bool,
+    categories: tuple[str, ...],
+    areas: int,
+    delay_s: int = 0,
+    known_s: Int64 | None = None,
+) -> Catalog:
+    """A catalog from columns in any order.
+
+    Args:
+        time_s: [E] when each incident happened.
+        category: [E] index into `categories`; those of targets become one stream.
+        area: [E] neighbourhood.
+        xy_m: [E, 2] place in metres.
+        is_target: [E].
+        categories: names.
+        areas: N.
+        delay_s: a row is known so long after it happened ...
+        known_s: ... unless the data say [E] when, and not before `delay_s` has passed.
+    """
+    known = time_s + delay_s if known_s is None else np.maximum(known_s, time_s + delay_s)
+    names = (TARGETS, *categories)
+    stream = np.where(is_target, 0, np.asarray(category, dtype=np.int64) + 1)
+    order = np.lexsort((np.arange(len(known)), time_s, known))
+    stream, place = stream[order], np.asarray(area, dtype=np.int64)[order]
+    key = (time_s[order] // 60 * len(names) + stream) * areas + place
+    is_first = np.zeros(len(key), dtype=bool)
+    is_first[np.unique(key, return_index=True)[1]] = True
+    return Catalog(
+        time_s=time_s[order],
+        known_s=known[order],
+        stream=stream.astype(np.int16),
+        area=place.astype(np.int16),
+        xy_m=xy_m[order],
+        is_target=is_target[order],
+        is_first=is_first,
+        streams=names,
+        areas=areas,
+        delay_s=delay_s,
+    )
+
+
+def outcomes(catalog: Catalog, windows: Windows) -> Outcomes:
+    """What happened in each window, whenever it became known."""
+    times = np.sort(catalog.time_s[catalog.is_target])
+    begin, end = (np.searchsorted(times, edge, side="left") for edge in (windows.begin_s, windows.end_s))
+    return Outcomes(windows=windows, y=end > begin)
+
+
+def label_known_s(catalog: Catalog, windows: Windows) -> Int64:
+    """[S] when it became known that a target fell into each window.
+
+    Where none did, its last second plus the constant delay: that nothing happened is never reported.
+    """
+    rows = np.flatnonzero(catalog.is_target)
+    rows = rows[np.argsort(catalog.time_s[rows], kind="stable")]
+    times, known = catalog.time_s[rows], catalog.known_s[rows]
+    begin, end = (np.searchsorted(times, edge, side="left") for edge in (windows.begin_s, windows.end_s))
+    found = windows.end_s - 1 + catalog.delay_s
+    for s in np.flatnonzero(end > begin).tolist():
+        found[s] = known[begin[s] : end[s]].min()
+    return found
+
+
+def settling_s(catalog: Catalog, when_s: int, share: float = SETTLED) -> int:
+    """How long after a target happened it is known, with a given probability, from the rows known before a moment."""
+    known = catalog.until(when_s)
+    waited_s = (known.known_s - known.time_s)[known.is_target]
+    return int(np.ceil(np.quantile(waited_s, share))) if len(waited_s) else catalog.delay_s
+
+
+def area_counts(catalog: Catalog, windows: Windows) -> NDArray[np.int16]:
+    """[S, N] target events in each window and neighbourhood; windows must not overlap and be in order."""
+    rows = np.flatnonzero(catalog.is_target & catalog.is_first)
+    window = np.searchsorted(windows.begin_s, catalog.time_s[rows], side="right") - 1
+    inside = (window >= 0) & (catalog.time_s[rows] < windows.end_s[np.maximum(window, 0)])
+    found = np.zeros((len(windows), catalog.areas), dtype=np.int16)
+    np.add.at(found, (window[inside], catalog.area[rows[inside]]), 1)
+    return found

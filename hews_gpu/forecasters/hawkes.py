@@ -1,0 +1,285 @@
+"""A temporal Hawkes process on top of the climatology, fitted by likelihood: what sets off target events, how soon.
+
+The rate of target events at time s, given everything before, is
+
+    rate(s) = level * rhythm(s) + sum over terms (c, tau), over rows j of stream c before s, of
+              branching * exp(-(s - s_j) / tau) / tau,
+
+with `rhythm` the climatology: without excitation the forecast is the climatology's. A term says: an incident of stream
+c sets off so many target events directly, after an exponential delay. Targets are a stream like others (then it is
+self-excitation, always in the law).
+For given terms the log-likelihood, sum log rate(s_i) - integral of rate, is concave in level and branchings, which stay
+at 0 or above (Ozaki, 1979, Annals of the Institute of Statistical Mathematics 31). Terms are taken one after the other
+while the extended BIC (Chen & Chen, 2008, Biometrika 95) improves; decays come from a grid.
+
+The forecast is the probability of at least one event in [t + lead, t + lead + horizon), with what may yet happen
+between now and then properly in it. Clusters are independent, so with N(m) the chance that an event in step m of the
+unknown time has neither itself nor a descendant in the window (0 inside it), and A(m) the share of an event's
+excitation, sent out after step m, that leads to one,
+
+    A_tau(m - 1) = (1 - q) (1 - N(m)) + q A_tau(m),  q = exp(-step / tau),  N(m) = exp(-sum of branching * A_tau(m)),
+
+-log P(none) = sum over steps of base * (1 - N) + (rates of the other streams) * (1 - their N)
+             + sum over terms of branching * A(now) * (decayed count of what is known).
+
+Rows of the last `delay` are unknown like the future: the sums start where knowledge ends. (Poisson clusters: Daley &
+Vere-Jones, An Introduction to the Theory of Point Processes, vol. I, 2nd ed., 2003, section 6.3.)
+
+Shapes: S windows, E target events, P terms, L steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.arrays import Float64, Int64
+from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes, Windows
+from hews_gpu.forecasters.climatology import Climatology, fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecasters.threads import one_thread
+from hews_gpu.units import HOUR_S
+
+__all__ = ["DECAYS_S", "Hawkes", "Law", "Rhythm", "Term", "probability"]
+
+
+DECAYS_S = (1 * HOUR_S, 3 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 72 * HOUR_S, 28 * 24 * HOUR_S)
+MOST_TERMS = 8
+ROUNDS = 8  # of expectation maximization for the rhythm; eight more change the log-likelihood by a tenth
+LARGEST_BRANCHING = 0.95  # of targets by targets: at 1 the process would explode
+STEPS_S = (300, 600, 1800, 3600)  # lengths of a step of unknown time: the finest that needs no more than ...
+MOST_STEPS = 400
+LONGEST_CELL_S = 4 * HOUR_S  # windows longer than this have a rhythm within them: then cells are hours
+CHUNK = 1 << 21  # hourly rates gathered at once: 16 MB
+
+
+@dataclass(frozen=True)
+class Term:
+    """Rows of one stream set off target events."""
+
+    stream: str
+    decay_s: float
+    branching: float = 0.0
+    """Mean number of target events that one row sets off directly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rhythm:
+    """Events a second as a climatology of short cells of time has it, constant within each."""
+
+    climatology: Climatology
+    cell_s: int
+    anchor_s: int
+    """A time at which some cell begins."""
+
+    def per_s(self, time_s: Int64) -> Float64:
+        """Rate at local times, of any shape."""
+        table = np.logaddexp(  # -log(1 - p) of a cell
+            0.0, self.climatology.intercept + self.climatology.week_hour[:, None] + self.climatology.month
+        )
+        begin_s = time_s - (time_s - self.anchor_s) % self.cell_s
+        return np.asarray(table[hour_of_week(begin_s), month_of_year(begin_s)] / self.cell_s, dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    """A fitted process."""
+
+    rhythm: Rhythm
+    level: float
+    terms: tuple[Term, ...]
+    others_per_s: dict[str, Float64] = field(default_factory=dict)
+    """Rate of each other stream in `terms` by hour of the week, [168]."""
+    log_likelihood: float = 0.0
+
+    def base_per_s(self, time_s: Int64) -> Float64:
+        """Target events a second that nothing set off; [S] to [S]."""
+        return self.level * self.rhythm.per_s(time_s)
+
+
+class Hawkes:
+    """The forecaster."""
+
+    law: Law
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        begin_s, end_s = int(train.windows.begin_s[0]), int(train.windows.end_s[-1])
+        horizon_s = train.windows.horizon_s
+        cell_s = horizon_s if horizon_s <= LONGEST_CELL_S else HOUR_S
+        with one_thread():
+            self.law = fit_law(past.until(end_s + past.delay_s).known_at_once(), begin_s, end_s, cell_s)
+
+    def predict(self, seen: Catalog, windows: Windows) -> Float64:
+        return probability(self.law, seen, windows)
+
+
+def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S) -> Law:
+    """Fit the process to the target events in [begin, end).
+
+    Args:
+        past: all rows up to then, each known when it happened.
+        begin_s: begin of the stretch; rows before it set off events in it.
+        end_s: its end.
+        cell_s: length of the cells of the rhythm, the first of which begins at `begin_s`.
+    """
+    is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
+    event_s = past.time_s[is_event]
+    cells_s = np.arange(begin_s, end_s, cell_s, dtype=np.int64)
+    candidates = _Candidates(past, event_s, begin_s, end_s)
+    base = _Base(cells_s, cell_s, event_s, np.ones(len(event_s)))
+    chosen, theta, value = _select(candidates, base)
+    for _ in range(ROUNDS):
+        base = _Base(cells_s, cell_s, event_s, theta[0] * base.at_events / (candidates.design(base, chosen) @ theta))
+        theta, value = _maximize(candidates.design(base, chosen), candidates.totals(base, chosen))
+    terms = tuple(Term(*candidates.names[k], branching=float(b)) for k, b in zip(chosen, theta[1:], strict=True))
+    terms = tuple(term for term in terms if term.branching > 0 or term.stream == TARGETS)
+    others = {term.stream for term in terms if term.stream != TARGETS}
+    rates = {name: _weekly_per_s(past, name, begin_s, end_s) for name in sorted(others)}
+    return Law(rhythm=base.rhythm, level=float(theta[0]), terms=terms, others_per_s=rates, log_likelihood=value)
+
+
+class _Base:
+    """The rhythm of events that nothing set off, from the chance of each event to be one (expectation maximization).
+
+    The rhythm of all events is not theirs: what precursors set off follows the rhythm of the precursors.
+    """
+
+    def __init__(self, cells_s: Int64, cell_s: int, event_s: Int64, chance: Float64) -> None:
+        silent = np.zeros(len(cells_s))  # log of the chance that a cell held no such event
+        np.add.at(silent, (event_s - cells_s[0]) // cell_s, np.log1p(-np.minimum(chance, 1 - 1e-9)))
+        climatology = fit_climatology(cells_s, -np.expm1(silent))
+        self.rhythm = Rhythm(climatology=climatology, cell_s=cell_s, anchor_s=int(cells_s[0]))
+        self.at_events = self.rhythm.per_s(event_s)
+        self.total = float(self.rhythm.per_s(cells_s).sum() * cell_s)
+
+
+class _Candidates:
+    """The excitation of every possible term at each event, and its integral over the stretch."""
+
+    def __init__(self, past: Catalog, event_s: Int64, begin_s: int, end_s: int) -> None:
+        present = np.unique(past.stream[past.is_first])
+        streams = tuple(past.streams[k] for k in present)
+        column = past.columns(streams)
+        self.names = [(name, decay_s) for decay_s in DECAYS_S for name in streams]
+        self.at_events = np.hstack(  # [E, P]
+            [past.decayed(event_s, column, len(streams), decay_s) / decay_s for decay_s in DECAYS_S]
+        )
+        edges_s = np.array([begin_s, end_s], dtype=np.int64)
+        totals = []
+        for decay_s in DECAYS_S:
+            begin, end = past.decayed(edges_s, column, len(streams), decay_s)
+            inside = (column >= 0) & (past.time_s >= begin_s) & (past.time_s < end_s)
+            totals.append(np.bincount(column[inside], minlength=len(streams)) + begin - end)
+        self.total = np.concatenate(totals)  # [P]
+
+    def is_self(self) -> NDArray[np.bool_]:
+        return np.array([name == TARGETS for name, _ in self.names])
+
+    def design(self, base: _Base, chosen: list[int]) -> Float64:
+        """[E, 1 + P] the base and some terms at each event."""
+        return np.column_stack([base.at_events, self.at_events[:, chosen]])
+
+    def totals(self, base: _Base, chosen: list[int]) -> Float64:
+        """[1 + P] their integrals."""
+        return np.array([base.total, *self.total[chosen]])
+
+
+def _select(candidates: _Candidates, base: _Base) -> tuple[list[int], Float64, float]:
+    """The terms that the extended BIC keeps, their branchings behind the level, and the log-likelihood."""
+    least_gain = 0.5 * np.log(len(base.at_events)) + np.log(len(candidates.names))
+    chosen: list[int] = []
+    theta, value = _maximize(candidates.design(base, []), candidates.totals(base, []))
+    while len(chosen) < MOST_TERMS:
+        scores = _score_statistics(candidates, chosen, candidates.design(base, chosen) @ theta)
+        if not chosen:
+            scores[~candidates.is_self()] = -np.inf  # the first term is self-excitation
+        trial = [*chosen, int(np.argmax(scores))]
+        trial_theta, trial_value = _maximize(candidates.design(base, trial), candidates.totals(base, trial))
+        if chosen and trial_value - value < least_gain:
+            break
+        chosen, theta, value = trial, trial_theta, trial_value
+    return chosen, theta, value
+
+
+def _score_statistics(candidates: _Candidates, chosen: list[int], rate: Float64) -> Float64:
+    """[P] how steeply the log-likelihood rises with each term that is not in yet, in units of its spread."""
+    relative = candidates.at_events / rate[:, None]
+    slope = relative.sum(axis=0) - candidates.total
+    spread = np.sqrt(np.maximum((relative**2).sum(axis=0), 1e-300))
+    scores = np.asarray(slope / spread, dtype=np.float64)
+    scores[chosen] = -np.inf
+    return scores
+
+
+def _maximize(design: Float64, total: Float64) -> tuple[Float64, float]:
+    """Coefficients >= 0 that maximize ``sum log(design @ c) - total @ c``, and the maximum; concave."""
+    from scipy.optimize import minimize
+
+    def negative(c: Float64) -> tuple[float, Float64]:
+        rate = np.maximum(design @ c, 1e-300)
+        return float(total @ c - np.log(rate).sum()), total - (design / rate[:, None]).sum(axis=0)
+
+    start = np.full(len(total), 0.05)
+    start[0] = 1.0
+    most = [(1e-6, None)] + [(0.0, None)] * (len(total) - 1)
+    found = minimize(negative, start, jac=True, bounds=most, method="L-BFGS-B", options={"ftol": 1e-12, "maxiter": 500})
+    return np.asarray(found.x, dtype=np.float64), -float(found.fun)
+
+
+def probability(law: Law, seen: Catalog, windows: Windows) -> Float64:
+    """Probability of at least one target event in each window, given the rows known before its issue; [S]."""
+    unknown_s = seen.delay_s + windows.lead_s
+    step_s = _step_s(unknown_s, windows.horizon_s)
+    lead, horizon = unknown_s // step_s, windows.horizon_s // step_s
+    some_target, some_other, sent = _weights(law, lead, horizon, step_s)
+    start_s = windows.issue_s - seen.delay_s  # where knowledge ends
+    total = np.zeros(len(windows))
+    rows = max(1, CHUNK // (lead + horizon))
+    for begin in range(0, len(windows), rows):
+        part = slice(begin, begin + rows)
+        times_s = start_s[part, None] + np.arange(lead + horizon) * step_s + step_s // 2
+        total[part] = law.base_per_s(times_s) @ (some_target * step_s)
+        hour = hour_of_week(times_s)
+        for name, weight in some_other.items():
+            total[part] += law.others_per_s[name][hour] @ (weight * step_s)
+    for term, share in zip(law.terms, sent, strict=True):
+        decayed = seen.decayed(windows.issue_s, seen.columns((term.stream,)), 1, term.decay_s)[:, 0]
+        total += share * decayed * np.exp(seen.delay_s / term.decay_s)
+    return -np.expm1(-total)
+
+
+def _step_s(unknown_s: int, horizon_s: int) -> int:
+    """The finest step that divides both spans and keeps the number of steps bounded; else the coarsest that divides."""
+    fitting = [step for step in (60, *STEPS_S) if unknown_s % step == 0 and horizon_s % step == 0]
+    enough = [step for step in fitting if (unknown_s + horizon_s) // step <= MOST_STEPS]
+    return (enough or fitting[-1:] or [int(np.gcd(unknown_s, horizon_s))])[0]
+
+
+def _weights(law: Law, lead: int, horizon: int, step_s: int) -> tuple[Float64, dict[str, Float64], list[float]]:
+    """``1 - N`` of targets [L] and of each other stream [L], and ``branching * A(now)`` of each term."""
+    keep = np.array([np.exp(-step_s / term.decay_s) for term in law.terms])
+    branching = np.array([term.branching for term in law.terms])
+    is_self = np.array([term.stream == TARGETS for term in law.terms], dtype=bool)
+    scale = min(1.0, LARGEST_BRANCHING / max(float(branching[is_self].sum()), 1e-12))
+    branching = np.where(is_self, branching * scale, branching)
+    some_target = np.ones(lead + horizon)
+    some_other = {name: np.zeros(lead + horizon) for name in law.others_per_s}
+    leads: Float64 = np.zeros(len(law.terms))  # A of each term
+    for m in range(lead + horizon - 1, -1, -1):
+        if m < lead:
+            some_target[m] = -np.expm1(-float(branching[is_self] @ leads[is_self]))
+        middle = (1 - np.sqrt(keep)) * some_target[m] + np.sqrt(keep) * leads  # from the middle of the step on
+        for name, values in some_other.items():
+            mine = np.array([term.stream == name for term in law.terms])
+            values[m] = -np.expm1(-float(branching[mine] @ middle[mine]))
+        leads = (1 - keep) * some_target[m] + keep * leads
+    return some_target, some_other, [float(value) for value in branching * leads]
+
+
+def _weekly_per_s(past: Catalog, stream: str, begin_s: int, end_s: int) -> Float64:
+    """[168] rows of a stream a second by hour of the week; one is added to the hours together, so none is 0."""
+    is_it = (past.columns((stream,)) == 0) & (past.time_s >= begin_s) & (past.time_s < end_s)
+    count = np.bincount(hour_of_week(past.time_s[is_it]), minlength=168) + 1 / 168
+    weeks = (end_s - begin_s) / (168 * HOUR_S)
+    return np.asarray(count / (weeks * HOUR_S), dtype=np.float64)

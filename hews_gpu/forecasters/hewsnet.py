@@ -1,0 +1,376 @@
+"""HewsNet fitted to a city and put through the same protocol as every baseline.
+
+Layers are chosen from thousands by forward selection: the one whose best weight, on top of what is in, raises the
+likelihood of the training events most; for as long as that pays for the choice (extended BIC: Chen & Chen, 2008,
+Biometrika 95). After each choice all weights and the rhythm are learned anew; then decays are adjusted, and what no
+longer pays is taken out. What changes slowly no layer tells: the log-odds follow how the last 28 and 365 days went
+against the climatology as far as the training windows say, and never against them. Then the calibration block moves
+them by a slope and a level that a prior holds near 1 and 0. Nothing in it is random.
+
+Shapes: S windows, E target events, K layers, N neighbourhoods, L steps of unknown time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hews_gpu.arrays import Float64, Int64
+from hews_gpu.forecasters.base import PRIOR_LEVEL, Recent
+from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes, Windows
+from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week
+from hews_gpu.forecasters.hawkes import Rhythm
+from hews_gpu.forecasters.hewsnet_layers import (
+    RADII_M,
+    Candidates,
+    Group,
+    Layer,
+    candidates,
+    exposure,
+    left_at,
+    pair_rows,
+    rows_of,
+)
+from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, HewsNetSettings, Reach
+from hews_gpu.forecasters.logistic import fit_with_offset, logit
+from hews_gpu.forecasters.threads import one_thread
+from hews_gpu.units import HOUR_S
+
+__all__ = ["HewsNetForecaster"]
+
+
+LONGEST_CELL_S = 4 * HOUR_S  # windows longer than this have a rhythm within them: then cells are hours
+BLIND_S = 1800  # rows of one event differ by so much in time: where forecasts leave them alone, the fit does too
+MOST_LAYERS = 10
+ROUNDS, CYCLES = 60, 3  # of expectation maximization between two fits of the rhythm; such cycles after each choice
+LAST_CYCLES = 8
+NEWTON_STEPS = 12
+FEWEST_ROWS = 50  # of a layer: nothing can be learned from fewer
+LEAST_GAIN = 0.5  # nats: for less, nothing is moved
+FACTORS = (0.7, 1.4, 0.85, 1.18, 0.93, 1.07)  # by which decays and distances are adjusted, while that helps
+FIT_PRECISION = np.array([400.0, 1600.0])  # of the priors of the calibration's level and slope: 0.05 and 0.025
+STEPS_S = (60, 300, 600, 1800, 3600)
+MOST_STEPS = 400
+CHUNK = 1 << 21  # hourly rates gathered at once: 16 MB
+
+
+@dataclass(kw_only=True)
+class _State:
+    """A fit under way."""
+
+    layers: list[Layer]
+    net: HewsNet
+    evidence: Evidence
+    rhythm: Rhythm
+    value: float
+
+
+class HewsNetForecaster:
+    """The forecaster."""
+
+    net: HewsNet
+    layers: tuple[Layer, ...]
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        windows = train.windows
+        begin_s, end_s = int(windows.begin_s[0]), int(windows.end_s[-1])
+        horizon_s = windows.horizon_s
+        self._step_s, self._anchor_s = horizon_s, begin_s
+        with one_thread():
+            known = past.until(end_s + past.delay_s).known_at_once()
+            found = _Fit(known, begin_s, end_s, horizon_s, min(past.delay_s, BLIND_S)).run()
+            self.net, self.layers, self._rhythm = found.net, tuple(found.layers), found.rhythm
+            self._arrivals = [
+                _Arrivals.counted(known, self._pairs(known), *each) for each in self._streams(begin_s, end_s)
+            ]
+            self._follow(past, train)
+            self._calibrate(past, calibration)
+
+    def predict(self, seen: Catalog, windows: Windows) -> Float64:
+        hazard = self.hazards(seen, windows).sum(axis=1)
+        return np.asarray(-np.expm1(-hazard * self._correction(hazard, seen, windows)), dtype=np.float64)
+
+    def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
+        """[S, N] probabilities of a target in each window and neighbourhood."""
+        hazards = self.hazards(seen, windows)
+        return -np.expm1(-hazards * self._correction(hazards.sum(axis=1), seen, windows)[:, None])
+
+    def hazards(self, seen: Catalog, windows: Windows) -> Float64:
+        """[S, N] events expected, as log of the chance of none, before calibration."""
+        unknown_s = seen.delay_s + windows.lead_s
+        step_s = _step_s(unknown_s, windows.horizon_s)
+        decay_s = torch.tensor([layer.decay_s for layer in self.layers], dtype=torch.float64)
+        is_self = torch.tensor(
+            [layer.stream == TARGETS and not layer.partner for layer in self.layers], dtype=torch.bool
+        )
+        reach = self.net.reach(decay_s, is_self, unknown_s // step_s, windows.horizon_s // step_s, step_s)
+        left = self._left(seen, windows) * reach.sent.numpy()
+        base, arriving = self._to_come(windows.issue_s - seen.delay_s, step_s, reach)
+        with torch.no_grad():
+            known: Float64 = self.net(torch.from_numpy(base), torch.from_numpy(left)).numpy()
+        return known + arriving
+
+    # ------------------------------------------------------------ level and calibration
+
+    def _follow(self, past: Catalog, train: Outcomes) -> None:
+        """Learn how far the log-odds follow the recent level."""
+        windows = train.windows
+        self._recent = Recent.fitted(past, windows, fit_climatology(windows.begin_s, train.y))
+        said = logit(-np.expm1(-self.hazards(past, windows).sum(axis=1)))
+        self._weights = _level_weights(self._recent.ratios(past, windows), train.y, said)
+
+    def _calibrate(self, past: Catalog, calibration: Outcomes) -> None:
+        """A slope and a level on the log-odds, from the block before the test."""
+        self._centre, self._slope, self._level = 0.0, 1.0, 0.0
+        if not len(calibration):
+            return
+        hazard = self.hazards(past, calibration.windows).sum(axis=1)
+        said = self._said(hazard, past, calibration.windows)
+        self._centre = float(said.mean())
+        x = np.stack([np.ones(len(said)), said - self._centre], axis=1)
+        level, more = fit_with_offset(x, calibration.y, said, FIT_PRECISION)
+        self._slope, self._level = 1.0 + float(more), float(level)
+
+    def _said(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
+        """[S] log-odds of the city before calibration."""
+        return logit(-np.expm1(-hazard)) + self._recent.ratios(seen, windows) @ self._weights
+
+    def _correction(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
+        """[S] factor of the city's hazard that the recent level and the calibration ask for."""
+        said = self._said(hazard, seen, windows)
+        moved = said + self._level + (self._slope - 1.0) * (said - self._centre)
+        return np.asarray(np.logaddexp(0.0, moved) / hazard, dtype=np.float64)
+
+    # ------------------------------------------------------------ what is known and what is to come
+
+    def _pairs(self, seen: Catalog) -> Catalog:
+        only = tuple({(layer.stream, layer.partner) for layer in self.layers if layer.partner})
+        return pair_rows(seen, self._step_s, self._anchor_s, tuple(sorted(only)))
+
+    def _left(self, seen: Catalog, windows: Windows) -> Float64:
+        """[S, K, N] decayed rows of each layer as known at each issue, as of the end of knowledge."""
+        pairs = self._pairs(seen)
+        found = np.empty((len(windows), len(self.layers), seen.areas))
+        for k, layer in enumerate(self.layers):
+            rows = rows_of(layer, seen, pairs)
+            column = rows.area.astype(np.int64) if layer.is_local else np.zeros(len(rows), dtype=np.int64)
+            columns = seen.areas if layer.is_local else 1
+            found[:, k] = rows.decayed(windows.issue_s, column, columns, layer.decay_s)
+            found[:, k] *= np.exp(seen.delay_s / layer.decay_s)
+        return found
+
+    def _streams(self, begin_s: int, end_s: int) -> list[tuple[list[int], list[Layer], int, int, int]]:
+        """Layers that show the same incidents, other than target events: what arrives of them arrives for all."""
+        same: dict[tuple[str, str | None, float], list[int]] = {}
+        for k, layer in enumerate(self.layers):
+            if layer.partner or layer.stream != TARGETS:
+                same.setdefault((layer.stream, layer.partner, layer.within_m), []).append(k)
+        return [(which, [self.layers[k] for k in which], begin_s, end_s, self._step_s) for which in same.values()]
+
+    def _to_come(self, start_s: Int64, step_s: int, reach: Reach) -> tuple[Float64, Float64]:
+        """[S, N] events of the rhythm that lead into the window, and what incidents yet to come will set off."""
+        steps = len(reach.target)
+        base = np.empty((len(start_s), self.net.settings.areas))
+        arriving = np.zeros_like(base)
+        rows = max(1, CHUNK // steps)
+        for begin in range(0, len(start_s), rows):
+            part = slice(begin, begin + rows)
+            times_s = start_s[part, None] + np.arange(steps) * step_s
+            base[part] = self._rhythm.per_s(times_s + step_s // 2) @ (reach.target.numpy() * step_s)
+            for each in self._arrivals:
+                arriving[part] += each.expected(times_s, step_s, self._anchor_s) @ each.harm(self.net, reach).numpy()
+        return base, arriving
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Arrivals:
+    """Incidents yet to come of what some layers show."""
+
+    which: list[int]
+    """Positions of the layers."""
+    share: Float64  # [N] of each neighbourhood
+    per_hour: Float64  # [168] by hour of the week
+    whole_step_s: int
+    """0, or of pairs the length of the steps at whose end they stand."""
+
+    @classmethod
+    def counted(
+        cls, past: Catalog, pairs: Catalog, which: list[int], layers: list[Layer], begin_s: int, end_s: int, step_s: int
+    ) -> _Arrivals:
+        """From the past; one is added to all neighbourhoods and hours together, so none is 0."""
+        rows = rows_of(layers[0], past, pairs)
+        inside = (rows.time_s >= begin_s) & (rows.time_s < end_s)
+        count = np.bincount(hour_of_week(rows.time_s[inside]), minlength=168) + 1 / 168
+        areas = np.bincount(rows.area[inside], minlength=rows.areas) + 1 / rows.areas
+        weeks = (end_s - begin_s) / (168 * HOUR_S)
+        whole = step_s if layers[0].partner else 0
+        return cls(
+            which=which,
+            share=areas / areas.sum(),
+            per_hour=np.asarray(count / weeks, dtype=np.float64),
+            whole_step_s=whole,
+        )
+
+    def expected(self, times_s: Int64, step_s: int, anchor_s: int) -> Float64:
+        """[S, L] incidents in each step of time."""
+        middle_s = times_s + step_s // 2
+        if not self.whole_step_s:
+            return np.asarray(self.per_hour[hour_of_week(middle_s)] * (step_s / HOUR_S), dtype=np.float64)
+        last_s = times_s + (-(times_s - anchor_s) - 1) % self.whole_step_s  # last second of the map step
+        return np.where(last_s < times_s + step_s, self.per_hour[hour_of_week(last_s)], 0.0)
+
+    def harm(self, net: HewsNet, reach: Reach) -> torch.Tensor:
+        """[L, N] chance that an incident of a step, somewhere in the city, leads to an event in each neighbourhood."""
+        sent = reach.later[:, self.which] * net.effect[self.which]  # [L, K, N]
+        local = net.local[self.which]
+        here, anywhere = sent.sum(1), sent[:, ~local].sum(1)
+        share = torch.from_numpy(self.share)
+        return share * -torch.expm1(-here) + (1 - share) * -torch.expm1(-anywhere)
+
+
+class _Fit:
+    """One fit."""
+
+    def __init__(self, past: Catalog, begin_s: int, end_s: int, step_s: int, blind_s: int = 0) -> None:
+        is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
+        self.past, self.begin_s, self.end_s = past, begin_s, end_s
+        self.cell_s = step_s if step_s <= LONGEST_CELL_S else HOUR_S
+        self.cells_s = np.arange(begin_s, end_s, self.cell_s, dtype=np.int64)
+        time_s, area = past.time_s[is_event], past.area[is_event].astype(np.int64)
+        self.group = Group(time_s=time_s, area=area, begin_s=begin_s, end_s=end_s, blind_s=blind_s)
+        self.pairs = pair_rows(past, step_s, begin_s)
+
+    def run(self) -> _State:
+        """Choose layers, adjust their decays, take out what does not pay."""
+        share = np.bincount(self.group.area, minlength=self.past.areas) / max(1, len(self.group.area))
+        groups = candidates(self.past, self.pairs, self.group, share)
+        state = self._learned([], CYCLES)
+        while len(state.layers) < MOST_LAYERS:
+            layer, price = self._best(groups, state)
+            if layer is None:
+                break
+            trial = self._learned([*state.layers, layer], CYCLES)
+            if trial.value - state.value < price:
+                break
+            state = self._adjusted(trial, [len(trial.layers) - 1])
+        state = self._adjusted(state, list(range(len(state.layers) - 1)))
+        state = self._pruned(state, sum(len(group.layers) for group in groups))
+        return self._learned(state.layers, LAST_CYCLES)
+
+    def _learned(self, layers: list[Layer], cycles: int, rhythm: Rhythm | None = None) -> _State:
+        """Weights for given layers, and the rhythm unless it is given, too."""
+        net = HewsNet(HewsNetSettings(areas=self.past.areas, local=tuple(layer.is_local for layer in layers)))
+        events = len(self.group.time_s)
+        left = np.empty((events, len(layers)))
+        exposed = np.empty((len(layers), self.past.areas))
+        for k, layer in enumerate(layers):
+            rows = rows_of(layer, self.past, self.pairs)
+            left[:, k] = left_at(rows, layer, self.group)
+            exposed[k] = exposure(rows, layer.decay_s, self.group)
+        chance = np.ones(events)
+        for _ in range(cycles):
+            kept = rhythm or self._rhythm(chance)
+            evidence = Evidence(
+                base=torch.from_numpy(kept.per_s(self.group.time_s)),
+                area=torch.from_numpy(self.group.area),
+                left=torch.from_numpy(left),
+                base_total=float(kept.per_s(self.cells_s).sum() * self.cell_s),
+                exposure=torch.from_numpy(exposed),
+            )
+            chance = net.learn(evidence, ROUNDS if layers else 2).numpy()
+            if not layers:
+                break
+        return _State(layers=layers, net=net, evidence=evidence, rhythm=kept, value=net.log_likelihood(evidence))
+
+    def _rhythm(self, chance: Float64) -> Rhythm:
+        """Of the events that nothing set off, from the chance of each to be one."""
+        silent = np.zeros(len(self.cells_s))
+        np.add.at(silent, (self.group.time_s - self.begin_s) // self.cell_s, np.log1p(-np.minimum(chance, 1 - 1e-9)))
+        climatology = fit_climatology(self.cells_s, -np.expm1(silent))
+        return Rhythm(climatology=climatology, cell_s=self.cell_s, anchor_s=self.begin_s)
+
+    def _best(self, groups: list[Candidates], state: _State) -> tuple[Layer | None, float]:
+        """The candidate that promises most, less its price, and that price."""
+        base, layers = state.net.rates(state.evidence)
+        rate = (base + layers.sum(1)).numpy()
+        found, best, price = None, 0.0, 0.0
+        for group in groups:
+            cost = 0.5 * np.log(len(rate)) + np.log(sum(len(g.layers) for g in groups))
+            gain = _promise(group, rate) - cost
+            k = int(np.argmax(gain))
+            if gain[k] > best and group.layers[k] not in state.layers:
+                found, best, price = group.layers[k], float(gain[k]), float(cost)
+        return found, price
+
+    def _adjusted(self, state: _State, which: list[int]) -> _State:
+        """Decays of some layers, and how near pairs must be, moved while that raises the likelihood.
+
+        The rhythm stays meanwhile, as it hardly depends on them and takes longest to learn.
+        """
+        for k in which:
+            for name in ("decay_s", "within_m"):
+                for factor in FACTORS:
+                    while (trial := self._moved(state, k, name, factor)).value > state.value + LEAST_GAIN:
+                        state = trial
+        return state
+
+    def _moved(self, state: _State, k: int, name: str, factor: float) -> _State:
+        """With one property of one layer multiplied; the state itself if that cannot be."""
+        value = getattr(state.layers[k], name) * factor
+        if name == "within_m" and not 0 < value <= RADII_M[-1]:
+            return state
+        changed = replace(state.layers[k], **{name: value})
+        return self._learned([*state.layers[:k], changed, *state.layers[k + 1 :]], CYCLES, state.rhythm)
+
+    def _pruned(self, state: _State, choices: int) -> _State:
+        """Without the layers that do not pay for themselves."""
+        price = 0.5 * np.log(len(self.group.time_s)) + np.log(choices)
+        state = self._learned(state.layers, CYCLES)
+        while state.layers:
+            trials = [self._learned(state.layers[:k] + state.layers[k + 1 :], CYCLES) for k in range(len(state.layers))]
+            best = max(trials, key=lambda trial: trial.value)
+            if state.value - best.value >= price:
+                break
+            state = best
+        return state
+
+
+def _level_weights(ratios: Float64, y: NDArray[np.bool_], said: Float64) -> Float64:
+    """[P] weights of ratios [S, P] on top of log-odds [S], none below 0: more of late never means that less follows."""
+    weights, kept = np.zeros(ratios.shape[1]), np.arange(ratios.shape[1])
+    while len(kept):
+        found = fit_with_offset(ratios[:, kept], y, said, PRIOR_LEVEL)
+        if (found >= 0).all():
+            weights[kept] = found
+            break
+        kept = np.delete(kept, int(np.argmin(found)))
+    return weights
+
+
+def _promise(group: Candidates, rate: Float64) -> Float64:
+    """[K] what each candidate alone could add to the log-likelihood: the maximum of sum log(1 + w x / rate) - w total.
+
+    Newton's method from w = 0 never overshoots, since the slope falls ever more slowly. Rare layers promise nothing.
+    """
+    u = group.left.tocsc(copy=True)
+    u.data = u.data / rate[u.indices]
+    column = np.repeat(np.arange(u.shape[1]), np.diff(u.indptr))
+    weight = np.zeros(u.shape[1])
+    enough = group.total >= FEWEST_ROWS
+    for _ in range(NEWTON_STEPS):
+        part = u.data / (1 + weight[column] * u.data)
+        slope = np.bincount(column, weights=part, minlength=len(weight)) - group.total
+        bend = np.bincount(column, weights=part**2, minlength=len(weight))
+        weight += np.where((slope > 0) & enough, slope / np.maximum(bend, 1e-300), 0.0)
+    value = np.bincount(column, weights=np.log1p(weight[column] * u.data), minlength=len(weight)) - weight * group.total
+    return np.asarray(np.where(enough, value, 0.0), dtype=np.float64)
+
+
+def _step_s(unknown_s: int, horizon_s: int) -> int:
+    """The finest step that divides both spans and keeps the number of steps bounded; else the coarsest that divides."""
+    fitting = [step for step in STEPS_S if unknown_s % step == 0 and horizon_s % step == 0]
+    enough = [step for step in fitting if (unknown_s + horizon_s) // step <= MOST_STEPS]
+    return (enough or fitting[-1:] or [int(np.gcd(unknown_s, horizon_s))])[0]

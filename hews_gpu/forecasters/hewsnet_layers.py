@@ -1,0 +1,241 @@
+"""Layers of the past that HewsNet may read: the incidents of each category, and pairs of categories close together.
+
+A pair is two incidents of given categories in one step of the map stack (a window's length, on the windows' grid), at
+most so many metres apart: what is left of the product of one category's map with the other's, smeared over a disk. It
+lies in the neighbourhood of the first and stands from the last minute of its step on, when the step's maps are whole.
+
+A candidate is a layer, a decay, and whether it acts here or anywhere. Their number is in the thousands, so each is
+kept as the few events at which it is not 0.
+
+Shapes: E target events, R rows, K candidates, J streams, N neighbourhoods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from hews_gpu.arrays import Float64, Int64
+from hews_gpu.forecasters.catalog import Catalog
+from hews_gpu.units import HOUR_S, MINUTE_S
+
+__all__ = ["Candidates", "Group", "Layer", "candidates", "exposure", "left_at", "pair_rows", "rows_of"]
+
+
+CITY_DECAYS_S = tuple(hours * HOUR_S for hours in (1, 3, 8, 24, 72, 672))
+LOCAL_DECAYS_S = CITY_DECAYS_S[:-1]
+PAIR_DECAYS_S = CITY_DECAYS_S[:4]
+RADII_M = (160.0, 240.0, 360.0, 540.0, 810.0, 1000.0)  # each half as far again; adjusted afterwards
+BETWEEN = "\x1f"  # separates the two names of a pair's stream: no category's name contains it
+MOST_PAIRED = 30  # streams that pairs are sought among, the most frequent ones: pairs of rare ones are too few
+FORGOTTEN = 8.0  # decays after which a row is left out: exp(-8) of it is left
+PAIRS_AT_ONCE = 1 << 21  # before the distance is looked at: 100 MB
+APART = 1 << 40  # seconds between neighbourhoods laid end to end on one axis of time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """What one layer of the model shows."""
+
+    stream: str
+    partner: str | None = None
+    """Of pairs: the other category."""
+    within_m: float = 0.0
+    """Of pairs: how far apart at most."""
+    decay_s: float
+    is_local: bool
+    """Whether it acts in its own neighbourhood, instead of anywhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """Candidates of one kind, as a sparse matrix."""
+
+    layers: list[Layer]  # K
+    left: Any
+    """scipy csc_array [E, K]: in the event's neighbourhood, or in the city times the share of that neighbourhood."""
+    total: Float64  # [K] integral over the time learned from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Target events that are learned from."""
+
+    time_s: Int64  # [E] sorted
+    area: Int64  # [E]
+    begin_s: int
+    end_s: int
+    blind_s: int = 0
+    """Rows that are no older than this do not count: an event may be reported by several of them."""
+
+
+def pair_rows(past: Catalog, step_s: int, anchor_s: int, only: tuple[tuple[str, str], ...] | None = None) -> Catalog:
+    """Pairs as rows of a catalog, known when both of their incidents are and their step is over.
+
+    Each pair is there twice, as a pair of (a, b) and of (b, a). The first column of `xy_m` is the distance between the
+    two. A step that ends after the end of knowledge counts as unknown as a whole.
+
+    Args:
+        past: incidents.
+        step_s: length of a step.
+        anchor_s: a time at which some step begins.
+        only: pairs of streams to look for; all unless given.
+    """
+    row = np.flatnonzero(past.is_first)
+    if only is None:
+        wanted = np.argsort(-np.bincount(past.stream[row], minlength=len(past.streams)), kind="stable")[:MOST_PAIRED]
+    else:
+        wanted = np.array([k for k, name in enumerate(past.streams) if any(name in pair for pair in only)], dtype=int)
+    row = row[np.isin(past.stream[row], wanted)]
+    a, b, slot = _near_pairs(past, row, (past.time_s[row] - anchor_s) // step_s)
+    kind = past.stream[a].astype(np.int64) * len(past.streams) + past.stream[b]
+    names = tuple(first + BETWEEN + second for first in past.streams for second in past.streams)
+    if only is not None:
+        kept = np.isin(kind, [names.index(BETWEEN.join(pair)) for pair in only])
+        a, b, slot, kind = a[kept], b[kept], slot[kept], kind[kept]
+    time_s = anchor_s + (slot + 1) * step_s - MINUTE_S
+    known_s = np.maximum(np.maximum(past.known_s[a], past.known_s[b]), time_s + past.delay_s)
+    order = np.lexsort((time_s, known_s))
+    apart = np.hypot(*(past.xy_m[a] - past.xy_m[b]).T)
+    return Catalog(
+        time_s=time_s[order],
+        known_s=known_s[order],
+        stream=kind[order].astype(np.int16),
+        area=past.area[a][order],
+        xy_m=np.stack([apart, np.zeros(len(a))], axis=1)[order],
+        is_target=np.zeros(len(a), dtype=bool),
+        is_first=np.ones(len(a), dtype=bool),
+        streams=names,
+        areas=past.areas,
+        delay_s=past.delay_s,
+    )
+
+
+def _near_pairs(past: Catalog, row: Int64, slot: Int64) -> tuple[Int64, Int64, Int64]:
+    """Rows a and b of all ordered pairs of near rows of one slot, and the slot."""
+    order = np.argsort(slot, kind="stable")
+    row, slot = row[order], slot[order]
+    low, high = (np.searchsorted(slot, slot, side=side) for side in ("left", "right"))
+    before = np.concatenate([[0], np.cumsum(high - low)])
+    cuts = np.unique(np.searchsorted(before, np.arange(0, before[-1] + PAIRS_AT_ONCE, PAIRS_AT_ONCE)))
+    found = [(row[:0], row[:0], slot[:0])]
+    for begin, end in pairwise(np.minimum(cuts, len(slot)).tolist()):
+        count = (high - low)[begin:end]
+        a = np.repeat(np.arange(begin, end), count)
+        b = np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count) + low[a]
+        apart = past.xy_m[row[a]] - past.xy_m[row[b]]
+        near = ((apart**2).sum(axis=1) <= RADII_M[-1] ** 2) & (a != b)
+        found.append((row[a[near]], row[b[near]], slot[a[near]]))
+    first, second, where = (np.concatenate(column) for column in zip(*found, strict=True))
+    return first, second, where
+
+
+def rows_of(layer: Layer, incidents: Catalog, pairs: Catalog) -> Catalog:
+    """The rows that a layer shows, as the only stream of a catalog."""
+    if layer.partner is None:
+        source, name = incidents, layer.stream
+        keep = source.is_first.copy()
+    else:
+        source, name = pairs, layer.stream + BETWEEN + layer.partner
+        keep = source.xy_m[:, 0] <= layer.within_m
+    place = source.streams.index(name) if name in source.streams else -1
+    keep &= source.stream == place
+    columns: dict[str, Any] = {key: value[keep] for key, value in vars(source).items() if isinstance(value, np.ndarray)}
+    columns["stream"] = np.zeros_like(columns["stream"])
+    return replace(source, **columns, streams=(name,))
+
+
+def left_at(rows: Catalog, layer: Layer, group: Group) -> Float64:
+    """[E] what is left of a layer just before each event, a second: in its neighbourhood, or in the city."""
+    if layer.is_local:
+        event, row = _recent(rows.time_s, rows.area.astype(np.int64), group, layer.decay_s)
+        value = np.exp((rows.time_s[row] - group.time_s[event]) / layer.decay_s) / layer.decay_s
+        return np.asarray(np.bincount(event, weights=value, minlength=len(group.area)), dtype=np.float64)
+    column = np.zeros(len(rows), dtype=np.int64)
+    return np.asarray(_known(rows, group).decayed(group.time_s, column, 1, layer.decay_s)[:, 0] / layer.decay_s)
+
+
+def exposure(rows: Catalog, decay_s: float, group: Group) -> Float64:
+    """[N] integral of what is left of the rows, each 1 in all, over the time learned from, by neighbourhood."""
+    found = np.bincount(rows.area, weights=_inside(rows.time_s, decay_s, group), minlength=rows.areas)
+    return np.asarray(found, dtype=np.float64)
+
+
+def _known(rows: Catalog, group: Group) -> Catalog:
+    """The rows, known once they count."""
+    at_once = rows.known_at_once()
+    return replace(at_once, known_s=at_once.time_s + group.blind_s, delay_s=group.blind_s)
+
+
+def candidates(past: Catalog, pairs: Catalog, group: Group, share: Float64) -> list[Candidates]:
+    """All candidates by kind: in the city, in the neighbourhood, and pairs in the neighbourhood.
+
+    Args:
+        past: incidents, each known when it happened.
+        pairs: of them.
+        group: events to learn from.
+        share: [N] of each neighbourhood in the events, for layers that act anywhere.
+    """
+    return [_in_city(past, group, share), _local(past, group, LOCAL_DECAYS_S, None)] + [
+        _local(pairs, group, PAIR_DECAYS_S, radius) for radius in RADII_M
+    ]
+
+
+def _in_city(past: Catalog, group: Group, share: Float64) -> Candidates:
+    from scipy.sparse import csc_array
+
+    past = _known(past, group)
+    column = past.columns(past.streams)
+    kept = column >= 0
+    layers, left, total = [], [], []
+    for decay_s in CITY_DECAYS_S:
+        level = past.decayed(group.time_s, column, len(past.streams), decay_s) / decay_s
+        left.append(level * share[group.area][:, None])
+        weight = _inside(past.time_s[kept], decay_s, group)
+        total.append(np.bincount(column[kept], weights=weight, minlength=len(past.streams)))
+        layers += [Layer(stream=name, decay_s=decay_s, is_local=False) for name in past.streams]
+    return Candidates(layers=layers, left=csc_array(np.hstack(left)), total=np.concatenate(total))
+
+
+def _local(rows: Catalog, group: Group, decays_s: tuple[int, ...], within_m: float | None) -> Candidates:
+    """Of a neighbourhood's own rows; of pairs those within a distance."""
+    from scipy.sparse import coo_array, hstack
+
+    kept = np.flatnonzero(rows.is_first if within_m is None else rows.xy_m[:, 0] <= within_m)
+    time_s, area, kind = rows.time_s[kept], rows.area[kept].astype(np.int64), rows.stream[kept].astype(np.int64)
+    layers, left, total = [], [], []
+    shape = (len(group.time_s), len(rows.streams))
+    for decay_s in decays_s:
+        event, row = _recent(time_s, area, group, decay_s)
+        value = np.exp((time_s[row] - group.time_s[event]) / decay_s) / decay_s
+        left.append(coo_array((value, (event, kind[row])), shape=shape).tocsc())
+        total.append(np.bincount(kind, weights=_inside(time_s, decay_s, group), minlength=shape[1]))
+        for name in rows.streams:
+            stream, _, partner = name.partition(BETWEEN) if within_m is not None else (name, "", "")
+            layers.append(
+                Layer(stream=stream, partner=partner or None, within_m=within_m or 0.0, decay_s=decay_s, is_local=True)
+            )
+    return Candidates(layers=layers, left=hstack(left, format="csc"), total=np.concatenate(total))
+
+
+def _inside(time_s: Int64, decay_s: float, group: Group) -> Float64:
+    """[R] share of each row's excitation that falls into the time learned from."""
+    since, until = (np.maximum(edge - time_s, group.blind_s) / decay_s for edge in (group.begin_s, group.end_s))
+    return np.asarray(np.exp(-since) - np.exp(-until), dtype=np.float64)
+
+
+def _recent(time_s: Int64, area: Int64, group: Group, decay_s: float) -> tuple[Int64, Int64]:
+    """Event and row of all rows of an event's neighbourhood that came before it, count and are not forgotten."""
+    begin_s = int(time_s.min()) if len(time_s) else 0
+    key = area * APART + time_s - begin_s
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    at = group.area * APART + np.maximum(group.time_s - group.blind_s - begin_s, 0)
+    first = np.maximum(at - int(FORGOTTEN * decay_s), group.area * APART)
+    low, high = np.searchsorted(key, first, side="left"), np.searchsorted(key, at, side="left")
+    event = np.repeat(np.arange(len(at)), high - low)
+    place = np.arange(len(event)) - np.repeat(np.cumsum(high - low) - (high - low), high - low) + low[event]
+    return event, order[place]

@@ -1,0 +1,72 @@
+"""Logistic regression on top of a given forecast: the log-odds of another model enter with weight 1 as an offset.
+
+Scikit-learn's has no offset, so this is Newton's method, with steps halved where they overshoot.
+
+Shapes: S windows, P columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hews_gpu.arrays import Float64
+
+__all__ = ["fit_with_offset", "logit"]
+
+STEPS, HALVINGS = 50, 30
+CLOSE = 1e-10  # of the log-likelihood, relative: far below any score's precision
+FURTHEST = 40.0  # log-odds of a forecast that is certain to 17 digits
+
+
+def logit(p: ArrayLike) -> Float64:
+    """Log-odds of probabilities; those of 0 and 1 are cut off at a distance that no forecast's score can tell."""
+    from scipy.special import logit as plain
+
+    return np.asarray(np.clip(plain(np.asarray(p, dtype=np.float64)), -FURTHEST, FURTHEST), dtype=np.float64)
+
+
+def fit_with_offset(
+    x: Float64, y: NDArray[np.bool_] | Float64, offset: Float64 | float = 0.0, ridge: Float64 | float = 0.0
+) -> Float64:
+    """Coefficients [P] that maximize the likelihood of ``logit P(y) = offset + x @ coefficients``.
+
+    Args:
+        x: [S, P], with a column of ones where an intercept is wanted.
+        y: [S] outcomes, or their true probabilities.
+        offset: [S] log-odds of the forecast to start from.
+        ridge: precision of a normal prior around 0, for each coefficient; without one, an answer may not exist.
+    """
+    beta = np.zeros(x.shape[1])
+    penalty = np.broadcast_to(np.asarray(ridge, dtype=np.float64), beta.shape)
+    best = _value(x, y, offset, beta, penalty)
+    for _ in range(STEPS):
+        p = _expit(offset + x @ beta)
+        gradient = x.T @ (y - p) - penalty * beta
+        curvature = (x * (p * (1 - p))[:, None]).T @ x + np.diag(penalty)
+        step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
+        for _ in range(HALVINGS):
+            value = _value(x, y, offset, beta + step, penalty)
+            if value >= best:
+                break
+            step /= 2
+        else:
+            return beta
+        beta, gained, best = beta + step, value - best, value
+        if gained <= CLOSE * abs(best):
+            break
+    return beta
+
+
+def _value(
+    x: Float64, y: NDArray[np.bool_] | Float64, offset: Float64 | float, beta: Float64, penalty: Float64
+) -> float:
+    """Log-likelihood less the penalty."""
+    eta = offset + x @ beta
+    return float(np.sum(y * eta - np.logaddexp(0.0, eta)) - 0.5 * np.sum(penalty * beta**2))
+
+
+def _expit(x: Float64) -> Float64:
+    from scipy.special import expit
+
+    return np.asarray(expit(x), dtype=np.float64)

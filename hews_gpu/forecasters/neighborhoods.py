@@ -1,0 +1,205 @@
+"""Where the next target will be: the forecasts per neighbourhood that every model has to beat.
+
+Each gives the share of every neighbourhood in the next target event; the climatology says how likely there is one at
+all, so P(target in n) = 1 - (1 - P(target anywhere by the climatology)) ^ share_n. What is free in a baseline (a
+bandwidth, a weight) is chosen by how well it would have foretold the places of the training events, each from the
+events before it.
+
+- long_run: counts since the beginning;
+- recent_28_days: counts of the last 28 days, filled up with the long run;
+- kernel_density: counts smoothed in space (normal kernel; Chainey, Tompson & Uhlig, 2008, Security Journal 21);
+- near_repeat: kernel density, and on top of it a kernel that is narrow and fades within days around each recent event
+  (near-repeat victimization: Johnson & Bowers, 2004, European Journal of Criminology 1; shootings: Ratcliffe &
+  Rengert, 2008, Security Journal 21; as a mixture after Mohler et al., 2011, JASA 106).
+
+Shapes: S windows, N neighbourhoods, E rows, K cells of a grid over the city.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hews_gpu.arrays import Float64
+from hews_gpu.forecasters.catalog import Catalog, Outcomes, Windows
+from hews_gpu.units import DAY_S
+
+__all__ = ["PLACE_BASELINES", "Ground", "KernelDensity", "LongRun", "NearRepeat", "PlaceForecaster", "Recent28"]
+
+PRIOR_EVENTS = 0.5  # in an average neighbourhood before anything happened (Jeffreys)
+FILL_EVENTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # weights of the long run against 28 days
+BANDWIDTHS_M = (150.0, 300.0, 600.0, 1200.0, 2400.0)
+NEAR_M, NEAR_DECAYS_S = 200.0, (3 * DAY_S, 14 * DAY_S, 60 * DAY_S)
+NEAR_WEIGHTS = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)  # of one event that is new
+FOREVER_S = float("inf")
+CHUNK = 1 << 22  # distances at once: 32 MB
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """The city's neighbourhoods, and a regular grid of points inside them."""
+
+    cells_m: Float64  # [K, 2] in the metres of `Catalog.xy_m`
+    cell_area: NDArray[np.int64]  # [K] neighbourhood of each
+    area_km2: Float64  # [N]
+
+    def spread(self, xy_m: Float64, bandwidth_m: float) -> Float64:
+        """[E, N] share of a normal kernel around each place that lies over each neighbourhood; none is lost outside."""
+        by_area = np.argsort(self.cell_area, kind="stable")
+        areas, starts = np.unique(self.cell_area[by_area], return_index=True)
+        cells_m = self.cells_m[by_area]
+        found = np.zeros((len(xy_m), len(self.area_km2)))
+        rows = max(1, CHUNK // len(self.cells_m))
+        for first in range(0, len(xy_m), rows):
+            part = xy_m[first : first + rows]
+            square = np.zeros((len(part), len(self.cells_m)))
+            for axis in range(2):
+                square += (part[:, axis, None] - cells_m[:, axis]) ** 2
+            square -= square.min(axis=1, keepdims=True)  # far from every cell: the nearest takes all
+            # Not a product of matrices: its last bit for one event may depend on how many others there are.
+            found[first : first + rows, areas] = np.add.reduceat(np.exp(square / (-2 * bandwidth_m**2)), starts, axis=1)
+        return np.asarray(found / found.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+class PlaceForecaster(Protocol):
+    """A way to say where."""
+
+    def fit(self, past: Catalog, train: Outcomes) -> None:
+        """Learn from the rows known when the fit is made."""
+
+    def shares(self, seen: Catalog, windows: Windows) -> Float64:
+        """[S, N] share of each neighbourhood in the next target event; rows add up to 1."""
+
+
+class LongRun:
+    """Counts since the beginning."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._prior = _prior(ground)
+
+    def fit(self, past: Catalog, train: Outcomes) -> None:
+        """Nothing is free."""
+
+    def shares(self, seen: Catalog, windows: Windows) -> Float64:
+        return _normalized(_counts(seen, windows.issue_s, None) + self._prior)
+
+
+class Recent28:
+    """Counts of the last 28 days, with the long run in the weight of some events."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._long = LongRun(ground)
+
+    def fit(self, past: Catalog, train: Outcomes) -> None:
+        issue_s, area = _training_events(past, train)
+        asked = Windows(issue_s=issue_s, begin_s=issue_s, end_s=issue_s)
+        long, recent = self._long.shares(past, asked), _counts(past, issue_s, 28 * DAY_S)
+        tried = {fill: _normalized(recent + fill * long) for fill in FILL_EVENTS}
+        self._fill = _best(tried, area)
+
+    def shares(self, seen: Catalog, windows: Windows) -> Float64:
+        recent = _counts(seen, windows.issue_s, 28 * DAY_S)
+        return _normalized(recent + self._fill * self._long.shares(seen, windows))
+
+
+class KernelDensity:
+    """Counts smoothed in space."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground, self._prior = ground, _prior(ground)
+
+    def fit(self, past: Catalog, train: Outcomes) -> None:
+        issue_s, area = _training_events(past, train)
+        tried = {width: self._smooth(past, issue_s, width) for width in BANDWIDTHS_M}
+        self._bandwidth_m = _best(tried, area)
+
+    def shares(self, seen: Catalog, windows: Windows) -> Float64:
+        return self._smooth(seen, windows.issue_s, self._bandwidth_m)
+
+    def _smooth(self, seen: Catalog, issue_s: NDArray[np.int64], bandwidth_m: float) -> Float64:
+        return _normalized(_smoothed(seen, issue_s, self._ground, bandwidth_m, FOREVER_S) + self._prior)
+
+
+class NearRepeat:
+    """Kernel density, and a near and fading kernel around recent events on top of it."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground, self._density = ground, KernelDensity(ground)
+
+    def fit(self, past: Catalog, train: Outcomes) -> None:
+        self._density.fit(past, train)
+        issue_s, area = _training_events(past, train)
+        wide = self._density.shares(past, Windows(issue_s=issue_s, begin_s=issue_s, end_s=issue_s))
+        tried = {}
+        for decay_s in NEAR_DECAYS_S:
+            near = _smoothed(past, issue_s, self._ground, NEAR_M, decay_s)
+            tried.update({(decay_s, weight): _mixed(wide, near, weight) for weight in NEAR_WEIGHTS})
+        self._decay_s, self._weight = _best(tried, area)
+
+    def shares(self, seen: Catalog, windows: Windows) -> Float64:
+        near = _smoothed(seen, windows.issue_s, self._ground, NEAR_M, self._decay_s)
+        return _mixed(self._density.shares(seen, windows), near, self._weight)
+
+
+PLACE_BASELINES: dict[str, Callable[[Ground], PlaceForecaster]] = {
+    "long_run": LongRun,
+    "recent_28_days": Recent28,
+    "kernel_density": KernelDensity,
+    "near_repeat": NearRepeat,
+}
+
+
+def _mixed(wide: Float64, near: Float64, weight: float) -> Float64:
+    """Shares of the mixture: the near part has the weight of so much of one event, less as that fades."""
+    return _normalized(wide * (1 - weight) + near * weight)
+
+
+def _prior(ground: Ground) -> Float64:
+    """[N] events before anything happened, by area."""
+    return np.asarray(ground.area_km2 / ground.area_km2.mean() * PRIOR_EVENTS, dtype=np.float64)
+
+
+def _normalized(x: Float64) -> Float64:
+    return np.asarray(x / x.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _target_column(seen: Catalog) -> NDArray[np.int64]:
+    """[E] neighbourhood of target events, -1 elsewhere."""
+    return np.where(seen.is_target & seen.is_first, seen.area.astype(np.int64), -1)
+
+
+def _counts(seen: Catalog, issue_s: NDArray[np.int64], span_s: int | None) -> Float64:
+    """[S, N] target events that became known before each issue time, ever or of late."""
+    return seen.counted(issue_s, _target_column(seen), seen.areas, span_s)
+
+
+def _smoothed(seen: Catalog, issue_s: NDArray[np.int64], ground: Ground, bandwidth_m: float, decay_s: float) -> Float64:
+    """[S, N] known target events, each spread over the neighbourhoods and fading with its age."""
+    column = _target_column(seen)
+    weight = np.zeros((len(seen), seen.areas))
+    targets = np.flatnonzero(column >= 0)
+    weight[targets] = ground.spread(seen.xy_m[targets], bandwidth_m)
+    return seen.decayed(issue_s, column, seen.areas, decay_s, weight)
+
+
+def _training_events(past: Catalog, train: Outcomes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The forecasts that were asked for before each target event in the training windows, and its neighbourhood.
+
+    The first quarter of the windows only fills the counts.
+    """
+    windows = train.windows.select(np.arange(len(train) // 4, len(train)))
+    rows = np.flatnonzero(past.is_target & past.is_first)
+    rows = rows[np.argsort(past.time_s[rows], kind="stable")]
+    which = np.searchsorted(windows.begin_s, past.time_s[rows], side="right") - 1
+    inside = (which >= 0) & (past.time_s[rows] < windows.end_s[np.maximum(which, 0)])
+    return windows.issue_s[which[inside]], past.area[rows[inside]].astype(np.int64)
+
+
+def _best(tried: dict[Key, Float64], area: NDArray[np.int64]) -> Key:
+    """The choice under which the events' own neighbourhoods were likeliest."""
+    return max(tried, key=lambda key: float(np.log(tried[key][np.arange(len(area)), area] + 1e-12).sum()))

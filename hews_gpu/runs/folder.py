@@ -1,0 +1,199 @@
+"""The run folder: what is in it while a run is under way, when it is stopped, and when it is done.
+
+Unlike other outputs it is alive while it is written, so that a stopped run can go on: it appears with the manifest,
+the city and a first checkpoint, which is replaced after each epoch; `weights.safetensors` and `history.csv` come at the
+end. Until the first checkpoint is whole, an older run that it replaces stays where it was.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hews_gpu.config import load_city
+from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.origin import origin
+from hews_gpu.errors import UserError
+from hews_gpu.runs.networks import MODELS, build_model
+from hews_gpu.files import (
+    MANIFEST,
+    atomic_file,
+    disk_full_is_a_user_error,
+    manifest,
+    new_folder,
+    read_manifest,
+    require_free,
+    write_json,
+)
+from hews_gpu.train.checkpoint import Tensors, read_tensors, write_tensors
+from hews_gpu.train.checkpoints import Checkpoints
+from hews_gpu.train.objective import EpochRow
+from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
+
+__all__ = [
+    "CITY",
+    "WEIGHTS",
+    "begin",
+    "finish",
+    "going_on",
+    "living",
+    "load_model",
+    "open_run_data",
+    "run_recipe",
+    "settings_of",
+    "write_history",
+]
+
+KIND = "run"
+WEIGHTS, HISTORY, CITY, RECIPE = "weights.safetensors", "history.csv", "city.toml", "recipe.toml"
+ARCHITECTURE = "small_cnn"
+# Sections of the city file that decide what a model learns; the others name files or colours.
+DECIDING = ("windows", "task", "splits", "channels", "training")
+
+
+def settings_of(prepared: Prepared) -> dict[str, Any]:
+    """Everything that decides a run's result, flat, as JSON would give it back: data and the city's deciding keys."""
+    city = prepared.city
+    bounds = city.map.bounds
+    found: dict[str, Any] = {
+        "data_fingerprint": prepared.fingerprint,
+        "[incidents] targets": list(city.incidents.targets),
+        "[map] bounds": bounds if isinstance(bounds, str) else list(bounds),
+    }
+    for section in DECIDING:
+        for key, value in asdict(getattr(city, section)).items():
+            if isinstance(value, dict):
+                found |= {f"[{section}.{key}] {name}": list(item) for name, item in value.items()}
+            else:
+                found[f"[{section}] {key}"] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def going_on(run: Path, *, force: bool, resume: bool | str) -> bool:
+    """See that `run` may be written, before anything takes time.
+
+    Returns:
+        Whether to go on from its last checkpoint.
+
+    Raises:
+        UserError: it exists and neither `force` nor `resume` was given, or there is nothing to resume.
+    """
+    if force and resume:
+        raise UserError("--resume", allowed="goes on with a run that --force would remove", remedy="Give one of them")
+    there = bool(Checkpoints(run, keep=1))
+    if resume and (there or resume != "auto"):
+        remedy = "Start the run without --resume"
+        if not there:
+            raise UserError("--resume", run, allowed="holds no checkpoint", remedy=remedy)
+        return True
+    require_free(run, kind=KIND, force=force)
+    return False
+
+
+def begin(run: Path, prepared: Prepared, recipe: Recipe, save: Callable[[Path], None], *, force: bool) -> None:
+    """Make the folder of a new run, with what `save` writes as its first checkpoint; an older run goes only then."""
+    with new_folder(run, kind=KIND, force=force, notes=_notes(run, prepared, recipe, "training")) as folder:
+        _copy_texts(prepared, recipe, folder)
+        save(folder)
+
+
+@contextmanager
+def living(run: Path, prepared: Prepared, recipe: Recipe) -> Iterator[None]:
+    """A run that has begun, for as long as the block trains; its manifest says whether the block came to its end."""
+    with disk_full_is_a_user_error(run):
+        write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, recipe, "training")))
+        _copy_texts(prepared, recipe, run)
+        yield
+        write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, recipe, "trained")))
+
+
+def _copy_texts(prepared: Prepared, recipe: Recipe, folder: Path) -> None:
+    """The city file and the recipe as they are now."""
+    with atomic_file(folder / CITY) as partial:
+        shutil.copyfile(prepared.folder / CITY, partial)
+    with atomic_file(folder / RECIPE) as partial:
+        partial.write_text(recipe.text, encoding="utf-8")
+
+
+def finish(run: Path, best: Tensors, notes: Mapping[str, Any], history: Sequence[EpochRow]) -> None:
+    """Write what a run leaves: the best epoch's weights, with what it takes to build the model, and the history."""
+    write_tensors(run / WEIGHTS, best, notes)
+    write_history(run, history)
+
+
+def write_history(run: Path, history: Sequence[EpochRow]) -> None:
+    """One line per epoch so far."""
+    rows = [row.flat() for row in history]
+    columns = list(dict.fromkeys(key for row in reversed(rows) for key in row))  # the last has them all, in order
+    with atomic_file(run / HISTORY) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def run_recipe(run: Path) -> Recipe:
+    """The recipe that a run was trained by; runs from before there were recipes were forecasts."""
+    path = run / RECIPE
+    if not path.is_file():
+        return load_recipe()
+    return parse_recipe(path.read_text(encoding="utf-8"), str(read_manifest(run).get("recipe", path.stem)))
+
+
+def load_model(run: Path) -> nn.Module:
+    """The trained model of a run, on the CPU.
+
+    Raises:
+        UserError: the run has not been trained to its end, or its weights are damaged.
+    """
+    if not run.is_dir():
+        raise UserError("run folder", run, allowed="does not exist", remedy="Make it with 'hews train DIR --out RUN'")
+    if read_manifest(run).get("kind") != KIND:
+        remedy = "Give the --out folder of 'hews train DIR --out RUN'"
+        raise UserError("run folder", run, allowed="was not made by 'hews train'", remedy=remedy)
+    tensors, notes = read_tensors(run / WEIGHTS, remedy="Train to the end with 'hews train DIR --out RUN --resume'")
+    name = notes.get("architecture")
+    if name not in MODELS:
+        allowed = f"is of architecture {name}, must be one of {', '.join(MODELS)}"
+        raise UserError(str(run / WEIGHTS), allowed=allowed, remedy="Train anew with --force")
+    model = build_model(name, notes["settings"])
+    model.load_state_dict(tensors)
+    return model
+
+
+def open_run_data(run: Path, data: Path | None = None) -> Prepared:
+    """The prepared data that a run was trained on, with the city file as it was then.
+
+    Args:
+        run: the run folder.
+        data: where the prepared folder is now; unless given, where it was, or where it lies as seen from the run.
+
+    Raises:
+        UserError: it is not there, or no longer the same data.
+    """
+    notes = read_manifest(run)
+    recorded = [run / notes[key] for key in ("prepared", "prepared_from_run") if key in notes]
+    places = [data] if data else recorded or [run]  # an absolute path stays as it is
+    folder = next((place for place in places if (place / MANIFEST).is_file()), places[0])
+    prepared = open_prepared(folder)
+    if prepared.fingerprint != notes.get("data_fingerprint"):
+        remedy = "Give the folder it was trained on with --data, or train anew"
+        raise UserError("--data", folder, allowed=f"is not the data that {run} was trained on", remedy=remedy)
+    return replace(prepared, city=load_city(run / CITY))
+
+
+def _notes(run: Path, prepared: Prepared, recipe: Recipe, state: str) -> dict[str, Any]:
+    return {
+        "state": state,
+        "recipe": recipe.name,
+        **({"warning": LEAKY} if recipe.is_leaky else {}),
+        "prepared_from_run": os.path.relpath(prepared.folder, run.absolute()),
+        **origin(prepared),
+    }

@@ -1,0 +1,269 @@
+"""`hews train`: fit a model to a prepared city, and be able to go on after any stop as if nothing had happened.
+
+This is a run from its folder's side: what is refused, when a checkpoint is written, what a stop leaves and what the end
+leaves. The arithmetic is the engine's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.environment.device import choose_device
+from hews_gpu.progress import Step, log, step
+from hews_gpu.runs import folder as runs
+from hews_gpu.train.checkpoint import require_same
+from hews_gpu.train.checkpoints import Checkpoints, DiskFull
+from hews_gpu.train.loop import Engine
+from hews_gpu.feed.registry import drawn_by
+from hews_gpu.runs.launch import started, use_own_threads
+from hews_gpu.train.logs import LOGS, RunLog
+from hews_gpu.train.objective import EpochRow, Execution, Objective
+from hews_gpu.runs.objectives import open_objective
+from hews_gpu.train.preempt import StopSignals, stopped_by
+from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
+from hews_gpu.train.state import Snapshot
+from hews_gpu.train.team import Team, find_place
+from hews_gpu.train.together import first_speaks, joined, own_device, require_gpus
+
+__all__ = ["train", "train_as_told"]
+
+Resume = bool | Literal["auto"]
+
+
+def train(
+    prepared: Path,
+    run: Path,
+    *,
+    recipe: Recipe | None = None,
+    feed: str = "direct",
+    force: bool = False,
+    resume: Resume = False,
+    device: str = "auto",
+    devices: int | None = None,
+    max_epochs: int | None = None,
+) -> dict[str, Any]:
+    """Fit a model on the training windows, stopped by the validation windows.
+
+    Args:
+        prepared: folder made by ``hews prepare``.
+        run: folder of the run.
+        recipe: how; the shipped ``forecast`` unless given.
+        feed: what makes the batches.
+        force: replace an older run.
+        resume: go on from the last checkpoint in `run`; ``auto``: if there is one, else start.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        devices: processes, one device each; as many as torchrun or srun started unless given, else one.
+        max_epochs: stop for now after this many; the learning rate still follows the recipe's number of epochs.
+
+    Returns:
+        A flat summary: epochs, best epoch, losses, seconds; empty on all processes but the first.
+
+    Raises:
+        UserError: bad data, settings or folders.
+        Preempted: SIGTERM or SIGUSR2 came; the last checkpoint is of the last whole step.
+        KeyboardInterrupt: Ctrl-C came; likewise.
+    """
+    recipe = recipe or load_recipe()
+    execution = recipe.execution(device=device, devices=devices)
+    place = find_place(devices)
+    with first_speaks(place):
+        choice = choose_device(device)
+        require_gpus(place, choice)
+        use_own_threads(place)
+        city = open_prepared(prepared)
+        own = own_device(place, choice)
+        objective = open_objective(city, recipe, feed=feed, device=own)
+    arguments = {
+        "prepared": str(prepared),
+        "run": str(run),
+        "recipe": [recipe.text, recipe.name],
+        **{"feed": feed, "force": force, "resume": resume},
+        **{"device": choice.device, "devices": devices, "max_epochs": max_epochs},
+    }
+    with ExitStack() as stack:
+        found = _Run(run, city, recipe, objective, execution)
+        going_on = False
+        if place.is_first:
+            going_on = runs.going_on(run, force=force, resume=resume)
+            log(f"device: {choice}")
+            if choice.device == "cuda":
+                log(f"maps are drawn by: {drawn_by(own)}")
+            if recipe.is_leaky:
+                log(f"recipe {recipe.name}: {LEAKY}")
+        signals = stack.enter_context(StopSignals())
+        place = stack.enter_context(started(place, arguments))
+        team = stack.enter_context(joined(place, choice, execution.precision))
+        found.join(team, signals)
+        found.load() if team.from_first(going_on) else found.begin(force=force)
+        summary = found.finish(max_epochs, choice.device)
+        return summary if place.is_first else {}
+
+
+def train_as_told(arguments: dict[str, Any]) -> None:
+    """`train` in a process that another has started, with the arguments that it was given."""
+    text, name = arguments.pop("recipe")
+    prepared, run = (Path(arguments.pop(key)) for key in ("prepared", "run"))
+    train(prepared, run, recipe=parse_recipe(text, name), **arguments)
+
+
+class _Run:
+    """A run folder and the engine that fills it."""
+
+    engine: Engine
+    team: Team
+    signals: StopSignals
+
+    def __init__(self, run: Path, city: Prepared, recipe: Recipe, objective: Objective, execution: Execution) -> None:
+        self.folder, self.city, self.recipe, self.execution = run, city, recipe, execution
+        self.objective = objective
+        self.checkpoints = Checkpoints(run, execution.keep)
+        self._saved_s, self._saved_step = time.monotonic(), 0
+
+    def join(self, team: Team, signals: StopSignals) -> None:
+        """Take part in a team."""
+        self.team, self.signals = team, signals
+        self.engine = Engine(self.objective, self.execution, team)
+
+    def begin(self, *, force: bool) -> None:
+        """Start anew; an older run goes only once the first checkpoint is whole."""
+        self.engine.start()
+        snapshot = self.engine.snapshot()
+        with self.team.as_one():
+            if self.team.is_first:
+                save = lambda folder: Checkpoints(folder, self.execution.keep).save(0, snapshot)  # noqa: E731
+                runs.begin(self.folder, self.city, self.recipe, save, force=force)
+
+    def load(self) -> None:
+        """Go on from the last whole checkpoint; one that is refused leaves the run as it was."""
+        found: Snapshot | None = None
+        with self.team.as_one():
+            if self.team.is_first:
+                found = self.checkpoints.last()
+                require_same(str(self.checkpoints.folder), found.notes["settings"], self.engine.settings)
+        found = self.team.from_first(found)
+        assert found is not None
+        self.engine.restore(found)
+        position = self.engine.position
+        self._saved_step = position.step
+        self._say(f"goes on from step {position.step}, in epoch {position.epoch + 1}")
+
+    def finish(self, max_epochs: int | None, device: str) -> dict[str, Any]:
+        """Train until done, and leave the best weights."""
+        with ExitStack() as stack:
+            if self.team.is_first:
+                stack.enter_context(runs.living(self.folder, self.city, self.recipe))
+            self.fit(max_epochs)
+            with self.team.as_one(), self.checkpoints.full_disk_says_what_is_left():
+                if self.team.is_first:
+                    runs.finish(self.folder, self.engine.best, self._weights_notes(), self.engine.position.history)
+        return self._summary(device)
+
+    def fit(self, max_epochs: int | None) -> None:
+        """Train until done, with a checkpoint after each epoch and now and then within."""
+        engine, position = self.engine, self.engine.position
+        self.signals.gently = True
+        first = self.team.is_first
+        with (
+            _bar(engine.all_steps, shown=first) as bar,
+            RunLog(self.folder / LOGS if first else None, position.step + 1 if position.step else None) as logs,
+        ):
+            bar.advance(position.step)
+            while engine.stage and (max_epochs is None or position.epoch < max_epochs):
+                row = engine.epoch(bar, self._between, logs.step)
+                self._tell(row)
+                logs.epoch(position.step, row.flat())
+                self._save(epoch=row)
+                self._between()
+
+    def _between(self) -> None:
+        """Between two steps: write a checkpoint if it is time, leave if asked to."""
+        due_steps, position = self.execution.checkpoint_every_steps, self.engine.position
+        due = time.monotonic() - self._saved_s > self.execution.checkpoint_every_s
+        due |= due_steps is not None and position.step - self._saved_step >= due_steps
+        is_due, asked = self.team.most(int(due), self.signals.asked)
+        if (is_due or asked) and position.step != self._saved_step:
+            self._save()
+        if asked:
+            where = f"epoch {position.epoch + 1}, after step {position.step}"
+            raise stopped_by(asked, f"stopped in {where}. Give the same command with --resume to go on.", self._say)
+
+    def _save(self, epoch: EpochRow | None = None) -> None:
+        """Write a checkpoint, and after an epoch also what it changed."""
+        engine = self.engine
+        snapshot = engine.snapshot()
+        with self.team.as_one():
+            if self.team.is_first:
+                try:
+                    self.checkpoints.save(engine.position.step, snapshot)
+                    if epoch is not None:
+                        with self.checkpoints.full_disk_says_what_is_left():
+                            runs.write_history(self.folder, engine.position.history)
+                        if engine.position.best_epoch == epoch.epoch:
+                            self.checkpoints.save_best(engine.best, self._weights_notes())
+                except DiskFull as full:
+                    if self.execution.on_disk_full == "stop":
+                        raise
+                    self._say(f"{full.field}: {full.allowed}; training goes on without one")
+        self._saved_s, self._saved_step = time.monotonic(), engine.position.step
+
+    def _weights_notes(self) -> dict[str, Any]:
+        """What is written beside weights."""
+        return {**self.objective.architecture, "epoch": self.engine.position.best_epoch}
+
+    def _tell(self, row: EpochRow) -> None:
+        seconds = (row.cost or {}).get("seconds") or 0.0
+        kept = ", the best so far" if self.engine.position.best_epoch == row.epoch else ""
+        epochs = sum(stage.epochs for stage in self.objective.stages)
+        told = f"epoch {row.epoch} of {epochs}: loss {row.train_loss:.4f} bits"
+        self._say(f"{told}, validation {row.score:.4f} bits{kept}, {seconds:.1f} s")
+
+    def _say(self, text: str) -> None:
+        if self.team.is_first:
+            log(text)
+
+    def _summary(self, device: str) -> dict[str, Any]:
+        """What a run prints at its end."""
+        position = self.engine.position
+        costs = [row.cost or {} for row in position.history]
+        seconds = sum(cost.get("seconds") or 0.0 for cost in costs)
+        return {
+            "device": device,
+            "processes": self.team.size,
+            "parameters": sum(p.numel() for p in self.engine.module.parameters()),
+            "training_windows": self.objective.samples,
+            "epochs": position.epoch,
+            "best_epoch": position.best_epoch,
+            "validation_log_loss_bits": position.best_score,
+            **self._judged(),
+            "seconds": round(seconds, 3),
+            "samples_per_s": round(position.epoch * self.objective.samples / seconds, 1) if seconds else 0.0,
+        }
+
+    def _judged(self) -> dict[str, Any]:
+        """What the validation windows say of the best epoch; of a leaky run no skill, but what it is."""
+        position = self.engine.position
+        if not self.recipe.is_leaky:
+            return {"validation_log_skill_bits": position.history[0].score - position.best_score}
+        scores = position.history[position.best_epoch].validation
+        others = {f"validation_{name}": value for name, value in scores.items() if name != "log_loss"}
+        return {**others, "recipe": self.recipe.name, "warning": LEAKY}
+
+
+class _Silent:
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def _bar(steps: int, *, shown: bool) -> Iterator[Step]:
+    """The first process's progress bar."""
+    if not shown:
+        yield _Silent()
+        return
+    with step("training", steps, "steps") as bar:
+        yield bar

@@ -1,0 +1,223 @@
+"""Pairs of incidents of two categories, close in space and in one window; and what pairs still to come may do.
+
+A pair exists if both incidents fall into the same window of two hours on even hours, within so many metres. It acts
+from the end of its window on. At an issue time, the windows that have ended are known. Of those that end later,
+
+    E[exp(-c P)],    P: pairs of one window, c: what one pair adds to the expected number of target clusters,
+
+has no closed form: the incidents of one pair take part in others. Given i and j incidents of the two categories, P is a
+count over i + j independent places: its law is simulated once, by pairs per draw for every i <= I and j <= J from the
+same draws, and averaged over the Poisson laws of i and j. A window that has begun is simulated with the incidents
+that are known of it, for each forecast.
+
+Shapes: E incidents, P pairs, S forecasts, W windows, D draws, N neighbourhoods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from scipy.special import gammaln, xlogy
+
+from hews_gpu.arrays import Bool
+from hews_gpu.synthetic.addresses import JITTER, metres
+from hews_gpu.synthetic.law import SLOT_H
+from hews_gpu.synthetic.process import MINUTES_PER_HOUR, Float64, Int64
+
+__all__ = ["SLOT_MIN", "Incidents", "PairLaw", "Source", "find_pairs"]
+
+SLOT_MIN = SLOT_H * MINUTES_PER_HOUR
+DRAWS, AREA_DRAWS = 40_000, 8_000  # of the incidents of one window; the error of E[exp(-c P)] is about 0.3 / sqrt(D)
+PARTIAL_DRAWS = 400  # per forecast, where its window has begun
+MOST = 14  # incidents of one category in a window: more are counted as so many, one in 10,000 windows
+PAIRS_AT_ONCE = 4_000_000
+SEED = 20_210_101  # of the simulation within the truth: it always gives the same answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incidents:
+    """Incidents of one category, in order of time."""
+
+    minute: Int64  # [E]
+    xy_m: Float64  # [E, 2]
+    area: Int64  # [E]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One of the two categories: its law and what happened."""
+
+    rate_per_h: Float64  # [H]
+    weights: Float64  # [A] chance of each address
+    past: Incidents
+
+
+def find_pairs(first: Incidents, second: Incidents, key_a: Int64, key_b: Int64, within_m: float) -> tuple[Int64, Int64]:
+    """Indices ``a`` [P] and ``b`` [P] of all pairs with the same key, at most `within_m` apart.
+
+    Args:
+        first: incidents of one category.
+        second: of the other.
+        key_a: [E] what the first must share with its partner, such as the number of the window.
+        key_b: [E'] the same of the second; sorted.
+        within_m: how far apart they may be.
+    """
+    low, high = np.searchsorted(key_b, key_a, side="left"), np.searchsorted(key_b, key_a, side="right")
+    found_a, found_b = [], []
+    edges = np.searchsorted(np.cumsum(high - low), np.arange(0, (high - low).sum() + PAIRS_AT_ONCE, PAIRS_AT_ONCE))
+    for begin, end in zip(np.append(0, edges[1:]), np.append(edges[1:], len(key_a)), strict=True):
+        count = (high - low)[begin:end]
+        a = np.repeat(np.arange(begin, end), count)
+        b = np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count) + low[a]
+        apart = first.xy_m[a] - second.xy_m[b]
+        near = (apart**2).sum(axis=1) <= within_m**2
+        found_a.append(a[near])
+        found_b.append(b[near])
+    return np.concatenate(found_a), np.concatenate(found_b)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairLaw:
+    """How pairs come about."""
+
+    within_m: float
+    point: Int64  # [A, 2] of the addresses
+    area: Int64  # [A] of the addresses
+    first: Source
+    """A pair belongs to the neighbourhood of its incident of this category."""
+    second: Source
+    seed: int = field(default=SEED)
+
+    @cached_property
+    def areas(self) -> int:
+        """N."""
+        return int(self.area.max()) + 1
+
+    @cached_property
+    def pairs_of_first(self) -> tuple[Int64, Int64]:
+        """Minute [P] (the last one of the window) of each pair that happened, and which incident is its first [P]."""
+        first, second = self.first.past, self.second.past
+        a, _ = find_pairs(first, second, first.minute // SLOT_MIN, second.minute // SLOT_MIN, self.within_m)
+        return (first.minute[a] // SLOT_MIN + 1) * SLOT_MIN - 1, a
+
+    @property
+    def pairs(self) -> tuple[Int64, Int64]:
+        """Minute [P] and neighbourhood [P] of each pair that happened, in order of time."""
+        minute, first = self.pairs_of_first
+        return minute, self.first.past.area[first]
+
+    def draw(self, rng: np.random.Generator, source: Source, count: int) -> Incidents:
+        """Places of incidents to come; their minutes are zeros."""
+        edges = np.cumsum(source.weights)
+        address = np.minimum(np.searchsorted(edges, rng.random(count) * edges[-1], side="right"), len(edges) - 1)
+        point = self.point[address] + rng.integers(-JITTER, JITTER + 1, size=(count, 2))
+        return Incidents(minute=np.zeros(count, np.int64), xy_m=metres(point), area=self.area[address])
+
+    # ------------------------------------------------------------ windows that have not begun
+
+    @cached_property
+    def _slot_rates(self) -> tuple[Float64, Float64]:
+        """[W] incidents of each category expected in each window."""
+        rates = [source.rate_per_h for source in (self.first, self.second)]
+        first, second = (rate[: len(rate) // SLOT_H * SLOT_H].reshape(-1, SLOT_H).sum(axis=1) for rate in rates)
+        return first, second
+
+    @cached_property
+    def _counts(self) -> Float64:
+        """[I + 1, J + 1, most pairs + 1] chance of so many pairs, given the numbers of incidents."""
+        near, _ = self._near(DRAWS)
+        return _pair_counts(near)
+
+    @cached_property
+    def _counts_by_area(self) -> list[Float64]:
+        """[N] of the same, of pairs that belong to one neighbourhood."""
+        near, area = self._near(AREA_DRAWS)
+        return [_pair_counts(near & (area == n)[:, :, None]) for n in range(self.areas)]
+
+    def _near(self, draws: int) -> tuple[Bool, Int64]:
+        """[D, I, J] which incidents of a window are near each other, and the neighbourhoods [D, I] of the first."""
+        rng = np.random.default_rng(self.seed)
+        first, second = (self.draw(rng, source, draws * MOST) for source in (self.first, self.second))
+        a, b = (side.xy_m.reshape(draws, MOST, 2) for side in (first, second))
+        apart = (a[:, :, None, 0] - b[:, None, :, 0]) ** 2 + (a[:, :, None, 1] - b[:, None, :, 1]) ** 2
+        return apart <= self.within_m**2, first.area.reshape(draws, MOST)
+
+    def log_factor(self, window: Int64, cost: float, area: int | None = None) -> Float64:
+        """[S] -log E[exp(-cost P)] of whole windows, by number of the window; of one neighbourhood's pairs or all."""
+        counts = self._counts if area is None else self._counts_by_area[area]
+        given = counts @ np.exp(-cost * np.arange(counts.shape[2]))  # [I + 1, J + 1]
+        which, back = np.unique(window, return_inverse=True)
+        first, second = (_poisson(rate[which]) for rate in self._slot_rates)
+        return np.asarray(-np.log(np.einsum("wi,ij,wj->w", first, given, second))[back])
+
+    # ------------------------------------------------------------ windows that have begun
+
+    def log_partial(self, issue: Int64, cost: float, *, by_area: bool, draws: int = PARTIAL_DRAWS) -> Float64:
+        """[S, columns] -log E[exp(-cost P)] of the window that each issue minute lies in, knowing its incidents so far.
+
+        Args:
+            issue: [S] minutes, none of them at the begin of a window.
+            cost: what one pair adds.
+            by_area: one column for each neighbourhood, instead of one for all of them.
+            draws: simulated ends of the window per forecast.
+        """
+        columns = self.areas if by_area else 1
+        result = np.empty((len(issue), columns))
+        step = max(1, PAIRS_AT_ONCE // (8 * draws))
+        for part in range(0, len(issue), step):
+            rng = np.random.default_rng([self.seed, part])
+            result[part : part + step] = self._partial(rng, issue[part : part + step], cost, columns, draws)
+        return result
+
+    def _partial(self, rng: np.random.Generator, issue: Int64, cost: float, columns: int, draws: int) -> Float64:
+        (first, key_a), (second, key_b) = (self._ends(rng, s, issue, draws) for s in (self.first, self.second))
+        a, _ = find_pairs(first, second, key_a, key_b, self.within_m)
+        column = first.area[a] if columns > 1 else 0
+        cell, pairs = np.unique(key_a[a] * columns + column, return_counts=True)
+        lost = np.bincount(
+            cell // columns // draws * columns + cell % columns, -np.expm1(-cost * pairs), len(issue) * columns
+        )
+        return np.asarray(-np.log1p(-lost.reshape(len(issue), columns) / draws))
+
+    def _ends(self, rng: np.random.Generator, source: Source, issue: Int64, draws: int) -> tuple[Incidents, Int64]:
+        """Incidents of each forecast's window in each draw: those known, and simulated ones; sorted by key."""
+        rate = source.rate_per_h
+        total = np.concatenate([[0.0], np.cumsum(rate)])  # before each hour
+        end = (issue // SLOT_MIN + 1) * SLOT_MIN
+        hour, part = np.divmod(issue, MINUTES_PER_HOUR)
+        left = total[end // MINUTES_PER_HOUR] - total[hour] - rate[hour] * part / MINUTES_PER_HOUR
+        count = rng.poisson(np.repeat(left, draws))
+        new = self.draw(rng, source, int(count.sum()))
+        key_new = np.repeat(np.arange(len(count)), count)
+        low, high = (np.searchsorted(source.past.minute, m, side="left") for m in (issue // SLOT_MIN * SLOT_MIN, issue))
+        known = np.repeat(high - low, draws)
+        begin = np.cumsum(known) - known
+        index = np.arange(int(known.sum())) - np.repeat(begin, known) + np.repeat(np.repeat(low, draws), known)
+        key = np.concatenate([np.repeat(np.arange(len(known)), known), key_new])
+        order = np.argsort(key, kind="stable")
+        xy_m = np.concatenate([source.past.xy_m[index], new.xy_m])[order]
+        area = np.concatenate([source.past.area[index], new.area])[order]
+        return Incidents(minute=np.zeros(len(order), np.int64), xy_m=xy_m, area=area), key[order]
+
+
+def _pair_counts(near: Bool) -> Float64:
+    """[I + 1, J + 1, most pairs + 1] share of the draws in which the first i and j incidents make so many pairs."""
+    some = near[near.any(axis=(1, 2))]
+    pairs = np.zeros((len(some), MOST + 1, MOST + 1), np.int64)
+    pairs[:, 1:, 1:] = some.cumsum(axis=1, dtype=np.int64).cumsum(axis=2)
+    most = int(pairs.max(initial=0)) + 1
+    cell = np.arange((MOST + 1) ** 2).reshape(MOST + 1, MOST + 1) * most
+    found = np.bincount((pairs + cell).ravel(), minlength=most * (MOST + 1) ** 2).astype(np.float64)
+    counts = found.reshape(MOST + 1, MOST + 1, most)
+    counts[:, :, 0] += len(near) - len(some)
+    return counts / len(near)
+
+
+def _poisson(mean: Float64) -> Float64:
+    """[W, MOST + 1] chance of so many incidents; more than MOST count as MOST."""
+    count = np.arange(MOST + 1)
+    chance = np.exp(xlogy(count, mean[:, None]) - mean[:, None] - gammaln(count + 1))
+    chance[:, MOST] = 1 - chance[:, :MOST].sum(axis=1)
+    return np.asarray(chance)

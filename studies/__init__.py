@@ -1,0 +1,1 @@
+"""Scientific studies: how good forecasts are, and why; speed is measured under benchmarks/."""

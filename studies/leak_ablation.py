@@ -1,0 +1,265 @@
+"""The leak museum: what a CNN scores under the reference protocol, and as its leaks are taken away one by one.
+
+The same recipe is trained anew, for as many samples, with every leak in its place; then without the incidents to be
+warned of on the maps; then also without the rows that report the same event; then judged on later months instead of at
+random; then at the prevalence that windows have; then on the map of the window before. Accuracy and AUC of the windows
+held out, means over seeds, with 95 % intervals over one-week blocks.
+
+Unless told otherwise this is a small CNN on small maps, as the reference's own take hours on a CPU. On a machine with a
+GPU, which needs a folder that was prepared elsewhere but neither geopandas nor shapely nor Dask:
+
+    hews bench museum -- --prepare runs/museum           # here, with HEWS_REAL_DATA
+    hews bench museum --device cuda -- --data runs/museum --recipe reference2 --seeds 1 --minutes 8
+
+The table is Baltimore's of 2012 to August 2017 (HEWS_REAL_DATA); the years after it, of which two are locked, are in no
+file that is read. ``--quick``: a generated city of two years, two epochs, one seed, nothing saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.common import RESULTS, real_data, save_result
+from hews_gpu.config import city_template, load_city
+from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.environment.device import choose_device
+from hews_gpu.errors import UserError
+from hews_gpu.evaluation.bootstrap import Blocks, interval
+from hews_gpu.evaluation.strata import aucs_drawn
+from hews_gpu.progress import log
+from hews_gpu.reference.leak_ablation import ROOMS, Exhibit, exhibits
+from hews_gpu.reference.leaks import LEAKS
+from hews_gpu.reference.protocol import scores
+from hews_gpu.train.recipe import Recipe, load_recipe
+from hews_gpu.units import WEEK_S
+
+SMALL = "reference_small"
+TABLE, OUTLINES = "portal_2012_2017.csv.gz", "csa_55_vitalsigns16.geojson.gz"
+BEGIN = "2012-01-01"
+SEEDS = 2
+TITLES = {
+    "reference": "the reference protocol",
+    "targets": "targets are not drawn",
+    "twins": "nor their twins",
+    "random_split": "judged on later months",
+    "balance": "at true prevalence",
+    "same_window": "maps of the past only",
+}
+
+
+def main() -> None:
+    """Train, judge, save unless quick, and print."""
+    asked = arguments()
+    try:
+        if asked.prepare is not None:
+            prepare_baltimore(asked.prepare)
+            return
+        result = measure(asked)
+    except UserError as error:
+        print(f"hews: {error}", file=sys.stderr)
+        sys.exit(2)
+    if not asked.quick:
+        name = "museum" if asked.recipe == SMALL else f"museum_{Path(asked.recipe).stem}"
+        path = save_result(name, result, asked.results)
+        draw(result, path.with_suffix(".svg"))
+        print(f"saved {path}", file=sys.stderr)
+    if asked.json:
+        print(json.dumps(result, indent=2, allow_nan=False))
+    else:
+        show(result)
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a small generated city; nothing saved")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
+    parser.add_argument("--recipe", default=SMALL, metavar="NAME|PATH.toml", help="of protocol reference")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="a folder made by 'hews prepare', or by --prepare")
+    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="how many times each is trained")
+    parser.add_argument("--minutes", type=float, metavar="M", help="time for all training; each run gets the same")
+    parser.add_argument(
+        "--results", "--out", type=Path, default=RESULTS, metavar="DIR", help="where the result is saved"
+    )
+    parser.add_argument("--prepare", type=Path, metavar="DIR", help="only prepare Baltimore's table there")
+    asked = parser.parse_args()
+    if asked.seeds < 1 or (asked.minutes is not None and asked.minutes <= 0):
+        parser.error("--seeds must be 1 or more, --minutes more than 0")
+    return asked
+
+
+def measure(asked: argparse.Namespace) -> dict[str, Any]:
+    """Everything that is saved.
+
+    Raises:
+        UserError: no data, an unknown or unfit recipe, or a device that does not work.
+    """
+    recipe = load_recipe(asked.recipe)
+    if not recipe.is_leaky:
+        allowed, remedy = "has no leaks to take away", f"Give one of protocol reference, such as {SMALL}"
+        raise UserError("--recipe", asked.recipe, allowed=allowed, remedy=remedy)
+    choice = choose_device(asked.device)
+    log(f"device: {choice}")
+    seeds = tuple(range(1 if asked.quick else asked.seeds))
+    if asked.quick:
+        recipe = replace(recipe, stages=tuple(replace(stage, epochs=2) for stage in recipe.stages[:1]))
+    threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = open_prepared(asked.data) if asked.data else find_data(Path(folder), quick=asked.quick)
+        limit_s = None if asked.minutes is None else asked.minutes * 60 / (len(seeds) * len(ROOMS))
+        try:
+            if choice.device == "cpu":
+                torch.set_num_threads(1)  # maps this small are not worth the threads' waiting for each other
+            found = exhibits(prepared, recipe, choice, seeds=seeds, limit_s=limit_s)
+        finally:
+            torch.set_num_threads(threads)
+        return {**described(prepared, recipe, found, asked), "device": choice.device, "rooms": judged(found)}
+
+
+def find_data(folder: Path, *, quick: bool) -> Prepared:
+    """Baltimore's table where HEWS_REAL_DATA has it; for a quick look a generated city."""
+    if not quick:
+        return prepare_baltimore(folder / "prepared", folder)
+    from hews_gpu.data.prepare.command import prepare
+    from hews_gpu.synthetic import write_city
+
+    prepare(load_city(write_city(folder / "city", years=2)), folder / "prepared")
+    return open_prepared(folder / "prepared")
+
+
+def prepare_baltimore(out: Path, settings: Path | None = None) -> Prepared:
+    """Prepare the table of 2012 to August 2017.
+
+    Args:
+        out: folder to make.
+        settings: folder for the city's file; a temporary one unless given.
+
+    Raises:
+        UserError: HEWS_REAL_DATA is not set, or `out` exists.
+    """
+    from hews_gpu.data.prepare.command import prepare
+
+    data = real_data()
+    if data is None:
+        remedy = "Set it, give a prepared folder with --data, or take a quick look with --quick"
+        raise UserError("HEWS_REAL_DATA", None, allowed="must name the folder of the real tables", remedy=remedy)
+    folder = data.absolute() / "baltimore"
+    lines = {"files = [": f'files = ["{folder / TABLE}"]', "file = ": f'file = "{folder / OUTLINES}"'}
+    lines["train = "] = f'train = ["{BEGIN}", "2016-07-01"]'
+    text = city_template("baltimore")
+    for key, line in lines.items():
+        text = text.replace(next(row for row in text.splitlines() if row.startswith(key)), line, 1)
+    with tempfile.TemporaryDirectory() as name:
+        file = (settings or Path(name)) / "baltimore.toml"
+        file.write_text(text, encoding="utf-8")
+        prepare(load_city(file), out)
+    return open_prepared(out)
+
+
+def described(
+    prepared: Prepared, recipe: Recipe, found: Sequence[Exhibit], asked: argparse.Namespace
+) -> dict[str, Any]:
+    """What was trained on what."""
+    own, first = prepared.city.map, found[0]
+    splits = prepared.city.splits
+    return {
+        "city": prepared.city.city.name,
+        "data_fingerprint": prepared.fingerprint,
+        "begin": splits.train[0],
+        "end": splits.test[1],
+        "recipe": recipe.name,
+        "model": recipe.model,
+        "parameters": first.parameters,
+        "map": [recipe.map.height or own.height, recipe.map.width or own.width],
+        "seeds": len({one.seed for one in found}),
+        "minutes": asked.minutes,
+        "locked_block_opened": False,
+    }
+
+
+def judged(found: Sequence[Exhibit]) -> list[dict[str, Any]]:
+    """One row per room, in the order in which leaks are taken away."""
+    rows = []
+    for room in ROOMS:
+        own = [one for one in found if one.room == room]
+        rows.append({"room": room, "title": TITLES[room], "leak": LEAKS.get(room), **_row(own)})  # type: ignore[call-overload]
+    return rows
+
+
+def _row(own: Sequence[Exhibit]) -> dict[str, Any]:
+    """Scores of one room: means over the seeds, and the interval of that mean."""
+    each = [scores(one.y, one.p) for one in own]
+    clock = [scores(one.y, one.p_climatology) for one in own]
+    drawn = [_drawn(one) for one in own]
+    first = own[0]
+    found: dict[str, Any] = {}
+    for k, name in enumerate(("accuracy", "auc")):
+        values = [one[name] for one in each]
+        mean = np.mean([one[k] for one in drawn], axis=0)
+        found[name] = {"value": float(np.mean(values)), "interval": interval(mean), "by_seed": values}
+    return {
+        **found,
+        "commoner_class": float(np.mean([max(one.y.mean(), 1 - one.y.mean()) for one in own])),
+        "climatology": {name: float(np.mean([one[name] for one in clock])) for name in ("accuracy", "auc")},
+        "windows": dict(first.sizes),
+        "positives": dict(first.positives),
+        "epochs": first.epochs,
+        "best_epochs": [one.best_epoch for one in own],
+        "steps": [one.steps for one in own],
+        "seconds": round(sum(one.seconds for one in own), 1),
+        "processor_seconds": round(sum(one.processor_seconds for one in own), 1),
+    }
+
+
+def _drawn(one: Exhibit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """[D] accuracy and AUC in series drawn in blocks of as many windows as a week holds of those held out."""
+    weeks = (int(one.start_s[-1]) - int(one.start_s[0])) / WEEK_S
+    blocks = Blocks.drawn(len(one.y), max(1, round(len(one.y) / max(weeks, 1.0))))
+    return blocks.means((one.p >= 0.5) == one.y), aucs_drawn(one.y, one.p, blocks)
+
+
+def draw(result: dict[str, Any], file: Path) -> None:
+    """The waterfall as a picture."""
+    from hews_gpu.report.figures.findings import AS_FILE, waterfall
+
+    file.write_text(waterfall(AS_FILE, result["rooms"]), encoding="utf-8")
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the rooms."""
+    size = "x".join(map(str, result["map"]))
+    title = f"{result['city']}, {result['begin']} to {result['end']}: {result['model']} on maps of {size}"
+    table = Table(title=title, title_justify="left")
+    heads = ("leaks taken away", "AUC [95 %]", "accuracy [95 %]", "commoner class", "clock's AUC", "held out")
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="right" if i else "left")
+    for row in result["rooms"]:
+        cells = [_cell(row[name]) for name in ("auc", "accuracy")]
+        others = [f"{row['commoner_class']:.3f}", f"{row['climatology']['auc']:.3f}", str(row["windows"]["test"])]
+        table.add_row(row["title"], *cells, *others)
+    Console(width=140).print(table)
+
+
+def _cell(one: dict[str, Any]) -> str:
+    low, high = one["interval"]
+    return f"{one['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The command line: every command is there, a mistake is one line with exit code 2, a stop leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hews_gpu.cli.commands import app
+
+HEWS = [sys.executable, "-m", "hews_gpu"]
+COMMANDS = ("demo", "doctor", "init", "prepare", "rasterize", "train", "evaluate", "audit", "report", "bench")
+
+
+def hews(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*HEWS, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def assert_one_line_error(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    lines = [line for line in done.stderr.splitlines() if line.startswith("hews: ")]
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_help_lists_every_command() -> None:
+    done = hews("--help")
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert f" {command} " in done.stdout
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    heavy = "torch dask pandas numba matplotlib geopandas pyarrow".split()
+    script = (
+        "import sys\nfrom hews_gpu.cli.commands import main\nsys.argv = ['hews', '--help']\n"
+        f"try:\n    main()\nexcept SystemExit:\n    print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("module", "never"),
+    [
+        ("hews_gpu.data.prepare.command", "torch"),
+        ("hews_gpu.runs.train", "dask"),
+        ("hews_gpu.runs.evaluate", "dask"),
+        ("hews_gpu.cli.demo", "torch"),
+    ],
+)
+def test_table_work_and_torch_stay_in_separate_processes(module: str, never: str) -> None:
+    script = f"import sys, {module}; print({never!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_init_writes_a_file_to_edit_and_never_over_another(tmp_path: Path) -> None:
+    done = hews("init", "baltimore", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "hews prepare baltimore.toml" in done.stdout
+    (tmp_path / "baltimore.toml").write_text("mine")
+    assert_one_line_error(hews("init", "baltimore", cwd=tmp_path), "exists already", "--force")
+    assert (tmp_path / "baltimore.toml").read_text() == "mine"
+    assert hews("init", "baltimore", "--force", cwd=tmp_path).returncode == 0
+    assert "[splits]" in (tmp_path / "baltimore.toml").read_text()
+    assert_one_line_error(hews("init", "gotham", cwd=tmp_path), "'gotham'", "baltimore")
+    assert_one_line_error(hews("init", "demo", "--out", "no/such/x.toml", cwd=tmp_path), "no/such")
+
+
+def test_what_is_not_ours_is_named(tmp_path: Path) -> None:
+    assert_one_line_error(hews("prepare", tmp_path / "none.toml", "--out", tmp_path / "p"), "none.toml", "hews init")
+    assert_one_line_error(hews("train", tmp_path / "none", "--out", tmp_path / "r"), "none", "hews prepare")
+    assert_one_line_error(hews("train", tmp_path, "--out", tmp_path / "r"), "not a prepared city", "hews prepare")
+    assert_one_line_error(hews("evaluate", tmp_path / "none"), "none", "hews train")
+    assert_one_line_error(hews("report", tmp_path / "none"), "none", "hews train")
+    assert_one_line_error(hews("rasterize", tmp_path, "--out", tmp_path / "m"), "not a prepared city")
+    assert_one_line_error(hews("bench", "nonsense"), "nonsense", "raster")
+    assert_one_line_error(hews("bench", "raster", "--device", "cude"), "--device", "cude", "cuda")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_speaks_of_every_stage_and_engine() -> None:
+    done = hews("doctor", "--json")
+    assert done.returncode == 0, done.stderr
+    text = json.dumps(json.loads(done.stdout))
+    for word in ("GPU", "driver", "CUDA", "cuDF", "cuSpatial", "DALI", "Dask-CUDA", "SLURM"):
+        assert word in text
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--bogus",), ("No such option: --bogus", "See 'hews --help'.")),
+        (("trane",), ("No such command 'trane'", "train", "See 'hews --help'.")),
+        (("train",), ("Missing argument 'DIR'", "See 'hews train --help'.")),
+        (("train", "d", "--out", "r", "--froce"), ("No such option: --froce", "--force", "See 'hews train --help'.")),
+        (("submit", "pipeline", "c.toml", "--nodes", "two"), ("'--nodes'", "See 'hews submit pipeline --help'.")),
+        (("bench", "raster", "--device"), ("'--device' requires an argument", "See 'hews")),
+    ],
+)
+def test_a_mistake_in_the_usage_is_one_line(arguments: tuple[str, ...], words: tuple[str, ...], capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(list(arguments), prog_name="hews")
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("hews: ") and said.count("\n") == 1, said
+    for word in words:
+        assert word in said
+
+
+@pytest.mark.parametrize("arguments", [(), ("submit",)])
+def test_a_command_that_needs_another_shows_its_help(arguments: tuple[str, ...], capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(list(arguments), prog_name="hews")
+    assert ended.value.code == 2
+    assert "Usage: hews" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("stop", "line"),
+    [
+        (KeyboardInterrupt(), "hews: stopped before the end; nothing half-written was left.\n"),
+        (KeyboardInterrupt("stopped after step 3."), "hews: stopped after step 3.\n"),
+    ],
+)
+def test_the_last_line_of_a_stop_is_what_the_stopped_has_to_say(stop, line, monkeypatch, capsys) -> None:
+    def interrupted() -> None:
+        raise stop
+
+    monkeypatch.setattr("hews_gpu.environment.doctor.diagnose", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        app(["doctor"])
+    assert (ended.value.code, capsys.readouterr().err) == (2, line)
+
+
+def test_batch_jobs_are_the_commands() -> None:
+    jobs = sorted((Path(__file__).parents[2] / "jobs").glob("*.py"))
+    assert {"prepare", "rasterize", "train", "evaluate", "report", "score", "sweep"} <= {script.stem for script in jobs}
+    for script in jobs:
+        done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=True)
+        assert f"{script.stem} [OPTIONS]" in done.stdout
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_demo_leaves_nothing(stop: signal.Signals, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    child = subprocess.Popen(
+        [*HEWS, "demo", "--out", str(out)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        for _ in range(600):
+            if list(tmp_path.glob(".demo.partial-*/.prepared.partial-*")):
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("the demo never began to prepare")
+        os.killpg(child.pid, stop)
+        _, errors = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == 2
+    assert "Traceback" not in errors
+    assert "nothing half-written" in errors
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,203 @@
+"""Reading polygons of every kind, and the one neighbourhood of each point."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hews_gpu.config import CityConfig, load_city
+from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, metres_per_degree
+from hews_gpu.data.geometry.polygons import assign, load_neighborhoods
+from hews_gpu.errors import UserError
+from tests.data.toy import EAST, TWO_SQUARES, WEST, geojson, square
+
+Toy = Callable[..., CityConfig]
+
+
+def frame(*polygons: Any) -> geopandas.GeoDataFrame:
+    names = [f"area {i}" for i in range(len(polygons))]
+    return geopandas.GeoDataFrame({"name": names}, geometry=list(polygons), crs="EPSG:4326")
+
+
+def test_names_and_outlines_only_and_in_the_order_of_the_file(toy: Toy) -> None:
+    found = load_neighborhoods(toy())
+    assert list(found.columns) == ["name", "geometry", "was_repaired"]
+    assert found["name"].tolist() == ["West", "East"]
+    assert found.crs == "EPSG:4326" and not found["was_repaired"].any()
+    np.testing.assert_array_equal(found.total_bounds, [WEST[0], WEST[1], EAST[2], EAST[3]])
+
+
+@pytest.mark.parametrize("kind", ["geojson", "geojson.gz", "gpkg", "parquet", "shp"])
+def test_any_format_and_any_coordinate_system(toy: Toy, kind: str) -> None:
+    city = toy()
+    folder = city.path.parent
+    source = geopandas.read_file(folder / "areas.geojson").to_crs("EPSG:32618")
+    path = folder / f"other.{kind}"
+    if kind == "parquet":
+        source.to_parquet(path)
+    elif kind == "geojson.gz":
+        path.write_bytes(gzip.compress(source.to_json().encode()))
+    else:
+        source.to_file(path)
+    city.path.write_text(city.path.read_text().replace("areas.geojson", path.name))
+    found = load_neighborhoods(load_city(city.path))
+    assert found["name"].tolist() == ["West", "East"] and list(found.columns) == ["name", "geometry", "was_repaired"]
+    np.testing.assert_allclose(found.total_bounds, [WEST[0], WEST[1], EAST[2], EAST[3]], atol=1e-6)
+
+
+def test_a_file_without_coordinate_system_is_taken_for_degrees_and_said_so(
+    toy: Toy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    city = toy()
+    path = city.path.parent / "plain.parquet"
+    geopandas.read_file(city.path.parent / "areas.geojson").set_crs(None, allow_override=True).to_parquet(path)
+    city.path.write_text(city.path.read_text().replace("areas.geojson", path.name))
+    assert load_neighborhoods(load_city(city.path)).crs == "EPSG:4326"
+    assert "names no coordinate system" in capsys.readouterr().err
+
+
+def test_an_invalid_ring_is_repaired_and_said_so(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    bow_tie = square("Bow", *WEST)
+    bow_tie["geometry"]["coordinates"] = [[[0, 0], [0.1, 0.1], [0.1, 0], [0, 0.1], [0, 0]]]
+    found = load_neighborhoods(toy(areas=geojson([TWO_SQUARES[0], bow_tie])))
+    assert found["was_repaired"].tolist() == [False, True]
+    assert found.geometry.is_valid.all() and found.geometry[1].area == pytest.approx(0.005)
+    assert set(found.geom_type) <= {"Polygon", "MultiPolygon"}
+    assert "repaired 1 polygons with invalid rings: Bow" in capsys.readouterr().err
+
+
+POINT = {"type": "Feature", "properties": {"Name": "x"}, "geometry": {"type": "Point", "coordinates": [0, 0]}}
+NOTHING = {"type": "Feature", "properties": {"Name": "x"}, "geometry": None}
+
+
+@pytest.mark.parametrize(
+    ("areas", "message"),
+    [
+        (geojson([]), "holds no polygons"),
+        (geojson([POINT]), "holds no polygons"),
+        (geojson([NOTHING]), "holds no polygons"),
+        ("", "cannot be read as polygons"),
+        ("{not json", "cannot be read as polygons"),
+        (geojson([square("A", *WEST), square("A", *EAST)]), "more than one polygon, such as 'A'"),
+        (geojson([square("A", *WEST), square(None, *EAST)]), "have no name"),
+        (geojson([square("A", *WEST), square("  ", *EAST)]), "have no name"),
+        (geojson([square("A", float("nan"), *WEST[1:])]), "cannot be read as polygons"),
+        (geojson(TWO_SQUARES).replace("-76.62, 39.29", "NaN, 39.29"), "a coordinate that is not a number"),
+        (geojson(TWO_SQUARES, crs="EPSG:999999"), "names a coordinate system that is not known: EPSG:999999"),
+        (geojson([square("A", 1.4e6, 5e5, 1.5e6, 6e5)]), "not degrees"),
+        (
+            json.dumps({"type": "FeatureCollection", "features": [{**TWO_SQUARES[0], "properties": {"Nam": "A"}}]}),
+            "Nam",
+        ),
+    ],
+)
+def test_polygons_that_cannot_be_used_are_refused_in_one_line(toy: Toy, areas: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_neighborhoods(toy(areas=areas))
+    assert "\n" not in str(caught.value) and "[neighborhoods]" in str(caught.value)
+
+
+def test_damaged_gzip_bytes_are_refused_in_one_line(toy: Toy) -> None:
+    city = toy()
+    packed = bytearray(gzip.compress((city.path.parent / "areas.geojson").read_bytes()))
+    packed[10:40] = b"\xff" * 30
+    (city.path.parent / "areas.gz").write_bytes(packed)
+    city.path.write_text(city.path.read_text().replace("areas.geojson", "areas.gz"))
+    with pytest.raises(UserError, match="cannot be read as polygons") as caught:
+        load_neighborhoods(load_city(city.path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_cut_off_file_is_refused(toy: Toy) -> None:
+    city = toy()
+    areas = city.path.parent / "areas.geojson"
+    whole = gzip.compress(areas.read_bytes())
+    areas.unlink()
+    with pytest.raises(UserError, match="does not exist"):
+        load_neighborhoods(city)
+    (city.path.parent / "areas.gz").write_bytes(whole[: len(whole) // 2])
+    city.path.write_text(city.path.read_text().replace("areas.geojson", "areas.gz"))
+    with pytest.raises(UserError, match="cannot be read as polygons"):
+        load_neighborhoods(load_city(city.path))
+
+
+def test_a_point_on_a_shared_edge_or_in_an_overlap_belongs_to_the_first() -> None:
+    areas = frame(shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1), shapely.box(0.5, 0.5, 1.5, 1.5))
+    x, y = np.array([1.0, 1.0, 0.75, 1.25, 1.25, 0.0, 2.0, 3.0]), np.array([0.25, 0.75, 0.75, 0.75, 1.25, 0, 1, 0.5])
+    ids, is_nearest = assign(areas, x, y)
+    assert ids.tolist() == [0, 0, 0, 1, 2, 0, 1, OUTSIDE]
+    assert not is_nearest.any() and ids.dtype == np.int16
+
+
+def test_a_hole_is_outside() -> None:
+    ring = shapely.box(0, 0, 3, 3).difference(shapely.box(1, 1, 2, 2))
+    assert assign(frame(ring), np.array([1.5, 1.0, 0.5]), np.array([1.5, 1.5, 0.5]))[0].tolist() == [OUTSIDE, 0, 0]
+
+
+LATTICE = st.tuples(st.integers(0, 8), st.integers(0, 8))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(LATTICE, min_size=3, max_size=8, unique=True), min_size=1, max_size=6))
+def test_every_point_of_a_lattice_agrees_with_shapely(rings: list[list[tuple[int, int]]]) -> None:
+    polygons = [shapely.make_valid(shapely.Polygon(ring), method="structure", keep_collapsed=False) for ring in rings]
+    x, y = (axis.ravel() / 2 for axis in np.meshgrid(np.arange(-1, 18), np.arange(-1, 18)))
+    ids, _ = assign(frame(*polygons), x, y)
+    for point in range(len(x)):
+        covering = [i for i, polygon in enumerate(polygons) if polygon.covers(shapely.Point(x[point], y[point]))]
+        assert ids[point] == (covering[0] if covering else OUTSIDE)
+    inside = [shapely.contains_xy(polygon, x, y) for polygon in polygons]
+    alone = np.sum(inside, axis=0) == 1
+    assert (ids[alone] == np.argmax(inside, axis=0)[alone]).all() or len(polygons) > 1
+
+
+def test_the_nearest_neighbourhood_within_the_tolerance(toy: Toy) -> None:
+    areas = load_neighborhoods(toy())
+    east, north = (float(scale) for scale in metres_per_degree(np.array(39.285)))
+    x = np.array([WEST[0] - 100 / east, EAST[2] + 249 / east, EAST[2] + 251 / east, -76.61, -76.605])
+    y = np.array([39.285, 39.285, 39.285, 39.29 + 200 / north, 39.285])
+    ids, is_nearest = assign(areas, x, y, tolerance_m=250)
+    assert ids.tolist() == [0, 1, OUTSIDE, 0, 1]
+    assert is_nearest.tolist() == [True, True, False, True, False]
+    assert assign(areas, x, y, tolerance_m=0)[0].tolist() == [OUTSIDE, OUTSIDE, OUTSIDE, OUTSIDE, 1]
+
+
+def test_the_length_of_a_degree_agrees_with_the_geodesic() -> None:
+    from pyproj import Geod
+
+    for latitude in (0.0, 39.3, -33.9, 64.1):
+        east, north = metres_per_degree(np.array(latitude))
+        geod = Geod(ellps="WGS84")
+        assert geod.inv(0, latitude, 0.001, latitude)[2] * 1000 == pytest.approx(float(east), rel=2e-5)
+        assert geod.inv(0, latitude - 5e-4, 0, latitude + 5e-4)[2] * 1000 == pytest.approx(float(north), rel=2e-5)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("file", "name", "count"),
+    [("csa_55_vitalsigns16", "CSA2010", 55), ("neighborhoods_278_census2010", "Name", 278)],
+)
+def test_random_points_in_real_polygons_agree_with_shapely(
+    toy: Toy, real_data: Path, file: str, name: str, count: int
+) -> None:
+    city = toy()
+    text = city.path.read_text().replace("areas.geojson", str(real_data / f"baltimore/{file}.geojson.gz"))
+    city.path.write_text(text.replace('"Name"', f'"{name}"'))
+    areas = load_neighborhoods(load_city(city.path))
+    assert len(areas) == count
+    west, south, east, north = areas.total_bounds
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(west, east, 20_000), rng.uniform(south, north, 20_000)
+    inside = np.array([shapely.contains_xy(polygon, x, y) for polygon in areas.geometry])
+    expected = np.where(inside.any(axis=0), inside.argmax(axis=0), OUTSIDE)
+    np.testing.assert_array_equal(assign(areas, x, y)[0], expected)

@@ -1,0 +1,161 @@
+"""Duplicates and twins against brute force over all pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hews_gpu.data.prepare import duplicates as marks
+from hews_gpu.data.prepare.duplicates import (
+    NEAR_TWIN,
+    NONE,
+    TWIN,
+    Places,
+    Reach,
+    distance_m,
+    first_duplicates,
+    nearest_target,
+    repeats_of_earlier_downloads,
+    repeats_of_earlier_layouts,
+)
+
+M_PER_DEG = 111_000.0
+
+
+def places(rng: np.random.Generator, count: int, first_id: int) -> Places:
+    """Rows crowded in four hours and one kilometre, on a coarse lattice so that ties are common."""
+    time_s = rng.integers(0, 480, count) * 30
+    longitude = -76.6 + rng.integers(0, 12, count) * 80 / M_PER_DEG
+    latitude = 39.3 + rng.integers(0, 12, count) * 60 / M_PER_DEG
+    return Places(time_s, longitude, latitude, rng.permutation(count) + first_id)
+
+
+def brute_force(rows: Places, targets: Places, max_m: float, max_s: int | None) -> list[int]:
+    """The definition, pair by pair; `max_s` None is the same minute."""
+    lon, lat = rows.longitude[:, None], rows.latitude[:, None]
+    apart_m = distance_m(lon, lat, targets.longitude[None], targets.latitude[None]).tolist()
+    result = []
+    for i, time_s in enumerate(rows.time_s.tolist()):
+        found = []
+        for j, target_s in enumerate(targets.time_s.tolist()):
+            in_time = time_s // 60 == target_s // 60 if max_s is None else abs(time_s - target_s) <= max_s
+            if in_time and apart_m[i][j] <= max_m:
+                found.append((abs(time_s - target_s), apart_m[i][j], int(targets.row_id[j])))
+        result.append(min(found)[2] if found else NONE)
+    return result
+
+
+@pytest.mark.parametrize(("reach", "max_s"), [(TWIN, None), (NEAR_TWIN, 1800), (Reach(80.0, 60), 60)])
+@pytest.mark.parametrize("max_pairs", [1, 50, marks.MAX_PAIRS])
+def test_twins_equal_brute_force(
+    reach: Reach, max_s: int | None, max_pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "MAX_PAIRS", max_pairs)
+    rng = np.random.default_rng(7)
+    rows, targets = places(rng, 400, 1000), places(rng, 60, 0).sorted_by_time()
+    expected = brute_force(rows, targets, reach.distance_m, max_s)
+    assert nearest_target(rows, targets, reach).tolist() == expected
+    assert 5 < sum(found != NONE for found in expected) < 400
+
+
+def test_the_edges_of_reach() -> None:
+    targets = Places(np.array([3600]), np.array([-76.6]), np.array([39.3]), np.array([5]))
+    times = np.array([3599, 3600, 3659, 3660, 1800, 1799, 5400, 5401])
+    rows = Places(times, np.full(8, -76.6), np.full(8, 39.3), np.arange(8) + 10)
+    assert (nearest_target(rows, targets, TWIN) == 5).tolist() == [False, True, True, False, False, False, False, False]
+    near = (nearest_target(rows, targets, NEAR_TWIN) == 5).tolist()
+    assert near == [True, True, True, True, True, False, True, False]
+
+
+def test_no_targets_and_no_rows() -> None:
+    empty = Places(*(np.array([], dtype) for dtype in (np.int64, float, float, np.int64)))
+    rows = places(np.random.default_rng(0), 5, 0)
+    assert nearest_target(rows, empty, TWIN).tolist() == [NONE] * 5
+    assert nearest_target(empty, rows.sorted_by_time(), TWIN).tolist() == []
+    assert first_duplicates(*(np.array([], dtype) for dtype in (np.uint64, np.uint64, np.int64))).tolist() == []
+
+
+def test_distance_agrees_with_the_geodesic() -> None:
+    from pyproj import Geod
+
+    rng = np.random.default_rng(1)
+    lon, lat = rng.uniform(-180, 180, 500), rng.uniform(-70, 70, 500)
+    lon2, lat2 = lon + rng.uniform(-0.02, 0.02, 500), lat + rng.uniform(-0.02, 0.02, 500)
+    exact = Geod(ellps="WGS84").inv(lon, lat, lon2, lat2)[2]
+    np.testing.assert_allclose(distance_m(lon, lat, lon2, lat2), exact, rtol=1e-4)
+
+
+def test_the_first_duplicate_is_the_one_with_the_lowest_row_id() -> None:
+    a = np.array([7, 3, 7, 7, 3, 9], np.uint64)
+    b = np.array([1, 1, 1, 2, 1, 1], np.uint64)
+    ids = np.array([5, 4, 3, 2, 1, 0])
+    assert first_duplicates(a, b, ids).tolist() == [3, 1, NONE, NONE, NONE, NONE]
+
+
+@pytest.mark.parametrize("words", [3, 40, 4000])
+def test_duplicates_among_rows_of_which_few_or_many_repeat(words: int) -> None:
+    """Row by row; with many words, most rows repeat none and lie between those that do."""
+    rng = np.random.default_rng(words)
+    a, b, ids = rng.integers(0, words, 300), rng.integers(0, 2, 300), rng.permutation(300)
+    download, layout = np.sort(rng.integers(0, 3, 300)), np.zeros(300, np.int64)
+    hashes = (a.astype(np.uint64), b.astype(np.uint64))
+    same = [[j for j in range(300) if (a[i], b[i]) == (a[j], b[j])] for i in range(300)]
+    first = [min(ids[rows]) for rows in same]
+    expected = [NONE if first[i] == ids[i] else int(first[i]) for i in range(300)]
+    assert first_duplicates(*hashes, ids).tolist() == expected
+    _, is_overlap = repeats_of_earlier_downloads(hashes, ids, layout, download)
+    for i in range(300):
+        rank = sum(ids[j] < ids[i] for j in same[i] if download[j] == download[i])
+        earlier = [sum(download[j] == d for j in same[i]) for d in range(download[i])]
+        assert is_overlap[i] == any(rows > rank for rows in earlier)
+
+
+def paired_one_by_one(rows: Places, category: np.ndarray, layout: np.ndarray, reaches: tuple[Reach, ...]) -> list[int]:
+    """The definition for two layouts: over and over, the nearest pair of those left."""
+    left_a, left_b = set(np.flatnonzero(layout == 0).tolist()), set(np.flatnonzero(layout == 1).tolist())
+    result = [NONE] * len(layout)
+    apart_m = distance_m(rows.longitude[:, None], rows.latitude[:, None], rows.longitude[None], rows.latitude[None])
+    for reach in reaches:
+        while True:
+            found = []
+            for a in left_a:
+                for b in left_b:
+                    seconds = abs(int(rows.time_s[a]) - int(rows.time_s[b]))
+                    if reach.within_s == 0:
+                        seconds = 0 if rows.time_s[a] // 60 == rows.time_s[b] // 60 else 10**9
+                    if category[a] == category[b] and seconds <= reach.within_s and apart_m[a, b] <= reach.distance_m:
+                        found.append((seconds, apart_m[a, b], rows.row_id[a], rows.row_id[b], a, b))
+            if not found:
+                break
+            *_, first_id, _, a, b = min(found)
+            result[b] = int(first_id)
+            left_a.remove(a)
+            left_b.remove(b)
+    return result
+
+
+@pytest.mark.parametrize("reaches", [(Reach(100.0),), (Reach(100.0), Reach(200.0, 900)), (Reach(90.0, 300),)])
+@pytest.mark.parametrize("max_pairs", [1, 40, marks.MAX_PAIRS])
+def test_pairs_of_two_layouts_equal_the_definition(
+    reaches: tuple[Reach, ...], max_pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "MAX_PAIRS", max_pairs)
+    rng = np.random.default_rng(11)
+    rows, category, layout = places(rng, 120, 50), rng.integers(0, 2, 120), rng.integers(0, 2, 120)
+    rows = Places(rows.time_s // 20, rows.longitude, rows.latitude, rows.row_id)
+    expected = paired_one_by_one(rows, category, layout, reaches)
+    assert repeats_of_earlier_layouts(rows, category, layout, reaches).tolist() == expected
+    assert sum(of != NONE for of in expected) >= 5
+
+
+def test_each_entry_stays_as_often_as_the_download_with_the_most_has_it() -> None:
+    rng = np.random.default_rng(4)
+    word, layout, download = rng.integers(0, 9, 200), rng.integers(0, 2, 200), rng.integers(0, 4, 200)
+    ids = rng.permutation(200)
+    words = word.astype(np.uint64)
+    repeated, is_overlap = repeats_of_earlier_downloads((words, words), ids, layout, download)
+    for of in {*zip(word.tolist(), layout.tolist(), strict=True)}:
+        of_these = (word == of[0]) & (layout == of[1])
+        assert (of_these & ~is_overlap).sum() == max(np.bincount(download[of_these]))
+        assert set(repeated[of_these]) - {NONE} <= set(ids[of_these].tolist())
+        assert ((repeated == NONE) & of_these).sum() == 1

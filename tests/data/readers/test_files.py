@@ -1,0 +1,165 @@
+"""Blocks of text: every line of every file is in one of them, numbered, whatever is on it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hews_gpu.config import CityConfig, load_city
+from hews_gpu.data.readers.blocks import Job
+from hews_gpu.data.readers.csv_rows import scan_csv
+from hews_gpu.data.readers.files import Source
+from hews_gpu.data.readers.records import PROBLEMS
+from hews_gpu.data.readers.schemas import choose_columns
+from hews_gpu.errors import UserError
+from tests.data.toy import HEADER, read_all, row
+
+Toy = Callable[..., CityConfig]
+
+
+def read(city: CityConfig, **cut: int) -> tuple[pa.Table, list[Source]]:
+    """All blocks as one table of plain text, and the sources."""
+    tables, sources = read_all(city, **cut)
+    table = pa.concat_tables(tables)
+    texts = {
+        n: table[n].cast(pa.string()) if pa.types.is_dictionary(table[n].type) else table[n] for n in table.column_names
+    }
+    return pa.table(texts), sources
+
+
+def test_chosen_columns_as_text_with_true_line_numbers(toy: Toy) -> None:
+    lines = [row(), row(category='"LARC\nENY"'), "", row(rest="A,B"), row(latitude="not a number"), "x" * 50]
+    table, (source,) = read(toy(lines))
+    assert table["line"].to_pylist() == [2, 3, 5, 6, 7, 8]
+    assert table["row_id"].to_pylist() == list(range(6))
+    problems = [PROBLEMS[code] for code in table["problem"].to_pylist()]
+    assert problems == ["", "", "blank line", "wrong number of fields", "", "wrong number of fields"]
+    assert table["category"].to_pylist() == ["LARCENY", "LARC\nENY", None, None, "LARCENY", None]
+    assert table["latitude"].to_pylist() == ["39.285", "39.285", None, None, "not a number", None]
+    assert source.rows == 6 and source.schema == "portal"
+    assert source.blank["Weapon"] == 6 and source.blank["date"] == 3
+
+
+def test_gzip_whatever_the_name_and_plain_give_the_same(toy: Toy) -> None:
+    text = f"{HEADER}\n{row()}\n{row(date='02/01/2014')}\n".encode()
+    plain, (source,) = read(toy(files={"a.csv": text}))
+    assert source.sha256 == hashlib.sha256(text).hexdigest() and source.bytes == len(text)
+    assert read(toy(files={"a.csv.gz": text}))[0] == plain
+    assert read(toy(files={"a.csv": gzip.compress(text)}))[0] == plain
+
+
+def test_byte_order_mark_carriage_returns_and_wrong_bytes(toy: Toy) -> None:
+    lines = [HEADER, row(category="CAF\xc9"), "\xff\xfe", row()]
+    text = b"\xef\xbb\xbf" + "\r\n".join(lines).encode("latin-1")
+    table, _ = read(toy(files={"a.csv": text}))
+    assert table["line"].to_pylist() == [2, 3, 4]
+    assert table["category"].to_pylist() == ["CAF\xc9", None, "LARCENY"]
+
+
+def test_several_files_in_order_each_once(toy: Toy) -> None:
+    city = toy(files={name: f"{HEADER}\n{row()}\n".encode() for name in ("b.csv", "a.csv.gz", "c.csv")})
+    city.path.write_text(city.path.read_text().replace('["b.csv", "a.csv.gz", "c.csv"]', '["b.csv", "*.csv*"]'))
+    table, sources = read(load_city(city.path))
+    assert [source.name for source in sources] == ["b.csv", "a.csv.gz", "c.csv"]
+    assert table["source"].to_pylist() == [0, 1, 2] and table["row_id"].to_pylist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.csv": b""}, "a.csv: is empty"),
+        ({"a.csv": b"\n  \n"}, "a.csv: is empty"),
+        ({"a.csv.gz": b""}, "a.csv.gz: is empty"),
+        ({"a.csv": HEADER.encode()}, "a.csv: has a header but no rows"),
+        ({"a.csv": HEADER.encode() + b"\n"}, "a.csv: has a header but no rows"),
+        ({"a.csv": b"CrimeDate,Foo\n1,2\n"}, "lacks 'CrimeTime'.*it has 'CrimeDate', 'Foo'"),
+        ({"a.csv": HEADER.encode("utf-16-le")}, "holds zero bytes, as UTF-16 without a byte order mark does"),
+        ({"a.csv": HEADER.encode("utf-16")}, "has a header but no rows"),
+        ({"a.csv": b'a,"b\n1,2\n'}, "a quote that is not closed"),
+        ({"a.csv": b"x" * (1 << 21)}, "has no header line"),
+        ({"a.xls": b"x"}, "must be of a kind that can be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_in_one_line(toy: Toy, files: dict[str, bytes], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        read(toy(files=files))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [3, 15, 40, 2_000, -4])
+def test_a_cut_off_gzip_file_is_refused(toy: Toy, keep: int) -> None:
+    text = "\n".join([HEADER, *(row(rest=f"{i},{i * i},{i**3},X") for i in range(5_000))]).encode()
+    city = toy(files={"a.csv.gz": text})
+    path = city.path.parent / "a.csv.gz"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match=r"a\.csv\.gz: is not a whole gzip file"):
+        read(city, chunk_bytes=10_000)
+
+
+def test_a_glob_that_matches_nothing_is_refused(toy: Toy) -> None:
+    city = toy([row()])
+    (city.path.parent / "table.csv").unlink()
+    with pytest.raises(UserError, match=r"\[incidents\] files = 'table\.csv': matches no file"):
+        read(city)
+
+
+SCRAPS = [
+    row(),
+    row(time="112"),
+    '"a\nb",',
+    "",
+    "a,b",
+    '"',
+    ",,,,,,,,",
+    row(rest='"x, y",,"Q ""q""",6C'),
+    "\r",
+    "é\x00",
+]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(SCRAPS), min_size=1, max_size=12),
+    st.sampled_from([1, 3, 1000]),
+    st.integers(20, 400),
+    st.integers(1, 400),
+)
+def test_dirt_is_never_lost_and_the_cut_does_not_matter(
+    toy: Toy, scraps: list[str], block_rows: int, chunk_bytes: int, piece_bytes: int
+) -> None:
+    city = toy(files={"a.csv": "\n".join([HEADER, *scraps, ""]).encode()})
+    whole, _ = read(city)
+    cut, _ = read(city, block_rows=block_rows, chunk_bytes=chunk_bytes, piece_bytes=piece_bytes)
+    assert cut == whole
+    assert whole["row_id"].to_pylist() == list(range(len(whole)))
+    assert sum(code == 0 for code in whole["problem"].to_pylist()) >= sum(scrap == row() for scrap in scraps)
+
+
+def test_columns_that_describe_a_person_are_not_read(toy: Toy, tmp_path: Path) -> None:
+    text = f"{HEADER},Age,Sex,victim_race\n{row()},QQ17,QQ18,QQ19\n".encode()
+    table, (source,) = read(toy(files={"a.csv": text}))
+    assert source.person_level_columns == 3
+    assert not {"Age", "Sex", "victim_race"} & set(table.column_names)
+    assert not any(b"QQ1" in path.read_bytes() for path in tmp_path.glob("*.arrow"))
+
+
+def test_a_stretch_whose_lines_are_all_records_says_so_and_one_with_a_stray_quote_does_not(toy: Toy) -> None:
+    """A stretch that says so is not looked through again; one stray quote in the middle of many chunks is enough."""
+    plain = [row(rest=f'"{i}, x",,y,6C') for i in range(50)]
+    stray = [[*plain, row(rest=f"{field},,y,6C"), *plain] for field in ('a"b"c', '"a"b')]
+    for lines, expected in ((plain, True), ([row()] * 50, True), *((lines, False) for lines in stray)):
+        path = toy(files={"a.csv": "\n".join([HEADER, *lines, ""]).encode()}).path.parent / "a.csv"
+        job = Job(
+            name="a.csv", choose=lambda found: choose_columns(found, file="a.csv"), block_rows=10, chunk_bytes=300
+        )
+        (stretch,) = scan_csv(path, job, 1 << 20)
+        assert stretch.is_simple == expected and stretch.rows == len(lines)
+        cut = list(scan_csv(path, job, 500))
+        assert len(cut) > 3 and sum(not part.is_simple for part in cut) == (not expected)

@@ -1,0 +1,169 @@
+"""Schemas are recognised by column names, and columns that describe a person are never chosen."""
+
+from __future__ import annotations
+
+import pytest
+
+from hews_gpu.data.readers.schemas import PORTAL, SCHEMAS, choose_columns, is_person_level
+from hews_gpu.errors import UserError
+
+FOUND = ["CrimeDate", "CrimeTime", "Age", "Description", "Longitude", "Latitude", "Premise", "District", "Extra"]
+
+
+def test_the_portal_schema_is_found_whatever_the_case_order_and_spacing() -> None:
+    spelt = [
+        "\ufeffcrime date",
+        "CRIMETIME",
+        "Age",
+        " Description ",
+        "longitude",
+        "LATITUDE",
+        "Premise",
+        "District",
+        "X",
+    ]
+    for found in (FOUND, spelt):
+        columns = choose_columns(found, file="t.csv")
+        assert columns.schema == "portal"
+        assert columns.roles == {"date": 0, "time_of_day": 1, "category": 3, "longitude": 4, "latitude": 5}
+        assert columns.charts_only == {"Premise": 6}
+        assert columns.compared == {"District": 7}
+        assert columns.person_level == 1
+        assert 2 not in columns.read.values() and 8 not in columns.read.values()
+
+
+def test_a_missing_column_is_named_together_with_what_was_found() -> None:
+    with pytest.raises(
+        UserError, match=r"t\.csv: lacks 'Latitude' of the schema 'portal'.*'Longitud.*incidents\.columns"
+    ):
+        choose_columns([name for name in FOUND if name != "Latitude"], file="t.csv")
+
+
+def test_a_table_of_no_known_schema_can_be_mapped() -> None:
+    roles = {"time": "when", "longitude": "x", "latitude": "y", "category": "what"}
+    columns = choose_columns(["what", "When", "x", "y"], file="t.csv", mapped=roles)
+    assert columns.schema == "mapped"
+    assert columns.roles == {"time": 1, "longitude": 2, "latitude": 3, "category": 0}
+
+
+def test_a_mapped_role_goes_before_the_schema() -> None:
+    columns = choose_columns(FOUND, file="t.csv", mapped={"category": "Extra"})
+    assert columns.schema == "portal" and columns.roles["category"] == 8
+    columns = choose_columns(FOUND, file="t.csv", mapped={"time": "Extra"})
+    assert set(columns.roles) == {"time", "longitude", "latitude", "category"}
+
+
+def test_an_incomplete_or_wrong_mapping_is_refused() -> None:
+    with pytest.raises(UserError, match="must name the column for 'latitude'"):
+        choose_columns(["a", "b", "c"], file="t.csv", mapped={"time": "a", "longitude": "b"})
+    with pytest.raises(UserError, match=r"no column 'Longitud' for the longitude.*Did you mean 'Longitude'"):
+        choose_columns(FOUND, file="t.csv", mapped={"longitude": "Longitud"})
+    with pytest.raises(UserError, match="describes a person"):
+        choose_columns(FOUND, file="t.csv", mapped={"category": "Age"})
+
+
+def test_an_unknown_schema_name_is_refused() -> None:
+    with pytest.raises(UserError, match=r"is not a known schema\. Did you mean 'portal'"):
+        choose_columns(FOUND, file="t.csv", schema="portall")
+
+
+@pytest.mark.parametrize("name", ["Age", "SEX", "victim_race", "VictimAge", "Vict Sex", "Ethnicity", "OFFENDER GENDER"])
+def test_person_level_names(name: str) -> None:
+    assert is_person_level(name)
+
+
+@pytest.mark.parametrize("name", ["Premise", "Description", "Village", "Agency", "Stage", "Location 1", "Essex"])
+def test_other_names(name: str) -> None:
+    assert not is_person_level(name)
+
+
+LOS_ANGELES = (
+    "DR_NO,Date Rptd,DATE OCC,TIME OCC,AREA,AREA NAME,Rpt Dist No,Part 1-2,Crm Cd,Crm Cd Desc,Mocodes,Vict Age,"
+    "Vict Sex,Vict Descent,Premis Cd,Premis Desc,Weapon Used Cd,Weapon Desc,Status,Status Desc,Crm Cd 1,LOCATION,"
+    "Cross Street,LAT,LON"
+)
+NEW_YORK = (
+    "CMPLNT_NUM,CMPLNT_FR_DT,CMPLNT_FR_TM,CMPLNT_TO_DT,CMPLNT_TO_TM,ADDR_PCT_CD,RPT_DT,KY_CD,OFNS_DESC,PD_CD,PD_DESC,"
+    "CRM_ATPT_CPTD_CD,LAW_CAT_CD,BORO_NM,LOC_OF_OCCUR_DESC,PREM_TYP_DESC,JURIS_DESC,PARKS_NM,HADEVELOPT,X_COORD_CD,"
+    "Y_COORD_CD,SUSP_AGE_GROUP,SUSP_RACE,SUSP_SEX,Latitude,Longitude,Lat_Lon,PATROL_BORO,STATION_NAME,VIC_AGE_GROUP,"
+    "VIC_RACE,VIC_SEX,PERP_AGE_GROUP,PERP_SEX,PERP_RACE,STATISTICAL_MURDER_FLAG,OCCUR_DATE,OCCUR_TIME"
+)
+CHICAGO_COLUMNS = (
+    "ID,Case Number,Date,Block,IUCR,Primary Type,Description,Location Description,Arrest,Domestic,Beat,District,Ward,"
+    "Community Area,FBI Code,X Coordinate,Y Coordinate,Year,Updated On,Latitude,Longitude,Location,"
+    "VICTIMIZATION_PRIMARY,INCIDENT_PRIMARY,GUNSHOT_INJURY_I,AGE,SEX,RACE,ZIP_CODE,STREET_OUTREACH_ORGANIZATION"
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "persons"),
+    [
+        (LOS_ANGELES, "Vict Age,Vict Sex,Vict Descent"),
+        (
+            NEW_YORK,
+            "SUSP_AGE_GROUP,SUSP_RACE,SUSP_SEX,VIC_AGE_GROUP,VIC_RACE,VIC_SEX,PERP_AGE_GROUP,PERP_SEX,PERP_RACE",
+        ),
+        (CHICAGO_COLUMNS, "AGE,SEX,RACE"),
+    ],
+)
+def test_person_level_columns_of_real_tables(names: str, persons: str) -> None:
+    assert [name for name in names.split(",") if is_person_level(name)] == persons.split(",")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "victimage",
+        "suspectrace",
+        "VICTIMSEX",
+        "PerpetratorName",
+        "perpetrators",
+        "Perpetrator Age",
+        "Nationality",
+        "vicrace",
+        "perpsex",
+        "susp_descent",
+        "nationalities",
+        "Citizenship",
+        "Complainant",
+        "arresteeage",
+        "victims",
+        "suspectethnicity",
+        "Self-defined ethnicity",
+        "Officer-defined ethnicity",
+        "Date of Birth",
+        "OffenderCount",
+    ],
+)
+def test_joined_and_plural_names_of_persons(name: str) -> None:
+    assert is_person_level(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Offense",
+        "Service",
+        "Vice",
+        "Average",
+        "Terrace",
+        "Perpendicular",
+        "Suspended",
+        "Office",
+        "Arrest",
+        "OFFENSE_NAME",
+        "Definition",
+        "Person Count",
+        "City",
+        "Suspected Crime",
+    ],
+)
+def test_names_that_only_resemble_those_of_persons(name: str) -> None:
+    assert not is_person_level(name)
+
+
+def test_no_schema_lists_a_person_level_column() -> None:
+    for schema in SCHEMAS:
+        for name in (*schema.roles.values(), *schema.charts_only, *schema.compared):
+            assert not is_person_level(name)
+    assert PORTAL in SCHEMAS

@@ -1,0 +1,103 @@
+"""No climatology knows a window that had not ended when its split began; parts of the rolling origin share nothing."""
+
+import numpy as np
+import pytest
+
+from hews_gpu.evaluation.folds import Task, climatologies, issue_windows, past_of, rolling_origin
+
+WEEK_S = 604_800
+BEGIN_S, DAY_S = 1_577_836_800, 86_400
+
+
+def test_past_is_what_had_ended():
+    assert list(past_of(np.array([9, 10, 11]), 10)) == [True, True, False]
+
+
+def series():
+    """40 weeks of 2-hour windows; the splits begin at weeks 0, 20 and 30; windows last 4 h, so some straddle."""
+    begin = np.arange(0, 40 * WEEK_S, 7200, dtype=np.int64)
+    y = np.random.default_rng(0).random(len(begin)) < 0.2
+    return begin, begin + 14_400, y, {"train": 0, "validation": 20 * WEEK_S, "test": 30 * WEEK_S}
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "test"])
+def test_what_a_split_may_not_know_changes_nothing(name):
+    begin, end, y, splits = series()
+    in_train = end <= splits["validation"]
+    limit = splits["validation"] if name == "train" else splits[name]
+    unknown = end > limit
+    before = climatologies(splits, begin, end, y, in_train)[name]
+    after = climatologies(splits, begin, end, np.where(unknown, ~y, y), in_train)[name]
+    np.testing.assert_array_equal(before.logit(begin), after.logit(begin))
+
+
+@pytest.mark.parametrize(("name", "limit"), [("validation", 20 * WEEK_S), ("test", 30 * WEEK_S)])
+def test_the_last_window_of_the_past_does_count(name, limit):
+    begin, end, y, splits = series()
+    in_train = end <= splits["validation"]
+    last = end == limit
+    assert last.sum() == 1
+    before = climatologies(splits, begin, end, y, in_train)[name]
+    after = climatologies(splits, begin, end, np.where(last, ~y, y), in_train)[name]
+    assert np.abs(before.logit(begin) - after.logit(begin)).max() > 0
+
+
+def test_test_learns_from_validation_too():
+    begin, end, y, splits = series()
+    found = climatologies(splits, begin, end, y, end <= splits["validation"])
+    assert np.abs(found["test"].week_hour - found["validation"].week_hour).max() > 0
+
+
+def folds_of(task, **changes):
+    windows = issue_windows(BEGIN_S, BEGIN_S + 200 * DAY_S, task)
+    plan = {"first_test_s": BEGIN_S + 120 * DAY_S, "blocks": 3, "calibration_s": 20 * DAY_S}
+    return windows, rolling_origin(windows, task, end_s=BEGIN_S + 200 * DAY_S, **{**plan, **changes})
+
+
+@pytest.mark.parametrize("delay_s", [0, 3600, 7 * DAY_S])
+@pytest.mark.parametrize("lead_s", [0, 6 * 3600])
+def test_parts_lie_a_gap_apart_and_share_no_incident(lead_s, delay_s):
+    task = Task(lead_s=lead_s, delay_s=delay_s)
+    windows, folds = folds_of(task)
+    for fold in folds:
+        for earlier, later in ((fold.train, fold.calibration), (fold.calibration, fold.test)):
+            first_issue_s = windows.issue_s[later[0]]
+            assert first_issue_s - windows.issue_s[earlier[-1]] >= task.history_s + lead_s + task.horizon_s + delay_s
+            history_begins_s = first_issue_s - delay_s - task.history_s
+            assert windows.end_s[earlier[-1]] + delay_s <= first_issue_s - task.history_s
+            assert windows.end_s[earlier[-1]] <= history_begins_s
+        assert fold.known_until_s <= windows.issue_s[fold.test[0]] - task.history_s
+        assert windows.end_s[fold.calibration[-1]] + delay_s <= fold.known_until_s
+
+
+def test_the_gap_is_no_longer_than_it_must_be():
+    windows, folds = folds_of(Task())
+    fold = folds[0]
+    assert windows.issue_s[fold.calibration[-1] + 1] > windows.issue_s[fold.test[0]] - Task().gap_s
+
+
+def test_blocks_cover_the_test_time_once_and_training_grows():
+    windows, folds = folds_of(Task())
+    tests = np.concatenate([fold.test for fold in folds])
+    assert (np.diff(tests) == 1).all()
+    assert windows.begin_s[tests[0]] == BEGIN_S + 120 * DAY_S and windows.end_s[tests[-1]] == BEGIN_S + 200 * DAY_S
+    assert [fold.train[0] for fold in folds] == [0, 0, 0]
+    assert len(folds[0].train) < len(folds[1].train) < len(folds[2].train)
+    days = [(windows.begin_s[f.test[0]] - windows.begin_s[f.calibration[0]]) / DAY_S for f in folds]
+    assert days == pytest.approx([20, 20, 20], abs=0.1)
+
+
+def test_windows_are_the_same_whatever_the_lead():
+    plain, ahead = (issue_windows(BEGIN_S, BEGIN_S + 9 * DAY_S, Task(lead_s=lead)) for lead in (0, 6 * 3600))
+    assert set(ahead.begin_s) <= set(plain.begin_s)
+    assert (ahead.begin_s - ahead.issue_s == 6 * 3600).all()
+    assert ahead.issue_s[0] - BEGIN_S >= DAY_S and ahead.end_s[-1] == BEGIN_S + 9 * DAY_S
+    late = issue_windows(BEGIN_S, BEGIN_S + 9 * DAY_S, Task(delay_s=DAY_S))
+    assert late.issue_s[0] - BEGIN_S == 2 * DAY_S
+
+
+def test_what_cannot_be_cut_is_refused():
+    with pytest.raises(ValueError, match="no windows in train"):
+        folds_of(Task(), first_test_s=BEGIN_S + 21 * DAY_S)
+    with pytest.raises(ValueError, match="positive"):
+        Task(horizon_s=0)

@@ -1,0 +1,84 @@
+"""Comparisons by hand, and closures of forecasts that are known mixtures of climatology and truth."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from hews_gpu.evaluation.bootstrap import Blocks
+from hews_gpu.evaluation.judge import Judged, compare, gap_closure
+from hews_gpu.evaluation.metrics import log_loss_each_bits
+from hews_gpu.forecasters.logistic import logit
+
+STRIDE_S = 7200
+
+
+def drawn(n=84 * 60, seed=0):
+    """Truth that moves with the clock and with something else; the climatology knows the clock."""
+    rng = np.random.default_rng(seed)
+    begin_s = np.arange(n, dtype=np.int64) * STRIDE_S
+    clock = -1.8 + 0.7 * np.cos(2 * np.pi * np.arange(n) / 12)
+    truth = expit(clock + 0.7 * rng.normal(size=n))
+    return begin_s, rng.random(n) < truth, expit(clock), truth
+
+
+def judged(*p, budgets=()):
+    return Judged(p=list(p), warned={b: [one > 0.3 for one in p] for b in budgets})
+
+
+@pytest.fixture(scope="module")
+def found():
+    begin_s, y, climatology, truth = drawn()
+    half = expit((logit(climatology) + logit(truth)) / 2)
+    every = {"climatology": judged(climatology), "half": judged(half, half, budgets=(7,)), "mixed": judged(truth, half)}
+    return compare(y, begin_s, STRIDE_S, every, truth, draws=300), (y, climatology, half, truth)
+
+
+def test_skill_is_the_difference_of_losses(found):
+    scores, (y, climatology, half, _) = found
+    expected = np.mean(log_loss_each_bits(y, climatology) - log_loss_each_bits(y, half))
+    skill = scores["half"]["against"]["climatology"]["log_skill_bits"]
+    assert skill["value"] == pytest.approx(expected)
+    for name in ("one_week", "four_weeks"):
+        assert skill[name][0] < expected < skill[name][1]
+    squared = scores["half"]["against"]["climatology"]["brier_skill"]
+    assert squared["value"] == pytest.approx(1 - np.mean((half - y) ** 2) / np.mean((climatology - y) ** 2))
+    assert squared["one_week"][0] < squared["value"] < squared["one_week"][1]
+
+
+def test_seeds_are_scored_by_their_mean(found):
+    scores, (y, climatology, half, truth) = found
+    skills = [np.mean(log_loss_each_bits(y, climatology) - log_loss_each_bits(y, p)) for p in (truth, half)]
+    assert scores["mixed"]["seeds"] == 2
+    assert scores["mixed"]["against"]["climatology"]["log_skill_bits"]["value"] == pytest.approx(np.mean(skills))
+    gap = scores["mixed"]["oracle_gap_closure"]["value"]
+    assert gap == pytest.approx((1 + skills[1] / skills[0]) / 2)
+
+
+def test_a_timid_forecast_has_a_steep_slope_and_the_truth_none(found):
+    scores, _ = found
+    assert scores["half"]["calibration"]["slope"] > 1.1
+    assert scores["oracle"]["calibration"]["slope"] == pytest.approx(1, abs=0.1)
+    low, high = scores["oracle"]["calibration"]["slope_interval"]
+    assert low < 1 < high
+
+
+def test_against_the_truth_slopes_have_no_noise(found):
+    scores, (_, _, half, truth) = found
+    assert scores["oracle"]["calibration"]["slope_to_truth"] == pytest.approx(1, abs=1e-9)
+    one = scores["half"]["calibration"]["slope_to_truth"]
+    assert one == pytest.approx(np.polyfit(logit(half), logit(truth), 1)[0], abs=0.05) and one > 1.15
+    assert scores["mixed"]["calibration"]["slope_to_truth"] == pytest.approx((1 + one) / 2)
+
+
+def test_warnings_are_per_week(found):
+    scores, (y, _, half, _) = found
+    (row,) = scores["half"]["warnings"]
+    assert row["warnings_per_week"] == pytest.approx((half > 0.3).sum() / 60)
+    assert row["precision"] == pytest.approx(y[half > 0.3].mean())
+
+
+def test_no_gap_no_closure():
+    blocks = {"one_week": Blocks.drawn(100, 10, draws=20)}
+    assert gap_closure(np.ones(100), np.zeros(100), blocks) is None
+    found = gap_closure(np.full(100, 0.1), np.full(100, 0.4), blocks)
+    assert found["value"] == pytest.approx(0.25) and found["one_week"] == pytest.approx([0.25, 0.25])

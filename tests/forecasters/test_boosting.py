@@ -1,0 +1,58 @@
+"""Boosting sees what recent incidents foretell, where the clock is blind; its choice of columns is the score test's."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from hews_gpu.evaluation.metrics import roc_auc
+from hews_gpu.forecasters.boosting import Boosting, strongest
+from hews_gpu.forecasters.catalog import Outcomes, Windows, make_catalog
+from hews_gpu.forecasters.logistic import fit_with_offset, logit
+
+
+def test_the_strongest_columns_are_those_of_the_score_test():
+    """The square of the statistic is twice the gain in log-likelihood, for weak effects."""
+    rng = np.random.default_rng(0)
+    x = 2 + rng.normal(size=(20_000, 3))
+    p = expit(-1.5 + 0.5 * rng.normal(size=20_000))
+    y = rng.random(20_000) < expit(logit(p) + 0.3 + x @ [0.0, 0.06, -0.1])
+    found = strongest(x, y, p)
+    for k in range(3):
+        design = np.column_stack([np.ones(len(y)), x[:, k]])
+        gains = []
+        for part in (design, design[:, :1]):
+            eta = logit(p) + part @ fit_with_offset(part, y, logit(p))
+            gains.append(np.sum(y * eta - np.logaddexp(0, eta)))
+        assert found[k] == pytest.approx(np.sqrt(2 * (gains[0] - gains[1])), rel=0.1, abs=0.05)
+
+
+def test_it_finds_a_precursor_in_one_neighbourhood():
+    """A robbery in area 3 raises the risk for some hours; robberies elsewhere do not."""
+    rng = np.random.default_rng(1)
+    begin_s = np.arange(0, 5000 * 7200, 7200, dtype=np.int64)
+    robbery_s = np.sort(rng.integers(0, begin_s[-1], size=5000))
+    area = rng.integers(0, 6, size=5000)
+    near = robbery_s[area == 3]
+    hours = np.array([np.exp(-(t - near[(near < t) & (near > t - 80_000)]) / 14_400).sum() for t in begin_s])
+    y = rng.random(len(begin_s)) < expit(-2.5 + 1.5 * hours)
+    time_s = np.concatenate([robbery_s, begin_s[y] + 60])
+    is_target = np.arange(len(time_s)) >= 5000
+    catalog = make_catalog(
+        time_s=time_s,
+        category=is_target.astype(int),
+        area=np.concatenate([area, np.zeros(y.sum(), int)]),
+        xy_m=np.zeros((len(time_s), 2)),
+        is_target=is_target,
+        categories=("ROBBERY", "SHOOTING"),
+        areas=6,
+    )
+    windows = Windows(issue_s=begin_s, begin_s=begin_s, end_s=begin_s + 7200)
+    train = Outcomes(windows=windows.select(np.arange(3500)), y=y[:3500])
+    boosting = Boosting(seed=0)
+    boosting.fit(catalog.until(3500 * 7200), train, train)
+    p = boosting.predict(catalog, windows.select(np.arange(3520, 5000)))
+    assert roc_auc(y[3520:], p) > roc_auc(y[3520:], hours[3520:]) - 0.05
+    assert roc_auc(y[3520:], hours[3520:]) > 0.65
+    again = Boosting(seed=0)
+    again.fit(catalog.until(3500 * 7200), train, train)
+    np.testing.assert_array_equal(again.predict(catalog, windows.select(np.arange(3520, 5000))), p)

@@ -1,0 +1,131 @@
+"""The Hawkes process finds a law that is known, and its forecasts are those of simulated continuations."""
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+from hews_gpu.forecasters.catalog import TARGETS, Windows, make_catalog
+from hews_gpu.forecasters.climatology import Climatology
+from hews_gpu.forecasters.hawkes import DECAYS_S, Law, Rhythm, Term, _Candidates, fit_law, probability
+
+BEGIN_S = 1_577_836_800
+HOUR_S, DAY_S = 3600, 86_400
+SELF, ROBBERY = Term(TARGETS, 3 * HOUR_S, 0.25), Term("ROBBERY", 8 * HOUR_S, 0.6)
+BASE_PER_S, ROBBERY_PER_S = 1.0 / DAY_S, 2.0 / DAY_S
+
+
+def continued(rng, known_s, known_is_target, begin_s, end_s):
+    """Times of targets in [begin, end), given events before begin: by generations, in continuous time."""
+    span = end_s - begin_s
+    robberies = begin_s + span * rng.random(rng.poisson(ROBBERY_PER_S * span))
+    targets = [begin_s + span * rng.random(rng.poisson(BASE_PER_S * span))]
+    for parents, term in ((known_s[known_is_target], SELF), (np.r_[known_s[~known_is_target], robberies], ROBBERY)):
+        targets.append(offspring(rng, parents, term))
+    found = [np.concatenate(targets)]
+    found[0] = found[0][(found[0] >= begin_s) & (found[0] < end_s)]
+    while len(found[-1]):
+        children = offspring(rng, found[-1], SELF)
+        found.append(children[(children >= begin_s) & (children < end_s)])
+    return np.concatenate(found), robberies
+
+
+def offspring(rng, parents, term):
+    parent = np.repeat(parents, rng.poisson(term.branching, size=len(parents)))
+    return parent + rng.exponential(term.decay_s, size=len(parent))
+
+
+def catalog_of(targets, robberies, delay_s=0):
+    time_s = np.concatenate([targets, robberies]).astype(np.int64)
+    n = len(time_s)
+    is_target = np.arange(n) < len(targets)
+    rows = {"area": np.zeros(n, int), "xy_m": np.zeros((n, 2)), "areas": 1, "delay_s": delay_s}
+    category = np.where(is_target, 1, 0)
+    return make_catalog(
+        time_s=time_s, category=category, is_target=is_target, categories=("ROBBERY", "SHOOTING"), **rows
+    )
+
+
+def test_it_finds_the_law():
+    rng = np.random.default_rng(0)
+    end_s = BEGIN_S + 800 * DAY_S
+    targets, robberies = continued(rng, np.zeros(0), np.zeros(0, bool), float(BEGIN_S), float(end_s))
+    law = fit_law(catalog_of(targets, robberies), BEGIN_S, end_s)
+    for one in (SELF, ROBBERY):
+        terms = [term for term in law.terms if term.stream == one.stream]
+        total = sum(term.branching for term in terms)
+        assert total == pytest.approx(one.branching, abs=0.08)
+        assert sum(term.branching * term.decay_s for term in terms) / total == pytest.approx(one.decay_s, rel=0.4)
+    base = law.base_per_s(np.arange(BEGIN_S, end_s, HOUR_S)).mean()
+    assert base == pytest.approx(BASE_PER_S, rel=0.15)
+    assert law.others_per_s["ROBBERY"].mean() == pytest.approx(ROBBERY_PER_S, rel=0.05)
+
+
+def known_law():
+    """The law itself: a flat rhythm."""
+    hazard = BASE_PER_S * HOUR_S
+    flat = Climatology(intercept=float(np.log(np.expm1(hazard))), week_hour=np.zeros(168), month=np.zeros(12))
+    rhythm = Rhythm(climatology=flat, cell_s=HOUR_S, anchor_s=0)
+    rates = {"ROBBERY": np.full(168, ROBBERY_PER_S)}
+    return Law(rhythm=rhythm, level=1.0, terms=(SELF, ROBBERY), others_per_s=rates)
+
+
+@pytest.mark.parametrize(("lead_s", "delay_s"), [(0, 0), (6 * HOUR_S, 0), (0, 6 * HOUR_S), (4 * HOUR_S, 2 * HOUR_S)])
+def test_forecasts_are_the_shares_of_simulated_continuations(lead_s, delay_s):
+    """Events after the end of knowledge are unknown, whether by delay or by lead."""
+    issue_s = BEGIN_S + 100 * HOUR_S
+    known_s = issue_s - delay_s - np.array([600.0, 4000, 20_000])
+    is_target = np.array([True, False, True])
+    windows = Windows(
+        issue_s=np.array([issue_s]), begin_s=np.array([issue_s + lead_s]), end_s=np.array([issue_s + lead_s + 7200])
+    )
+    seen = catalog_of(known_s[is_target], known_s[~is_target], delay_s)
+    found = probability(known_law(), seen, windows)[0]
+    rng = np.random.default_rng(7)
+    draws, hits = 12_000, 0
+    for _ in range(draws):
+        targets, _ = continued(rng, known_s, is_target, float(issue_s - delay_s), float(windows.end_s[0]))
+        hits += bool(np.any(targets >= windows.begin_s[0]))
+    share = hits / draws
+    assert found == pytest.approx(share, abs=3.5 * np.sqrt(share * (1 - share) / draws))
+
+
+def test_without_lead_and_other_streams_it_is_the_integrated_rate():
+    law = known_law()
+    law = Law(rhythm=law.rhythm, level=1.0, terms=(SELF,))
+    t = BEGIN_S + 50 * HOUR_S
+    events = t - np.array([100, 5000])
+    windows = Windows(issue_s=np.array([t]), begin_s=np.array([t]), end_s=np.array([t + 7200]))
+
+    def rate(s):
+        return BASE_PER_S + sum(SELF.branching / SELF.decay_s * np.exp(-(s - e) / SELF.decay_s) for e in events)
+
+    expected = 1 - np.exp(-quad(rate, t, t + 7200)[0])
+    assert probability(law, catalog_of(events, np.zeros(0)), windows)[0] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("lead_s", "delay_s"), [(0, 0), (4 * HOUR_S, 0), (0, 6 * HOUR_S), (HOUR_S, 3 * HOUR_S)])
+def test_without_excitation_it_is_the_rhythm_of_the_window_itself(lead_s, delay_s):
+    hourly = 0.5 * np.sin(np.arange(168) * 0.7)
+    climatology = Climatology(intercept=-2.0, week_hour=hourly, month=np.zeros(12))
+    law = Law(
+        rhythm=Rhythm(climatology=climatology, cell_s=HOUR_S, anchor_s=0), level=1.0, terms=(Term(TARGETS, 3600),)
+    )
+    issue_s = BEGIN_S + 7200 * np.arange(20)
+    begin_s = issue_s + lead_s
+    windows = Windows(issue_s=issue_s, begin_s=begin_s, end_s=begin_s + 7200)
+    found = probability(law, catalog_of(np.array([BEGIN_S - 50]), np.zeros(0), delay_s), windows)
+    silent = [np.prod(1 - climatology.probability(b + np.array([0, HOUR_S]))) for b in begin_s]
+    np.testing.assert_allclose(found, 1 - np.array(silent), rtol=1e-9)
+
+
+def test_integrals_count_what_falls_into_the_stretch():
+    """Rows before it, in it and near its end, each with the part of its offspring that comes within it."""
+    robbery_s = BEGIN_S + np.array([-7200, -60, 3000, 80_000, 86_000])
+    end_s = BEGIN_S + DAY_S
+    catalog = catalog_of(np.array([BEGIN_S + 50_000]), robbery_s)
+    found = _Candidates(catalog, np.array([BEGIN_S + 50_000]), BEGIN_S, end_s)
+    for decay_s in DECAYS_S:
+        expected = sum(
+            quad(lambda s, t=t, d=decay_s: np.exp(-(s - t) / d) / d, max(t, BEGIN_S), end_s)[0] for t in robbery_s
+        )
+        assert found.total[found.names.index(("ROBBERY", decay_s))] == pytest.approx(expected, rel=1e-6)

@@ -1,0 +1,207 @@
+"""HewsNet finds the laws of generated cities, forecasts as they say, and sees nothing of what is known later."""
+
+import numpy as np
+import pytest
+import torch
+
+from hews_gpu.evaluation.metrics import log_loss_each_bits
+from hews_gpu.evaluation.rolling import Plan, Rolling
+from hews_gpu.evaluation.sources import synthetic_source
+from hews_gpu.forecasters.base import HourOfWeekMonth
+from hews_gpu.forecasters.catalog import TARGETS, Outcomes, Windows, make_catalog
+from hews_gpu.forecasters.climatology import HOUR_S, Climatology
+from hews_gpu.forecasters.hawkes import Law, Rhythm, Term, probability
+from hews_gpu.forecasters.hewsnet import HewsNetForecaster, _Arrivals, _Fit, _level_weights, _promise
+from hews_gpu.forecasters.hewsnet_layers import Candidates, Layer
+from hews_gpu.forecasters.hewsnet_network import HewsNet, HewsNetSettings
+
+ROBBERY = "ROBBERY - STREET"
+
+
+def rolling_of(preset, years):
+    return Rolling.opened(synthetic_source(preset, years=years, seed=7), Plan(blocks=1))
+
+
+def fitted(rolling, make=HewsNetForecaster):
+    fold = rolling.folds[0]
+    forecaster = make()
+    forecaster.fit(rolling.catalog.until(fold.known_until_s), rolling.part(fold.train), rolling.part(fold.calibration))
+    return forecaster
+
+
+def closure(rolling, forecaster):
+    windows = rolling.test.windows
+    said = (forecaster.predict(rolling.catalog, windows), rolling.oracle())
+    least, *losses = (
+        log_loss_each_bits(rolling.test.y, p).mean()
+        for p in (fitted(rolling, HourOfWeekMonth).predict(rolling.catalog, windows), *said)
+    )
+    return (least - losses[0]) / (least - losses[1])
+
+
+@pytest.fixture(scope="module")
+def null():
+    rolling = rolling_of("null", 2)
+    return rolling, fitted(rolling)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    rolling = rolling_of("pairs", 3)
+    return rolling, fitted(rolling)
+
+
+def test_it_finds_pairs_how_near_and_how_long(pairs):
+    rolling, forecaster = pairs
+    assert closure(rolling, forecaster) > 0.8
+    (layer,) = forecaster.layers
+    assert {layer.stream, layer.partner} == {"LARCENY", "COMMON ASSAULT"}
+    assert layer.within_m == pytest.approx(500, rel=0.15)
+    assert layer.decay_s == pytest.approx(5 * HOUR_S, rel=0.3)
+    assert forecaster.net.gain.mean() == pytest.approx(0.82, rel=0.2)
+
+
+def test_it_finds_the_hidden_neighbourhoods():
+    rolling = rolling_of("spatial", 2)
+    forecaster = fitted(rolling)
+    assert closure(rolling, forecaster) > 0.85
+    gain = next(g for g, one in zip(forecaster.net.gain, forecaster.layers, strict=True) if one.stream == ROBBERY)
+    assert set(np.argsort(-gain.numpy())[:8]) == set(np.flatnonzero(rolling.source.truth.gain))
+
+
+def test_neighbourhoods_add_up_to_the_city(pairs):
+    rolling, forecaster = pairs
+    windows = rolling.test.windows.select(np.arange(0, len(rolling.test), 40))
+    city, areas = forecaster.predict(rolling.catalog, windows), forecaster.predict_areas(rolling.catalog, windows)
+    np.testing.assert_allclose(1 - (1 - areas).prod(axis=1), city, rtol=1e-10)
+    truth = rolling.source.truth.by_area(windows.issue_s, windows.begin_s, windows.end_s)
+    assert np.corrcoef(areas.ravel(), truth.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("delay_s", [0, 5400])
+def test_pairs_that_are_known_later_change_no_bit(pairs, delay_s):
+    rolling, forecaster = pairs
+    seen = rolling.source.catalog(delay_s)
+    windows = rolling.test.windows.select(np.arange(100))
+    cut_s = int(windows.issue_s[-1])
+    full, known = forecaster.hazards(seen, windows), forecaster.hazards(seen.until(cut_s), windows)
+    np.testing.assert_array_equal(full, known)
+    assert np.ptp(full.sum(axis=1)) > 0.2
+    assert not np.array_equal(full[-1], forecaster.hazards(seen.until(cut_s - 86_400), windows)[-1])
+
+
+def flat(hazard):
+    return Climatology(intercept=float(np.log(np.expm1(hazard))), week_hour=np.zeros(168), month=np.zeros(12))
+
+
+@pytest.mark.parametrize(("lead_s", "delay_s"), [(0, 0), (6 * HOUR_S, 0), (4 * HOUR_S, 2 * HOUR_S)])
+def test_in_a_city_of_one_neighbourhood_it_is_the_hawkes_process(lead_s, delay_s):
+    """Which is tested against simulated continuations."""
+    begin_s, issue_s = 1_577_836_800, 1_577_836_800 + 100 * HOUR_S
+    terms = (Term(TARGETS, 3 * HOUR_S, 0.25), Term(ROBBERY, 8 * HOUR_S, 0.6))
+    rhythm = Rhythm(climatology=flat(0.05), cell_s=HOUR_S, anchor_s=0)
+    law = Law(rhythm=rhythm, level=1.2, terms=terms, others_per_s={ROBBERY: np.full(168, 2 / 86_400)})
+    time_s = issue_s - delay_s - np.array([600, 4000, 20_000])
+    seen = make_catalog(
+        time_s=time_s,
+        category=np.array([1, 0, 1]),
+        area=np.zeros(3, int),
+        xy_m=np.zeros((3, 2)),
+        is_target=np.array([True, False, True]),
+        categories=(ROBBERY, "SHOOTING"),
+        areas=1,
+        delay_s=delay_s,
+    )
+    windows = Windows(
+        issue_s=np.array([issue_s]), begin_s=np.array([issue_s + lead_s]), end_s=np.array([issue_s + lead_s + 7200])
+    )
+    net = HewsNet(HewsNetSettings(areas=1, local=(True, False)))
+    net.level.fill_(1.2)
+    net.gain.copy_(torch.tensor([[0.25], [0.6]], dtype=torch.float64))
+    forecaster = HewsNetForecaster()
+    forecaster.net, forecaster._rhythm, forecaster._step_s, forecaster._anchor_s = net, rhythm, 7200, begin_s
+    forecaster.layers = tuple(Layer(stream=t.stream, decay_s=t.decay_s, is_local=k == 0) for k, t in enumerate(terms))
+    forecaster._arrivals = [_Arrivals(which=[1], share=np.ones(1), per_hour=np.full(168, 2 / 24), whole_step_s=0)]
+    expected = probability(law, seen, windows)
+    np.testing.assert_allclose(-np.expm1(-forecaster.hazards(seen, windows).sum(axis=1)), expected, rtol=1e-9)
+
+
+def test_pairs_to_come_stand_at_the_end_of_a_step_alone():
+    arrivals = _Arrivals(which=[0], share=np.ones(1), per_hour=np.full(168, 0.2), whole_step_s=7200)
+    times_s = np.arange(600, 600 + 4 * HOUR_S, 600)[None]
+    expected = arrivals.expected(times_s, 600, 0)[0]
+    assert set(times_s[0][expected > 0]) == {6600, 13_800}
+    assert expected.sum() == pytest.approx(0.4)
+
+
+def test_a_promise_is_the_maximum_over_one_weight():
+    from scipy.optimize import minimize_scalar
+    from scipy.sparse import csc_array
+
+    rng = np.random.default_rng(0)
+    left = rng.exponential(1.0, (200, 3)) * (rng.random((200, 3)) < 0.3)
+    rate, total = rng.uniform(0.3, 0.6, 200), np.array([60.0, 80.0, 400.0])
+    layers = [Layer(stream=str(k), decay_s=1.0, is_local=True) for k in range(3)]
+    found = _promise(Candidates(layers=layers, left=csc_array(left), total=total), rate)
+    for k in range(3):
+
+        def loss(w, k=k):
+            return total[k] * w - np.log1p(w * left[:, k] / rate).sum()
+
+        best = -minimize_scalar(loss, bounds=(0, 50), method="bounded", options={"xatol": 1e-10}).fun
+        assert found[k] == pytest.approx(max(best, 0.0), abs=1e-6)
+    assert found[0] > 1 and found[2] == 0
+
+
+def test_without_excitation_it_chooses_nothing(null):
+    rolling, forecaster = null
+    assert forecaster.layers == ()
+    clock = fitted(rolling, HourOfWeekMonth).predict(rolling.catalog, rolling.test.windows)
+    said = forecaster.predict(rolling.catalog, rolling.test.windows)
+    assert np.abs(said - clock).max() < 0.03  # the climatology, but for the calibration
+
+
+def test_a_calibration_block_with_more_events_raises_the_forecast(null):
+    rolling, forecaster = null
+    fold, windows = rolling.folds[0], rolling.test.windows
+    part = rolling.part(fold.calibration)
+    plain = forecaster.predict(rolling.catalog, windows)
+    more = HewsNetForecaster()
+    raised = Outcomes(windows=part.windows, y=part.y | (np.arange(len(part)) % 4 == 0))
+    more.fit(rolling.catalog.until(fold.known_until_s), rolling.part(fold.train), raised)
+    assert (more.predict(rolling.catalog, windows) > plain).all()
+
+
+def reported_twice(delay_s):
+    """Targets at random, every other one reported once more as an assault minutes before it, and assaults at random."""
+    rng = np.random.default_rng(3)
+    targets = np.sort(rng.integers(0, 365 * 86_400, 500))
+    area = rng.integers(0, 6, 500)
+    alone = rng.integers(0, 365 * 86_400, 3000)
+    time_s = np.concatenate([targets, targets[::2] - rng.integers(60, 1500, 250), alone])
+    return make_catalog(
+        time_s=time_s,
+        category=np.repeat([1, 0, 0], [500, 250, 3000]),
+        area=np.concatenate([area, area[::2], rng.integers(0, 6, 3000)]),
+        xy_m=rng.uniform(0, 5000, (3750, 2)),
+        is_target=np.arange(3750) < 500,
+        categories=("AGG. ASSAULT", "SHOOTING"),
+        areas=6,
+        delay_s=delay_s,
+    )
+
+
+@pytest.mark.parametrize(("blind_s", "expected"), [(0, {"AGG. ASSAULT"}), (1800, set())])
+def test_a_second_report_of_an_event_does_not_foretell_it(blind_s, expected):
+    """Rows of one event differ by up to half an hour: a fit that looks at them takes the one for the other's cause."""
+    fit = _Fit(reported_twice(blind_s).known_at_once(), 0, 365 * 86_400, 7200, blind_s)
+    assert {layer.stream for layer in fit.run().layers} == expected
+
+
+def test_more_of_late_never_means_that_less_follows():
+    rng = np.random.default_rng(0)
+    ratios = rng.normal(0, 0.3, (5000, 2))
+    y = rng.random(5000) < 1 / (1 + np.exp(1.5 - 0.8 * ratios[:, 0] + 0.6 * ratios[:, 1]))
+    found = _level_weights(ratios, y, np.full(5000, -1.5))
+    assert found[0] == pytest.approx(0.8, abs=0.3) and found[1] == 0
+    assert (_level_weights(-ratios[:, :1], y, np.full(5000, -1.5)) == 0).all()

@@ -1,0 +1,314 @@
+"""Scoring: every number can be had again from the forecasts, and no forecast knows what it must not."""
+
+import errno
+import json
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+from typer.testing import CliRunner
+
+from hews_gpu.cli.commands import app
+from hews_gpu.data.events import open_prepared
+from hews_gpu.errors import UserError
+from hews_gpu.feed.maps import rasterize
+from hews_gpu.runs.evaluate import evaluate
+from hews_gpu.runs.folder import load_model
+from hews_gpu.runs.inference import corrections, probabilities
+from hews_gpu.runs.inputs import open_task
+from hews_gpu.runs.train import train
+from hews_gpu.synthetic.process import Kernel
+from hews_gpu.synthetic.truth import Truth, save_truth
+
+SPLITS = ("train", "validation", "test")
+
+
+@pytest.fixture(scope="module")
+def judged(run, tmp_path_factory):
+    """Metrics, and the table of forecasts, of the toy run."""
+    out = tmp_path_factory.mktemp("judged")
+    metrics = evaluate(run, out=out)
+    assert json.loads((out / "metrics.json").read_text(encoding="utf-8")) == metrics
+    return metrics, pd.read_parquet(out / "forecasts.parquet")
+
+
+def test_every_score_can_be_recomputed_from_the_forecasts(judged):
+    metrics, table = judged
+    for name in SPLITS:
+        part, found = table[table["split"] == name], metrics["splits"][name]
+        y, p, reference = part["y"], part["p"], part["p_climatology"]
+        assert found["windows"] == len(part)
+        assert found["positives"] == y.sum()
+        assert found["base_rate"] == pytest.approx(y.mean())
+        assert found["auc"] == pytest.approx(roc_auc_score(y, p))
+        assert found["average_precision"] == pytest.approx(average_precision_score(y, p))
+        assert found["brier"] == pytest.approx(brier_score_loss(y, p))
+        assert found["log_loss_bits"] == pytest.approx(log_loss(y, p) / np.log(2))
+        assert found["brier_skill"] == pytest.approx(1 - brier_score_loss(y, p) / brier_score_loss(y, reference))
+        assert found["log_skill_bits"] == pytest.approx((log_loss(y, reference) - log_loss(y, p)) / np.log(2))
+    test = metrics["splits"]["test"]
+    for key in ("auc", "average_precision", "brier_skill", "log_skill_bits", "base_rate", "windows", "positives"):
+        assert metrics[key] == test[key]
+    climatology = metrics["baselines"]["climatology"]
+    part = table[table["split"] == "test"]
+    assert climatology["auc"] == pytest.approx(roc_auc_score(part["y"], part["p_climatology"]))
+    assert climatology["log_skill_bits"] == 0 and climatology["log_skill_bits_interval"] == [0, 0]
+    assert metrics["baselines"]["base_rate"]["auc"] == 0.5
+    past = table.loc[table["window_end"] <= pd.Timestamp(metrics["splits"]["test"]["begin"]), "y"]
+    rate = (past.sum() + 0.5) / (len(past) + 1)
+    assert len(past) == len(table) - len(part)
+    expected = log_loss(part["y"], np.full(len(part), rate)) / np.log(2)
+    assert metrics["baselines"]["base_rate"]["log_loss_bits"] == pytest.approx(expected, rel=1e-12)
+    low, high = metrics["log_skill_bits_interval"]
+    assert 0 < low < metrics["log_skill_bits"] < high
+    assert metrics["verdict"].startswith("Significant skill")
+    assert sum(row["count"] for row in metrics["reliability"]) == len(part)
+
+
+def test_every_window_is_there_once_with_its_true_outcome(judged, toy):
+    _, table = judged
+    frame = toy.incidents()
+    shootings = frame.loc[frame["category"] == "SHOOTING", "time_s"].to_numpy()
+    assert str(table["issue_time"].dtype).startswith("datetime64") and table["issue_time"].dt.tz is None
+    assert table["y"].dtype == np.int8
+    start = table["window_start"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    end = table["window_end"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    inside = np.searchsorted(shootings, end) - np.searchsorted(shootings, start)
+    np.testing.assert_array_equal(table["y"], inside > 0)
+    assert (table["window_start"] == table["issue_time"]).all()
+    for name, weeks in zip(SPLITS, (10, 4, 4), strict=True):
+        times = table.loc[table["split"] == name, "issue_time"]
+        assert len(times) == weeks * 84 - 12  # the first day is history
+        assert (times.diff().dropna() == timedelta(hours=2)).all()
+
+
+def test_no_history_reaches_into_the_split_before(judged):
+    _, table = judged
+    ends = table.groupby("split")["window_end"].max()
+    begins = table.groupby("split")["issue_time"].min() - timedelta(hours=24)
+    assert ends["train"] <= begins["validation"] and ends["validation"] <= begins["test"]
+
+
+def test_empty_windows_are_scored_too(judged, toy):
+    _, table = judged
+    frame = toy.incidents()
+    time_s = frame["time_s"].to_numpy()
+    issue = table["issue_time"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    held = np.searchsorted(time_s, issue + 7200) - np.searchsorted(time_s, issue)
+    assert (held == 0).sum() > 10
+
+
+def test_results_go_into_the_run_unless_told(run, tmp_path):
+    mine = shutil.copytree(run, tmp_path / "run")
+    evaluate(mine)
+    assert (mine / "metrics.json").exists() and (mine / "forecasts.parquet").exists()
+    assert not list(mine.glob(".*"))
+
+
+def old_results(folder):
+    """A folder with two files in the place of results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").write_text("old", encoding="utf-8")
+    (folder / "forecasts.parquet").write_text("old", encoding="utf-8")
+    return folder
+
+
+def test_results_elsewhere_are_replaced_only_by_force(run, tmp_path):
+    out = old_results(tmp_path / "out")
+    with pytest.raises(UserError, match=r"--out.*metrics\.json and forecasts\.parquet already.*--force"):
+        evaluate(run, out=out)
+    (out / "metrics.json").unlink()
+    with pytest.raises(UserError, match=r"holds forecasts\.parquet already"):
+        evaluate(run, out=out)
+    assert (out / "forecasts.parquet").read_text(encoding="utf-8") == "old"
+    command = ["evaluate", str(run), "--out", str(out), "--force", "--json"]
+    assert json.loads(CliRunner().invoke(app, command).stdout)["windows"] > 0
+    assert len(pd.read_parquet(out / "forecasts.parquet")) > 0
+    assert sorted(path.name for path in out.iterdir()) == ["forecasts.parquet", "metrics.json"]
+
+
+def test_the_runs_own_results_are_replaced_without_asking(run, tmp_path):
+    mine = shutil.copytree(run, tmp_path / "run")
+    metrics = evaluate(old_results(mine), out=tmp_path / "run" / ".." / "run")
+    assert json.loads((mine / "metrics.json").read_text(encoding="utf-8")) == metrics
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def ctrl_c(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [full_disk, ctrl_c])
+@pytest.mark.parametrize("name", ["pq.write_table", "write_json"])
+def test_results_cut_off_leave_both_old_files_or_no_folder(run, tmp_path, monkeypatch, name, stop):
+    out = old_results(tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(f"hews_gpu.runs.evaluate.{name}", stop)
+        with pytest.raises((UserError, KeyboardInterrupt)):
+            evaluate(run, out=out, force=True)
+        with pytest.raises((UserError, KeyboardInterrupt)):
+            evaluate(run, out=tmp_path / "deep" / "er")
+    assert {path.name: path.read_text(encoding="utf-8") for path in out.iterdir()} == {
+        "metrics.json": "old",
+        "forecasts.parquet": "old",
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def said(prepared_folder, run):
+    """Inputs and forecasts for every split of a prepared folder, by the given run's model."""
+    task = open_task(open_prepared(prepared_folder))
+    model, found = load_model(run), {}
+    for name, split in task.splits.items():
+        maps = np.concatenate([batch.maps.numpy().copy() for batch in split.feed.in_order(64)])
+        p = probabilities(split, corrections(model, split.feed, lambda tensor: tensor))
+        found[name] = split.samples.issue_s, maps, split.climatology, p
+    return found
+
+
+def test_no_text_or_formatting_column_reaches_a_model(toy, run, prepared, tmp_path):
+    """The label spelt out in columns of either file changes not a bit of tensors, weights or forecasts."""
+    frame = toy.incidents()
+    label = np.where(frame["category"] == "SHOOTING", "Inside", "I")
+    leak = {"Premise": label, "Inside/Outside": label, "address": label, "source": label, "line": np.arange(len(frame))}
+    leak["neighborhood"] = label
+    loud = toy.write(tmp_path / "loud", frame, extra=leak)
+    pq.write_table(pq.read_table(loud / "charts_only.parquet").slice(0, 3), loud / "charts_only.parquet")
+    silent = toy.write(tmp_path / "silent", frame, charts=False)
+    expected = said(prepared, run)
+    for folder in (loud, silent):
+        found = said(folder, run)
+        for name in SPLITS:
+            for ours, theirs in zip(expected[name], found[name], strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+        train(folder, folder / "run", device="cpu")
+        weights = "weights.safetensors"
+        assert (folder / "run" / weights).read_bytes() == (run / weights).read_bytes()
+
+
+def perturbed(frame, from_s, seed):
+    """The table with every row at or after `from_s` changed, some removed, some added."""
+    rng = np.random.default_rng(seed)
+    past, future = frame[frame["time_s"] < from_s], frame[frame["time_s"] >= from_s].copy()
+    future["category"] = rng.permutation(future["category"].to_numpy())
+    future["longitude"] = rng.permutation(future["longitude"].to_numpy())
+    added = future.sample(frac=0.5, random_state=seed, replace=True)
+    first = future.iloc[:1].assign(time_s=from_s, category="SHOOTING")  # at the issue time itself: not known yet
+    last = frame.iloc[-1:]  # keeps what the table covers
+    kept = future.sample(frac=0.6, random_state=seed)
+    return pd.concat([past, first, kept, added, last]).sort_values("time_s", kind="stable", ignore_index=True)
+
+
+@pytest.mark.parametrize("week", [10, 11.5, 14, 16.5])
+def test_no_row_at_or_after_the_issue_time_changes_a_forecast(toy, run, prepared, tmp_path, week):
+    """From the begin and the middle of the validation split, and of the test split."""
+    issue_s = toy.begin_s + int(week * 7 * 12) * 7200  # on the grid
+    changed = toy.write(tmp_path / "changed", perturbed(toy.incidents(), issue_s, int(week)))
+    before, after = said(prepared, run), said(changed, run)
+    for name in SPLITS:
+        known = before[name][0] <= issue_s
+        for ours, theirs in zip(before[name], after[name], strict=True):
+            np.testing.assert_array_equal(ours[known], theirs[known])
+    later = before["test"][0] > issue_s
+    assert (before["test"][3][later] != after["test"][3][later]).any()  # the perturbation does bite
+
+
+def test_no_row_of_the_test_split_changes_the_weights(toy, run, tmp_path):
+    changed = toy.write(tmp_path / "changed", perturbed(toy.incidents(), toy.begin_s + 14 * toy.week_s, 9))
+    train(changed, tmp_path / "run", device="cpu")
+    assert (tmp_path / "run/weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+
+
+def test_the_oracle_is_scored_where_the_truth_is_known(toy, tmp_path):
+    folder = toy.write(tmp_path / "prepared", toy.incidents())
+    hours, none = np.zeros(18 * 168), np.zeros(0, dtype=np.int64)
+    kernel = Kernel(branching=0.0, decay_s=3600.0)
+    truth = Truth(
+        begin_s=toy.begin_s,
+        base_per_h=hours + 0.25,
+        precursor_per_h=hours,
+        excited_by_targets=kernel,
+        excited_by_precursors=kernel,
+        target_s=none,
+        precursor_s=none,
+        precursor="ROBBERY",
+    )
+    save_truth(truth, folder / "truth.npz")
+    train(folder, tmp_path / "run", device="cpu", max_epochs=0)
+    metrics = evaluate(tmp_path / "run")
+    table = pd.read_parquet(tmp_path / "run/forecasts.parquet")
+    np.testing.assert_allclose(table["p_oracle"], 1 - np.exp(-0.5))
+    assert metrics["baselines"]["oracle"]["auc"] == 0.5
+    # untrained, the model is the climatology to the bit
+    assert (table["p"] == table["p_climatology"]).all()
+    assert metrics["log_skill_bits"] == 0 and metrics["verdict"].startswith("No significant skill")
+
+
+def test_other_data_than_it_was_trained_on_is_refused(toy, run, tmp_path):
+    other = toy.write(tmp_path / "other", toy.incidents(seed=1))
+    with pytest.raises(UserError, match="trained on"):
+        evaluate(run, data=other, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_run_keeps_the_city_file_it_was_trained_with(toy, tmp_path):
+    folder = toy.write(tmp_path / "prepared", toy.incidents())
+    train(folder, tmp_path / "run", device="cpu", max_epochs=0)
+    before = evaluate(tmp_path / "run")
+    toml = (folder / "city.toml").read_text(encoding="utf-8").replace('"2024-05-06"', '"2024-04-22"')
+    (folder / "city.toml").write_text(toml, encoding="utf-8")
+    assert evaluate(tmp_path / "run") == before
+
+
+def test_both_folders_may_move_together(toy, tmp_path):
+    here = tmp_path / "here"
+    train(toy.write(here / "prepared", toy.incidents()), here / "run", device="cpu", max_epochs=0)
+    here.rename(tmp_path / "there")
+    evaluate(tmp_path / "there/run")
+    shutil.move(tmp_path / "there/prepared", tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="data folder"):
+        evaluate(tmp_path / "there/run")
+    evaluate(tmp_path / "there/run", data=tmp_path / "elsewhere")
+
+
+def test_a_place_that_was_only_temporary_is_not_recorded(toy, tmp_path, monkeypatch):
+    """As inside `hews demo`, whose folder gets its name when all is done, and from within which one may go on."""
+    folder = tmp_path / ".demo.partial-1"
+    train(toy.write(folder / "prepared", toy.incidents()), folder / "run", device="cpu", max_epochs=0)
+    rasterize(folder / "prepared", folder / "maps", style="channels")
+    for name in ("run", "maps"):
+        assert ".partial-" not in (folder / name / "hews.json").read_text(encoding="utf-8")
+    (folder / "hews.json").write_text('{"kind": "demo"}', encoding="utf-8")
+    monkeypatch.chdir(folder.rename(tmp_path / "demo"))
+    assert evaluate(Path("run"))["windows"] > 0
+
+
+def test_what_is_no_trained_run_is_refused(prepared, run, tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        evaluate(tmp_path / "none")
+    with pytest.raises(UserError, match="hews train"):
+        evaluate(prepared)
+    half = shutil.copytree(run, tmp_path / "half")
+    (half / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match="--resume"):
+        evaluate(half)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="is a file"):
+        evaluate(run, out=tmp_path / "file")
+
+
+def test_the_samples_of_a_task_follow_the_city_file(prepared):
+    opened = open_prepared(prepared)
+    task = replace(opened.city.task, lead_s=7200, horizon_s=14_400)
+    later = open_task(replace(opened, city=replace(opened.city, task=task))).samples["test"]
+    assert (later.target_begin_s - later.issue_s == 7200).all()
+    assert (later.target_end_s - later.target_begin_s == 14_400).all()

@@ -1,0 +1,250 @@
+"""Training: learns what is there, repeats itself to the bit, goes on after a stop, refuses what it cannot use."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hews_gpu.errors import UserError
+from hews_gpu.runs.evaluate import evaluate
+from hews_gpu.runs.train import train
+from hews_gpu.train.checkpoint import read_tensors
+from hews_gpu.train.loop import Engine
+from hews_gpu.train.preempt import EXIT_PREEMPTED, Preempted
+
+
+def quick(prepared, run, **options):
+    return train(prepared, run, device="cpu", **options)
+
+
+def last(run):
+    """The newest checkpoint of a run."""
+    return max((run / "checkpoints").glob("step-*.safetensors"))
+
+
+def decided(run):
+    """All of the last checkpoint but the clock's part of the history."""
+    tensors, notes = read_tensors(last(run), remedy="")
+    for row in notes["position"]["history"]:
+        del row["cost"]
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, notes
+
+
+def test_it_learns_what_the_toy_city_hides(run):
+    rows = np.genfromtxt(run / "history.csv", delimiter=",", names=True)
+    assert list(rows["epoch"]) == [0, 1, 2, 3]
+    assert rows["validation_log_loss"][0] - rows["validation_log_loss"].min() > 0.05
+    assert rows["train_loss"][-1] < rows["train_loss"][0]
+
+
+def test_two_runs_give_the_same_bytes(prepared, run, tmp_path):
+    quick(prepared, tmp_path / "again")
+    for name in ("weights.safetensors", "city.toml"):
+        assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes()
+    assert decided(tmp_path / "again") == decided(run)
+
+
+def test_another_seed_gives_other_weights(run, toy, tmp_path):
+    other = toy.write(tmp_path / "prepared", toy.incidents(), seed=1)
+    quick(other, tmp_path / "run")
+    assert (tmp_path / "run/weights.safetensors").read_bytes() != (run / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_a_resumed_run_ends_with_the_same_bits(prepared, run, tmp_path, epochs):
+    stopped = tmp_path / "stopped"
+    summary = quick(prepared, stopped, max_epochs=epochs)
+    assert summary["epochs"] == epochs
+    assert quick(prepared, stopped, resume=True)["epochs"] == 3
+    assert (stopped / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+    assert decided(stopped) == decided(run)
+
+
+def signal_in_step(monkeypatch, number, step):
+    """Send a real signal to this process while it takes a step, counted from 1."""
+    real, count = Engine._step, iter(range(1, 1000))
+
+    def told_to_stop(self, *arguments):
+        if next(count) == step:
+            os.kill(os.getpid(), number)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Engine, "_step", told_to_stop)
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Preempted), (signal.SIGUSR2, Preempted)],
+)
+def test_a_stop_finishes_its_step_and_says_how_to_go_on(prepared, run, tmp_path, monkeypatch, capsys, number, raised):
+    stopped, before = tmp_path / "stopped", signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        signal_in_step(patch, number, 17)  # 13 steps an epoch: in the second
+        with pytest.raises(raised) as caught:
+            quick(prepared, stopped)
+    assert getattr(caught.value, "code", EXIT_PREEMPTED) == EXIT_PREEMPTED == 75
+    assert signal.getsignal(number) == before
+    said = str(caught.value) if number == signal.SIGINT else capsys.readouterr().err  # the command shows it last
+    assert "epoch 2, after step 17. Give the same command with --resume" in said
+    position = decided(stopped)[1]["position"]
+    assert (position["epoch"], position["epoch_step"], position["step"]) == (1, 4, 17)
+    assert not (stopped / "weights.safetensors").exists()
+    assert not list(stopped.rglob(".*"))
+    assert json.loads((stopped / "hews.json").read_text())["state"] == "training"
+    quick(prepared, stopped, resume="auto")
+    assert (stopped / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+    assert decided(stopped) == decided(run)
+    assert json.loads((stopped / "hews.json").read_text())["state"] == "trained"
+
+
+def stopped_at(real, nth):
+    """A function that Ctrl-C reaches just before its `nth` call."""
+    count = iter(range(1000))
+
+    def interrupted(*arguments):
+        if next(count) == nth:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    return interrupted
+
+
+def test_a_stop_before_the_first_checkpoint_leaves_nothing(prepared, tmp_path, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quick(prepared, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_exists_is_refused_and_replaced_only_by_force(prepared, run, tmp_path):
+    old = shutil.copytree(run, tmp_path / "run")
+    (old / "metrics.json").write_text("{}", encoding="utf-8")
+    before = contents(old)
+    with pytest.raises(UserError, match=r"--out.*exists already.*--force"):
+        quick(prepared, old)
+    assert contents(old) == before
+    quick(prepared, old, force=True, max_epochs=0)
+    assert not (old / "metrics.json").exists()
+    assert list(tmp_path.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize(
+    "where", ["loop.Engine.start", "runs.shutil.copyfile", "checkpoints.write_tensors", "checkpoint.save"]
+)
+def test_force_keeps_the_older_run_until_the_first_checkpoint(prepared, run, tmp_path, monkeypatch, where, error):
+    old = shutil.copytree(run, tmp_path / "run")
+    before = contents(old)
+
+    def stop(*_, **__):
+        raise error
+
+    monkeypatch.setattr(f"hews_gpu.train.{where}", stop)
+    with pytest.raises((KeyboardInterrupt, OSError, UserError)):
+        quick(prepared, old, force=True)
+    assert contents(old) == before
+    assert list(tmp_path.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("nth", range(6))
+def test_force_leaves_a_whole_run_wherever_a_rename_is_stopped(prepared, run, tmp_path, monkeypatch, nth):
+    """Either the older one or the new one with its checkpoint."""
+    old = shutil.copytree(run, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        for name in ("rename", "replace"):
+            patch.setattr(Path, name, stopped_at(getattr(Path, name), nth))
+        with suppress(KeyboardInterrupt):
+            quick(prepared, old, force=True, max_epochs=0)
+    assert list(tmp_path.iterdir()) == [old]
+    decided(old)
+    quick(prepared, old, resume=True, max_epochs=0)
+
+
+def test_a_learning_rate_beyond_all_reason_is_one_line(toy, tmp_path):
+    wild = toy.write(tmp_path / "prepared", toy.incidents(), learning_rate=1e30)
+    with pytest.raises(UserError, match=r"learning_rate: .* of epoch 1 is nan: training has diverged. Lower it"):
+        quick(wild, tmp_path / "run")
+
+
+def test_force_never_replaces_a_folder_that_is_no_run(prepared, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(UserError, match=r"hews\.json"):
+        quick(prepared, tmp_path / "mine", force=True)
+    with pytest.raises(UserError, match="prepared"):
+        quick(prepared, prepared, force=True)
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"resume": True}, "checkpoint"), ({"force": True, "resume": True}, "--force")]
+)
+def test_what_cannot_be_resumed_is_refused(prepared, tmp_path, options, said):
+    with pytest.raises(UserError, match=said):
+        quick(prepared, tmp_path / "none", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_of_other_settings_or_data_is_refused_and_the_difference_named(toy, run, tmp_path):
+    old = shutil.copytree(run, tmp_path / "run")
+    before = contents(old)
+    changed = toy.write(tmp_path / "settings", toy.incidents(), learning_rate=0.02, cells=9)
+    with pytest.raises(UserError, match=r"learning_rate was 0\.01, is 0\.02") as caught:
+        quick(changed, old, resume=True)
+    assert "[channels] height was 8, is 9" in str(caught.value)
+    other = toy.write(tmp_path / "data", toy.incidents().iloc[:-1])
+    with pytest.raises(UserError, match="data_fingerprint was"):
+        quick(other, old, resume=True)
+    assert contents(old) == before
+    assert json.loads((old / "hews.json").read_text())["state"] == "trained"
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(prepared, run, tmp_path, capsys):
+    old = shutil.copytree(run, tmp_path / "run")
+    newest = last(old)
+    whole = newest.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for damaged in (whole[:-100], b"", b"\xff" * len(whole), bytes(flipped)):
+        newest.write_bytes(damaged)
+        quick(prepared, old, resume=True)
+        said = capsys.readouterr().err
+        assert f"{newest}: cannot be read" in said and "going on from the one before it" in said
+        assert "goes on from step 26" in said
+        assert (old / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+        assert decided(old) == decided(run)
+        assert newest.with_name(f"{newest.name}.damaged").read_bytes() == damaged
+
+
+def test_without_a_whole_checkpoint_it_is_refused(prepared, run, tmp_path):
+    old = shutil.copytree(run, tmp_path / "run")
+    for path in (old / "checkpoints").glob("step-*"):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"checkpoints/step-.*cannot be read.*--force"):
+        quick(prepared, old, resume=True)
+
+
+def test_where_there_is_nothing_to_learn_it_stops_early_and_keeps_the_best_epoch(toy, tmp_path):
+    quiet = toy.write(tmp_path / "prepared", toy.incidents(contagion=0.0), learning_rate=0.05, epochs=8)
+    summary = quick(quiet, tmp_path / "run")
+    assert summary["epochs"] == summary["best_epoch"] + 3 < 8  # patience
+    quick(quiet, tmp_path / "stopped", max_epochs=2)
+    quick(quiet, tmp_path / "stopped", resume=True)
+    weights = "weights.safetensors"
+    assert (tmp_path / "stopped" / weights).read_bytes() == (tmp_path / "run" / weights).read_bytes()
+    metrics = evaluate(tmp_path / "run")  # with the weights of the best epoch, not the last
+    assert metrics["splits"]["validation"]["log_loss_bits"] == pytest.approx(summary["validation_log_loss_bits"])
+    assert metrics["log_skill_bits_interval"][0] <= 0

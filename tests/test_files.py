@@ -1,0 +1,172 @@
+"""Output is whole or not there, and `--force` never deletes what is not ours."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hews_gpu.errors import UserError
+from hews_gpu.files import MANIFEST, atomic_file, new_folder, read_manifest, write_json
+
+
+def make(out: Path, kind: str = "prepared", *, force: bool = False, text: str = "new") -> None:
+    with new_folder(out, kind=kind, force=force) as folder:
+        (folder / "data.txt").write_text(text)
+
+
+def test_a_folder_appears_whole_with_a_manifest(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    with new_folder(out, kind="prepared", notes={"seed": 7}) as folder:
+        (folder / "data.txt").write_text("x")
+        assert not out.exists()
+    assert sorted(path.name for path in out.iterdir()) == ["data.txt", MANIFEST]
+    assert read_manifest(out)["seed"] == 7
+    assert read_manifest(out)["kind"] == "prepared"
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError, SystemExit])
+def test_a_run_cut_off_leaves_nothing_and_keeps_the_old(stop: type[BaseException], tmp_path: Path) -> None:
+    make(tmp_path / "out", text="old")
+    with pytest.raises(stop), new_folder(tmp_path / "out", kind="prepared", force=True) as folder:
+        (folder / "half.txt").write_text("x")
+        raise stop
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "data.txt").read_text() == "old"
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from hews_gpu.files import new_folder
+with new_folder(pathlib.Path(sys.argv[1]), kind="prepared") as folder:
+    (folder / "half.txt").write_text("x")
+    print(folder, flush=True)
+    if sys.argv[2] == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    input()
+"""
+
+
+def test_what_a_killed_process_left_is_swept_but_not_what_another_fills(tmp_path: Path) -> None:
+    out = tmp_path / "o[u]t"  # the name is no pattern
+    command = [sys.executable, "-c", KILLED, str(out)]
+    left = Path(subprocess.run([*command, "dies"], capture_output=True, text=True, check=False).stdout.strip())
+    assert (left / "half.txt").is_file()
+    with subprocess.Popen([*command, "lives"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None and other.stdout is not None
+        filled = Path(other.stdout.readline().strip())
+        assert not left.exists()  # by the other already
+        elsewhere = tmp_path / f".{out.name}.partial-4194999"  # no process of this machine: more than any number
+        elsewhere.mkdir()
+        holder = os.open(elsewhere, os.O_RDONLY)
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        (tmp_path / f".{out.name}.partial-mine").mkdir()
+        make(out)
+        assert (filled / "half.txt").is_file() and elsewhere.is_dir()
+        os.close(holder)
+        make(out, force=True)
+        assert not elsewhere.exists() and (filled / "half.txt").is_file()
+        other.kill()
+    assert (tmp_path / f".{out.name}.partial-mine").is_dir()
+
+
+def test_an_existing_folder_is_refused_and_replaced_by_force(tmp_path: Path) -> None:
+    make(tmp_path / "out", text="old")
+    with pytest.raises(UserError, match=r"--out.*exists already.*--force"):
+        make(tmp_path / "out")
+    make(tmp_path / "out", force=True, text="new")
+    assert (tmp_path / "out" / "data.txt").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_force_never_replaces_a_folder_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    with pytest.raises(UserError, match="not an output of this program"):
+        make(tmp_path / "thesis", force=True)
+    make(tmp_path / "maps", kind="maps")
+    with pytest.raises(UserError, match="holds a 'maps'"):
+        make(tmp_path / "maps", force=True)
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(UserError):
+        make(tmp_path / "file", force=True)
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "precious"
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    make(tmp_path / "out")
+    assert (tmp_path / "out" / "data.txt").exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="disk is full") as caught, new_folder(tmp_path / "out", kind="prepared"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["file/out", "/proc/nope/out", "x" * 300, ".", "loop/out"])
+def test_a_path_where_nothing_can_be_made_is_one_line(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path / "empty" if where == "." and (tmp_path / "empty").mkdir() is None else tmp_path)
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UserError) as caught, new_folder(Path(where), kind="prepared"):
+        pytest.fail("the job was begun")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stop_between_the_two_renames_loses_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "out", text="old")
+    rename = Path.rename
+
+    def stopped(path: Path, target: Path) -> Path:
+        if ".partial-" in path.name:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "out", force=True)
+    assert (tmp_path / "out" / "data.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_that_a_job_misses_is_a_defect_and_keeps_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), new_folder(tmp_path / "out", kind="prepared") as folder:
+        (folder / "never written").read_text()
+
+
+def test_other_system_errors_keep_their_traceback(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Input/output"), new_folder(tmp_path / "out", kind="prepared"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), atomic_file(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert json.loads(path.read_text()) == {"a": 1}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_broken_manifest_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text("[1")
+    assert read_manifest(tmp_path) == {}
+    (tmp_path / MANIFEST).write_text("[1]")
+    assert read_manifest(tmp_path) == {}
