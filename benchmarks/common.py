@@ -1,6 +1,6 @@
 """What every benchmark shares: where and how it ran, and fair timing of alternatives.
 
-Alternatives are timed in turn, round by round, in one process, so that a neighbour's load or a clock that slows down
+Alternatives are timed in turn, round by round, in one process, so that a neighbor's load or a clock that slows down
 meets all of them; what is reported is the median over the rounds of the ratio within a round, with its spread. A
 benchmark does the same work on each side, checks that the answers agree, and then saves one dated JSON file.
 

@@ -53,7 +53,7 @@ class Scale:
     steps: dict[str, int]
     """Training steps of one round, by model."""
     training_rounds: dict[str, int]
-    """Many short rounds: a neighbour on the machine then meets a step on the cached batch as often as any other."""
+    """Many short rounds: a neighbor on the machine then meets a step on the cached batch as often as any other."""
     rounds: int
     """Of reading."""
     batch: int

@@ -40,7 +40,7 @@ Ints = NDArray[np.int64]
 GRID, TREE_OF_POLYGONS, TREE_OF_POINTS = "grid", "tree of polygons", "tree of points, prepared polygons"
 SORTED = "sorted coordinates, prepared polygons"
 VERTICES = 129_000
-"""Of the 278 neighbourhoods of a real city."""
+"""Of the 278 neighborhoods of a real city."""
 SLOWER = 10
 """The tree of polygons is asked for the first tenth of the points, and its time counted ten times."""
 

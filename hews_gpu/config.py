@@ -143,7 +143,7 @@ class MapConfig:
     style: Literal["reference", "channels"] = "reference"
     """What `hews rasterize` draws unless told: reference RGB maps, or channels of counts."""
     bounds: tuple[float, ...] | Literal["auto"] = "auto"
-    """West, south, east, north in degrees, stretched onto the map; auto: all polygons plus a margin, equal metres."""
+    """West, south, east, north in degrees, stretched onto the map; auto: all polygons plus a margin, equal meters."""
     height: int = 216
     """Rows of a reference map."""
     width: int = 172
@@ -153,10 +153,10 @@ class MapConfig:
     line_width_px: float = 1.0
     """Width of every outline (matplotlib's default; 0.3 gives the fine lines of the published reference maps)."""
     palette: Mapping[str, str] = field(default_factory=dict)
-    """A colour such as #CC7722 per category, in any spelling; others get a stable colour from their name."""
+    """A color such as #CC7722 per category, in any spelling; others get a stable color from their name."""
 
     def __post_init__(self) -> None:
-        palette = {normal_category(name): colour for name, colour in self.palette.items()}
+        palette = {normal_category(name): color for name, color in self.palette.items()}
         object.__setattr__(self, "palette", palette)
         if self.bounds != "auto":
             require(len(self.bounds) == 4, "[map] bounds", self.bounds, "must be auto or [west, south, east, north]")
@@ -167,9 +167,9 @@ class MapConfig:
             require(8 <= size <= 4096, f"[map] {key}", size, "must be 8..4096 pixels")
         require(0.5 <= self.disc_radius_px <= 15, "[map] disc_radius_px", self.disc_radius_px, "must be 0.5..15")
         require(0.1 <= self.line_width_px <= 8, "[map] line_width_px", self.line_width_px, "must be 0.1..8")
-        for name, colour in self.palette.items():
-            ok = len(colour) == 7 and colour[0] == "#" and all(c in "0123456789abcdefABCDEF" for c in colour[1:])
-            require(ok, f"[map.palette] {name}", colour, "must be a colour such as #CC7722")
+        for name, color in self.palette.items():
+            ok = len(color) == 7 and color[0] == "#" and all(c in "0123456789abcdefABCDEF" for c in color[1:])
+            require(ok, f"[map.palette] {name}", color, "must be a color such as #CC7722")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,16 +5,16 @@ same arithmetic that a pixel would be blended with, and turned into changes that
 of a set of owners is the exclusive or of the looks of all its subsets, so that flipping, for the owners that are lit,
 the changes of all their subsets gives just the look of all of them together. (This is the Moebius transform over
 GF(2).) The change of a single owner covers its whole outline, those of two or more only what they share, so a window
-flips one long list per lit neighbourhood and a few short ones. A list holds blocks of 16 bytes of the map. Pixels with
+flips one long list per lit neighborhood and a few short ones. A list holds blocks of 16 bytes of the map. Pixels with
 more than `MOST_OWNERS` owners, and maps smaller than a block, stay out of this and are blended as they come.
 
-Discs. Alpha and colour are repeated for the three bytes of a pixel and padded with alpha 0, which leaves a byte as it
+Discs. Alpha and color are repeated for the three bytes of a pixel and padded with alpha 0, which leaves a byte as it
 is, so that one row of a disc is one run of bytes without a remainder.
 
 Incidents. What drawing wants to know of one is worked out once and lies together.
 
-Shapes: E incidents, N neighbourhoods, S sets of neighbourhoods that share a pixel (single ones among them), V blocks
-listed, Q pixels (per owner) that are blended as they come, K colours, D the side of a disc's stamp, R bytes in a padded
+Shapes: E incidents, N neighborhoods, S sets of neighborhoods that share a pixel (single ones among them), V blocks
+listed, Q pixels (per owner) that are blended as they come, K colors, D the side of a disc's stamp, R bytes in a padded
 row.
 """
 
@@ -56,15 +56,15 @@ class ReferencePlan(NamedTuple):
     """What `raster_cpu.fill_reference` reads: few arrays, as handing over each of them costs a call 0.3 us."""
 
     base: Bytes  # [H, X, 3]
-    incident: Int32  # [E, 4] neighbourhood or -1, row and column where the stamp begins, placement << 8 | colour
+    incident: Int32  # [E, 4] neighborhood or -1, row and column where the stamp begins, placement << 8 | color
     set_start: UInt32  # [N + 1] the sets whose lowest member is n: [set_start[n], set_start[n + 1]), {n} first
     sets: UInt32  # [S + 1, 4] the other members, the highest repeated, n itself in {n}; where its list begins
     block: UInt32  # [V] first byte of a block of the map
     change: Bytes  # [V, FLIP_BYTES] what to flip in it
-    rest_start: Int32  # [N + 1] pixels that are blended as they come, by neighbourhood
-    rest: Int32  # [Q, 5] first byte of the pixel, coverage, colour
+    rest_start: Int32  # [N + 1] pixels that are blended as they come, by neighborhood
+    rest: Int32  # [Q, 5] first byte of the pixel, coverage, color
     stamp_row: Bytes  # [256, D, R] alpha by placement (fraction y * 16 + fraction x), row of the disc, byte
-    color_row: Bytes  # [K, R] the colour, repeated
+    color_row: Bytes  # [K, R] the color, repeated
     is_lit: Bytes  # [threads, N] scratch: zeros before and after every call
     listed: UInt32  # [threads, N] scratch
     scratch: Bytes  # [threads, ..] scratch: a map, to where lines of the cache begin

@@ -1,6 +1,6 @@
 """The reference tables laid out for CUDA blocks: everything by runs of 16 bytes of the map, which one thread composes.
 
-Lit outlines are words to flip, as in `plan_cpu`, but listed by run instead of by neighbourhood: a block looks through
+Lit outlines are words to flip, as in `plan_cpu`, but listed by run instead of by neighborhood: a block looks through
 the sets of owners that touch its runs and flips the changes of those whose members are all lit. Pixels with more
 than `MOST_OWNERS` owners are listed by run, too, and blended as they come. Maps need not be a whole number of runs:
 tables are padded, and what is beyond the map is never stored.
@@ -65,9 +65,9 @@ class ReferencePlan(NamedTuple):
     change: NDArray[np.uint64]  # [V * 2] what to flip in the run
     rest_start: Int32  # [K * R + 1] run r blends pixels [rest_start[k * R + r], ..)
     rest: Int32  # [Q * 3] owner, coverage, and the pixel's first byte in the run: -2..15
-    places: NDArray[np.uint64]  # [K * E * 2] four int32: x, y in 1/16 pixel, colour, neighbourhood
+    places: NDArray[np.uint64]  # [K * E * 2] four int32: x, y in 1/16 pixel, color, neighborhood
     stamp_row: NDArray[np.uint8]  # [256 * D * L] alpha by (fraction y * 16 + fraction x), row, byte
-    color_row: NDArray[np.uint8]  # [colours * L]
+    color_row: NDArray[np.uint8]  # [colors * L]
     lit_color: NDArray[np.uint8]  # [3]
 
 

@@ -113,7 +113,7 @@ def copy_past_cache(source: Bytes, target: Bytes, to: int, size: int) -> None:
 
 @inlined
 def mark_lit(incident: Int32, first: int, last: int, is_lit: Bytes, listed: UInt32) -> int:
-    """Mark and list the neighbourhoods that hold an incident of [first, last); returns how many."""
+    """Mark and list the neighborhoods that hold an incident of [first, last); returns how many."""
     count = 0
     for e in range(first, last):
         n = incident[np.uint64(e), 0]
@@ -133,7 +133,7 @@ def flip_blocks(block: UInt32, change: Bytes, begin: int, end: int, canvas: Byte
 
 @inlined
 def blend_rest(rest_start: Int32, rest: Int32, is_lit: Bytes, canvas: Bytes, at: int) -> None:
-    """Blend the pixels that have no look prepared, in ascending order of neighbourhood."""
+    """Blend the pixels that have no look prepared, in ascending order of neighborhood."""
     for n in range(is_lit.shape[0]):
         if is_lit[n]:
             for q in range(rest_start[n], rest_start[n + 1]):

@@ -1,7 +1,7 @@
 """Raster kernels for CUDA: a block composes a tile of one window's map in shared memory, then writes it out once.
 
 A map is a run of bytes, cut into tiles of at most `TILE_BYTES`; block (b, i) owns tile i of window b. Blocks that run
-side by side hold the same tile of neighbouring windows, so that the base stays in the first cache. Nothing here needs
+side by side hold the same tile of neighboring windows, so that the base stays in the first cache. Nothing here needs
 an atomic for the sake of order: every byte of a tile belongs to one thread while discs are drawn.
 
     tile, 16 bytes a run      base: thread t takes runs t, t + threads, ..          16-byte loads
@@ -110,7 +110,7 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
 
 @device
 def _clear(tid: Any, threads: Any, neighborhoods: Any, lit: Any, kept: Any) -> None:
-    """No neighbourhood lit, no incident kept."""
+    """No neighborhood lit, no incident kept."""
     n = tid
     while n < neighborhoods:
         lit[n] = 0
@@ -121,7 +121,7 @@ def _clear(tid: Any, threads: Any, neighborhoods: Any, lit: Any, kept: Any) -> N
 
 @device
 def _mark_lit(places: Any, events: Any, tid: Any, threads: Any, first: Any, last: Any, lit: Any) -> None:
-    """Mark the neighbourhoods that hold an incident; threads that meet write the same."""
+    """Mark the neighborhoods that hold an incident; threads that meet write the same."""
     e = i32(first + i32(tid))
     while e < last:
         _, _, _, n = place_of(places, u32(events + u32(e)))
@@ -132,7 +132,7 @@ def _mark_lit(places: Any, events: Any, tid: Any, threads: Any, first: Any, last
 
 @device
 def _light(plan: Any, first_run: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any) -> None:
-    """Flip the outlines of lit neighbourhoods in the tile's base; `first_run` is the variant's."""
+    """Flip the outlines of lit neighborhoods in the tile's base; `first_run` is the variant's."""
     set_run, owners, change = plan.set_run, plan.owners, plan.change
     words, begin_run = tile.view(np.uint32), u32(begin >> 4)
     first = u32(first_run + begin_run)

@@ -31,7 +31,7 @@ def _over(below: NDArray[np.uint8], above: NDArray[np.uint8], alpha: NDArray[np.
 
 
 def _light_outlines(tables: ReferenceTables, lit: NDArray[np.int16], one: NDArray[np.uint8]) -> None:
-    """Blend the outline of each lit neighbourhood over the map, in ascending order."""
+    """Blend the outline of each lit neighborhood over the map, in ascending order."""
     pixel_of_pair = np.repeat(tables.pixel, np.diff(tables.start))
     flat = one.reshape(-1, 3)  # [H * X, 3], a view
     for neighborhood in lit[lit >= 0]:

@@ -43,7 +43,7 @@ def copy_table(tid: Any, threads: Any, table: Any, codes: Any) -> None:
 
 @device
 def place_of(places: Any, e: Any) -> Any:
-    """x, y, colour, neighbourhood of an incident: 16 bytes."""
+    """x, y, color, neighborhood of an incident: 16 bytes."""
     low, high = load16(places, np.int64(2 * e))
     return i32(u32(low)), i32(u32(low >> u64(32))), u32(high), i32(u32(high >> u64(32)))
 

@@ -88,7 +88,7 @@ def closed(prepared: Prepared) -> tuple[Source, Plan]:
 
 
 def judge_locked(prepared: Prepared, why: str, ledger: Path, *, quick: bool = False) -> dict[str, Any]:
-    """The locked block's one judgement, after a rehearsal on as many years before it.
+    """The locked block's one judgment, after a rehearsal on as many years before it.
 
     Raises:
         UserError: it was opened before, or no reason is given.

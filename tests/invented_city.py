@@ -1,4 +1,4 @@
-"""A small invented city as a catalog: 200 days, 6 neighbourhoods, three categories, targets that robberies set off."""
+"""A small invented city as a catalog: 200 days, 6 neighborhoods, three categories, targets that robberies set off."""
 
 import numpy as np
 import pytest

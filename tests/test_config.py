@@ -86,7 +86,7 @@ def test_the_cities_that_users_ask_for_are_shipped() -> None:
         ('name = "name"', 'name = "name"\n[map]\nstyle = "png"', r"style = 'png': must be one of reference, channels"),
         ('name = "name"', 'name = "name"\n[map]\nbounds = [1, 2, 3]', r"bounds = .*must be auto or"),
         ('name = "name"', 'name = "name"\n[map]\nbounds = [3, 2, 1, 4]', r"bounds = .*west < east"),
-        ('name = "name"', 'name = "name"\n[map.palette]\nA = "red"', r"\[map.palette\] A = 'red': must be a colour"),
+        ('name = "name"', 'name = "name"\n[map.palette]\nA = "red"', r"\[map.palette\] A = 'red': must be a color"),
         ('name = "name"', 'name = "name"\n[channels.groups]\na=["X"]\nb=["X"]', r"'X': is in both 'a' and 'b'"),
         ('name = "name"', 'name = "name"\n[channels]\ndraw = "disc"', r"draw = 'disc': must be one of counts, discs"),
         ('name = "name"', 'name = "name"\n[channels]\ndisc_radius_px = 20', r"disc_radius_px = 20.0: must be 0.5..15"),

@@ -25,6 +25,6 @@ def test_long_and_many_lined_values_stay_one_short_line() -> None:
     assert len(text) < 200
 
 
-def test_a_misspelt_word_finds_its_neighbour_or_the_list() -> None:
+def test_a_misspelt_word_finds_its_neighbor_or_the_list() -> None:
     assert did_you_mean("targts", ["targets", "files"]) == "Did you mean 'targets'?"
     assert did_you_mean("zzz", ["targets", "files"]) == "Known: files, targets"

@@ -1,4 +1,4 @@
-"""Points per second on a GPU: as many polygons and vertices as a real city's 278 neighbourhoods, made with NumPy alone.
+"""Points per second on a GPU: as many polygons and vertices as a real city's 278 neighborhoods, made with NumPy alone.
 
 Sameness with the CPU's search is checked on points anywhere and on those that are hard to place; times are events on
 the device, of the search alone. The device's part of the limit is what reading a point (16 bytes) and writing its

@@ -118,7 +118,7 @@ def _as_numba(argument: Any) -> Any:
 
 
 def painting(backend: Backend, *, areas: int = 55, height: int = 216, width: int = 172) -> Rasterizer:
-    """The reference style: pixels belong to the nearest of some random places, outlines lie where neighbours differ."""
+    """The reference style: pixels belong to the nearest of some random places, outlines lie where neighbors differ."""
     random = np.random.default_rng(0)
     seeds = random.random((areas, 2)) * (height, width)
     row, column = np.divmod(np.arange(height * width), width)

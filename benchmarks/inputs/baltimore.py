@@ -30,7 +30,7 @@ class Baltimore(RandomCity):
 
 
 def load_polygons(folder: Path, areas: Literal[55, 278]) -> gpd.GeoDataFrame:
-    """The 55 statistical areas or the 278 neighbourhoods, in EPSG:4326."""
+    """The 55 statistical areas or the 278 neighborhoods, in EPSG:4326."""
     return gpd.read_file(f"/vsigzip/{folder}/baltimore/{POLYGONS[areas]}.geojson.gz").to_crs(4326)
 
 

@@ -1,7 +1,7 @@
 """Whether two pictures of a window show the same: by how much they differ, which areas are red, which discs are there.
 
 Libraries soften edges each in their own way, so pictures are never equal; but a red outline or a disc too many,
-too few, of another colour or a pixel away is more than that.
+too few, of another color or a pixel away is more than that.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ BROADER = {"OpenCV, drawn": 4.0}
 """The same for who draws red lines broader than they are: the soft edge of polylines adds about half a pixel."""
 RED_CHANGE = 0.25
 """Of an outline's pixels, as far as no disc covers them: where the area is lit all are red, where it is not, those that
-it shares with lit neighbours. A library's soft edge changes a few at corners, a wrong area all that are not shared."""
+it shares with lit neighbors. A library's soft edge changes a few at corners, a wrong area all that are not shared."""
 SEEN = 10
 """Fewer pixels say nothing about an area."""
 FAR_LEVELS = 24.0
-"""A disc's middle, 3 x 3 pixels, differs by more where the disc is missing, or has another colour."""
+"""A disc's middle, 3 x 3 pixels, differs by more where the disc is missing, or has another color."""
 
 
 def mean_difference(one: Bytes, other: Bytes) -> float:
-    """In levels of 255, over all pixels and colours."""
+    """In levels of 255, over all pixels and colors."""
     return float(np.abs(one.astype(np.int16) - other).mean())
 
 
 def red_shares(picture: Bytes, tables: ReferenceTables, first: int, last: int) -> NDArray[np.float64]:
-    """float64[N]: how much of each neighbourhood's outline is red; NaN where discs leave too little to be seen."""
+    """float64[N]: how much of each neighborhood's outline is red; NaN where discs leave too little to be seen."""
     owners = np.diff(tables.start)
     pixel, owner = np.repeat(tables.pixel, owners), tables.owner
     seen = (tables.coverage >= 128) & ~_near_discs(tables, first, last).ravel()[pixel]
@@ -58,7 +58,7 @@ def _near_discs(tables: ReferenceTables, first: int, last: int) -> NDArray[np.bo
 
 
 def discs_shown(picture: Bytes, ours: Bytes, tables: ReferenceTables, first: int, last: int) -> int:
-    """How many incidents have the same colour in the middle of their disc in both pictures."""
+    """How many incidents have the same color in the middle of their disc in both pictures."""
     height, width, _ = ours.shape
     shown = 0
     for x, y in zip(tables.x[first:last] >> 4, tables.y[first:last] >> 4, strict=True):

@@ -1,8 +1,8 @@
-"""OpenCV: outlines by polylines, discs by circle, transparency by addWeighted; OpenCV's pixel i is centred on i.
+"""OpenCV: outlines by polylines, discs by circle, transparency by addWeighted; OpenCV's pixel i is centered on i.
 
 Three ways, from plain to best, all on a kept base map. `drawn` draws the lit outlines and blends each disc over the
-whole map. `regions` also keeps each neighbourhood's lit outline, and blends a disc in the little region that it
-touches. `stamps` also keeps the discs: one per colour and placement in sixteenths of a pixel, so that a disc is one
+whole map. `regions` also keeps each neighborhood's lit outline, and blends a disc in the little region that it
+touches. `stamps` also keeps the discs: one per color and placement in sixteenths of a pixel, so that a disc is one
 multiplication and one addition.
 """
 
@@ -58,7 +58,7 @@ class Kept:
         self.outlines = [self._lit(scene, box, mask, most[box]) for box, mask in masks]
 
     def _lit(self, scene: Scene, box: Region, mask: Floats, most: Floats) -> tuple[Region, Bytes, Bytes]:
-        """Where, the lit outline on the base, and the pixels to copy: none that a neighbour covers much more of."""
+        """Where, the lit outline on the base, and the pixels to copy: none that a neighbor covers much more of."""
         outline = self.base[box] * (1 - mask[..., None]) + np.array(scene.lit_color) * mask[..., None]
         copied = (mask > 0.5 / 255) & (mask >= most / 2)
         return box, np.rint(outline).astype(np.uint8), copied.astype(np.uint8)
@@ -172,7 +172,7 @@ def _mask(cv2: Any, scene: Scene, neighborhood: int) -> tuple[Region, Floats]:
 
 
 def _discs(cv2: Any, scene: Scene, reach: int) -> Floats:
-    """[256, D, D, 3]: alpha of a disc by row and column of its centre in sixteenths of a pixel."""
+    """[256, D, D, 3]: alpha of a disc by row and column of its center in sixteenths of a pixel."""
     side = 2 * reach + 1
     made = np.empty((ONE * ONE, side, side, 3))
     for k in range(ONE * ONE):

@@ -1,8 +1,8 @@
-"""Pillow: colours pasted through masks, which is its own transparency; pixel i spans [i, i + 1).
+"""Pillow: colors pasted through masks, which is its own transparency; pixel i spans [i, i + 1).
 
-The base map, a mask per neighbourhood and one per placement of a disc in sixteenths of a pixel are drawn beforehand,
+The base map, a mask per neighborhood and one per placement of a disc in sixteenths of a pixel are drawn beforehand,
 larger than they are needed and then averaged, as ImageDraw has no soft edges. A window is one copy, one paste per lit
-neighbourhood and one per incident. Pillow keeps four bytes per pixel, so that a map must be unpacked at the end.
+neighborhood and one per incident. Pillow keeps four bytes per pixel, so that a map must be unpacked at the end.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Masks:
         return base
 
     def _disc(self, scene: Scene, x: float, y: float) -> Any:
-        """The mask of a disc whose centre is so far into its pixel."""
+        """The mask of a disc whose center is so far into its pixel."""
         side, radius = 2 * self.reach + 1, scene.disc_radius_px * FINER
         fine = self.image.new("L", (side * FINER, side * FINER))
         column, row = ((self.reach + at) * FINER - 0.5 for at in (x, y))

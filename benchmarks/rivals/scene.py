@@ -3,7 +3,7 @@
 A rival is a module with `LIBRARIES`, the packages that it needs, and `ways(scene)`: by name, functions that draw one
 window into a map. What can be prepared once for a city (a base map, masks, stamps) is prepared in `ways`, untimed.
 
-Shapes: E incidents, N neighbourhoods, K colours, V vertices, H rows, X columns.
+Shapes: E incidents, N neighborhoods, K colors, V vertices, H rows, X columns.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Scene:
     height: int
     width: int
     rings: tuple[tuple[Floats, ...], ...]
-    """Of each neighbourhood: float64[V, 2] column, row; closed, the last vertex being the first."""
+    """Of each neighborhood: float64[V, 2] column, row; closed, the last vertex being the first."""
     x: Floats  # [E] column
     y: Floats  # [E] row
     color: NDArray[np.integer[Any]]  # [E] row of `palette`
@@ -57,7 +57,7 @@ class Scene:
     disc_alpha: float
 
     def lit(self, first: int, last: int) -> list[int]:
-        """The neighbourhoods that hold an incident of [first, last), ascending."""
+        """The neighborhoods that hold an incident of [first, last), ascending."""
         return sorted(set(self.neighborhood[first:last].tolist()) - {-1})
 
     def box_of(self, neighborhood: int) -> Box:

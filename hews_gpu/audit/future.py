@@ -195,7 +195,7 @@ def forecasts_gate(
 
 
 def places_gate(source: Source, plan: Plan, *, count: int, seed: int = 0) -> Finding:
-    """Shares of the neighbourhoods by every place baseline before a cut, each fitted anew."""
+    """Shares of the neighborhoods by every place baseline before a cut, each fitted anew."""
     tally = _Tally()
     whole = Rolling.opened(source, plan)
     said = _places(whole)
@@ -318,7 +318,7 @@ def _flat(judged: Judged, seen: NDArray[np.bool_]) -> dict[str, Array]:
 
 
 def _places(rolling: Rolling) -> dict[str, Array]:
-    """Chances per neighbourhood of the test windows, as `evaluate_places` makes them."""
+    """Chances per neighborhood of the test windows, as `evaluate_places` makes them."""
     parts: dict[str, list[Array]] = {name: [] for name in PLACE_BASELINES}
     for fold in rolling.folds:
         train, asked = rolling.learned(fold, "train"), rolling.all.windows.select(fold.test)

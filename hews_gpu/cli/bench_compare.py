@@ -1,6 +1,6 @@
 """`hews bench compare A.json B.json`: two results of one benchmark side by side, and what else differed between them.
 
-A ratio alone says little: another machine, other versions, a busy neighbour or a spread that covers the difference are
+A ratio alone says little: another machine, other versions, a busy neighbor or a spread that covers the difference are
 named beside it.
 """
 

@@ -4,7 +4,7 @@ Only time, place, category and the marks made from them are loaded. The formatti
 weapon, address text, ...) live in another file that nothing here opens, so they cannot reach a model. An event that two
 files of a city report is loaded once: a row that repeats one of an earlier file is left out.
 
-Shapes: E incidents, N neighbourhoods.
+Shapes: E incidents, N neighborhoods.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 What comes out is plain data for JSON files, tables and figures.
 
-Shapes: S windows, N neighbourhoods.
+Shapes: S windows, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class _Silent:
 
 
 def evaluate_places(source: Source, plan: Plan, models: Mapping[str, Entry] = MODELS) -> dict[str, Any]:
-    """The baselines per neighbourhood (and the oracle, where there is one), all against the long-run rate.
+    """The baselines per neighborhood (and the oracle, where there is one), all against the long-run rate.
 
     Args:
         source: the city.
@@ -217,7 +217,7 @@ def evaluate_places(source: Source, plan: Plan, models: Mapping[str, Entry] = MO
     long_run = said["long_run"]
     scores = {name: place_scores(counts, p, long_run, ground.area_km2, blocks) for name, p in said.items()}
     return {
-        "neighbourhoods": len(ground.area_km2),
+        "neighborhoods": len(ground.area_km2),
         "events": int(counts.sum()),
         "forecasts": scores,
         "near_pairs": _near_pairs(rolling),
@@ -232,7 +232,7 @@ def _near_pairs(rolling: Rolling) -> list[dict[str, Any]]:
 
 
 def _true_places(truth: Truth | None, test: Outcomes, delay_s: int) -> Float64 | None:
-    """[S, N] true chances, where the truth knows them per neighbourhood."""
+    """[S, N] true chances, where the truth knows them per neighborhood."""
     if truth is None or not hasattr(truth, "by_area"):
         return None
     windows = test.windows

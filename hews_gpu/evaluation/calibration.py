@@ -33,9 +33,9 @@ def calibration_slope(y: ArrayLike, p: ArrayLike) -> tuple[float, float]:
     ones = np.ones((len(y), 1))
     if np.ptp(said) == 0:
         return float("nan"), float(fit_with_offset(ones, y, said)[0])
-    centre = said.mean()
-    level, slope = fit_with_offset(np.hstack([ones, (said - centre)[:, None]]), y)
-    return float(slope), float(level - slope * centre)
+    center = said.mean()
+    level, slope = fit_with_offset(np.hstack([ones, (said - center)[:, None]]), y)
+    return float(slope), float(level - slope * center)
 
 
 def slopes_drawn(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> Float64:
@@ -49,8 +49,8 @@ def slopes_drawn(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> Float64:
     if not np.isfinite(slope):
         return np.full(len(blocks.starts), np.nan)
     said = logit(p)
-    centre = said.mean()
-    x = said - centre
+    center = said.mean()
+    x = said - center
     fitted = 1 / (1 + np.exp(-(intercept + slope * said)))
     weight, miss = fitted * (1 - fitted), y - fitted
     g0, g1, h00, h01, h11 = blocks.sums(np.stack([miss, miss * x, weight, weight * x, weight * x * x], axis=1)).T

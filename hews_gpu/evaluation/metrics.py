@@ -2,7 +2,7 @@
 
 Scores are proper (Brier, logarithmic) and are reported for each window at true prevalence; skill is improvement over
 a stated reference forecast of the same windows. Uncertainty comes from resampling whole blocks of consecutive windows,
-because neighbouring windows are not independent.
+because neighboring windows are not independent.
 
 Shapes: S samples in time order, D bootstrap draws.
 """

@@ -1,17 +1,17 @@
-"""How good a forecast per neighbourhood is: proper scores over all of them, and hit rates in a small part of the city.
+"""How good a forecast per neighborhood is: proper scores over all of them, and hit rates in a small part of the city.
 
-Hot spots of one window: neighbourhoods in order of expected events per area, until 0.5, 1 or 5 % of the city is
+Hot spots of one window: neighborhoods in order of expected events per area, until 0.5, 1 or 5 % of the city is
 covered; of the last one only the part that still fits, with that part of its events (they are taken to be spread evenly
 within it).
-With n of N events in the hot spots, which are a of the A square kilometres:
+With n of N events in the hot spots, which are a of the A square kilometers:
 
 - hit rate: n / N;
 - PAI = (n / N) / (a / A), the prediction accuracy index (Chainey, Tompson & Uhlig, 2008, Security Journal 21);
-- PEI = PAI / the best PAI that hot spots no larger than a could have had in hindsight (the densest neighbourhood's);
+- PEI = PAI / the best PAI that hot spots no larger than a could have had in hindsight (the densest neighborhood's);
 - PEI* = n / the most events that hot spots of exactly a could have held in hindsight (both: White, Hunt & Green, 2023,
   Security Journal, "A discussion of current crime forecasting indices").
 
-Shapes: S windows, N neighbourhoods.
+Shapes: S windows, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AREA_SHARES = (0.005, 0.01, 0.05)
 
 
 def log_loss_of_places_bits(counts: NDArray[np.integer], p: Float64) -> Float64:
-    """[S] surprise of each window's outcomes in all neighbourhoods together, bits; both arguments [S, N]."""
+    """[S] surprise of each window's outcomes in all neighborhoods together, bits; both arguments [S, N]."""
     each = log_loss_each_bits((counts > 0).ravel().astype(np.int8), p.ravel())
     return np.asarray(each.reshape(p.shape).sum(axis=1), dtype=np.float64)
 
@@ -41,7 +41,7 @@ def hits(counts: NDArray[np.integer], density: Float64, area_km2: Float64, share
 
     Args:
         counts: events [S, N].
-        density: what neighbourhoods are ordered by [S, N]; of equals the earlier one comes first.
+        density: what neighborhoods are ordered by [S, N]; of equals the earlier one comes first.
         area_km2: [N].
         share: of the city's area that the hot spots cover.
     """
@@ -64,7 +64,7 @@ def hot_spot_scores(counts: NDArray[np.integer], p: Float64, area_km2: Float64, 
     happened = counts / area_km2
     found = float(hits(counts, p / area_km2, area_km2, share).sum())
     best = float(hits(counts, happened, area_km2, share).sum())
-    densest = float((happened.max(axis=1) * share * float(area_km2.sum())).sum())  # the densest neighbourhood's density
+    densest = float((happened.max(axis=1) * share * float(area_km2.sum())).sum())  # the densest neighborhood's density
     rate = found / float(counts.sum())
     efficiency = {"pei": found / densest, "pei_star": found / best}
     return {"area_share": share, "hit_rate": rate, "pai": rate / share, **efficiency}
@@ -73,7 +73,7 @@ def hot_spot_scores(counts: NDArray[np.integer], p: Float64, area_km2: Float64, 
 def place_scores(
     counts: NDArray[np.integer], p: Float64, reference: Float64, area_km2: Float64, blocks: Blocks
 ) -> dict[str, Any]:
-    """All scores of one forecast per neighbourhood.
+    """All scores of one forecast per neighborhood.
 
     Args:
         counts: events [S, N].

@@ -1,6 +1,6 @@
 """Forecasters put through the rolling origin: fitted anew for each test block, thresholds set on the block before it.
 
-Shapes: S windows, N neighbourhoods.
+Shapes: S windows, N neighborhoods.
 """
 
 from __future__ import annotations

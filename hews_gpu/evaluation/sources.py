@@ -4,7 +4,7 @@ Both become a `Source`: columns to make a `Catalog` of under any reporting delay
 probabilities where there are any. A prepared table is cut off where its locked block begins before anything else looks
 at it; how to open that block is in `locked`.
 
-Shapes: E rows, S windows, N neighbourhoods, K cells.
+Shapes: E rows, S windows, N neighborhoods, K cells.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Float64, Int64
 from hews_gpu.data.events import Events, Prepared
-from hews_gpu.data.geometry.point_in_polygon import metres_per_degree
+from hews_gpu.data.geometry.point_in_polygon import meters_per_degree
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.forecasters.catalog import Catalog, Windows, make_catalog
 from hews_gpu.forecasters.neighborhoods import Ground
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "Truth", "event_groups", "prepared_source", "synthetic_source"]
 
-CELL_M = 250.0  # a city of 230 square kilometres has 3,700 such cells
+CELL_M = 250.0  # a city of 230 square kilometers has 3,700 such cells
 
 
 class Truth(Protocol):
@@ -39,7 +39,7 @@ class Truth(Protocol):
         """[S] chance of a target anywhere."""
 
     def by_area(self, issue_s: Int64, begin_s: Int64, end_s: Int64, *, delay_s: int = 0) -> Float64:
-        """[S, N] chance of a target in each neighbourhood."""
+        """[S, N] chance of a target in each neighborhood."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Source:
             time_s=events.time_s,
             category=events.category,
             area=events.neighborhood,
-            xy_m=self.metres(events.longitude, events.latitude),
+            xy_m=self.meters(events.longitude, events.latitude),
             is_target=events.is_target,
             categories=events.categories,
             areas=len(self.polygons),
@@ -82,10 +82,10 @@ class Source:
             known_s=self.reported_s if as_reported else None,
         )
 
-    def metres(self, longitude: Float64, latitude: Float64) -> Float64:
-        """[E, 2] metres east and north of the middle of the city."""
+    def meters(self, longitude: Float64, latitude: Float64) -> Float64:
+        """[E, 2] meters east and north of the middle of the city."""
         west, south, east, north = self._bounds
-        east_m, north_m = metres_per_degree(np.array((south + north) / 2))
+        east_m, north_m = meters_per_degree(np.array((south + north) / 2))
         x = (longitude - (west + east) / 2) * float(east_m)
         y = (latitude - (south + north) / 2) * float(north_m)
         return np.stack([x, y], axis=1)
@@ -99,12 +99,12 @@ class Source:
 
     @cached_property
     def ground(self) -> Ground:
-        """Cells over the neighbourhoods; each has at least one, at a point inside it."""
+        """Cells over the neighborhoods; each has at least one, at a point inside it."""
         import shapely
 
         west, south, east, north = self._bounds
-        metric = shapely.transform(np.array(self.polygons), lambda xy: self.metres(xy[:, 0], xy[:, 1]))
-        (left, low), (right, high) = self.metres(np.array([west, east]), np.array([south, north]))
+        metric = shapely.transform(np.array(self.polygons), lambda xy: self.meters(xy[:, 0], xy[:, 1]))
+        (left, low), (right, high) = self.meters(np.array([west, east]), np.array([south, north]))
         x, y = np.meshgrid(np.arange(left, right, CELL_M) + CELL_M / 2, np.arange(low, high, CELL_M) + CELL_M / 2)
         cells = np.stack([x.ravel(), y.ravel()], axis=1)
         point, area = shapely.STRtree(metric).query(shapely.points(cells), predicate="intersects")

@@ -15,7 +15,7 @@ __all__ = ["drawing_of"]
 def drawing_of(rasterizer: Rasterizer) -> dict[str, Any]:
     """Everything that decides what a rasterizer makes of a window, but for how many windows one map holds.
 
-    `tables` is a digest of what the kernels read: places and colours of the incidents, outlines, discs.
+    `tables` is a digest of what the kernels read: places and colors of the incidents, outlines, discs.
     """
     tables, digest = rasterizer.tables, hashlib.sha256()
     for name, table in zip(tables._fields, tables, strict=True):

@@ -196,7 +196,7 @@ def _attributes(prepared: Prepared, style: str, rasterizer: Rasterizer, windows:
 
 
 def _categories(prepared: Prepared, style: str) -> dict[str, Any]:
-    """How the categories of incidents show: by colour, or by channel."""
+    """How the categories of incidents show: by color, or by channel."""
     categories = prepared.events.categories
     if style == "reference":
         look = ReferenceStyle.from_config(prepared.city.map)

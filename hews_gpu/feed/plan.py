@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Balanced", "Share", "epoch_order", "plan", "shares", "steps_per_epoch"]
 
-CACHED_EPOCHS = 4  # the epoch under way and its neighbours: a step then costs a slice, not a sort
+CACHED_EPOCHS = 4  # the epoch under way and its neighbors: a step then costs a slice, not a sort
 BALANCING = 1  # in the key of the words that choose a class's windows, so that they are not those of the order
 
 

@@ -33,7 +33,7 @@ def draw_preview(
     """Write a PNG of K maps, each under the time that its window starts at.
 
     Args:
-        city: for its name and colours.
+        city: for its name and colors.
         maps: uint8[K, H, X, C].
         start_s: int64[K] local wall-clock seconds.
         categories: names to explain in the legend of reference maps.
@@ -69,12 +69,12 @@ def draw_preview(
 
 
 def channel_colors(channels: int) -> list[str]:
-    """A colour per channel."""
+    """A color per channel."""
     return [QUALITATIVE[c % len(QUALITATIVE)] for c in range(channels)]
 
 
 def color_counts(counts: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Counts uint8[H, X, C] as a picture uint8[H, X, 3]: each channel's colour, mixed by count, on light grey."""
+    """Counts uint8[H, X, C] as a picture uint8[H, X, 3]: each channel's color, mixed by count, on light grey."""
     colors = np.array([rgb(color) for color in channel_colors(counts.shape[2])])  # [C, 3]
     total = counts.sum(axis=2, dtype=np.int64)[..., None]
     mixed = counts.astype(np.float64) @ colors / np.maximum(total, 1)

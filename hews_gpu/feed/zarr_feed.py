@@ -149,7 +149,7 @@ def _require_same(store: Path, stored: dict[str, Any], needed: dict[str, Any]) -
     if not differ:
         return
     told = [f"{key} {stored.get(key)!r}, here {needed[key]!r}" for key in differ if key != "tables"]
-    told = told or ["its incidents, outlines or colours are others"]
+    told = told or ["its incidents, outlines or colors are others"]
     allowed = f"holds maps of other data or settings: {'; '.join(told)}"
     raise UserError("maps", store, allowed=allowed, remedy=AGAIN)
 

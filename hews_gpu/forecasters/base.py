@@ -48,10 +48,10 @@ class Forecaster(Protocol):
 
 @runtime_checkable
 class SaysWhere(Protocol):
-    """A forecaster that also says in which neighbourhood."""
+    """A forecaster that also says in which neighborhood."""
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
-        """Probabilities [S, N] of a target in each window and neighbourhood."""
+        """Probabilities [S, N] of a target in each window and neighborhood."""
 
 
 @dataclass(frozen=True, kw_only=True)

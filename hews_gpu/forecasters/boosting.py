@@ -1,7 +1,7 @@
-"""Gradient boosting on past counts: what is there to gain from recent incidents by category and neighbourhood?
+"""Gradient boosting on past counts: what is there to gain from recent incidents by category and neighborhood?
 
 Columns: the calendar, the climatology's log-odds, the level of the last 28 and 365 days, decayed counts of every
-category city-wide, and of every category in every neighbourhood as far as they are worth looking at: of these (some
+category city-wide, and of every category in every neighborhood as far as they are worth looking at: of these (some
 thousands) the training windows choose the ones that go together best with what the climatology left unexplained.
 Trees are scikit-learn's HistGradientBoostingClassifier (after LightGBM: Ke et al., 2017, NeurIPS).
 
@@ -56,7 +56,7 @@ class Boosting:
             return np.asarray(self._trees.predict_proba(x)[:, 1], dtype=np.float64)
 
     def _choose(self, past: Catalog, train: Outcomes) -> list[tuple[float, NDArray[np.int64]]]:
-        """Decay and (category, neighbourhood) columns that look most informative."""
+        """Decay and (category, neighborhood) columns that look most informative."""
         p = self._climatology.probability(train.windows.begin_s)
         columns = len(self._streams) * past.areas
         by_area = past.columns(self._streams, by_area=True)
@@ -91,6 +91,6 @@ def strongest(x: Float64, y: NDArray[np.bool_], p: Float64) -> Float64:
         p: the forecast [S].
     """
     weight = p * (1 - p)
-    centred_sum = (y - p) @ x - (y - p).sum() * (weight @ x) / weight.sum()
+    centered_sum = (y - p) @ x - (y - p).sum() * (weight @ x) / weight.sum()
     spread = weight @ x**2 - (weight @ x) ** 2 / weight.sum()
-    return np.asarray(np.abs(centred_sum) / np.sqrt(np.maximum(spread, 1e-12)), dtype=np.float64)
+    return np.asarray(np.abs(centered_sum) / np.sqrt(np.maximum(spread, 1e-12)), dtype=np.float64)

@@ -8,7 +8,7 @@ Rows of one event (a target and its twins, the victims of one shooting) are not 
 of one event is known only once both are, and whoever hid the first of them until then would tell by its absence what is
 to come. That no row of an event foretells the rest of it is a matter of delay and lead: see `protocol.Task.apart`.
 
-Shapes: E rows, S windows, K columns of counts, N neighbourhoods.
+Shapes: E rows, S windows, K columns of counts, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ class Catalog:
     time_s: Int64  # [E] local wall-clock seconds at which it happened
     known_s: Int64  # [E] sorted; from when on it is known, never before `time_s`
     stream: NDArray[np.int16]  # [E] index into `streams`
-    area: NDArray[np.int16]  # [E] neighbourhood
-    xy_m: Float64  # [E, 2] metres east and north of some origin
+    area: NDArray[np.int16]  # [E] neighborhood
+    xy_m: Float64  # [E, 2] meters east and north of some origin
     is_target: Bool  # [E]
-    is_first: Bool  # [E] the first known row of its kind, minute and neighbourhood: counts count events, not victims
+    is_first: Bool  # [E] the first known row of its kind, minute and neighborhood: counts count events, not victims
     streams: tuple[str, ...]
     areas: int  # N
     delay_s: int  # the reporting delay that `known_s` was made with
@@ -111,11 +111,11 @@ class Catalog:
         return replace(self, **taken)
 
     def columns(self, streams: tuple[str, ...], *, by_area: bool = False) -> Int64:
-        """[E] column of each row's count, or -1 where it has none: one per stream, or per stream and neighbourhood.
+        """[E] column of each row's count, or -1 where it has none: one per stream, or per stream and neighborhood.
 
         Args:
             streams: which streams are counted, by name: indices may differ between catalogs.
-            by_area: column ``stream * N + neighbourhood`` instead of ``stream``.
+            by_area: column ``stream * N + neighborhood`` instead of ``stream``.
         """
         place = {name: i for i, name in enumerate(streams)}
         lookup = np.array([place.get(name, OUTSIDE) for name in self.streams], dtype=np.int64)
@@ -179,8 +179,8 @@ def make_catalog(
     Args:
         time_s: [E] when each incident happened.
         category: [E] index into `categories`; those of targets become one stream.
-        area: [E] neighbourhood.
-        xy_m: [E, 2] place in metres.
+        area: [E] neighborhood.
+        xy_m: [E, 2] place in meters.
         is_target: [E].
         categories: names.
         areas: N.
@@ -239,7 +239,7 @@ def settling_s(catalog: Catalog, when_s: int, share: float = SETTLED) -> int:
 
 
 def area_counts(catalog: Catalog, windows: Windows) -> NDArray[np.int16]:
-    """[S, N] target events in each window and neighbourhood; windows must not overlap and be in order."""
+    """[S, N] target events in each window and neighborhood; windows must not overlap and be in order."""
     rows = np.flatnonzero(catalog.is_target & catalog.is_first)
     window = np.searchsorted(windows.begin_s, catalog.time_s[rows], side="right") - 1
     inside = (window >= 0) & (catalog.time_s[rows] < windows.end_s[np.maximum(window, 0)])

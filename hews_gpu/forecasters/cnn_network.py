@@ -3,7 +3,7 @@
 Its output is the climatology's log-odds plus a correction. The correction's last layer starts at zero, so an untrained
 model is the climatology, and all that training can do is move away from it for a reason.
 
-Few windows hold a target and there are only some ten thousand of them, so the correction is factorised instead of
+Few windows hold a target and there are only some ten thousand of them, so the correction is factorized instead of
 deep. A plain CNN over the 72 stacked channels learns nothing from this little.
 
 1. Filters, each the product of a weight per history step and one per category, look at one cell at a time: "robberies,

@@ -7,7 +7,7 @@ longer pays is taken out. What changes slowly no layer tells: the log-odds follo
 against the climatology as far as the training windows say, and never against them. Then the calibration block moves
 them by a slope and a level that a prior holds near 1 and 0. Nothing in it is random.
 
-Shapes: S windows, E target events, K layers, N neighbourhoods, L steps of unknown time.
+Shapes: S windows, E target events, K layers, N neighborhoods, L steps of unknown time.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class HewsNetForecaster:
         return np.asarray(-np.expm1(-hazard * self._correction(hazard, seen, windows)), dtype=np.float64)
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
-        """[S, N] probabilities of a target in each window and neighbourhood."""
+        """[S, N] probabilities of a target in each window and neighborhood."""
         hazards = self.hazards(seen, windows)
         return -np.expm1(-hazards * self._correction(hazards.sum(axis=1), seen, windows)[:, None])
 
@@ -124,13 +124,13 @@ class HewsNetForecaster:
 
     def _calibrate(self, past: Catalog, calibration: Outcomes) -> None:
         """A slope and a level on the log-odds, from the block before the test."""
-        self._centre, self._slope, self._level = 0.0, 1.0, 0.0
+        self._center, self._slope, self._level = 0.0, 1.0, 0.0
         if not len(calibration):
             return
         hazard = self.hazards(past, calibration.windows).sum(axis=1)
         said = self._said(hazard, past, calibration.windows)
-        self._centre = float(said.mean())
-        x = np.stack([np.ones(len(said)), said - self._centre], axis=1)
+        self._center = float(said.mean())
+        x = np.stack([np.ones(len(said)), said - self._center], axis=1)
         level, more = fit_with_offset(x, calibration.y, said, FIT_PRECISION)
         self._slope, self._level = 1.0 + float(more), float(level)
 
@@ -141,7 +141,7 @@ class HewsNetForecaster:
     def _correction(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
         """[S] factor of the city's hazard that the recent level and the calibration ask for."""
         said = self._said(hazard, seen, windows)
-        moved = said + self._level + (self._slope - 1.0) * (said - self._centre)
+        moved = said + self._level + (self._slope - 1.0) * (said - self._center)
         return np.asarray(np.logaddexp(0.0, moved) / hazard, dtype=np.float64)
 
     # ------------------------------------------------------------ what is known and what is to come
@@ -191,7 +191,7 @@ class _Arrivals:
 
     which: list[int]
     """Positions of the layers."""
-    share: Float64  # [N] of each neighbourhood
+    share: Float64  # [N] of each neighborhood
     per_hour: Float64  # [168] by hour of the week
     whole_step_s: int
     """0, or of pairs the length of the steps at whose end they stand."""
@@ -200,7 +200,7 @@ class _Arrivals:
     def counted(
         cls, past: Catalog, pairs: Catalog, which: list[int], layers: list[Layer], begin_s: int, end_s: int, step_s: int
     ) -> _Arrivals:
-        """From the past; one is added to all neighbourhoods and hours together, so none is 0."""
+        """From the past; one is added to all neighborhoods and hours together, so none is 0."""
         rows = rows_of(layers[0], past, pairs)
         inside = (rows.time_s >= begin_s) & (rows.time_s < end_s)
         count = np.bincount(hour_of_week(rows.time_s[inside]), minlength=168) + 1 / 168
@@ -223,7 +223,7 @@ class _Arrivals:
         return np.where(last_s < times_s + step_s, self.per_hour[hour_of_week(last_s)], 0.0)
 
     def harm(self, net: HewsNet, reach: Reach) -> torch.Tensor:
-        """[L, N] chance that an incident of a step, somewhere in the city, leads to an event in each neighbourhood."""
+        """[L, N] chance that an incident of a step, somewhere in the city, leads to an event in each neighborhood."""
         sent = reach.later[:, self.which] * net.effect[self.which]  # [L, K, N]
         local = net.local[self.which]
         here, anywhere = sent.sum(1), sent[:, ~local].sum(1)

@@ -1,13 +1,13 @@
 """Layers of the past that HewsNet may read: the incidents of each category, and pairs of categories close together.
 
 A pair is two incidents of given categories in one step of the map stack (a window's length, on the windows' grid), at
-most so many metres apart: what is left of the product of one category's map with the other's, smeared over a disk. It
-lies in the neighbourhood of the first and stands from the last minute of its step on, when the step's maps are whole.
+most so many meters apart: what is left of the product of one category's map with the other's, smeared over a disk. It
+lies in the neighborhood of the first and stands from the last minute of its step on, when the step's maps are whole.
 
 A candidate is a layer, a decay, and whether it acts here or anywhere. Their number is in the thousands, so each is
 kept as the few events at which it is not 0.
 
-Shapes: E target events, R rows, K candidates, J streams, N neighbourhoods.
+Shapes: E target events, R rows, K candidates, J streams, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BETWEEN = "\x1f"  # separates the two names of a pair's stream: no category's na
 MOST_PAIRED = 30  # streams that pairs are sought among, the most frequent ones: pairs of rare ones are too few
 FORGOTTEN = 8.0  # decays after which a row is left out: exp(-8) of it is left
 PAIRS_AT_ONCE = 1 << 21  # before the distance is looked at: 100 MB
-APART = 1 << 40  # seconds between neighbourhoods laid end to end on one axis of time
+APART = 1 << 40  # seconds between neighborhoods laid end to end on one axis of time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Layer:
     """Of pairs: how far apart at most."""
     decay_s: float
     is_local: bool
-    """Whether it acts in its own neighbourhood, instead of anywhere."""
+    """Whether it acts in its own neighborhood, instead of anywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Candidates:
 
     layers: list[Layer]  # K
     left: Any
-    """scipy csc_array [E, K]: in the event's neighbourhood, or in the city times the share of that neighbourhood."""
+    """scipy csc_array [E, K]: in the event's neighborhood, or in the city times the share of that neighborhood."""
     total: Float64  # [K] integral over the time learned from
 
 
@@ -149,7 +149,7 @@ def rows_of(layer: Layer, incidents: Catalog, pairs: Catalog) -> Catalog:
 
 
 def left_at(rows: Catalog, layer: Layer, group: Group) -> Float64:
-    """[E] what is left of a layer just before each event, a second: in its neighbourhood, or in the city."""
+    """[E] what is left of a layer just before each event, a second: in its neighborhood, or in the city."""
     if layer.is_local:
         event, row = _recent(rows.time_s, rows.area.astype(np.int64), group, layer.decay_s)
         value = np.exp((rows.time_s[row] - group.time_s[event]) / layer.decay_s) / layer.decay_s
@@ -159,7 +159,7 @@ def left_at(rows: Catalog, layer: Layer, group: Group) -> Float64:
 
 
 def exposure(rows: Catalog, decay_s: float, group: Group) -> Float64:
-    """[N] integral of what is left of the rows, each 1 in all, over the time learned from, by neighbourhood."""
+    """[N] integral of what is left of the rows, each 1 in all, over the time learned from, by neighborhood."""
     found = np.bincount(rows.area, weights=_inside(rows.time_s, decay_s, group), minlength=rows.areas)
     return np.asarray(found, dtype=np.float64)
 
@@ -171,13 +171,13 @@ def _known(rows: Catalog, group: Group) -> Catalog:
 
 
 def candidates(past: Catalog, pairs: Catalog, group: Group, share: Float64) -> list[Candidates]:
-    """All candidates by kind: in the city, in the neighbourhood, and pairs in the neighbourhood.
+    """All candidates by kind: in the city, in the neighborhood, and pairs in the neighborhood.
 
     Args:
         past: incidents, each known when it happened.
         pairs: of them.
         group: events to learn from.
-        share: [N] of each neighbourhood in the events, for layers that act anywhere.
+        share: [N] of each neighborhood in the events, for layers that act anywhere.
     """
     return [_in_city(past, group, share), _local(past, group, LOCAL_DECAYS_S, None)] + [
         _local(pairs, group, PAIR_DECAYS_S, radius) for radius in RADII_M
@@ -201,7 +201,7 @@ def _in_city(past: Catalog, group: Group, share: Float64) -> Candidates:
 
 
 def _local(rows: Catalog, group: Group, decays_s: tuple[int, ...], within_m: float | None) -> Candidates:
-    """Of a neighbourhood's own rows; of pairs those within a distance."""
+    """Of a neighborhood's own rows; of pairs those within a distance."""
     from scipy.sparse import coo_array, hstack
 
     kept = np.flatnonzero(rows.is_first if within_m is None else rows.xy_m[:, 0] <= within_m)
@@ -228,7 +228,7 @@ def _inside(time_s: Int64, decay_s: float, group: Group) -> Float64:
 
 
 def _recent(time_s: Int64, area: Int64, group: Group, decay_s: float) -> tuple[Int64, Int64]:
-    """Event and row of all rows of an event's neighbourhood that came before it, count and are not forgotten."""
+    """Event and row of all rows of an event's neighborhood that came before it, count and are not forgotten."""
     begin_s = int(time_s.min()) if len(time_s) else 0
     key = area * APART + time_s - begin_s
     order = np.argsort(key, kind="stable")

@@ -1,4 +1,4 @@
-"""HewsNet: the rate of target events in every neighbourhood, as a sum of what layers of past incidents still send out.
+"""HewsNet: the rate of target events in every neighborhood, as a sum of what layers of past incidents still send out.
 
 A layer is a map of the past: the incidents of one category, or the pairs of two categories close together within one
 step (the product of two maps, one of them smeared). Each chosen layer k fades exponentially, and
@@ -13,11 +13,11 @@ expectation maximization: how likely is it that each event came from the rhythm,
 size is to be chosen and the likelihood never falls. (Veen & Schoenberg, 2008, J. Am. Stat. Assoc. 103.)
 
 Whether a layer means the same everywhere is learned too: the gains of a local layer are drawn from a gamma distribution
-around their mean, whose shape maximizes the negative binomial likelihood of the events that each neighbourhood owes to
-the layer. A large shape is one gain for all; a small one lets a few neighbourhoods have all of it. (Empirical Bayes:
+around their mean, whose shape maximizes the negative binomial likelihood of the events that each neighborhood owes to
+the layer. A large shape is one gain for all; a small one lets a few neighborhoods have all of it. (Empirical Bayes:
 Efron, Large-Scale Inference, 2010, chapter 1.)
 
-Shapes: B windows, E target events, K layers, N neighbourhoods, L steps of unknown time.
+Shapes: B windows, E target events, K layers, N neighborhoods, L steps of unknown time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 __all__ = ["Evidence", "HewsNet", "HewsNetSettings", "Reach"]
 
 SHAPES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0, 64.0, 1e4)  # of the gamma; the last is one gain for all
-PRIOR_SHARE = 0.5  # events in each neighbourhood before anything happened (Jeffreys)
+PRIOR_SHARE = 0.5  # events in each neighborhood before anything happened (Jeffreys)
 FIRST_GAIN = 0.05  # events per incident that a new layer starts from
 LARGEST_SELF = 0.95  # events set off per event: at 1 the process would explode
 
@@ -40,9 +40,9 @@ class HewsNetSettings:
     """Everything needed to build the model again around its weights."""
 
     areas: int
-    """N, neighbourhoods."""
+    """N, neighborhoods."""
     local: tuple[bool, ...] = ()
-    """[K] whether what a layer sets off stays in the neighbourhood, instead of falling anywhere."""
+    """[K] whether what a layer sets off stays in the neighborhood, instead of falling anywhere."""
 
     def __post_init__(self) -> None:
         if self.areas < 1:
@@ -54,16 +54,16 @@ class Evidence:
     """What the model learns from: target events, and the layers as they stood at each."""
 
     base: Tensor  # [E] rhythm, events a second in the whole city
-    area: Tensor  # [E] int64, neighbourhood of the event
-    left: Tensor  # [E, K] layer in the event's neighbourhood, or in the city
+    area: Tensor  # [E] int64, neighborhood of the event
+    left: Tensor  # [E, K] layer in the event's neighborhood, or in the city
     base_total: float
     """Integral of the rhythm over the time learned from."""
-    exposure: Tensor  # [K, N] integral of the layer by neighbourhood
+    exposure: Tensor  # [K, N] integral of the layer by neighborhood
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """What one incident, now or at a step of the unknown time, does to the window in each neighbourhood."""
+    """What one incident, now or at a step of the unknown time, does to the window in each neighborhood."""
 
     target: Tensor  # [L, N] chance that a target event of the step has itself or an offspring in the window
     sent: Tensor  # [K, N] share of a layer's excitation that leads into the window, sent out from now on
@@ -89,7 +89,7 @@ class HewsNet(nn.Module):
         self.register_buffer("local", torch.tensor(settings.local, dtype=torch.bool))
 
     def forward(self, base: Tensor, left: Tensor) -> Tensor:
-        """[B, N] hazards: events expected in each window and neighbourhood.
+        """[B, N] hazards: events expected in each window and neighborhood.
 
         Args:
             base: [B, N] events of the rhythm that lead into the window, in a city of level 1 and share 1.
@@ -99,7 +99,7 @@ class HewsNet(nn.Module):
 
     @property
     def effect(self) -> Tensor:
-        """[K, N] events in each neighbourhood per incident: of this neighbourhood, or of the city."""
+        """[K, N] events in each neighborhood per incident: of this neighborhood, or of the city."""
         return torch.where(self.local[:, None], self.gain, self.gain * self.share)
 
     def rates(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
@@ -108,7 +108,7 @@ class HewsNet(nn.Module):
         return base, self.effect[:, evidence.area].T * evidence.left
 
     def log_likelihood(self, evidence: Evidence) -> float:
-        """Of the events, their times and neighbourhoods, in nats."""
+        """Of the events, their times and neighborhoods, in nats."""
         base, layers = self.rates(evidence)
         exposed = torch.where(self.local, (self.gain * evidence.exposure).sum(1), self._in_city(evidence.exposure))
         total = self.level * evidence.base_total + exposed.sum()
@@ -142,7 +142,7 @@ class HewsNet(nn.Module):
 
         The chance N(m) that an event of step m leaves the window silent, and the share A(m) of a layer's excitation
         that leads to something, follow from each other backwards in time. A target event that sets off others
-        anywhere is taken to do so in its own neighbourhood.
+        anywhere is taken to do so in its own neighborhood.
 
         Args:
             decay_s: [K].
@@ -167,7 +167,7 @@ class HewsNet(nn.Module):
 
 
 def _gains(counts: Tensor, exposure: Tensor) -> Tensor:
-    """[N] gains of a local layer from the events owed to it and its incidents, by neighbourhood; both [N].
+    """[N] gains of a local layer from the events owed to it and its incidents, by neighborhood; both [N].
 
     A gamma distribution of the shape that makes the counts likeliest, around their common mean.
     """

@@ -1,6 +1,6 @@
-"""Where the next target will be: the forecasts per neighbourhood that every model has to beat.
+"""Where the next target will be: the forecasts per neighborhood that every model has to beat.
 
-Each gives the share of every neighbourhood in the next target event; the climatology says how likely there is one at
+Each gives the share of every neighborhood in the next target event; the climatology says how likely there is one at
 all, so P(target in n) = 1 - (1 - P(target anywhere by the climatology)) ^ share_n. What is free in a baseline (a
 bandwidth, a weight) is chosen by how well it would have foretold the places of the training events, each from the
 events before it.
@@ -12,7 +12,7 @@ events before it.
   (near-repeat victimization: Johnson & Bowers, 2004, European Journal of Criminology 1; shootings: Ratcliffe &
   Rengert, 2008, Security Journal 21; as a mixture after Mohler et al., 2011, JASA 106).
 
-Shapes: S windows, N neighbourhoods, E rows, K cells of a grid over the city.
+Shapes: S windows, N neighborhoods, E rows, K cells of a grid over the city.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hews_gpu.units import DAY_S
 
 __all__ = ["PLACE_BASELINES", "Ground", "KernelDensity", "LongRun", "NearRepeat", "PlaceForecaster", "Recent28"]
 
-PRIOR_EVENTS = 0.5  # in an average neighbourhood before anything happened (Jeffreys)
+PRIOR_EVENTS = 0.5  # in an average neighborhood before anything happened (Jeffreys)
 FILL_EVENTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # weights of the long run against 28 days
 BANDWIDTHS_M = (150.0, 300.0, 600.0, 1200.0, 2400.0)
 NEAR_M, NEAR_DECAYS_S = 200.0, (3 * DAY_S, 14 * DAY_S, 60 * DAY_S)
@@ -42,14 +42,14 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """The city's neighbourhoods, and a regular grid of points inside them."""
+    """The city's neighborhoods, and a regular grid of points inside them."""
 
-    cells_m: Float64  # [K, 2] in the metres of `Catalog.xy_m`
-    cell_area: NDArray[np.int64]  # [K] neighbourhood of each
+    cells_m: Float64  # [K, 2] in the meters of `Catalog.xy_m`
+    cell_area: NDArray[np.int64]  # [K] neighborhood of each
     area_km2: Float64  # [N]
 
     def spread(self, xy_m: Float64, bandwidth_m: float) -> Float64:
-        """[E, N] share of a normal kernel around each place that lies over each neighbourhood; none is lost outside."""
+        """[E, N] share of a normal kernel around each place that lies over each neighborhood; none is lost outside."""
         by_area = np.argsort(self.cell_area, kind="stable")
         areas, starts = np.unique(self.cell_area[by_area], return_index=True)
         cells_m = self.cells_m[by_area]
@@ -73,7 +73,7 @@ class PlaceForecaster(Protocol):
         """Learn from the rows known when the fit is made."""
 
     def shares(self, seen: Catalog, windows: Windows) -> Float64:
-        """[S, N] share of each neighbourhood in the next target event; rows add up to 1."""
+        """[S, N] share of each neighborhood in the next target event; rows add up to 1."""
 
 
 class LongRun:
@@ -169,7 +169,7 @@ def _normalized(x: Float64) -> Float64:
 
 
 def _target_column(seen: Catalog) -> NDArray[np.int64]:
-    """[E] neighbourhood of target events, -1 elsewhere."""
+    """[E] neighborhood of target events, -1 elsewhere."""
     return np.where(seen.is_target & seen.is_first, seen.area.astype(np.int64), -1)
 
 
@@ -179,7 +179,7 @@ def _counts(seen: Catalog, issue_s: NDArray[np.int64], span_s: int | None) -> Fl
 
 
 def _smoothed(seen: Catalog, issue_s: NDArray[np.int64], ground: Ground, bandwidth_m: float, decay_s: float) -> Float64:
-    """[S, N] known target events, each spread over the neighbourhoods and fading with its age."""
+    """[S, N] known target events, each spread over the neighborhoods and fading with its age."""
     column = _target_column(seen)
     weight = np.zeros((len(seen), seen.areas))
     targets = np.flatnonzero(column >= 0)
@@ -188,7 +188,7 @@ def _smoothed(seen: Catalog, issue_s: NDArray[np.int64], ground: Ground, bandwid
 
 
 def _training_events(past: Catalog, train: Outcomes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The forecasts that were asked for before each target event in the training windows, and its neighbourhood.
+    """The forecasts that were asked for before each target event in the training windows, and its neighborhood.
 
     The first quarter of the windows only fills the counts.
     """
@@ -201,5 +201,5 @@ def _training_events(past: Catalog, train: Outcomes) -> tuple[NDArray[np.int64],
 
 
 def _best(tried: dict[Key, Float64], area: NDArray[np.int64]) -> Key:
-    """The choice under which the events' own neighbourhoods were likeliest."""
+    """The choice under which the events' own neighborhoods were likeliest."""
     return max(tried, key=lambda key: float(np.log(tried[key][np.arange(len(area)), area] + 1e-12).sum()))

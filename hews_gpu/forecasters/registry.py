@@ -26,7 +26,7 @@ def _hewsnet(seed: int) -> Forecaster:
     return HewsNetForecaster()
 
 
-MODELS: dict[str, Entry] = {"hewsnet": Entry(title="HewsNet: layers of the past in every neighbourhood", make=_hewsnet)}
+MODELS: dict[str, Entry] = {"hewsnet": Entry(title="HewsNet: layers of the past in every neighborhood", make=_hewsnet)}
 """What is to be judged against the baselines; a model adds itself here, and then goes through the same protocol."""
 
 FORECASTERS = {**BASELINES, **MODELS}

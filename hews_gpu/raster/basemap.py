@@ -5,7 +5,7 @@ Built once, in float64, from the polygons; what comes out are small integer tabl
 `clip(1/2 + w/2 - d, 0, min(w, 1))`. Distances are exact, to the nearest segment: every segment is compared with the
 few parts around it, and the nearest one per polygon and part wins.
 
-Shapes: N neighbourhoods, S segments, P pixels that some outline touches, Q (pixel, owner) pairs.
+Shapes: N neighborhoods, S segments, P pixels that some outline touches, Q (pixel, owner) pairs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Basemap:
     start: NDArray[np.int32]
     """[P + 1] pixel p is touched by the owners [start[p], start[p + 1])."""
     owner: NDArray[np.int32]
-    """[Q] neighbourhood, ascending within a pixel."""
+    """[Q] neighborhood, ascending within a pixel."""
     coverage: NDArray[np.uint8]
     """[Q] share of the pixel that the owner's outline covers, in 1/255."""
     neighborhoods: int
@@ -58,7 +58,7 @@ class Basemap:
     def build(
         cls, neighborhoods: GeoDataFrame, config: MapConfig | None = None, style: ReferenceStyle | None = None
     ) -> Basemap:
-        """Outlines of the polygons of a table in EPSG:4326, row n being neighbourhood n."""
+        """Outlines of the polygons of a table in EPSG:4326, row n being neighborhood n."""
         config = config or MapConfig()
         size = {"height": config.height, "width": config.width}
         geometry = MapGeometry.around(neighborhoods.total_bounds, config.bounds, **size)

@@ -47,13 +47,13 @@ class MapGeometry:
         """The geometry for polygons of the given `extent` (west, south, east, north in degrees).
 
         Explicit `bounds` are stretched onto the map. With "auto" the extent gets a margin and is then widened in one
-        direction about its middle until a pixel is as many metres high as wide at the middle latitude.
+        direction about its middle until a pixel is as many meters high as wide at the middle latitude.
         """
         if bounds != "auto":
             west, south, east, north = (float(value) for value in bounds)
             return cls(west=west, south=south, east=east, north=north, height=height, width=width)
         west, south, east, north = (float(value) for value in extent)
-        shrink = np.cos(np.radians((south + north) / 2))  # a degree of longitude over a degree of latitude, in metres
+        shrink = np.cos(np.radians((south + north) / 2))  # a degree of longitude over a degree of latitude, in meters
         room = 1 + 2 * MARGIN
         degrees_per_px = max((east - west) * shrink * room / width, (north - south) * room / height, 1e-9)
         half_x, half_y = degrees_per_px * width / shrink / 2, degrees_per_px * height / 2

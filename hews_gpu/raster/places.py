@@ -1,6 +1,6 @@
 """Where and what the incidents of a table are, and which of them no map shows.
 
-Hiding costs nothing when maps are drawn: a hidden incident is moved far outside and belongs to no neighbourhood.
+Hiding costs nothing when maps are drawn: a hidden incident is moved far outside and belongs to no neighborhood.
 """
 
 from __future__ import annotations

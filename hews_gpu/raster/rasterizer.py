@@ -2,10 +2,10 @@
 
 It validates in Python, then calls the engine that was named: "numba" (compiled, threads over windows), "cuda" (one
 launch per batch), or "numpy" (the slow reference that the others equal to the bit). A window is an index pair
-[first, last) into the sorted table, so nothing is copied per window; positions, cells and colours of all incidents are
+[first, last) into the sorted table, so nothing is copied per window; positions, cells and colors of all incidents are
 computed once.
 
-Shapes: B windows of a batch, T history steps, E incidents, H rows, X columns, C channels, G groups, N neighbourhoods.
+Shapes: B windows of a batch, T history steps, E incidents, H rows, X columns, C channels, G groups, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Rasterizer:
     def reference(
         cls, basemap: Basemap, style: ReferenceStyle, places: Places, *, backend: Backend = "numba"
     ) -> Rasterizer:
-        """RGB maps: the basemap, lit outlines of the neighbourhoods that hold an incident, a disc per incident."""
+        """RGB maps: the basemap, lit outlines of the neighborhoods that hold an incident, a disc per incident."""
         require_range("neighborhood", places.neighborhood, -1, basemap.neighborhoods)
         x, y = _fixed(basemap.geometry, places)
         neighborhood = places.neighborhood.astype(np.int16)

@@ -1,6 +1,6 @@
-"""What a map looks like: colours, alphas and line widths of the reference style, groups of the channels style.
+"""What a map looks like: colors, alphas and line widths of the reference style, groups of the channels style.
 
-A style knows category names; kernels get tables by category number. Colours not given by the city come from the
+A style knows category names; kernels get tables by category number. Colors not given by the city come from the
 category's name alone, so that they are the same in every run and for every table that holds the category.
 """
 
@@ -23,7 +23,7 @@ QUALITATIVE = (
     "#4E79A7 #F28E2B #59A14F #B07AA1 #9C755F #EDC948 #76B7B2 #FF9DA7 "
     "#1B9E77 #7570B3 #66A61E #E6AB02 #A6761D #1F78B4 #6A3D9A #B15928"
 ).split()
-"""Colours that tell apart on white and are not the red of a lit outline (Tableau 10 and ColorBrewer Dark2/Paired)."""
+"""Colors that tell apart on white and are not the red of a lit outline (Tableau 10 and ColorBrewer Dark2/Paired)."""
 FULL_DISC = 32
 """What a disc of the channels style adds to a pixel that it covers whole: eight of them on each other are 255, and the
 rim still has 32 shades."""
@@ -32,7 +32,7 @@ STRIPS = 64
 
 
 def stable_color(category: str) -> str:
-    """A colour such as #4E79A7 that depends on nothing but the category's name."""
+    """A color such as #4E79A7 that depends on nothing but the category's name."""
     digest = hashlib.sha256(category.encode("utf-8")).digest()
     return QUALITATIVE[int.from_bytes(digest[:4], "big") % len(QUALITATIVE)]
 
@@ -42,7 +42,7 @@ class ReferenceStyle:
     """RGB maps as geopandas and matplotlib draw them at 72 dpi: outlines, lit outlines, a disc per incident."""
 
     palette: Mapping[str, str] = field(default_factory=dict)
-    """Colour per category; others get `stable_color`."""
+    """Color per category; others get `stable_color`."""
     disc_radius_px: float = 3.5
     """A matplotlib marker of size 50 has a radius of 3.5 px."""
     disc_alpha: float = 0.7
@@ -52,7 +52,7 @@ class ReferenceStyle:
     line_alpha: float = 0.5
     """Opacity of the black outlines."""
     lit_color: str = "#FF0000"
-    """Of the opaque outline of a neighbourhood that holds an incident; matplotlib's red."""
+    """Of the opaque outline of a neighborhood that holds an incident; matplotlib's red."""
 
     @classmethod
     def from_config(cls, config: MapConfig) -> ReferenceStyle:
@@ -60,7 +60,7 @@ class ReferenceStyle:
         return cls(palette=config.palette, disc_radius_px=config.disc_radius_px, line_width_px=config.line_width_px)
 
     def color(self, category: str) -> str:
-        """The colour of one category, such as #CC7722."""
+        """The color of one category, such as #CC7722."""
         return self.palette.get(category) or stable_color(category)
 
     def colors(self, categories: Sequence[str]) -> NDArray[np.uint8]:
@@ -97,27 +97,27 @@ class ChannelsStyle:
 
 
 def rgb(color: str) -> tuple[int, int, int]:
-    """Red, green, blue of a colour such as #CC7722."""
+    """Red, green, blue of a color such as #CC7722."""
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
 def disc_stamps(radius_px: float, alpha: float) -> NDArray[np.uint8]:
-    """Alpha of every pixel near a disc, for each of the 16 x 16 positions of its centre within a pixel.
+    """Alpha of every pixel near a disc, for each of the 16 x 16 positions of its center within a pixel.
 
     Coverage is the exact area that pixel and disc share: along y in closed form, along x by `STRIPS` midpoints.
 
     Returns:
-        uint8[16, 16, D, D], indexed [fraction y, fraction x, row, column]; D = 2 * ceil(radius) + 1, and the centre
+        uint8[16, 16, D, D], indexed [fraction y, fraction x, row, column]; D = 2 * ceil(radius) + 1, and the center
         lies in the middle pixel.
     """
     reach = int(np.ceil(radius_px))
     side = 2 * reach + 1
-    edge = np.arange(side)[None, :] - reach - np.arange(FIXED_ONE)[:, None] / FIXED_ONE  # [16, D] from the centre
+    edge = np.arange(side)[None, :] - reach - np.arange(FIXED_ONE)[:, None] / FIXED_ONE  # [16, D] from the center
     strip = edge[:, :, None] + (np.arange(STRIPS) + 0.5) / STRIPS  # [16, D, S] the strips' middles
     half = np.sqrt(np.maximum(radius_px**2 - strip**2, 0.0))[None, None]  # [1, 1, 16, D, S] half a chord
     low = edge[:, :, None, None, None]  # [16, D, 1, 1, 1] the rows' upper edges
     covered = np.empty((FIXED_ONE, FIXED_ONE, side, side))
-    for fraction in range(FIXED_ONE):  # one row of centres at a time keeps a radius of 15 below 100 MB
+    for fraction in range(FIXED_ONE):  # one row of centers at a time keeps a radius of 15 below 100 MB
         top = low[fraction : fraction + 1]
         shared = np.clip(np.minimum(half, top + 1) - np.maximum(-half, top), 0, 1).mean(axis=-1)  # [1, D, 16, D]
         covered[fraction] = shared[0].transpose(1, 0, 2)

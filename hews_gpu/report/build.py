@@ -24,7 +24,7 @@ from hews_gpu.progress import step
 from hews_gpu.report import tables
 from hews_gpu.report.evaluated import evaluated_content
 from hews_gpu.report.figures import city as city_figures
-from hews_gpu.report.figures import judgement
+from hews_gpu.report.figures import judgment
 from hews_gpu.report.figures import maps as map_figures
 from hews_gpu.report.figures import quality as quality_figures
 from hews_gpu.report.findings import findings_content, kind_of
@@ -79,7 +79,7 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
         return _written(render(leaky_content(run, data), "leaky.html.j2"), path)
     inputs = read_inputs(run, data)
     _require_free(path, force)
-    parts: list[Callable[[Inputs], Content]] = [_judgement, _weeks, _maps, _city, _quality, _texts]
+    parts: list[Callable[[Inputs], Content]] = [_judgment, _weeks, _maps, _city, _quality, _texts]
     content: Content = {"figures": dict.fromkeys(("roc", "pr", "training", "missing"))}  # those that may be missing
     with step("drawing the report", len(parts), "parts") as bar:
         for part in parts:
@@ -117,8 +117,8 @@ def render(content: Content, template: str = "report.html.j2") -> str:
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     css = Markup(loader.get_source(environment, "style.css")[0])
-    colours = {"light": css_variables(LIGHT), "dark": css_variables(DARK)}
-    return environment.get_template(template).render(css=css, **colours, **content)
+    colors = {"light": css_variables(LIGHT), "dark": css_variables(DARK)}
+    return environment.get_template(template).render(css=css, **colors, **content)
 
 
 def _require_free(path: Path, force: bool) -> None:
@@ -137,22 +137,22 @@ def _require_free(path: Path, force: bool) -> None:
             raise UserError("--out", path, allowed=allowed, remedy="Remove it by hand or give another file")
 
 
-def _judgement(inputs: Inputs) -> Content:
+def _judgment(inputs: Inputs) -> Content:
     """Skill, reliability, ROC, precision and recall."""
     metrics, test = inputs.metrics, inputs.test
     y = test["y"].to_numpy() == 1
-    forecasts = judgement.curves(test, inputs.has_oracle)
+    forecasts = judgment.curves(test, inputs.has_oracle)
     oracle = metrics.get("baselines", {}).get("oracle", {}).get("log_skill_bits")
     bins = metrics.get("reliability") or []
     figures = {
-        "skill": judgement.skill_interval(float(metrics["log_skill_bits"]), interval(metrics), oracle),
-        "reliability": judgement.reliability(bins, forecasts["model"], y),
+        "skill": judgment.skill_interval(float(metrics["log_skill_bits"]), interval(metrics), oracle),
+        "reliability": judgment.reliability(bins, forecasts["model"], y),
     }
     if 0 < y.sum() < len(y):
-        figures["roc"] = judgement.roc(forecasts, y)
-        figures["pr"] = judgement.precision_recall(forecasts, y)
+        figures["roc"] = judgment.roc(forecasts, y)
+        figures["pr"] = judgment.precision_recall(forecasts, y)
     if len(inputs.history):
-        figures["training"] = judgement.training(inputs.history)
+        figures["training"] = judgment.training(inputs.history)
     rows = [
         (percent(b["p_mean"]), percent(b["y_rate"]), f"{percent(b['low'])} to {percent(b['high'])}", number(b["count"]))
         for b in bins
@@ -162,9 +162,9 @@ def _judgement(inputs: Inputs) -> Content:
 
 def _weeks(inputs: Inputs) -> Content:
     """A few weeks of forecasts on one scale."""
-    weeks = judgement.weeks_shown(inputs.test)
+    weeks = judgment.weeks_shown(inputs.test)
     top = 1.15 * max(float(rows[["p", "p_climatology"]].to_numpy().max()) for _, rows in weeks)
-    drawn = [judgement.week(f"week{i}", title, rows, top) for i, (title, rows) in enumerate(weeks)]
+    drawn = [judgment.week(f"week{i}", title, rows, top) for i, (title, rows) in enumerate(weeks)]
     return {"figures": {"weeks": drawn}}
 
 

@@ -1,7 +1,7 @@
 """The page of a rolling evaluation: what beats the climatology on each source, and what the forecasts are worth.
 
 It is made from one JSON file and nothing else: what ``benchmarks/forecasts.py`` writes (several sources), or what
-``hews evaluate --preset NAME --json`` prints (one). Curves and neighbourhoods are shown where the file has them.
+``hews evaluate --preset NAME --json`` prints (one). Curves and neighborhoods are shown where the file has them.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ def _glance(forecasts: Found, best: str, tone: str) -> list[str]:
 def _legend(name: str) -> dict[str, str]:
     drawn = figures.look(name)
     style = {"-": "solid", ":": "dotted"}.get(str(drawn.line), "dashed")
-    return {"label": drawn.label, "colour": drawn.colour, "style": style, "mark": GLYPHS[drawn.mark]}
+    return {"label": drawn.label, "color": drawn.color, "style": style, "mark": GLYPHS[drawn.mark]}
 
 
 def _warnings(name: str, scores: Found) -> dict[str, Any]:
@@ -287,7 +287,7 @@ def _warnings(name: str, scores: Found) -> dict[str, Any]:
 
 
 def _places(found: Found) -> dict[str, Any]:
-    """The neighbourhoods' tables: proper scores, then one group of hot-spot scores per share of the area."""
+    """The neighborhoods' tables: proper scores, then one group of hot-spot scores per share of the area."""
     titles = {"long_run": "long-run rate", "recent_28_days": "28-day rate", "near_repeat": "near-repeat"}
     names = {name: titles.get(name, name.replace("_", " ")) for name in found["forecasts"]}
     scores = [
@@ -308,7 +308,7 @@ def _places(found: Found) -> dict[str, Any]:
             groups.setdefault(spot["area_share"], []).append({"name": names[name], "cells": [rate, *indices]})
     return {
         "near": _near_pairs(found["near_pairs"]) if found.get("near_pairs") else "",
-        "counts": f"{number(found['events'])} target incidents in {number(found['neighbourhoods'])} neighbourhoods",
+        "counts": f"{number(found['events'])} target incidents in {number(found['neighborhoods'])} neighborhoods",
         "scores": scores,
         "groups": [{"share": f"{100 * share:g}{SPACE}%", "rows": rows} for share, rows in groups.items()],
     }

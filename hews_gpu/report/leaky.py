@@ -16,7 +16,7 @@ from hews_gpu import __version__
 from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError
 from hews_gpu.files import read_manifest
-from hews_gpu.report.figures import judgement
+from hews_gpu.report.figures import judgment
 from hews_gpu.report.figures.maps import SampleMap
 from hews_gpu.report.inputs import JUDGE_FIRST, open_data, read_history, read_json
 from hews_gpu.report.style import png
@@ -61,7 +61,7 @@ def leaky_content(run: Path, data: Path | None = None) -> dict[str, Any]:
         "headline": _headline(metrics),
         "parts": [_part(TITLES[name], part) for name, part in metrics["parts"].items()],
         "maps": _maps(prepared, run / "leaky_held_out.parquet"),
-        "training": judgement.training(history) if len(history) else "",
+        "training": judgment.training(history) if len(history) else "",
         "facts": _facts(metrics, history),
         "toml": recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
         "version": __version__,

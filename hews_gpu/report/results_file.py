@@ -72,7 +72,8 @@ def read_json(file: Path) -> Any:
         UserError: it cannot be read, or is not JSON.
     """
     try:
-        return json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
+        text = file.read_text(encoding="utf-8").replace('"neighbourhoods"', '"neighborhoods"')  # so until November 2026
+        return json.loads(text, parse_constant=_refuse)
     except OSError as error:
         raise UserError(str(file), allowed=f"cannot be read ({error.strerror})", remedy=ACCEPTED) from None
     except ValueError as error:
@@ -139,7 +140,7 @@ def _check_source(found: Any, name: str) -> None:
         for method, scores in found["as_reported"]["forecasts"].items():
             _require(scores, POINT, f"{name}.as_reported.forecasts.{method}")
     if "places" in found:
-        _require(found["places"], {"neighbourhoods": float, "events": float, "forecasts": dict}, f"{name}.places")
+        _require(found["places"], {"neighborhoods": float, "events": float, "forecasts": dict}, f"{name}.places")
         _require(found["places"].get("near_pairs", []), [BAND], f"{name}.places.near_pairs")
         for method, scores in found["places"]["forecasts"].items():
             _require(scores, PLACE, f"{name}.places.forecasts.{method}")

@@ -1,7 +1,7 @@
 """The look of every figure: one palette, one set of matplotlib settings, one way into the page.
 
 A figure is drawn once and serves the light page, the dark page and the printed one. It is drawn in *roles* rather than
-colours (the ink of the page, the model's line, step 3 of the count ramp): each role has a placeholder colour that no
+colors (the ink of the page, the model's line, step 3 of the count ramp): each role has a placeholder color that no
 one would choose, and `svg` replaces it by a CSS variable, which the page sets for each scheme. Text stays text, so it
 takes the page's font, can be searched and read aloud, and weighs little.
 """
@@ -28,7 +28,7 @@ __all__ = ["DARK", "LIGHT", "RAMP_STEPS", "contrast", "figure", "light_svg", "pn
 
 RAMP_STEPS = 7  # more classes than this can't be told apart in a legend
 
-# Okabe and Ito's colour-blind-safe hues (https://jfly.uni-koeln.de/color/), shifted in lightness until each has a
+# Okabe and Ito's color-blind-safe hues (https://jfly.uni-koeln.de/color/), shifted in lightness until each has a
 # contrast of at least 3 with its background and text of at least 4.5 (WCAG 2.1 AA); the tests measure both.
 _LIGHT = {
     "page": "#f6f4ef",
@@ -71,23 +71,23 @@ _DARK = {
 
 
 def _magma(low: float, high: float) -> dict[str, str]:
-    """`RAMP_STEPS` colours of matplotlib's magma, which is even in lightness and safe for the colour-blind."""
+    """`RAMP_STEPS` colors of matplotlib's magma, which is even in lightness and safe for the color-blind."""
     places = np.linspace(low, high, RAMP_STEPS)
-    colours = [matplotlib.colors.to_hex(matplotlib.colormaps["magma"](place)) for place in places]
-    return {f"ramp{step}": colour for step, colour in enumerate(colours)}
+    colors = [matplotlib.colors.to_hex(matplotlib.colormaps["magma"](place)) for place in places]
+    return {f"ramp{step}": color for step, color in enumerate(colors)}
 
 
 LIGHT: dict[str, str] = _LIGHT | _magma(0.93, 0.18)
-"""Colour of each role on the light page; the count ramp grows darker."""
+"""Color of each role on the light page; the count ramp grows darker."""
 DARK: dict[str, str] = _DARK | _magma(0.24, 0.97)
-"""Colour of each role on the dark page; the count ramp grows brighter."""
+"""Color of each role on the dark page; the count ramp grows brighter."""
 
 _PLACEHOLDERS = {name: f"#01fe{index:02x}" for index, name in enumerate(LIGHT)}
 _ROLES = {placeholder: name for name, placeholder in _PLACEHOLDERS.items()}
 
 
 def role(name: str) -> str:
-    """The placeholder colour of a role, to be given to matplotlib."""
+    """The placeholder color of a role, to be given to matplotlib."""
     return _PLACEHOLDERS[name]
 
 
@@ -97,10 +97,10 @@ def ramp() -> tuple[str, ...]:
 
 
 def contrast(one: str, other: str) -> float:
-    """WCAG 2.1 contrast ratio (1..21) of two colours such as ``#1d1f24``."""
+    """WCAG 2.1 contrast ratio (1..21) of two colors such as ``#1d1f24``."""
 
-    def luminance(colour: str) -> float:
-        value = np.array(matplotlib.colors.to_rgb(colour))
+    def luminance(color: str) -> float:
+        value = np.array(matplotlib.colors.to_rgb(color))
         linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
         return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
 
@@ -153,7 +153,7 @@ def soften(axes: Axes, *, grid: str = "y") -> None:
 
 
 def svg(drawing: Figure, key: str, alt: str) -> Markup:
-    """A figure as inline SVG whose colours are CSS variables and whose ids begin with `key`.
+    """A figure as inline SVG whose colors are CSS variables and whose ids begin with `key`.
 
     Args:
         drawing: made inside `figure`.
@@ -176,10 +176,10 @@ def svg(drawing: Figure, key: str, alt: str) -> Markup:
 
 
 def light_svg(drawing: Figure, alt: str) -> Markup:
-    """The same as a file of its own, in the colours of the light page and a font that is there everywhere."""
+    """The same as a file of its own, in the colors of the light page and a font that is there everywhere."""
     text = str(svg(drawing, "figure", alt))  # of a Markup, what is added would be escaped
-    for name, colour in LIGHT.items():
-        text = text.replace(f"var(--{name})", colour)
+    for name, color in LIGHT.items():
+        text = text.replace(f"var(--{name})", color)
     view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
     assert view is not None
     width, height = view.groups()
@@ -198,7 +198,7 @@ def _own_ids(text: str, key: str) -> str:
 
 
 def _shorten(text: str) -> str:
-    """Colours to CSS variables, fonts to the page's font, coordinates to hundredths of a pixel."""
+    """Colors to CSS variables, fonts to the page's font, coordinates to hundredths of a pixel."""
     text = re.sub(r"#01fe[0-9a-f]{2}", lambda m: f"var(--{_ROLES[m.group(0)]})", text)
     text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)  # how matplotlib wrote it until 3.10
     text = re.sub(r"(?:; )?font-family: [^;\"]*", "", text)
@@ -217,6 +217,6 @@ def png(pixels: NDArray[np.uint8], *, scale: int = 1) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def css_variables(colours: Mapping[str, str]) -> Markup:
+def css_variables(colors: Mapping[str, str]) -> Markup:
     """The roles as CSS declarations."""
-    return Markup("".join(f"--{name}:{colour};" for name, colour in colours.items()))
+    return Markup("".join(f"--{name}:{color};" for name, color in colors.items()))

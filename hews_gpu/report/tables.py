@@ -90,7 +90,7 @@ def splits(metrics: Mapping[str, Any]) -> list[Row]:
 
 
 def palette(inputs: Inputs) -> list[Row]:
-    """Colour, name and number of incidents per category, the most frequent first."""
+    """Color, name and number of incidents per category, the most frequent first."""
     from hews_gpu.raster.style import ReferenceStyle
 
     events, style = inputs.events, ReferenceStyle.from_config(inputs.city.map)
@@ -99,7 +99,7 @@ def palette(inputs: Inputs) -> list[Row]:
     most = max(int(counts.max(initial=1)), 1)
     return [
         {
-            "colour": style.color(events.categories[index]),
+            "color": style.color(events.categories[index]),
             "name": events.categories[index],
             "count": number(counts[index]),
             "share": round(100 * counts[index] / most, 1),

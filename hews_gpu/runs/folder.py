@@ -55,7 +55,7 @@ __all__ = [
 KIND = "run"
 WEIGHTS, HISTORY, CITY, RECIPE = "weights.safetensors", "history.csv", "city.toml", "recipe.toml"
 ARCHITECTURE = "small_cnn"
-# Sections of the city file that decide what a model learns; the others name files or colours.
+# Sections of the city file that decide what a model learns; the others name files or colors.
 DECIDING = ("windows", "task", "splits", "channels", "training")
 
 

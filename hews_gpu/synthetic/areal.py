@@ -1,17 +1,17 @@
-"""The truth of a city with neighbourhoods: the chance of a target event, city-wide and in each of them.
+"""The truth of a city with neighborhoods: the chance of a target event, city-wide and in each of them.
 
-The law is that of `law`: given the past, the number of target events in minute m and neighbourhood n is Poisson with
+The law is that of `law`: given the past, the number of target events in minute m and neighborhood n is Poisson with
 mean
 
     base[m] w[n] + sum over past targets i in n    a_s (1 - q_s) q_s^(m - m_i - 1)
                  + sum over past triggers j        a_p g_j[n] (1 - q_p) q_p^(m - m_j - 1),
 
-where ``g_j`` is what share of a trigger's children falls into each neighbourhood: w if they fall anywhere in the city;
-otherwise 1 in the trigger's own and 0 elsewhere, or 0 everywhere where its neighbourhood is not one of the hidden ones.
-The derivation in `truth` holds for each neighbourhood by itself, because what a target event sets off stays in its
-neighbourhood: the chance N(m) that it leaves the window silent is the same everywhere, and a trigger to come leaves
-neighbourhood n silent with probability exp(-a_p g[n] A(m)). So the probabilities are exact, for every lead and
-horizon, city-wide and by neighbourhood, with one exception:
+where ``g_j`` is what share of a trigger's children falls into each neighborhood: w if they fall anywhere in the city;
+otherwise 1 in the trigger's own and 0 elsewhere, or 0 everywhere where its neighborhood is not one of the hidden ones.
+The derivation in `truth` holds for each neighborhood by itself, because what a target event sets off stays in its
+neighborhood: the chance N(m) that it leaves the window silent is the same everywhere, and a trigger to come leaves
+neighborhood n silent with probability exp(-a_p g[n] A(m)). So the probabilities are exact, for every lead and
+horizon, city-wide and by neighborhood, with one exception:
 
 **Pairs** to come are no Poisson process. A pair acts from the end of its window on, so that only windows that end after
 the issue time and before the target window's end matter. If there are none, as for an issue on the even hour and a
@@ -26,7 +26,7 @@ between those of the shortest and the longest delay; no closed form is known.
 **Under-reporting.** The truth knows all incidents, reported or not: where rows are left out, it is more than anybody
 can know from the table, an upper bound.
 
-Shapes: S forecasts, H hours, E events, N neighbourhoods.
+Shapes: S forecasts, H hours, E events, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ class AreaTruth:
     base_per_h: Float64  # [H]
     """Target events that nothing set off, expected in each hour."""
     area_share: Float64  # [N]
-    """Share of them in each neighbourhood: w."""
+    """Share of them in each neighborhood: w."""
     excited_by_targets: Kernel
     excited_by_triggers: Kernel
     """Its branching is 0 where there are no triggers."""
     in_city: bool
-    """Whether the children of a trigger fall anywhere, by w, instead of into its own neighbourhood."""
+    """Whether the children of a trigger fall anywhere, by w, instead of into its own neighborhood."""
     gain: Float64  # [N]
     """1, or 0 where triggers set off nothing."""
     trigger_per_h: Float64  # [H]
     """Triggers expected in each hour; 0 for pairs."""
     trigger_share: Float64  # [N]
-    """Share of them in each neighbourhood."""
+    """Share of them in each neighborhood."""
     target_s: Int64  # [E] sorted
     """Times of the target events; an event with several victims is one."""
     target_area: Int64  # [E]
@@ -94,12 +94,12 @@ class AreaTruth:
 
     @cached_property
     def targets(self) -> tuple[Int64, Int64]:
-        """Minute [E] and neighbourhood [E] of the target events, in order of time."""
+        """Minute [E] and neighborhood [E] of the target events, in order of time."""
         return as_minutes(self, "target", self.target_s), self.target_area
 
     @cached_property
     def triggers(self) -> tuple[Int64, Int64]:
-        """Minute and neighbourhood of what sets off target events: those that set off nothing are left out."""
+        """Minute and neighborhood of what sets off target events: those that set off nothing are left out."""
         if self.pairs is not None:
             minute, area = self.pairs.pairs
         else:
@@ -112,7 +112,7 @@ class AreaTruth:
         return np.asarray(last > first)
 
     def happened_by_area(self, begin_s: npt.ArrayLike, end_s: npt.ArrayLike) -> Bool:
-        """[S, N] the same for each neighbourhood."""
+        """[S, N] the same for each neighborhood."""
         begin, end = np.atleast_1d(begin_s), np.atleast_1d(end_s)
         by_area = [self.target_s[self.target_area == area] for area in range(self.areas)]
         return np.stack([np.searchsorted(t, end) > np.searchsorted(t, begin) for t in by_area], axis=1)
@@ -141,7 +141,7 @@ class AreaTruth:
     def by_area(
         self, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike, *, delay_s: int = 0
     ) -> Float64:
-        """[S, N] the same for each neighbourhood; arguments and errors as for `probability`."""
+        """[S, N] the same for each neighborhood; arguments and errors as for `probability`."""
         return self._probability(tasks_of(self, issue_s, begin_s, end_s, delay_s), by_area=True)
 
     def is_exact(

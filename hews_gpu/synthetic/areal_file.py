@@ -1,4 +1,4 @@
-"""The truth of a city with neighbourhoods as arrays of a file, and back."""
+"""The truth of a city with neighborhoods as arrays of a file, and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hews_gpu.synthetic.addresses import PER_DEGREE, metres
+from hews_gpu.synthetic.addresses import PER_DEGREE, meters
 from hews_gpu.synthetic.areal import AreaTruth
 from hews_gpu.synthetic.geography import to_degrees
 from hews_gpu.synthetic.pairs import Incidents, PairLaw, Source
@@ -73,7 +73,7 @@ def _pairs(arrays: Mapping[str, Any]) -> PairLaw:
 
 def _source(arrays: Mapping[str, Any], side: str) -> Source:
     rate_per_h, weights, minute, point, area = (arrays[f"{side}_{name}"] for name in OF_SOURCE)
-    past = Incidents(minute=minute, xy_m=metres(point), area=area)
+    past = Incidents(minute=minute, xy_m=meters(point), area=area)
     return Source(rate_per_h=rate_per_h, weights=weights, past=past)
 
 

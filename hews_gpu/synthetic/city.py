@@ -1,4 +1,4 @@
-"""A synthetic city on disk, ready for ``hews prepare``: incidents, neighbourhoods, the truth, and its TOML."""
+"""A synthetic city on disk, ready for ``hews prepare``: incidents, neighborhoods, the truth, and its TOML."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def write_city(
         years: how many calendar years from 2021-01-01; the splits in the TOML are scaled to it.
         preset: one of PRESETS, see `presets`; or "demo", the city of ``hews demo``.
         under_reporting: share of the incidents, other than target events, that are left out of the table in a third of
-            the neighbourhoods.
+            the neighborhoods.
         force: replace an older city in `folder`.
 
     Returns:

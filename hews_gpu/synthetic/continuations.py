@@ -4,7 +4,7 @@ A continuation takes what happened before the issue time as given and draws ever
 events still set off, triggers to come, pairs of incidents to come, and all descendants. The share of continuations with
 a target event in the window is the truth, up to its Monte Carlo error. It shares no formula with the closed form.
 
-Shapes: D continuations ("draws"), E events, N neighbourhoods.
+Shapes: D continuations ("draws"), E events, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Continuations:
     city: float
     """With a target event in the window, anywhere."""
     area: Float64  # [N]
-    """With one in each neighbourhood."""
+    """With one in each neighborhood."""
 
     def standard_error(self, p: float) -> float:
         """Of a share, where the truth is `p`."""

@@ -1,10 +1,10 @@
-"""One history of a city with neighbourhoods, drawn from its law: every category's incidents, and the truth behind them.
+"""One history of a city with neighborhoods, drawn from its law: every category's incidents, and the truth behind them.
 
 By generations: arrivals are Poisson, each event has a Poisson number of children with delays of its kernel, and so
 on. This draws the process exactly (the cluster form of Hawkes and Oakes, J. Appl. Prob. 11, 1974), as thinning does
 (Ogata, IEEE Trans. Inf. Theory 27, 1981), in the time of a few array operations per generation.
 
-Shapes: E events, A addresses, N neighbourhoods, H hours.
+Shapes: E events, A addresses, N neighborhoods, H hours.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hews_gpu.synthetic.addresses import Addresses, make_addresses, metres
+from hews_gpu.synthetic.addresses import Addresses, make_addresses, meters
 from hews_gpu.synthetic.areal import AreaTruth
 from hews_gpu.synthetic.geography import Ground, make_ground
 from hews_gpu.synthetic.law import NOTHING, Category, Law, Trigger
@@ -31,7 +31,7 @@ from hews_gpu.synthetic.process import (
 
 __all__ = ["Drawn", "Marked", "draw"]
 
-CHOICES = 400  # of hidden neighbourhoods, of which the one nearest to the wanted share is taken
+CHOICES = 400  # of hidden neighborhoods, of which the one nearest to the wanted share is taken
 PAIR_DRAWS = 400_000  # places of two incidents, to learn how often they are near each other
 
 
@@ -94,9 +94,9 @@ def draw(law: Law, seed: np.random.SeedSequence, *, begin_s: int, hours: int) ->
     minute, area = targets.minute, addresses.area[targets.address]
     truth = replace(truth, target_s=begin_s + minute * MINUTE_S, target_area=area)
     where = addresses.places(np.random.default_rng(place_seed), targets.address)
-    events = {name: Points(marked[name].minute, metres(places[name])) for name in parts}
+    events = {name: Points(marked[name].minute, meters(places[name])) for name in parts}
     return Drawn(
-        ground=ground, addresses=addresses, events={law.target: Points(minute, metres(where)), **events}, truth=truth
+        ground=ground, addresses=addresses, events={law.target: Points(minute, meters(where)), **events}, truth=truth
     )
 
 
@@ -109,7 +109,7 @@ def _scale_to_pairs(parts: dict[str, _Part], trigger: Trigger, addresses: Addres
     """Scale the rates of both categories: as many pairs are to be expected in every city, whatever its ground."""
     first, second = (parts[name] for name in trigger.sources)
     rng = np.random.default_rng(first.rng.integers(2**63))
-    a, b = (metres(addresses.point[addresses.draw(rng, PAIR_DRAWS, part.weights)]) for part in (first, second))
+    a, b = (meters(addresses.point[addresses.draw(rng, PAIR_DRAWS, part.weights)]) for part in (first, second))
     near = (((a - b) ** 2).sum(axis=1) <= trigger.within_m**2).mean()
     slots = [part.rate_per_h.reshape(-1, 2).sum(axis=1) for part in (first, second)]
     per_day = 12 * (slots[0] * slots[1]).mean() * near
@@ -207,12 +207,12 @@ def _truth(
 
 
 def _shares(addresses: Addresses, weights: Float64, areas: int) -> Float64:
-    """[N] share of each neighbourhood in what happens at addresses by their weights."""
+    """[N] share of each neighborhood in what happens at addresses by their weights."""
     return np.bincount(addresses.area, weights, minlength=areas).astype(np.float64)
 
 
 def _source(part: _Part, marked: Marked, places: Int64, addresses: Addresses) -> Source:
-    past = Incidents(minute=marked.minute, xy_m=metres(places), area=addresses.area[marked.address])
+    past = Incidents(minute=marked.minute, xy_m=meters(places), area=addresses.area[marked.address])
     return Source(rate_per_h=part.rate_per_h, weights=part.weights, past=past)
 
 

@@ -3,7 +3,7 @@
 Both ways out begin here: `city.write_city` words the cases as a table of text, `simulated.simulate_city` takes
 them as the arrays that ``hews prepare`` would make of that table.
 
-Shapes: E cases, N neighbourhoods.
+Shapes: E cases, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hews_gpu.config import HOUR_S, parse_local_time
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.synthetic.addresses import PER_DEGREE
 from hews_gpu.synthetic.areal import AreaTruth
-from hews_gpu.synthetic.geography import Ground, degrees_per_metre, make_ground, to_degrees
+from hews_gpu.synthetic.geography import Ground, degrees_per_meter, make_ground, to_degrees
 from hews_gpu.synthetic.process import MINUTE_S, Float64, Int64
 from hews_gpu.synthetic.table import Cases, Role, make_cases
 from hews_gpu.synthetic.truth import Truth
@@ -26,7 +26,7 @@ __all__ = ["BEGIN", "DEMO", "PRESETS", "Generated", "after", "distinct", "genera
 BEGIN = "2021-01-01"  # a Friday; any midnight would do
 DEMO = "demo"
 PRESETS = (DEMO, "null", "strong", "spatial", "pairs", "realistic")
-UNDER_REPORTED_AREAS = 1 / 3  # share of the neighbourhoods where rows are left out, if any are
+UNDER_REPORTED_AREAS = 1 / 3  # share of the neighborhoods where rows are left out, if any are
 PROMPT_S, LATE_S, LATEST_S = 20 * 60.0, 18 * 3600.0, 7 * 86_400  # mean delays of most and of other reports; the most
 LATE_SHARE = 0.25
 
@@ -59,7 +59,7 @@ def generate(preset: str, *, seed: int, years: int, under_reporting: float = 0.0
         preset: one of PRESETS.
         seed: everything random derives from it; each seed is another city.
         years: how many calendar years from 2021-01-01.
-        under_reporting: share of the incidents that are left out of the table in a third of the neighbourhoods, but
+        under_reporting: share of the incidents that are left out of the table in a third of the neighborhoods, but
             for target events; what they set off happens all the same.
 
     Raises:
@@ -136,12 +136,12 @@ def _report_delay_s(rng: np.random.Generator, count: int) -> Int64:
 
 
 def distinct(cases: Cases) -> Cases:
-    """Cases of one category, minute and place moved apart by a metre: else their rows might be equal word for word.
+    """Cases of one category, minute and place moved apart by a meter: else their rows might be equal word for word.
 
     That would make one the other's duplicate, or not, by their wording, which only a written table has.
     """
     xy_m = cases.xy_m.copy()
-    step_m = 1.0 / (PER_DEGREE * degrees_per_metre()[0])
+    step_m = 1.0 / (PER_DEGREE * degrees_per_meter()[0])
     category = np.unique(cases.category, return_inverse=True)[1]
     while True:
         again = _repeated(np.column_stack([category, cases.minute, _hundred_thousandths(xy_m)]))
@@ -166,7 +166,7 @@ def _repeated(keys: Int64) -> np.typing.NDArray[np.bool_]:
 
 
 def _under_reported(rng: np.random.Generator, made: Generated, share: float) -> Generated:
-    """The same with cases left out in some neighbourhoods."""
+    """The same with cases left out in some neighborhoods."""
     cases, areas = made.cases, len(made.ground.cells)
     silent = rng.permutation(areas) < round(areas * UNDER_REPORTED_AREAS)
     area = made.ground.neighborhood(np.nan_to_num(cases.xy_m, nan=1e9))

@@ -1,8 +1,8 @@
-"""The ground of the synthetic city: an outline with a harbour, neighbourhoods, and streets of hot spots.
+"""The ground of the synthetic city: an outline with a harbour, neighborhoods, and streets of hot spots.
 
-Neighbourhoods are the Voronoi cells of scattered seeds. Each edge between two cells is bent once, by midpoint
-displacement, and all edges are cut into faces together, so that neighbours share every vertex: no gaps, no overlaps.
-Places are metres east and north of the centre (E places, K hot spots); `to_degrees` puts them on the globe.
+Neighborhoods are the Voronoi cells of scattered seeds. Each edge between two cells is bent once, by midpoint
+displacement, and all edges are cut into faces together, so that neighbors share every vertex: no gaps, no overlaps.
+Places are meters east and north of the center (E places, K hot spots); `to_degrees` puts them on the globe.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from scipy.spatial import Voronoi
 
 from hews_gpu.synthetic.process import Float64, Int64
 
-__all__ = ["CENTRE_DEGREES", "CITY_NAME", "Ground", "degrees_per_metre", "make_ground", "to_degrees"]
+__all__ = ["CENTRE_DEGREES", "CITY_NAME", "Ground", "degrees_per_meter", "make_ground", "to_degrees"]
 
 CITY_NAME = "Port Ellery"  # there is no such place
 CENTRE_DEGREES = (-67.240, 18.300)  # longitude, latitude: off Puerto Rico's west coast, whose clock never changes
 M_PER_DEGREE = 111_320.0  # of latitude, and of longitude at the equator
 RADIUS_M = 7_600.0
-SEEDS = 52  # seeds that fall into the city become about as many neighbourhoods
-SMALLEST_M2 = 400_000.0  # a face below this joins the neighbour with which it shares most of its border
+SEEDS = 52  # seeds that fall into the city become about as many neighborhoods
+SMALLEST_M2 = 400_000.0  # a face below this joins the neighbor with which it shares most of its border
 STREETS, SPOTS_PER_STREET = 16, 6
 
 FIRST = (
@@ -47,14 +47,14 @@ SECOND = ("Hill", "Park", "Point", "Heights", "Gardens", "Row", "Landing", "Squa
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """A city's ground, in metres around its centre."""
+    """A city's ground, in meters around its center."""
 
     cells: tuple[shapely.Polygon, ...]
-    """Neighbourhoods."""
+    """Neighborhoods."""
     names: tuple[str, ...]
     """Their names, all different."""
     spots_m: Float64  # [K, 2]
-    """Centres of the hot spots, strung along streets."""
+    """Centers of the hot spots, strung along streets."""
     spot_spread_m: Float64  # [K]
     """Standard deviation of the places around each hot spot, along each axis."""
 
@@ -103,7 +103,7 @@ class Ground:
         return places
 
     def neighborhood(self, places_m: Float64) -> Int64:
-        """[E] index of the neighbourhood of each place; -1 outside the city."""
+        """[E] index of the neighborhood of each place; -1 outside the city."""
         found = np.full(len(places_m), -1, dtype=np.int64)
         for index, cell in enumerate(self.cells):
             west, south, east, north = cell.bounds
@@ -115,12 +115,12 @@ class Ground:
 
 
 def to_degrees(places_m: Float64) -> Float64:
-    """[E, 2] longitude and latitude of places given in metres around the centre."""
+    """[E, 2] longitude and latitude of places given in meters around the center."""
     stretch = (M_PER_DEGREE * np.cos(np.radians(CENTRE_DEGREES[1])), M_PER_DEGREE)
     return np.asarray(places_m / stretch + CENTRE_DEGREES, dtype=np.float64)
 
 
-def degrees_per_metre() -> Float64:
+def degrees_per_meter() -> Float64:
     """[2] degrees of longitude and latitude."""
     return 1.0 / np.array([M_PER_DEGREE * np.cos(np.radians(CENTRE_DEGREES[1])), M_PER_DEGREE])
 
@@ -130,7 +130,7 @@ def make_ground(rng: np.random.Generator, *, areas: int | None = None) -> Ground
 
     Args:
         rng: where the randomness comes from.
-        areas: how many neighbourhoods it is to have; as many as come out of SEEDS seeds unless given.
+        areas: how many neighborhoods it is to have; as many as come out of SEEDS seeds unless given.
     """
     outline = _outline(rng)
     cells = _cells(rng, outline, SEEDS)
@@ -160,9 +160,9 @@ def _outline(rng: np.random.Generator) -> shapely.Polygon:
 
 
 def _cells(rng: np.random.Generator, outline: shapely.Polygon, count: int) -> list[shapely.Polygon]:
-    """Neighbourhoods: smaller towards the centre, with bent edges, exactly sharing them."""
+    """Neighborhoods: smaller towards the center, with bent edges, exactly sharing them."""
     angle = rng.uniform(0, 2 * np.pi, size=count)
-    reach = 1.25 * RADIUS_M * rng.random(count) ** 0.6  # 0.5 would be even; more crowds the centre
+    reach = 1.25 * RADIUS_M * rng.random(count) ** 0.6  # 0.5 would be even; more crowds the center
     seeds = np.stack([reach * np.cos(angle), reach * np.sin(angle)], axis=1)
     frame = 6 * RADIUS_M * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])  # makes the city's own cells finite
     for _ in range(2):  # Lloyd's relaxation, stopped early: regular enough to look like a city, not like a honeycomb
@@ -193,7 +193,7 @@ def _bent(rng: np.random.Generator, ends: Float64, rounds: int = 3, bend: float 
 
 
 def _merge_small(faces: list[shapely.Polygon]) -> list[shapely.Polygon]:
-    """Join each face that is too small to be a neighbourhood with the one that it borders most."""
+    """Join each face that is too small to be a neighborhood with the one that it borders most."""
     faces = sorted(faces, key=lambda face: face.area)
     while faces[0].area < SMALLEST_M2:
         small, *rest = faces
@@ -207,7 +207,7 @@ def _merge_small(faces: list[shapely.Polygon]) -> list[shapely.Polygon]:
 
 
 def _spots(rng: np.random.Generator, outline: shapely.Polygon) -> Float64:
-    """Hot spots along straight streets that begin near the centre more often than not."""
+    """Hot spots along straight streets that begin near the center more often than not."""
     shapely.prepare(outline)
     spots: list[Float64] = []
     while len(spots) < STREETS:

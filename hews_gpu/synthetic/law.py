@@ -1,12 +1,12 @@
-"""What a city with neighbourhoods is made of: rhythms, categories, and the one thing that sets off its target events.
+"""What a city with neighborhoods is made of: rhythms, categories, and the one thing that sets off its target events.
 
 Every law is a marked, self- and cross-exciting point process (Hawkes, Biometrika 58, 1971; in space and for crime:
-Mohler, Short, Brantingham, Schoenberg and Tita, J. Am. Stat. Assoc. 106, 2011). A mark is the neighbourhood, the
+Mohler, Short, Brantingham, Schoenberg and Tita, J. Am. Stat. Assoc. 106, 2011). A mark is the neighborhood, the
 address in it and the category. What a law can set off:
 
-- a target event sets off others in its own neighbourhood (`Law.excited_by_targets`);
+- a target event sets off others in its own neighborhood (`Law.excited_by_targets`);
 - a `Trigger`: an incident of one category, or a pair of incidents of two categories close to each other in space and
-  time, sets off target events, anywhere in the city or in its own neighbourhood, everywhere or only in hidden ones;
+  time, sets off target events, anywhere in the city or in its own neighborhood, everywhere or only in hidden ones;
 - an incident of the category with near repeats sets off others nearby, which sets off no targets.
 
 The presets and how far each can be foreseen are in `presets`.
@@ -116,7 +116,7 @@ class Trigger:
     in_city: bool = False
     """Whether they fall anywhere in the city, as target events do, instead of near their cause, in its area."""
     hidden_areas: int | None = None
-    """How many neighbourhoods have a cause set off anything; None: all of them."""
+    """How many neighborhoods have a cause set off anything; None: all of them."""
     hidden_share: float = 1.0
     """Share of the category's incidents that falls into them, as nearly as a choice of areas allows."""
     within_m: float = 500.0
@@ -127,7 +127,7 @@ class Trigger:
 
 @dataclass(frozen=True, kw_only=True)
 class Law:
-    """The law of one city with neighbourhoods."""
+    """The law of one city with neighborhoods."""
 
     name: str
     target: str = "SHOOTING"
@@ -136,7 +136,7 @@ class Law:
     base_trend: Wave = Wave()
     target_hot_share: float = 0.75
     excited_by_targets: Kernel = NOTHING
-    """Target events set off by a target event, in its neighbourhood."""
+    """Target events set off by a target event, in its neighborhood."""
     trigger: Trigger | None = None
     categories: tuple[Category, ...]
     near_repeat: str = "BURGLARY"

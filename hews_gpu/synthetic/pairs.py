@@ -1,6 +1,6 @@
 """Pairs of incidents of two categories, close in space and in one window; and what pairs still to come may do.
 
-A pair exists if both incidents fall into the same window of two hours on even hours, within so many metres. It acts
+A pair exists if both incidents fall into the same window of two hours on even hours, within so many meters. It acts
 from the end of its window on. At an issue time, the windows that have ended are known. Of those that end later,
 
     E[exp(-c P)],    P: pairs of one window, c: what one pair adds to the expected number of target clusters,
@@ -10,7 +10,7 @@ count over i + j independent places: its law is simulated once, by pairs per dra
 same draws, and averaged over the Poisson laws of i and j. A window that has begun is simulated with the incidents
 that are known of it, for each forecast.
 
-Shapes: E incidents, P pairs, S forecasts, W windows, D draws, N neighbourhoods.
+Shapes: E incidents, P pairs, S forecasts, W windows, D draws, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 
 from hews_gpu.arrays import Bool
-from hews_gpu.synthetic.addresses import JITTER, metres
+from hews_gpu.synthetic.addresses import JITTER, meters
 from hews_gpu.synthetic.law import SLOT_H
 from hews_gpu.synthetic.process import MINUTES_PER_HOUR, Float64, Int64
 
@@ -86,7 +86,7 @@ class PairLaw:
     point: Int64  # [A, 2] of the addresses
     area: Int64  # [A] of the addresses
     first: Source
-    """A pair belongs to the neighbourhood of its incident of this category."""
+    """A pair belongs to the neighborhood of its incident of this category."""
     second: Source
     seed: int = field(default=SEED)
 
@@ -104,7 +104,7 @@ class PairLaw:
 
     @property
     def pairs(self) -> tuple[Int64, Int64]:
-        """Minute [P] and neighbourhood [P] of each pair that happened, in order of time."""
+        """Minute [P] and neighborhood [P] of each pair that happened, in order of time."""
         minute, first = self.pairs_of_first
         return minute, self.first.past.area[first]
 
@@ -113,7 +113,7 @@ class PairLaw:
         edges = np.cumsum(source.weights)
         address = np.minimum(np.searchsorted(edges, rng.random(count) * edges[-1], side="right"), len(edges) - 1)
         point = self.point[address] + rng.integers(-JITTER, JITTER + 1, size=(count, 2))
-        return Incidents(minute=np.zeros(count, np.int64), xy_m=metres(point), area=self.area[address])
+        return Incidents(minute=np.zeros(count, np.int64), xy_m=meters(point), area=self.area[address])
 
     # ------------------------------------------------------------ windows that have not begun
 
@@ -132,12 +132,12 @@ class PairLaw:
 
     @cached_property
     def _counts_by_area(self) -> list[Float64]:
-        """[N] of the same, of pairs that belong to one neighbourhood."""
+        """[N] of the same, of pairs that belong to one neighborhood."""
         near, area = self._near(AREA_DRAWS)
         return [_pair_counts(near & (area == n)[:, :, None]) for n in range(self.areas)]
 
     def _near(self, draws: int) -> tuple[Bool, Int64]:
-        """[D, I, J] which incidents of a window are near each other, and the neighbourhoods [D, I] of the first."""
+        """[D, I, J] which incidents of a window are near each other, and the neighborhoods [D, I] of the first."""
         rng = np.random.default_rng(self.seed)
         first, second = (self.draw(rng, source, draws * MOST) for source in (self.first, self.second))
         a, b = (side.xy_m.reshape(draws, MOST, 2) for side in (first, second))
@@ -145,7 +145,7 @@ class PairLaw:
         return apart <= self.within_m**2, first.area.reshape(draws, MOST)
 
     def log_factor(self, window: Int64, cost: float, area: int | None = None) -> Float64:
-        """[S] -log E[exp(-cost P)] of whole windows, by number of the window; of one neighbourhood's pairs or all."""
+        """[S] -log E[exp(-cost P)] of whole windows, by number of the window; of one neighborhood's pairs or all."""
         counts = self._counts if area is None else self._counts_by_area[area]
         given = counts @ np.exp(-cost * np.arange(counts.shape[2]))  # [I + 1, J + 1]
         which, back = np.unique(window, return_inverse=True)
@@ -160,7 +160,7 @@ class PairLaw:
         Args:
             issue: [S] minutes, none of them at the begin of a window.
             cost: what one pair adds.
-            by_area: one column for each neighbourhood, instead of one for all of them.
+            by_area: one column for each neighborhood, instead of one for all of them.
             draws: simulated ends of the window per forecast.
         """
         columns = self.areas if by_area else 1

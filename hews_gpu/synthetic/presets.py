@@ -3,7 +3,7 @@
 - ``null``: nothing sets off anything. The rate of target events follows hour of week and month, exactly as a
   climatology with additive log-odds can say it of two-hour windows on even hours. Nothing can beat that climatology.
 - ``strong``: a street robbery raises the risk in the whole city for some eight hours. City-wide counts suffice.
-- ``spatial``: of the street robberies only those in 8 hidden ones of 55 neighbourhoods do, about one in seven of all;
+- ``spatial``: of the street robberies only those in 8 hidden ones of 55 neighborhoods do, about one in seven of all;
   city-wide counts are nearly blind to it.
 - ``pairs``: a larceny and a common assault within 500 m of each other in the same two-hour window do.
 - ``realistic``: a shooting sets off 0.12 others within hours, a street robbery 0.06. Real gun violence spreads no more

@@ -6,7 +6,7 @@ rounded afterwards, so the table of events, given to the minute, is all that the
 computed from it is exact. Simulation goes by generations of offspring, which is exact too: no step size, no thinning.
 
 The clock is local wall-clock time in which every day has 24 hours; the city lies in a zone that never changes its
-clock. Shapes: E events, H hours. Places are metres east and north of the city's centre.
+clock. Shapes: E events, H hours. Places are meters east and north of the city's center.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 Near = Callable[[np.random.Generator, Float64], Float64]
-"""Places near the given ones: (generator, [E, 2] metres) -> [E, 2] metres."""
+"""Places near the given ones: (generator, [E, 2] meters) -> [E, 2] meters."""
 
 MINUTES_PER_HOUR = 60
 HOURS_PER_WEEK = 168

@@ -3,7 +3,7 @@
 The arrays are those that ``hews prepare`` makes of the table that `write_city` writes with the same arguments: rows
 that it would set aside are left out, the others are placed, marked and sorted by the same functions.
 
-Shapes: E incidents, N neighbourhoods.
+Shapes: E incidents, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["TOLERANCE_M", "City", "neighborhoods_frame", "simulate_city"]
 
 TOLERANCE_M = 250.0  # as in the city's TOML
-POLYGON_DIGITS = 7  # decimals of a degree: a centimetre
+POLYGON_DIGITS = 7  # decimals of a degree: a centimeter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def simulate_city(preset: str, *, seed: int = 0, years: int = 10, under_reportin
         seed: everything random derives from it; each seed is another city.
         years: how many calendar years from 2021-01-01.
         under_reporting: share of the incidents, other than target events, that are left out of the table in a third of
-            the neighbourhoods.
+            the neighborhoods.
 
     Raises:
         UserError: no such preset, or a number out of range.
@@ -86,7 +86,7 @@ def simulate_city(preset: str, *, seed: int = 0, years: int = 10, under_reportin
 
 
 def neighborhoods_frame(ground: Ground) -> GeoDataFrame:
-    """The neighbourhoods in longitude and latitude, to the centimetre: columns name and geometry."""
+    """The neighborhoods in longitude and latitude, to the centimeter: columns name and geometry."""
     import geopandas
 
     cells = shapely.transform(np.array(ground.cells), lambda xy_m: np.round(to_degrees(xy_m), POLYGON_DIGITS))

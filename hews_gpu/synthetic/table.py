@@ -35,7 +35,7 @@ SECOND_REPORT = "AGG. ASSAULT"
 DIED, HOMICIDE = 0.3, "HOMICIDE"  # share of the victims, and what their rows say
 ROUNDED = ((0.30, 60), (0.12, 30), (0.20, 5))  # share of times rounded down to so many minutes
 BLANK, ZERO, NEAR_OUTSIDE, FAR_OUTSIDE = 0.012, 1e-4, 4e-4, 1e-4  # share of other cases with such coordinates
-NEAR_OUTSIDE_M, FAR_OUTSIDE_M = (5.0, 180.0), (900.0, 6_000.0)  # metres from the city's edge
+NEAR_OUTSIDE_M, FAR_OUTSIDE_M = (5.0, 180.0), (900.0, 6_000.0)  # meters from the city's edge
 
 
 class Role(IntEnum):
@@ -116,7 +116,7 @@ def portal_table(
     Args:
         rng: of the order of the rows.
         cases: what they report.
-        ground: names of the neighbourhoods.
+        ground: names of the neighborhoods.
         begin_s: local wall-clock seconds of minute 0, a midnight.
         words: of the wording; the same as `rng`, and before it, unless given.
     """

@@ -28,7 +28,7 @@ MINUTES_PER_DAY = 24 * 60
 COMPACT, COMPACT_TARGET = 0.02, 0.10  # share of times written as 112 or 2305
 LATE_MIDNIGHT = 0.3  # share of midnights written as 24:00:00 of the day before
 BLOCK_M, STREET_M = 110.0, 240.0
-NAME_CUT = 25  # the portal cuts neighbourhood names here
+NAME_CUT = 25  # the portal cuts neighborhood names here
 
 CODES = {
     "SHOOTING": ("9S",),
@@ -64,7 +64,7 @@ DISTRICTS = (
     *("EASTERN", "NORTHEASTERN", "NORTHERN", "NORTHWESTERN"),
     *("WESTERN", "SOUTHWESTERN", "SOUTHERN", "SOUTHEASTERN", "CENTRAL"),
 )
-CENTRAL_M = 2_600.0  # around the centre
+CENTRAL_M = 2_600.0  # around the center
 STREET_NAMES = (
     *("ANCHOR", "BAYARD", "CEDAR", "DUNMORE", "ELM", "FERRY", "GRANT", "HOLLIS", "IRONWOOD", "JASPER", "KEEL"),
     *("LINDEN", "MERCER", "NORTH", "ORIEL", "PEARL", "QUINCE", "RIVER", "SEXTON", "TIDE", "UNION", "VINE", "WHARF"),
@@ -89,7 +89,7 @@ def portal_rows(
         xy_m: [E, 2] places; nan becomes a blank.
         category: [E] as written under Description.
         is_target: [E]
-        ground: neighbourhoods, for their names.
+        ground: neighborhoods, for their names.
         begin_s: local wall-clock seconds of minute 0, a midnight.
     """
     date, time = _date_and_time(rng, minute, is_target, begin_s)
@@ -133,7 +133,7 @@ def _date_and_time(rng: np.random.Generator, minute: Int64, is_target: Bool, beg
 
 
 def _coordinates(xy_m: Float64) -> tuple[Text, Text, Text]:
-    """Longitude and latitude with five decimals (about a metre), and both as one text; blank where nan."""
+    """Longitude and latitude with five decimals (about a meter), and both as one text; blank where nan."""
     degrees = [["" if value != value else f"{value:.5f}" for value in axis] for axis in to_degrees(xy_m).T.tolist()]
     pair = [f"({lat}00000, {lon}00000)" if lat else "" for lon, lat in zip(*degrees, strict=True)]
     longitude, latitude = (np.array(axis, dtype=object) for axis in degrees)

@@ -65,7 +65,7 @@ class RecipeMap:
     line_width_px: float | None = None
     """Of the outlines on a reference map; the city's own unless given."""
     normalization: Literal["none", "unit", "l2"] = "none"
-    """Of a reference map's bytes: unit is 0..1, l2 makes each pixel's colour a vector of length 1."""
+    """Of a reference map's bytes: unit is 0..1, l2 makes each pixel's color a vector of length 1."""
 
     def __post_init__(self) -> None:
         for key, size in (("height", self.height), ("width", self.width)):

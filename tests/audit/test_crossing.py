@@ -103,7 +103,7 @@ def test_a_twin_dated_before_its_shooting_is_seen_unless_it_is_waited_for(stage)
 
 @pytest.mark.parametrize("seed", range(2))
 def test_folds_are_clean_with_events_of_any_shape(stage, seed):
-    """Groups of neighbouring rows, as victims and twins are, none of which lasts longer than its city waits."""
+    """Groups of neighboring rows, as victims and twins are, none of which lasts longer than its city waits."""
     from dataclasses import replace
 
     rng = np.random.default_rng(seed)

@@ -39,7 +39,7 @@ MEMORY_BYTES = 4e9
 
 
 def processor_seconds() -> float:
-    """What all finished child processes have used so far: unlike the wall clock, not a measure of the neighbours."""
+    """What all finished child processes have used so far: unlike the wall clock, not a measure of the neighbors."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -187,8 +187,8 @@ def test_names_of_older_vintages_become_one_and_stay_countable(toy: Toy, tmp_pat
     }
 
 
-def shifted(incidents: list[Incident], metres: float) -> list[Incident]:
-    return [(when, what, x, y + metres / 111_000) for when, what, x, y in incidents]
+def shifted(incidents: list[Incident], meters: float) -> list[Incident]:
+    return [(when, what, x, y + meters / 111_000) for when, what, x, y in incidents]
 
 
 def test_an_event_of_two_layouts_counts_once(toy: Toy, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_coordinates_in_feet_and_numbers_with_commas_are_suggested(toy: Toy, tmp
     quality = prepare(toy([SHOT, feet, *commas]), tmp_path / "out")
     assert quality["quarantined_by_reason"] == {"no coordinates": 2, "outside the study area": 1}
     assert any(
-        "1 rows have coordinates that are no degrees but look like metres or feet" in w for w in quality["warnings"]
+        "1 rows have coordinates that are no degrees but look like meters or feet" in w for w in quality["warnings"]
     )
     assert any("3 coordinates hold a comma" in w for w in quality["warnings"])
 
@@ -150,7 +150,7 @@ def test_overlapping_and_nested_polygons_are_named_and_the_first_wins(toy: Toy, 
     areas = geojson([*TWO_SQUARES, inner, high, empty, nothing])
     quality = prepare(toy([SHOT, row(longitude="-76.595")], areas=areas), tmp_path / "out")
     assert quality["overlapping_neighborhoods"] == [["East", "Inner"]] and quality["neighborhoods"] == 4
-    assert any("1 pairs of neighbourhoods overlap ('East' and 'Inner')" in text for text in quality["warnings"])
+    assert any("1 pairs of neighborhoods overlap ('East' and 'Inner')" in text for text in quality["warnings"])
     assert incidents(tmp_path / "out")["neighborhood"].tolist() == ["East", "High"]
 
 

@@ -160,7 +160,7 @@ def test_samples_see_the_past_and_are_labelled_by_the_future() -> None:
     assert (led.target_begin_s - led.issue_s).tolist() == [600, 600]
 
 
-def test_neighbouring_splits_share_no_incident() -> None:
+def test_neighboring_splits_share_no_incident() -> None:
     base = seconds("2014-01-01")
     times = base + np.arange(0, 400, dtype=np.int64) * 1800
     toy = events(times, np.arange(400) % 7 == 0)

@@ -1,7 +1,7 @@
 """A toy city of two squares, and what its table is made of, for the tests of `hews prepare`.
 
     39.29 +---------+---------+
-          |  West   |  East   |      about 860 m wide and 1110 m tall each; "West" is neighbourhood 0
+          |  West   |  East   |      about 860 m wide and 1110 m tall each; "West" is neighborhood 0
     39.28 +---------+---------+
        -76.62    -76.61    -76.60
 

@@ -1,4 +1,4 @@
-"""Hot spots by hand: three neighbourhoods of 1, 1 and 2 square kilometres.
+"""Hot spots by hand: three neighborhoods of 1, 1 and 2 square kilometers.
 
 window   events    forecast       ordered by density
 0        0 2 0     0.1 0.3 0.2    1, then 0 and 2 (0.1 each; the earlier first)
@@ -45,7 +45,7 @@ def test_efficiencies_lie_between_0_and_1_and_no_order_beats_hindsight(seed):
         assert chance["pai"] == pytest.approx(1)
 
 
-def test_log_loss_adds_up_over_neighbourhoods():
+def test_log_loss_adds_up_over_neighborhoods():
     expected = -np.log2([[0.9, 0.3, 0.8], [0.4, 0.9, 0.8]]).sum(axis=1)
     np.testing.assert_allclose(log_loss_of_places_bits(COUNTS, P), expected)
 

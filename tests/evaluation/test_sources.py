@@ -31,7 +31,7 @@ def test_the_ground_is_the_polygons(strong):
     ground = strong.ground
     assert ground.area_km2.sum() == pytest.approx(len(ground.cells_m) * 0.0625, rel=0.05)
     assert set(ground.cell_area) == set(range(55))
-    metric = [shapely.transform(p, lambda xy: strong.metres(xy[:, 0], xy[:, 1])) for p in strong.polygons]
+    metric = [shapely.transform(p, lambda xy: strong.meters(xy[:, 0], xy[:, 1])) for p in strong.polygons]
     for area in (0, 20, 54):
         inside = shapely.points(ground.cells_m[ground.cell_area == area])
         assert shapely.covers(metric[area].buffer(0.01), inside).all()

@@ -65,7 +65,7 @@ def test_the_group_itself_may_be_named(toy_prepared, toy_stores):
     ("changed", "told"),
     [
         ({"height = 30": "height = 32"}, r"height 30, here 32"),
-        ({"height = 30": "height = 30\ndisc_radius_px = 3.0"}, r"incidents, outlines or colours are others"),
+        ({"height = 30": "height = 30\ndisc_radius_px = 3.0"}, r"incidents, outlines or colors are others"),
     ],
 )
 def test_maps_of_other_settings_are_refused_with_the_difference(tmp_path, toy_stores, changed, told):
@@ -86,7 +86,7 @@ def test_maps_of_other_incidents_or_another_style_are_refused(tmp_path, toy_prep
         ZarrFeed(toy_source(more), store=toy_stores["reference"])
     moved = toy_source(toy_prepared)
     moved.rasterizer.tables.x[3] += 16
-    with pytest.raises(UserError, match="incidents, outlines or colours are others"):
+    with pytest.raises(UserError, match="incidents, outlines or colors are others"):
         ZarrFeed(moved, store=toy_stores["reference"])
     with pytest.raises(UserError, match=r"style 'reference', here 'channels'.*height 30, here 6"):
         ZarrFeed(toy_source(toy_prepared, "channels"), store=toy_stores["reference"])

@@ -86,7 +86,7 @@ def test_columns_that_a_layer_sends_unasked_are_not_kept(table: Any, feed: Any) 
     assert b"secret" not in page.body
 
 
-def test_an_error_with_status_200_is_recognised(table: Any) -> None:
+def test_an_error_with_status_200_is_recognized(table: Any) -> None:
     with pytest.raises(UserError, match=r"error 400: Unable to perform query.; 'where' is invalid.*\[fetch\] where"):
         table(where="Nonsense = 3").count()
 

@@ -26,7 +26,7 @@ def test_the_strongest_columns_are_those_of_the_score_test():
         assert found[k] == pytest.approx(np.sqrt(2 * (gains[0] - gains[1])), rel=0.1, abs=0.05)
 
 
-def test_it_finds_a_precursor_in_one_neighbourhood():
+def test_it_finds_a_precursor_in_one_neighborhood():
     """A robbery in area 3 raises the risk for some hours; robberies elsewhere do not."""
     rng = np.random.default_rng(1)
     begin_s = np.arange(0, 5000 * 7200, 7200, dtype=np.int64)

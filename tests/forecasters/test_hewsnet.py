@@ -61,7 +61,7 @@ def test_it_finds_pairs_how_near_and_how_long(pairs):
     assert forecaster.net.gain.mean() == pytest.approx(0.82, rel=0.2)
 
 
-def test_it_finds_the_hidden_neighbourhoods():
+def test_it_finds_the_hidden_neighborhoods():
     rolling = rolling_of("spatial", 2)
     forecaster = fitted(rolling)
     assert closure(rolling, forecaster) > 0.85
@@ -69,7 +69,7 @@ def test_it_finds_the_hidden_neighbourhoods():
     assert set(np.argsort(-gain.numpy())[:8]) == set(np.flatnonzero(rolling.source.truth.gain))
 
 
-def test_neighbourhoods_add_up_to_the_city(pairs):
+def test_neighborhoods_add_up_to_the_city(pairs):
     rolling, forecaster = pairs
     windows = rolling.test.windows.select(np.arange(0, len(rolling.test), 40))
     city, areas = forecaster.predict(rolling.catalog, windows), forecaster.predict_areas(rolling.catalog, windows)
@@ -95,7 +95,7 @@ def flat(hazard):
 
 
 @pytest.mark.parametrize(("lead_s", "delay_s"), [(0, 0), (6 * HOUR_S, 0), (4 * HOUR_S, 2 * HOUR_S)])
-def test_in_a_city_of_one_neighbourhood_it_is_the_hawkes_process(lead_s, delay_s):
+def test_in_a_city_of_one_neighborhood_it_is_the_hawkes_process(lead_s, delay_s):
     """Which is tested against simulated continuations."""
     begin_s, issue_s = 1_577_836_800, 1_577_836_800 + 100 * HOUR_S
     terms = (Term(TARGETS, 3 * HOUR_S, 0.25), Term(ROBBERY, 8 * HOUR_S, 0.6))

@@ -11,7 +11,7 @@ NAMES = ("LARCENY", "ASSAULT & BATTERY", "SHOOTING")
 
 
 def catalog(delay_s=0, seed=0, rows=1500):
-    """Incidents of three categories, the last of them targets, within two kilometres."""
+    """Incidents of three categories, the last of them targets, within two kilometers."""
     rng = np.random.default_rng(seed)
     category = rng.integers(0, 3, rows)
     return make_catalog(

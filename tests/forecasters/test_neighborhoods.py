@@ -1,8 +1,8 @@
-"""Shares of neighbourhoods by hand, and that each baseline finds what it is made for.
+"""Shares of neighborhoods by hand, and that each baseline finds what it is made for.
 
-Two neighbourhoods of a square kilometre side by side, four cells each::
+Two neighborhoods of a square kilometer side by side, four cells each::
 
-    . . | . .        neighbourhood 0 is 0..1000 m east, 1 is 1000..2000 m
+    . . | . .        neighborhood 0 is 0..1000 m east, 1 is 1000..2000 m
     . . | . .
 """
 
@@ -37,7 +37,7 @@ def windows_at(issue_s):
     return Windows(issue_s=issue_s, begin_s=issue_s, end_s=issue_s + 7200)
 
 
-def test_a_kernel_is_spread_over_neighbourhoods_and_none_is_lost():
+def test_a_kernel_is_spread_over_neighborhoods_and_none_is_lost():
     found = GROUND.spread(np.array([[250.0, 250.0], [1000.0, 500.0], [-90_000.0, 0.0]]), 300.0)
     square = ((CELLS - [250, 250]) ** 2).sum(axis=1)
     weight = np.exp(-square / (2 * 300**2))
@@ -53,7 +53,7 @@ def test_long_run_counts_with_half_an_event_before_the_first():
 
 
 def history(seed, moving):
-    """1,200 days of an event each: its neighbourhood is drawn anew each 60 days (moving), or always with 4 : 1."""
+    """1,200 days of an event each: its neighborhood is drawn anew each 60 days (moving), or always with 4 : 1."""
     rng = np.random.default_rng(seed)
     days = np.arange(1200)
     hot = np.repeat(rng.random(20) < 0.5, 60) if moving else np.ones(1200, bool)

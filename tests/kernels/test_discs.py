@@ -111,7 +111,7 @@ def test_order_does_not_matter(draw):
 
 
 def test_what_lies_outside_reaches_in_and_is_cut(draw):
-    """A disc whose centre is beyond an edge leaves the same in the map as in a wider one."""
+    """A disc whose center is beyond an edge leaves the same in the map as in a wider one."""
     x = np.array([-8, 16 * 11 + 8, 50, 60, -8, 16 * 11 + 20, -100])
     y = np.array([50, 60, -8, 16 * 13 + 8, -8, 16 * 13 + 20, 50])
     pairs = np.array([[[e, e + 1]] for e in range(len(x))])
@@ -130,7 +130,7 @@ PLANTED = {
     "the step before": lambda t, p: (t, np.roll(p, 1, axis=1)),
     "one incident early": lambda t, p: (t, np.stack([p[..., 0], np.maximum(p[..., 0], p[..., 1] - 1)], axis=-1)),
     "a shade too light": lambda t, p: (t._replace(stamp=t.stamp - (t.stamp > 0)), p),
-    "cut where the centre is outside": lambda t, p: (
+    "cut where the center is outside": lambda t, p: (
         t._replace(x=np.where((t.x < 0) | (t.y < 0) | (t.x >= 176) | (t.y >= 208), -9999, t.x)),
         p,
     ),

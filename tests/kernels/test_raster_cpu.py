@@ -118,7 +118,7 @@ def right_by_a_sixteenth(tables, pairs):
     return tables._replace(x=tables.x + (np.arange(len(tables.x)) == one).astype(np.int32)), pairs
 
 
-def next_neighbourhood(tables, pairs):
+def next_neighborhood(tables, pairs):
     return tables._replace(neighborhood=(tables.neighborhood + 1) % 12), pairs
 
 
@@ -134,7 +134,7 @@ def other_order(tables, pairs):
     return tables._replace(x=tables.x[order], y=tables.y[order], color=tables.color[order]), pairs
 
 
-PLANTED = [later_by_one, right_by_a_sixteenth, next_neighbourhood, coverage_by_one, other_order]
+PLANTED = [later_by_one, right_by_a_sixteenth, next_neighborhood, coverage_by_one, other_order]
 
 
 @pytest.mark.parametrize("plant", PLANTED)
@@ -244,7 +244,7 @@ def test_every_place_in_the_last_rows_and_columns_draws_what_the_reference_draws
 
 
 def crossing(owners, height, width):
-    """A map all of whose pixels are touched by so many outlines, and one incident in each neighbourhood."""
+    """A map all of whose pixels are touched by so many outlines, and one incident in each neighborhood."""
     random = np.random.default_rng(owners)
     pixels = height * width
     return ReferenceTables(

@@ -29,8 +29,8 @@ def dense(basemap, owner):
     return image.reshape(height, width)
 
 
-def test_a_square_on_pixel_centres_is_drawn_one_pixel_wide():
-    """Its edges run through the middles of rows and columns 2 and 8: covered whole, and no neighbour is touched."""
+def test_a_square_on_pixel_centers_is_drawn_one_pixel_wide():
+    """Its edges run through the middles of rows and columns 2 and 8: covered whole, and no neighbor is touched."""
     basemap = in_pixels([shapely.box(2.5, 2.5, 8.5, 8.5)])
     expected = np.zeros((12, 12), np.uint8)
     expected[2, 2:9] = expected[8, 2:9] = expected[2:9, 2] = expected[2:9, 8] = 255
@@ -52,7 +52,7 @@ def test_an_edge_between_pixels_covers_both_by_half_and_a_fine_line_covers_its_w
 
 
 def test_black_is_blended_once_per_polygon():
-    """Two squares share an edge on a column of pixel centres: 255 * 0.5 * 0.5 = 64 there, 128 elsewhere."""
+    """Two squares share an edge on a column of pixel centers: 255 * 0.5 * 0.5 = 64 there, 128 elsewhere."""
     basemap = in_pixels([shapely.box(2.5, 2.5, 5.5, 8.5), shapely.box(5.5, 2.5, 8.5, 8.5)])
     assert basemap.base[5, 5].tolist() == [64] * 3
     assert basemap.base[5, 2].tolist() == basemap.base[5, 8].tolist() == [128] * 3

@@ -15,7 +15,7 @@ def test_row_0_is_north_and_column_0_is_west():
     assert y.tolist() == [0, 100, 25]
 
 
-def test_auto_bounds_hold_the_extent_with_a_margin_and_equal_metres_per_pixel():
+def test_auto_bounds_hold_the_extent_with_a_margin_and_equal_meters_per_pixel():
     for extent, height, width in [
         ((-77.0, 39.0, -76.5, 39.1), 216, 172),
         ((10.0, 60.0, 10.1, 60.9), 54, 43),

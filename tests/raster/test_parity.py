@@ -103,7 +103,7 @@ def test_the_same_areas_are_red(drawn):
 
 
 def test_discs_lie_where_they_should(drawn):
-    """Around every disc, 6 px each way, the maps are alike: a missing, moved or recoloured disc is not."""
+    """Around every disc, 6 px each way, the maps are alike: a missing, moved or recolored disc is not."""
     _, rasterizer, pairs, theirs = drawn
     tables, ours = rasterizer.tables, rasterizer.maps(pairs)
     blank = Rasterizer([tables._replace(x=np.full_like(tables.x, -9999))], rasterizer.geometry, rasterizer.names,

@@ -38,7 +38,7 @@ CHANGED = {
 }  # fmt: skip
 REORDERED = {("AGG. ASSAULT", 5640, 40), ("SHOOTING", 5820, 40)}
 MOVED_INTO = {"201401_06008": {45}, "201401_0400355": {50}}  # areas whose rows the table has in no such window now
-FAR_LEVELS = 45  # between the mean colours of 3 x 3 pixels; the palette's nearest two colours over white are 60 apart
+FAR_LEVELS = 45  # between the mean colors of 3 x 3 pixels; the palette's nearest two colors over white are 60 apart
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def areas_of(rasterizer, rows):
 
 
 def nearest_px(picture, ours, x, y):
-    """How far from (x, y) the mean colour of 3 x 3 pixels comes nearest to ours there, and how near it comes."""
+    """How far from (x, y) the mean color of 3 x 3 pixels comes nearest to ours there, and how near it comes."""
     column, row = int(x), int(y)
     mean = ours[row - 1 : row + 2, column - 1 : column + 2].mean(axis=(0, 1))
     best = (np.inf, np.inf)
@@ -114,7 +114,7 @@ def test_the_same_areas_are_red(drawn, city):
     assert red_areas(published, rasterizer) == areas_of(rasterizer, kept) | MOVED_INTO.get(name, set())
 
 
-def test_every_disc_is_found_within_a_pixel_and_a_half_with_its_colour(drawn, city):
+def test_every_disc_is_found_within_a_pixel_and_a_half_with_its_color(drawn, city):
     name, published, ours, _, rasterizer, (first, last) = drawn
     tables = rasterizer.tables
     rows = unchanged(city, name, first, last)

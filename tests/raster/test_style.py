@@ -1,4 +1,4 @@
-"""Colours and groups by name; discs by area."""
+"""Colors and groups by name; discs by area."""
 
 import numpy as np
 import pytest
@@ -7,15 +7,15 @@ from hews_gpu.config import ChannelsConfig, MapConfig
 from hews_gpu.raster.style import FULL_DISC, QUALITATIVE, ChannelsStyle, ReferenceStyle, disc_stamps, stable_color
 
 
-def test_a_city_names_colours_and_others_get_one_from_their_name_alone():
+def test_a_city_names_colors_and_others_get_one_from_their_name_alone():
     style = ReferenceStyle.from_config(MapConfig(palette={"ARSON": "#FF7F0E"}))
     assert style.colors(["ARSON", "RAPE"])[0].tolist() == [255, 127, 14]
     assert style.color("RAPE") == stable_color("RAPE") in QUALITATIVE
     assert style.colors([]).shape == (0, 3)
 
 
-def test_a_stable_colour_is_the_same_in_every_run():
-    """These were drawn once; a change here would recolour everybody's maps."""
+def test_a_stable_color_is_the_same_in_every_run():
+    """These were drawn once; a change here would recolor everybody's maps."""
     assert [stable_color(name) for name in GOLDEN] == list(GOLDEN.values())
 
 
@@ -38,7 +38,7 @@ def test_counts_are_drawn_unless_a_city_asks_for_discs():
 
 
 @pytest.mark.parametrize("radius_px", [0.5, 1.0, 3.5, 8.25, 15.0])
-def test_a_stamp_holds_the_whole_disc_wherever_its_centre_is(radius_px):
+def test_a_stamp_holds_the_whole_disc_wherever_its_center_is(radius_px):
     stamps = disc_stamps(radius_px, 1.0)
     side = stamps.shape[-1]
     assert stamps.shape == (16, 16, side, side)
@@ -47,7 +47,7 @@ def test_a_stamp_holds_the_whole_disc_wherever_its_centre_is(radius_px):
     assert np.allclose(area, np.pi * radius_px**2, rtol=0.015)
 
 
-def test_stamps_mirror_and_move_as_their_centres_do():
+def test_stamps_mirror_and_move_as_their_centers_do():
     stamps = disc_stamps(3.5, 0.7)
     assert np.array_equal(stamps, stamps.transpose(1, 0, 3, 2))
     assert np.array_equal(stamps[8, 8], stamps[8, 8, ::-1, ::-1])

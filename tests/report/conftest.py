@@ -1,6 +1,6 @@
 """A small hand-made city, prepared, run and judged, in the formats that the report reads; and a browser to look with.
 
-The city is 3 x 3 square neighbourhoods of about 2 km. Incidents of two years come at random, more of them in the
+The city is 3 x 3 square neighborhoods of about 2 km. Incidents of two years come at random, more of them in the
 evening and around one corner; the forecast is the true rate with some noise.
 """
 

@@ -28,9 +28,9 @@ def test_text_and_lines_stand_out_from_every_ground(scheme):
     assert contrast(scheme["soft"], scheme["land"]) >= 3
 
 
-def _seen_without(kind: str, colour: str) -> np.ndarray:
-    """A colour as seen without red or green cones, in linear RGB (Vienot, Brettel and Mollon, 1999)."""
-    rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]) ** 2.2
+def _seen_without(kind: str, color: str) -> np.ndarray:
+    """A color as seen without red or green cones, in linear RGB (Vienot, Brettel and Mollon, 1999)."""
+    rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]) ** 2.2
     matrix = {
         "red": [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],
         "green": [[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]],
@@ -40,7 +40,7 @@ def _seen_without(kind: str, colour: str) -> np.ndarray:
 
 @pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("kind", ["red", "green"])
-def test_model_and_climatology_differ_for_the_colour_blind(scheme, kind):
+def test_model_and_climatology_differ_for_the_color_blind(scheme, kind):
     apart = _seen_without(kind, scheme["model"]) - _seen_without(kind, scheme["climatology"])
     assert np.abs(apart).max() > 0.25
 
@@ -64,7 +64,7 @@ def _drawn(key="one", text="plain") -> str:
         return str(svg(drawing, key, f"about {text}"))
 
 
-def test_colours_become_css_variables():
+def test_colors_become_css_variables():
     text = _drawn()
     assert "var(--model)" in text and "var(--ramp0)" in text and "var(--ink)" in text
     assert "#01fe" not in text

@@ -1,4 +1,4 @@
-"""Addresses: what happens there belongs to one neighbourhood, and can be written down without loss."""
+"""Addresses: what happens there belongs to one neighborhood, and can be written down without loss."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
-from hews_gpu.synthetic.addresses import PER_DEGREE, make_addresses, metres
+from hews_gpu.synthetic.addresses import PER_DEGREE, make_addresses, meters
 from hews_gpu.synthetic.geography import make_ground, to_degrees
 
 
@@ -16,16 +16,16 @@ def made():
     return ground, make_addresses(np.random.default_rng(1), ground)
 
 
-def test_there_are_as_many_neighbourhoods_as_wanted(made):
+def test_there_are_as_many_neighborhoods_as_wanted(made):
     assert len(made[0].cells) == len(set(made[0].names)) == 55
     assert np.array_equal(np.unique(made[1].area), np.arange(55))
 
 
-def test_incidents_stay_in_the_neighbourhood_of_their_address(made):
+def test_incidents_stay_in_the_neighborhood_of_their_address(made):
     ground, addresses = made
     rng = np.random.default_rng(2)
     address = np.tile(np.arange(len(addresses.area)), 3)
-    xy_m = metres(addresses.places(rng, address))
+    xy_m = meters(addresses.places(rng, address))
     cells = np.array(ground.cells)[addresses.area[address]]
     shapely.prepare(cells)
     assert shapely.contains_xy(cells, *xy_m.T).all()
@@ -33,16 +33,16 @@ def test_incidents_stay_in_the_neighbourhood_of_their_address(made):
 
 def test_places_are_what_the_table_says(made):
     addresses = made[1]
-    back = to_degrees(metres(addresses.point)) * PER_DEGREE
+    back = to_degrees(meters(addresses.point)) * PER_DEGREE
     assert np.abs(back - addresses.point).max() < 1e-5
 
 
-def test_near_addresses_are_near_and_of_the_same_neighbourhood(made):
+def test_near_addresses_are_near_and_of_the_same_neighborhood(made):
     addresses = made[1]
     assert np.array_equal(
         addresses.area[addresses.near], np.repeat(addresses.area[:, None], addresses.near.shape[1], 1)
     )
-    apart = np.hypot(*(metres(addresses.point[addresses.near]) - metres(addresses.point)[:, None]).transpose(2, 0, 1))
+    apart = np.hypot(*(meters(addresses.point[addresses.near]) - meters(addresses.point)[:, None]).transpose(2, 0, 1))
     assert np.median(apart) < 200
     assert (apart[:, 0] == 0).all()
 

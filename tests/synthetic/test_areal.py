@@ -1,4 +1,4 @@
-"""The truth by neighbourhood against simulated continuations, and against what then happened in ten years."""
+"""The truth by neighborhood against simulated continuations, and against what then happened in ten years."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_the_oracle_is_calibrated_with_lead_and_delay(preset):
 
 
 @pytest.mark.parametrize("preset", LAWS)
-def test_the_oracle_is_calibrated_in_the_neighbourhoods(preset):
+def test_the_oracle_is_calibrated_in_the_neighborhoods(preset):
     truth = truth_of(preset)
     issue_s = np.arange(BEGIN_S + 86_400, truth.end_s - 7200, 14_400)
     p, y = truth.by_area(issue_s, issue_s, issue_s + 7200), truth.happened_by_area(issue_s, issue_s + 7200)

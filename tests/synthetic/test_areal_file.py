@@ -1,4 +1,4 @@
-"""A truth with neighbourhoods, saved and read again."""
+"""A truth with neighborhoods, saved and read again."""
 
 from __future__ import annotations
 

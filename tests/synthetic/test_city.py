@@ -48,7 +48,7 @@ def clock_s(text):
     return hour * 3600 + minute * 60 + second
 
 
-def metres(rows):
+def meters(rows):
     """East and north of the first row's place."""
     place = rows[["Longitude", "Latitude"]].astype(float).to_numpy()
     return place * (111_320 * np.cos(np.radians(18.3)), 111_320)
@@ -116,7 +116,7 @@ def test_targets_and_precursors_have_a_place_in_the_city(toml, table):
     rows = table[table.Description.isin((*TARGETS, truth.precursor))]
     outline = geopandas.read_file(toml.parent / "neighborhoods.geojson").to_crs(32619).union_all()
     points = geopandas.points_from_xy(rows.Longitude.astype(float), rows.Latitude.astype(float), crs=4326)
-    assert points.to_crs(32619).distance(outline).max() < 2.0  # five decimals are a metre
+    assert points.to_crs(32619).distance(outline).max() < 2.0  # five decimals are a meter
 
 
 def test_the_dirt_is_there_and_in_bounds(toml, table):
@@ -152,7 +152,7 @@ def test_twins_and_duplicates_are_there(table):
     assaults = table[table.Description == "AGG. ASSAULT"]
     pairs = targets.merge(assaults[assaults.Longitude != ""], on="time_s", suffixes=("", "_other"))
     other = pairs[["Longitude_other", "Latitude_other"]].set_axis(["Longitude", "Latitude"], axis=1)
-    close = np.hypot(*(metres(pairs) - metres(other)).T) < 100
+    close = np.hypot(*(meters(pairs) - meters(other)).T) < 100
     assert 0.3 < pairs[close].time_s.nunique() / len(targets) < 0.5
     columns = HEADER.split(",")
     assert 0.01 < table.duplicated(columns).mean() < 0.08
@@ -193,7 +193,7 @@ def test_burglaries_repeat_nearby(table):
     def close_pairs(places):
         return sum((np.hypot(*(places[lag:] - places[:-lag]).T) < 300).mean() for lag in range(1, 40))
 
-    places = metres(rows)
+    places = meters(rows)
     shuffled = places[np.random.default_rng(1).permutation(len(places))]
     assert close_pairs(places) > 1.25 * close_pairs(shuffled)
 

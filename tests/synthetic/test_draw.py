@@ -85,7 +85,7 @@ def test_the_number_of_targets_follows_from_base_and_branching():
     assert len(truth.target_s) != pytest.approx(first, rel=0.3)
 
 
-def test_what_targets_set_off_stays_in_the_neighbourhood():
+def test_what_targets_set_off_stays_in_the_neighborhood():
     law = replace(LAWS["null"], excited_by_targets=Kernel(branching=0.5, decay_s=600))
     minute, area = drawn(law).truth.targets
     soon = np.diff(minute) <= 10

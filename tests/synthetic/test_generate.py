@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.synthetic.addresses import PER_DEGREE, metres
+from hews_gpu.synthetic.addresses import PER_DEGREE, meters
 from hews_gpu.synthetic.generate import distinct, generate
 from hews_gpu.synthetic.geography import to_degrees
 from hews_gpu.synthetic.table import Cases, Role
@@ -29,7 +29,7 @@ def test_what_is_not_known_or_out_of_range_is_refused(wrong, named):
 
 def test_no_two_cases_have_equal_rows():
     """Larcenies at one corner and minute, an arson there, and one larceny each without a place and a minute later."""
-    corner = metres(np.array([-6_723_000, 1_830_100]))
+    corner = meters(np.array([-6_723_000, 1_830_100]))
     cases = Cases(
         minute=np.array([5, 5, 5, 5, 6, 5]),
         xy_m=np.array([corner, corner, corner, corner, corner, [np.nan, np.nan]]),
@@ -51,7 +51,7 @@ def test_reports_come_late_but_never_early_and_within_a_week():
     assert 0.03 < (delay_s > 86_400).mean() < 0.12
 
 
-def test_under_reporting_leaves_out_rows_of_some_neighbourhoods_but_no_target():
+def test_under_reporting_leaves_out_rows_of_some_neighborhoods_but_no_target():
     full, thin = (generate("spatial", seed=2, years=1, under_reporting=share) for share in (0.0, 0.5))
     assert np.array_equal(full.truth.target_s, thin.truth.target_s)
     assert np.array_equal(full.truth.incident_s, thin.truth.incident_s)

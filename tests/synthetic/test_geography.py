@@ -17,7 +17,7 @@ def grounds():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_neighbourhoods_share_their_edges(grounds, seed):
+def test_neighborhoods_share_their_edges(grounds, seed):
     cells = list(grounds[seed].cells)
     assert 36 <= len(cells) <= 55
     assert all(cell.geom_type == "Polygon" and cell.is_valid for cell in cells)
@@ -38,7 +38,7 @@ def test_each_seed_is_another_city(grounds):
     assert make_ground(np.random.default_rng(3)).outline.equals_exact(grounds[3].outline, 0)
 
 
-def test_places_are_in_the_city_and_in_their_neighbourhood(grounds):
+def test_places_are_in_the_city_and_in_their_neighborhood(grounds):
     ground, rng = grounds[0], np.random.default_rng(1)
     weights = np.arange(1.0, len(ground.spots_m) + 1)
     places = ground.mixture(rng, 3_000, 0.5, weights / weights.sum())
@@ -60,7 +60,7 @@ def test_hot_spots_get_their_share(grounds):
     assert close.mean() == pytest.approx(0.7, abs=0.05)
 
 
-def test_degrees_are_metres_stretched():
+def test_degrees_are_meters_stretched():
     longitude, latitude = to_degrees(np.array([[0.0, 0.0], [1000.0, 1000.0]])).T
     assert (longitude[0], latitude[0]) == CENTRE_DEGREES
     assert (latitude[1] - latitude[0]) * 111_320 == pytest.approx(1000)

@@ -23,7 +23,7 @@ def incidents(rng, count, minutes=2000):
 
 @pytest.fixture(scope="module")
 def law():
-    """Forty addresses on a square of three kilometres, in two areas."""
+    """Forty addresses on a square of three kilometers, in two areas."""
     rng = np.random.default_rng(4)
     point = np.stack([rng.integers(-6_724_000, -6_721_200, 40), rng.integers(1_830_000, 1_832_800, 40)], axis=1)
     first, second = (

@@ -43,7 +43,7 @@ def test_the_arrays_are_those_of_the_prepared_table(tmp_path, preset):
     assert abs((samples.y - p).sum()) < 4 * np.sqrt((p * (1 - p)).sum())
 
 
-def test_neighbourhoods_of_targets_and_twins_are_in_the_table():
+def test_neighborhoods_of_targets_and_twins_are_in_the_table():
     city = simulate_city("strong", seed=2, years=2)
     events = city.events
     rows = np.stack([events.time_s, events.neighborhood.astype(np.int64)], axis=1)[events.is_target]

@@ -1,10 +1,10 @@
-"""The edges of a prepared city's neighbourhoods as plain arrays, read without geopandas or shapely.
+"""The edges of a prepared city's neighborhoods as plain arrays, read without geopandas or shapely.
 
 Drawing outlines needs no more of polygons, so maps can be drawn, and models trained on them, on a machine that has
 neither library. Polygons are stored as well-known binary in a GeoParquet column: a byte for the byte order, a type, a
 count, and then rings of points (OGC 06-103r4, section 8.2).
 
-Shapes: N neighbourhoods, S segments.
+Shapes: N neighborhoods, S segments.
 """
 
 from __future__ import annotations

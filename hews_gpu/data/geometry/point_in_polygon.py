@@ -1,14 +1,14 @@
-"""Which neighbourhood each point belongs to, by whichever engine: the answers are the same.
+"""Which neighborhood each point belongs to, by whichever engine: the answers are the same.
 
 Membership is exact: a point strictly inside a polygon, in longitude and latitude as given, belongs to it. A point that
 several polygons cover, because they share an edge or overlap, belongs to the one that comes first in the file. A point
-that no polygon covers may go to the nearest one within a tolerance. Distances are metres of a local equirectangular
+that no polygon covers may go to the nearest one within a tolerance. Distances are meters of a local equirectangular
 scaling at the middle latitude of all polygons: for a city 35 km tall at 40 degrees they are right to 0.3 percent.
 
 Nothing here needs shapely unless the shapely engine or a tolerance is asked for, so that a GPU machine without it can
 place points.
 
-Shapes: N neighbourhoods, V vertices, P points.
+Shapes: N neighborhoods, V vertices, P points.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
     "Areas",
     "Engine",
     "engine_for",
-    "metres_per_degree",
+    "meters_per_degree",
     "place",
     "require_engine",
 ]
@@ -112,7 +112,7 @@ def require_engine(engine: Engine) -> None:
 def place(
     areas: Areas, longitude: Any, latitude: Any, tolerance_m: float = 0.0, *, engine: Engine = "shapely"
 ) -> tuple[Any, Any]:
-    """The neighbourhood of each point.
+    """The neighborhood of each point.
 
     Args:
         areas: the polygons.
@@ -214,22 +214,22 @@ def _nearest(polygons: npt.NDArray[Any], points: npt.NDArray[Any], tolerance_m: 
     import shapely
 
     _, south, _, north = shapely.total_bounds(polygons)
-    scale = np.concatenate(metres_per_degree(np.array([(south + north) / 2])))
+    scale = np.concatenate(meters_per_degree(np.array([(south + north) / 2])))
 
-    def to_metres(geometry: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def to_meters(geometry: npt.NDArray[Any]) -> npt.NDArray[Any]:
         scaled: npt.NDArray[Any] = shapely.transform(geometry, lambda degrees: degrees * scale)
         return scaled
 
-    tree = shapely.STRtree(to_metres(polygons))
-    point, polygon = tree.query_nearest(to_metres(points), max_distance=tolerance_m)
+    tree = shapely.STRtree(to_meters(polygons))
+    point, polygon = tree.query_nearest(to_meters(points), max_distance=tolerance_m)
     ids = np.full(len(points), MAX_NEIGHBORHOODS, np.int16)
     np.minimum.at(ids, point, polygon.astype(np.int16))
     ids[ids == MAX_NEIGHBORHOODS] = OUTSIDE
     return ids
 
 
-def metres_per_degree(latitude: Floats) -> tuple[Floats, Floats]:
-    """Length in metres of a degree of longitude and of latitude on the WGS84 ellipsoid, right to a metre.
+def meters_per_degree(latitude: Floats) -> tuple[Floats, Floats]:
+    """Length in meters of a degree of longitude and of latitude on the WGS84 ellipsoid, right to a meter.
 
     Source: the series in "Degree of longitude" and "Degree of latitude", National Geospatial-Intelligence Agency,
     as given at https://en.wikipedia.org/wiki/Geographic_coordinate_system.

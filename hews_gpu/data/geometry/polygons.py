@@ -1,4 +1,4 @@
-"""Neighbourhoods: polygons in any coordinate system, whole and valid.
+"""Neighborhoods: polygons in any coordinate system, whole and valid.
 
 They leave in longitude and latitude; `placing` says which of them a point belongs to.
 
@@ -193,7 +193,7 @@ def assign(
     *,
     engine: Engine = "shapely",
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
-    """The neighbourhood of each point, see `placing.place`."""
+    """The neighborhood of each point, see `placing.place`."""
     return place(areas_of(neighborhoods), longitude, latitude, tolerance_m, engine=engine)
 
 

@@ -64,7 +64,7 @@ class Rules:
     known: frozenset[str] | None
     """The only categories to keep, normal spelling; None keeps all."""
     engine: Engine = "shapely"
-    """What looks up the neighbourhoods; the answers are the same."""
+    """What looks up the neighborhoods; the answers are the same."""
 
 
 def block_frame(block: Block, vocabulary: Mapping[str, str] | None = None) -> pd.DataFrame:

@@ -238,7 +238,7 @@ def _no_overlap(counts: Tally, neighborhoods: GeoDataFrame) -> UserError:
     if counts.swapped > outside / 2:
         remedy = "Longitude and latitude seem to be swapped: exchange them under [incidents.columns]"
     elif counts.not_degrees > outside / 2:
-        remedy = "The incidents' coordinates seem to be metres or feet; longitude and latitude in degrees are needed"
+        remedy = "The incidents' coordinates seem to be meters or feet; longitude and latitude in degrees are needed"
     x, y = counts.outside_example or (0.0, 0.0)
     allowed = (
         f"no incident lies in any polygon: {outside} rows, such as longitude {x:.6g}, latitude {y:.6g}, "

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hews_gpu.data.geometry.point_in_polygon import metres_per_degree
+from hews_gpu.data.geometry.point_in_polygon import meters_per_degree
 
 __all__ = [
     "NEAR_TWIN",
@@ -201,8 +201,8 @@ def _best_of(rows: Places, targets: Places, reach: Reach, chosen: Ints, low: Int
 
 
 def distance_m(lon_a: Floats, lat_a: Floats, lon_b: Floats, lat_b: Floats) -> Floats:
-    """Metres between points a few kilometres apart at most, scaled at their middle latitude; right to 0.01 percent."""
-    east, north = metres_per_degree((lat_a + lat_b) / 2)
+    """Meters between points a few kilometers apart at most, scaled at their middle latitude; right to 0.01 percent."""
+    east, north = meters_per_degree((lat_a + lat_b) / 2)
     result: Floats = np.hypot((lon_a - lon_b) * east, (lat_a - lat_b) * north)
     return result
 

@@ -59,7 +59,7 @@ def _of_places(quality: dict[str, Any], counts: Tally, texts: TextTally) -> list
         )
     if counts.not_degrees:
         found.append(
-            f"{counts.not_degrees:,} rows have coordinates that are no degrees but look like metres or feet; they are "
+            f"{counts.not_degrees:,} rows have coordinates that are no degrees but look like meters or feet; they are "
             "in quarantine.parquet: convert them to longitude and latitude"
         )
     if commas := sum(texts.commas.values()):
@@ -69,7 +69,7 @@ def _of_places(quality: dict[str, Any], counts: Tally, texts: TextTally) -> list
     if pairs := quality.get("overlapping_neighborhoods"):
         shown = ", ".join(f"'{a}' and '{b}'" for a, b in pairs[:MANY])
         found.append(
-            f"{len(pairs):,} pairs of neighbourhoods overlap ({shown}); a point in both belongs to the one that comes "
+            f"{len(pairs):,} pairs of neighborhoods overlap ({shown}); a point in both belongs to the one that comes "
             "first in the file"
         )
     return found

@@ -280,7 +280,7 @@ def _shared_targets(
 
 
 def summary(counts: Tally, marks: Marks, names: list[str]) -> dict[str, Any]:
-    """The part of quality.json that follows from the counts; `names` are those of the neighbourhoods.
+    """The part of quality.json that follows from the counts; `names` are those of the neighborhoods.
 
     All counts are of rows, and those kept and set aside add up to those read. Only the ones by month and by weekday
     and hour leave out what repeats an earlier file's row, as maps and labels do.

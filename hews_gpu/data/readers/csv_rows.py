@@ -1,7 +1,7 @@
 """CSV files, plain or gzip: every line of the file is in one row, numbered, whatever is on it.
 
 Text is UTF-8. A record that is not is taken as Windows-1252, the common superset of Latin-1, record by record, so that
-the result does not depend on where a file is cut. UTF-16 is recognised by its byte order mark.
+the result does not depend on where a file is cut. UTF-16 is recognized by its byte order mark.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where and when: the heat map, the areas, the rhythm of the week, the months.
 
-Everything here counts reported incidents. Maps have metres of equal length in both directions.
+Everything here counts reported incidents. Maps have meters of equal length in both directions.
 
-Shapes: E incidents, N neighbourhoods.
+Shapes: E incidents, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 @dataclass(frozen=True)
 class Outlines:
-    """Neighbourhoods on a plane in kilometres, thinned to what a small map can show."""
+    """Neighborhoods on a plane in kilometers, thinned to what a small map can show."""
 
-    rings: list[list[Float64]]  # per neighbourhood: closed rings [V, 2]
+    rings: list[list[Float64]]  # per neighborhood: closed rings [V, 2]
     area_km2: Float64  # [N]
     west: float
     latitude: float
 
     def place(self, longitude: Float64, latitude: Float64) -> tuple[Float64, Float64]:
-        """Degrees to kilometres east and north of the city's corner."""
+        """Degrees to kilometers east and north of the city's corner."""
         east = (longitude - self.west) * KM_PER_DEGREE * np.cos(np.radians(self.latitude))
         return east, (latitude - self.latitude) * KM_PER_DEGREE
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """West, south, east, north in kilometres."""
+        """West, south, east, north in kilometers."""
         points = np.concatenate([ring for rings in self.rings for ring in rings])
         (west, south), (east, north) = points.min(axis=0), points.max(axis=0)
         return float(west), float(south), float(east), float(north)
@@ -103,15 +103,15 @@ def _map_size(city: Outlines, width: float = 440, most: float = 560) -> tuple[fl
     return (width, height) if height <= most else (width * most / height, most)
 
 
-def _land(axes: Axes, city: Outlines, colours: list[str] | str, edge: str) -> None:
+def _land(axes: Axes, city: Outlines, colors: list[str] | str, edge: str) -> None:
     from matplotlib.collections import PathCollection
 
     paths = [_path(rings) for rings in city.rings]
-    axes.add_collection(PathCollection(paths, facecolors=colours, edgecolors=edge, linewidths=0.7), autolim=False)
+    axes.add_collection(PathCollection(paths, facecolors=colors, edgecolors=edge, linewidths=0.7), autolim=False)
 
 
 def _scale_bar(axes: Axes, city: Outlines) -> None:
-    """A bar of a round number of kilometres under the map."""
+    """A bar of a round number of kilometers under the map."""
     west, south, east, north = city.box
     length = next(km for km in (50, 20, 10, 5, 2, 1, 0.5) if km <= 0.3 * (east - west) or km == 0.5)
     x, y = west, south - 0.55 * FOOT * (north - south)
@@ -125,7 +125,7 @@ def classes(values: Float64) -> tuple[npt.NDArray[np.int64], list[float]]:
     """Which of at most `RAMP_STEPS` classes each positive value is in, and the classes' lower edges.
 
     Edges are spaced by the square root, so that the many low values are told apart as well as the few high ones, up
-    to a value that only one in 40 exceeds, so that a single extreme does not take all the colours; then rounded.
+    to a value that only one in 40 exceeds, so that a single extreme does not take all the colors; then rounded.
     """
     positive = values[values > 0]
     if len(positive) == 0:
@@ -150,10 +150,10 @@ def _round_edge(edge: float, whole: bool) -> float:
 def legend(edges: list[float], top: float, *, zeros: bool) -> list[dict[str, str]]:
     """The classes as swatches for the page: CSS variable and label; `zeros` adds one for none at all."""
     whole = all(edge == round(edge) for edge in edges) and top == round(top)
-    items = [{"colour": "land", "label": "none"}] if zeros else []
+    items = [{"color": "land", "label": "none"}] if zeros else []
     for index, low in enumerate(edges):
         high = edges[index + 1] if index + 1 < len(edges) else None
-        items.append({"colour": f"ramp{_step(index, len(edges))}", "label": _span(low, high, top, whole)})
+        items.append({"color": f"ramp{_step(index, len(edges))}", "label": _span(low, high, top, whole)})
     return items
 
 
@@ -197,8 +197,8 @@ def heat_map(
         counts = np.asarray(cells.get_array(), dtype=np.float64)
         which, edges = classes(counts)
         cells.set_array(None)
-        colours = ramp()
-        cells.set_facecolor([colours[_step(int(i), len(edges))] for i in which])
+        colors = ramp()
+        cells.set_facecolor([colors[_step(int(i), len(edges))] for i in which])
         cells.set_edgecolor("none")
         whole = _path([ring for rings in city.rings for ring in rings])
         cells.set_clip_path(whole, transform=axes.transData)
@@ -221,24 +221,24 @@ def _hexagon_km(city: Outlines, incidents: int) -> float:
 def areas(
     city: Outlines, neighborhood: npt.NDArray[np.int16], what: str, years: float
 ) -> tuple[Markup, list[dict[str, str]]]:
-    """Target incidents per square kilometre and year by neighbourhood.
+    """Target incidents per square kilometer and year by neighborhood.
 
     Args:
         city: from `outlines`.
-        neighborhood: [E] index of each incident's neighbourhood; negative for none.
+        neighborhood: [E] index of each incident's neighborhood; negative for none.
         what: names of the target categories.
         years: length of the table.
     """
     counts = np.bincount(neighborhood[neighborhood >= 0], minlength=len(city.rings))
     rate = counts / np.maximum(city.area_km2, 1e-6) / years
     which, edges = classes(rate)
-    colours = ramp()
-    fill = [colours[_step(int(i), len(edges))] if n else role("land") for i, n in zip(which, counts, strict=True)]
+    colors = ramp()
+    fill = [colors[_step(int(i), len(edges))] if n else role("land") for i, n in zip(which, counts, strict=True)]
     with figure(*_map_size(city), left=0) as drawing:
         axes = _map_axes(drawing, city)
         _land(axes, city, fill, role("card"))
         _scale_bar(axes, city)
-        alt = f"Map of {len(counts)} neighbourhoods by {what} incidents per square kilometre and year, "
+        alt = f"Map of {len(counts)} neighborhoods by {what} incidents per square kilometer and year, "
         alt += f"from {rate.min():.2g} to {rate.max():.2g}; {int((counts == 0).sum())} saw none."
         return svg(drawing, "areas", alt), legend(edges, float(f"{rate.max():.2g}"), zeros=bool((counts == 0).any()))
 
@@ -252,12 +252,12 @@ def rhythm(time_s: Int64) -> tuple[Markup, list[dict[str, str]]]:
     hour, day = (time_s // 3600) % 24, (time_s // 86_400 + 3) % 7  # 1970-01-01 was a Thursday
     counts = np.bincount(day * 24 + hour, minlength=168).reshape(7, 24).astype(np.float64)
     which, edges = classes(counts.ravel())
-    colours = [ramp()[_step(int(i), len(edges))] if i >= 0 else role("land") for i in which]
+    colors = [ramp()[_step(int(i), len(edges))] if i >= 0 else role("land") for i in which]
     with figure(440, 300, left=0.085, right=0.995, bottom=0.08, top=0.98, wspace=0.03, hspace=0.06) as drawing:
         grid = drawing.add_gridspec(2, 2, width_ratios=[6, 1], height_ratios=[1, 3.2])
         axes = drawing.add_subplot(grid[1, 0])
         x, y = np.tile(np.arange(24), 7), np.repeat(np.arange(7), 24)
-        axes.bar(x + 0.5, 0.9, 0.92, bottom=y + 0.05, color=colours, linewidth=0)
+        axes.bar(x + 0.5, 0.9, 0.92, bottom=y + 0.05, color=colors, linewidth=0)
         axes.set(xlim=(0, 24), ylim=(7, 0), yticks=np.arange(7) + 0.5, xticks=range(0, 25, 3))
         axes.set_yticklabels(DAYS)
         axes.set_xticklabels([f"{h:02d}" for h in range(0, 25, 3)])
@@ -295,9 +295,9 @@ def months(
     said = []
     with figure(440, 340) as drawing:
         both = drawing.subplots(2, 1, sharex=True)
-        for axes, (label, chosen, colour) in zip(both, panels, strict=True):
+        for axes, (label, chosen, color) in zip(both, panels, strict=True):
             counts = np.bincount((month[chosen] - first).astype(int), minlength=len(axis))
-            axes.bar(axis.astype("datetime64[D]"), counts, np.timedelta64(27, "D"), align="edge", color=role(colour))
+            axes.bar(axis.astype("datetime64[D]"), counts, np.timedelta64(27, "D"), align="edge", color=role(color))
             axes.set_title(f"{label} per month", fontsize=11, fontweight="normal")
             axes.locator_params(axis="y", nbins=4)
             soften(axes)

@@ -1,6 +1,6 @@
 """What a rolling evaluation found, drawn: skill with intervals, over lead and delay, reliability, alarms, value.
 
-Each method keeps its colour, its line and its mark in every figure, so that one legend serves them all and a print in
+Each method keeps its color, its line and its mark in every figure, so that one legend serves them all and a print in
 grey says the same. The base rate is left out where it would squeeze all others into one corner; tables have it.
 """
 
@@ -27,7 +27,7 @@ class Look(NamedTuple):
     """How one method is drawn and called."""
 
     label: str
-    colour: str
+    color: str
     line: str | tuple[int, tuple[int, ...]]
     mark: str
 
@@ -59,10 +59,10 @@ def skill(key: str, gains: Mapping[str, Found]) -> Markup:
         axes = drawing.add_subplot()
         axes.axvline(0, color=role("climatology"), linewidth=1.6, linestyle="--")
         for row, (name, bits) in enumerate(gains.items()):
-            colour = role(look(name).colour)
-            axes.plot(bits["four_weeks"], [row, row], color=colour, linewidth=1.4)
-            axes.plot(bits["one_week"], [row, row], color=colour, linewidth=6, alpha=0.35)
-            axes.plot([bits["value"]], [row], look(name).mark, color=colour, markersize=8)
+            color = role(look(name).color)
+            axes.plot(bits["four_weeks"], [row, row], color=color, linewidth=1.4)
+            axes.plot(bits["one_week"], [row, row], color=color, linewidth=6, alpha=0.35)
+            axes.plot([bits["value"]], [row], look(name).mark, color=color, markersize=8)
         axes.set_yticks(range(len(gains)), [look(name).label for name in gains])
         axes.set(ylim=(len(gains) - 0.5, -0.5), xlabel="log skill over climatology, bits per window")
         axes.locator_params(axis="x", nbins=5)
@@ -93,8 +93,8 @@ def curve(key: str, axis: Literal["lead_s", "delay_s"], points: Sequence[Found],
             at, drawn = places + 0.09 * (k - (len(methods) - 1) / 2), look(name)
             values = np.array([point["forecasts"][name]["log_skill_bits"] for point in points])
             ends = np.array([point["forecasts"][name]["log_skill_bits_interval"] for point in points])
-            axes.vlines(at, *ends.T, color=role(drawn.colour), linewidth=4, alpha=0.3)
-            axes.plot(at, values, drawn.mark, linestyle=drawn.line, color=role(drawn.colour), markersize=5, lw=1.2)
+            axes.vlines(at, *ends.T, color=role(drawn.color), linewidth=4, alpha=0.3)
+            axes.plot(at, values, drawn.mark, linestyle=drawn.line, color=role(drawn.color), markersize=5, lw=1.2)
         axes.set_xticks(places, [_length(point[axis]) for point in points])
         what = {"lead_s": "time from the forecast to its window", "delay_s": "time from an incident to its report"}
         axes.set(xlabel=what[axis], ylabel="log skill, bits per window")
@@ -133,8 +133,8 @@ def reliability(key: str, bins: Mapping[str, Sequence[Found]], banded: Sequence[
         for name, each in bins.items():
             drawn, (p, y, low, high) = look(name), _columns(each, "p_mean", "y_rate", "low", "high")
             if name in banded:
-                axes.vlines(p, low, high, color=role(drawn.colour), linewidth=5, alpha=0.28)
-            axes.plot(p, y, drawn.mark, linestyle=drawn.line, color=role(drawn.colour), markersize=4.5, lw=1.1)
+                axes.vlines(p, low, high, color=role(drawn.color), linewidth=5, alpha=0.28)
+            axes.plot(p, y, drawn.mark, linestyle=drawn.line, color=role(drawn.color), markersize=4.5, lw=1.1)
         axes.set(xlim=(0, top), ylim=(0, top), xlabel="forecast probability", ylabel="a target incident followed")
         _percent(axes, "xy")
         soften(axes)
@@ -163,7 +163,7 @@ def alarms(key: str, warnings: Mapping[str, Sequence[Found]], base_rate: float) 
         for name, rows in warnings.items():
             given = [row for row in rows if row["precision"] is not None]
             drawn, (weekly, right) = look(name), _columns(given, "warnings_per_week", "precision")
-            axes.plot(weekly, right, drawn.mark, linestyle=drawn.line, color=role(drawn.colour), markersize=6, lw=1.2)
+            axes.plot(weekly, right, drawn.mark, linestyle=drawn.line, color=role(drawn.color), markersize=6, lw=1.2)
             tops += list(right)
             said += [f"{drawn.label} {y:.0%} of {x:.1f} a week" for x, y in zip(weekly, right, strict=True)]
         axes.axhline(base_rate, color=role("base_rate"), linewidth=1.1, linestyle=":")
@@ -189,7 +189,7 @@ def value(key: str, curves: Mapping[str, Sequence[Found]]) -> Markup:
         axes.axhline(0, color=role("soft"), linewidth=1.1)
         for name, rows in ((name, rows) for name, rows in curves.items() if rows):
             drawn, (ratio, worth) = look(name), _columns(rows, "cost_loss", "value")
-            axes.plot(ratio, worth, drawn.mark, linestyle=drawn.line, color=role(drawn.colour), markersize=4.5, lw=1.2)
+            axes.plot(ratio, worth, drawn.mark, linestyle=drawn.line, color=role(drawn.color), markersize=4.5, lw=1.2)
             best = int(np.nanargmax(worth))
             said.append(f"{drawn.label} {worth[best]:.2f} at {ratio[best]:.2f}")
         axes.set(xlabel="cost of acting on a warning / loss that it averts", ylabel="value (1 is perfect foresight)")

@@ -18,7 +18,7 @@ __all__ = ["AS_FILE", "learning", "waterfall"]
 
 Found = Mapping[str, Any]
 AS_FILE = ""
-"""Instead of a key: the figure is to be a file of its own, in the colours of the light page."""
+"""Instead of a key: the figure is to be a file of its own, in the colors of the light page."""
 PANELS = {"auc": "AUC", "accuracy": "accuracy"}
 
 
@@ -48,8 +48,8 @@ def _falling(axes: Axes, name: str, rooms: Sequence[Found]) -> None:
     for row, room in enumerate(rooms):
         value, ends = room[name]["value"], room[name]["interval"]
         first = row == 0
-        colour = role("quiet") if first or value >= before else role("bad")
-        axes.barh(row, value - before, left=before, height=0.5, color=colour, alpha=1.0 if first else 0.45, linewidth=0)
+        color = role("quiet") if first or value >= before else role("bad")
+        axes.barh(row, value - before, left=before, height=0.5, color=color, alpha=1.0 if first else 0.45, linewidth=0)
         if not first:
             axes.plot([before, before], [row - 1, row + 0.25], color=role("soft"), linewidth=0.8)
         axes.plot(ends, [row, row], color=role("ink"), linewidth=1.3)
@@ -80,9 +80,9 @@ def learning(key: str, presets: Mapping[str, Sequence[Found]]) -> Markup:
                 drawn = look(name)
                 closures = [point["oracle_gap_closure"][name] for point in points]
                 ends = np.array([one["one_week"] for one in closures])
-                axes.fill_between(years, *ends.T, color=role(drawn.colour), alpha=0.18, linewidth=0)
+                axes.fill_between(years, *ends.T, color=role(drawn.color), alpha=0.18, linewidth=0)
                 values = [one["value"] for one in closures]
-                line = {"linestyle": drawn.line, "color": role(drawn.colour), "label": drawn.label}
+                line = {"linestyle": drawn.line, "color": role(drawn.color), "label": drawn.label}
                 axes.plot(years, values, drawn.mark, markersize=5, lw=1.4, **line)
                 said.append(f"{preset}, {drawn.label}: " + ", ".join(f"{v:.2f}" for v in values))
             axes.set_xscale("log")

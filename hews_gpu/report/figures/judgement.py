@@ -1,6 +1,6 @@
 """How good the forecasts are: skill, reliability, ROC, precision and recall, weeks of forecasts, the training.
 
-Every figure shows the model beside what it has to beat. Colours are doubled by line styles, so that a print in grey
+Every figure shows the model beside what it has to beat. Colors are doubled by line styles, so that a print in grey
 says the same.
 
 Shapes: S issue times.
@@ -83,8 +83,8 @@ def reliability(bins: Sequence[Mapping[str, float]], p: Float64, y: npt.NDArray[
         edges = np.linspace(0, top, 41)
         lower.hist([p[y], p[~y]], bins=list(edges), stacked=True, color=[role("target"), role("quiet")])
         lower.set(ylabel="windows", xlabel="forecast probability")
-        for height, (label, colour) in zip((0.98, 0.66), (("followed", "target"), ("did not", "soft")), strict=True):
-            lower.text(0.99, height, label, color=role(colour), transform=lower.transAxes, ha="right", va="top")
+        for height, (label, color) in zip((0.98, 0.66), (("followed", "target"), ("did not", "soft")), strict=True):
+            lower.text(0.99, height, label, color=role(color), transform=lower.transAxes, ha="right", va="top")
         for axes in (upper, lower):
             axes.locator_params(nbins=5)
             soften(axes)
@@ -239,11 +239,11 @@ def training(history: pd.DataFrame) -> Markup:
     with figure(420, 250) as drawing:
         axes = drawing.add_subplot()
         said = []
-        for column, (label, colour, style) in columns.items():
+        for column, (label, color, style) in columns.items():
             if column not in history:
                 continue
             axes.plot(
-                history["epoch"], history[column], style, marker="o", markersize=4, color=role(colour), label=label
+                history["epoch"], history[column], style, marker="o", markersize=4, color=role(color), label=label
             )
             said.append(f"{label} from {history[column].iloc[0]:.4f} to {history[column].iloc[-1]:.4f}")
         if "validation_log_loss" in history and history["validation_log_loss"].notna().any():

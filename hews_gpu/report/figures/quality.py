@@ -33,14 +33,14 @@ def missing(found: Mapping[str, Any]) -> tuple[Markup | None, list[dict[str, str
         return None, []
     axis = np.array(found["months"], "datetime64[M]")
     day = np.append(axis, axis[-1] + 1).astype("datetime64[D]").astype(np.int64)  # matplotlib's days, from 1970
-    colours = ramp()
+    colors = ramp()
     with figure(440, 40 + 22 * len(shares)) as drawing:
         axes = drawing.subplots()
         for row, share in enumerate(shares.values()):
             for begin, end, of_class in _runs(_classes(share)):
                 if of_class != NO_ROWS:
-                    colour = role("land") if of_class == NONE_BLANK else colours[_step(of_class)]
-                    axes.broken_barh([(day[begin], day[end] - day[begin])], (row + 0.08, 0.84), color=colour)
+                    color = role("land") if of_class == NONE_BLANK else colors[_step(of_class)]
+                    axes.broken_barh([(day[begin], day[end] - day[begin])], (row + 0.08, 0.84), color=color)
         axes.set(xlim=(day[0], day[-1]), ylim=(len(shares), 0), yticks=np.arange(len(shares)) + 0.5)
         axes.set_yticklabels(list(shares))
         axes.set_xticks(*month_ticks(axis))
@@ -83,4 +83,4 @@ def _key(shares: Mapping[str, Share]) -> list[dict[str, str]]:
     names = [f"up to {EDGES_PERCENT[1]:g} %"]
     names += [f"{low:g} to {high:g} %" for low, high in zip(EDGES_PERCENT[1:], (*EDGES_PERCENT[2:], 100), strict=True)]
     items = legend([], 0.0, zeros=True) if NONE_BLANK in there else []
-    return items + [{"colour": f"ramp{_step(i)}", "label": name} for i, name in enumerate(names) if i in there]
+    return items + [{"color": f"ramp{_step(i)}", "label": name} for i, name in enumerate(names) if i in there]

@@ -31,7 +31,7 @@ def test_rings_come_in_the_order_of_the_polygons_with_their_holes() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("tolerance_m", [0.0, 3000.0])
-def test_either_engine_gives_the_same_neighbourhoods(case: str, tolerance_m: float) -> None:
+def test_either_engine_gives_the_same_neighborhoods(case: str, tolerance_m: float) -> None:
     areas = frame(CASES[case]())
     x, y = points_of(areas.geometry.to_numpy(), random_points=500)
     by_shapely = assign(areas, x, y, tolerance_m, engine="shapely")
@@ -42,7 +42,7 @@ def test_either_engine_gives_the_same_neighbourhoods(case: str, tolerance_m: flo
 
 
 @pytest.mark.parametrize("engine", ["shapely", "numba"])
-def test_what_is_no_place_is_in_no_neighbourhood_whatever_the_tolerance(engine: str) -> None:
+def test_what_is_no_place_is_in_no_neighborhood_whatever_the_tolerance(engine: str) -> None:
     areas = frame([shapely.box(0, 0, 1, 1)])
     x, y = np.array([np.nan, 0.5, np.inf, -np.inf, 1.01]), np.array([0.5, np.nan, 0.5, 0.5, 0.5])
     ids, is_nearest = assign(areas, x, y, 5000.0, engine=engine)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Reading polygons of every kind, and the one neighbourhood of each point."""
+"""Reading polygons of every kind, and the one neighborhood of each point."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, metres_per_degree
+from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, meters_per_degree
 from hews_gpu.data.geometry.polygons import assign, load_neighborhoods
 from hews_gpu.errors import UserError
 from tests.data.toy import EAST, TWO_SQUARES, WEST, geojson, square
@@ -161,9 +161,9 @@ def test_every_point_of_a_lattice_agrees_with_shapely(rings: list[list[tuple[int
     assert (ids[alone] == np.argmax(inside, axis=0)[alone]).all() or len(polygons) > 1
 
 
-def test_the_nearest_neighbourhood_within_the_tolerance(toy: Toy) -> None:
+def test_the_nearest_neighborhood_within_the_tolerance(toy: Toy) -> None:
     areas = load_neighborhoods(toy())
-    east, north = (float(scale) for scale in metres_per_degree(np.array(39.285)))
+    east, north = (float(scale) for scale in meters_per_degree(np.array(39.285)))
     x = np.array([WEST[0] - 100 / east, EAST[2] + 249 / east, EAST[2] + 251 / east, -76.61, -76.605])
     y = np.array([39.285, 39.285, 39.285, 39.29 + 200 / north, 39.285])
     ids, is_nearest = assign(areas, x, y, tolerance_m=250)
@@ -176,7 +176,7 @@ def test_the_length_of_a_degree_agrees_with_the_geodesic() -> None:
     from pyproj import Geod
 
     for latitude in (0.0, 39.3, -33.9, 64.1):
-        east, north = metres_per_degree(np.array(latitude))
+        east, north = meters_per_degree(np.array(latitude))
         geod = Geod(ellps="WGS84")
         assert geod.inv(0, latitude, 0.001, latitude)[2] * 1000 == pytest.approx(float(east), rel=2e-5)
         assert geod.inv(0, latitude - 5e-4, 0, latitude + 5e-4)[2] * 1000 == pytest.approx(float(north), rel=2e-5)

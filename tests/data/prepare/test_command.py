@@ -191,7 +191,7 @@ SHOT = row(category="SHOOTING")
         ({"areas": geojson([])}, "holds no polygons"),
         ({"areas": AREAS_ELSEWHERE}, r"no incident lies in any polygon: 1 rows.*longitude 10\.0000.*same city"),
         ({"lines": [row(category="SHOOTING", longitude="39.285", latitude="-76.605")]}, "seem to be swapped"),
-        ({"lines": [row(category="SHOOTING", longitude="1430000", latitude="590000")]}, "seem to be metres or feet"),
+        ({"lines": [row(category="SHOOTING", longitude="1430000", latitude="590000")]}, "seem to be meters or feet"),
         ({"lines": [row(category="SHOOTING", time="noon")]}, r"none of the 1 rows can be used \(unparsable time: 1\)"),
         ({"lines": [row(category="SHOTING")]}, r"targets.*no row has such a category\. Did you mean|Known"),
         ({"incidents": 'schema = "portl"'}, "is not a known schema"),

@@ -23,7 +23,7 @@ M_PER_DEG = 111_000.0
 
 
 def places(rng: np.random.Generator, count: int, first_id: int) -> Places:
-    """Rows crowded in four hours and one kilometre, on a coarse lattice so that ties are common."""
+    """Rows crowded in four hours and one kilometer, on a coarse lattice so that ties are common."""
     time_s = rng.integers(0, 480, count) * 30
     longitude = -76.6 + rng.integers(0, 12, count) * 80 / M_PER_DEG
     latitude = 39.3 + rng.integers(0, 12, count) * 60 / M_PER_DEG

@@ -1,4 +1,4 @@
-"""Schemas are recognised by column names, and columns that describe a person are never chosen."""
+"""Schemas are recognized by column names, and columns that describe a person are never chosen."""
 
 from __future__ import annotations
 

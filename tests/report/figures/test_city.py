@@ -23,7 +23,7 @@ def squares() -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame({"name": ["a", "b"]}, geometry=shapes, crs="EPSG:4326")
 
 
-def test_outlines_have_metres_of_equal_length(squares):
+def test_outlines_have_meters_of_equal_length(squares):
     flat = city.outlines(squares)
     west, south, east, north = flat.box
     assert (east - west) / (north - south) == pytest.approx(2, rel=1e-3)
@@ -39,9 +39,9 @@ def test_thinned_outlines_stay_within_half_a_pixel():
     flat = city.outlines(gpd.GeoDataFrame({"name": ["o"]}, geometry=[circle], crs="EPSG:4326"), pixels=100)
     ring = flat.rings[0][0]
     assert len(ring) < 200
-    kilometres_per_pixel = 0.2 * city.KM_PER_DEGREE / 100
+    kilometers_per_pixel = 0.2 * city.KM_PER_DEGREE / 100
     radius = np.hypot(ring[:, 0] - 0.1 * city.KM_PER_DEGREE, ring[:, 1])
-    assert np.abs(radius - 0.1 * city.KM_PER_DEGREE).max() < 0.51 * kilometres_per_pixel
+    assert np.abs(radius - 0.1 * city.KM_PER_DEGREE).max() < 0.51 * kilometers_per_pixel
 
 
 def test_holes_and_islands_are_kept():
@@ -69,7 +69,7 @@ def test_no_value_at_all_makes_no_class():
     assert edges == [] and which.tolist() == [-1, -1, -1]
 
 
-def test_one_extreme_does_not_take_all_colours():
+def test_one_extreme_does_not_take_all_colors():
     values = np.concatenate([np.arange(1.0, 200.0), [1e6]])
     which, _ = city.classes(values)
     assert len(np.unique(which)) == RAMP_STEPS
@@ -101,7 +101,7 @@ def test_a_city_without_target_incidents_still_has_its_maps(squares):
     assert [item["label"] for item in key] == ["none"]
 
 
-def test_areas_are_rates_per_square_kilometre_and_year(squares):
+def test_areas_are_rates_per_square_kilometer_and_year(squares):
     flat = city.outlines(squares)
     drawing, _ = city.areas(flat, np.array([0] * 30 + [-1] * 5, dtype=np.int16), "shooting", 2.0)
     assert f"to {15 / flat.area_km2[0]:.2g}; 1 saw none" in drawing

@@ -1,4 +1,4 @@
-"""The strips of missing values: which columns, which colours, and what is said where there is nothing to show."""
+"""The strips of missing values: which columns, which colors, and what is said where there is nothing to show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_without_blanks_there_is_no_figure(content) -> None:
     assert missing(content) == (None, [])
 
 
-def test_each_month_has_the_colour_of_its_class() -> None:
+def test_each_month_has_the_color_of_its_class() -> None:
     share = np.array([0.0, np.nan, 0.5, 1.0, 19.9, 20.0, 100.0])
     expected = [NONE_BLANK, NO_ROWS, 0, 1, 2, 3, len(EDGES_PERCENT) - 1]
     assert quality._classes(share).tolist() == expected
@@ -36,7 +36,7 @@ def test_columns_without_blanks_are_left_out_and_the_fullest_of_blanks_come_firs
     names = re.findall(r">(some|none|most)</text>", drawing)
     assert names == ["most", "some"]
     assert [item["label"] for item in key] == ["none", "up to 1 %", "5 to 20 %", "90 to 100 %"]
-    assert {item["colour"] for item in key} == {"land", "ramp0", "ramp2", "ramp6"}
+    assert {item["color"] for item in key} == {"land", "ramp0", "ramp2", "ramp6"}
     assert "Blank values of 2 columns by month, from 2014-01 to 2014-04; most in most." in drawing
     for item in key:
-        assert f"var(--{item['colour']})" in drawing
+        assert f"var(--{item['color']})" in drawing
