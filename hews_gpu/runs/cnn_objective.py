@@ -22,10 +22,10 @@ from hews_gpu.data.events import Prepared
 from hews_gpu.feed.batch import Batch, Feed
 from hews_gpu.feed.calendar import FEATURES
 from hews_gpu.feed.plan import shares, steps_per_epoch
+from hews_gpu.feed.registry import open_feed
 from hews_gpu.forecasters.cnn_network import SmallCnn, SmallCnnSettings
 from hews_gpu.runs import folder as runs
 from hews_gpu.runs.inference import MICRO_BATCH, corrections, log_loss_bits
-from hews_gpu.feed.registry import open_feed
 from hews_gpu.runs.inputs import open_task
 from hews_gpu.train.objective import EpochRow, Stage, ToDevice
 from hews_gpu.train.recipe import Recipe

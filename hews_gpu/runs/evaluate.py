@@ -8,8 +8,6 @@ Shapes: S samples of one split.
 
 from __future__ import annotations
 
-from hews_gpu.arrays import Float64
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,17 +18,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from hews_gpu.arrays import Float64
 from hews_gpu.data.events import Prepared
-from hews_gpu.forecasters.climatology import base_rate
-from hews_gpu.evaluation.split_scores import Forecasts, judge
 from hews_gpu.evaluation.folds import past_of
+from hews_gpu.evaluation.split_scores import Forecasts, judge
 from hews_gpu.files import atomic_file, write_json
+from hews_gpu.forecasters.climatology import base_rate
 from hews_gpu.progress import step
+from hews_gpu.runs.folder import load_model, open_run_data, run_recipe
+from hews_gpu.runs.inference import corrections, probabilities
 from hews_gpu.runs.inputs import Split, open_task
 from hews_gpu.runs.leaky import evaluate_leaky
 from hews_gpu.runs.results import require_free, write_together
-from hews_gpu.runs.folder import load_model, open_run_data, run_recipe
-from hews_gpu.runs.inference import corrections, probabilities
 
 __all__ = ["FORECASTS", "METRICS", "evaluate", "times"]
 

@@ -22,7 +22,6 @@ from hews_gpu.config import load_city
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.origin import origin
 from hews_gpu.errors import UserError
-from hews_gpu.runs.networks import MODELS, build_model
 from hews_gpu.files import (
     MANIFEST,
     atomic_file,
@@ -33,6 +32,7 @@ from hews_gpu.files import (
     require_free,
     write_json,
 )
+from hews_gpu.runs.networks import MODELS, build_model
 from hews_gpu.train.checkpoint import Tensors, read_tensors, write_tensors
 from hews_gpu.train.checkpoints import Checkpoints
 from hews_gpu.train.objective import EpochRow

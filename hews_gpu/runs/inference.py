@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.evaluation.metrics import log_loss_each_bits
+from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.runs.inputs import Split
 
 __all__ = ["DRAWN_AT_ONCE", "MICRO_BATCH", "corrections", "log_loss_bits", "probabilities"]

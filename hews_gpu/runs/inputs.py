@@ -5,8 +5,6 @@ Shapes: S samples of one split.
 
 from __future__ import annotations
 
-from hews_gpu.units import DAY_S
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +15,13 @@ from numpy.typing import NDArray
 from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import Samples, make_samples, make_split
 from hews_gpu.errors import UserError
+from hews_gpu.evaluation.folds import SPLITS, climatologies
 from hews_gpu.feed.batch import Source
 from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.feed.registry import drawn_by
 from hews_gpu.forecasters.climatology import Climatology
-from hews_gpu.evaluation.folds import SPLITS, climatologies
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
+from hews_gpu.units import DAY_S
 
 __all__ = ["Split", "Task", "climatologies_of", "open_task"]
 

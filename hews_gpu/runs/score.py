@@ -8,8 +8,6 @@ Shapes: S samples.
 
 from __future__ import annotations
 
-from hews_gpu.arrays import Float64
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,23 +19,24 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import nn
 
+from hews_gpu.arrays import Float64
 from hews_gpu.config import load_city
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.windows import Samples, make_samples
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
+from hews_gpu.evaluation.folds import SPLITS
 from hews_gpu.feed.batch import Source
 from hews_gpu.feed.direct import DirectFeed
-from hews_gpu.evaluation.folds import SPLITS
+from hews_gpu.feed.registry import drawn_by
 from hews_gpu.files import new_folder, require_free
 from hews_gpu.progress import log, step
 from hews_gpu.raster.rasterizer import channels_rasterizer
 from hews_gpu.runs import folder as runs
 from hews_gpu.runs.evaluate import FORECASTS, times
-from hews_gpu.feed.registry import drawn_by
+from hews_gpu.runs.inference import DRAWN_AT_ONCE, corrections
 from hews_gpu.runs.inputs import climatologies_of
 from hews_gpu.runs.launch import use_own_threads
-from hews_gpu.runs.inference import DRAWN_AT_ONCE, corrections
 from hews_gpu.train.team import Team, find_place
 from hews_gpu.train.together import first_speaks, joined, own_device, require_gpus
 

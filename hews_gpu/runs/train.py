@@ -14,16 +14,16 @@ from typing import Any, Literal
 
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.environment.device import choose_device
+from hews_gpu.feed.registry import drawn_by
 from hews_gpu.progress import Step, log, step
 from hews_gpu.runs import folder as runs
+from hews_gpu.runs.launch import started, use_own_threads
+from hews_gpu.runs.objectives import open_objective
 from hews_gpu.train.checkpoint import require_same
 from hews_gpu.train.checkpoints import Checkpoints, DiskFull
-from hews_gpu.train.loop import Engine
-from hews_gpu.feed.registry import drawn_by
-from hews_gpu.runs.launch import started, use_own_threads
 from hews_gpu.train.logs import LOGS, RunLog
+from hews_gpu.train.loop import Engine
 from hews_gpu.train.objective import EpochRow, Execution, Objective
-from hews_gpu.runs.objectives import open_objective
 from hews_gpu.train.preempt import StopSignals, stopped_by
 from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
 from hews_gpu.train.state import Snapshot

@@ -7,8 +7,8 @@ import torch
 
 from hews_gpu.forecasters.cnn_network import SmallCnnSettings
 from hews_gpu.forecasters.hewsnet_network import HewsNetSettings
-from hews_gpu.runs.networks import MODELS, build_model
 from hews_gpu.reference.networks import ReferenceSettings
+from hews_gpu.runs.networks import MODELS, build_model
 
 SETTINGS = {
     "small_cnn": SmallCnnSettings(steps=2, groups=3, height=8, width=8, calendar=4),

@@ -1,0 +1,1 @@
+"""Run folders: train a forecaster into one, evaluate it, and score further tables with it."""
