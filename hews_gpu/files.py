@@ -8,23 +8,40 @@ never deletes a user's own files.
 from __future__ import annotations
 
 import errno
-import fcntl
 import glob
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from hews_gpu.errors import UserError
+from filelock import lock_descriptor
 
-__all__ = ["MANIFEST", "atomic_file", "disk_full_is_a_user_error", "new_folder", "read_manifest", "write_json"]
+from hews_gpu.errors import UserError
+from hews_gpu.progress import log
+
+__all__ = [
+    "MANIFEST",
+    "NOT_A_PLACE",
+    "atomic_file",
+    "disk_full_is_a_user_error",
+    "locked",
+    "manifest",
+    "new_folder",
+    "read_manifest",
+    "require_free",
+    "require_free_names",
+    "write_json",
+    "write_together",
+]
 
 MANIFEST = "hews.json"
+LOCK_TRIES = 100  # each costs one open; only a lock file that is removed again and again is tried that often
 NOT_WRITABLE = {getattr(errno, name) for name in "EACCES EPERM EROFS ENOTDIR EFBIG".split()}
 """What the system answers, at any moment, when it does not let us write."""
 NOT_A_PLACE = {getattr(errno, name) for name in "EEXIST ENOENT EBUSY ENAMETOOLONG EISDIR EINVAL ELOOP".split()}
@@ -62,28 +79,77 @@ def new_folder(out: Path, *, kind: str, force: bool = False, notes: dict[str, An
 
 @contextmanager
 def _held(partial: Path) -> Iterator[None]:
-    """Hold a lock on a folder while it is filled; the system lets go of it however this process ends."""
+    """Hold a lock on a folder while it is filled; the system releases it however this process ends."""
     descriptor = os.open(partial, os.O_RDONLY)
     try:
-        with suppress(OSError):  # not every file system has locks: then nothing is ever swept there
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _try_to_lock(descriptor)  # where the file system has no locks, nothing is ever swept
         yield
     finally:
         os.close(descriptor)
 
 
 def _sweep(out: Path) -> None:
-    """Remove what a process that was killed has left of `out`: folders whose process is gone and that nobody holds."""
+    """Remove what killed processes left of `out`: folders whose process is gone and that nobody holds."""
     for left in out.parent.glob(f".{glob.escape(out.name)}.partial-*"):
         if not (number := left.name.rpartition("-")[2]).isdigit() or Path(f"/proc/{number}").exists():
             continue
         with suppress(OSError):
             descriptor = os.open(left, os.O_RDONLY)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while another machine fills it
-                shutil.rmtree(left, ignore_errors=True)
+                if _try_to_lock(descriptor):  # False while a process of another machine fills it
+                    shutil.rmtree(left, ignore_errors=True)
             finally:
                 os.close(descriptor)
+
+
+def _try_to_lock(descriptor: int) -> bool | None:
+    """Lock an open file or folder without waiting: False if another process holds it, None if there are no locks."""
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError:  # some file systems of clusters have no locks
+        return None
+
+
+@contextmanager
+def locked(path: Path, refusal: UserError) -> Iterator[None]:
+    """Hold the lock file `path`, made with its folder if need be, while the block lasts.
+
+    On a file system without locks a warning is logged and the block runs without one.
+
+    Args:
+        path: the lock file; it stays, unless the block removes it.
+        refusal: raised if another process holds the lock.
+
+    Raises:
+        UserError: `refusal`, or the file vanishes each time before it can be locked.
+        OSError: the file cannot be made.
+    """
+    for _ in range(LOCK_TRIES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # the holder has removed the folder meanwhile
+            continue
+        try:
+            is_ours = _try_to_lock(descriptor)
+            if is_ours is False:
+                raise refusal
+            if is_ours is None:
+                log(f"warning: this file system has no locks: let no other process use {path.parent} meanwhile")
+            elif not _is_open_as(path, descriptor):
+                continue  # the holder has removed the file that we locked: it keeps out nobody who comes later
+            yield
+            return
+        finally:
+            os.close(descriptor)
+    raise UserError(str(path), allowed="cannot be locked", remedy="Use a local disk or NFS")
+
+
+def _is_open_as(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def require_free(out: Path, *, kind: str, force: bool) -> None:
@@ -97,11 +163,25 @@ def require_free(out: Path, *, kind: str, force: bool) -> None:
         return
     if not force:
         raise UserError("--out", out, allowed="exists already", remedy="Give another folder, or --force to replace it")
-    found = read_manifest(out).get("kind") if out.is_dir() else None
-    if found != kind:
-        what = "has no hews.json, so it is not an output of this program" if found is None else f"holds a '{found}'"
+    held = read_manifest(out).get("kind") if out.is_dir() else None
+    if held != kind:
+        what = "has no hews.json, so it is not an output of this program" if held is None else f"holds a '{held}'"
         remedy = "Remove it by hand or give another folder"
         raise UserError("--out", out, allowed=f"{what}; --force replaces only a '{kind}' folder", remedy=remedy)
+
+
+def require_free_names(out: Path, names: Sequence[str], *, force: bool) -> None:
+    """Refuse an `out` that is a file, or a folder that holds one of the files `names` unless `force` is given.
+
+    Raises:
+        UserError: `out` may not be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError("--out", out, allowed="is a file", remedy="Give a folder")
+    there = [name for name in names if (out / name).exists()]
+    if there and not force:
+        remedy = "Give another folder, or --force to replace the results in it"
+        raise UserError("--out", out, allowed=f"holds {' and '.join(there)} already", remedy=remedy)
 
 
 def _swap_in(partial: Path, out: Path) -> None:
@@ -119,7 +199,7 @@ def _swap_in(partial: Path, out: Path) -> None:
 
 
 def manifest(kind: str, notes: dict[str, Any]) -> dict[str, Any]:
-    """What every output folder says of itself: its kind, when, by which version and command, and `notes`."""
+    """Return what every output folder's `hews.json` holds: its kind, when and by what it was made, and `notes`."""
     from hews_gpu import __version__
 
     return {
@@ -132,12 +212,12 @@ def manifest(kind: str, notes: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of an output folder; empty if there is none that can be read."""
+    """Return the manifest of an output folder; empty if there is none that can be read."""
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 @contextmanager
@@ -160,7 +240,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def _flush_folder(folder: Path) -> None:
-    """See that a new name outlives a power failure, as the content behind it does."""
+    """Flush a folder to disk, so that a new name outlives a power failure as its content does."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -173,6 +253,37 @@ def write_json(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_together(out: Path, writers: Mapping[str, Callable[[Path], None]]) -> None:
+    """Write several files of one folder, and only then rename them one right after the other.
+
+    Args:
+        out: made if need be; what had to be made for it vanishes again if nothing is written.
+        writers: by name, a function that writes a file whole to the path it is given.
+
+    Raises:
+        UserError: the disk is full, or `out` cannot be written.
+    """
+    with disk_full_is_a_user_error(out), _made(out), TemporaryDirectory(dir=out, prefix=".partial-") as folder:
+        scratch = Path(folder)
+        for name, write in writers.items():
+            write(scratch / name)
+        for name in writers:
+            (scratch / name).replace(out / name)
+
+
+@contextmanager
+def _made(out: Path) -> Iterator[None]:
+    """Make a folder; what had to be made for it vanishes again if the block leaves it empty."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
 
 
 @contextmanager

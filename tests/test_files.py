@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.files import MANIFEST, atomic_file, new_folder, read_manifest, write_json
+from hews_gpu.files import (
+    MANIFEST,
+    atomic_file,
+    locked,
+    new_folder,
+    read_manifest,
+    require_free_names,
+    write_json,
+    write_together,
+)
 
 
 def make(out: Path, kind: str = "prepared", *, force: bool = False, text: str = "new") -> None:
@@ -170,3 +179,81 @@ def test_a_broken_manifest_counts_as_none(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == {}
     (tmp_path / MANIFEST).write_text("[1]")
     assert read_manifest(tmp_path) == {}
+
+
+TAKEN = UserError("--out", "out", allowed="is being made by another process")
+
+
+def test_a_lock_is_held_while_the_block_lasts_and_free_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "lock"
+    with locked(path, TAKEN):
+        with pytest.raises(UserError, match="is being made by another process"), locked(path, TAKEN):
+            pytest.fail("locked twice")
+        outside = f"import fcntl; fcntl.flock(open({str(path)!r}), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        refused = subprocess.run([sys.executable, "-c", outside], capture_output=True, text=True, check=False)
+        assert "BlockingIOError" in refused.stderr
+    with locked(path, TAKEN):
+        assert path.is_file()
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_lock_file_that_its_holder_removes_meanwhile_is_made_anew(
+    comes_back: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locked after its name has gone, the old file would keep out nobody who comes later."""
+    path, flock = tmp_path / "work" / "lock", fcntl.flock
+
+    def late(descriptor: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.unlink()
+        if comes_back:
+            path.with_name("other").touch()
+            path.with_name("other").rename(path)
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with locked(path, TAKEN), pytest.raises(UserError, match="another process"), locked(path, TAKEN):
+        pytest.fail("locked twice")
+
+
+def test_a_file_system_without_locks_is_warned_of_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path / "lock", TAKEN):
+        assert capsys.readouterr().err.count("has no locks") == 1
+    make(tmp_path / "out")
+    left = tmp_path / ".out.partial-4194999"
+    left.mkdir()
+    make(tmp_path / "out", force=True)
+    assert left.is_dir()  # nothing says that nobody fills it
+    assert capsys.readouterr().err == ""
+
+
+def test_files_that_belong_together_appear_together_or_not_at_all(tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        path.write_text("half")
+        raise RuntimeError
+
+    out = tmp_path / "deep" / "out"
+    with pytest.raises(RuntimeError):
+        write_together(out, {"a": lambda path: write_json(path, 0), "b": fail})
+    assert list(tmp_path.iterdir()) == []
+    out.mkdir(parents=True)
+    (out / "a").write_text("old")
+    write_together(out, {"a": lambda path: write_json(path, 1), "b": lambda path: write_json(path, 2)})
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"a": "1\n", "b": "2\n"}
+
+
+def test_results_that_are_there_are_refused_before_anything_takes_time(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    require_free_names(tmp_path / "new", ("a", "b"), force=False)
+    require_free_names(tmp_path, ("b",), force=False)
+    require_free_names(tmp_path, ("a", "b"), force=True)
+    with pytest.raises(UserError, match=r"holds a already\. Give another folder, or --force"):
+        require_free_names(tmp_path, ("a", "b"), force=False)
+    with pytest.raises(UserError, match="is a file"):
+        require_free_names(tmp_path / "a", ("b",), force=True)

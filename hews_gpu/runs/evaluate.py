@@ -22,14 +22,13 @@ from hews_gpu.arrays import Float64
 from hews_gpu.data.events import Prepared
 from hews_gpu.evaluation.folds import past_of
 from hews_gpu.evaluation.split_scores import Forecasts, judge
-from hews_gpu.files import atomic_file, write_json
+from hews_gpu.files import atomic_file, require_free_names, write_json, write_together
 from hews_gpu.forecasters.climatology import base_rate
 from hews_gpu.progress import step
 from hews_gpu.runs.folder import load_model, open_run_data, run_recipe
 from hews_gpu.runs.inference import corrections, probabilities
 from hews_gpu.runs.inputs import Split, open_task
 from hews_gpu.runs.leaky import evaluate_leaky
-from hews_gpu.runs.results import require_free, write_together
 
 __all__ = ["FORECASTS", "METRICS", "evaluate", "times"]
 
@@ -56,7 +55,7 @@ def evaluate(run: Path, *, out: Path | None = None, data: Path | None = None, fo
         return evaluate_leaky(run, out=out, data=data, force=force)
     model = load_model(run)
     out = out or run
-    require_free(out, (METRICS, FORECASTS), force=force or out.resolve() == run.resolve())
+    require_free_names(out, (METRICS, FORECASTS), force=force or out.resolve() == run.resolve())
     prepared = open_run_data(run, data)
     task = open_task(prepared)
     with step("forecasting", sum(map(len, task.splits.values())), "windows") as bar:

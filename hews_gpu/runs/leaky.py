@@ -16,11 +16,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hews_gpu.evaluation.metrics import wilson_interval
-from hews_gpu.files import atomic_file, write_json
+from hews_gpu.files import atomic_file, require_free_names, write_json, write_together
 from hews_gpu.progress import step
 from hews_gpu.reference.protocol import PARTS, Part, ReferenceObjective, scores
 from hews_gpu.runs.folder import load_model, open_run_data, run_recipe
-from hews_gpu.runs.results import require_free, write_together
 from hews_gpu.train.recipe import LEAKY
 
 __all__ = ["CLASSIFIED", "evaluate_leaky", "leaky_table", "leaky_verdict"]
@@ -48,7 +47,7 @@ def evaluate_leaky(run: Path, *, out: Path | None, data: Path | None, force: boo
     """
     model = load_model(run)
     out = out or run
-    require_free(out, (METRICS, CLASSIFIED), force=force or out.resolve() == run.resolve())
+    require_free_names(out, (METRICS, CLASSIFIED), force=force or out.resolve() == run.resolve())
     prepared, recipe = open_run_data(run, data), run_recipe(run)
     task = ReferenceObjective(prepared, recipe)
     found: dict[str, NDArray[np.float64]] = {}
