@@ -143,7 +143,13 @@ def test_a_run_that_exists_is_refused_and_replaced_only_by_force(prepared, run, 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
 @pytest.mark.parametrize(
-    "where", ["loop.Engine.start", "runs.shutil.copyfile", "checkpoints.write_tensors", "checkpoint.save"]
+    "where",
+    [
+        "train.loop.Engine.start",
+        "runs.folder.shutil.copyfile",
+        "train.checkpoints.write_tensors",
+        "train.checkpoint.save",
+    ],
 )
 def test_force_keeps_the_older_run_until_the_first_checkpoint(prepared, run, tmp_path, monkeypatch, where, error):
     old = shutil.copytree(run, tmp_path / "run")
@@ -152,7 +158,7 @@ def test_force_keeps_the_older_run_until_the_first_checkpoint(prepared, run, tmp
     def stop(*_, **__):
         raise error
 
-    monkeypatch.setattr(f"hews_gpu.train.{where}", stop)
+    monkeypatch.setattr(f"hews_gpu.{where}", stop)
     with pytest.raises((KeyboardInterrupt, OSError, UserError)):
         quick(prepared, old, force=True)
     assert contents(old) == before
