@@ -13,7 +13,7 @@ BENCH ?= $(filter-out common,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py
 BENCH_ARGS ?= --quick
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types imports wheel pytest test-oldest bench gpu-check clean
+.PHONY: help install demo test lint types imports wheel docs pytest test-oldest bench gpu-check clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -38,7 +38,7 @@ demo: install ## run the whole pipeline on a synthetic city; ends with the skill
 	$(BIN)/hews demo --force --out runs/demo
 
 # In this order so that what fails fast comes first and pytest's own summary is the last line.
-test: lint types imports wheel pytest ## lint, types, import rules, the wheel and every test
+test: lint types imports wheel docs pytest ## lint, types, import rules, the wheel, the documentation and every test
 
 lint: install ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -52,6 +52,9 @@ imports: install ## the import direction between packages
 
 wheel: install ## build sdist and wheel, and look at the wheel from outside
 	$(BIN)/python tests/tooling/check_wheel.py
+
+docs: install ## build the documentation site into docs/_build/html; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 pytest: install ## the tests alone, a file at a time in JOBS processes; PYTEST_ARGS="-k word" picks some
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
@@ -68,5 +71,5 @@ gpu-check: ## the tests and benchmarks that need a GPU, into one JSON file; take
 	PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu.check
 
 clean: ## remove what was built; environments and runs stay
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.venv*/*' -prune -exec rm -rf {} +

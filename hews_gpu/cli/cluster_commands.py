@@ -62,7 +62,7 @@ def pipeline(
 
 @submit.command(name="sweep")
 def submit_sweep(
-    sweep_file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="See docs/slurm.md.")],
+    sweep_file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="See docs/clusters.md.")],
     nodes: Nodes = 1,
     gpus_per_node: Gpus = 1,
     time: Time = None,
@@ -203,7 +203,7 @@ def cancel(run: RunFolder, as_json: Json = False) -> None:
 
 
 def sweep(
-    sweep_file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="See docs/slurm.md.")],
+    sweep_file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="See docs/clusters.md.")],
     out: Out = None,
     job: Annotated[int | None, typer.Option("--job", help="This one alone, as a task of an array does.")] = None,
     device: OnDevice = "auto",

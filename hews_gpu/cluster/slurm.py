@@ -115,6 +115,6 @@ def _run(command: Sequence[str], *, what: str, accept: str | None = None) -> str
     said = done.stderr.strip()
     if done.returncode and not (accept and accept in said):
         last = said.splitlines()[-1] if said else f"code {done.returncode}"
-        remedy = next((text for words, text in REMEDIES.items() if words in said.lower()), "See docs/slurm.md")
+        remedy = next((text for words, text in REMEDIES.items() if words in said.lower()), "See docs/clusters.md")
         raise UserError(command[0], allowed=f"{what} ({last})", remedy=remedy)
     return done.stdout

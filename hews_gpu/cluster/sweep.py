@@ -74,7 +74,7 @@ def load_sweep(path: Path) -> Sweep:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError("sweep", path, allowed="does not exist", remedy="docs/slurm.md shows one") from None
+        raise UserError("sweep", path, allowed="does not exist", remedy="docs/clusters.md shows one") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(str(path), allowed=f"cannot be read as TOML ({error})") from None
     for key in content:

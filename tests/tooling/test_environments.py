@@ -11,9 +11,7 @@ Nothing is solved or fetched here. That the pins resolve was tried by hand, as t
 from __future__ import annotations
 
 import copy
-import os
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -23,9 +21,7 @@ import yaml
 from packaging.requirements import Requirement
 from rattler import MatchSpec, Version, VersionSpec
 from rattler.exceptions import InvalidMatchSpecError
-from typer.main import get_command
 
-from hews_gpu.cli.commands import app
 from hews_gpu.environment.doctor import TO_GET
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -219,6 +215,7 @@ def test_conda_takes_a_python_that_the_project_supports() -> None:
 
 TELLING = {
     "README.md": (ROOT / "README.md").read_text(encoding="utf-8"),
+    "docs/gpu.md": (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8"),
     "conda-env.yml": (ROOT / "conda-env.yml").read_text(encoding="utf-8"),
     "hews doctor": "\n".join(TO_GET.values()),
     **{f"{stack}.txt": (ROOT / "requirements" / f"{stack}.txt").read_text() for stack in STACKS},
@@ -234,26 +231,7 @@ def test_what_one_is_told_to_type_exists(where: str) -> None:
     assert set(re.findall(r"conda env create -f ([\w.-]*\w)", text)) <= {"conda-env.yml"}
 
 
-def test_the_readme_and_the_doctor_name_both_ways_to_a_gpu() -> None:
-    for where in ("README.md", "hews doctor"):
+def test_the_docs_and_the_doctor_name_both_ways_to_a_gpu() -> None:
+    for where in ("docs/gpu.md", "hews doctor"):
         assert "conda env create -f conda-env.yml" in TELLING[where]
         assert "pip install '.[gpu]'" in TELLING[where] and "STACK=gpu-cu13" in TELLING[where]
-
-
-FENCES = re.findall(r"^```sh\n(.*?)^```$", TELLING["README.md"], re.MULTILINE | re.DOTALL)
-LINES = sorted({line for fence in FENCES for line in fence.splitlines()})
-
-
-@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
-def test_make_knows_the_lines_for_a_gpu(line: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    command = ["make", "--dry-run", *line.split()[1:]]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("hews ")])
-def test_hews_knows_the_lines_for_a_gpu(line: str) -> None:
-    name, *options = line.split()[1:]
-    known = {option for parameter in get_command(app).commands[name].params for option in parameter.opts}
-    assert {option for option in options if option.startswith("--")} <= known

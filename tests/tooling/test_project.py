@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
 PINS = [line for line in (ROOT / "requirements" / "lock.txt").read_text().splitlines() if not line.startswith("#")]
 CODE = [
@@ -32,6 +33,7 @@ TARGETS = [
     "types",
     "imports",
     "wheel",
+    "docs",
     "pytest",
     "test-oldest",
     "bench",
@@ -57,7 +59,7 @@ def test_the_pins_are_sorted_and_name_a_package_once() -> None:
 
 def test_every_dependency_is_pinned_within_its_bound() -> None:
     pins = {_canonical(name): found for name, found in (pin.split("==") for pin in PINS)}
-    for dependency in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]:
+    for dependency in [*PROJECT["dependencies"], *EXTRAS["dev"], *EXTRAS["docs"]]:
         name, _, bound = dependency.partition(">=")
         pinned = pins[_canonical(name.split("[")[0])]
         assert _numbers(pinned) >= _numbers(bound), dependency
@@ -119,7 +121,7 @@ def test_make_has_the_target_and_help_explains_it(target: str) -> None:
 def test_make_test_runs_every_check_and_pytest_last() -> None:
     lines = _make("--dry-run", "test").stdout.splitlines()
     words = " ".join(lines)
-    for check in ("ruff check", "ruff format --check", "bin/mypy", "lint-imports", "check_wheel.py"):
+    for check in ("ruff check", "ruff format --check", "bin/mypy", "lint-imports", "check_wheel.py", "sphinx-build -W"):
         assert check in words
     assert "pytest" in lines[-1]
 
