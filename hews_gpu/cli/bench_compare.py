@@ -58,9 +58,9 @@ def compare_files(paths: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def comparison_table(found: Mapping[str, Any]) -> list[list[str]]:
-    """The speeds, times and sizes as rows of text, heading first; those that differ most come first."""
-    rows = [row for row in found["rows"] if row["better"] is not None and row["ratio"] is not None]
+def comparison_table(comparison: Mapping[str, Any]) -> list[list[str]]:
+    """Return the speeds, times and sizes as rows of text, heading first; those that differ most come first."""
+    rows = [row for row in comparison["rows"] if row["better"] is not None and row["ratio"] is not None]
     rows.sort(key=lambda row: -abs(row["ratio"] - 1) if row["ratio"] > 1 else -abs(1 / max(row["ratio"], 1e-12) - 1))
     heading = ["what", "A", "B", "B / A", "better"]
     return [
@@ -71,19 +71,19 @@ def comparison_table(found: Mapping[str, Any]) -> list[list[str]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(str(path), allowed="does not exist", remedy="'hews bench NAME' writes one") from None
     except (OSError, ValueError) as error:
         raise UserError(str(path), allowed=f"cannot be read as JSON ({error})") from None
-    if not isinstance(found, dict) or "benchmark" not in found:
+    if not isinstance(result, dict) or "benchmark" not in result:
         remedy = "Give a file of benchmarks/results/, or what 'hews bench NAME --json' printed"
         raise UserError(str(path), allowed="is no result of a benchmark", remedy=remedy)
-    return found
+    return result
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Leaf]]:
-    """Every number with the path to it; median, lowest and highest of one timing are one number."""
+    """Yield every number with the path to it; median, lowest and highest of one timing are one number."""
     if isinstance(node, bool) or node is None or isinstance(node, str):
         return
     if isinstance(node, (int, float)):
@@ -106,7 +106,7 @@ def _ends(node: Mapping[str, Any]) -> Leaf | None:
 
 
 def _named(items: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    """Entries of a list by what they say of themselves, so that a row is found again at another place."""
+    """Yield the entries of a list under the names that their texts give, so that a row may stand at another place."""
     seen: dict[str, int] = {}
     for i, item in enumerate(items):
         words: list[str] = []
@@ -123,7 +123,7 @@ def _row(what: str, a: Leaf, b: Leaf) -> dict[str, Any]:
 
 
 def _better(what: str, a: Leaf, b: Leaf) -> str | None:
-    """Which side is better; neither where their spreads overlap; None for what is neither a speed nor a cost."""
+    """Return which side is better; neither where their spreads overlap; None for what is neither speed nor cost."""
     larger = what.endswith(LARGER_IS_BETTER)
     if not larger and not what.endswith(SMALLER_IS_BETTER):
         return None
@@ -135,18 +135,20 @@ def _better(what: str, a: Leaf, b: Leaf) -> str | None:
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any], only_a: int, only_b: int) -> list[str]:
-    """What else differs: machine, versions, command, load, and figures that one side alone has."""
-    found = []
+    """List what else differs: machine, versions, command, load, and figures that one side alone has."""
+    differences = []
     for key in dict.fromkeys([*a, *b]):
         x, y = a.get(key, "not said"), b.get(key, "not said")
         if key not in TOLD and x != y and all(not isinstance(value, (list, dict, float)) for value in (x, y)):
-            found.append(f"{'machine: ' if key in MACHINE else ''}{key}: {x} in A, {y} in B")
+            differences.append(f"{'machine: ' if key in MACHINE else ''}{key}: {x} in A, {y} in B")
     if a.get("command") != b.get("command"):
-        found.append(f"command: {a.get('command')} in A, {b.get('command')} in B")
+        differences.append(f"command: {a.get('command')} in A, {b.get('command')} in B")
     for name, side in (("A", a), ("B", b)):
         if isinstance(load := side.get("load_at_start"), (int, float)) and load > BUSY * (side.get("cores") or 1):
-            found.append(f"{name} began at a load of {load} on {side.get('cores')} processors: not a quiet machine")
+            differences.append(
+                f"{name} began at a load of {load} on {side.get('cores')} processors: not a quiet machine"
+            )
         if str(side.get("commit", "")).endswith("-dirty"):
-            found.append(f"{name} was made from files that were not committed")
-    found += [f"{count} figures are in {name} alone" for name, count in (("A", only_a), ("B", only_b)) if count]
-    return found
+            differences.append(f"{name} was made from files that were not committed")
+    differences += [f"{count} figures are in {name} alone" for name, count in (("A", only_a), ("B", only_b)) if count]
+    return differences

@@ -1,4 +1,4 @@
-"""The commands that have to do with a cluster: submit, status, cancel, and what its jobs run: score, sweep."""
+"""The commands that have to do with a cluster: submit, status, cancel, sweep."""
 
 from __future__ import annotations
 
@@ -7,35 +7,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hews_gpu.cli.printing import print_json, print_table
+from hews_gpu.cli.options import Device, Json
+from hews_gpu.cli.printing import print_json, print_table, show
 
 if TYPE_CHECKING:
     from hews_gpu.cluster.jobs import Job
     from hews_gpu.cluster.submit import Plan
 
-__all__ = ["Json", "add_to"]
+__all__ = ["app"]
 
 EXIT_FAILED = 1
 FOLLOW_S = 10.0  # a client of SLURM every ten seconds is what sites put up with
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for everything; else runs/NAME.")]
 SiteFile = Annotated[Path | None, typer.Option("--site", help="The site's settings; else slurm/site.env.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the exact jobs, submit nothing.")]
 Nodes = Annotated[int, typer.Option("--nodes", help="For each job that trains.")]
 Gpus = Annotated[int, typer.Option("--gpus-per-node", help="One process each; 0: the processors of each node.")]
 Time = Annotated[str | None, typer.Option("--time", help="Limit of each job that trains; it is requeued then.")]
-OnDevice = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The --out folder of 'hews submit'.")]
 
+app = typer.Typer()
 submit = typer.Typer(no_args_is_help=True, help="Submit to SLURM: a whole pipeline, a sweep or benchmarks.")
-
-
-def add_to(app: typer.Typer) -> None:
-    """Mount the commands."""
-    app.add_typer(submit, name="submit")
-    for command in (score, sweep, status, cancel):
-        app.command()(command)
+app.add_typer(submit, name="submit")
 
 
 @submit.command()
@@ -133,6 +127,7 @@ def _tell(plan: Plan, jobs: list[Job]) -> None:
     print(f"\nFollow:  hews status {plan.out} --follow\nStop:    hews cancel {plan.out}")
 
 
+@app.command()
 def status(
     run: RunFolder,
     follow: Annotated[bool, typer.Option("--follow", help="Until all is over: a line for each change.")] = False,
@@ -162,30 +157,13 @@ def status(
     raise typer.Exit(EXIT_FAILED if any(row.state in BAD for row in rows) else 0)
 
 
-def score(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by 'hews train'.")],
-    prepared: Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by 'hews prepare'.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
-    data: Annotated[Path | None, typer.Option("--data", help="What it was trained on, if that has moved.")] = None,
-    device: OnDevice = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace older scores.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Forecast every window of a prepared table and the one after it; torchrun's or srun's tasks share them out."""
-    from hews_gpu.cli.printing import show
-    from hews_gpu.runs.score import score as run_score
-
-    found = run_score(run, prepared, out, trained_on=data, device=device, force=force)
-    if found:
-        show(f"Forecasts in {out}", found, as_json)
-
-
 def _records(rows: list[list[str]]) -> list[dict[str, str]]:
     """A table's rows, each cell by its heading."""
     heading, *body = rows
     return [dict(zip(heading, row, strict=True)) for row in body]
 
 
+@app.command()
 def cancel(run: RunFolder, as_json: Json = False) -> None:
     """Cancel the jobs of a submission that are not over."""
     from hews_gpu.cluster.slurm import cancel as stop
@@ -202,15 +180,15 @@ def cancel(run: RunFolder, as_json: Json = False) -> None:
         print(f"Cancelled: {', '.join(alive)}" if alive else "Nothing to cancel: all jobs are over.")
 
 
+@app.command()
 def sweep(
     sweep_file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="See docs/clusters.md.")],
     out: Out = None,
     job: Annotated[int | None, typer.Option("--job", help="This one alone, as a task of an array does.")] = None,
-    device: OnDevice = "auto",
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Train a recipe with several settings, here and one after the other; 'hews submit sweep' does so on a cluster."""
-    from hews_gpu.cli.printing import show
     from hews_gpu.cluster.sweep import load_sweep, recipe_of, run_folder, sweep_table
 
     found = load_sweep(sweep_file)

@@ -17,18 +17,18 @@ from hews_gpu.synthetic import write_city
 
 __all__ = ["run_demo"]
 
-
-STAGES = (
-    "prepare city/demo.toml --out prepared",
-    "rasterize prepared --out maps --style reference",
-    "train prepared --out run",
-    "evaluate run",
-    "report run --out report.html",
-)
+STAGES = {
+    "prepare city/demo.toml --out prepared": "prepared/incidents.parquet",
+    "rasterize prepared --out maps --style reference": "maps/maps.zarr/zarr.json",
+    "train prepared --out run": "run/weights.safetensors",
+    "evaluate run": "run/metrics.json",
+    "report run --out report.html": "report.html",
+}
+"""The commands, each with a file that it must leave."""
 
 
 class StageFailed(SystemExit):
-    """A stage ended with an error, which it has already printed; carries the stage's exit code."""
+    """A stage ended with an error, which it has already printed, or without its file; carries the exit code."""
 
 
 def run_demo(out: Path, *, force: bool = False, device: str = "auto") -> tuple[dict[str, Any], Path]:
@@ -53,22 +53,25 @@ def run_demo(out: Path, *, force: bool = False, device: str = "auto") -> tuple[d
         started = time.perf_counter()
         write_city(folder / "city")
         notes["seconds"] = {"synthesize": round(time.perf_counter() - started, 1)}
-        for stage in STAGES:
+        for stage, product in STAGES.items():
             name, *arguments = stage.split()
             extra = ["--device", device] if name == "train" else []
-            notes["seconds"][name] = _stage(folder, [name, *arguments, *extra])
+            notes["seconds"][name] = _stage(folder, [name, *arguments, *extra], product)
         metrics = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))
     return metrics, out / "report.html"
 
 
-def _stage(folder: Path, command: list[str]) -> float:
-    """Run one command of `hews` inside the demo's folder; its result goes to standard error. Returns seconds."""
+def _stage(folder: Path, command: list[str], product: str) -> float:
+    """Run one command of `hews` inside the demo's folder; its result goes to standard error. Return the seconds."""
     log(f"--- hews {' '.join(command)}")
     started = time.perf_counter()
     python = [sys.executable, "-m", "hews_gpu"]
     code = subprocess.run([*python, *command], cwd=folder, stdout=sys.stderr, check=False).returncode
     if code < 0:
         log(f"hews: '{command[0]}' was killed by {signal.Signals(-code).name}; if that was for memory, free some")
+    if code == 0 and not (folder / product).is_file():
+        log(f"hews: '{command[0]}' ended well, but has not written {product}")
+        code = 1
     if code:
         raise StageFailed(abs(code))
     return round(time.perf_counter() - started, 1)

@@ -1,9 +1,9 @@
-"""Options of the command line that Typer cannot describe by itself, and those that several commands share."""
+"""Options that commands of several modules share, and `--cluster`, which Typer cannot describe by itself."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -11,17 +11,12 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from hews_gpu.workers import Opener
 
-__all__ = ["GoOn", "OfCluster", "OnCluster", "Resume", "Train", "workers_of"]
+__all__ = ["Device", "Force", "Json", "OfCluster", "OnCluster", "Prepared", "workers_of"]
 
-Resume = Annotated[
-    Literal["no", "auto", "always"],
-    typer.Option(
-        "--resume",
-        metavar="[auto]",
-        show_default=False,
-        help="Go on from the last checkpoint in --out; auto: if there is one.",
-    ),
-]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists (only one made by hews).")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Prepared = Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by 'hews prepare'.")]
 OfCluster = Annotated[
     str | None,
     typer.Option(
@@ -30,18 +25,6 @@ OfCluster = Annotated[
         help="Let Dask workers do it: started here, one per core (local:N: N) or GPU, or running already.",
     ),
 ]
-GoOn = Annotated[bool, typer.Option("--resume", help="Use what a run that was cut off has left.")]
-
-
-class Train(TyperCommand):
-    """`hews train`, whose `--resume` stands alone or before `auto`; Typer knows no option with a value left out."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give a `--resume` that stands alone its value."""
-        filled: list[str] = []
-        for word, after in pairwise([*args, ""]):
-            filled += ["--resume", "always"] if word == "--resume" and after != "auto" else [word]
-        return super().parse_args(ctx, filled)
 
 
 class OnCluster(TyperCommand):
@@ -59,7 +42,7 @@ class OnCluster(TyperCommand):
 
 
 def workers_of(cluster: str | None) -> Opener:
-    """Who does the partitions of a job."""
+    """Return what opens the workers that `--cluster` names: threads of this process unless it is given."""
     if cluster is None:
         from hews_gpu.workers import in_this_process
 

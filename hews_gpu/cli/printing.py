@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["print_json", "print_table", "show"]
@@ -14,13 +15,25 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
 
 
-def show(title: str, result: dict[str, Any], as_json: bool) -> None:
-    """Print a flat result as a two-column table, or as JSON."""
+def show(
+    title: str, result: Mapping[str, Any], as_json: bool, *, table: list[list[str]] | None = None, last: str = ""
+) -> None:
+    """Print a result as JSON, or as a table with `last` below it.
+
+    Args:
+        title: of the table.
+        result: what is printed as JSON.
+        as_json: as the user asked.
+        table: rows of text, the heading first; unless given, the keys and values of a flat `result`.
+        last: text below the table.
+    """
     if as_json:
         print_json(result)
-    else:
-        rows = [[key.replace("_", " "), _text(value)] for key, value in result.items()]
-        print_table(title, [["", ""], *rows])
+        return
+    flat = [[key.replace("_", " "), _text(value)] for key, value in result.items()]
+    print_table(title, [["", ""], *flat] if table is None else table)
+    if last:
+        print(f"\n{last}")
 
 
 def _text(value: object) -> str:

@@ -18,19 +18,19 @@ from typing import Literal
 from hews_gpu.environment import probes
 from hews_gpu.errors import UserError, did_you_mean
 
-__all__ = ["Choice", "Finding", "RasterChoice", "choose_device", "choose_raster_backend", "probe"]
+__all__ = ["Choice", "ProbeResult", "RasterChoice", "choose_device", "choose_raster_backend", "probe"]
 
 PROBE_TIMEOUT_S = 120.0  # a cold import of torch from a network disk takes tens of seconds
 REASON_LIMIT = 120  # characters; some libraries put a page of advice into an exception
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a probe found."""
+class ProbeResult:
+    """The answer of a probe."""
 
     works: bool
     why: str
-    """A few words: what was found, or the reason why it does not work."""
+    """A few words: what there is, or the reason why it does not work."""
 
 
 @dataclass(frozen=True)
@@ -85,29 +85,29 @@ def choose_raster_backend(requested: str = "auto") -> RasterChoice:
 
 
 def _choose(requested: str, library: str) -> tuple[bool, str]:
-    """Whether to take the GPU, which `library`'s probe must have found to work, and why."""
+    """Return whether to take the GPU, on which `library`'s probe must work, and why."""
     known = ("auto", "cpu", "cuda")
     if requested not in known:
         remedy = did_you_mean(requested, known)
         raise UserError("--device", requested, allowed=f"must be one of {', '.join(known)}", remedy=remedy)
     if requested == "cpu":
         return False, "as requested"
-    found = probe("gpu")
-    if found.works:
-        found = probe(library)
-    if found.works:
-        return True, found.why if requested == "auto" else f"as requested; {found.why}"
+    result = probe("gpu")
+    if result.works:
+        result = probe(library)
+    if result.works:
+        return True, result.why if requested == "auto" else f"as requested; {result.why}"
     if requested == "cuda":
         remedy = "Use --device cpu, or see what is missing with 'hews doctor'"
-        raise UserError("--device", requested, allowed=f"does not work here: {found.why}", remedy=remedy)
-    return False, found.why
+        raise UserError("--device", requested, allowed=f"does not work here: {result.why}", remedy=remedy)
+    return False, result.why
 
 
 @cache
-def probe(name: str, timeout_s: float = PROBE_TIMEOUT_S) -> Finding:
-    """Run one probe in a child process; keep what it found for the rest of this run.
+def probe(name: str, timeout_s: float = PROBE_TIMEOUT_S) -> ProbeResult:
+    """Run one probe in a child process; keep its answer for the rest of this run.
 
-    Whatever the probed library does (raise, exit, crash, hang), the answer is a `Finding`.
+    Whatever the probed library does (raise, exit, crash, hang), the answer is a `ProbeResult`.
     """
     assert name in probes.PROBES, name
     # -P: neither the package's folder nor the user's working folder may shadow the library that is probed.
@@ -119,21 +119,21 @@ def probe(name: str, timeout_s: float = PROBE_TIMEOUT_S) -> Finding:
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False, env=environment
         )
     except subprocess.TimeoutExpired:
-        return Finding(False, f"no answer within {timeout_s:.0f} s")
-    return _read_answer(done.stdout.decode(errors="replace")) or Finding(False, _how_it_ended(done))
+        return ProbeResult(False, f"no answer within {timeout_s:.0f} s")
+    return _read_answer(done.stdout.decode(errors="replace")) or ProbeResult(False, _how_it_ended(done))
 
 
-def _read_answer(output: str) -> Finding | None:
-    """The last line of `output` that is an answer; None if the child never came that far."""
+def _read_answer(output: str) -> ProbeResult | None:
+    """Return the last line of `output` that is an answer; None if the child never came that far."""
     answers = [line for line in output.splitlines() if line.startswith(probes.ANSWER)]
     if not answers:
         return None
     works, why = json.loads(answers[-1][len(probes.ANSWER) :])
-    return Finding(works, _one_line(why))
+    return ProbeResult(works, _one_line(why))
 
 
 def _how_it_ended(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Words for a child that ended without an answer."""
+    """Describe how a child ended that gave no answer."""
     if done.returncode < 0:
         return f"crashed with {signal.Signals(-done.returncode).name} when tried"
     return f"ended its process with exit code {done.returncode} when tried"

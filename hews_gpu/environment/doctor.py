@@ -1,22 +1,20 @@
 """What would run here: for each stage its engines, the one that would be used, and what the others lack.
 
-The table `ENGINES` says what each engine needs and whether this version has it. An engine that is still to come is
-probed all the same, so that a machine can be got ready for it, but is never the one that would run.
+The table `ENGINES` says what each engine needs, in the order of preference: the first that works would run.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from hews_gpu.environment.device import Finding, probe
+from hews_gpu.environment.device import ProbeResult, probe
 
 __all__ = ["TO_GET", "Diagnosis", "as_steps", "as_table", "diagnose"]
 
-NOT_YET = "not in this version"
 GPU_STACK = "make install STACK=gpu-cu13 PYTHON=python3.12, or pip install '.[gpu]'   (in a clone; never run on a GPU)"
 TO_GET = {
     "driver": (
@@ -36,19 +34,18 @@ TO_GET = {
     ),
     "slurm": "a machine of a SLURM cluster, with its client programs",
 }
-"""What to type or find where a probe fails, by the probe's name."""
+"""What to type or get where a probe fails, by the probe's name."""
 ANEW = "rm -r .venv; make install   (in a clone: every environment has this, and here it is broken)"
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One way to do a stage's work; a stage lists its engines in the order of preference."""
+    """One way to do a stage's work."""
 
     stage: str
     name: str
     probes: tuple[str, ...]
     """All must work."""
-    in_version: bool = True
 
 
 class Diagnosis(TypedDict):
@@ -58,10 +55,8 @@ class Diagnosis(TypedDict):
     engine: str
     status: Literal["would run", "works", "missing"]
     """`would run` is the stage's choice here; `works` is ready but not chosen; `missing` lacks something."""
-    in_version: bool
-    """Whether this version of the project has the engine at all."""
     why: str
-    """What was found, or what is missing."""
+    """What there is, or what is missing."""
     install: list[str]
     """What to do about it, step by step; empty where nothing is missing."""
 
@@ -77,13 +72,13 @@ ENGINES = (
     Engine("prepare: point in polygon", "cuSpatial (not run in our tests)", ("gpu", "cuspatial")),
     Engine("rasterize", "numba CUDA", ("gpu", "numba_cuda")),
     Engine("rasterize", "numba CPU", ("numba_cpu",)),
-    Engine("feed", "DALI", ("gpu", "dali"), in_version=False),
     Engine("feed", "direct", ("torch_cpu",)),
+    Engine("feed", "DALI (--feed dali)", ("dali",)),
     Engine("train", "torch CUDA", ("gpu", "torch_cuda")),
     Engine("train", "torch CPU", ("torch_cpu",)),
     Engine("cluster", "Dask local", ("dask_local",)),
     Engine("cluster", "Dask-CUDA (never run by us)", ("gpu", "dask_cuda")),
-    Engine("batch", "SLURM", ("slurm",), in_version=False),
+    Engine("batch", "SLURM (hews submit)", ("slurm",)),
     Engine("batch", "none: commands run here", ()),
 )
 
@@ -92,51 +87,46 @@ def diagnose() -> list[Diagnosis]:
     """Probe every engine of every stage, several at a time; never raises for what a library does."""
     names = sorted({name for engine in ENGINES for name in engine.probes})
     with ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 2))) as pool:
-        found = dict(zip(names, pool.map(probe, names), strict=True))
+        results = dict(zip(names, pool.map(probe, names), strict=True))
     chosen: dict[str, Engine] = {}
     for engine in ENGINES:
-        if engine.in_version and engine.stage != "hardware" and _verdict(engine, found).works:
+        if engine.stage != "hardware" and _verdict(engine, results).works:
             chosen.setdefault(engine.stage, engine)
-    return [_diagnosis(engine, found, engine in chosen.values()) for engine in ENGINES]
+    return [_diagnosis(engine, results, engine in chosen.values()) for engine in ENGINES]
 
 
-def _verdict(engine: Engine, found: dict[str, Finding]) -> Finding:
-    """All of an engine's probes as one finding; every reason is told once."""
-    findings = [found[name] for name in engine.probes]
-    failed = [finding for finding in findings if not finding.works]
-    reasons = dict.fromkeys(finding.why for finding in (failed or findings[-1:]))
-    return Finding(not failed, "; ".join(reasons))
+def _verdict(engine: Engine, results: dict[str, ProbeResult]) -> ProbeResult:
+    """Join the results of all of an engine's probes; every reason stands once."""
+    needed = [results[name] for name in engine.probes]
+    failed = [result for result in needed if not result.works]
+    reasons = dict.fromkeys(result.why for result in (failed or needed[-1:]))
+    return ProbeResult(not failed, "; ".join(reasons))
 
 
-def _diagnosis(engine: Engine, found: dict[str, Finding], is_chosen: bool) -> Diagnosis:
-    verdict = _verdict(engine, found)
+def _diagnosis(engine: Engine, results: dict[str, ProbeResult], is_chosen: bool) -> Diagnosis:
+    verdict = _verdict(engine, results)
+    missing = [name for name in engine.probes if not results[name].works]
     return Diagnosis(
         stage=engine.stage,
         engine=engine.name,
         status="would run" if is_chosen else "works" if verdict.works else "missing",
-        in_version=engine.in_version,
         why=verdict.why,
-        install=_to_get(name for name in engine.probes if not found[name].works),
+        install=list(dict.fromkeys(TO_GET.get(name, ANEW) for name in missing)),
     )
 
 
-def _to_get(failed: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(TO_GET.get(name, ANEW) for name in failed))
-
-
 def as_table(rows: Sequence[Diagnosis]) -> list[list[str]]:
-    """The rows as text for a table, the heading first; a stage's name stands once."""
-    table = [["stage", "engine", "here", "found, or missing"]]
+    """Return the rows as text for a table, the heading first; a stage's name stands once."""
+    table = [["stage", "engine", "here", "what there is, or what is missing"]]
     stage = ""
     for row in rows:
-        status = row["status"] if row["in_version"] else f"{row['status']}; {NOT_YET}"
-        table.append([row["stage"] if row["stage"] != stage else "", row["engine"], status, row["why"]])
+        table.append([row["stage"] if row["stage"] != stage else "", row["engine"], row["status"], row["why"]])
         stage = row["stage"]
     return table
 
 
 def as_steps(rows: Sequence[Diagnosis]) -> list[str]:
-    """What to type for what is missing, each step once, after the names of the engines that need it.
+    """List what to type for what is missing, each step once, after the names of the engines that need it.
 
     A missing GPU is told for the hardware and not again for each engine, unless it is all that the engine lacks.
     """

@@ -5,7 +5,7 @@ the interpreter. So each probe does a real piece of work, and this file is run a
 (`environment.device` does that): a crash, an exit or a hang then costs a child process, and torch and RAPIDS never meet
 in one. Standard library only at the top; every probe imports what it tests.
 
-A probe returns a few words about what it found, or raises with the reason.
+A probe returns a few words about what there is, or raises with the reason.
 """
 
 from __future__ import annotations
@@ -124,13 +124,13 @@ def numba_cpu() -> str:
     import numba
 
     def total(n: int) -> int:
-        found = 0
+        value = 0
         for i in range(n):
-            found += i
-        return found
+            value += i
+        return value
 
-    found = numba.njit(total)(4)
-    _require(found == 6, f"a sum gave {found} instead of 6")
+    result = numba.njit(total)(4)
+    _require(result == 6, f"a sum gave {result} instead of 6")
     return f"numba {numba.__version__}, {numba.config.NUMBA_NUM_THREADS} threads"
 
 
@@ -162,8 +162,8 @@ def dali() -> str:
     with pipeline:
         pipeline.set_outputs(fn.external_source(source=lambda: [np.full(2, 3, np.uint8)]))
     pipeline.build()
-    found = np.asarray(pipeline.run()[0].at(0)).tolist()
-    _require(found == [3, 3], f"a pipeline gave {found} instead of [3, 3]")
+    result = np.asarray(pipeline.run()[0].at(0)).tolist()
+    _require(result == [3, 3], f"a pipeline gave {result} instead of [3, 3]")
     return "nvidia.dali runs a CPU pipeline"
 
 
@@ -194,8 +194,8 @@ def dask_local() -> str:
     from distributed import Client
 
     with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
-        found = client.submit(sum, [1, 2, 3]).result(timeout=20)
-    _require(found == 6, f"a sum gave {found} instead of 6")
+        result = client.submit(sum, [1, 2, 3]).result(timeout=20)
+    _require(result == 6, f"a sum gave {result} instead of 6")
     return f"distributed {version('distributed')}"
 
 
@@ -212,9 +212,9 @@ def slurm() -> str:
     """SLURM's controller answers with its partitions."""
     _require(shutil.which("sbatch") and shutil.which("sinfo"), "sbatch and sinfo are not on PATH")
     command = ["sinfo", "--noheader", "--format=%R"]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=SLURM_TIMEOUT_S, check=False)
-    _require(found.returncode == 0, f"sinfo fails: {found.stderr.strip()}")
-    return f"partitions: {', '.join(sorted(set(found.stdout.split())))}"
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SLURM_TIMEOUT_S, check=False)
+    _require(done.returncode == 0, f"sinfo fails: {done.stderr.strip()}")
+    return f"partitions: {', '.join(sorted(set(done.stdout.split())))}"
 
 
 PROBES: dict[str, Callable[[], str]] = {

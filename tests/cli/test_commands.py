@@ -39,7 +39,7 @@ def test_help_lists_every_command() -> None:
 
 
 def test_help_and_version_import_nothing_heavy() -> None:
-    heavy = "torch dask pandas numba matplotlib geopandas pyarrow".split()
+    heavy = "torch dask pandas numpy numba scipy sklearn matplotlib geopandas shapely pyarrow lightning zarr".split()
     script = (
         "import sys\nfrom hews_gpu.cli.commands import main\nsys.argv = ['hews', '--help']\n"
         f"try:\n    main()\nexcept SystemExit:\n    print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
@@ -88,6 +88,15 @@ def test_what_is_not_ours_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("option", ["--model", "--years", "--seed"])
+def test_evaluate_refuses_what_it_would_ignore_of_a_run(option: str, tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(["evaluate", str(tmp_path), option, "3"], prog_name="hews")
+    message = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message.startswith(f"hews: {option} = ") and "goes with --preset" in message
+
+
 def test_doctor_speaks_of_every_stage_and_engine() -> None:
     done = hews("doctor", "--json")
     assert done.returncode == 0, done.stderr
@@ -111,11 +120,11 @@ def test_doctor_speaks_of_every_stage_and_engine() -> None:
 def test_a_mistake_in_the_usage_is_one_line(arguments: tuple[str, ...], words: tuple[str, ...], capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         app(list(arguments), prog_name="hews")
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert ended.value.code == 2
-    assert said.startswith("hews: ") and said.count("\n") == 1, said
+    assert message.startswith("hews: ") and message.count("\n") == 1, message
     for word in words:
-        assert word in said
+        assert word in message
 
 
 @pytest.mark.parametrize("arguments", [(), ("submit",)])

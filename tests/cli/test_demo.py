@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hews_gpu.cli.demo import run_demo
 from hews_gpu.environment import device
-from hews_gpu.environment.device import Finding
+from hews_gpu.environment.device import ProbeResult
 from hews_gpu.errors import UserError
 
 METRICS = {
@@ -135,10 +136,29 @@ def test_a_second_demo_needs_force(demo: Path) -> None:
     assert "--force" in done.stderr
 
 
+def test_a_stage_that_leaves_nothing_fails_the_demo(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stages before it leave what they left in the real demo; the last one ends well without its page."""
+
+    def run(command: list[str], *, cwd: Path, **_: object) -> subprocess.CompletedProcess[bytes]:
+        if command[3] == "prepare":
+            shutil.copytree(demo, cwd, dirs_exist_ok=True)
+            (cwd / "report.html").unlink()
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("hews_gpu.cli.demo.subprocess.run", run)
+    monkeypatch.setattr("hews_gpu.cli.demo.write_city", lambda folder: folder)
+    with pytest.raises(SystemExit) as ended:
+        run_demo(tmp_path / "demo")
+    assert ended.value.code == 1 and not list(tmp_path.iterdir())
+    assert "'report' ended well, but has not written report.html" in capsys.readouterr().err
+
+
 def test_a_device_that_does_not_work_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "probe", lambda name: Finding(name != "gpu", "no GPU, for this test"))
+    monkeypatch.setattr(device, "probe", lambda name: ProbeResult(name != "gpu", "no GPU, for this test"))
     with pytest.raises(UserError, match="--device = 'cuda': does not work here: no GPU, for this test"):
         run_demo(tmp_path / "demo", device="cuda")
     assert not list(tmp_path.iterdir())

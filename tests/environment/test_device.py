@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hews_gpu.environment import device, probes
-from hews_gpu.environment.device import Choice, Finding, RasterChoice, choose_device, choose_raster_backend, probe
+from hews_gpu.environment.device import Choice, ProbeResult, RasterChoice, choose_device, choose_raster_backend, probe
 from hews_gpu.errors import UserError
 
 
@@ -62,7 +62,7 @@ def test_a_library_that_breaks_becomes_a_reason(plant: object, code: str, reason
 def test_a_library_that_hangs_is_given_up_on(plant: object) -> None:
     plant("cudf", "import time; time.sleep(60)")
     begin = time.monotonic()
-    assert probe("cudf", timeout_s=1.0) == Finding(False, "no answer within 1 s")
+    assert probe("cudf", timeout_s=1.0) == ProbeResult(False, "no answer within 1 s")
     assert time.monotonic() - begin < 15  # far below what it would sleep, far above what a busy machine adds
 
 
@@ -70,12 +70,12 @@ def test_a_library_that_gives_wrong_answers_does_not_work(plant: object) -> None
     """An import proves nothing: this cuDF imports, and adds wrongly."""
     wrong = "class DataFrame:\n  def __init__(self, _): pass\n  def __getitem__(self, _): return self\n"
     plant("cudf", wrong + "  def sum(self): return 7\n__version__ = '1'")
-    assert probe("cudf") == Finding(False, "a sum gave 7 instead of 6")
+    assert probe("cudf") == ProbeResult(False, "a sum gave 7 instead of 6")
 
 
 def test_a_library_that_works_says_which(plant: object) -> None:
     plant("shapely", "__version__ = '9.9'\ndef box(*_): pass\ndef contains_xy(*_): return True")
-    assert probe("shapely") == Finding(True, "shapely 9.9")
+    assert probe("shapely") == ProbeResult(True, "shapely 9.9")
 
 
 def test_the_working_folder_does_not_shadow_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,14 +109,14 @@ def test_probes_need_only_the_standard_library_to_start() -> None:
     assert not {"torch", "numpy", "dask", "numba", "hews_gpu"} & set(done.stdout.split())
 
 
-def _pretend(monkeypatch: pytest.MonkeyPatch, **found: Finding) -> None:
+def _pretend(monkeypatch: pytest.MonkeyPatch, **found: ProbeResult) -> None:
     monkeypatch.setattr(device, "probe", lambda name: found[name])
 
 
-NO_GPU = Finding(False, "no NVIDIA driver")
-GPU = Finding(True, "1 x NVIDIA H200")
-NO_TORCH = Finding(False, "torch 2.13.0 is a CPU build")
-TORCH = Finding(True, "torch 2.13.0 on NVIDIA H200")
+NO_GPU = ProbeResult(False, "no NVIDIA driver")
+GPU = ProbeResult(True, "1 x NVIDIA H200")
+NO_TORCH = ProbeResult(False, "torch 2.13.0 is a CPU build")
+TORCH = ProbeResult(True, "torch 2.13.0 on NVIDIA H200")
 
 
 def test_auto_takes_the_gpu_where_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ def test_auto_takes_the_gpu_where_it_works(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(("gpu", "torch"), [(NO_GPU, TORCH), (GPU, NO_TORCH)])
-def test_auto_says_why_it_takes_the_cpu(monkeypatch: pytest.MonkeyPatch, gpu: Finding, torch: Finding) -> None:
+def test_auto_says_why_it_takes_the_cpu(monkeypatch: pytest.MonkeyPatch, gpu: ProbeResult, torch: ProbeResult) -> None:
     _pretend(monkeypatch, gpu=gpu, torch_cuda=torch)
     reason = gpu.why if not gpu.works else torch.why
     assert choose_device("auto") == Choice("cpu", reason)
@@ -134,7 +134,7 @@ def test_auto_says_why_it_takes_the_cpu(monkeypatch: pytest.MonkeyPatch, gpu: Fi
 
 @pytest.mark.parametrize(("gpu", "torch"), [(NO_GPU, TORCH), (GPU, NO_TORCH)])
 def test_a_named_gpu_that_does_not_work_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, gpu: Finding, torch: Finding
+    monkeypatch: pytest.MonkeyPatch, gpu: ProbeResult, torch: ProbeResult
 ) -> None:
     _pretend(monkeypatch, gpu=gpu, torch_cuda=torch)
     with pytest.raises(UserError, match=r"--device = 'cuda': does not work here: .* Use --device cpu"):
@@ -151,8 +151,8 @@ def test_a_misspelt_device_is_an_error() -> None:
         choose_device("cuda0")
 
 
-NUMBA = Finding(True, "numba 0.68.1")
-NO_NUMBA = Finding(False, "numba_cuda is not installed")
+NUMBA = ProbeResult(True, "numba 0.68.1")
+NO_NUMBA = ProbeResult(False, "numba_cuda is not installed")
 
 
 def test_maps_are_drawn_where_numba_works_whatever_torch_can(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_maps_are_drawn_where_numba_works_whatever_torch_can(monkeypatch: pytest
 
 @pytest.mark.parametrize(("gpu", "numba"), [(NO_GPU, NUMBA), (GPU, NO_NUMBA)])
 def test_maps_are_drawn_on_the_cpu_only_if_nothing_else_was_named(
-    monkeypatch: pytest.MonkeyPatch, gpu: Finding, numba: Finding
+    monkeypatch: pytest.MonkeyPatch, gpu: ProbeResult, numba: ProbeResult
 ) -> None:
     _pretend(monkeypatch, gpu=gpu, torch_cuda=TORCH, numba_cuda=numba)
     assert choose_raster_backend("auto") == RasterChoice("numba", gpu.why if not gpu.works else numba.why)

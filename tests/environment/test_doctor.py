@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hews_gpu.environment import doctor, probes
-from hews_gpu.environment.device import Finding, probe
+from hews_gpu.environment.device import ProbeResult, probe
 from hews_gpu.environment.doctor import ENGINES, TO_GET, Diagnosis, as_steps, as_table, diagnose
 
 GPU_PROBES = {
@@ -31,7 +31,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[str]], list[Diagno
     """Diagnose a machine on which the named probes fail."""
 
     def diagnose_with(failing: set[str]) -> list[Diagnosis]:
-        monkeypatch.setattr(doctor, "probe", lambda name: Finding(name not in failing, f"{name} was asked"))
+        monkeypatch.setattr(doctor, "probe", lambda name: ProbeResult(name not in failing, f"{name} was asked"))
         return diagnose()
 
     return diagnose_with
@@ -56,10 +56,18 @@ def test_without_a_gpu_every_stage_has_an_engine(machine: Callable[[set[str]], l
     assert _chosen(machine(NO_GPU)) == LAPTOP
 
 
-def test_with_everything_only_engines_of_this_version_are_chosen(
+def test_with_everything_the_engines_of_the_defaults_are_chosen(
     machine: Callable[[set[str]], list[Diagnosis]],
 ) -> None:
-    assert _chosen(machine(set())) == {**LAPTOP, "rasterize": "numba CUDA", "train": "torch CUDA"}
+    gpu = {"rasterize": "numba CUDA", "train": "torch CUDA", "batch": "SLURM (hews submit)"}
+    assert _chosen(machine(set())) == {**LAPTOP, **gpu}
+
+
+def test_dali_needs_no_gpu(machine: Callable[[set[str]], list[Diagnosis]]) -> None:
+    (row,) = [row for row in machine(NO_GPU - {"dali"}) if row["engine"] == "DALI (--feed dali)"]
+    assert (row["status"], row["why"], row["install"]) == ("works", "dali was asked", [])
+    (row,) = [row for row in machine(NO_GPU) if row["engine"] == "DALI (--feed dali)"]
+    assert (row["status"], row["install"]) == ("missing", [TO_GET["dali"]])
 
 
 def test_a_gpu_that_torch_cannot_use_is_not_chosen(machine: Callable[[set[str]], list[Diagnosis]]) -> None:
@@ -75,12 +83,13 @@ def test_a_stage_without_any_working_engine_says_so(machine: Callable[[set[str]]
     assert all(row["install"] for row in rows if row["status"] == "missing")
 
 
-def test_an_engine_still_to_come_is_named_as_such(machine: Callable[[set[str]], list[Diagnosis]]) -> None:
-    rows = machine(set())
-    later = {row["engine"] for row in rows if not row["in_version"]}
-    assert later == {"DALI", "SLURM"}
-    for cells, row in zip(as_table(rows)[1:], rows, strict=True):
-        assert ("not in this version" in cells[2]) == (not row["in_version"])
+@pytest.mark.parametrize("failing", [set(), NO_GPU])
+def test_no_engine_is_said_to_be_missing_from_this_version(
+    failing: set[str], machine: Callable[[set[str]], list[Diagnosis]]
+) -> None:
+    assert {cells[2] for cells in as_table(machine(failing))[1:]} <= {"would run", "works", "missing"}
+    (batch,) = [row for row in machine(set()) if row["engine"].startswith("SLURM")]
+    assert batch["status"] == "would run"
 
 
 def test_each_missing_piece_is_told_once_and_for_every_engine_that_needs_it(
@@ -89,11 +98,11 @@ def test_each_missing_piece_is_told_once_and_for_every_engine_that_needs_it(
     assert as_steps(machine({"cudf", "numba_cuda", "dali"})) == [
         "cuDF (--cluster cuda; never run by us), numba CUDA (with cuDF), numba CUDA:",
         f"    {TO_GET['cudf']}",
-        "DALI:",
+        "DALI (--feed dali):",
         f"    {TO_GET['dali']}",
     ]
     assert as_steps(machine({"gpu"}))[1] == f"    {TO_GET['gpu']}"
-    assert as_steps(machine({"gpu", "dali"}))[2:] == ["DALI:", f"    {TO_GET['dali']}"]
+    assert as_steps(machine({"gpu", "dali"}))[2:] == ["DALI (--feed dali):", f"    {TO_GET['dali']}"]
 
 
 def test_every_gpu_library_has_a_step_of_its_own_and_the_rest_one_in_common() -> None:
@@ -132,10 +141,7 @@ def _broken_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 def _with_gpu_assumed() -> tuple[doctor.Engine, ...]:
     """The engines without their question for a GPU, so that the libraries themselves are tried."""
-    return tuple(
-        doctor.Engine(e.stage, e.name, tuple(p for p in e.probes if p != "gpu") or e.probes, e.in_version)
-        for e in ENGINES
-    )
+    return tuple(doctor.Engine(e.stage, e.name, tuple(p for p in e.probes if p != "gpu") or e.probes) for e in ENGINES)
 
 
 @pytest.mark.usefixtures("_broken_libraries")
@@ -144,7 +150,7 @@ def test_broken_libraries_are_reported_and_the_rest_still_runs() -> None:
     why = {row["engine"]: row["why"] for row in rows}
     assert "CUDARuntimeError" in why["cuDF (--cluster cuda; never run by us)"]
     assert why["cuSpatial (not run in our tests)"] == "crashed with SIGSEGV when tried"
-    assert why["DALI"] == "ImportError: libdali.so is missing"
+    assert why["DALI (--feed dali)"] == "ImportError: libdali.so is missing"
     assert why["Dask-CUDA (never run by us)"] == "ended its process with exit code 7 when tried"
     assert why["numba CPU"] == "SystemError: compiled for another numpy"
     (places,) = [row for row in rows if row["engine"] == "numba CPU" and row["stage"].startswith("prepare")]

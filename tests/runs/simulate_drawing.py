@@ -20,7 +20,7 @@ def source(objective):
 
 if __name__ == "__main__":
     prepared, works = open_prepared(Path(sys.argv[1])), sys.argv[2] == "works"
-    device.probe = lambda name: device.Finding(works or name == "gpu", "simulated")
+    device.probe = lambda name: device.ProbeResult(works or name == "gpu", "simulated")
     text = load_recipe("reference2").text.replace("= 150", "= 48").replace('"equal"', '"none"')
     for recipe in (load_recipe(), parse_recipe(text, "reference2")):
         there, here = open_objective(prepared, recipe, device=DEVICE), open_objective(prepared, recipe)

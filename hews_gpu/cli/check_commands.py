@@ -1,0 +1,96 @@
+"""The commands that try and check: demo, doctor, audit, bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hews_gpu.cli.options import Device, Force, Json
+from hews_gpu.cli.printing import show
+from hews_gpu.errors import UserError
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the whole demo.")] = Path("runs/demo"),
+    force: Force = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Walk the whole path on a generated city: no files, no network."""
+    from hews_gpu.cli.demo import run_demo
+    from hews_gpu.runs.summary import skill_table
+
+    metrics, report = run_demo(out, force=force, device=device)
+    last = f"{metrics['verdict']}\nReport: {report}"
+    show("Skill on the test split", {**metrics, "report": str(report)}, as_json, table=skill_table(metrics), last=last)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Show, for each stage, which engine would run here and what is missing for the others."""
+    from hews_gpu.environment.doctor import as_steps, as_table, diagnose
+
+    stages = diagnose()
+    last = "\n".join(["To get what is missing:", *as_steps(stages)])
+    show("What would run here", {"stages": stages}, as_json, table=as_table(stages), last=last)
+
+
+@app.command()
+def audit(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="A folder made by 'hews prepare' or 'hews train'.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Finish in about a minute.")] = False,
+    planted: Annotated[bool, typer.Option("--planted", help="Plant leaks, and show that the gates see them.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write what was found, as JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look for leaks: on a folder, or unless one is given on generated cities. Exit code 1 if a gate fails."""
+    from hews_gpu.audit.run import audit as run
+    from hews_gpu.audit.run import write_audit
+    from hews_gpu.audit.summary import audit_table
+
+    result = run(folder, quick=quick, planted=planted)
+    if out is not None:
+        write_audit(out, result)
+    show(f"Audit of {result['of']}: {result['verdict']}", result, as_json, table=audit_table(result))
+    raise typer.Exit(1 if result["verdict"] == "fail" else 0)
+
+
+@app.command()
+def bench(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|compare", help="A file in benchmarks/, such as raster; or compare.")
+    ],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[A.json B.json|-- FLAGS]", help="With compare: two results; else its own flags."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Finish in under a minute.")] = False,
+    as_json: Json = False,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda, where a benchmark has both.")] = "cpu",
+    out: Annotated[Path | None, typer.Option("--out", help="File for the result, to be compared with another.")] = None,
+    why: Annotated[str | None, typer.Option("--open-locked-block", metavar="WHY", help="forecasts: once.")] = None,
+) -> None:
+    """Run a benchmark of the source checkout and print its table; or compare two results."""
+    if name == "compare":
+        from hews_gpu.cli.bench_compare import compare_files, comparison_table
+
+        result = compare_files(files or [])
+        title, last = f"{result['benchmark']}: A = {result['a']}, B = {result['b']}", "\n".join(result["differences"])
+        show(title, result, as_json, table=comparison_table(result), last=last)
+        return
+    from hews_gpu.cluster.bench import run_benchmark
+
+    more = [str(one) for one in files or []]
+    if more and not more[0].startswith("-"):
+        raise UserError("hews bench", more[0], allowed="takes files only after compare", remedy="Leave it out")
+    code = run_benchmark(name, quick=quick, as_json=as_json, device=device, open_locked=why, out=out, more=more)
+    raise typer.Exit(code)

@@ -1,0 +1,108 @@
+"""The commands that make tables and maps: init, fetch, prepare, rasterize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hews_gpu.cli.options import Force, Json, OfCluster, OnCluster, Prepared, workers_of
+from hews_gpu.cli.printing import print_json, print_table, show
+from hews_gpu.errors import UserError
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+GoOn = Annotated[bool, typer.Option("--resume", help="Use what a run that was cut off has left.")]
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped city: baltimore, chicago or demo.")],
+    table: Annotated[
+        Path | None, typer.Option("--from", help="Your own table: propose its columns; NAME is your city's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; NAME.toml unless given.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a city file to edit, with a comment on every field."""
+    from hews_gpu.config import city_template
+    from hews_gpu.files import atomic_file
+
+    path = out or Path(f"{name}.toml")
+    if path.is_dir():
+        raise UserError("--out", path, allowed="is a folder", remedy="Give a file such as city.toml")
+    if path.exists() and not force:
+        raise UserError("--out", path, allowed="exists already", remedy="Give another file, or --force to replace it")
+    if not path.parent.is_dir():
+        raise UserError("--out", path, allowed="must be in a folder that exists", remedy=f"Make {path.parent} first")
+    proposal: dict[str, Any] = {}
+    if table is None:
+        text = city_template(name)
+    else:
+        from hews_gpu.data.readers.propose import propose_city
+
+        text, proposal = propose_city(name, table, path)
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({"city_file": str(path), **proposal})
+        return
+    if proposal:
+        heading = ["time", "longitude", "latitude", "category"]
+        print_table("The first rows as they would be read", [heading, *map(list, proposal["preview"])])
+        print(proposal["advice"])
+    print(f"Wrote {path}. Edit it, then: hews prepare {path} --out prepared")
+
+
+@app.command()
+def fetch(
+    city: Annotated[str, typer.Argument(metavar="NAME|CITY.toml", help="A shipped city, or a city file.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the tables; else data/NAME.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Get a city's tables from its public feed, page by page; a fetch that was cut off goes on where it stopped."""
+    from hews_gpu.fetch import fetch_city, find_city
+
+    config, folder = find_city(city)
+    out = out or folder
+    show(f"Fetched into {out}", fetch_city(config, out), as_json)
+
+
+@app.command(cls=OnCluster)
+def prepare(
+    city: Annotated[Path, typer.Argument(metavar="CITY.toml", help="A city file; 'hews init NAME' writes one.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; else runs/CITY/prepared.")] = None,
+    force: Force = False,
+    cluster: OfCluster = None,
+    resume: GoOn = False,
+    as_json: Json = False,
+) -> None:
+    """Read, clean and place every incident; nothing is lost, doubtful rows are set aside with a reason."""
+    from hews_gpu.config import load_city
+    from hews_gpu.data.prepare.command import prepare as run
+    from hews_gpu.data.quality.summary import summary_rows
+
+    out = out or Path("runs") / city.stem / "prepared"
+    quality = run(load_city(city), out, force=force, resume=resume, workers=workers_of(cluster))
+    show(f"Prepared into {out}", quality, as_json, table=summary_rows(quality))
+
+
+@app.command(cls=OnCluster)
+def rasterize(
+    prepared: Prepared,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    style: Annotated[str | None, typer.Option("--style", help="reference or channels; else as the city says.")] = None,
+    force: Force = False,
+    cluster: OfCluster = None,
+    resume: GoOn = False,
+    as_json: Json = False,
+) -> None:
+    """Write every window's map to Zarr, for people who want files (training does not need them)."""
+    from hews_gpu.feed.maps import rasterize as run
+
+    maps = run(prepared, out, style=style, force=force, resume=resume, workers=workers_of(cluster))
+    show(f"Maps in {out}", maps, as_json)
