@@ -4,7 +4,7 @@ A batch that fits into the caches is drawn where it belongs. A larger one would 
 written, as a processor does with every line that it means to change; so its maps are drawn in a scratch that stays in
 the cache, and go from there to memory past all caches.
 
-Shapes as in `kernels.tables` and `kernels.plan_cpu`; B windows of a batch, T steps. Callers have checked every
+Shapes as in `kernels.tables` and `kernels.layout_cpu`; B windows of a batch, T steps. Callers have checked every
 argument; nothing is allocated per window.
 """
 
@@ -27,10 +27,10 @@ from hews_gpu.kernels._shim_vectors import (
     move_past_cache,
     settle,
 )
-from hews_gpu.kernels.plan_cpu import ChannelsPlan, DiscsPlan, ReferencePlan
+from hews_gpu.kernels.layout_cpu import ChannelsLayout, DiscsLayout, ReferenceLayout
 from hews_gpu.kernels.scalars import blend, saturated_increment, saturated_sum
 
-__all__ = ["draw_channels", "draw_discs", "draw_reference", "encode"]
+__all__ = ["draw", "encode"]
 
 CHUNK = 16
 """Windows per iteration of a thread: they share what it costs to set one up, and 256 still keep 16 cores busy."""
@@ -42,14 +42,9 @@ Int32 = NDArray[np.int32]
 UInt32 = NDArray[np.uint32]
 
 
-def draw_reference(plan: ReferencePlan, pairs: NDArray[np.int64], out: Bytes) -> None:
-    """Draw the windows `pairs` [B, 2] into `out` [B, H, X, 3]."""
-    fill_reference(plan, pairs, out.reshape(-1), out.size > CACHED_BYTES)
-
-
 @threads
 def fill_reference(
-    plan: ReferencePlan,
+    layout: ReferenceLayout,
     pairs: NDArray[np.int64],  # [B, 2]
     out: Bytes,  # [B * H * X * 3]
     is_past_cache: bool,
@@ -57,12 +52,12 @@ def fill_reference(
     """Draw one map per window: iteration k writes maps [k * CHUNK, (k + 1) * CHUNK) and nothing else."""
     for k in prange((pairs.shape[0] + CHUNK - 1) // CHUNK):
         end = min((k + 1) * CHUNK, pairs.shape[0])
-        _draw_windows(plan, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
+        _draw_windows(layout, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
 
 
 @compiled
 def _draw_windows(
-    plan: ReferencePlan,
+    layout: ReferenceLayout,
     pairs: NDArray[np.int64],
     begin: int,
     end: int,
@@ -70,11 +65,12 @@ def _draw_windows(
     is_past_cache: bool,
     thread: int,
 ) -> None:
-    """Base, lit outlines and discs of the windows [begin, end), one after another."""
-    height, width, base = plan.base.shape[0], plan.base.shape[1], plan.base.reshape(-1)
-    is_lit, listed, scratch = plan.is_lit[thread], plan.listed[thread], plan.scratch[thread]
-    incident, set_start, sets, block, change = plan.incident, plan.set_start, plan.sets, plan.block, plan.change
-    rest_start, rest, stamp_row, color_row = plan.rest_start, plan.rest, plan.stamp_row, plan.color_row
+    """Draw base, lit outlines and discs of the windows [begin, end), one after another."""
+    height, width, base = layout.base.shape[0], layout.base.shape[1], layout.base.reshape(-1)
+    is_lit, listed, scratch = layout.is_lit[thread], layout.listed[thread], layout.scratch[thread]
+    incident, set_start, sets = layout.incident, layout.set_start, layout.sets
+    block, change = layout.block, layout.change
+    rest_start, rest, stamp_row, color_row = layout.rest_start, layout.rest, layout.stamp_row, layout.color_row
     size, canvas = base.size, scratch if is_past_cache else out
     for b in range(begin, end):
         first, last = pairs[b, 0], pairs[b, 1]
@@ -170,14 +166,9 @@ def draw_disc(
                 canvas[to] = blend(np.int32(canvas[to]), np.int32(color_row[color, j]), alpha)
 
 
-def draw_channels(plan: ChannelsPlan, pairs: NDArray[np.int64], out: Bytes) -> None:
-    """Count the steps `pairs` [B, T, 2] into `out` [B, H, X, C]."""
-    fill_channels(plan, pairs, out.reshape(-1), out.size > CACHED_BYTES)
-
-
 @threads
 def fill_channels(
-    plan: ChannelsPlan,
+    layout: ChannelsLayout,
     pairs: NDArray[np.int64],  # [B, T, 2]
     out: Bytes,  # [B * H * X * C]
     is_past_cache: bool,
@@ -185,12 +176,12 @@ def fill_channels(
     """Count one stack of steps per window: iteration k writes maps [k * CHUNK, (k + 1) * CHUNK) and nothing else."""
     for k in prange((pairs.shape[0] + CHUNK - 1) // CHUNK):
         end = min((k + 1) * CHUNK, pairs.shape[0])
-        _count_windows(plan, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
+        _count_windows(layout, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
 
 
 @compiled
 def _count_windows(
-    plan: ChannelsPlan,
+    layout: ChannelsLayout,
     pairs: NDArray[np.int64],
     begin: int,
     end: int,
@@ -199,7 +190,7 @@ def _count_windows(
     thread: int,
 ) -> None:
     """Begin each map with that of no incidents, then add each incident of each step."""
-    base, counter, groups, scratch = plan.base.reshape(-1), plan.counter, plan.groups, plan.scratch[thread]
+    base, counter, groups, scratch = layout.base.reshape(-1), layout.counter, layout.groups, layout.scratch[thread]
     size, canvas = base.size, scratch if is_past_cache else out
     for b in range(begin, end):
         at = 0 if is_past_cache else b * size
@@ -215,14 +206,9 @@ def _count_windows(
         settle()
 
 
-def draw_discs(plan: DiscsPlan, pairs: NDArray[np.int64], out: Bytes) -> None:
-    """Add up the discs of the steps `pairs` [B, T, 2] in `out` [B, H, X, C]."""
-    fill_discs(plan, pairs, out.reshape(-1), out.size > CACHED_BYTES)
-
-
 @threads
 def fill_discs(
-    plan: DiscsPlan,
+    layout: DiscsLayout,
     pairs: NDArray[np.int64],  # [B, T, 2]
     out: Bytes,  # [B * H * X * C]
     is_past_cache: bool,
@@ -230,12 +216,12 @@ def fill_discs(
     """Add up one stack of steps per window: iteration k writes maps [k * CHUNK, (k + 1) * CHUNK) and nothing else."""
     for k in prange((pairs.shape[0] + CHUNK - 1) // CHUNK):
         end = min((k + 1) * CHUNK, pairs.shape[0])
-        _add_windows(plan, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
+        _add_windows(layout, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
 
 
 @compiled
 def _add_windows(
-    plan: DiscsPlan,
+    layout: DiscsLayout,
     pairs: NDArray[np.int64],
     begin: int,
     end: int,
@@ -244,8 +230,9 @@ def _add_windows(
     thread: int,
 ) -> None:
     """Begin each map with that of no incidents, then add the disc of each incident of each step."""
-    height, width, channels, base = plan.base.shape[0], plan.base.shape[1], plan.base.shape[2], plan.base.reshape(-1)
-    incident, stamp, groups, scratch = plan.incident, plan.stamp, plan.groups, plan.scratch[thread]
+    height, width, channels = layout.base.shape
+    base = layout.base.reshape(-1)
+    incident, stamp, groups, scratch = layout.incident, layout.stamp, layout.groups, layout.scratch[thread]
     size, canvas = base.size, scratch if is_past_cache else out
     for b in range(begin, end):
         at = 0 if is_past_cache else b * size
@@ -273,23 +260,18 @@ def add_disc(
 
 
 @threads
-def encode(
-    maps: NDArray[np.uint8],  # [n, H * X * C]
-    rows: NDArray[np.int64],  # [n]
-    codes: NDArray[Any],  # [256]
-    channels: int,
-    is_planes: bool,
-    out: NDArray[Any],  # [B, H * X * C]
-) -> None:
-    """Write the codes of each value: map i into row rows[i], with `is_planes` channel by channel."""
-    size = maps.shape[1]
+def encode(maps: Bytes, codes: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write `codes` [256] of each value of `maps` [n, H * X * C] into `out` [n, H * X * C]."""
     for i in prange(maps.shape[0]):
-        one, target = maps[i], out[rows[i]]
-        if is_planes:
-            pixels = size // channels
-            for c in range(channels):
-                for p in range(pixels):
-                    target[c * pixels + p] = codes[one[p * channels + c]]
-        else:
-            for v in range(size):
-                target[v] = codes[one[v]]
+        one, target = maps[i], out[i]
+        for v in range(maps.shape[1]):
+            target[v] = codes[one[v]]
+
+
+FILL = {ReferenceLayout: fill_reference, ChannelsLayout: fill_channels, DiscsLayout: fill_discs}
+
+
+def draw(layout: ReferenceLayout | ChannelsLayout | DiscsLayout, pairs: NDArray[np.int64], out: Bytes) -> None:
+    """Draw the windows `pairs` ([B, 2], channels [B, T, 2]) into `out` [B, H, X, C], C-contiguous."""
+    fill: Any = FILL[type(layout)]
+    fill(layout, pairs, out.reshape(-1), out.size > CACHED_BYTES)

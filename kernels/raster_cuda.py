@@ -14,13 +14,19 @@ Outlines are flipped set by set and not run by run, as a few runs have many sets
 would wait for its fullest one. Sets that touch one word flip different bits of it, or flip them again, in any order:
 an exclusive or that nobody interrupts is enough. Discs are drawn by rows because a row of a disc (27 bytes) then keeps
 a whole warp busy; were every thread to look after its own run alone, a warp would blend 16 bytes for the two lanes that
-a disc touches. Which incidents reach the tile is found by all threads at once and listed in event order: a bit for
+a disc touches. Which incidents reach the tile is computed by all threads at once and listed in event order: a bit for
 each, and the bits before it are counted.
+
+The channels style with a disc per incident lists the incidents that reach the tile in any order: sums that stop at 255
+of numbers that are not negative do not depend on it.
+
+    read: warp w takes steps w, w + warps, .. (a part of one where warps are more than steps), lane l an incident
+    draw: warp w takes rows w, w + warps, .. of the map, lane l columns l, l + 32, ..
 
 Integers only, and those of 32 bits where they can be: the compiler widens every sum to 64, so sums are cast back
 (`i32`, `u32`), and indices are unsigned, as a signed one is tested for being negative at every access. Shapes as in
-`kernels.plan_cuda`; B windows, T steps. Callers have checked every argument but what lies on the device alone: a pair
-or variant that reaches outside the tables is drawn as an empty window, and told in `bad`.
+`kernels.layout_cuda`; B windows, T steps. Callers have checked every argument but what lies on the device alone: a pair
+that reaches outside the tables is drawn as an empty window, and noted in `bad`.
 """
 
 from __future__ import annotations
@@ -31,11 +37,10 @@ from typing import Any
 import numpy as np
 
 from hews_gpu.kernels._shim_cuda import cuda, device, kernel, load16, types
-from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend, saturated_increment
-from hews_gpu.kernels.tile_readers import copy_base, copy_table, place_of, variant_of, window_of
-from hews_gpu.kernels.tile_writers import Output, tile_writer
+from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend, saturated_increment, saturated_sum
+from hews_gpu.kernels.tiles_cuda import Output, copy_base, copy_table, place_of, tile_writer, window_of
 
-__all__ = ["REGISTERS", "THREADS", "TILE_BYTES", "Output", "channels_kernel", "reference_kernel"]
+__all__ = ["REGISTERS", "THREADS", "TILE_BYTES", "Output", "channels_kernel", "discs_kernel", "reference_kernel"]
 
 THREADS = 256
 """Threads of a block: eight blocks fill a multiprocessor."""
@@ -50,20 +55,19 @@ i32, u32, u64 = np.int32, np.uint32, np.uint64
 
 @cache
 def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int, tile_bytes: int) -> Any:
-    """The kernel of the reference style, for `lit_bytes` >= N; `is_rest` if some pixels are blended as they come."""
+    """Return the kernel of the reference style, for `lit_bytes` >= N; `is_rest` if pixels are blended as they come."""
     warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
     list_words, table_size = 3 * threads, 256 if output.is_table else 1
     write = tile_writer(output, threads)
     light = _light_with_rest if is_rest else _light
 
     def draw_reference(
-        plan: Any,
+        layout: Any,
         pairs: Any,  # int64 [2 * B]
-        variants: Any,  # int32 [B]
         table: Any,  # uint8/uint16/uint32 [256], or [1]
         out: Any,
         sizes: Any,
-        bad: Any,  # int32 [1] 1 + a window that made no sense
+        bad: Any,  # int32 [1] 1 + a window that reached outside the tables
     ) -> None:
         tile = cuda.shared.array(tile_words, types.uint64)
         lit = cuda.shared.array(lit_bytes, types.uint8)
@@ -75,27 +79,25 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
         begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
         end = min(i32(begin + sizes.tile), sizes.size)
         if tid == 0:
-            window[0], window[1] = window_of(pairs, b, variants, b, sizes, bad)
-        variant = variant_of(variants, b, sizes)
-        events = u32(variant * u32(sizes.events))  # the variant's first place
+            window[0], window[1] = window_of(pairs, b, b, sizes, bad)
         _clear(tid, u32(threads), u32(sizes.neighborhoods), lit, kept)
         copy_table(tid, u32(threads), table, codes)
-        copy_base(plan.base, u32(variant * u32(sizes.runs)), tid, u32(threads), begin, end, tile)
+        copy_base(layout.base, tid, u32(threads), begin, end, tile)
         cuda.syncthreads()
         chunk, last = window[0], window[1]
-        _mark_lit(plan.places, events, tid, threads, chunk, last, lit)
+        _mark_lit(layout.places, tid, threads, chunk, last, lit)
         bytes_ = tile.view(np.uint8)
         is_first = True
         while is_first or chunk < last:
-            reaches = _keep(plan.places, events, chunk, last, tid, begin, end, sizes, kept)
+            reaches = _keep(layout.places, chunk, last, tid, begin, end, sizes, kept)
             cuda.syncthreads()
             if is_first:
-                light(plan, u32(variant * u32(sizes.runs)), tid, u32(threads), begin, end, lit, tile)
+                light(layout, tid, u32(threads), begin, end, lit, tile)
                 is_first = False
             used = u32(min(i32(i32(last - chunk) + 31) >> 5, i32(warps)))
-            count = _list(plan.places, events, chunk, tid, reaches, used, kept, listed)
+            count = _list(layout.places, chunk, tid, reaches, used, kept, listed)
             cuda.syncthreads()
-            _draw_discs(plan, tid, i32(warps), begin, end, sizes, listed, count, bytes_)
+            _draw_discs(layout, tid, i32(warps), begin, end, sizes, listed, count, bytes_)
             chunk = i32(chunk + threads)
             if chunk < last:
                 cuda.syncthreads()
@@ -110,7 +112,7 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
 
 @device
 def _clear(tid: Any, threads: Any, neighborhoods: Any, lit: Any, kept: Any) -> None:
-    """No neighborhood lit, no incident kept."""
+    """Start with no neighborhood lit and no incident kept."""
     n = tid
     while n < neighborhoods:
         lit[n] = 0
@@ -120,30 +122,29 @@ def _clear(tid: Any, threads: Any, neighborhoods: Any, lit: Any, kept: Any) -> N
 
 
 @device
-def _mark_lit(places: Any, events: Any, tid: Any, threads: Any, first: Any, last: Any, lit: Any) -> None:
+def _mark_lit(places: Any, tid: Any, threads: Any, first: Any, last: Any, lit: Any) -> None:
     """Mark the neighborhoods that hold an incident; threads that meet write the same."""
     e = i32(first + i32(tid))
     while e < last:
-        _, _, _, n = place_of(places, u32(events + u32(e)))
+        _, _, _, n = place_of(places, u32(e))
         if n >= 0:
             lit[u32(n)] = 1
         e = i32(e + threads)
 
 
 @device
-def _light(plan: Any, first_run: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any) -> None:
-    """Flip the outlines of lit neighborhoods in the tile's base; `first_run` is the variant's."""
-    set_run, owners, change = plan.set_run, plan.owners, plan.change
-    words, begin_run = tile.view(np.uint32), u32(begin >> 4)
-    first = u32(first_run + begin_run)
-    v = u32(u32(plan.set_start[first]) + tid)
-    v_end = u32(plan.set_start[u32(first + u32((i32(end - begin) + 15) >> 4))])
+def _light(layout: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any) -> None:
+    """Flip the outlines of lit neighborhoods in the tile's base."""
+    set_run, owners, change = layout.set_run, layout.owners, layout.change
+    words, first = tile.view(np.uint32), u32(begin >> 4)
+    v = u32(u32(layout.set_start[first]) + tid)
+    v_end = u32(layout.set_start[u32(first + u32((i32(end - begin) + 15) >> 4))])
     while v < v_end:
         four = owners[v]
         ones = lit[u32(four) & u32(0xFFFF)] & lit[u32(four) >> u32(16)]
         twos = lit[u32(four >> u64(32)) & u32(0xFFFF)] & lit[u32(four >> u64(48))]
         if ones & twos:
-            at = u32(u32(u32(set_run[v]) - begin_run) << u32(2))
+            at = u32(u32(u32(set_run[v]) - first) << u32(2))
             low, high = load16(change, np.int64(2 * v))
             _flip(words, at, u32(low))
             _flip(words, u32(at + u32(1)), u32(low >> u64(32)))
@@ -160,15 +161,13 @@ def _flip(words: Any, at: Any, change: Any) -> None:
 
 
 @device
-def _light_with_rest(
-    plan: Any, first_run: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any
-) -> None:
-    """The same, and then the pixels of the thread's own runs that have too many owners for a look prepared."""
-    _light(plan, first_run, tid, threads, begin, end, lit, tile)
+def _light_with_rest(layout: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any) -> None:
+    """Flip outlines, then blend the pixels of the thread's own runs that have too many owners for a prepared look."""
+    _light(layout, tid, threads, begin, end, lit, tile)
     cuda.syncthreads()
-    rest_start, rest, lit_color, bytes_ = plan.rest_start, plan.rest, plan.lit_color, tile.view(np.uint8)
+    rest_start, rest, lit_color, bytes_ = layout.rest_start, layout.rest, layout.lit_color, tile.view(np.uint8)
     run, runs = tid, u32((i32(end - begin) + 15) >> 4)
-    first = u32(first_run + u32(begin >> 4))
+    first = u32(begin >> 4)
     while run < runs:
         for q in range(rest_start[u32(first + run)], rest_start[u32(first + run + u32(1))]):
             owner, coverage, offset = rest[u32(3 * q)], rest[u32(3 * q + 1)], rest[u32(3 * q + 2)]
@@ -181,14 +180,12 @@ def _light_with_rest(
 
 
 @device
-def _keep(
-    places: Any, events: Any, chunk: Any, last: Any, tid: Any, begin: Any, end: Any, sizes: Any, kept: Any
-) -> Any:
-    """Whether this thread's incident of the chunk reaches the tile; if so its bit is set."""
+def _keep(places: Any, chunk: Any, last: Any, tid: Any, begin: Any, end: Any, sizes: Any, kept: Any) -> Any:
+    """Return whether this thread's incident of the chunk reaches the tile, and set its bit if so."""
     e = i32(chunk + i32(tid))
     reaches: Any = False
     if e < last:
-        x, y, _, _ = place_of(places, u32(events + u32(e)))
+        x, y, _, _ = place_of(places, u32(e))
         left = i32(3 * ((x >> FIXED_BITS) - (sizes.side >> 1)))
         top = i32((y >> FIXED_BITS) - (sizes.side >> 1))
         is_row = i32(top * sizes.row) < end and i32((top + sizes.side) * sizes.row) > begin
@@ -199,7 +196,7 @@ def _keep(
 
 
 @device
-def _list(places: Any, events: Any, chunk: Any, tid: Any, reaches: Any, used: Any, kept: Any, listed: Any) -> Any:
+def _list(places: Any, chunk: Any, tid: Any, reaches: Any, used: Any, kept: Any, listed: Any) -> Any:
     """Put the kept incidents, which `used` warps looked at, into the list, in event order; returns how many."""
     count, rank, w = u32(0), u32(0), u32(0)
     while w < used:
@@ -211,7 +208,7 @@ def _list(places: Any, events: Any, chunk: Any, tid: Any, reaches: Any, used: An
         rank = u32(rank + u32(cuda.popc(before)))
         w = u32(w + u32(1))
     if reaches:
-        x, y, color, _ = place_of(places, u32(events + u32(chunk + i32(tid))))
+        x, y, color, _ = place_of(places, u32(chunk + i32(tid)))
         listed[u32(3 * rank)] = x
         listed[u32(3 * rank + 1)] = y
         listed[u32(3 * rank + 2)] = i32(color)
@@ -220,12 +217,12 @@ def _list(places: Any, events: Any, chunk: Any, tid: Any, reaches: Any, used: An
 
 @device
 def _draw_discs(
-    plan: Any, tid: Any, warps: Any, begin: Any, end: Any, sizes: Any, listed: Any, count: Any, bytes_: Any
+    layout: Any, tid: Any, warps: Any, begin: Any, end: Any, sizes: Any, listed: Any, count: Any, bytes_: Any
 ) -> None:
     """Blend the listed discs, each thread the bytes that are its own."""
     if count == u32(0):
         return  # before the divisions
-    stamp_row, color_row = plan.stamp_row, plan.color_row
+    stamp_row, color_row = layout.stamp_row, layout.color_row
     warp, lane = i32(tid >> u32(5)), i32(tid & u32(31))
     first_row, end_row = i32(begin // sizes.row), i32((end + sizes.row - 1) // sizes.row)
     width = i32(3 * sizes.side)
@@ -253,37 +250,35 @@ def _draw_discs(
 
 @cache
 def channels_kernel(output: Output, threads: int, tile_bytes: int) -> Any:
-    """The kernel of the channels style: static layers copied, incidents of each step counted into their cells."""
+    """Return the kernel of the channels style: incidents of each step counted into their cells."""
     warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
     table_size = 256 if output.is_table else 1
     write = tile_writer(output, threads)
 
     def draw_channels(
-        plan: Any,
+        layout: Any,
         pairs: Any,  # int64 [2 * T * B]
-        variants: Any,  # int32 [B]
         table: Any,  # uint8/uint16/uint32 [256], or [1]
         out: Any,
         sizes: Any,
-        bad: Any,  # int32 [1] 1 + a window that made no sense
+        bad: Any,  # int32 [1] 1 + a window that reached outside the tables
     ) -> None:
         tile = cuda.shared.array(tile_words, types.uint64)
         codes = cuda.shared.array(table_size, value_type)
         tid, b = u32(cuda.threadIdx.x), u32(cuda.blockIdx.x)
         begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
         end = min(i32(begin + sizes.tile), sizes.size)
-        variant = variant_of(variants, b, sizes)
-        copy_base(plan.base, u32(variant * u32(sizes.runs)), tid, u32(threads), begin, end, tile)
+        copy_base(layout.base, tid, u32(threads), begin, end, tile)
         copy_table(tid, u32(threads), table, codes)
         cuda.syncthreads()
-        words, events = tile.view(np.uint32), u32(variant * u32(sizes.events))
+        words = tile.view(np.uint32)
         t = i32(tid >> u32(5))
         while t < sizes.side:
             step = u32(u32(b * u32(sizes.side)) + u32(t))
-            first, last = window_of(pairs, step, variants, b, sizes, bad)
+            first, last = window_of(pairs, step, b, sizes, bad)
             e = i32(first + i32(tid & u32(31)))
             while e < last:
-                place = plan.places[u32(events + u32(e))]
+                place = layout.places[u32(e)]
                 cell, group = i32(u32(place)), i32(u32(place >> u64(32)))
                 at = i32(cell * sizes.channels + t * sizes.neighborhoods + group - begin)
                 if cell >= 0 and at >= 0 and at < i32(end - begin):
@@ -293,12 +288,12 @@ def channels_kernel(output: Output, threads: int, tile_bytes: int) -> Any:
         cuda.syncthreads()
         write(tile, tile.view(np.uint8), codes, tid, b, begin, end, sizes, out)
 
-    return kernel(draw_channels)
+    return kernel(draw_channels, REGISTERS)
 
 
 @device
 def _count(words: Any, at: Any) -> None:
-    """One more in byte `at`, at most 255: tried again while another thread changed the word. Order does not matter."""
+    """Add one to byte `at`, at most 255; try again while another thread changed the word. Order does not matter."""
     shift = u32((at & u32(3)) << u32(3))
     is_open = True
     while is_open:
@@ -306,3 +301,121 @@ def _count(words: Any, at: Any) -> None:
         more = u32(saturated_increment(i32((word >> shift) & u32(255))))
         changed = u32((word & u32(~u32(u32(255) << shift))) | u32(more << shift))
         is_open = changed != word and cuda.atomic.cas(words, at >> u32(2), word, changed) != word
+
+
+@cache
+def discs_kernel(output: Output, side: int, threads: int, tile_bytes: int) -> Any:
+    """Return the kernel for stamps of `side` pixels: discs of each step added in their channels."""
+    warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
+    list_words, table_size = 3 * threads, 256 if output.is_table else 1
+    write = tile_writer(output, threads)
+
+    def draw_discs(
+        layout: Any,
+        pairs: Any,  # int64 [2 * T * B]
+        table: Any,  # uint8/uint16/uint32 [256], or [1]
+        out: Any,
+        sizes: Any,
+        bad: Any,  # int32 [1] 1 + a window that reached outside the tables
+    ) -> None:
+        tile = cuda.shared.array(tile_words, types.uint64)
+        codes = cuda.shared.array(table_size, value_type)
+        listed = cuda.shared.array(list_words, types.int32)
+        count = cuda.shared.array(1, types.int32)
+        tid, b = u32(cuda.threadIdx.x), u32(cuda.blockIdx.x)
+        begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
+        end = min(i32(begin + sizes.tile), sizes.size)
+        copy_base(layout.base, tid, u32(threads), begin, end, tile)
+        copy_table(tid, u32(threads), table, codes)
+        if tid == 0:
+            count[0] = 0
+        cuda.syncthreads()
+        bytes_ = tile.view(np.uint8)
+        share, part = _bits_of_share(sizes.side, warps), _part(begin, end, sizes)
+        job, e, last, channel = i32(tid >> u32(5)), i32(0), i32(0), i32(0)
+        is_open: Any = True
+        while is_open:
+            while e >= last and job < i32(sizes.side << share):
+                step = u32(u32(b * u32(sizes.side)) + u32(job >> share))
+                e, last = window_of(pairs, step, b, sizes, bad)
+                e = i32(e + i32(LANES * (job & i32((1 << share) - 1))))
+                channel = i32((job >> share) * sizes.neighborhoods)
+                job = i32(job + warps)
+            mine = i32(e + i32(tid & u32(31)))
+            if mine < last:
+                x, y, group, _ = place_of(layout.places, u32(mine))
+                if _reaches(x, y, side, part):
+                    slot = u32(cuda.atomic.add(count, 0, 1))
+                    listed[u32(3 * slot)] = x
+                    listed[u32(3 * slot + 1)] = y
+                    listed[u32(3 * slot + 2)] = i32(channel + i32(group))
+            e = i32(e + i32(LANES << share))
+            is_open = cuda.syncthreads_or(i32(e < last or job < i32(sizes.side << share))) != 0
+            _add_discs(layout.stamp, side, tid, i32(warps), begin, end, part, sizes, listed, u32(count[0]), bytes_)
+            cuda.syncthreads()
+            if tid == 0:
+                count[0] = 0
+            cuda.syncthreads()
+        write(tile, bytes_, codes, tid, b, begin, end, sizes, out)
+
+    return kernel(draw_discs, REGISTERS)
+
+
+@device
+def _bits_of_share(steps: Any, warps: Any) -> Any:
+    """Return so many bits that 1 << bits warps can share each step: none is without work where steps are few."""
+    bits = i32(0)
+    while i32(steps << i32(bits + 1)) <= warps:
+        bits = i32(bits + 1)
+    return bits
+
+
+@device
+def _part(begin: Any, end: Any, sizes: Any) -> Any:
+    """Return the rows of the map [first, end) that lie in the tile, or begin or end in it; and X."""
+    row = u32(sizes.row)
+    return i32(u32(begin) // row), i32(u32(u32(end) + row - u32(1)) // row), i32(row // u32(sizes.channels))
+
+
+@device
+def _reaches(x: Any, y: Any, side: Any, part: Any) -> Any:
+    """Return whether some pixel of the disc may lie in the tile."""
+    top, left = i32((y >> FIXED_BITS) - (side >> 1)), i32((x >> FIXED_BITS) - (side >> 1))
+    return top < part[1] and i32(top + side) > part[0] and left < part[2] and i32(left + side) > 0
+
+
+@device
+def _add_discs(
+    stamps: Any,
+    side: Any,
+    tid: Any,
+    warps: Any,
+    begin: Any,
+    end: Any,
+    part: Any,
+    sizes: Any,
+    listed: Any,
+    count: Any,
+    bytes_: Any,
+) -> None:
+    """Add the listed discs, each thread to the pixels that are its own."""
+    warp, lane = i32(tid >> u32(5)), i32(tid & u32(31))
+    i = u32(0)
+    while i < count:
+        x, y, channel = listed[u32(3 * i)], listed[u32(3 * i + 1)], listed[u32(3 * i + 2)]
+        top, left = i32((y >> FIXED_BITS) - (side >> 1)), i32((x >> FIXED_BITS) - (side >> 1))
+        placement = i32((y & (FIXED_ONE - 1)) * FIXED_ONE + (x & (FIXED_ONE - 1)))
+        low, high = max(top, part[0]), min(i32(top + side), part[1])
+        row = i32(low + (i32(warp - low) & i32(warps - 1)))
+        while row < high:
+            stamp = i32((placement * side + (row - top)) * side)
+            j = i32(i32(lane - left) & 31)
+            while j < side:
+                column = i32(left + j)
+                at = i32(row * sizes.row + column * sizes.channels + channel - begin)
+                if column >= 0 and column < part[2] and at >= 0 and at < i32(end - begin):
+                    more = i32(stamps[u32(stamp + j)])
+                    bytes_[u32(at)] = saturated_sum(i32(bytes_[u32(at)]), more)
+                j = i32(j + LANES)
+            row = i32(row + warps)
+        i = u32(i + u32(1))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 
-__all__ = ["encode", "fill_channels", "fill_discs", "fill_reference"]
+__all__ = ["draw", "fill_channels", "fill_discs", "fill_reference"]
 
 
 def fill_reference(tables: ReferenceTables, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
@@ -95,12 +95,12 @@ def fill_discs(tables: DiscsTables, pairs: NDArray[np.int64], out: NDArray[np.ui
         one[..., :channels] = np.minimum(sums[side:-side, side:-side], 255)
 
 
-def encode(
-    maps: NDArray[np.uint8], rows: NDArray[np.int64], codes: NDArray[Any], is_planes: bool, out: NDArray[Any]
-) -> None:
-    """Write `codes` [256] of each value of `maps` [n, H, X, C] into `out` [B, H * X * C]: map i into row rows[i].
+FILL = {ReferenceTables: fill_reference, ChannelsTables: fill_channels, DiscsTables: fill_discs}
 
-    With `is_planes` channel by channel, otherwise as the map is.
-    """
-    ordered = maps.transpose(0, 3, 1, 2) if is_planes else maps
-    out[rows] = codes[ordered].reshape(len(maps), out.shape[1])
+
+def draw(
+    tables: ReferenceTables | ChannelsTables | DiscsTables, pairs: NDArray[np.int64], out: NDArray[np.uint8]
+) -> None:
+    """Draw the windows `pairs` into `out` [B, H, X, C] in the style of the tables."""
+    fill: Any = FILL[type(tables)]
+    fill(tables, pairs, out)

@@ -1,9 +1,8 @@
 """The arrays that kernels read, as small named tuples instead of long argument lists.
 
 Shapes: E incidents, N neighborhoods, H rows, X columns, K colors, P pixels that some outline touches, Q (pixel,
-owner) pairs, D = 2 * reach + 1 the side of a disc's stamp, G channel groups,
-C channels. Tables are built once and never written
-to by a kernel; only `scratch` is.
+owner) pairs, D = 2 * reach + 1 the side of a disc's stamp, G channel groups, C channels. Tables are built once and
+never written to by a kernel.
 """
 
 from __future__ import annotations
@@ -32,6 +31,11 @@ class ReferenceTables(NamedTuple):
     palette: NDArray[np.uint8]  # [K, 3]
     stamp: NDArray[np.uint8]  # [16, 16, D, D] alpha of a disc whose center is (fraction y, fraction x) into a pixel
 
+    @property
+    def events(self) -> int:
+        """E."""
+        return len(self.x)
+
 
 class ChannelsTables(NamedTuple):
     """What the channels style counts."""
@@ -39,7 +43,12 @@ class ChannelsTables(NamedTuple):
     cell: NDArray[np.int32]  # [E] row * X + column; -1 outside the map or hidden
     group: NDArray[np.uint8]  # [E] below `groups`
     groups: int  # G
-    base: NDArray[np.uint8]  # [H, X, C] the map of a window without incidents: zeros, and static layers behind them
+    base: NDArray[np.uint8]  # [H, X, C] the map of a window without incidents: zeros
+
+    @property
+    def events(self) -> int:
+        """E."""
+        return len(self.cell)
 
 
 class DiscsTables(NamedTuple):
@@ -49,5 +58,10 @@ class DiscsTables(NamedTuple):
     y: NDArray[np.int32]  # [E] row in 1/16 pixel from the north edge
     group: NDArray[np.uint8]  # [E] below `groups`
     groups: int  # G
-    base: NDArray[np.uint8]  # [H, X, C] the map of a window without incidents: zeros, and static layers behind them
+    base: NDArray[np.uint8]  # [H, X, C] the map of a window without incidents: zeros
     stamp: NDArray[np.uint8]  # [16, 16, D, D] what a disc centered (fraction y, fraction x) into a pixel adds to each
+
+    @property
+    def events(self) -> int:
+        """E."""
+        return len(self.x)

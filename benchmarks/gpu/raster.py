@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
 from hews_gpu.raster.geometry import MapGeometry
+from hews_gpu.raster.output import Dtype, Values
 from hews_gpu.raster.rasterizer import Backend, Rasterizer
 from hews_gpu.raster.style import disc_stamps
-from hews_gpu.raster.values import Dtype, Values
 
 __all__ = ["Gpu", "Machine", "counting", "measure", "painting", "run"]
 
@@ -146,9 +146,7 @@ def painting(backend: Backend, *, areas: int = 55, height: int = 216, width: int
         palette=random.integers(0, 256, (14, 3), np.uint8),
         stamp=disc_stamps(3.5, 0.7),
     )
-    return Rasterizer(
-        [tables], _geometry(height, width), ("red", "green", "blue"), neighborhoods=areas, backend=backend
-    )
+    return Rasterizer(tables, _geometry(height, width), ("red", "green", "blue"), neighborhoods=areas, backend=backend)
 
 
 def counting(backend: Backend, *, height: int = 54, width: int = 43) -> Rasterizer:
@@ -161,7 +159,7 @@ def counting(backend: Backend, *, height: int = 54, width: int = 43) -> Rasteriz
         base=np.zeros((height, width, STEPS * GROUPS), np.uint8),
     )
     names = [f"{group}-{step}" for step in range(STEPS) for group in range(GROUPS)]
-    return Rasterizer([tables], _geometry(height, width), names, steps=STEPS, backend=backend)
+    return Rasterizer(tables, _geometry(height, width), names, steps=STEPS, backend=backend)
 
 
 def _geometry(height: int, width: int) -> MapGeometry:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 from hews_gpu.raster.geometry import MapGeometry
+from hews_gpu.raster.output import Values
 from hews_gpu.raster.rasterizer import Backend, Rasterizer
 from hews_gpu.raster.style import FULL_DISC, disc_stamps
-from hews_gpu.raster.values import Values
 
 __all__ = ["CASES", "Case", "SmallCase", "hash_of"]
 
@@ -42,11 +42,6 @@ class Case:
     radius_px: float = 3.5
     areas: int = AREAS
     values: str = "plain"
-    is_planes: bool = False
-    is_view: bool = False
-    """[B, C, H, X] with channels-last memory."""
-    is_bank: bool = False
-    """Each window mirrored in one of four ways."""
     offset: int = 0
     """Values between the start of an aligned memory and the batch."""
 
@@ -59,22 +54,20 @@ CASES: dict[str, Case] = {
     "tiny discs": Case(radius_px=0.5, height=24, width=20),
     "no areas": Case(areas=0, height=24, width=20),
     "float32": Case(values="unit float32", height=24, width=20),
-    "float16 planes": Case(values="normalized float16", is_planes=True, height=24, width=20),
-    "bfloat16 view": Case(values="normalized bfloat16", is_view=True, height=24, width=20),
-    "float32 planes, nothing whole": Case(values="unit float32", is_planes=True, height=23, width=19),
-    "uint8 planes": Case(is_planes=True, height=24, width=20),
+    "float16": Case(values="normalized float16", height=24, width=20),
+    "bfloat16": Case(values="normalized bfloat16", height=24, width=20),
+    "float32, nothing whole": Case(values="unit float32", height=23, width=19),
+    "bytes through a table": Case(values="log uint8", height=24, width=20),
     "unaligned": Case(offset=3, height=24, width=20),
-    "mirrored": Case(is_bank=True, height=24, width=20),
+    "many discs on each other": Case(radius_px=7.0, height=12, width=10),
     "counts": Case(steps=3, height=12, width=10),
     "counts that saturate": Case(steps=2, height=2, width=4),
-    "log counts in planes": Case(steps=3, height=16, width=6, values="log float16", is_planes=True),
-    "mirrored counts": Case(steps=2, height=12, width=8, is_bank=True, values="log uint8"),
+    "log counts": Case(steps=3, height=16, width=6, values="log float16"),
+    "log counts as bytes": Case(steps=2, height=12, width=8, values="log uint8"),
     "added discs": Case(steps=3, is_discs=True, height=12, width=10, radius_px=1.0),
     "added discs that saturate": Case(steps=1, is_discs=True, height=5, width=7, radius_px=4.0),
-    "broad added discs, log planes": Case(
-        steps=2, is_discs=True, height=16, width=6, radius_px=15.0, values="log float16", is_planes=True
-    ),
-    "mirrored added discs": Case(steps=9, is_discs=True, height=12, width=8, radius_px=0.5, is_bank=True),
+    "broad added discs, log": Case(steps=2, is_discs=True, height=16, width=6, radius_px=15.0, values="log float16"),
+    "added discs of more steps than warps": Case(steps=9, is_discs=True, height=12, width=8, radius_px=0.5),
 }
 
 
@@ -83,7 +76,6 @@ class SmallCase:
 
     Attributes:
         pairs: int64[B, 2] or int64[B, T, 2]: none, one, many and all incidents.
-        variants: int32[B], or None.
         shape: of the batch that it is written to.
     """
 
@@ -96,7 +88,6 @@ class SmallCase:
         pairs = np.stack([first, first + self.random.integers(0, 40, first.shape)], axis=2)
         pairs[0], pairs[1] = [EVENTS, EVENTS], [0, EVENTS]
         self.pairs: NDArray[np.int64] = pairs if self.case.steps else pairs[:, 0]
-        self.variants = np.array([0, 3, 1, 2], np.int32) if self.case.is_bank else None
         kind, _, dtype = self.case.values.partition(" ")
         makers: dict[str, Callable[[], Values]] = {
             "plain": Values.plain,
@@ -112,16 +103,13 @@ class SmallCase:
         geometry = MapGeometry(**BOX, height=self.case.height, width=self.case.width)
         names = [f"channel {c}" for c in range(channels)]
         one = Rasterizer(
-            [self.tables],  # type: ignore[arg-type]
+            self.tables,
             geometry,
             names,
             neighborhoods=0 if self.case.steps else self.case.areas,
             steps=self.case.steps,
             backend=backend,
         )
-        if self.case.is_bank:
-            ways = [(True, False), (False, True), (True, True)]
-            one = one.with_variants([one.flipped(left_right=a, up_down=b) for a, b in ways])
         return one.writing(self.values)
 
     @property
@@ -136,12 +124,8 @@ class SmallCase:
         count = int(np.prod(shape))
         memory = np.random.default_rng(seed).integers(0, 256, (count + 64) * self.values.codes.itemsize, np.uint8)
         memory = memory.view(self.values.codes.dtype)
-        flat = memory[self.begin : self.begin + count].view(
-            "u2" if self.values.dtype == "bfloat16" else self.values.dtype
-        )
-        if self.case.is_planes:
-            return memory, flat.reshape(shape[0], shape[3], shape[1], shape[2])
-        return memory, flat.reshape(shape).transpose(0, 3, 1, 2) if self.case.is_view else flat.reshape(shape)
+        dtype = "u2" if self.values.dtype == "bfloat16" else self.values.dtype
+        return memory, memory[self.begin : self.begin + count].view(dtype).reshape(shape)
 
     def _reference(self) -> ReferenceTables:
         """A gray ground, outlines met by up to `owners` areas, and incidents inside, outside and far away."""
@@ -173,13 +157,13 @@ class SmallCase:
         return position[0].astype(np.int32), position[1].astype(np.int32)
 
     def _discs(self) -> DiscsTables:
-        """Discs in two groups, and a static layer."""
+        """Discs in two groups, and a channel that no incident changes."""
         counts, (x, y) = self._counts(), self._positions()
         stamp = disc_stamps(self.case.radius_px, FULL_DISC / 255)
         return DiscsTables(x=x, y=y, group=counts.group, groups=2, base=counts.base, stamp=stamp)
 
     def _counts(self) -> ChannelsTables:
-        """Counts in two groups, and a static layer."""
+        """Counts in two groups, and a channel that no incident changes."""
         case, random = self.case, self.random
         base = np.zeros((case.height, case.width, 2 * case.steps + 1), np.uint8)
         base[..., -1] = random.integers(0, 256, base.shape[:2])

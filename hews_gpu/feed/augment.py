@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hews_gpu.errors import UserError
-from hews_gpu.feed.prefetch import DRAWING
 from hews_gpu.kernels import warp_cpu
+from hews_gpu.kernels._shim import ONE_AT_A_TIME
 
 __all__ = ["Augmentation", "warp", "warp_by_torch"]
 
@@ -108,7 +108,7 @@ def warp(maps: Tensor, matrices: NDArray[np.float32]) -> Tensor:
     values = maps if maps.dtype in (torch.uint8, torch.float32) else maps.float()
     source = values.permute(0, 2, 3, 1)
     found = torch.empty(source.shape, dtype=source.dtype)
-    with DRAWING:
+    with ONE_AT_A_TIME:
         warp_cpu.warp(source.numpy(), matrices, not maps.dtype.is_floating_point, found.numpy())
     return found.permute(0, 3, 1, 2).to(maps.dtype)
 

@@ -27,8 +27,9 @@ from hews_gpu.errors import UserError
 from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import Batch, Feed, Source
 from hews_gpu.feed.plan import Share
-from hews_gpu.feed.prefetch import AHEAD, DRAWING, DTYPES, Ring, ahead, tensors
-from hews_gpu.raster.values import Values
+from hews_gpu.feed.prefetch import AHEAD, DTYPES, Ring, ahead, tensors
+from hews_gpu.kernels._shim import ONE_AT_A_TIME
+from hews_gpu.raster.output import Values
 
 __all__ = ["DaliFeed", "Drawn", "Turns", "dali_pipeline"]
 
@@ -189,14 +190,13 @@ class DaliFeed(Feed):
         matrices = () if augment is None else (_matrices(share, augment, self._bytes.shape),)
         if self._cupy is not None:
             return self._draw_on_device(out, pairs, matrices)
-        with DRAWING:
-            self._bytes.fill(pairs, out)
+        self._bytes.fill(pairs, out)
         return (out.numpy(), *matrices)
 
     def _draw_on_device(self, out: Any, pairs: NDArray[np.int64], matrices: tuple[NDArray[np.float32], ...]) -> Drawn:
         """The same into a CuPy array; it is whole when this returns, so DALI need not know of the stream."""
         assert self._cupy is not None
-        with self._cupy.cuda.Device(self._device_id), DRAWING:
+        with self._cupy.cuda.Device(self._device_id), ONE_AT_A_TIME:
             stream = self._cupy.cuda.Stream(non_blocking=True)
             with stream:
                 self._bytes.fill(pairs, out, stream=stream)

@@ -17,7 +17,7 @@ from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import Batch, Feed, Source
 from hews_gpu.feed.on_device import DeviceDrawer
 from hews_gpu.feed.plan import Share
-from hews_gpu.feed.prefetch import DRAWING, ahead
+from hews_gpu.feed.prefetch import ahead
 
 __all__ = ["DirectFeed"]
 
@@ -46,6 +46,5 @@ class DirectFeed(Feed):
 
     def _draw(self, out: Tensor, share: Share, augment: Augmentation | None) -> Batch:
         """Draw one batch into a buffer of the ring."""
-        with DRAWING:
-            self.source.rasterizer.fill(self.source.pairs[share.ids], out)
+        self.source.rasterizer.fill(self.source.pairs[share.ids], out)
         return self._finish(share, out, augment)

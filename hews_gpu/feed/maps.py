@@ -22,7 +22,6 @@ from hews_gpu.data.prepare.workdir import open_work, save
 from hews_gpu.data.windows import Windows, make_windows, targets_within
 from hews_gpu.environment.device import choose_raster_backend
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.feed.map_fingerprint import drawing_of
 from hews_gpu.feed.zarr_store import DRAW_JOB, DrawJob, draw, draw_file, file_of, new_group, write_maps
 from hews_gpu.files import new_folder
 from hews_gpu.progress import log, step
@@ -82,7 +81,7 @@ def rasterize(
         )
         rasterizer = job.rasterizer(prepared)
         has_target = targets_within(prepared.events, windows.start_s, windows.start_s + windows.length_s) > 0
-        attributes = {**_attributes(prepared, style, rasterizer, windows), "drawing": drawing_of(rasterizer)}
+        attributes = {**_attributes(prepared, style, rasterizer, windows), "drawing": rasterizer.fingerprint()}
         about = {"drawing": attributes["drawing"], "windows": windows.pairs.tolist(), "per_file": job.per_file}
         is_long = resume or workers is not in_this_process
         with open_work(out, about, resume=resume, keep=is_long) as work, workers(len(prepared.events), work) as team:
@@ -139,7 +138,7 @@ def store_maps(
     Returns:
         Seconds that drawing alone took.
     """
-    attributes = {**(attributes or {}), "drawing": drawing_of(rasterizer)}
+    attributes = {**(attributes or {}), "drawing": rasterizer.fingerprint()}
     per_file = _per_file(windows)
     maps = new_group(path, rasterizer, windows, has_target, attributes, CHUNK_WINDOWS, per_file)
     begins = range(0, len(windows), per_file)

@@ -8,7 +8,6 @@ Shapes: B batch, C channels, H rows, X columns.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,12 +18,9 @@ from torch import Tensor
 
 from hews_gpu.feed.plan import Share
 
-__all__ = ["AHEAD", "DRAWING", "DTYPES", "Ring", "ahead", "tensors"]
+__all__ = ["AHEAD", "DTYPES", "Ring", "ahead", "tensors"]
 
 AHEAD = 2  # batches made while one is read: one is enough when it goes steadily, two ride out a hiccup
-DRAWING = threading.Lock()
-"""Held while maps are drawn on a CPU: a rasterizer keeps a scratch, several feeds may share one, and not every one of
-numba's threading layers takes calls from two threads at once."""
 
 DTYPES = {
     "uint8": torch.uint8,

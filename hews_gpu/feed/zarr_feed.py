@@ -23,7 +23,6 @@ from torch import Tensor
 from hews_gpu.errors import UserError
 from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import Batch, Feed, Source
-from hews_gpu.feed.map_fingerprint import drawing_of
 from hews_gpu.feed.plan import Share
 from hews_gpu.feed.prefetch import ahead
 
@@ -56,7 +55,7 @@ class ZarrFeed(Feed):
             raise UserError("--feed", "zarr", allowed="needs a folder of maps", remedy=remedy)
         self._values = source.rasterizer.values
         group = _open(store)
-        _require_same(store, dict(group.attrs).get("drawing", {}), drawing_of(source.rasterizer))
+        _require_same(store, dict(group.attrs).get("drawing", {}), source.rasterizer.fingerprint())
         self._chunks = _Chunks(store, group["maps"], cache_bytes)
         self._rows = _find_rows(store, group["pairs"][:], source)
         self._codes = torch.from_numpy(self._values.codes.copy().view(f"i{self._values.codes.itemsize}"))

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock, local
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.prepare.workdir import load
 from hews_gpu.data.windows import Windows
+from hews_gpu.kernels._shim import ONE_AT_A_TIME
 from hews_gpu.raster.rasterizer import Backend, Rasterizer, channels_rasterizer, reference_rasterizer
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ DRAW_JOB = "draw.job"
 WRITE_ALL = {"array.write_empty_chunks": True}
 """Or a file that was lost would pass for windows without incidents, and looking for zeros costs twice the writing."""
 OWN = local()
-ONE_AT_A_TIME = Lock()  # a rasterizer uses all cores; the others compress and write meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def draw_file(folder: Path, number: int) -> float:
 def write_maps(maps: zarr.Array[Any], rasterizer: Rasterizer, pairs: NDArray[np.int64], begin: int) -> float:
     """Draw windows and store them from place `begin` on; returns the seconds that drawing alone took."""
     drawn = _memory(len(pairs) * int(np.prod(rasterizer.shape))).reshape(len(pairs), *rasterizer.shape)
-    with ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:  # drawing uses all cores; the other threads compress and write meanwhile
         draw(rasterizer, pairs[:1], drawn[:1])  # compiles; not to be counted
         started = time.perf_counter()
         draw(rasterizer, pairs, drawn)

@@ -1,10 +1,10 @@
-"""What draws on a GPU: tables laid out once and kept there, one launch per batch on the caller's stream.
+"""What draws for a Rasterizer on a GPU: tables laid out once and kept on the GPU, one launch per batch.
 
-Nothing is allocated per call: pairs and variants given as NumPy arrays go through a buffer that grows to the largest
-batch seen (one stream at a time), and so does a batch on the host, which is drawn on the device and copied; device
-arrays are taken as they are. What pairs and variants on the device hold cannot be looked into without waiting for it:
-the kernel does, draws nothing for a window that reaches outside the tables, and leaves the window's number in memory
-that the host sees, too. The next call raises, or `check`. In the simulator the same code runs on NumPy arrays.
+Nothing is allocated per call: pairs given as NumPy arrays go through a buffer that grows to the largest batch seen (one
+stream at a time), and so does a batch on the host, which is drawn on the device and copied; device arrays are taken as
+they are. What pairs on the device hold cannot be looked into without waiting for it: the kernel does, draws nothing for
+a window that reaches outside the tables, and leaves the window's number in memory that the host sees, too. The next
+call raises, or `check`. In the simulator the same code runs on NumPy arrays.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hews_gpu.kernels import discs_cuda, plan_cuda, raster_cuda
+from hews_gpu.kernels import layout_cuda, raster_cuda
 from hews_gpu.kernels._shim_cuda import SIMULATED, cuda
 from hews_gpu.kernels.tables import ChannelsTables, DiscsTables
-from hews_gpu.raster.engines import Bank
-from hews_gpu.raster.targets import address_of, host_target, is_on_device, memory
-from hews_gpu.raster.values import Values
+from hews_gpu.raster.cpu import Tables
+from hews_gpu.raster.output import Values, address_of, host_target, is_on_device, target_address
 
-__all__ = ["CudaEngine", "Tiling"]
+__all__ = ["CudaKernels", "Tiling"]
 
 MOST_NEIGHBORHOODS = 16_384
 """A byte of shared memory each."""
@@ -38,81 +37,72 @@ class Tiling(NamedTuple):
     tiles: int
 
     @classmethod
-    def of(cls, size: int, channels: int, is_planes: bool, threads: int, room: int) -> Tiling:
-        """Tiles of one size, as few as fit: whole stores, and for planes whole stores of each channel.
-
-        Raises:
-            ValueError: planes of so many channels that a tile cannot hold 16 pixels of all.
-        """
-        unit = 16 * channels if is_planes else 16
-        if unit > room:
-            raise ValueError(f"out: planes of {channels} channels, at most {room // 16} can be; use channels-last")
-        units = (size + unit - 1) // unit
-        most = room // unit  # units in a tile
-        tiles = (units + most - 1) // most
+    def of(cls, size: int, threads: int, room: int) -> Tiling:
+        """Cut a map of `size` bytes into tiles of one size, as few as fit, each of whole 16-byte stores."""
+        units = (size + 15) // 16
+        tiles = (units + room // 16 - 1) // (room // 16)
         each = (units + tiles - 1) // tiles
-        return cls(threads, room, each * unit, (units + each - 1) // each)
+        return cls(threads, room, each * 16, (units + each - 1) // each)
 
 
-class CudaEngine:
+class CudaKernels:
     """The CUDA kernels, on the current device."""
 
     def __init__(
         self,
-        bank: Bank,
+        tables: Tables,
         neighborhoods: int,
         *,
         steps: int,
         threads: int = raster_cuda.THREADS,
         room: int = raster_cuda.TILE_BYTES,
     ) -> None:
-        tables = bank[0]
+        self.tables, self.neighborhoods, self.steps = tables, neighborhoods, steps
         self.shape = tables.base.shape
-        self.neighborhoods = neighborhoods
-        self.threads, self.room = threads, room
-        self.variants = len(bank)
         if neighborhoods > MOST_NEIGHBORHOODS:
             raise ValueError(f"basemap: has {neighborhoods} areas, must have at most {MOST_NEIGHBORHOODS} on a GPU")
         if tables.base.size > MOST_BYTES:
             raise ValueError(f"map: takes {tables.base.size} bytes, must be at most {MOST_BYTES} on a GPU")
-        plan: plan_cuda.ReferencePlan | plan_cuda.ChannelsPlan | plan_cuda.DiscsPlan
-        if isinstance(tables, ChannelsTables):
-            self.numbers = (len(tables.cell), steps, tables.groups)
-            plan = plan_cuda.plan_channels(bank)  # type: ignore[arg-type]
-        elif isinstance(tables, DiscsTables):
-            self.numbers = (len(tables.x), steps, tables.groups)
-            plan = plan_cuda.plan_discs(bank)  # type: ignore[arg-type]
-        else:
-            self.numbers = (len(tables.x), tables.stamp.shape[-1], neighborhoods)
-            plan = plan_cuda.plan_reference(bank)  # type: ignore[arg-type]
-            self.is_rest = len(plan.rest) > 0
-        self.tables = tables
+        self._tiling = Tiling.of(tables.base.size, threads, room)
+        self._sizes = self._count()
+        layout = layout_cuda.lay_out(tables)
         # An array of no elements has no address on a device.
-        self.plan = type(plan)(*(_to_device(array if len(array) else np.zeros(1, array.dtype)) for array in plan))
+        self.layout = type(layout)(*(_to_device(array if len(array) else np.zeros(1, array.dtype)) for array in layout))
+        self.is_rest = isinstance(layout, layout_cuda.ReferenceLayout) and len(layout.rest) > 0
         self._codes: dict[int, Any] = {}
-        self._pairs, self._variants = _to_device(np.zeros(2, np.int64)), _to_device(np.zeros(1, np.int32))
-        self._zeros = _to_device(np.zeros(1, np.int32))
-        self._batch = _to_device(np.zeros(1, np.uint8))
+        self._pairs, self._batch = _to_device(np.zeros(2, np.int64)), _to_device(np.zeros(1, np.uint8))
         self._bad = _Shared()
         self.is_staging = not SIMULATED
         """Whether a batch on the host is drawn on the device first."""
 
-    def fill(self, pairs: Any, variants: Any, values: Values, out: Any, stream: Any) -> None:
-        """Draw window b of `pairs` as variant variants[b] (all as variant 0 if None) into out[b], on `stream`.
+    def _count(self) -> layout_cuda.Sizes:
+        """Return the numbers that a kernel needs."""
+        tables, (_, width, channels) = self.tables, self.shape
+        if isinstance(tables, (ChannelsTables, DiscsTables)):
+            side, neighborhoods = self.steps, tables.groups
+        else:
+            side, neighborhoods = tables.stamp.shape[-1], self.neighborhoods
+        size = tables.base.size
+        runs = -(-size // layout_cuda.RUN_BYTES)
+        numbers = (size, runs, tables.events, width * channels, side, neighborhoods, self._tiling.tile, channels)
+        return layout_cuda.Sizes(*map(np.int32, numbers))
+
+    def fill(self, pairs: Any, values: Values, out: Any, stream: Any) -> None:
+        """Draw window b of `pairs` into out[b], on `stream`.
 
         A batch on the host is complete when this returns; one on the device when the stream has come so far.
 
         Raises:
-            ValueError: pairs or variants of an earlier call, on the device, reached outside the tables.
+            ValueError: pairs of an earlier call, on the device, reached outside the tables.
         """
         self._raise_if_bad()
         if self.is_staging and not is_on_device(out):
-            self._fill_host(pairs, variants, values, out, stream)
+            self._fill_host(pairs, values, out, stream)
         else:
-            self._fill_device(pairs, variants, values, out, stream)
+            self._fill_device(pairs, values, out, stream)
 
     def check(self, stream: Any) -> None:
-        """Wait for `stream`, or for all of the device, then raise what pairs and variants there were guilty of."""
+        """Wait for `stream`, or for all of the device, then raise if pairs there reached outside the tables."""
         if stream is not None:
             _wait(_stream(stream, None))
         elif not SIMULATED:
@@ -124,18 +114,18 @@ class CudaEngine:
         if window >= 0:
             raise ValueError(
                 f"pairs: window {window} of an earlier batch, given on the device, was drawn empty: must hold "
-                f"0 <= first <= last <= {self.numbers[0]}, and variants 0..{self.variants - 1}"
+                f"0 <= first <= last <= {self.tables.events}"
             )
 
-    def _fill_host(self, pairs: Any, variants: Any, values: Values, out: Any, stream: Any) -> None:
-        """Draw on the device, in the layout of `out`, and wait for a copy."""
-        bits, is_planes = host_target(out, (len(pairs), *self.shape), values.dtype)
+    def _fill_host(self, pairs: Any, values: Values, out: Any, stream: Any) -> None:
+        """Draw on the device and wait for a copy."""
+        dims = (len(pairs), *self.shape)
+        bits = host_target(out, dims, values.dtype)
         flat = bits.reshape(-1).view(np.uint8)
         assert np.shares_memory(flat, bits) or not flat.size
         self._batch = _grown(self._batch, flat.size)
-        height, width, channels = self.shape
-        dims = (len(pairs), channels, height, width) if is_planes else (len(pairs), *self.shape)
-        self._fill_device(pairs, variants, values, _typed(self._batch, dims, values), stream)
+        dtype = np.dtype("uint16" if values.dtype == "bfloat16" else values.dtype)
+        self._fill_device(pairs, values, self._batch[: flat.size].view(dtype).reshape(dims), stream)
         launch = _stream(stream, None)
         if SIMULATED:
             flat[:] = self._batch[: flat.size]
@@ -144,58 +134,34 @@ class CudaEngine:
             _wait(launch)
         self._raise_if_bad()
 
-    def _fill_device(self, pairs: Any, variants: Any, values: Values, out: Any, stream: Any) -> None:
-        batch = len(pairs)
-        target = memory(out, (batch, *self.shape), values.dtype)
+    def _fill_device(self, pairs: Any, values: Values, out: Any, stream: Any) -> None:
+        batch, size, item = len(pairs), self.tables.base.size, values.codes.itemsize
+        address = target_address(out, (batch, *self.shape), values.dtype)
         if batch == 0:
             return
-        tiling = Tiling.of(self._size, self.shape[2], target.is_planes, self.threads, self.room)
-        output = self._output(values, target.item, target.is_planes, target.address)
+        is_whole = size % (16 // item) == 0 and address % 16 == 0
+        output = raster_cuda.Output(item, not values.is_plain, is_whole)
         launch = _stream(stream, out)
-        sizes = self._sizes(tiling)
-        codes = self._table(values)
-        if variants is None:
-            self._zeros = _grown(self._zeros, batch, zero=True)
-            variants = self._zeros
-        else:
-            self._variants = _grown(self._variants, batch)
-            variants = _on_device(variants, self._variants, launch)
         self._pairs = _grown(self._pairs, int(np.prod(pairs.shape)))
         pairs = _on_device(pairs, self._pairs, launch)
-        words = _words(out, target.address, batch * self._size * target.item, 8 if output.is_whole else target.item)
+        words = _words(out, address, batch * size * item, 8 if is_whole else item)
         made = self.kernel(output)
-        made[(batch, tiling.tiles), tiling.threads, launch](
-            self.plan, pairs, variants, codes, words, sizes, self._bad.device
+        made[(batch, self._tiling.tiles), self._tiling.threads, launch](
+            self.layout, pairs, self._table(values), words, self._sizes, self._bad.device
         )
 
     def kernel(self, output: raster_cuda.Output) -> Any:
-        """The kernel that writes `output`."""
+        """Return the kernel that writes `output`."""
+        threads, room = self._tiling.threads, self._tiling.room
         if isinstance(self.tables, ChannelsTables):
-            return raster_cuda.channels_kernel(output, self.threads, self.room)
+            return raster_cuda.channels_kernel(output, threads, room)
         if isinstance(self.tables, DiscsTables):
-            return discs_cuda.discs_kernel(output, self.tables.stamp.shape[-1], self.threads, self.room)
+            return raster_cuda.discs_kernel(output, self.tables.stamp.shape[-1], threads, room)
         lit_bytes = -(-max(self.neighborhoods, 1) // 512) * 512
-        return raster_cuda.reference_kernel(output, lit_bytes, self.is_rest, self.threads, self.room)
-
-    @property
-    def _size(self) -> int:
-        return int(np.prod(self.shape))
-
-    def _output(self, values: Values, item: int, is_planes: bool, address: int) -> raster_cuda.Output:
-        run = 16 // item
-        values_of_line = self.shape[0] * self.shape[1] if is_planes else self._size
-        is_whole = values_of_line % run == 0 and address % 16 == 0
-        return raster_cuda.Output(item, not values.is_plain, is_planes, is_whole)
-
-    def _sizes(self, tiling: Tiling) -> plan_cuda.Sizes:
-        height, width, channels = self.shape
-        events, side, neighborhoods = self.numbers
-        runs = -(-self._size // plan_cuda.RUN_BYTES)
-        numbers = (self._size, runs, events, width * channels, side, neighborhoods)
-        return plan_cuda.Sizes(*map(np.int32, (*numbers, tiling.tile, height * width, channels, self.variants)))
+        return raster_cuda.reference_kernel(output, lit_bytes, self.is_rest, threads, room)
 
     def _table(self, values: Values) -> Any:
-        """The table on the device; kept as long as the engine, as a run writes one or two kinds."""
+        """Return the table on the device; kept as long as this, as a run writes one or two kinds."""
         key = id(values)
         if key not in self._codes:
             codes = values.codes[:1] if values.is_plain else values.codes
@@ -216,13 +182,6 @@ class _Shared:
             self.device = _words(mapped, int(getattr(address, "value", address)), 4, 4, kind="i")
 
 
-def _typed(buffer: Any, dims: tuple[int, ...], values: Values) -> Any:
-    """The beginning of a device buffer of bytes as a batch of bit patterns."""
-    size = int(np.prod(dims)) * values.codes.itemsize
-    dtype = np.dtype("uint16" if values.dtype == "bfloat16" else values.dtype)
-    return buffer[:size].view(dtype).reshape(dims)
-
-
 def _wait(stream: Any) -> None:
     if SIMULATED:
         return
@@ -233,17 +192,17 @@ def _to_device(array: NDArray[Any]) -> Any:
     return np.ascontiguousarray(array) if SIMULATED else cuda.to_device(np.ascontiguousarray(array))
 
 
-def _grown(buffer: Any, size: int, *, zero: bool = False) -> Any:
-    """A buffer of at least `size` elements: the given one, or a new one of twice the need."""
+def _grown(buffer: Any, size: int) -> Any:
+    """Return a buffer of at least `size` elements: the given one, or a new one of twice the need."""
     if buffer.size >= size:
         return buffer
-    if SIMULATED or zero:
-        return _to_device(np.zeros(2 * size, buffer.dtype))
+    if SIMULATED:
+        return np.zeros(2 * size, buffer.dtype)
     return cuda.device_array(2 * size, buffer.dtype)
 
 
 def _on_device(array: Any, buffer: Any, stream: Any) -> Any:
-    """A flat device array: the given one, or the buffer with a copy of it."""
+    """Return a flat device array: the given one, or the buffer with a copy of it."""
     size = int(np.prod(array.shape))
     if SIMULATED:
         buffer[:size] = np.asarray(array).reshape(-1)
@@ -256,10 +215,9 @@ def _on_device(array: Any, buffer: Any, stream: Any) -> Any:
 
 
 def _words(owner: Any, address: int, size: int, item: int, kind: str = "u") -> Any:
-    """Memory that somebody else owns, as a flat array of whole numbers of `item` bytes."""
+    """Return memory that somebody else owns as a flat array of whole numbers of `item` bytes."""
     if SIMULATED:
-        flat = owner if owner.flags.c_contiguous else owner.transpose(0, 2, 3, 1)
-        return flat.reshape(-1).view(f"{kind}{item}")
+        return owner.reshape(-1).view(f"{kind}{item}")
     about = {
         "shape": (size // item,),
         "typestr": f"<{kind}{item}",
@@ -272,7 +230,7 @@ def _words(owner: Any, address: int, size: int, item: int, kind: str = "u") -> A
 
 
 def _stream(stream: Any, out: Any) -> Any:
-    """The stream to launch on: the given one (numba's, CuPy's, torch's or a handle), or torch's current one."""
+    """Return the stream to launch on: the given one (numba's, CuPy's, torch's or a handle), or torch's current one."""
     if SIMULATED:
         return 0
     if stream is None and hasattr(out, "is_cuda"):

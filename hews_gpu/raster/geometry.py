@@ -8,14 +8,13 @@ beyond the map's edges, where no disc reaches it and no product of distances ove
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.kernels.scalars import FIXED_ONE
-from hews_gpu.raster.transform import Transform
 
 __all__ = ["FAR_PX", "MARGIN", "MapGeometry"]
 
@@ -37,14 +36,12 @@ class MapGeometry:
     """H, rows."""
     width: int
     """X, columns."""
-    transform: Transform | None = None
-    """What is done to positions in pixels, of polygons and points alike, for a variant of the map."""
 
     @classmethod
     def around(
         cls, extent: Sequence[float], bounds: Sequence[float] | Literal["auto"], *, height: int, width: int
     ) -> MapGeometry:
-        """The geometry for polygons of the given `extent` (west, south, east, north in degrees).
+        """Return the geometry for polygons of the given `extent` (west, south, east, north in degrees).
 
         Explicit `bounds` are stretched onto the map. With "auto" the extent gets a margin and is then widened in one
         direction about its middle until a pixel is as many meters high as wide at the middle latitude.
@@ -60,36 +57,29 @@ class MapGeometry:
         x, y = (west + east) / 2, (south + north) / 2
         return cls(west=x - half_x, south=y - half_y, east=x + half_x, north=y + half_y, height=height, width=width)
 
-    def transformed(self, transform: Transform) -> MapGeometry:
-        """The same map under a transform; what one had before is replaced."""
-        return replace(self, transform=transform)
-
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north in degrees, of the map that is not transformed."""
+        """West, south, east, north in degrees."""
         return self.west, self.south, self.east, self.north
 
     def to_pixels(
         self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Column and row as real numbers: 0 at the west and north edges, X and H at the east and south edges.
-
-        Of a transformed map, where the transform puts them.
-        """
+        """Return column and row as real numbers: 0 at the west and north edges, X and H at the east and south ones."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is not a place on earth may become infinite
             x = (np.asarray(longitude, np.float64) - self.west) * (self.width / (self.east - self.west))
             y = (self.north - np.asarray(latitude, np.float64)) * (self.height / (self.north - self.south))
-        return (x, y) if self.transform is None else self.transform(x, y)
+        return x, y
 
     def to_fixed(
         self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Column and row as int32 in 1/16 pixel, rounded to nearest; clamped, and far outside if not finite."""
+        """Return column and row as int32 in 1/16 pixel, rounded to nearest; clamped, and far outside if not finite."""
         x, y = self.to_pixels(longitude, latitude)
         return _fixed(x, self.width), _fixed(y, self.height)
 
     def to_cells(self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.int32]:
-        """The pixel that holds each point as row * X + column, int32; -1 outside the map (its edges are half-open)."""
+        """Return the pixel that holds each point, row * X + column, int32; -1 outside the map (edges are half-open)."""
         x, y = self.to_pixels(longitude, latitude)
         with np.errstate(invalid="ignore"):
             inside = (x >= 0) & (x < self.width) & (y >= 0) & (y < self.height)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import Windows
-from hews_gpu.raster.places import Mark
+from hews_gpu.raster.rasterizer import Mark
 
 __all__ = ["LEAKS", "Leak", "hidden_marks", "pairs_shown", "split_by_time"]
 

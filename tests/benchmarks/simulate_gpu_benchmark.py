@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.gpu import pip, raster
 from benchmarks.inputs.small_polygons import patchwork
-from hews_gpu.raster.values import Values
+from hews_gpu.raster.output import Values
 
 
 class Simulated:

@@ -50,8 +50,8 @@ def test_maps_that_differ_from_the_numpy_reference_are_refused(work):
     def make(backend):
         made = work.rasterizer(backend)
         if backend == "numba":
-            made.bank[0].palette[:] ^= 1
-            return type(made)(made.bank, made.geometry, made.names, neighborhoods=12, backend="numba")
+            made.tables.palette[:] ^= 1
+            return type(made)(made.tables, made.geometry, made.names, neighborhoods=12, backend="numba")
         return made
 
     with pytest.raises(AssertionError, match="differ from the NumPy reference"):

@@ -12,7 +12,7 @@ from hews_gpu.feed.augment import Augmentation, warp
 from hews_gpu.feed.dali import DEPTH, DaliFeed, Turns, dali_pipeline
 from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.feed.plan import shares
-from hews_gpu.raster.values import Values
+from hews_gpu.raster.output import Values
 from tests.feed.toy import toy_source
 
 SHAPE = (20, 30, 3)

@@ -19,7 +19,7 @@ from hews_gpu.feed.batch import Source
 from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.feed.on_device import DeviceDrawer
 from hews_gpu.feed.plan import Share, shares
-from hews_gpu.raster.values import Values
+from hews_gpu.raster.output import Values
 
 VALUES = {
     "uint8": Values.plain(),

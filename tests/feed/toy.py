@@ -11,8 +11,8 @@ from hews_gpu.data.events import open_prepared
 from hews_gpu.feed.batch import Source
 from hews_gpu.feed.maps import all_windows
 from hews_gpu.files import new_folder
+from hews_gpu.raster.output import Values
 from hews_gpu.raster.rasterizer import channels_rasterizer, reference_rasterizer
-from hews_gpu.raster.values import Values
 
 STEPS = 3
 VALUES = {

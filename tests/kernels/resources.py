@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from numba import types
 
-from hews_gpu.kernels import discs_cuda, pip_cuda, plan_cuda, raster_cuda
+from hews_gpu.kernels import layout_cuda, pip_cuda, raster_cuda
 from hews_gpu.kernels._shim_cuda import Compute, compile_ptx
 from hews_gpu.kernels.pip_tables import PipTables
 from hews_gpu.kernels.raster_cuda import Output
@@ -25,11 +25,10 @@ COMPUTES = {"sm_80": Compute(8, 0), "sm_90": Compute(9, 0), "sm_100": Compute(10
 OUTPUTS = {
     "uint8": Output(),
     "uint8, not whole": Output(is_whole=False),
-    "uint8 planes": Output(is_planes=True),
+    "uint8 by a table": Output(1, True),
     "float16": Output(2, True),
-    "float16 planes": Output(2, True, True),
     "float32": Output(4, True),
-    "float32 planes, not whole": Output(4, True, True, False),
+    "float32, not whole": Output(4, True, False),
 }
 CODES = {1: types.uint8, 2: types.uint16, 4: types.uint32}
 
@@ -38,13 +37,13 @@ def flat(*kinds):
     return [types.Array(getattr(types, kind), 1, "C") for kind in kinds]
 
 
-PLANS = {
+LAYOUTS = {
     "reference": types.NamedTuple(
         flat("uint64", "int32", "int32", "uint64", "uint64", "int32", "int32", "uint64", "uint8", "uint8", "uint8"),
-        plan_cuda.ReferencePlan,
+        layout_cuda.ReferenceLayout,
     ),
-    "channels": types.NamedTuple(flat("uint64", "uint64"), plan_cuda.ChannelsPlan),
-    "discs": types.NamedTuple(flat("uint64", "uint64", "uint8"), plan_cuda.DiscsPlan),
+    "channels": types.NamedTuple(flat("uint64", "uint64"), layout_cuda.ChannelsLayout),
+    "discs": types.NamedTuple(flat("uint64", "uint64", "uint8"), layout_cuda.DiscsLayout),
 }
 DISC_SIDE = 3  # of the default radius
 
@@ -71,12 +70,12 @@ def kernel_of(name):
     made = {
         "reference": lambda: raster_cuda.reference_kernel(output, 512, is_rest, *size),
         "channels": lambda: raster_cuda.channels_kernel(output, *size),
-        "discs": lambda: discs_cuda.discs_kernel(output, DISC_SIDE, *size),
+        "discs": lambda: raster_cuda.discs_kernel(output, DISC_SIDE, *size),
     }[style]()
     codes = types.Array(CODES[output.item], 1, "C")
     out = types.Array(types.uint64, 1, "C") if output.is_whole else codes
-    sizes = types.NamedTuple([types.int32] * len(plan_cuda.Sizes._fields), plan_cuda.Sizes)
-    return made, (PLANS[style], *flat("int64", "int32"), codes, out, sizes, *flat("int32")), output
+    sizes = types.NamedTuple([types.int32] * len(layout_cuda.Sizes._fields), layout_cuda.Sizes)
+    return made, (LAYOUTS[style], *flat("int64"), codes, out, sizes, *flat("int32")), output
 
 
 def ptxas():
@@ -108,7 +107,7 @@ def resources(text, compute, folder, made=None):
 
 def measured():
     """Registers and shared memory of every kernel on every architecture; none may spill."""
-    names = [f"{style}: {words}" for style in PLANS for words in OUTPUTS]
+    names = [f"{style}: {words}" for style in LAYOUTS for words in OUTPUTS]
     names.insert(len(OUTPUTS), "reference: uint8, many owners")
     table = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.inputs.random_city import BOX, random_city
 from hews_gpu.kernels import raster_cpu, reference_numpy
-from hews_gpu.kernels.plan_cpu import plan_discs
+from hews_gpu.kernels.layout_cpu import lay_out
 from hews_gpu.kernels.tables import DiscsTables
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Rasterizer
@@ -18,8 +18,8 @@ PAIRS = np.array(
 )
 
 
-def made_of(x, y, group=None, *, height=13, width=11, steps=1, radius_px=1.0, layers=0):
-    base = np.zeros((height, width, GROUPS * steps + layers), np.uint8)
+def made_of(x, y, group=None, *, height=13, width=11, steps=1, radius_px=1.0, rest=0):
+    base = np.zeros((height, width, GROUPS * steps + rest), np.uint8)
     base[..., GROUPS * steps :] = 77
     x, y = np.array(x, np.int32), np.array(y, np.int32)
     group = np.zeros(len(x), np.uint8) if group is None else np.array(group, np.uint8)
@@ -33,7 +33,7 @@ def crowd(radius_px=2.25, **size):
     x, y = random.integers(-64, 16 * 13 + 64, (2, EVENTS))
     x[::19] = -1024 * 16
     group = random.integers(0, GROUPS, EVENTS)
-    return made_of(x, y, group, steps=STEPS, radius_px=radius_px, layers=1, **size)
+    return made_of(x, y, group, steps=STEPS, radius_px=radius_px, rest=1, **size)
 
 
 def by_numpy(tables, pairs):
@@ -44,7 +44,7 @@ def by_numpy(tables, pairs):
 
 def by_numba(tables, pairs):
     out = np.full((len(pairs), *tables.base.shape), 9, np.uint8)
-    raster_cpu.draw_discs(plan_discs(tables), pairs, out)
+    raster_cpu.draw(lay_out(tables), pairs, out)
     return out
 
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.inputs.random_city import BOX, CATEGORIES, RandomCity, random_city, random_pairs
 from hews_gpu.config import MapConfig
 from hews_gpu.kernels import raster_cpu, reference_numpy
-from hews_gpu.kernels.plan_cpu import plan_reference
+from hews_gpu.kernels.layout_cpu import lay_out
 from hews_gpu.kernels.tables import ReferenceTables
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Places, Rasterizer
@@ -232,12 +232,12 @@ def test_every_place_in_the_last_rows_and_columns_draws_what_the_reference_draws
     expected = edge.reference(config, backend="numpy").maps(pairs)
     assert np.array_equal(guarded(edge.reference(config), pairs, 16), expected)
     rasterizer = edge.reference(config)
-    plan, size = rasterizer.engine.plans[0], int(np.prod(rasterizer.shape))
-    loud = plan._replace(stamp_row=plan.stamp_row.copy())
+    layout, size = rasterizer.kernels.layout, int(np.prod(rasterizer.shape))
+    loud = layout._replace(stamp_row=layout.stamp_row.copy())
     loud.stamp_row[:, :, 27:] = 255  # alpha 0 would write back the value that it found: nobody could see it
     memory, drawn = np.full(size + 64, 7, np.uint8), 0
     for pair, true in zip(pairs, expected, strict=True):
-        raster_cpu.draw_reference(loud, pair[None], memory[:size])
+        raster_cpu.draw(loud, pair[None], memory[:size])
         assert np.all(memory[size:] == 7), pair
         drawn += not np.array_equal(memory[:size], true.ravel())
     assert drawn > 0.3 * count  # padding was there to be seen: a third of the discs lie whole in the map
@@ -271,8 +271,8 @@ def test_outlines_that_share_every_pixel_are_blended_in_order(owners, height, wi
     pairs = np.array([[a, b] for a in range(owners + 1) for b in range(a, owners + 1)])
     expected, found = (np.empty((len(pairs), height, width, 3), np.uint8) for _ in range(2))
     reference_numpy.fill_reference(tables, pairs, expected)
-    plan = plan_reference(tables, owners)
-    assert (len(plan.rest) > 0) == (owners > 4 or height * width * 3 < 16)
-    assert plan.block.max(initial=0) + 16 <= max(16, tables.base.size)  # flipping nothing would still write back
-    raster_cpu.draw_reference(plan, pairs, found)
+    layout = lay_out(tables, owners)
+    assert (len(layout.rest) > 0) == (owners > 4 or height * width * 3 < 16)
+    assert layout.block.max(initial=0) + 16 <= max(16, tables.base.size)  # flipping nothing would still write back
+    raster_cpu.draw(layout, pairs, found)
     assert np.array_equal(found, expected)

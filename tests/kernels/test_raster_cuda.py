@@ -48,9 +48,7 @@ def test_a_planted_off_by_one_is_seen(simulated):
 def test_both_of_a_tiles_ends_are_the_maps_or_another_tiles():
     from hews_gpu.raster.cuda import Tiling
 
-    for size, channels, is_planes in [(111_456, 3, False), (167_184, 72, True), (13, 1, False), (49_152, 3, True)]:
-        tiling = Tiling.of(size, channels, is_planes, 256, 16_384)
-        assert tiling.tile <= tiling.room and tiling.tile % (16 * channels if is_planes else 16) == 0
+    for size in (111_456, 167_184, 13, 49_152):
+        tiling = Tiling.of(size, 256, 16_384)
+        assert tiling.tile <= tiling.room and tiling.tile % 16 == 0
         assert (tiling.tiles - 1) * tiling.tile < size <= tiling.tiles * tiling.tile
-    with pytest.raises(ValueError, match="1025 channels"):
-        Tiling.of(10**6, 1025, True, 256, 16_384)

@@ -10,20 +10,16 @@ import numpy as np
 
 from benchmarks.inputs.random_city import BOX, CATEGORIES, random_city
 from hews_gpu.data.events import Events
-from hews_gpu.raster.bank import channels_bank, reference_bank
+from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.geometry import MapGeometry
-from hews_gpu.raster.layers import density_layer
-from hews_gpu.raster.rasterizer import Places
+from hews_gpu.raster.output import Values
+from hews_gpu.raster.rasterizer import Places, Rasterizer
 from hews_gpu.raster.style import ChannelsStyle, ReferenceStyle
-from hews_gpu.raster.transform import random_transforms
-from hews_gpu.raster.values import Values
 
 OPTIONS = {
     "style": ("reference", "fine lines, broad discs", "counts", "3 steps of counts", "discs", "9 steps of broad discs"),
     "dtype": ("uint8", "float16", "bfloat16", "float32"),
     "values": ("plain", "unit", "normalized", "log"),
-    "layout": ("channels-last", "view", "planes"),
-    "bank": ("none", "mirrored", "transformed"),
     "without": ((), ("targets",), ("twins",), ("targets", "twins", "duplicates")),
     "size": ((16, 12), (13, 11)),
     "offset": (0, 3),
@@ -81,28 +77,21 @@ def marked():
 
 
 def rasterizer_of(chosen, backend, places=None):
-    """What draws it: `backend`, over a bank if there is one."""
+    """What draws it with `backend`."""
     height, width = chosen["size"]
     geometry = MapGeometry.around(BOX, "auto", height=height, width=width)
     places = places or Places.of(marked(), without=chosen["without"])
-    wild = {"rotation_deg": 180, "shift": 0.3, "zoom": 0.5, "shear_deg": 40, "left_right": True, "up_down": True}
-    transforms = random_transforms(2, 5, height=height, width=width, **wild) if chosen["bank"] == "transformed" else []
     kind = chosen["style"].split()[-1]
     if chosen["style"] not in OPTIONS["style"][:2]:
         groups = {"violent": ("ASSAULT", "ROBBERY"), "targets": ("SHOOTING",)}
         style = ChannelsStyle(groups=groups, draw=kind, disc_radius_px=4.25 if "broad" in chosen["style"] else 1.0)
         steps = {"3": 3, "9": 9}.get(chosen["style"][0], 1)
-
-        def layers(shown):
-            return {"calls": density_layer(shown, LARGE.places.longitude[::7], LARGE.places.latitude[::7])}
-
-        made = channels_bank(geometry, style, places, transforms, steps=steps, layers=layers, backend=backend)
+        made = Rasterizer.channels(geometry, style, places, steps=steps, backend=backend)
     else:
         changes = {} if chosen["style"] == "reference" else {"line_width_px": 0.4, "disc_radius_px": 6.5}
         style = ReferenceStyle(**changes)
-        made = reference_bank(LARGE.neighborhoods, geometry, style, places, transforms, backend=backend)
-    if chosen["bank"] == "mirrored":
-        made = made.with_variants([made.flipped(left_right=True), made.flipped(up_down=True)])
+        basemap = Basemap.from_geometry(LARGE.neighborhoods, geometry, style)
+        made = Rasterizer.reference(basemap, style, places, backend=backend)
     return made.writing(values_of(chosen))
 
 
@@ -114,7 +103,7 @@ def values_of(chosen):
 
 
 def windows_of(rasterizer, count, most=EVENTS):
-    """Pairs and variants of `count` windows: one of the first `most` incidents, one of none, others of a few.
+    """Pairs of `count` windows: one of the first `most` incidents, one of none, others of a few.
 
     The last has a few only, so that no more areas than hold one of them are lit; of two windows none is empty.
     """
@@ -127,29 +116,20 @@ def windows_of(rasterizer, count, most=EVENTS):
     pairs[0] = [0, most]
     if count > 2:
         pairs[1] = [EVENTS, EVENTS]
-    variants = None if len(rasterizer.bank) == 1 else (np.arange(count) % len(rasterizer.bank)).astype(np.int32)
-    return (pairs if rasterizer.steps else pairs[:, 0]), variants
+    return pairs if rasterizer.steps else pairs[:, 0]
 
 
 def batch_of(chosen, rasterizer, count):
-    """Memory full of garbage, and the batch in it, in the layout and at the offset chosen."""
-    height, width, channels = rasterizer.shape
+    """Memory full of garbage, and the batch in it, at the offset chosen."""
     dtype = np.dtype("uint16" if chosen["dtype"] == "bfloat16" else chosen["dtype"])
-    size = count * height * width * channels
+    shape = (count, *rasterizer.shape)
+    size = int(np.prod(shape))
     memory = np.random.default_rng(1).integers(0, 256, (size + 64) * dtype.itemsize, np.uint8)
-    flat = memory.view(dtype)[16 + chosen["offset"] :][:size]
-    if chosen["layout"] == "planes":
-        return memory, flat.reshape(count, channels, height, width)
-    packed = flat.reshape(count, height, width, channels)
-    return memory, packed.transpose(0, 3, 1, 2) if chosen["layout"] == "view" else packed
+    return memory, memory.view(dtype)[16 + chosen["offset"] :][:size].reshape(shape)
 
 
 def drawn(chosen, rasterizer, count, most=EVENTS, fill=None):
     """All of the memory after drawing `count` windows, so that what lies around the batch is compared, too."""
-    pairs, variants = windows_of(rasterizer, count, most)
     memory, batch = batch_of(chosen, rasterizer, count)
-    if fill:
-        fill(pairs, batch, variants)
-    else:
-        rasterizer.fill(pairs, batch, variants=variants)
+    (fill or rasterizer.fill)(windows_of(rasterizer, count, most), batch)
     return memory

@@ -22,18 +22,17 @@ def test_any_two_choices_meet_in_some_drawing():
 
 
 @pytest.mark.parametrize("style", range(6))
-@pytest.mark.parametrize("bank", range(3))
-def test_the_compiled_kernels_agree_with_numpy_on_every_combination(style, bank):
-    """Size, offset and marks alternate within all combinations of the rest."""
-    for k, (dtype, values, layout) in enumerate(product(range(4), range(4), range(3))):
-        chosen = drawing(style, dtype, values, layout, bank, k, k // 2, k)
+def test_the_compiled_kernels_agree_with_numpy_on_every_combination(style):
+    """Marks alternate within all combinations of the rest."""
+    for k, (dtype, values, size, offset) in enumerate(product(range(4), range(4), range(2), range(2))):
+        chosen = drawing(style, dtype, values, k, size, offset)
         slow, quick = (drawn(chosen, rasterizer_of(chosen, backend), 5) for backend in ("numpy", "numba"))
         assert np.array_equal(slow, quick), chosen
 
 
 @pytest.fixture(scope="module")
 def simulated():
-    """What one run of the simulator says of each name."""
+    """What one run of the simulator prints of each name."""
     pytest.importorskip("numba.cuda", reason="the simulator comes with numba's CUDA support")
     command = [sys.executable, "-W", "error", "-W", "default::DeprecationWarning", SCRIPT]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
@@ -48,16 +47,15 @@ def test_the_cuda_kernels_agree_with_numpy_in_the_simulator(simulated):
 
 
 def test_a_batch_on_the_host_is_drawn_on_the_device_and_copied(simulated):
-    assert [simulated[f"staged {layout}"] for layout in range(3)] == ["0"] * 3
+    assert [simulated[f"staged {dtype}"] for dtype in range(3)] == ["0"] * 3
 
 
 @pytest.mark.parametrize("style", [0, 3, 5])
-def test_pairs_on_the_device_that_reach_outside_are_drawn_empty_and_told_once(simulated, style):
-    spoilt = ("last_far", "negative", "both_negative", "backwards", "beyond_32_bits", "no_variant", "negative_variant")
-    for name in spoilt:
+def test_pairs_on_the_device_that_reach_outside_are_drawn_empty_and_raise_once(simulated, style):
+    for name in ("last_far", "negative", "both_negative", "backwards", "beyond_32_bits"):
         words = simulated[f"{name}, {style}"]
         assert words.startswith("1 True pairs: window 1 of an earlier batch"), (name, words)
-        assert "0 <= first <= last <= 400, and variants 0..0" in words
+        assert words.endswith("0 <= first <= last <= 400")
     assert simulated[f"nothing, {style}"].split() == ["0", "True"]
 
 
@@ -66,7 +64,7 @@ def test_pairs_on_the_device_that_reach_outside_are_drawn_empty_and_told_once(si
 @pytest.mark.parametrize("without", [("targets",), ("twins",), ("targets", "twins", "duplicates")])
 def test_what_is_marked_is_drawn_as_if_it_had_never_been_in_the_table(backend, style, without):
     """A table without those rows gives the same maps; the simulator draws marks among the combinations above."""
-    events, chosen = marked(), {**drawing(style, 0, 0, 0, 0, 0, 0, 0), "without": without}
+    events, chosen = marked(), {**drawing(style, 0, 0, 0, 0, 0), "without": without}
     marks = {"targets": events.is_target, "twins": events.is_twin, "duplicates": events.is_duplicate}
     kept = ~np.any([marks[mark] for mark in without], axis=0)
     columns = {name: getattr(events, name)[kept] for name in ("longitude", "latitude", "category", "neighborhood")}

@@ -24,8 +24,7 @@ from benchmarks.inputs.matplotlib_maps import draw_with_matplotlib
 from benchmarks.inputs.random_city import RandomCity, random_city, random_pairs
 from benchmarks.inputs.small_polygons import patchwork
 from hews_gpu.config import MapConfig
-from hews_gpu.raster.places import Places
-from hews_gpu.raster.rasterizer import Rasterizer
+from hews_gpu.raster.rasterizer import Places, Rasterizer
 
 CONFIG = MapConfig(height=216, width=172)
 FAR, SHARP = 20, 3
@@ -106,7 +105,7 @@ def test_discs_lie_where_they_should(drawn):
     """Around every disc, 6 px each way, the maps are alike: a missing, moved or recolored disc is not."""
     _, rasterizer, pairs, theirs = drawn
     tables, ours = rasterizer.tables, rasterizer.maps(pairs)
-    blank = Rasterizer([tables._replace(x=np.full_like(tables.x, -9999))], rasterizer.geometry, rasterizer.names,
+    blank = Rasterizer(tables._replace(x=np.full_like(tables.x, -9999)), rasterizer.geometry, rasterizer.names,
                        neighborhoods=rasterizer.neighborhoods).maps(pairs)  # fmt: skip
     seen = 0
     for w, (first, last) in enumerate(pairs):
@@ -158,7 +157,7 @@ def windows_end_one_early(city, rasterizer, pairs):
 def _with(rasterizer, pairs, **changes):
     tables = rasterizer.tables._replace(**changes)
     names, count = rasterizer.names, rasterizer.neighborhoods
-    return Rasterizer([tables], rasterizer.geometry, names, neighborhoods=count).maps(pairs)
+    return Rasterizer(tables, rasterizer.geometry, names, neighborhoods=count).maps(pairs)
 
 
 ALWAYS = {moved_by_a_pixel, broader_lines}  # also where a window holds nothing

@@ -1,4 +1,4 @@
-"""What a Rasterizer refuses, what it tells of itself, and that it leaves other memory alone."""
+"""What a Rasterizer refuses, its shape and fingerprint, and that it leaves other memory alone."""
 
 import dataclasses
 import time
@@ -12,6 +12,7 @@ from benchmarks.inputs.random_city import BOX, random_city
 from hews_gpu.config import MapConfig
 from hews_gpu.errors import UserError
 from hews_gpu.raster.geometry import MapGeometry
+from hews_gpu.raster.output import Values
 from hews_gpu.raster.rasterizer import Rasterizer
 from hews_gpu.raster.style import ChannelsStyle
 
@@ -150,14 +151,13 @@ def test_two_threads_draw_one_after_the_other(monkeypatch):
     made = [CITY.reference(CONFIG, backend="numba") for _ in range(2)]
     inside, most = [], []
 
-    def draw(plan, pairs, out):
+    def draw(layout, pairs, out):
         inside.append(out)
         time.sleep(0.02)
         most.append(len(inside))
         inside.pop()
 
-    for rasterizer in made:
-        monkeypatch.setattr(rasterizer.engine, "_draw", draw)
+    monkeypatch.setattr("hews_gpu.kernels.raster_cpu.draw", draw)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda k: made[k % 2].maps(np.zeros((1, 2), np.int64)), range(8)))
     assert most == [1] * 8
@@ -171,3 +171,54 @@ def test_pairs_may_lie_in_memory_in_any_way_and_be_torchs(reference):
     out = np.zeros_like(maps)
     reference.fill(torch.from_numpy(pairs), out)
     assert np.array_equal(out, maps)
+
+
+# What is written beside stored maps changes with whatever changes them, and with nothing else.
+
+
+@pytest.fixture(scope="module")
+def city():
+    return random_city(2, neighborhoods=8, events=50)
+
+
+def test_the_table_of_values_and_the_backend_do_not_matter(city):
+    config = MapConfig(height=30, width=24)
+    plain = city.reference(config)
+    assert plain.fingerprint() == plain.writing(Values.unit()).fingerprint()
+    assert plain.fingerprint() == city.reference(config, backend="numpy").fingerprint()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"height": 31}, {"width": 25}, {"disc_radius_px": 2.0}, {"bounds": (-77, 39, -76, 40)}]
+)
+def test_settings_matter(city, changed):
+    config = MapConfig(height=30, width=24)
+    other = dataclasses.replace(config, **changed)
+    assert city.reference(config).fingerprint() != city.reference(other).fingerprint()
+
+
+@pytest.mark.parametrize("name", ["x", "y", "color", "neighborhood", "coverage", "palette", "lit_color", "base"])
+def test_each_table_matters(city, name):
+    rasterizer = city.reference(MapConfig(height=30, width=24))
+    before = rasterizer.fingerprint()
+    getattr(rasterizer.tables, name).flat[0] ^= 1
+    assert {key for key, value in rasterizer.fingerprint().items() if value != before[key]} == {"tables"}
+
+
+def test_discs_are_other_maps_than_counts_and_than_broader_discs(city):
+    geometry = MapGeometry.around(np.array([0.0, 0.0, 1.0, 1.0]), "auto", height=6, width=5)
+    kinds = ({}, {"draw": "discs"}, {"draw": "discs", "disc_radius_px": 2.0})
+    made = [Rasterizer.channels(geometry, ChannelsStyle(groups={}, **kind), city.places) for kind in kinds]
+    assert len({rasterizer.fingerprint()["tables"] for rasterizer in made}) == 3
+
+
+def test_counts_over_more_steps_are_made_of_the_same_maps(city):
+    geometry = MapGeometry.around(np.array([0.0, 0.0, 1.0, 1.0]), "auto", height=6, width=5)
+    made = {
+        (steps, groups): Rasterizer.channels(
+            geometry, ChannelsStyle(groups={"a": city.places.categories[:groups]}), city.places, steps=steps
+        )
+        for steps in (1, 4)
+        for groups in (1, 2)
+    }
+    assert made[1, 1].fingerprint() == made[4, 1].fingerprint() != made[1, 2].fingerprint()

@@ -55,7 +55,9 @@ def shows(objective, city, mark):
     config = replace(config, disc_radius_px=RECIPE.map.disc_radius_px, line_width_px=RECIPE.map.line_width_px)
     gone = {"targets": city.events.is_target, "twins": city.events.is_twin}
     hidden = sum((gone[name] for name in ("targets", "twins") if name == mark or name in objective.without), gone[mark])
-    other = reference_rasterizer(replace(city, city=replace(city.city, map=config)), hidden=hidden > 0)
+    marked = replace(city.events, is_target=hidden > 0)
+    framed = replace(city, city=replace(city.city, map=config), events=marked)
+    other = reference_rasterizer(framed, without=("targets",))
     return bool((other.maps(test.pairs) != maps).any())
 
 

@@ -5,12 +5,12 @@ Shapes: V vertices, P points.
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hews_gpu.kernels._shim import ONE_AT_A_TIME
 from hews_gpu.kernels.pip_tables import PipTables, build_tables
 from hews_gpu.kernels.pip_walk import find_all
 
@@ -18,7 +18,6 @@ __all__ = ["find_in_grid", "flat_rings", "grid_of"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-ONE_AT_A_TIME = Lock()  # some of numba's thread pools end the process when two threads use them at once
 
 
 def flat_rings(polygons: npt.NDArray[Any]) -> tuple[Floats, Ints, Ints]:

@@ -91,9 +91,9 @@ def engine_for(rows: int, *, on_device: bool = False) -> Engine:
         return "cuda"
     if rows < ROWS_THAT_PAY:
         return "shapely"
-    from hews_gpu.kernels._kept import folder_of_kernels  # and with it the compiler, which small tables do without
+    from hews_gpu.kernels._disk_cache import kernel_folder  # and with it the compiler, which small tables do without
 
-    return "numba" if rows >= ROWS_THAT_PAY_COMPILING or folder_of_kernels() else "shapely"
+    return "numba" if rows >= ROWS_THAT_PAY_COMPILING or kernel_folder() else "shapely"
 
 
 def require_engine(engine: Engine) -> None:

@@ -12,7 +12,7 @@ import shapely
 from hews_gpu.data.geometry.grid import find_in_grid, flat_rings, grid_of
 from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, ROWS_THAT_PAY, ROWS_THAT_PAY_COMPILING, engine_for
 from hews_gpu.data.geometry.polygons import assign
-from hews_gpu.kernels import _kept
+from hews_gpu.kernels import _disk_cache
 from tests.kernels.pip_cases import CASES, CITY, patchwork, points_of
 
 
@@ -63,6 +63,6 @@ def test_threads_that_search_at_once_get_their_own_answers() -> None:
 
 @pytest.mark.parametrize(("kept", "least"), [("/kernels", ROWS_THAT_PAY), (None, ROWS_THAT_PAY_COMPILING)])
 def test_large_tables_are_worth_compiling_for(monkeypatch: pytest.MonkeyPatch, kept: str | None, least: int) -> None:
-    monkeypatch.setattr(_kept, "folder_of_kernels", lambda: kept)
+    monkeypatch.setattr(_disk_cache, "kernel_folder", lambda: kept)
     assert engine_for(276_529) == engine_for(least - 1) == "shapely"
     assert engine_for(least) == "numba"

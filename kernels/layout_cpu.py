@@ -33,13 +33,11 @@ from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 
 __all__ = [
     "MOST_OWNERS",
-    "ChannelsPlan",
-    "DiscsPlan",
-    "ReferencePlan",
+    "ChannelsLayout",
+    "DiscsLayout",
+    "ReferenceLayout",
+    "lay_out",
     "look_changes",
-    "plan_channels",
-    "plan_discs",
-    "plan_reference",
 ]
 
 MOST_OWNERS = 4
@@ -52,7 +50,7 @@ UInt32 = NDArray[np.uint32]
 """Indices that compiled code need not test for being negative."""
 
 
-class ReferencePlan(NamedTuple):
+class ReferenceLayout(NamedTuple):
     """What `raster_cpu.fill_reference` reads: few arrays, as handing over each of them costs a call 0.3 us."""
 
     base: Bytes  # [H, X, 3]
@@ -70,7 +68,7 @@ class ReferencePlan(NamedTuple):
     scratch: Bytes  # [threads, ..] scratch: a map, to where lines of the cache begin
 
 
-class ChannelsPlan(NamedTuple):
+class ChannelsLayout(NamedTuple):
     """What `raster_cpu.fill_channels` reads."""
 
     base: Bytes  # [H, X, C]
@@ -79,7 +77,7 @@ class ChannelsPlan(NamedTuple):
     scratch: Bytes  # [threads, ..]
 
 
-class DiscsPlan(NamedTuple):
+class DiscsLayout(NamedTuple):
     """What `raster_cpu.fill_discs` reads."""
 
     base: Bytes  # [H, X, C]
@@ -89,65 +87,63 @@ class DiscsPlan(NamedTuple):
     scratch: Bytes  # [threads, ..]
 
 
-def plan_channels(tables: ChannelsTables) -> ChannelsPlan:
-    """Lay out the tables."""
-    counter = tables.cell.astype(np.int32) * tables.base.shape[2] + tables.group
-    return ChannelsPlan(tables.base, np.where(tables.cell < 0, -1, counter), tables.groups, _scratch(tables.base.size))
+def lay_out(
+    tables: ReferenceTables | ChannelsTables | DiscsTables, neighborhoods: int = 0
+) -> ReferenceLayout | ChannelsLayout | DiscsLayout:
+    """Return the tables as the kernel of their style reads them.
 
-
-def plan_discs(tables: DiscsTables) -> DiscsPlan:
-    """Lay out the tables."""
+    Takes some milliseconds; the reference style 20 bytes per listed block and 16 per incident.
+    """
+    scratch = np.zeros((max_threads(), tables.base.size + -tables.base.size % MOVE_BYTES), np.uint8)
+    if isinstance(tables, ChannelsTables):
+        counter = tables.cell.astype(np.int32) * tables.base.shape[2] + tables.group
+        return ChannelsLayout(tables.base, np.where(tables.cell < 0, -1, counter), tables.groups, scratch)
     side = tables.stamp.shape[-1]
-    incident = np.stack([tables.group.astype(np.int32), *_stamped(tables)], axis=1)
-    scratch = _scratch(tables.base.size)
-    return DiscsPlan(tables.base, incident, tables.groups, tables.stamp.reshape(-1, side, side), scratch)
-
-
-def plan_reference(tables: ReferenceTables, neighborhoods: int) -> ReferencePlan:
-    """Lay out the tables; takes some milliseconds, 20 bytes per listed block and 16 per incident."""
+    stamp = tables.stamp.reshape(-1, side, side)
+    if isinstance(tables, DiscsTables):
+        return DiscsLayout(tables.base, _incidents(tables), tables.groups, stamp, scratch)
     most_owners = MOST_OWNERS if tables.base.size >= FLIP_BYTES else 0
-    counts = np.diff(tables.start)
-    rest = np.repeat(counts > most_owners, counts)
-    order = np.argsort(tables.owner[rest], kind="stable")
-    rest_byte = np.repeat(tables.pixel, counts)[rest][order] * 3
-    rest_color = np.tile(tables.lit_color, (len(order), 1))
     set_start, sets, block, change = _sets(tables, neighborhoods, most_owners)
-    side = tables.stamp.shape[-1]
+    rest_start, rest = _rest(tables, neighborhoods, most_owners)
     padding = -(3 * side) % BLEND_BYTES
-    alpha = np.repeat(tables.stamp.reshape(-1, side, side), 3, axis=2)
-    return ReferencePlan(
+    return ReferenceLayout(
         base=tables.base,
         incident=_incidents(tables),
         set_start=set_start,
         sets=sets,
         block=block,
         change=change,
-        rest_start=_starts(np.bincount(tables.owner[rest], minlength=neighborhoods)),
-        rest=np.column_stack([rest_byte, tables.coverage[rest][order], rest_color]).astype(np.int32),
-        stamp_row=np.pad(alpha, ((0, 0), (0, 0), (0, padding))),
+        rest_start=rest_start,
+        rest=rest,
+        stamp_row=np.pad(np.repeat(stamp, 3, axis=2), ((0, 0), (0, 0), (0, padding))),
         color_row=np.pad(np.tile(tables.palette, (1, side)), ((0, 0), (0, padding))),
         is_lit=np.zeros((max_threads(), neighborhoods), np.uint8),
         listed=np.zeros((max_threads(), neighborhoods), np.uint32),
-        scratch=_scratch(tables.base.size),
+        scratch=scratch,
     )
 
 
-def _scratch(size: int) -> Bytes:
-    return np.zeros((max_threads(), size + -size % MOVE_BYTES), np.uint8)
-
-
-def _incidents(tables: ReferenceTables) -> Int32:
-    """`incident` of a plan."""
-    top, left, placement = _stamped(tables)
-    columns: list[NDArray[np.integer[Any]]] = [tables.neighborhood, top, left, placement << 8 | tables.color]
+def _incidents(tables: ReferenceTables | DiscsTables) -> Int32:
+    """Return `incident` of a layout."""
+    reach = tables.stamp.shape[-1] // 2
+    top, left = (tables.y >> FIXED_BITS) - reach, (tables.x >> FIXED_BITS) - reach
+    placement = (tables.y & (FIXED_ONE - 1)) * FIXED_ONE + (tables.x & (FIXED_ONE - 1))
+    if isinstance(tables, DiscsTables):
+        columns: list[NDArray[np.integer[Any]]] = [tables.group, top, left, placement]
+    else:
+        columns = [tables.neighborhood, top, left, placement << 8 | tables.color]
     return np.stack([column.astype(np.int32) for column in columns], axis=1)
 
 
-def _stamped(tables: ReferenceTables | DiscsTables) -> tuple[Int32, Int32, Int32]:
-    """Row and column where the stamp of each incident begins, and which of the 256 it is."""
-    reach = tables.stamp.shape[-1] // 2
-    top, left = (tables.y >> FIXED_BITS) - reach, (tables.x >> FIXED_BITS) - reach
-    return top, left, (tables.y & (FIXED_ONE - 1)) * FIXED_ONE + (tables.x & (FIXED_ONE - 1))
+def _rest(tables: ReferenceTables, neighborhoods: int, most_owners: int) -> tuple[Int32, Int32]:
+    """Return `rest_start` and `rest` of a layout."""
+    counts = np.diff(tables.start)
+    is_rest = np.repeat(counts > most_owners, counts)
+    order = np.argsort(tables.owner[is_rest], kind="stable")
+    byte = np.repeat(tables.pixel, counts)[is_rest][order] * 3
+    color = np.tile(tables.lit_color, (len(order), 1))
+    rest = np.column_stack([byte, tables.coverage[is_rest][order], color]).astype(np.int32)
+    return _starts(np.bincount(tables.owner[is_rest], minlength=neighborhoods)), rest
 
 
 def _starts(counts: Int64) -> Int32:

@@ -1,4 +1,4 @@
-"""Compiled CPU kernels are kept on disk, so that a process loads one in half a second instead of compiling for three.
+"""Compiled CPU kernels on disk, so that a process loads one in half a second instead of compiling for three.
 
 The compiler's own store looks at the file of a kernel only, not at the functions of other files that are compiled into
 it: a change in those would go unseen. So every state of this package's sources, of the compiler and its settings, of
@@ -30,37 +30,37 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["VARIABLE", "folder_of_kernels", "keep"]
+__all__ = ["VARIABLE", "cache_on_disk", "kernel_folder"]
 
 VARIABLE = "HEWS_KERNEL_CACHE"
-"""Environment: where to keep them, or 0 to keep none. Otherwise the compiler's or the user's cache folder."""
+"""Environment variable: the folder to use, or 0 for none. Otherwise the compiler's or the user's cache folder."""
 OURS = "hews-gpu-kernels"
 STATES = 8
-"""So many are kept, those that were used last."""
+"""How many are kept, those that were used last."""
 STATE = re.compile(r"[0-9a-f]{24}")
 IRRELEVANT = re.compile(r"NUMBA_(CACHE_|NUM_THREADS|THREADING_LAYER)")
 SETTING = Lock()  # the compiler takes the folder from a variable that all threads share
 
 
-def keep(dispatcher: Any) -> None:
-    """Have a kernel taken from the folder where it is there, and put there once it was compiled."""
-    folder = folder_of_kernels()
+def cache_on_disk(dispatcher: Any) -> None:
+    """Have a kernel loaded from the folder where it is there, and saved there once it was compiled."""
+    folder = kernel_folder()
     if folder is None:
         return
     with SETTING:
         before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, folder
         try:
-            dispatcher._cache = _Kept(dispatcher.py_func)
+            dispatcher._cache = _DiskCache(dispatcher.py_func)
         finally:
             numba.config.CACHE_DIR = before
 
 
-class _Kept(FunctionCache):  # type: ignore[misc]
-    """The compiler's store, of which nothing that goes wrong ends a run."""
+class _DiskCache(FunctionCache):  # type: ignore[misc]
+    """The compiler's cache, whose failures never end a run."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """What was kept; None: nothing that can be used, which is forgotten."""
-        with suppress(Exception), self._alone():  # a file that is damaged fails in any way
+        """Return the saved code, or None if there is none that can be used; damaged files are removed."""
+        with suppress(Exception), self._locked():  # a file that is damaged fails in any way
             try:
                 return super().load_overload(sig, target_context)
             except Exception:
@@ -69,13 +69,13 @@ class _Kept(FunctionCache):  # type: ignore[misc]
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep it, unless the disk is full or the folder has gone."""
-        with suppress(OSError), self._alone():
+        """Save it, unless the disk is full or the folder has gone."""
+        with suppress(OSError), self._locked():
             super().save_overload(sig, data)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Nobody else reads or writes this kernel: an index and the code it names are two files."""
+    def _locked(self) -> Iterator[None]:
+        """Keep others from reading or writing this kernel: an index and the code it names are two files."""
         folder = Path(self.cache_path)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (folder / f"{self._impl.filename_base}.lock").open("w") as lock:
@@ -86,8 +86,8 @@ class _Kept(FunctionCache):  # type: ignore[misc]
 
 
 @lru_cache(1)
-def folder_of_kernels() -> str | None:
-    """The folder for kernels of the sources as they are now; None: none can be kept."""
+def kernel_folder() -> str | None:
+    """Return the folder for kernels of the sources as they are now; None if none can be saved."""
     root = _root()
     if root is None:
         return None
@@ -136,7 +136,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _remove_old(root: Path) -> None:
-    """Leave the states that were used last, and everything that is no state."""
+    """Remove all but the states that were used last; leave everything that is no state."""
     with suppress(OSError):
         states = [path for path in root.iterdir() if STATE.fullmatch(path.name) and path.is_dir() and _is_ours(path)]
         for path in sorted(states, key=lambda path: -path.stat().st_mtime)[STATES:]:

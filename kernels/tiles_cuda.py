@@ -1,0 +1,139 @@
+"""The tile of a map that a CUDA block owns: read where it starts from, and write it out when it is finished.
+
+A thread packs 16 bytes of output and stores them at once; where a map is no whole number of such stores, or the memory
+is not aligned to them, values are written one by one. Indices are unsigned and of 32 bits, as in `raster_cuda`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hews_gpu.kernels._shim_cuda import device, load16, store16, types
+
+__all__ = ["Output", "copy_base", "copy_table", "place_of", "tile_writer", "window_of"]
+
+i32, u32, u64 = np.int32, np.uint32, np.uint64
+
+
+class Output(NamedTuple):
+    """What is written; one kernel is compiled for each."""
+
+    item: int = 1
+    """Bytes of a value: 1, 2 or 4."""
+    is_table: bool = False
+    """Whether counts are looked up in a table; without, bytes are written as they are."""
+    is_whole: bool = True
+    """Whether every tile is a whole number of aligned 16-byte stores."""
+
+    @property
+    def value_type(self) -> Any:
+        """The type of a value's bit pattern."""
+        return {1: types.uint8, 2: types.uint16, 4: types.uint32}[self.item]
+
+
+@device
+def window_of(pairs: Any, at: Any, b: Any, sizes: Any, bad: Any) -> Any:
+    """Return first and last of pair `at`, which is window b's; a negative number is a large one when unsigned.
+
+    A pair that reaches outside the table becomes an empty one, and its window is noted in `bad`.
+    """
+    first, last = u64(pairs[u32(2 * at)]), u64(pairs[u32(2 * at + 1)])
+    if first > last or last > u64(sizes.events):
+        bad[0] = i32(b + u32(1))
+        first = last = u64(0)
+    return i32(first), i32(last)
+
+
+@device
+def place_of(places: Any, e: Any) -> Any:
+    """Return x, y, color, neighborhood of an incident: 16 bytes."""
+    low, high = load16(places, np.int64(2 * e))
+    return i32(u32(low)), i32(u32(low >> u64(32))), u32(high), i32(u32(high >> u64(32)))
+
+
+@device
+def copy_table(tid: Any, threads: Any, table: Any, codes: Any) -> None:
+    """Copy the table into shared memory."""
+    value = tid
+    while value < table.shape[0]:
+        codes[value] = table[value]
+        value = u32(value + threads)
+
+
+@device
+def copy_base(base: Any, tid: Any, threads: Any, begin: Any, end: Any, tile: Any) -> None:
+    """Copy the tile of a window without incidents into shared memory."""
+    run, runs = tid, u32((i32(end - begin) + 15) >> 4)
+    first = u32(begin >> 4)
+    while run < runs:
+        low, high = load16(base, np.int64(2 * u32(first + run)))
+        tile[u32(2 * run)] = low
+        tile[u32(2 * run + 1)] = high
+        run = u32(run + threads)
+
+
+def tile_writer(output: Output, threads: int) -> Callable[..., None]:
+    """Return the part of a kernel that writes a finished tile as `output` says."""
+    if output == Output():
+        return _bytes_writer(threads)
+    value, item = _look_up if output.is_table else _as_it_is, output.item
+    per_run, per_word = 16 // item, 8 // item
+
+    @device
+    def pack(bytes_: Any, codes: Any, source: Any) -> Any:
+        """Return eight bytes of output."""
+        word = u64(0)
+        for j in range(per_word):
+            word |= u64(value(codes, bytes_[u32(source + u32(j))])) << u64(8 * item * j)
+        return word
+
+    @device
+    def write_runs(
+        tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
+    ) -> None:
+        start = np.int64(b) * np.int64(u32(sizes.size) // u32(per_run))
+        v, values = u32(tid * u32(per_run)), u32(end - begin)
+        while v < values:
+            low, high = pack(bytes_, codes, v), pack(bytes_, codes, u32(v + u32(per_word)))
+            store16(out, np.int64(2 * (start + np.int64(u32(u32(begin) + v) // u32(per_run)))), low, high)
+            v = u32(v + u32(threads * per_run))
+
+    @device
+    def write_values(
+        tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
+    ) -> None:
+        v, values = tid, u32(end - begin)
+        while v < values:
+            out[u64(b) * u64(sizes.size) + u64(u32(u32(begin) + v))] = value(codes, bytes_[v])
+            v = u32(v + u32(threads))
+
+    return write_runs if output.is_whole else write_values
+
+
+def _bytes_writer(threads: int) -> Callable[..., None]:
+    """Return the part that writes bytes as they are, 16 at a time."""
+
+    @device
+    def write_bytes(
+        tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
+    ) -> None:
+        start = np.int64(b) * np.int64(sizes.runs) + np.int64(begin >> 4)
+        run, runs = tid, u32((end - begin) >> 4)
+        while run < runs:
+            store16(out, np.int64(2 * (start + np.int64(run))), tile[u32(2 * run)], tile[u32(2 * run + 1)])
+            run = u32(run + u32(threads))
+
+    return write_bytes
+
+
+@device
+def _look_up(codes: Any, byte: Any) -> Any:
+    return codes[byte]
+
+
+@device
+def _as_it_is(codes: Any, byte: Any) -> Any:
+    return byte
