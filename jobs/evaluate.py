@@ -1,9 +1,5 @@
 """Batch job: `hews evaluate` with the arguments given, for schedulers that start scripts."""
 
-from __future__ import annotations
+from hews_gpu.cli.commands import main
 
-import os
-import sys
-
-if __name__ == "__main__":
-    os.execv(sys.executable, [sys.executable, "-m", "hews_gpu", "evaluate", *sys.argv[1:]])
+main("evaluate")

@@ -98,7 +98,8 @@ def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def main() -> None:
-    """Run the command line; turn a user's mistake into one line and exit code 2."""
+def main(*words: str) -> None:
+    """Run the command line, `words` before its arguments; turn a user's mistake into one line and exit code 2."""
+    sys.argv[1:1] = words
     signal.signal(signal.SIGTERM, _stop)  # a scheduler's stop cleans up like Ctrl-C
     app(prog_name="hews")
