@@ -22,11 +22,10 @@ from hews_gpu.forecasters.climatology import fit_climatology
 from hews_gpu.progress import step
 from hews_gpu.reference.leaks import LEAKS, Leak
 from hews_gpu.reference.protocol import ReferenceObjective
-from hews_gpu.train.loop import Engine
+from hews_gpu.train.distributed import ProcessInfo, claim_device, process_group
+from hews_gpu.train.loop import TrainingLoop
 from hews_gpu.train.objective import Stage
 from hews_gpu.train.recipe import Recipe
-from hews_gpu.train.team import Place
-from hews_gpu.train.together import joined, own_device
 
 __all__ = ["ROOMS", "Exhibit", "exhibits", "stages_for"]
 
@@ -93,7 +92,7 @@ def exhibits(
     Raises:
         UserError: the city has too few windows.
     """
-    device = own_device(Place(), choice)
+    device = claim_device(ProcessInfo(), choice)
     found = []
     with step("museum", len(rooms) * len(seeds), "runs") as bar:
         for seed in seeds:
@@ -115,10 +114,9 @@ def stages_for(stages: Sequence[Stage], samples: int, own: int) -> tuple[Stage, 
 def _exhibit(
     objective: ReferenceObjective, room: str, recipe: Recipe, choice: Choice, limit_s: float | None
 ) -> Exhibit:
-    execution = recipe.execution(device=choice.device)
     began = time.perf_counter(), time.process_time()
-    with joined(Place(), choice, execution.precision) as team:
-        engine = Engine(objective, execution, team)
+    with process_group(ProcessInfo(), choice, recipe.engine.precision) as group:
+        engine = TrainingLoop(objective, recipe.engine, group)
         _train(engine, limit_s)
         engine.module.load_state_dict(engine.best)
         with engine.fabric.autocast():
@@ -142,7 +140,7 @@ def _exhibit(
     )
 
 
-def _train(engine: Engine, limit_s: float | None) -> None:
+def _train(engine: TrainingLoop, limit_s: float | None) -> None:
     """All epochs, or as much as fits into the time."""
     until = None if limit_s is None else time.monotonic() + limit_s
 

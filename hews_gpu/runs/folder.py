@@ -33,8 +33,7 @@ from hews_gpu.files import (
     write_json,
 )
 from hews_gpu.runs.networks import MODELS, build_model
-from hews_gpu.train.checkpoint import Tensors, read_tensors, write_tensors
-from hews_gpu.train.checkpoints import Checkpoints
+from hews_gpu.train.checkpoint import Checkpoints, Tensors, read_tensors, write_tensors
 from hews_gpu.train.objective import EpochRow
 from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
 
@@ -54,7 +53,7 @@ __all__ = [
 
 KIND = "run"
 WEIGHTS, HISTORY, CITY, RECIPE = "weights.safetensors", "history.csv", "city.toml", "recipe.toml"
-ARCHITECTURE = "small_cnn"
+ARCHITECTURE = "cnn"
 # Sections of the city file that decide what a model learns; the others name files or colors.
 DECIDING = ("windows", "task", "splits", "channels", "training")
 

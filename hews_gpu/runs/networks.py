@@ -14,7 +14,7 @@ from hews_gpu.reference.networks import ReferenceCnn, ReferenceSettings
 __all__ = ["MODELS", "build_model"]
 
 MODELS: dict[str, tuple[type[nn.Module], type[Any]]] = {
-    "small_cnn": (SmallCnn, SmallCnnSettings),
+    "cnn": (SmallCnn, SmallCnnSettings),
     "reference1": (ReferenceCnn, ReferenceSettings),
     "reference2": (ReferenceCnn, ReferenceSettings),
     "reference_small": (ReferenceCnn, ReferenceSettings),

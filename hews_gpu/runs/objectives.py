@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hews_gpu.data.events import Prepared
+from hews_gpu.errors import UserError
 from hews_gpu.train.objective import Objective
 from hews_gpu.train.recipe import Recipe
 
@@ -25,6 +26,8 @@ def open_objective(prepared: Prepared, recipe: Recipe, *, feed: str = "direct", 
         from hews_gpu.reference.protocol import ReferenceObjective
 
         return ReferenceObjective(prepared, recipe, feed=feed, device=device)
+    if recipe.model != "cnn":
+        raise UserError("[model]", recipe.model, allowed="is not trained yet, must be cnn")
     from hews_gpu.runs.cnn_objective import ForecastObjective
 
     return ForecastObjective(prepared, recipe, feed=feed, device=device)

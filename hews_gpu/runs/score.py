@@ -36,9 +36,7 @@ from hews_gpu.runs import folder as runs
 from hews_gpu.runs.evaluate import FORECASTS, times
 from hews_gpu.runs.inference import DRAWN_AT_ONCE, corrections
 from hews_gpu.runs.inputs import climatologies_of
-from hews_gpu.runs.launch import use_own_threads
-from hews_gpu.train.team import Team, find_place
-from hews_gpu.train.together import first_speaks, joined, own_device, require_gpus
+from hews_gpu.train.distributed import ProcessGroup, claim_device, first_rank_reports, process_group, process_info
 
 __all__ = ["KIND", "score"]
 
@@ -75,25 +73,23 @@ def score(
     Raises:
         UserError: the run is not trained to its end or makes no forecasts, the table does not fit it or is too short.
     """
-    place = find_place(None)
-    with first_speaks(place):
+    info = process_info(None)
+    with first_rank_reports(info):
         choice = choose_device(device)
-        require_gpus(place, choice)
-        use_own_threads(place)
+        own = claim_device(info, choice)
         require_free(out, kind=KIND, force=force)
         opened = _open(run, data, trained_on)
-        own = own_device(place, choice)
-    with joined(place, choice, "32-true") as team:
-        if team.is_first:
+    with process_group(info, choice, "32-true") as group:
+        if group.is_first:
             log(f"device: {choice}")
-        every = np.concatenate(team.gather(_corrections(opened, own, team)))
+        every = np.concatenate(group.gather(_corrections(opened, own, group)))
         p = np.asarray(expit(opened.logit + every), dtype=np.float64)
-        with team.as_one():
-            if team.is_first:
+        with group.raise_on_all_ranks():
+            if group.is_first:
                 notes = {"run": str(run.absolute()), "prepared": str(data.absolute())}
                 with new_folder(out, kind=KIND, force=force, notes=notes) as folder:
                     pq.write_table(_table(opened, p), folder / FORECASTS)
-        return _summary(opened, p, team.size, choice.device, out) if team.is_first else {}
+        return _summary(opened, p, group.size, choice.device, out) if group.is_first else {}
 
 
 def _open(run: Path, data: Path, trained_on: Path | None) -> _Open:
@@ -137,18 +133,18 @@ def _climatology(trained: Prepared, samples: Samples) -> Float64:
     return np.asarray(logit, dtype=np.float64)
 
 
-def _corrections(opened: _Open, device: str, team: Team) -> Float64:
+def _corrections(opened: _Open, device: str, group: ProcessGroup) -> Float64:
     """What the model adds for this process's share of the windows: whole blocks, in order."""
     blocks = -(-len(opened.samples) // DRAWN_AT_ONCE)
-    first, last = (blocks * (team.rank + i) // team.size * DRAWN_AT_ONCE for i in (0, 1))
+    first, last = (blocks * (group.rank + i) // group.size * DRAWN_AT_ONCE for i in (0, 1))
     mine = np.arange(first, min(last, len(opened.samples)))
     rasterizer = channels_rasterizer(opened.prepared, backend=drawn_by(device).backend)
     source = Source.of_samples(rasterizer, opened.samples, opened.logit).select(mine)
-    model = opened.model.to(team.fabric.device)
-    if not team.is_first:
-        return corrections(model, DirectFeed(source, device=device), team.fabric.to_device)
-    with step("forecasting", len(mine), "windows" if team.size == 1 else "windows of the first process") as bar:
-        return corrections(model, DirectFeed(source, device=device), team.fabric.to_device, bar.advance)
+    model = opened.model.to(group.fabric.device)
+    if not group.is_first:
+        return corrections(model, DirectFeed(source, device=device), group.fabric.to_device)
+    with step("forecasting", len(mine), "windows" if group.size == 1 else "windows of the first process") as bar:
+        return corrections(model, DirectFeed(source, device=device), group.fabric.to_device, bar.advance)
 
 
 def _table(opened: _Open, p: Float64) -> pa.Table:

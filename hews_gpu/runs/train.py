@@ -17,18 +17,21 @@ from hews_gpu.environment.device import choose_device
 from hews_gpu.feed.registry import drawn_by
 from hews_gpu.progress import Step, log, step
 from hews_gpu.runs import folder as runs
-from hews_gpu.runs.launch import started, use_own_threads
 from hews_gpu.runs.objectives import open_objective
-from hews_gpu.train.checkpoint import require_same
-from hews_gpu.train.checkpoints import Checkpoints, DiskFull
+from hews_gpu.train.checkpoint import Checkpoints, DiskFull, Snapshot, require_same_settings
+from hews_gpu.train.distributed import (
+    ProcessGroup,
+    claim_device,
+    first_rank_reports,
+    process_group,
+    process_info,
+    start_ranks,
+)
 from hews_gpu.train.logs import LOGS, RunLog
-from hews_gpu.train.loop import Engine
-from hews_gpu.train.objective import EpochRow, Execution, Objective
+from hews_gpu.train.loop import TrainingLoop
+from hews_gpu.train.objective import EpochRow, Objective
 from hews_gpu.train.preempt import StopSignals, stopped_by
 from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
-from hews_gpu.train.state import Snapshot
-from hews_gpu.train.team import Team, find_place
-from hews_gpu.train.together import first_speaks, joined, own_device, require_gpus
 
 __all__ = ["train", "train_as_told"]
 
@@ -69,14 +72,11 @@ def train(
         KeyboardInterrupt: Ctrl-C came; likewise.
     """
     recipe = recipe or load_recipe()
-    execution = recipe.execution(device=device, devices=devices)
-    place = find_place(devices)
-    with first_speaks(place):
+    info = process_info(devices)
+    with first_rank_reports(info):
         choice = choose_device(device)
-        require_gpus(place, choice)
-        use_own_threads(place)
+        own = claim_device(info, choice)
         city = open_prepared(prepared)
-        own = own_device(place, choice)
         objective = open_objective(city, recipe, feed=feed, device=own)
     arguments = {
         "prepared": str(prepared),
@@ -86,9 +86,9 @@ def train(
         **{"device": choice.device, "devices": devices, "max_epochs": max_epochs},
     }
     with ExitStack() as stack:
-        found = _Run(run, city, recipe, objective, execution)
+        found = _Run(run, city, recipe, objective)
         going_on = False
-        if place.is_first:
+        if info.is_first:
             going_on = runs.going_on(run, force=force, resume=resume)
             log(f"device: {choice}")
             if choice.device == "cuda":
@@ -96,12 +96,12 @@ def train(
             if recipe.is_leaky:
                 log(f"recipe {recipe.name}: {LEAKY}")
         signals = stack.enter_context(StopSignals())
-        place = stack.enter_context(started(place, arguments))
-        team = stack.enter_context(joined(place, choice, execution.precision))
-        found.join(team, signals)
-        found.load() if team.from_first(going_on) else found.begin(force=force)
+        stack.enter_context(start_ranks(info, "hews_gpu.runs.train:train_as_told", arguments))
+        group = stack.enter_context(process_group(info, choice, recipe.engine.precision))
+        found.join(group, signals)
+        found.load() if group.broadcast(going_on) else found.begin(force=force)
         summary = found.finish(max_epochs, choice.device)
-        return summary if place.is_first else {}
+        return summary if info.is_first else {}
 
 
 def train_as_told(arguments: dict[str, Any]) -> None:
@@ -114,38 +114,38 @@ def train_as_told(arguments: dict[str, Any]) -> None:
 class _Run:
     """A run folder and the engine that fills it."""
 
-    engine: Engine
-    team: Team
+    engine: TrainingLoop
+    group: ProcessGroup
     signals: StopSignals
 
-    def __init__(self, run: Path, city: Prepared, recipe: Recipe, objective: Objective, execution: Execution) -> None:
-        self.folder, self.city, self.recipe, self.execution = run, city, recipe, execution
+    def __init__(self, run: Path, city: Prepared, recipe: Recipe, objective: Objective) -> None:
+        self.folder, self.city, self.recipe = run, city, recipe
         self.objective = objective
-        self.checkpoints = Checkpoints(run, execution.keep)
+        self.checkpoints = Checkpoints(run, recipe.checkpoints.keep)
         self._saved_s, self._saved_step = time.monotonic(), 0
 
-    def join(self, team: Team, signals: StopSignals) -> None:
-        """Take part in a team."""
-        self.team, self.signals = team, signals
-        self.engine = Engine(self.objective, self.execution, team)
+    def join(self, group: ProcessGroup, signals: StopSignals) -> None:
+        """Take part in a process group."""
+        self.group, self.signals = group, signals
+        self.engine = TrainingLoop(self.objective, self.recipe.engine, group)
 
     def begin(self, *, force: bool) -> None:
         """Start anew; an older run goes only once the first checkpoint is whole."""
         self.engine.start()
         snapshot = self.engine.snapshot()
-        with self.team.as_one():
-            if self.team.is_first:
-                save = lambda folder: Checkpoints(folder, self.execution.keep).save(0, snapshot)  # noqa: E731
+        with self.group.raise_on_all_ranks():
+            if self.group.is_first:
+                save = lambda folder: Checkpoints(folder, self.checkpoints.keep).save(0, snapshot)  # noqa: E731
                 runs.begin(self.folder, self.city, self.recipe, save, force=force)
 
     def load(self) -> None:
         """Go on from the last whole checkpoint; one that is refused leaves the run as it was."""
         found: Snapshot | None = None
-        with self.team.as_one():
-            if self.team.is_first:
-                found = self.checkpoints.last()
-                require_same(str(self.checkpoints.folder), found.notes["settings"], self.engine.settings)
-        found = self.team.from_first(found)
+        with self.group.raise_on_all_ranks():
+            if self.group.is_first:
+                found = self.checkpoints.load_last()
+                require_same_settings(str(self.checkpoints.folder), found.notes["settings"], self.engine.settings)
+        found = self.group.broadcast(found)
         assert found is not None
         self.engine.restore(found)
         position = self.engine.position
@@ -155,11 +155,11 @@ class _Run:
     def finish(self, max_epochs: int | None, device: str) -> dict[str, Any]:
         """Train until done, and leave the best weights."""
         with ExitStack() as stack:
-            if self.team.is_first:
+            if self.group.is_first:
                 stack.enter_context(runs.living(self.folder, self.city, self.recipe))
             self.fit(max_epochs)
-            with self.team.as_one(), self.checkpoints.full_disk_says_what_is_left():
-                if self.team.is_first:
+            with self.group.raise_on_all_ranks(), self.checkpoints.report_full_disk():
+                if self.group.is_first:
                     runs.finish(self.folder, self.engine.best, self._weights_notes(), self.engine.position.history)
         return self._summary(device)
 
@@ -167,7 +167,7 @@ class _Run:
         """Train until done, with a checkpoint after each epoch and now and then within."""
         engine, position = self.engine, self.engine.position
         self.signals.gently = True
-        first = self.team.is_first
+        first = self.group.is_first
         with (
             _bar(engine.all_steps, shown=first) as bar,
             RunLog(self.folder / LOGS if first else None, position.step + 1 if position.step else None) as logs,
@@ -182,10 +182,10 @@ class _Run:
 
     def _between(self) -> None:
         """Between two steps: write a checkpoint if it is time, leave if asked to."""
-        due_steps, position = self.execution.checkpoint_every_steps, self.engine.position
-        due = time.monotonic() - self._saved_s > self.execution.checkpoint_every_s
-        due |= due_steps is not None and position.step - self._saved_step >= due_steps
-        is_due, asked = self.team.most(int(due), self.signals.asked)
+        asked_for, position = self.recipe.checkpoints, self.engine.position
+        due = time.monotonic() - self._saved_s > asked_for.every_s
+        due |= asked_for.every_steps is not None and position.step - self._saved_step >= asked_for.every_steps
+        is_due, asked = self.group.all_reduce_max(int(due), self.signals.asked)
         if (is_due or asked) and position.step != self._saved_step:
             self._save()
         if asked:
@@ -196,17 +196,17 @@ class _Run:
         """Write a checkpoint, and after an epoch also what it changed."""
         engine = self.engine
         snapshot = engine.snapshot()
-        with self.team.as_one():
-            if self.team.is_first:
+        with self.group.raise_on_all_ranks():
+            if self.group.is_first:
                 try:
                     self.checkpoints.save(engine.position.step, snapshot)
                     if epoch is not None:
-                        with self.checkpoints.full_disk_says_what_is_left():
+                        with self.checkpoints.report_full_disk():
                             runs.write_history(self.folder, engine.position.history)
                         if engine.position.best_epoch == epoch.epoch:
                             self.checkpoints.save_best(engine.best, self._weights_notes())
                 except DiskFull as full:
-                    if self.execution.on_disk_full == "stop":
+                    if self.recipe.checkpoints.on_disk_full == "stop":
                         raise
                     self._say(f"{full.field}: {full.allowed}; training goes on without one")
         self._saved_s, self._saved_step = time.monotonic(), engine.position.step
@@ -223,7 +223,7 @@ class _Run:
         self._say(f"{told}, validation {row.score:.4f} bits{kept}, {seconds:.1f} s")
 
     def _say(self, text: str) -> None:
-        if self.team.is_first:
+        if self.group.is_first:
             log(text)
 
     def _summary(self, device: str) -> dict[str, Any]:
@@ -233,7 +233,7 @@ class _Run:
         seconds = sum(cost.get("seconds") or 0.0 for cost in costs)
         return {
             "device": device,
-            "processes": self.team.size,
+            "processes": self.group.size,
             "parameters": sum(p.numel() for p in self.engine.module.parameters()),
             "training_windows": self.objective.samples,
             "epochs": position.epoch,

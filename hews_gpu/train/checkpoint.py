@@ -1,46 +1,126 @@
-"""Tensors on disk, whole or not at all: what checkpoints are made of, and the weights that a finished run leaves.
+"""Checkpoints: everything that decides how a run goes on, in files that are whole or not there.
 
-The files are safetensors, which hold tensors and text and cannot run code. What is not a tensor is one JSON text under
-one key of the file's metadata: with several keys their order, and so the file's bytes, would vary from run to run.
+`checkpoints/step-00001234.safetensors` holds the model, the best weights so far, the moving average, the optimizer,
+every rank's random generators and the position in the run; `best.safetensors` holds the weights that would be kept if
+the run ended now. What a kill left half-written has another name and is removed by the next process that writes.
 
-That text begins with the SHA-256 of the whole file, computed with zeros in its own place: a file that was cut short or
-of which a single bit has changed is known for it before anything in it is used.
+A file is safetensors, which holds tensors and text and cannot run code. What is not a tensor is one JSON text under one
+metadata key: with several keys their order, and so the file's bytes, would vary from run to run. That text begins with
+the SHA-256 of the whole file, computed with zeros in its own place, so that a file in which one bit has changed is
+refused before anything in it is used.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from hews_gpu.errors import UserError
 from hews_gpu.files import atomic_file
+from hews_gpu.progress import log
 
-__all__ = ["Damaged", "Tensors", "read_tensors", "require_same", "write_tensors"]
+__all__ = [
+    "Checkpoints",
+    "DamagedFile",
+    "DiskFull",
+    "Snapshot",
+    "Tensors",
+    "load_optimizer_state",
+    "optimizer_state",
+    "prefixed",
+    "random_state",
+    "read_tensors",
+    "require_same_settings",
+    "set_random_state",
+    "write_tensors",
+]
 
 FORMAT = 2  # raised when a file's content changes its meaning
 KEY = "hews"  # the one metadata key
 BLANK = b"0" * 64  # stands where the checksum goes while it is computed
 SHOWN = 3  # differences named in a message; more would not fit its one line
+FOLDER, BEST = "checkpoints", "best.safetensors"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+RESTART = "Start the run again with --force instead of --resume"
 
 Tensors = dict[str, Tensor]
 
 
-class Damaged(UserError):
-    """A file that is there and does not hold what was once written to it."""
+class DamagedFile(UserError):
+    """A file that does not hold what was once written to it."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> str:
+class DiskFull(UserError):
+    """A checkpoint did not fit on the disk."""
+
+
+@dataclass(kw_only=True)
+class Snapshot:
+    """A checkpoint's content."""
+
+    tensors: Tensors
+    """By part: `model.`, `best.`, `ema.`, `optimizer.INDEX.`, `random.RANK.`."""
+    notes: dict[str, Any]
+    """Position, settings, and what it was made with."""
+
+    def part(self, name: str) -> Tensors:
+        """Return the tensors whose names begin with `name` and a dot, without it."""
+        start = f"{name}."
+        return {key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)}
+
+
+def prefixed(part: str, tensors: Mapping[str, Tensor]) -> Tensors:
+    """Return tensors with `part` and a dot before each name, as `Snapshot.part` takes them out."""
+    return {f"{part}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> Tensors:
+    """Return what an optimizer keeps of each parameter; its settings come from the objective."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value for index, kept in state.items() for name, value in kept.items()}
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Put back what `optimizer_state` returned, each laid out in memory like its parameter."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, Tensors] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        like = parameters[int(index)]
+        laid_out = torch.empty_like(like, dtype=value.dtype).copy_(value) if value.shape == like.shape else value
+        state.setdefault(int(index), {})[name] = laid_out
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def random_state(device: torch.device) -> Tensors:
+    """Return the state of torch's generators; nothing in a run uses Python's or NumPy's."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(tensors: Tensors, device: torch.device) -> None:
+    """Put back what `random_state` returned."""
+    if "cpu" in tensors:
+        torch.set_rng_state(tensors["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["cuda"].cpu(), device)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
     """Write tensors and `notes` (anything JSON can hold) to one file, flushed to disk before it gets its name.
-
-    Returns:
-        The file's checksum.
 
     Raises:
         UserError: the disk is full or the file cannot be written.
@@ -51,14 +131,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
     checksum = hashlib.sha256(blank).hexdigest()
     with atomic_file(path) as partial:
         partial.write_bytes(blank.replace(BLANK, checksum.encode(), 1))  # the metadata come first in the file
-    return checksum
 
 
 def read_tensors(path: Path, *, remedy: str) -> tuple[Tensors, dict[str, Any]]:
     """Read what `write_tensors` wrote.
 
     Raises:
-        Damaged: cut short, changed since, or never written by us; `remedy` says what to do.
+        DamagedFile: cut short, changed since, or never written by us; `remedy` says what to do.
         UserError: missing, or of another version.
     """
     if not path.is_file():
@@ -66,38 +145,130 @@ def read_tensors(path: Path, *, remedy: str) -> tuple[Tensors, dict[str, Any]]:
     try:
         raw = path.read_bytes()
         length = int.from_bytes(raw[:8], "little")
-        notes = json.loads(json.loads(raw[8 : 8 + length]).get("__metadata__", {}).get(KEY, "{}"))
-        checksum, found = notes.pop("sha256", None), notes.get("format")
-    except (OSError, ValueError, AttributeError, TypeError) as error:  # or JSON, but not as we write it
-        raise Damaged(str(path), allowed=f"cannot be read ({error})", remedy=remedy) from None
-    if checksum is None and found != FORMAT:
-        raise Damaged(str(path), allowed=f"is not of format {FORMAT} of this program", remedy=remedy)
-    blank = raw.replace(str(checksum).encode(), BLANK, 1)
-    if hashlib.sha256(blank).hexdigest() != checksum:
-        raise Damaged(str(path), allowed="cannot be read (its checksum is wrong: it is damaged)", remedy=remedy)
-    if found != FORMAT:
+        notes = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"][KEY])
+        checksum, version = str(notes.pop("sha256")), notes["format"]
+        if hashlib.sha256(raw.replace(checksum.encode(), BLANK, 1)).hexdigest() != checksum:
+            raise ValueError("its checksum is wrong: it is damaged")
+        tensors = load(raw) if version == FORMAT else {}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
+        allowed = f"cannot be read as format {FORMAT} of this program ({error})"
+        raise DamagedFile(str(path), allowed=allowed, remedy=remedy) from None
+    if version != FORMAT:
         raise UserError(str(path), allowed=f"is not of format {FORMAT} of this program", remedy=remedy)
-    try:
-        return load(raw), notes
-    except SafetensorError as error:
-        raise Damaged(str(path), allowed=f"cannot be read ({error})", remedy=remedy) from None
+    return tensors, notes
 
 
-def require_same(where: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def require_same_settings(where: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to go on with other data or settings than those a file was made with.
 
     Raises:
         UserError: they differ; the first differences are named.
     """
+
+    def short(value: object) -> str:
+        text = json.dumps(value)
+        return text if len(text) <= 40 else f"{text[:37]}..."
+
     keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
     if not keys:
         return
-    shown = [f"{key} was {_short(then.get(key))}, is {_short(now.get(key))}" for key in keys[:SHOWN]]
+    shown = "; ".join(f"{key} was {short(then.get(key))}, is {short(now.get(key))}" for key in keys[:SHOWN])
     more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
     remedy = "Undo the change, or train anew with --force"
-    raise UserError(where, allowed=f"was made with other data or settings: {'; '.join(shown)}{more}", remedy=remedy)
+    raise UserError(where, allowed=f"was made with other data or settings: {shown}{more}", remedy=remedy)
 
 
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+class Checkpoints:
+    """The checkpoints of one run; rank 0 alone reads and writes them.
+
+    Args:
+        run: the run folder.
+        keep: how many of the last ones stay.
+    """
+
+    def __init__(self, run: Path, keep: int) -> None:
+        self.folder, self.keep = run / FOLDER, keep
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._newest_first())
+
+    def save(self, step: int, snapshot: Snapshot) -> None:
+        """Write the checkpoint of a step, then remove those that are too old.
+
+        Raises:
+            DiskFull: then the last good one is still there.
+            UserError: it cannot be written.
+        """
+        path = self.folder / f"step-{step:08d}.safetensors"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _remove(self.folder.glob(".*.partial-*"))  # left by a kill: no other process writes here
+        with self.report_full_disk():
+            try:
+                write_tensors(path, snapshot.tensors, snapshot.notes)
+            except UserError as error:
+                older = self._newest_first()[1:]
+                if _errno(error) not in FULL or not older:
+                    raise
+                _remove(older)  # one that is good is worth more than several
+                write_tensors(path, snapshot.tensors, snapshot.notes)
+        _remove(self._newest_first()[self.keep :])
+
+    def save_best(self, tensors: Tensors, notes: Mapping[str, Any]) -> None:
+        """Write the best weights so far.
+
+        Raises:
+            UserError: the disk is full or cannot be written.
+        """
+        with self.report_full_disk():
+            write_tensors(self.folder / BEST, tensors, notes)
+
+    def load_last(self) -> Snapshot:
+        """Read the last checkpoint that is whole; later ones that are damaged are renamed to `.damaged` and reported.
+
+        Raises:
+            UserError: there is none.
+        """
+        paths = self._newest_first()
+        for path in paths:
+            try:
+                tensors, notes = read_tensors(path, remedy=RESTART)
+            except DamagedFile as error:
+                if path == paths[-1]:
+                    raise
+                log(f"{error.field}: {error.allowed}; going on from the one before it")
+                path.replace(path.with_name(f"{path.name}.damaged"))
+            else:
+                return Snapshot(tensors=tensors, notes=notes)
+        raise UserError(str(self.folder), allowed="holds no checkpoint", remedy=RESTART)
+
+    @contextmanager
+    def report_full_disk(self) -> Iterator[None]:
+        """Name the last good checkpoint, and how to go on from it, if the disk is full while the block writes.
+
+        Raises:
+            DiskFull: it is.
+        """
+        try:
+            yield
+        except UserError as error:
+            if _errno(error) not in FULL:
+                raise
+            paths = self._newest_first()
+            left = f"{paths[0].name} is the last good checkpoint" if paths else "there is no checkpoint yet"
+            remedy = "Free some space and give the same command with --resume"
+            full = "the disk is full" if _errno(error) != errno.EFBIG else "files may not grow that large here"
+            raise DiskFull(str(self.folder), allowed=f"{full}; {left}", remedy=remedy) from error
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*.safetensors"), reverse=True)
+
+
+def _errno(error: UserError) -> int | None:
+    """Return the number of the system error behind a `UserError`, if there is one."""
+    return error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

@@ -2,11 +2,11 @@
 
 Lightning Fabric places model and tensors and averages gradients; everything that decides the result is here. The order
 of samples is a pure function of seed, epoch and step, the learning rate one of the step, and a checkpoint holds the
-rest: so a run that goes on from its last checkpoint, at whatever step that was written, ends with the same bits as one
-that was never stopped (on a CPU, with as many threads and processes).
+rest: a run that goes on from its last checkpoint, at whatever step that was written, ends with the same bits as one
+that was never stopped (on a CPU, with as many threads and ranks).
 
-Several processes share every batch. Each divides its losses by the whole batch, and their gradients are added up: the
-step is that of one process but for rounding.
+Several ranks share every batch. Each divides its losses by the whole batch, and their gradients are added up: the step
+is that of one process but for rounding.
 """
 
 from __future__ import annotations
@@ -15,46 +15,43 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hews_gpu.arrays import Int64
 from hews_gpu.errors import UserError
 from hews_gpu.progress import Step, log
-from hews_gpu.train.checkpoint import Tensors
-from hews_gpu.train.cost import Cost
-from hews_gpu.train.objective import EpochRow, Execution, Objective, Stage, require_divisible
-from hews_gpu.train.state import (
-    Position,
+from hews_gpu.train.checkpoint import (
     Snapshot,
-    all_named,
-    copy_of,
-    named,
-    notes_of,
-    optimizer_tensors,
-    position_of,
-    put_optimizer,
+    Tensors,
+    load_optimizer_state,
+    optimizer_state,
+    prefixed,
     random_state,
     set_random_state,
 )
-from hews_gpu.train.team import Team
+from hews_gpu.train.distributed import ProcessGroup
+from hews_gpu.train.logs import EpochCost
+from hews_gpu.train.objective import EpochRow, Objective, Stage
+from hews_gpu.train.recipe import EngineConfig
 
-__all__ = ["Engine", "learning_rate", "order_of"]
+__all__ = ["Position", "TrainingLoop", "learning_rate", "order_fingerprint"]
 
 WARMUP = 0.05  # share of a stage's steps over which the learning rate rises
 REASON = 160  # characters of what a library says
 SHOW_S = 0.5  # reading the loss waits for the device: not at each step
 EMA_EARLY = 10.0  # the average follows the weights closely at first: its decay is at most (1 + step) / (10 + step)
-ORDER_MODULUS = 2**63  # fingerprints add up within what a signed number of 64 bits holds
+MODULUS = 2**63  # fingerprints add up within what a signed number of 64 bits holds
 
 Watch = Callable[[int, Mapping[str, float]], None]
 
 
 def learning_rate(stage: Stage, step: int, steps: int) -> float:
-    """Of one optimizer step out of a stage's: a short rise, then half a cosine to 0 (Loshchilov & Hutter, 2017)."""
+    """Return the rate of a step of a stage: a short rise, then half a cosine to 0 (Loshchilov & Hutter, 2017)."""
     if stage.schedule == "constant":
         return stage.learning_rate
     warmup = max(1, round(WARMUP * steps))
@@ -63,57 +60,91 @@ def learning_rate(stage: Stage, step: int, steps: int) -> float:
     return stage.learning_rate * rise * fall
 
 
-def order_of(ids: NDArray[np.int64], place: int) -> int:
-    """Fingerprint of which samples are seen at the places of an epoch from `place` on.
+def order_fingerprint(ids: Int64, place: int) -> int:
+    """Return a fingerprint of which samples `ids` are seen at the places of an epoch from `place` on.
 
-    Those of the parts of an epoch add up (modulo `ORDER_MODULUS`) to that of the whole, however it was divided. Each is
-    the last step of SplitMix64 (Steele, Lea & Flood, 2014) over place and id.
+    Those of the parts of an epoch add up (modulo `MODULUS`) to that of the whole, however it was divided. Each is the
+    last step of SplitMix64 (Steele, Lea & Flood, 2014) over place and id.
     """
     places = np.arange(place, place + len(ids), dtype=np.uint64)
     word = places * np.uint64(0x9E3779B97F4A7C15) + ids.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03)
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return int((word ^ (word >> np.uint64(31))).sum(dtype=np.uint64)) % ORDER_MODULUS
+    return int((word ^ (word >> np.uint64(31))).sum(dtype=np.uint64)) % MODULUS
 
 
-class Engine:
+@dataclass(kw_only=True)
+class Position:
+    """How far a run has come."""
+
+    stage: int = 0
+    """Index of the stage under way; as many as there are when all are done."""
+    stage_epoch: int = 0
+    """Whole epochs done in this stage."""
+    epoch: int = 0
+    """Whole epochs done in all."""
+    epoch_step: int = 0
+    """Optimizer steps done in the epoch under way."""
+    step: int = 0
+    """Optimizer steps done in all."""
+    losses: list[float] = field(default_factory=list)
+    """By rank: sum over the steps of the epoch under way of its share of their loss, bits."""
+    orders: list[int] = field(default_factory=list)
+    """By rank: fingerprint of the samples met in the epoch under way."""
+    best_epoch: int = 0
+    """The epoch after which the validation score was best."""
+    history: list[EpochRow] = field(default_factory=list)
+    """One row per epoch, the untrained model's first."""
+
+    @classmethod
+    def from_notes(cls, notes: Mapping[str, Any]) -> Position:
+        """Read a position from a checkpoint's notes, where `asdict` put it."""
+        return cls(**{**notes, "history": [EpochRow(**row) for row in notes["history"]]})
+
+    @property
+    def best_score(self) -> float:
+        """The best validation score so far."""
+        return self.history[self.best_epoch].score
+
+
+class TrainingLoop:
     """One run: the model, its optimizer, and how far it has come.
 
     Args:
         objective: what is learned.
-        execution: how.
-        team: the processes; joined.
+        engine: how the arithmetic is done.
+        group: the ranks.
 
     Raises:
-        UserError: a batch cannot be shared out evenly.
+        UserError: a batch cannot be shared evenly.
     """
 
-    def __init__(self, objective: Objective, execution: Execution, team: Team) -> None:
-        self.objective, self.execution, self.team = objective, execution, team
-        self.fabric, self.device = team.fabric, team.fabric.device
+    def __init__(self, objective: Objective, engine: EngineConfig, group: ProcessGroup) -> None:
+        self.objective, self.engine, self.group = objective, engine, group
+        self.fabric, self.device = group.fabric, group.fabric.device
         for stage in objective.stages:
-            require_divisible(stage, team.size)
-        self.settings = {**objective.settings, **execution.settings}
-        torch.manual_seed(objective.seed + team.rank)
+            stage.require_divisible(group.size)
+        self.settings = {**objective.settings, **engine.settings}
+        torch.manual_seed(objective.seed + group.rank)
         module = objective.module().to(self.device)
-        if execution.channels_last:
+        if engine.channels_last:
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module: nn.Module = module
         self.optimizer = objective.optimizer(module)
-        wrapped: Any = torch.compile(module) if execution.compile else module
+        compiled: Any = torch.compile(module) if engine.compile else module
         self.model: Any
-        self.model, self._stepper = self.fabric.setup(wrapped, self.optimizer, move_to_device=False)
+        self.model, self._stepper = self.fabric.setup(compiled, self.optimizer, move_to_device=False)
         self.position = Position()
         self.best: Tensors = {}
         self.average: Tensors = {}
-        self._loss = torch.zeros((), dtype=torch.float64)  # of this process's share of the epoch under way, bits
+        self._loss = torch.zeros((), dtype=torch.float64)  # of this rank's share of the epoch under way, bits
         self._step_loss = self._loss
-        self._shown, self._note = 0.0, ""
-        self._settled = team.size == 1
+        self._shown_s, self._note = 0.0, ""
+        self._buckets_fixed = group.size == 1
 
     @property
     def stage(self) -> Stage | None:
-        """The one under way; None when all are done."""
+        """The stage under way; None when all are done."""
         stages, index = self.objective.stages, self.position.stage
         return stages[index] if index < len(stages) else None
 
@@ -123,27 +154,30 @@ class Engine:
         return sum(stage.epochs * self.objective.steps(stage) for stage in self.objective.stages)
 
     def start(self) -> None:
-        """Before the first step: the objective measures what it needs, on the first process."""
-        found: tuple[EpochRow, Tensors] | None = None
-        with self.team.as_one():
-            if self.team.is_first:
-                row = self.objective.start(self.module, self.fabric.to_device)
-                found = row, copy_of(self.module)
-        row, state = _known(self.team.from_first(found))
+        """Begin a run: rank 0 lets the objective measure what the model needs, and sends the weights to all."""
+
+        def measure() -> tuple[EpochRow, Tensors]:
+            row = self.objective.start(self.module, self.fabric.to_device)
+            return row, _copy(self.module.state_dict())
+
+        row, state = self.group.on_first_rank(measure)
         self.module.load_state_dict(state)
         self.position = Position(history=[row])
-        self._share_out()
-        self.best, self.average = copy_of(self.module), self._trained() if self.objective.ema else {}
+        self._distribute_sums()
+        self.best = _copy(self.module.state_dict())
+        self.average = self._copy_parameters() if self.objective.ema else {}
 
     def snapshot(self) -> Snapshot:
-        """What a checkpoint of this moment holds; all processes take part."""
-        position, team = self.position, self.team
-        position.losses, position.orders = self._gathered()
-        tensors = named("model", copy_of(self.module)) | named("best", self.best) | named("ema", self.average)
-        tensors |= named("optimizer", optimizer_tensors(self.optimizer))
-        tensors |= all_named("random", team.gather(random_state(self.device)))
+        """Return what a checkpoint of this moment holds; a collective."""
+        position = self.position
+        position.losses, position.orders = self._gather_sums()
+        tensors = prefixed("model", _copy(self.module.state_dict()))
+        tensors |= prefixed("best", self.best) | prefixed("ema", self.average)
+        tensors |= prefixed("optimizer", optimizer_state(self.optimizer))
+        for rank, state in enumerate(self.group.gather(random_state(self.device))):
+            tensors |= prefixed(f"random.{rank}", state)
         notes = {
-            "position": notes_of(position),
+            "position": asdict(position),
             "settings": self.settings,
             "scaler": self.fabric.strategy.precision.state_dict(),
             "made_with": self._made_with(),
@@ -151,53 +185,53 @@ class Engine:
         return Snapshot(tensors=tensors, notes=notes)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a checkpoint; says so where rounding may differ from the run it belongs to."""
-        self.position = position_of(snapshot.notes["position"])
+        """Go on from a checkpoint; reports where rounding may differ from the run it belongs to."""
+        self.position = Position.from_notes(snapshot.notes["position"])
         self.module.load_state_dict(snapshot.part("model"))
         self.best = {name: tensor.to(self.device) for name, tensor in snapshot.part("best").items()}
         self.average = {name: tensor.to(self.device) for name, tensor in snapshot.part("ema").items()}
-        put_optimizer(self.optimizer, snapshot.part("optimizer"))
+        load_optimizer_state(self.optimizer, snapshot.part("optimizer"))
         self.fabric.strategy.precision.load_state_dict(snapshot.notes["scaler"])
-        set_random_state(snapshot.part(f"random.{self.team.rank}"), self.device)
-        self._share_out()
+        set_random_state(snapshot.part(f"random.{self.group.rank}"), self.device)
+        self._distribute_sums()
         then, now = snapshot.notes["made_with"], self._made_with()
-        if then != now and self.team.is_first:
+        if then != now and self.group.is_first:
             changed = ", ".join(f"{key} {then.get(key)} -> {now[key]}" for key in now if then.get(key) != now[key])
             log(f"goes on with {changed}: the same but for rounding, no longer to the bit")
 
     def epoch(self, bar: Step, between: Callable[[], None], watch: Watch = lambda _step, _values: None) -> EpochRow:
-        """The rest of the epoch under way, then the validation score.
+        """Train the rest of the epoch under way, then validate.
 
         Args:
             bar: told of each step.
             between: called after each step but the last; may raise to leave.
             watch: told, of each step on a CPU and of some on a GPU, its number over the whole run, its loss (mean of
-                this process's share, bits) and its learning rate.
+                this rank's share, bits) and its learning rate.
         """
-        stage, position = _known(self.stage), self.position
+        stage, position, group = self.stage, self.position, self.group
+        assert stage is not None
         steps = self.objective.steps(stage)
-        cost = Cost(self.device)
+        cost = EpochCost(self.device)
         self.model.train()
-        rank, size = self.team.rank, self.team.size
-        batches = self.objective.batches(stage, position.epoch, position.epoch_step, rank, size)
+        batches = self.objective.batches(stage, position.epoch, position.epoch_step, group.rank, group.size)
         with closing(batches):
             while position.epoch_step < steps:
-                with self._compiled():
+                with self._report_compiler():
                     self._step(stage, steps, batches, cost)
                 self._show(bar, steps, watch)
                 if position.epoch_step < steps:
                     between()
-        cost.trained()
-        return self._close_epoch(stage, steps, cost)
+        cost.end_training()
+        return self._end_epoch(stage, steps, cost)
 
     @contextmanager
-    def _compiled(self) -> Iterator[None]:
-        """A block in which torch.compile may find that it cannot, which is at the first step.
+    def _report_compiler(self) -> Iterator[None]:
+        """Report what torch.compile lacks, which it finds out at the first step.
 
         Raises:
             UserError: it needs what is not here, such as a C++ compiler.
         """
-        if not self.execution.compile:
+        if not self.engine.compile:
             yield
             return
         from torch._dynamo.exc import TorchDynamoException
@@ -209,110 +243,103 @@ class Engine:
             remedy = "Install it, or set [engine] compile = false in the recipe and train anew with --force"
             raise UserError("[engine] compile", True, allowed=f"does not work here: {why}", remedy=remedy) from error
 
-    def _step(self, stage: Stage, steps: int, batches: Iterator[Any], cost: Cost) -> None:
-        """One optimizer step."""
-        position = self.position
+    def _step(self, stage: Stage, steps: int, batches: Iterator[Any], cost: EpochCost) -> None:
+        """Take one optimizer step."""
+        position, rank, ranks = self.position, self.group.rank, self.group.size
         rate = learning_rate(stage, position.stage_epoch * steps + position.epoch_step, stage.epochs * steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = rate
         self.optimizer.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        place = position.epoch_step * stage.batch_size + self.team.rank * (stage.batch_size // self.team.size)
+        place = position.epoch_step * stage.batch_size + rank * (stage.batch_size // ranks)
         for turn in range(stage.accumulate):
-            batch = cost.waited_for(batches)
-            position.orders[self.team.rank] += order_of(batch.ids, place)
-            position.orders[self.team.rank] %= ORDER_MODULUS
+            batch = cost.time_waiting(batches)
+            position.orders[rank] = (position.orders[rank] + order_fingerprint(batch.ids, place)) % MODULUS
             place += len(batch)
             total = self._backward(stage, batch, total, is_last=turn + 1 == stage.accumulate)
-            cost.samples += len(batch) * self.team.size
+            cost.samples += len(batch) * ranks
         self._stepper.step()
         self._step_loss = total / math.log(2)
         self._loss = self._loss + self._step_loss
         position.step += 1
         position.epoch_step += 1
-        self._follow()
+        self._update_average()
 
     def _backward(self, stage: Stage, batch: Any, total: Tensor, *, is_last: bool) -> Tensor:
-        """Add the gradients of a batch, piece by piece; processes exchange theirs at the last piece of a step."""
-        size = self.objective.micro_batch
+        """Add the gradients of a batch, piece by piece; ranks exchange theirs at the last piece of a step."""
+        size, ranks = self.objective.micro_batch, self.group.size
         left = -(-len(batch) // size)
-        if not self._settled:
-            self._settle(next(batch.slices(size)))
+        if not self._buckets_fixed:
+            self._fix_buckets(next(batch.slices(size)))
         for piece in batch.slices(size):
             left -= 1
-            alone = self.team.size > 1 and not (is_last and left == 0)
+            alone = ranks > 1 and not (is_last and left == 0)
             with self.fabric.no_backward_sync(self.model) if alone else nullcontext():
                 loss = self.objective.loss(self.model, piece, self.fabric.to_device) / stage.batch_size
-                # DDP averages over processes, the sum is wanted
-                self.fabric.backward(loss * self.team.size if self.team.size > 1 else loss)
+                self.fabric.backward(loss * ranks if ranks > 1 else loss)  # DDP averages over ranks, the sum is wanted
             total = total + loss.detach().double()
         return total
 
-    def _settle(self, piece: Any) -> None:
+    def _fix_buckets(self, piece: Any) -> None:
         """Let DDP choose how it groups gradients, which it does once, after the first exchange of a process's life.
 
-        The order in which several processes add up depends on the groups: without this, three or more would round the
-        first step after a stop otherwise than a run that was never stopped.
+        The order in which several ranks add up depends on the groups: without this, three or more would round the first
+        step after a stop otherwise than a run that was never stopped.
         """
-        self._settled = True
+        self._buckets_fixed = True
         before = random_state(self.device)
         self.fabric.backward(self.objective.loss(self.model, piece, self.fabric.to_device))
         self.optimizer.zero_grad()
         set_random_state(before, self.device)
 
-    def _close_epoch(self, stage: Stage, steps: int, cost: Cost) -> EpochRow:
+    def _end_epoch(self, stage: Stage, steps: int, cost: EpochCost) -> EpochRow:
         """Validate, enter the epoch into the history, and keep its weights if they are the best so far."""
-        position, team = self.position, self.team
-        losses, orders = self._gathered()
-        scores = self._validate()
+        position = self.position
+        losses, orders = self._gather_sums()
+        scores = self.group.on_first_rank(self._validate)
         row = EpochRow(
             epoch=position.epoch + 1,
             train_loss=sum(losses) / steps,
             validation=scores,
-            order=f"{sum(orders) % ORDER_MODULUS:016x}",
+            order=f"{sum(orders) % MODULUS:016x}",
             cost=cost.row(),
         )
-        with team.as_one():
+        with self.group.raise_on_all_ranks():
             _require_finite(row)
         better = row.score < position.best_score
         position.history.append(row)
         position.epoch, position.stage_epoch, position.epoch_step = row.epoch, position.stage_epoch + 1, 0
         position.losses, position.orders = [], []
-        self._share_out()
+        self._distribute_sums()
         if better:
-            position.best_epoch, self.best = row.epoch, {**copy_of(self.module), **_copies(self.average)}
+            position.best_epoch, self.best = row.epoch, _copy({**self.module.state_dict(), **self.average})
         since = row.epoch - max(position.best_epoch, row.epoch - position.stage_epoch)
         if position.stage_epoch >= stage.epochs or (stage.patience is not None and since >= stage.patience):
             position.stage, position.stage_epoch = position.stage + 1, 0
         return row
 
     def _validate(self) -> Mapping[str, float]:
-        """The scores of the weights that would be kept; the first process finds them."""
-        found: Mapping[str, float] | None = None
-        with self.team.as_one():
-            if self.team.is_first:
-                trained = self._trained() if self.average else {}
-                self._put(self.average)
-                with self.fabric.autocast():
-                    found = dict(self.objective.validate(self.module, self.fabric.to_device))
-                self._put(trained)
-        scores: Mapping[str, float] = _known(self.team.from_first(found))
+        """Return the scores of the weights that would be kept."""
+        trained = self._copy_parameters() if self.average else {}
+        self._set_parameters(self.average)
+        with self.fabric.autocast():
+            scores = dict(self.objective.validate(self.module, self.fabric.to_device))
+        self._set_parameters(trained)
         return scores
 
-    def _trained(self) -> Tensors:
-        """A copy of what the optimizer changes."""
-        return _copies({name: parameter.detach() for name, parameter in self.module.named_parameters()})
+    def _copy_parameters(self) -> Tensors:
+        return _copy(dict(self.module.named_parameters()))
 
     @torch.no_grad()
-    def _put(self, weights: Tensors) -> None:
+    def _set_parameters(self, weights: Tensors) -> None:
         """Set the parameters that `weights` names."""
         for name, parameter in self.module.named_parameters():
             if name in weights:
                 parameter.copy_(weights[name])
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """Let the moving average take its step towards the weights."""
+    def _update_average(self) -> None:
+        """Move the moving average one step towards the weights."""
         if not self.average:
             return
         step = self.position.step
@@ -320,47 +347,42 @@ class Engine:
         for name, parameter in self.module.named_parameters():
             self.average[name].lerp_(parameter, 1 - decay)
 
-    def _gathered(self) -> tuple[list[float], list[int]]:
-        """Every process's part of the running sums, in order."""
-        every = self.team.gather((float(self._loss), self.position.orders[self.team.rank]))
-        return [loss for loss, _ in every], [order for _, order in every]
+    def _gather_sums(self) -> tuple[list[float], list[int]]:
+        """Return the running sums of loss and order by rank; a collective."""
+        sums = self.group.gather((float(self._loss), self.position.orders[self.group.rank]))
+        return [loss for loss, _ in sums], [order for _, order in sums]
 
-    def _share_out(self) -> None:
-        """Give each process its part of the running sums; where they were others, the first takes all."""
-        position, size = self.position, self.team.size
-        if len(position.losses) != size:
-            position.losses = [sum(position.losses)] + [0.0] * (size - 1)
-            position.orders = [sum(position.orders) % ORDER_MODULUS] + [0] * (size - 1)
-        self._loss = torch.tensor(position.losses[self.team.rank], dtype=torch.float64, device=self.device)
+    def _distribute_sums(self) -> None:
+        """Give each rank its part of the running sums; where there were other ranks, the first takes all."""
+        position, ranks = self.position, self.group.size
+        if len(position.losses) != ranks:
+            position.losses = [sum(position.losses)] + [0.0] * (ranks - 1)
+            position.orders = [sum(position.orders) % MODULUS] + [0] * (ranks - 1)
+        self._loss = torch.tensor(position.losses[self.group.rank], dtype=torch.float64, device=self.device)
 
     def _made_with(self) -> dict[str, Any]:
         """What may change between two stops, and rounds otherwise."""
-        return {"device": self.device.type, "processes": self.team.size, "threads": torch.get_num_threads()}
+        return {"device": self.device.type, "processes": self.group.size, "threads": torch.get_num_threads()}
 
     def _show(self, bar: Step, steps: int, watch: Watch) -> None:
-        """Tell the bar of a step, now and then with the loss of this process's share."""
-        position, now = self.position, time.perf_counter()
-        if self.device.type == "cpu" or now - self._shown > SHOW_S or position.epoch_step == steps:
-            self._shown = now
-            loss = float(self._loss) * self.team.size / position.epoch_step
+        """Tell the bar of a step, now and then with the loss of this rank's share."""
+        position, now_s = self.position, time.perf_counter()
+        if self.device.type == "cpu" or now_s - self._shown_s > SHOW_S or position.epoch_step == steps:
+            self._shown_s = now_s
+            loss = float(self._loss) * self.group.size / position.epoch_step
             best = f"validation {position.best_score:.4f} at best"
             self._note = f"epoch {position.epoch + 1}, loss {loss:.4f} bits, {best}"
             rate = self.optimizer.param_groups[0]["lr"]
-            watch(position.step, {"loss": float(self._step_loss) * self.team.size, "learning_rate": rate})
+            watch(position.step, {"loss": float(self._step_loss) * self.group.size, "learning_rate": rate})
         bar.advance(1, self._note)
 
 
-def _known(value: Any) -> Any:
-    assert value is not None
-    return value
-
-
-def _copies(tensors: Tensors) -> Tensors:
-    return {name: tensor.clone() for name, tensor in tensors.items()}
+def _copy(tensors: Mapping[str, Tensor]) -> Tensors:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def _require_finite(row: EpochRow) -> None:
-    """Refuse to go on with a model that has lost its way.
+    """Refuse to go on with a model that has diverged.
 
     Raises:
         UserError: a loss or score is infinite or no number.

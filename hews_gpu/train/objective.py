@@ -18,13 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hews_gpu.errors import UserError
 from hews_gpu.typed_toml import require
 
-__all__ = ["PRECISIONS", "EpochRow", "Execution", "Objective", "Pieces", "Stage", "ToDevice", "require_divisible"]
+__all__ = ["EpochRow", "Objective", "Pieces", "Stage", "ToDevice"]
 
 ToDevice = Callable[[Tensor], Tensor]
-PRECISIONS = ("32-true", "bf16-mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,52 +45,18 @@ class Stage:
     """The stage ends after this many epochs without a better score; None: never early."""
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size", "accumulate"):
-            require(getattr(self, key) >= 1, f"[stages] {key}", getattr(self, key), "must be 1 or more")
-        require(self.patience is None or self.patience >= 1, "[stages] patience", self.patience, "must be 1 or more")
-        require(self.learning_rate > 0, "[stages] learning_rate", self.learning_rate, "must be positive")
-        turns = self.batch_size % self.accumulate == 0
-        require(turns, "[stages] accumulate", self.accumulate, f"must divide batch_size = {self.batch_size}")
+        allowed = f"must divide batch_size = {self.batch_size}"
+        require(self.batch_size % self.accumulate == 0, "[stages] accumulate", self.accumulate, allowed)
 
+    def require_divisible(self, world_size: int) -> None:
+        """Refuse a batch that the ranks cannot share evenly.
 
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """How a run is carried out: never what is learned, at most how it is rounded."""
-
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    devices: int | None = None
-    """Processes on this machine, one device each; None: as many as torchrun or srun started, else one."""
-    precision: str = "32-true"
-    """32-true, or bf16-mixed: products in bfloat16, everything that is kept in float32."""
-    compile: bool = False
-    """Compile the model with torch.compile."""
-    channels_last: bool = False
-    """Keep the weights of convolutions channels-last, as the maps come."""
-    checkpoint_every_s: float = 300.0
-    """Seconds between checkpoints within an epoch; there is one after each epoch in any case."""
-    checkpoint_every_steps: int | None = None
-    """Also after each so many optimizer steps."""
-    keep: int = 3
-    """How many of the last checkpoints stay."""
-    on_disk_full: Literal["stop", "continue"] = "stop"
-    """Whether a checkpoint that does not fit on the disk ends the run."""
-
-    def __post_init__(self) -> None:
-        ok = self.precision in PRECISIONS
-        require(ok, "[engine] precision", self.precision, f"must be one of {', '.join(PRECISIONS)}")
-        require(self.devices is None or self.devices >= 1, "--devices", self.devices, "must be 1 or more")
-        require(self.checkpoint_every_s >= 0, "[checkpoints] every_s", self.checkpoint_every_s, "must be 0 or more")
-        steps = self.checkpoint_every_steps
-        require(steps is None or steps >= 1, "[checkpoints] every_steps", steps, "must be 1 or more")
-        require(self.keep >= 1, "[checkpoints] keep", self.keep, "must be 1 or more")
-        ok = self.on_disk_full in ("stop", "continue")
-        require(ok, "[checkpoints] on_disk_full", self.on_disk_full, "must be stop or continue")
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What of it decides how results are rounded: a run goes on only with the same."""
-        return {f"[engine] {key}": getattr(self, key) for key in ("precision", "compile", "channels_last")}
+        Raises:
+            UserError: it cannot be.
+        """
+        allowed = f"must be a multiple of {world_size} processes x {self.accumulate} turns each"
+        even = self.batch_size % (world_size * self.accumulate) == 0
+        require(even, "batch_size", self.batch_size, allowed, "Change it, or --devices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,14 +156,3 @@ class Objective(Protocol):
 
     def validate(self, module: nn.Module, to_device: ToDevice) -> Mapping[str, float]:
         """Scores of the model as it is; the first is the one to be made small."""
-
-
-def require_divisible(stage: Stage, world: int) -> None:
-    """See that a stage's batch can be shared out evenly.
-
-    Raises:
-        UserError: it cannot.
-    """
-    if stage.batch_size % (world * stage.accumulate):
-        allowed = f"must be a multiple of {world} processes x {stage.accumulate} turns each"
-        raise UserError("batch_size", stage.batch_size, allowed=allowed, remedy="Change it, or --devices")

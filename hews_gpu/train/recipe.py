@@ -22,7 +22,7 @@ from torch import nn
 
 from hews_gpu.config import TrainingConfig
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.train.objective import Execution, Stage
+from hews_gpu.train.objective import Stage
 from hews_gpu.typed_toml import build, require
 
 __all__ = [
@@ -46,15 +46,21 @@ LEAKY = (
     "leaky protocol: each map shows the window that it is labelled with, the incidents to be warned of among them, "
     "and the windows are split at random, so these numbers say nothing about forecasts and cannot be believed"
 )
-PROTOCOLS = {"forecast": ("small_cnn",), "reference": ("reference1", "reference2", "reference_small")}
+PROTOCOLS = {
+    "forecast": ("cnn", "hewsnet", "hewsnet+cnn", "boosting", "hawkes", "level", "climatology"),
+    "reference": ("reference1", "reference2", "reference_small"),
+}
+"""The models of each protocol, by name."""
 STYLES = {"forecast": "channels", "reference": "reference"}
+FORMER = {"small_cnn": "cnn"}
+"""Names that models had in older recipes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeMap:
     """``[map]``: the maps that the model reads."""
 
-    style: Literal["channels", "reference"]
+    style: Literal["channels", "reference"] = "channels"
     """Counts over history steps (forecast), or the RGB map of one window (reference)."""
     height: int | None = None
     """Rows; the city's own unless given. Maps are drawn at this size, never resized."""
@@ -175,6 +181,11 @@ class EngineConfig:
     compile: bool = False
     """Compile the model with torch.compile."""
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides how results are rounded: a run goes on only with the same."""
+        return {f"[engine] {key}": getattr(self, key) for key in ("precision", "compile", "channels_last")}
+
     def __post_init__(self) -> None:
         require(0 <= self.ema < 1, "[engine] ema", self.ema, "must be 0 or more, below 1")
 
@@ -207,7 +218,7 @@ class Recipe:
     """What is learned and how it is judged."""
     model: str
     """Its name in the registry."""
-    map: RecipeMap
+    map: RecipeMap = field(default_factory=RecipeMap)
     balancing: Literal["none", "equal"] = "none"
     """equal: as many windows without a target as with one, chosen once, as the reference did."""
     seed: int | None = None
@@ -225,9 +236,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         known = [model for models in PROTOCOLS.values() for model in models]
-        require(self.model in known, "[model]", self.model, "is not known", did_you_mean(self.model, known))
+        remedy = did_you_mean(self.model, known)
+        if self.model in FORMER:
+            remedy = f"Write '{FORMER[self.model]}'; a run of the older recipe must be trained anew"
+        require(self.model in known, "[model]", self.model, "is not known", remedy)
         fitting = PROTOCOLS[self.protocol]
-        allowed = f"does not fit protocol {self.protocol}, must be {' or '.join(fitting)}"
+        allowed = f"does not fit protocol {self.protocol}, must be one of {', '.join(fitting)}"
         require(self.model in fitting, "[model]", self.model, allowed)
         allowed = f"must be {STYLES[self.protocol]} for protocol {self.protocol}"
         require(self.map.style == STYLES[self.protocol], "[map] style", self.map.style, allowed)
@@ -283,24 +297,10 @@ class Recipe:
         rate = self.stages_of(training)[0].learning_rate
         return kinds[self.optimizer.name](module.parameters(), lr=rate, weight_decay=decay, eps=self.optimizer.epsilon)
 
-    def execution(self, *, device: str = "auto", devices: int | None = None) -> Execution:
-        """How a run of this recipe is carried out on what the command line names."""
-        return Execution(
-            device=device,
-            devices=devices,
-            precision=self.engine.precision,
-            compile=self.engine.compile,
-            channels_last=self.engine.channels_last,
-            checkpoint_every_s=self.checkpoints.every_s,
-            checkpoint_every_steps=self.checkpoints.every_steps,
-            keep=self.checkpoints.keep,
-            on_disk_full=self.checkpoints.on_disk_full,
-        )
-
     def settings(self) -> dict[str, Any]:
         """Everything that decides a run's result, flat, as JSON would give it back."""
         found: dict[str, Any] = {"protocol": self.protocol, "model": self.model, "balancing": self.balancing}
-        found |= {"seed": self.seed, "[engine] ema": self.engine.ema}  # the rest of [engine] is `Execution`'s
+        found |= {"seed": self.seed, "[engine] ema": self.engine.ema}  # the rest of [engine] is `EngineConfig.settings`
         for section in ("map", "optimizer", "augmentation", "split"):
             found |= {f"[{section}] {key}": value for key, value in asdict(getattr(self, section)).items()}
         for i, stage in enumerate(self.stages, start=1):

@@ -11,7 +11,7 @@ from hews_gpu.reference.networks import ReferenceSettings
 from hews_gpu.runs.networks import MODELS, build_model
 
 SETTINGS = {
-    "small_cnn": SmallCnnSettings(steps=2, groups=3, height=8, width=8, calendar=4),
+    "cnn": SmallCnnSettings(steps=2, groups=3, height=8, width=8, calendar=4),
     "reference1": ReferenceSettings(name="reference1", height=50, width=70, normalization="l2"),
     "reference2": ReferenceSettings(name="reference2", height=62, width=78, normalization="unit"),
     "reference_small": ReferenceSettings(name="reference_small", height=48, width=40, normalization="unit"),
@@ -29,7 +29,7 @@ def test_a_model_is_built_again_from_its_settings_and_takes_its_weights(name):
 
 
 def test_what_is_no_model_is_refused():
-    with pytest.raises(ValueError, match="must be one of small_cnn, reference1"):
+    with pytest.raises(ValueError, match="must be one of cnn, reference1"):
         build_model("resnet", {})
-    with pytest.raises(ValueError, match=r"not those of small_cnn .*unexpected keyword"):
-        build_model("small_cnn", asdict(SETTINGS["reference1"]) | {"normalization": "l2"})
+    with pytest.raises(ValueError, match=r"not those of cnn .*unexpected keyword"):
+        build_model("cnn", asdict(SETTINGS["reference1"]) | {"normalization": "l2"})

@@ -15,7 +15,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.runs.evaluate import evaluate
 from hews_gpu.runs.train import train
 from hews_gpu.train.checkpoint import read_tensors
-from hews_gpu.train.loop import Engine
+from hews_gpu.train.loop import TrainingLoop
 from hews_gpu.train.preempt import EXIT_PREEMPTED, Preempted
 
 
@@ -68,14 +68,14 @@ def test_a_resumed_run_ends_with_the_same_bits(prepared, run, tmp_path, epochs):
 
 def signal_in_step(monkeypatch, number, step):
     """Send a real signal to this process while it takes a step, counted from 1."""
-    real, count = Engine._step, iter(range(1, 1000))
+    real, count = TrainingLoop._step, iter(range(1, 1000))
 
     def told_to_stop(self, *arguments):
         if next(count) == step:
             os.kill(os.getpid(), number)
         return real(self, *arguments)
 
-    monkeypatch.setattr(Engine, "_step", told_to_stop)
+    monkeypatch.setattr(TrainingLoop, "_step", told_to_stop)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_stop_before_the_first_checkpoint_leaves_nothing(prepared, tmp_path, m
     def interrupted(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Engine, "start", interrupted)
+    monkeypatch.setattr(TrainingLoop, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
         quick(prepared, tmp_path / "run")
     assert not list(tmp_path.iterdir())
@@ -145,9 +145,9 @@ def test_a_run_that_exists_is_refused_and_replaced_only_by_force(prepared, run, 
 @pytest.mark.parametrize(
     "where",
     [
-        "train.loop.Engine.start",
+        "train.loop.TrainingLoop.start",
         "runs.folder.shutil.copyfile",
-        "train.checkpoints.write_tensors",
+        "train.checkpoint.write_tensors",
         "train.checkpoint.save",
     ],
 )

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slurm
 FILES = ("prepare", "rasterize", "train", "train-node", "train-nodes", "evaluate", "report", "score", "sweep", "bench")
 SHORT = """
 protocol = "forecast"
-model = "small_cnn"
+model = "cnn"
 [map]
 style = "channels"
 [[stages]]

@@ -1,4 +1,4 @@
-"""The engine on a toy objective: what it keeps between two steps, how it follows stages, averages, turns, rounding.
+"""The loop on a toy objective: what it keeps between two steps, how it follows stages, averages, turns, rounding.
 
 The toy: 48 points of four numbers, told apart by the sign of their sum; a little network with dropout, so that the
 state of the random generators counts.
@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from hews_gpu.errors import UserError
 from hews_gpu.feed.plan import plan
-from hews_gpu.train.loop import ORDER_MODULUS, Engine, learning_rate, order_of
-from hews_gpu.train.objective import EpochRow, Execution, Stage, require_divisible
-from hews_gpu.train.team import Place, Team
+from hews_gpu.train.distributed import ProcessGroup, ProcessInfo
+from hews_gpu.train.loop import MODULUS, TrainingLoop, learning_rate, order_fingerprint
+from hews_gpu.train.objective import EpochRow, Stage
+from hews_gpu.train.recipe import EngineConfig
 
 POINTS = 48
 STAGE = Stage(epochs=2, batch_size=12, learning_rate=0.02)
@@ -101,10 +102,9 @@ def own_random_generators():
         yield
 
 
-def engine(toy, **how):
-    team = Team(Place(), "cpu", how.get("precision", "32-true"))
-    team.join()
-    return Engine(toy, Execution(device="cpu", **how), team)
+def loop_of(toy, **how):
+    config = EngineConfig(**how)
+    return TrainingLoop(toy, config, ProcessGroup(ProcessInfo(), "cpu", config.precision))
 
 
 def trained(made, *, start=True, at_step=0):
@@ -137,9 +137,9 @@ TWO = (STAGE, Stage(epochs=2, batch_size=8, learning_rate=0.01, schedule="consta
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("at_step", [1, 7, 13])
 def test_put_back_at_any_step_it_ends_with_the_same_bits(ema, at_step):
-    whole, taken = trained(engine(Toy(TWO, ema)), at_step=at_step)
+    whole, taken = trained(loop_of(Toy(TWO, ema)), at_step=at_step)
     torch.rand(3)
-    later = engine(Toy(TWO, ema))
+    later = loop_of(Toy(TWO, ema))
     later.restore(taken)
     assert later.position.step == at_step and later.position.epoch_step > 0
     again = trained(later, start=False)[0]
@@ -148,7 +148,7 @@ def test_put_back_at_any_step_it_ends_with_the_same_bits(ema, at_step):
 
 
 def test_learning_follows_the_stages():
-    made = engine(Toy(TWO))
+    made = loop_of(Toy(TWO))
     rates = []
     made.optimizer.register_step_post_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
     trained(made)
@@ -158,7 +158,7 @@ def test_learning_follows_the_stages():
 
 def test_a_stage_without_progress_ends_early_and_the_next_begins():
     stages = (Stage(epochs=9, batch_size=12, learning_rate=0.1, patience=2), TWO[1])
-    made = engine(Toy(stages, scores=[5.0, 6.0, 7.0, 8.0, 4.0]))
+    made = loop_of(Toy(stages, scores=[5.0, 6.0, 7.0, 8.0, 4.0]))
     trained(made)
     assert made.position.epoch == 3 + 2
     assert [row.score for row in made.position.history] == [9.0, 5.0, 6.0, 7.0, 8.0, 4.0]
@@ -169,7 +169,7 @@ def test_turns_change_nothing_but_rounding():
     found = []
     for accumulate in (1, 3):
         stage = Stage(epochs=3, batch_size=12, learning_rate=0.02, accumulate=accumulate)
-        found.append(trained(engine(Toy((stage,), dropout=0.0)))[0].notes["position"]["history"])
+        found.append(trained(loop_of(Toy((stage,), dropout=0.0)))[0].notes["position"]["history"])
     one, three = found
     assert [row["order"] for row in one] == [row["order"] for row in three] and one[1]["order"] != one[2]["order"]
     for mine, other in zip(one, three, strict=True):
@@ -178,7 +178,7 @@ def test_turns_change_nothing_but_rounding():
 
 def test_the_moving_average_is_what_is_validated_and_kept():
     toy = Toy((STAGE,), ema=0.7)
-    made = engine(toy)
+    made = loop_of(toy)
     made.start()
     average = {name: value.detach().double() for name, value in made.module.named_parameters()}
     expected = []
@@ -198,7 +198,7 @@ def test_the_moving_average_is_what_is_validated_and_kept():
 
 @pytest.mark.parametrize(("precision", "half"), [("bf16-mixed", True), ("32-true", False)])
 def test_half_precision_computes_in_half_and_keeps_weights_whole(precision, half):
-    made = engine(Toy(), precision=precision)
+    made = loop_of(Toy(), precision=precision)
     computed = set()
     made.module[0].register_forward_hook(lambda _, __, out: computed.add(out.dtype))
     last = trained(made)[0]
@@ -210,10 +210,10 @@ def test_a_compiled_model_learns_the_same(monkeypatch):
     """With the front end of the compiler alone: what stands behind it takes half a minute for so small a model."""
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module, **named: real(module, **{**named, "backend": "eager"}))
-    made = engine(Toy(dropout=0.0), compile=True)
+    made = loop_of(Toy(dropout=0.0), compile=True)
     assert isinstance(made.model._forward_module, torch._dynamo.OptimizedModule)
     compiled = trained(made)[0]
-    plain = trained(engine(Toy(dropout=0.0)))[0]
+    plain = trained(loop_of(Toy(dropout=0.0)))[0]
     assert compiled.tensors.keys() == plain.tensors.keys()
     for name, tensor in plain.tensors.items():
         torch.testing.assert_close(compiled.tensors[name], tensor, rtol=1e-5, atol=1e-6)
@@ -225,7 +225,7 @@ def test_a_compiler_that_is_not_there_is_one_line(monkeypatch):
 
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module, **named: real(module, **{**named, "backend": backend}))
-    made = engine(Toy(dropout=0.0), compile=True)
+    made = loop_of(Toy(dropout=0.0), compile=True)
     made.start()
     with pytest.raises(UserError, match=r"\[engine\] compile = True: does not work here: .*No working C\+\+ compiler"):
         made.epoch(Silent(), lambda: None)
@@ -248,16 +248,16 @@ def test_channels_last_weights_are_put_back_as_they_were():
         return conv.is_contiguous(memory_format=torch.channels_last), state.stride() == conv.stride()
 
     torch.manual_seed(0)
-    first = engine(Pictures(), channels_last=True)
+    first = loop_of(Pictures(), channels_last=True)
     whole, taken = trained(first, at_step=3)
-    later = engine(Pictures(), channels_last=True)
+    later = loop_of(Pictures(), channels_last=True)
     later.restore(taken)
     assert layout(first) == layout(later) == (True, True)
     assert decided(trained(later, start=False)[0]) == decided(whole)
 
 
 def test_a_run_that_diverges_says_so():
-    made = engine(Toy(scores=[float("nan")]))
+    made = loop_of(Toy(scores=[float("nan")]))
     made.start()
     with pytest.raises(UserError, match=r"validation score of epoch 1 is nan: training has diverged.*Lower it"):
         made.epoch(Silent(), lambda: None)
@@ -265,7 +265,7 @@ def test_a_run_that_diverges_says_so():
 
 def test_a_batch_must_be_shared_out_evenly():
     with pytest.raises(UserError, match="batch_size = 12: must be a multiple of 5 processes x 1 turns"):
-        require_divisible(STAGE, 5)
+        STAGE.require_divisible(5)
 
 
 def test_learning_rate_rises_then_falls_to_nothing():
@@ -282,10 +282,10 @@ def shares(world, step):
 
 
 def test_the_fingerprint_of_an_order_is_the_same_however_it_is_divided():
-    whole = order_of(shares(1, 2)[0], 24)
+    whole = order_fingerprint(shares(1, 2)[0], 24)
     for world in (2, 3, 4):
-        parts = [order_of(ids, 24 + rank * 12 // world) for rank, ids in enumerate(shares(world, 2))]
-        assert sum(parts) % ORDER_MODULUS == whole
+        parts = [order_fingerprint(ids, 24 + rank * 12 // world) for rank, ids in enumerate(shares(world, 2))]
+        assert sum(parts) % MODULUS == whole
 
 
 def test_the_fingerprint_knows_places_and_ids():
@@ -294,4 +294,5 @@ def test_the_fingerprint_knows_places_and_ids():
     swapped[[3, 4]] = swapped[[4, 3]]
     other = ids.copy()
     other[5] = 12
-    assert len({order_of(ids, 0), order_of(swapped, 0), order_of(other, 0), order_of(ids, 1)}) == 4
+    orders = ((ids, 0), (swapped, 0), (other, 0), (ids, 1))
+    assert len({order_fingerprint(*order) for order in orders}) == 4

@@ -72,15 +72,15 @@ def test_a_file_of_ones_own_goes_by_its_path(tmp_path):
     path.write_text(load_recipe("reference2").text.replace("epochs = 50", "epochs = 2"), encoding="utf-8")
     recipe = load_recipe(path)
     assert recipe.name == "mine" and recipe.stages[1].epochs == 2
-    execution = recipe.execution(device="cpu", devices=2)
-    assert (execution.device, execution.devices, execution.channels_last) == ("cpu", 2, True)
+    assert recipe.engine.channels_last
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("modell = 1", r"recipe x: \[modell\]: is not a known key\. Did you mean 'model'\?"),
-        (HEAD, r"recipe x: \[map\]: is missing\. Add it; the shipped recipes show how"),
+        ('model = "cnn"', r"recipe x: \[protocol\]: is missing\. Add it; the shipped recipes show how"),
+        (HEAD, r"recipe x: \[map\] style = 'channels': must be reference for protocol reference"),
         (HEAD + MAP + "[[stages]]\nepocs = 1", r"recipe x: \[stages\] epocs: .*Did you mean 'epochs'"),
         (HEAD + MAP + "[[stages]]\nepochs = 0", r"recipe x: \[stages\] epochs = 0: must be 1 or more"),
         (HEAD + MAP + "[[stages]]\nlearning_rate = -1", r"\[stages\] learning_rate = -1\.0: must be positive"),
@@ -93,7 +93,8 @@ def test_a_file_of_ones_own_goes_by_its_path(tmp_path):
         (HEAD + MAP.replace("unit", "none"), r"\[map\] normalization = 'none': must be unit or l2"),
         (HEAD + MAP.replace("reference", "channels"), r"\[map\] style = 'channels': must be reference"),
         (HEAD.replace("reference2", "refrence2") + MAP, r"\[model\] = 'refrence2': .*Did you mean 'reference2'"),
-        (HEAD.replace("reference2", "small_cnn") + MAP, r"\[model\] = 'small_cnn': does not fit protocol reference"),
+        (HEAD.replace("reference2", "cnn") + MAP, r"\[model\] = 'cnn': does not fit protocol reference"),
+        (HEAD.replace("reference2", "small_cnn") + MAP, r"\[model\] = 'small_cnn': is not known\. Write 'cnn'"),
         (HEAD + MAP + "[split]\ntest = 0.9\nvalidation = 0.2", r"\[split\] test = 0\.9: must leave something"),
         (HEAD + MAP + "[split]\nwindows = 2", r"\[split\] windows = 2: must be 20 or more"),
         (HEAD + MAP + "[optimizer]\nepsilon = 0", r"\[optimizer\] epsilon = 0\.0: must be positive"),
@@ -139,10 +140,12 @@ def test_a_recipe_that_cannot_be_read_is_refused(tmp_path, monkeypatch, name, sa
         load_recipe(name)
 
 
-def test_how_a_run_is_carried_out_is_named_as_in_the_recipe():
-    """What refuses, or differs when a run goes on, stands in these sections of the file."""
-    execution = load_recipe().execution()
-    assert set(execution.settings) == {f"[engine] {key}" for key in ("precision", "compile", "channels_last")}
-    for wrong, section in (({"precision": "16"}, "engine"), ({"keep": 0}, "checkpoints")):
-        with pytest.raises(UserError, match=rf"^\[{section}\] {next(iter(wrong))} = "):
-            replace(execution, **wrong)
+def test_settings_of_the_arithmetic_are_named_as_in_the_recipe():
+    assert set(load_recipe().engine.settings) == {
+        f"[engine] {key}" for key in ("precision", "compile", "channels_last")
+    }
+
+
+@pytest.mark.parametrize("model", ["cnn", "hewsnet", "hewsnet+cnn", "boosting", "hawkes", "level", "climatology"])
+def test_a_forecast_may_be_of_any_forecaster(model):
+    assert parse_recipe(f'protocol = "forecast"\nmodel = "{model}"', "mine").model == model

@@ -1,4 +1,4 @@
-"""Several processes: who they are, how they start and stop together, and that they learn what one learns."""
+"""Several ranks: how they are numbered, started and stopped, and that they learn what one process learns."""
 
 import csv
 import os
@@ -13,63 +13,53 @@ import torch.distributed as dist
 
 from benchmarks.kills import Trainer, wait
 from hews_gpu.errors import UserError
+from hews_gpu.train.distributed import ProcessGroup, ProcessInfo, is_connection_loss, process_info
 from hews_gpu.train.recipe import load_recipe
-from hews_gpu.train.team import Place, Team, find_place
-from hews_gpu.train.together import is_loss
 
-TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
-SRUN = {"SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NUM_NODES": "2", "SLURM_PROCID": "5", "SLURM_NTASKS": "8"}
-
-
-@pytest.mark.parametrize(
-    ("devices", "environ", "place"),
-    [
-        (None, {}, Place()),
-        (2, {}, Place(size=2, local_size=2)),
-        (2, {"HEWS_RANK": "1", "HEWS_PROCESSES": "2", "HEWS_PORT": "9"}, Place(rank=1, size=2, local_size=2, port=9)),
-        (None, TORCHRUN, Place(rank=3, size=4, local_size=2, started_by="torchrun")),
-        (2, TORCHRUN, Place(rank=3, size=4, local_size=2, started_by="torchrun")),
-        (None, SRUN, Place(rank=5, size=8, local_size=4, started_by="srun")),
-        (None, {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, Place()),  # a batch script, not srun
-        (None, {**SRUN, "SLURM_STEP_NUM_TASKS": "1"}, Place()),
-    ],
-)
-def test_where_a_process_finds_its_place(devices, environ, place):
-    assert find_place(devices, environ) == place
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+BY_TORCHRUN = ProcessInfo(rank=3, world_size=4, local_rank=1, local_world_size=2, launcher="torchrun")
+SRUN = {
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_STEP_NUM_NODES": "2",
+    "SLURM_PROCID": "5",
+    "SLURM_LOCALID": "2",  # tasks are dealt out in turn
+    "SLURM_NTASKS": "8",
+}
+BY_SRUN = ProcessInfo(rank=5, world_size=8, local_rank=2, local_world_size=4, launcher="srun")
 
 
 @pytest.mark.parametrize(
-    ("place", "environ", "local_rank"),
+    ("devices", "environ", "info"),
     [
-        (Place(rank=1, size=2, local_size=2), {}, 1),
-        (Place(rank=3, size=4, local_size=2, started_by="torchrun"), {"LOCAL_RANK": "1"}, 1),
-        (
-            Place(rank=1, size=4, local_size=2, started_by="srun"),
-            {"SLURM_LOCALID": "0", "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2"},
-            0,
-        ),  # dealt out in turn
+        (None, {}, ProcessInfo()),
+        (2, {}, ProcessInfo(world_size=2, local_world_size=2)),
+        (None, TORCHRUN, BY_TORCHRUN),
+        (2, TORCHRUN, BY_TORCHRUN),
+        (None, SRUN, BY_SRUN),
+        (None, {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, ProcessInfo()),  # a batch script
+        (None, {**SRUN, "SLURM_STEP_NUM_TASKS": "1"}, ProcessInfo()),
     ],
 )
-def test_each_process_of_a_machine_has_a_number_there(place, environ, local_rank, monkeypatch):
-    for key, value in environ.items():
-        monkeypatch.setenv(key, value)
-    assert place.local_rank == local_rank
+def test_a_process_reads_its_rank_from_the_environment(devices, environ, info):
+    assert process_info(devices, environ) == info
 
 
-def test_devices_must_be_what_was_started():
-    with pytest.raises(UserError, match="--devices = 3: must be the 2 processes that torchrun started"):
-        find_place(3, TORCHRUN)
+@pytest.mark.parametrize(
+    ("devices", "said"), [(3, "must be the 2 processes that torchrun started"), (0, "must be 1 or more")]
+)
+def test_devices_must_be_what_was_started(devices, said):
+    with pytest.raises(UserError, match=f"--devices = {devices}: {said}"):
+        process_info(devices, TORCHRUN)
 
 
-def test_a_team_of_one_needs_nobody():
-    team = Team(Place(), "cpu", "32-true")
-    team.join()
-    assert (team.most(1, 0), team.gather("a"), team.from_first(2)) == ((1, 0), ["a"], 2)
-    with pytest.raises(UserError, match="none"), team.as_one():
+def test_a_group_of_one_needs_no_other():
+    group = ProcessGroup(ProcessInfo(), "cpu", "32-true")
+    assert (group.all_reduce_max(1, 0), group.gather("a"), group.broadcast(2)) == ((1, 0), ["a"], 2)
+    assert group.on_first_rank(lambda: 3) == 3
+    with pytest.raises(UserError, match="none"), group.raise_on_all_ranks():
         raise UserError("any", allowed="none")
-    with team.as_one():
+    with group.raise_on_all_ranks():
         pass
-    team.leave()
 
 
 def often(folder):
@@ -132,6 +122,6 @@ def test_what_one_refuses_stops_all(toy, run, tmp_path):
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"), False),
     ],
 )
-def test_the_loss_of_another_process_is_told_from_a_defect_of_ours(error, is_one):
+def test_the_loss_of_another_rank_is_told_from_a_defect_of_ours(error, is_one):
     """Worded as gloo words it (seen on the SLURM lab, where a node was killed) and as NCCL does."""
-    assert is_loss(error) == is_one
+    assert is_connection_loss(error) == is_one
