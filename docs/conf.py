@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 import hews_gpu
 
 sys.path.insert(0, str(Path(__file__).parent / "ext"))
@@ -38,6 +40,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+default_role = "literal"  # docstrings write code in single backticks
 
 html_theme = "pydata_sphinx_theme"
 html_title = "HEWS-GPU"
@@ -58,3 +61,22 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+
+
+def _one_sentence(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Keep napoleon from reading the words before a colon in an attribute's docstring as its type."""
+    if what in {"attribute", "data", "property"} and lines and ": " in lines[0]:
+        lines[:1] = lines[0].replace(": ", ":\n", 1).split("\n")
+
+
+def _without_made_up_arguments(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Show a protocol without the arguments that `typing` gives its constructor."""
+    return ("", returns) if what == "class" and signature == "(*args, **kwargs)" else None
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what corrects docstrings and signatures."""
+    app.connect("autodoc-process-docstring", _one_sentence, priority=400)
+    app.connect("autodoc-process-signature", _without_made_up_arguments)
