@@ -1,4 +1,4 @@
-"""The ground of the synthetic city: an outline with a harbour, neighborhoods, and streets of hot spots.
+"""The layout of the synthetic city: an outline with a harbor, neighborhoods, and streets of hot spots.
 
 Neighborhoods are the Voronoi cells of scattered seeds. Each edge between two cells is bent once, by midpoint
 displacement, and all edges are cut into faces together, so that neighbors share every vertex: no gaps, no overlaps.
@@ -15,12 +15,11 @@ import numpy as np
 import shapely
 from scipy.spatial import Voronoi
 
-from hews_gpu.synthetic.process import Float64, Int64
+from hews_gpu.arrays import Float64, Int64
 
-__all__ = ["CENTRE_DEGREES", "CITY_NAME", "Ground", "degrees_per_meter", "make_ground", "to_degrees"]
+__all__ = ["CENTER_DEGREES", "Layout", "degrees_per_meter", "make_layout", "to_degrees"]
 
-CITY_NAME = "Port Ellery"  # there is no such place
-CENTRE_DEGREES = (-67.240, 18.300)  # longitude, latitude: off Puerto Rico's west coast, whose clock never changes
+CENTER_DEGREES = (-67.240, 18.300)  # longitude, latitude: off Puerto Rico's west coast, whose clock never changes
 M_PER_DEGREE = 111_320.0  # of latitude, and of longitude at the equator
 RADIUS_M = 7_600.0
 SEEDS = 52  # seeds that fall into the city become about as many neighborhoods
@@ -29,25 +28,15 @@ STREETS, SPOTS_PER_STREET = 16, 6
 
 FIRST = (
     *("Ellery", "Tannery", "Cooper", "Harrow", "Millrace", "Orchard", "Quarry", "Saint Brannoc", "Foundry", "Marsh"),
-    *(
-        "Lantern",
-        "Chandler",
-        "Juniper",
-        "Old Ferry",
-        "Ropewalk",
-        "Calloway",
-        "Heron",
-        "Bellweather",
-        "Kiln",
-        "Larkspur",
-    ),
+    *("Lantern", "Chandler", "Juniper", "Old Ferry", "Ropewalk", "Calloway", "Heron", "Bellweather"),
+    *("Kiln", "Larkspur"),
 )
 SECOND = ("Hill", "Park", "Point", "Heights", "Gardens", "Row", "Landing", "Square", "Terrace", "Fields", "Crossing")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
-    """A city's ground, in meters around its center."""
+class Layout:
+    """A city's layout, in meters around its center."""
 
     cells: tuple[shapely.Polygon, ...]
     """Neighborhoods."""
@@ -66,12 +55,12 @@ class Ground:
         return outline
 
     def uniform(self, rng: np.random.Generator, count: int) -> Float64:
-        """[count, 2] places spread evenly over the city."""
+        """Draw places spread evenly over the city [count, 2]."""
         west, south, east, north = self.outline.bounds
         return self._redraw(count, lambda which: rng.uniform((west, south), (east, north), size=(len(which), 2)))
 
     def near(self, rng: np.random.Generator, places_m: Float64, spread_m: float | Float64) -> Float64:
-        """[E, 2] one place in the city for each given one, Gaussian around it.
+        """Draw one place in the city for each given one, Gaussian around it [E, 2].
 
         Args:
             rng: where the randomness comes from.
@@ -86,7 +75,7 @@ class Ground:
         return self._redraw(len(places_m), draw)
 
     def mixture(self, rng: np.random.Generator, count: int, hot_share: float, weights: Float64) -> Float64:
-        """[count, 2] places: `hot_share` of them around hot spots drawn by `weights` [K], the others anywhere."""
+        """Draw places [count, 2]: `hot_share` of them around hot spots drawn by `weights` [K], the others anywhere."""
         places = self.uniform(rng, count)
         hot = np.flatnonzero(rng.random(count) < hot_share)
         spot = rng.choice(len(weights), size=len(hot), p=weights)
@@ -94,7 +83,7 @@ class Ground:
         return places
 
     def _redraw(self, count: int, draw: Callable[[Int64], Float64]) -> Float64:
-        """[count, 2] places in the city; `draw` is asked again for those that it put outside."""
+        """Draw places in the city [count, 2]; `draw` is called again for those that it put outside."""
         places = np.empty((count, 2))
         left = np.arange(count, dtype=np.int64)
         while len(left):
@@ -103,29 +92,29 @@ class Ground:
         return places
 
     def neighborhood(self, places_m: Float64) -> Int64:
-        """[E] index of the neighborhood of each place; -1 outside the city."""
-        found = np.full(len(places_m), -1, dtype=np.int64)
+        """Return the index of the neighborhood of each place [E]; -1 outside the city."""
+        area = np.full(len(places_m), -1, dtype=np.int64)
         for index, cell in enumerate(self.cells):
             west, south, east, north = cell.bounds
             x, y = places_m.T
             near = np.flatnonzero((x >= west) & (x <= east) & (y >= south) & (y <= north))
             shapely.prepare(cell)
-            found[near[shapely.contains_xy(cell, x[near], y[near])]] = index
-        return found
+            area[near[shapely.contains_xy(cell, x[near], y[near])]] = index
+        return area
 
 
 def to_degrees(places_m: Float64) -> Float64:
-    """[E, 2] longitude and latitude of places given in meters around the center."""
-    stretch = (M_PER_DEGREE * np.cos(np.radians(CENTRE_DEGREES[1])), M_PER_DEGREE)
-    return np.asarray(places_m / stretch + CENTRE_DEGREES, dtype=np.float64)
+    """Return the longitude and latitude of places given in meters around the center [E, 2]."""
+    stretch = (M_PER_DEGREE * np.cos(np.radians(CENTER_DEGREES[1])), M_PER_DEGREE)
+    return np.asarray(places_m / stretch + CENTER_DEGREES, dtype=np.float64)
 
 
 def degrees_per_meter() -> Float64:
-    """[2] degrees of longitude and latitude."""
-    return 1.0 / np.array([M_PER_DEGREE * np.cos(np.radians(CENTRE_DEGREES[1])), M_PER_DEGREE])
+    """Return the degrees of longitude and latitude of a meter [2]."""
+    return 1.0 / np.array([M_PER_DEGREE * np.cos(np.radians(CENTER_DEGREES[1])), M_PER_DEGREE])
 
 
-def make_ground(rng: np.random.Generator, *, areas: int | None = None) -> Ground:
+def make_layout(rng: np.random.Generator, *, areas: int | None = None) -> Layout:
     """Draw a city.
 
     Args:
@@ -141,11 +130,11 @@ def make_ground(rng: np.random.Generator, *, areas: int | None = None) -> Ground
     pick = rng.choice(len(FIRST) * len(SECOND), size=len(cells), replace=False)
     names = tuple(f"{FIRST[p // len(SECOND)]} {SECOND[p % len(SECOND)]}" for p in pick)
     spots = _spots(rng, shapely.union_all(cells))
-    return Ground(cells=tuple(cells), names=names, spots_m=spots, spot_spread_m=rng.uniform(80, 260, size=len(spots)))
+    return Layout(cells=tuple(cells), names=names, spots_m=spots, spot_spread_m=rng.uniform(80, 260, size=len(spots)))
 
 
 def _outline(rng: np.random.Generator) -> shapely.Polygon:
-    """A wavy disc with a harbour cut in from the west."""
+    """Draw a wavy disc with a harbor cut in from the west."""
     angle = np.linspace(0, 2 * np.pi, 240, endpoint=False)
     radius = np.full(len(angle), RADIUS_M)
     for wave in range(2, 9):
@@ -154,13 +143,13 @@ def _outline(rng: np.random.Generator) -> shapely.Polygon:
     bend = rng.uniform(-900, 900, size=4)
     channel = np.array([(-1.6, 0.05), (-0.8, -0.1), (-0.45, 0.0), (-0.2, -0.06)]) * RADIUS_M
     channel[:, 1] += bend
-    harbour = shapely.LineString(channel).buffer(620).union(shapely.Point(channel[-2]).buffer(1_000))
-    parts = shapely.get_parts(land.difference(harbour))
+    harbor = shapely.LineString(channel).buffer(620).union(shapely.Point(channel[-2]).buffer(1_000))
+    parts = shapely.get_parts(land.difference(harbor))
     return max(parts, key=lambda part: part.area)
 
 
 def _cells(rng: np.random.Generator, outline: shapely.Polygon, count: int) -> list[shapely.Polygon]:
-    """Neighborhoods: smaller towards the center, with bent edges, exactly sharing them."""
+    """Draw neighborhoods that share their bent edges exactly, smaller towards the center."""
     angle = rng.uniform(0, 2 * np.pi, size=count)
     reach = 1.25 * RADIUS_M * rng.random(count) ** 0.6  # 0.5 would be even; more crowds the center
     seeds = np.stack([reach * np.cos(angle), reach * np.sin(angle)], axis=1)
@@ -182,7 +171,7 @@ def _cells(rng: np.random.Generator, outline: shapely.Polygon, count: int) -> li
 
 
 def _bent(rng: np.random.Generator, ends: Float64, rounds: int = 3, bend: float = 0.07) -> Float64:
-    """A straight edge as a wavering line of 2**rounds pieces between the same ends."""
+    """Bend a straight edge into a line of 2**rounds pieces between the same ends."""
     line = np.asarray(ends, dtype=np.float64)
     for _ in range(rounds):
         step = np.diff(line, axis=0)
@@ -207,7 +196,7 @@ def _merge_small(faces: list[shapely.Polygon]) -> list[shapely.Polygon]:
 
 
 def _spots(rng: np.random.Generator, outline: shapely.Polygon) -> Float64:
-    """Hot spots along straight streets that begin near the center more often than not."""
+    """Draw hot spots along straight streets that begin near the center more often than not."""
     shapely.prepare(outline)
     spots: list[Float64] = []
     while len(spots) < STREETS:

@@ -15,18 +15,17 @@ Shapes: E incidents, P pairs, S forecasts, W windows, D draws, N neighborhoods.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from hews_gpu.arrays import Bool
-from hews_gpu.synthetic.addresses import JITTER, meters
-from hews_gpu.synthetic.law import SLOT_H
-from hews_gpu.synthetic.process import MINUTES_PER_HOUR, Float64, Int64
+from hews_gpu.arrays import Bool, Float64, Int64
+from hews_gpu.synthetic.law import MINUTES_PER_HOUR, SLOT_H
+from hews_gpu.synthetic.places import around, choose, meters
 
-__all__ = ["SLOT_MIN", "Incidents", "PairLaw", "Source", "find_pairs"]
+__all__ = ["SLOT_MIN", "Incidents", "PairCategory", "PairLaw", "find_pairs"]
 
 SLOT_MIN = SLOT_H * MINUTES_PER_HOUR
 DRAWS, AREA_DRAWS = 40_000, 8_000  # of the incidents of one window; the error of E[exp(-c P)] is about 0.3 / sqrt(D)
@@ -46,7 +45,7 @@ class Incidents:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class PairCategory:
     """One of the two categories: its law and what happened."""
 
     rate_per_h: Float64  # [H]
@@ -55,7 +54,7 @@ class Source:
 
 
 def find_pairs(first: Incidents, second: Incidents, key_a: Int64, key_b: Int64, within_m: float) -> tuple[Int64, Int64]:
-    """Indices ``a`` [P] and ``b`` [P] of all pairs with the same key, at most `within_m` apart.
+    """Return indices ``a`` [P] and ``b`` [P] of all pairs with the same key, at most `within_m` apart.
 
     Args:
         first: incidents of one category.
@@ -65,7 +64,7 @@ def find_pairs(first: Incidents, second: Incidents, key_a: Int64, key_b: Int64, 
         within_m: how far apart they may be.
     """
     low, high = np.searchsorted(key_b, key_a, side="left"), np.searchsorted(key_b, key_a, side="right")
-    found_a, found_b = [], []
+    near_a, near_b = [], []
     edges = np.searchsorted(np.cumsum(high - low), np.arange(0, (high - low).sum() + PAIRS_AT_ONCE, PAIRS_AT_ONCE))
     for begin, end in zip(np.append(0, edges[1:]), np.append(edges[1:], len(key_a)), strict=True):
         count = (high - low)[begin:end]
@@ -73,9 +72,9 @@ def find_pairs(first: Incidents, second: Incidents, key_a: Int64, key_b: Int64, 
         b = np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count) + low[a]
         apart = first.xy_m[a] - second.xy_m[b]
         near = (apart**2).sum(axis=1) <= within_m**2
-        found_a.append(a[near])
-        found_b.append(b[near])
-    return np.concatenate(found_a), np.concatenate(found_b)
+        near_a.append(a[near])
+        near_b.append(b[near])
+    return np.concatenate(near_a), np.concatenate(near_b)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +84,9 @@ class PairLaw:
     within_m: float
     point: Int64  # [A, 2] of the addresses
     area: Int64  # [A] of the addresses
-    first: Source
+    first: PairCategory
     """A pair belongs to the neighborhood of its incident of this category."""
-    second: Source
-    seed: int = field(default=SEED)
+    second: PairCategory
 
     @cached_property
     def areas(self) -> int:
@@ -97,7 +95,7 @@ class PairLaw:
 
     @cached_property
     def pairs_of_first(self) -> tuple[Int64, Int64]:
-        """Minute [P] (the last one of the window) of each pair that happened, and which incident is its first [P]."""
+        """Minute [P] (the last one of its window) of each pair that happened, and which incident is its first [P]."""
         first, second = self.first.past, self.second.past
         a, _ = find_pairs(first, second, first.minute // SLOT_MIN, second.minute // SLOT_MIN, self.within_m)
         return (first.minute[a] // SLOT_MIN + 1) * SLOT_MIN - 1, a
@@ -108,19 +106,18 @@ class PairLaw:
         minute, first = self.pairs_of_first
         return minute, self.first.past.area[first]
 
-    def draw(self, rng: np.random.Generator, source: Source, count: int) -> Incidents:
-        """Places of incidents to come; their minutes are zeros."""
-        edges = np.cumsum(source.weights)
-        address = np.minimum(np.searchsorted(edges, rng.random(count) * edges[-1], side="right"), len(edges) - 1)
-        point = self.point[address] + rng.integers(-JITTER, JITTER + 1, size=(count, 2))
-        return Incidents(minute=np.zeros(count, np.int64), xy_m=meters(point), area=self.area[address])
+    def draw(self, rng: np.random.Generator, category: PairCategory, count: int) -> Incidents:
+        """Draw the places of incidents to come; their minutes are zeros."""
+        address = choose(rng, count, category.weights)
+        xy_m = meters(around(rng, self.point[address]))
+        return Incidents(minute=np.zeros(count, np.int64), xy_m=xy_m, area=self.area[address])
 
     # ------------------------------------------------------------ windows that have not begun
 
     @cached_property
     def _slot_rates(self) -> tuple[Float64, Float64]:
         """[W] incidents of each category expected in each window."""
-        rates = [source.rate_per_h for source in (self.first, self.second)]
+        rates = [category.rate_per_h for category in (self.first, self.second)]
         first, second = (rate[: len(rate) // SLOT_H * SLOT_H].reshape(-1, SLOT_H).sum(axis=1) for rate in rates)
         return first, second
 
@@ -137,15 +134,15 @@ class PairLaw:
         return [_pair_counts(near & (area == n)[:, :, None]) for n in range(self.areas)]
 
     def _near(self, draws: int) -> tuple[Bool, Int64]:
-        """[D, I, J] which incidents of a window are near each other, and the neighborhoods [D, I] of the first."""
-        rng = np.random.default_rng(self.seed)
-        first, second = (self.draw(rng, source, draws * MOST) for source in (self.first, self.second))
+        """Draw which incidents of a window are near each other [D, I, J], and the neighborhoods of the first [D, I]."""
+        rng = np.random.default_rng(SEED)
+        first, second = (self.draw(rng, category, draws * MOST) for category in (self.first, self.second))
         a, b = (side.xy_m.reshape(draws, MOST, 2) for side in (first, second))
         apart = (a[:, :, None, 0] - b[:, None, :, 0]) ** 2 + (a[:, :, None, 1] - b[:, None, :, 1]) ** 2
         return apart <= self.within_m**2, first.area.reshape(draws, MOST)
 
     def log_factor(self, window: Int64, cost: float, area: int | None = None) -> Float64:
-        """[S] -log E[exp(-cost P)] of whole windows, by number of the window; of one neighborhood's pairs or all."""
+        """Return -log E[exp(-cost P)] of whole windows [S] by their number; of one neighborhood's pairs or of all."""
         counts = self._counts if area is None else self._counts_by_area[area]
         given = counts @ np.exp(-cost * np.arange(counts.shape[2]))  # [I + 1, J + 1]
         which, back = np.unique(window, return_inverse=True)
@@ -155,7 +152,7 @@ class PairLaw:
     # ------------------------------------------------------------ windows that have begun
 
     def log_partial(self, issue: Int64, cost: float, *, by_area: bool, draws: int = PARTIAL_DRAWS) -> Float64:
-        """[S, columns] -log E[exp(-cost P)] of the window that each issue minute lies in, knowing its incidents so far.
+        """Return -log E[exp(-cost P)] [S, columns] of the window of each issue minute, knowing its incidents so far.
 
         Args:
             issue: [S] minutes, none of them at the begin of a window.
@@ -167,7 +164,7 @@ class PairLaw:
         result = np.empty((len(issue), columns))
         step = max(1, PAIRS_AT_ONCE // (8 * draws))
         for part in range(0, len(issue), step):
-            rng = np.random.default_rng([self.seed, part])
+            rng = np.random.default_rng([SEED, part])
             result[part : part + step] = self._partial(rng, issue[part : part + step], cost, columns, draws)
         return result
 
@@ -181,42 +178,44 @@ class PairLaw:
         )
         return np.asarray(-np.log1p(-lost.reshape(len(issue), columns) / draws))
 
-    def _ends(self, rng: np.random.Generator, source: Source, issue: Int64, draws: int) -> tuple[Incidents, Int64]:
-        """Incidents of each forecast's window in each draw: those known, and simulated ones; sorted by key."""
-        rate = source.rate_per_h
+    def _ends(
+        self, rng: np.random.Generator, category: PairCategory, issue: Int64, draws: int
+    ) -> tuple[Incidents, Int64]:
+        """Return the incidents of each forecast's window in each draw, known and simulated ones; sorted by key."""
+        rate, past = category.rate_per_h, category.past
         total = np.concatenate([[0.0], np.cumsum(rate)])  # before each hour
         end = (issue // SLOT_MIN + 1) * SLOT_MIN
         hour, part = np.divmod(issue, MINUTES_PER_HOUR)
         left = total[end // MINUTES_PER_HOUR] - total[hour] - rate[hour] * part / MINUTES_PER_HOUR
         count = rng.poisson(np.repeat(left, draws))
-        new = self.draw(rng, source, int(count.sum()))
+        new = self.draw(rng, category, int(count.sum()))
         key_new = np.repeat(np.arange(len(count)), count)
-        low, high = (np.searchsorted(source.past.minute, m, side="left") for m in (issue // SLOT_MIN * SLOT_MIN, issue))
+        low, high = (np.searchsorted(past.minute, m, side="left") for m in (issue // SLOT_MIN * SLOT_MIN, issue))
         known = np.repeat(high - low, draws)
         begin = np.cumsum(known) - known
         index = np.arange(int(known.sum())) - np.repeat(begin, known) + np.repeat(np.repeat(low, draws), known)
         key = np.concatenate([np.repeat(np.arange(len(known)), known), key_new])
         order = np.argsort(key, kind="stable")
-        xy_m = np.concatenate([source.past.xy_m[index], new.xy_m])[order]
-        area = np.concatenate([source.past.area[index], new.area])[order]
+        xy_m = np.concatenate([past.xy_m[index], new.xy_m])[order]
+        area = np.concatenate([past.area[index], new.area])[order]
         return Incidents(minute=np.zeros(len(order), np.int64), xy_m=xy_m, area=area), key[order]
 
 
 def _pair_counts(near: Bool) -> Float64:
-    """[I + 1, J + 1, most pairs + 1] share of the draws in which the first i and j incidents make so many pairs."""
+    """Return the share of the draws where the first i and j incidents make so many pairs [I + 1, J + 1, most + 1]."""
     some = near[near.any(axis=(1, 2))]
     pairs = np.zeros((len(some), MOST + 1, MOST + 1), np.int64)
     pairs[:, 1:, 1:] = some.cumsum(axis=1, dtype=np.int64).cumsum(axis=2)
     most = int(pairs.max(initial=0)) + 1
     cell = np.arange((MOST + 1) ** 2).reshape(MOST + 1, MOST + 1) * most
-    found = np.bincount((pairs + cell).ravel(), minlength=most * (MOST + 1) ** 2).astype(np.float64)
-    counts = found.reshape(MOST + 1, MOST + 1, most)
+    counts = np.bincount((pairs + cell).ravel(), minlength=most * (MOST + 1) ** 2).astype(np.float64)
+    counts = counts.reshape(MOST + 1, MOST + 1, most)
     counts[:, :, 0] += len(near) - len(some)
     return counts / len(near)
 
 
 def _poisson(mean: Float64) -> Float64:
-    """[W, MOST + 1] chance of so many incidents; more than MOST count as MOST."""
+    """Return the chance of so many incidents [W, MOST + 1]; more than MOST count as MOST."""
     count = np.arange(MOST + 1)
     chance = np.exp(xlogy(count, mean[:, None]) - mean[:, None] - gammaln(count + 1))
     chance[:, MOST] = 1 - chance[:, :MOST].sum(axis=1)

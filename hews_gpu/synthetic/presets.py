@@ -1,5 +1,9 @@
 """The presets: cities that differ in what sets off their target events, and so in what a model must see.
 
+- ``demo``: the city of ``hews demo``. A street robbery raises the risk around it for some eight hours, a target event
+  for some three. The excitation is far stronger than in real gun violence, so that a demonstration of a few minutes
+  can show skill: about one in seven two-hour windows has a target event; hour of week and month alone reach an AUC of
+  about 0.65, the truth about 0.72. Incidents fall anywhere, not at addresses.
 - ``null``: nothing sets off anything. The rate of target events follows hour of week and month, exactly as a
   climatology with additive log-odds can say it of two-hour windows on even hours. Nothing can beat that climatology.
 - ``strong``: a street robbery raises the risk in the whole city for some eight hours. City-wide counts suffice.
@@ -10,21 +14,27 @@
   than "slightly" (Loeffler and Flaxman, "Is gun violence contagious?", J. Quant. Criminol. 34, 2018). That other crimes
   may lead to it is the idea of leading indicators (Reinhart and Greenhouse, J. R. Stat. Soc. C 67, 2018).
 
-The numbers are chosen for what the presets are to show: about 17 % of the two-hour windows have a target event, and the
-AUC of truth and climatology are near the values given in the tests, which measure them.
+The numbers are chosen, not fitted to any city: volumes and vocabulary resemble the Part 1 crime table of an American
+city of half a million. In all but ``demo`` about 17 % of the two-hour windows have a target event, and the AUC of truth
+and climatology are near the values given in the tests, which measure them.
 """
 
 from __future__ import annotations
 
-from hews_gpu.synthetic.law import Category, Law, LogOddsRhythm, Trigger, Wave
-from hews_gpu.synthetic.process import HOUR_S, Kernel, Rhythm
+from dataclasses import replace
 
-__all__ = ["AREAS", "LAWS"]
+from hews_gpu.synthetic.law import Category, Kernel, Law, LogOddsRhythm, Rhythm, Trigger, Wave
+from hews_gpu.units import HOUR_S
+
+__all__ = ["AREAS", "DEMO", "LAWS"]
 
 AREAS = 55
+"""Neighborhoods of every city with addresses."""
+DEMO = "demo"
+NO_TREND = Wave()
 
 
-def _category(name: str, per_day: float, hot_share: float, *rhythm: float, trend: Wave = Wave()) -> Category:  # noqa: B008
+def _category(name: str, per_day: float, hot_share: float, *rhythm: float, trend: Wave = NO_TREND) -> Category:
     peak_hour, swing, weekend, peak_month, season = rhythm
     when = Rhythm(peak_hour=peak_hour, swing=swing, weekend=weekend, peak_month=peak_month, season=season)
     return Category(name=name, per_day=per_day, hot_share=hot_share, rhythm=when, trend=trend)
@@ -45,50 +55,53 @@ _OTHERS = (
     _category("RAPE", 0.8, 0.40, 2.0, 0.5, 0.30, 7.0, 0.10),
     _category("ARSON", 0.7, 0.40, 2.0, 0.7, 0.10, 7.0, 0.10),
 )
-_RARE_ROBBERY = _category("ROBBERY - STREET", 1.25, 0.7, 17.0, 0.9, 0.4, 10.0, 0.10)
 
-LAWS = {
-    law.name: law
-    for law in (
-        Law(name="null", base=LogOddsRhythm(p=0.17, swing=0.65, weekend=0.45), categories=(_ROBBERY, *_OTHERS)),
-        Law(
-            name="strong",
-            base=LogOddsRhythm(p=0.072, swing=1.15, weekend=0.65),
-            excited_by_targets=Kernel(branching=0.08, decay_s=3 * HOUR_S),
-            trigger=Trigger(
-                sources=("ROBBERY - STREET",), kernel=Kernel(branching=1.05, decay_s=8 * HOUR_S), in_city=True
-            ),
-            categories=(_RARE_ROBBERY, *_OTHERS),
+_ALL = (
+    Law(
+        name=DEMO,
+        base=_category("SHOOTING", 0.84, 0.75, 23.0, 1.3, 0.7, 7.0, 0.25),
+        excited_by_targets=Kernel(branching=0.08, decay_s=3 * HOUR_S),
+        trigger=Trigger(sources=("ROBBERY - STREET",), kernel=Kernel(branching=0.75, decay_s=8 * HOUR_S)),
+        categories=(replace(_ROBBERY, per_day=1.6), *(replace(category, trend=NO_TREND) for category in _OTHERS)),
+        has_addresses=False,
+    ),
+    Law(name="null", base=LogOddsRhythm(p=0.17, swing=0.65, weekend=0.45), categories=(_ROBBERY, *_OTHERS)),
+    Law(
+        name="strong",
+        base=LogOddsRhythm(p=0.072, swing=1.15, weekend=0.65),
+        excited_by_targets=Kernel(branching=0.08, decay_s=3 * HOUR_S),
+        trigger=Trigger(sources=("ROBBERY - STREET",), kernel=Kernel(branching=1.05, decay_s=8 * HOUR_S), in_city=True),
+        categories=(replace(_ROBBERY, per_day=1.25), *_OTHERS),
+    ),
+    Law(
+        name="spatial",
+        base=LogOddsRhythm(p=0.077, swing=1.05, weekend=0.5),
+        trigger=Trigger(
+            sources=("ROBBERY - STREET",),
+            kernel=Kernel(branching=1.55, decay_s=8 * HOUR_S),
+            hidden_areas=8,
+            hidden_share=8 / 55,
         ),
-        Law(
-            name="spatial",
-            base=LogOddsRhythm(p=0.077, swing=1.05, weekend=0.5),
-            trigger=Trigger(
-                sources=("ROBBERY - STREET",),
-                kernel=Kernel(branching=1.55, decay_s=8 * HOUR_S),
-                hidden_areas=8,
-                hidden_share=8 / 55,
-            ),
-            categories=(_ROBBERY, *_OTHERS),
+        categories=(_ROBBERY, *_OTHERS),
+    ),
+    Law(
+        name="pairs",
+        base=LogOddsRhythm(p=0.085, swing=0.7, weekend=0.4),
+        trigger=Trigger(
+            sources=("LARCENY", "COMMON ASSAULT"),
+            kernel=Kernel(branching=0.82, decay_s=5 * HOUR_S),
+            pairs_per_day=1.6,
         ),
-        Law(
-            name="pairs",
-            base=LogOddsRhythm(p=0.085, swing=0.7, weekend=0.4),
-            trigger=Trigger(
-                sources=("LARCENY", "COMMON ASSAULT"),
-                kernel=Kernel(branching=0.82, decay_s=5 * HOUR_S),
-                pairs_per_day=1.6,
-            ),
-            categories=(_ROBBERY, *_OTHERS),
-        ),
-        Law(
-            name="realistic",
-            base=LogOddsRhythm(p=0.131, swing=0.7, weekend=0.5),
-            base_trend=Wave(swing=0.15),
-            excited_by_targets=Kernel(branching=0.12, decay_s=1.7 * HOUR_S),
-            trigger=Trigger(sources=("ROBBERY - STREET",), kernel=Kernel(branching=0.06, decay_s=4 * HOUR_S)),
-            categories=(_ROBBERY, *_OTHERS),
-        ),
-    )
-}
+        categories=(_ROBBERY, *_OTHERS),
+    ),
+    Law(
+        name="realistic",
+        base=LogOddsRhythm(p=0.131, swing=0.7, weekend=0.5),
+        base_trend=Wave(swing=0.15),
+        excited_by_targets=Kernel(branching=0.12, decay_s=1.7 * HOUR_S),
+        trigger=Trigger(sources=("ROBBERY - STREET",), kernel=Kernel(branching=0.06, decay_s=4 * HOUR_S)),
+        categories=(_ROBBERY, *_OTHERS),
+    ),
+)
+LAWS = {law.name: law for law in _ALL}
 """By name."""

@@ -1,67 +1,203 @@
 """The true probability that a target event follows, given everything that happened before: the best forecast there is.
 
-The law (see `process`), minute by minute. Given the past, the number of target events in minute m is Poisson with mean
+The law (see `law`), minute by minute. Given the past, the number of target events in minute m and neighborhood n is
+Poisson with mean
 
-    base[m] + sum over past targets i     a_s (1 - q_s) q_s^(m - m_i - 1)
-            + sum over past precursors j  a_p (1 - q_p) q_p^(m - m_j - 1),
+    base[m] w[n] + sum over past targets i in n    a_s (1 - q_s) q_s^(m - m_i - 1)
+                 + sum over past triggers j        a_p g_j[n] (1 - q_p) q_p^(m - m_j - 1),
 
-with branching a and share q = exp(-60 s / decay) kept per minute; precursors are Poisson with mean pre[m] and are
-themselves not excited by anything. "Past" means earlier minutes, so events of one minute do not act on each other.
+with branching a and share q = exp(-60 s / decay) kept per minute. w is each neighborhood's share of the base, and g_j
+what share of a trigger's children falls into each: w if they fall anywhere in the city; otherwise 1 in the trigger's
+own and 0 elsewhere, or 0 everywhere where its neighborhood is not one of the hidden ones. Triggers are Poisson with
+mean tri[m] and are themselves not excited by anything. "Past" means earlier minutes, so events of one minute do not act
+on each other. A city without addresses is one area: w = g = 1.
 
-Derivation. We want P(no target in the minutes [b, e) | all events before minute t), t <= b < e. Such a process is a
-superposition of independent clusters: one for each arrival after t, and one for each past event, which continues to
-set off children. No target falls in [b, e) exactly if no cluster puts one there. Let N(m) be the probability that
-a target event in minute m, t <= m < e, has neither itself nor any descendant in [b, e). In the window N = 0. Before it,
-the direct children of the event are Poisson in each later minute, with mean a_s (1 - q_s) q_s^(k - m - 1) in minute k,
-and each must in turn have no descendant in [b, e); a Poisson number of independent trials with failure chance
-1 - N(k) has no failure with probability exp(-mean (1 - N(k))). Hence, with
+Derivation, for one area. We want P(no target in the minutes [b, e) | all events before minute t), t <= b < e. Such a
+process is a superposition of independent clusters: one for each arrival after t, and one for each past event, which
+continues to set off children. No target falls in [b, e) exactly if no cluster puts one there. Let N(m) be the
+probability that a target event in minute m, t <= m < e, has neither itself nor any descendant in [b, e). In the window
+N = 0. Before it, the direct children of the event are Poisson in each later minute, with mean
+a_s (1 - q_s) q_s^(k - m - 1) in minute k, and each must in turn have no descendant in [b, e); a Poisson number of
+independent trials with failure chance 1 - N(k) has no failure with probability exp(-mean (1 - N(k))). Hence, with
 
     A_x(m) = sum over k = m+1 .. e-1 of (1 - q_x) q_x^(k - m - 1) (1 - N(k)),    x = s or p,
 
-N(m) = exp(-a_s A_s(m)) for t <= m < b, and a precursor in minute m, t <= m < e, has no target descendant in the window
+N(m) = exp(-a_s A_s(m)) for t <= m < b, and a trigger in minute m, t <= m < e, has no target descendant in the window
 with probability M(m) = exp(-a_p A_p(m)). A obeys A(e-1) = 0, A(m-1) = (1 - q)(1 - N(m)) + q A(m): one pass backwards.
 By the same argument, for the arrivals after t and the future children of past events (of which a share q outlives each
 minute),
 
-    -log P = sum over m = t .. e-1 of base[m] (1 - N(m)) + pre[m] (1 - M(m))
+    -log P = sum over m = t .. e-1 of base[m] (1 - N(m)) + tri[m] (1 - M(m))
              + a_s A_s(t-1) sum over past targets i of q_s^(t - 1 - m_i)
-             + a_p A_p(t-1) sum over past precursors j of q_p^(t - 1 - m_j).
+             + a_p A_p(t-1) sum over past triggers j of q_p^(t - 1 - m_j).
 
 This is exact for every lead b - t and horizon e - b: finite sums, no simulation. Without a lead (b = t) it reads
-1 - N = 1 and A(m) = 1 - q^(e - 1 - m): the base, the integrated kernels of the past, and the precursors that are still
-to come within the window, pre[m] (1 - exp(-a_p (1 - q_p^(e - 1 - m)))). Self-excitation within the window drops out:
-all of it starts from a target in the window. (Poisson cluster processes and the Hawkes process
-among them: Daley & Vere-Jones, An Introduction to the Theory of Point Processes, vol. I, 2nd ed., 2003, section 6.3.)
+1 - N = 1 and A(m) = 1 - q^(e - 1 - m): the base, the integrated kernels of the past, and the triggers that are still to
+come within the window, tri[m] (1 - exp(-a_p (1 - q_p^(e - 1 - m)))). Self-excitation within the window drops out: all
+of it starts from a target in the window. (Poisson cluster processes and the Hawkes process among them: Daley &
+Vere-Jones, An Introduction to the Theory of Point Processes, vol. I, 2nd ed., 2003, section 6.3.)
 
-Shapes: S forecasts, H hours, E events.
+It holds for each neighborhood by itself, because what a target event sets off stays in its neighborhood: N(m) is the
+same everywhere, and a trigger to come leaves neighborhood n silent with probability exp(-a_p g[n] A_p(m)).
+
+**Pairs** to come are no Poisson process. A pair acts from the end of its window on, so that only windows that end after
+the issue time and before the target window's end matter. If there are none, as for an issue on the even hour and a
+target window of the two hours that follow, the closed form is exact. If there are, their part is simulated (`pairs`).
+
+**Reporting delay.** If every row is known `delay_s` after it happened, then what is known at t is all that happened
+before t - delay, and the truth at t is the truth at t - delay with so much more lead: as exact as without a delay.
+Before the simulation begins nothing happened, which is known. If the delay differs from row to row, the truth lies
+between those of the shortest and the longest delay; no closed form is known.
+
+**Under-reporting.** The truth knows all incidents, reported or not: where rows are left out, it is more than anybody
+can know from the table, an upper bound.
+
+Shapes: S forecasts, H hours, E events, N areas, L minutes from issue to the window's end.
 """
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from hews_gpu.arrays import Float64, Int64
 from hews_gpu.errors import UserError
-from hews_gpu.synthetic import areal_file
-from hews_gpu.synthetic.areal import AreaTruth
-from hews_gpu.synthetic.process import HOUR_S, Float64, Int64, Kernel
-from hews_gpu.synthetic.silence import excitation, expected, silence
-from hews_gpu.synthetic.tasks import as_minutes, tasks_of
+from hews_gpu.synthetic.geography import to_degrees
+from hews_gpu.synthetic.law import MINUTES_PER_HOUR, Kernel
+from hews_gpu.synthetic.pairs import SLOT_MIN, Incidents, PairCategory, PairLaw
+from hews_gpu.synthetic.places import PER_DEGREE, meters
+from hews_gpu.synthetic.presets import DEMO, LAWS
+from hews_gpu.units import HOUR_S, MINUTE_S
 
-__all__ = ["Truth", "load_truth", "save_truth"]
+__all__ = ["AreaTruth", "Forecasts", "Truth", "excitation", "expected", "forecasts_by_lead", "load_truth", "save_truth"]
 
-FORMAT = 1  # raised when the file's content changes its meaning
-KEYS = frozenset(
-    (
-        *("format", "begin_s", "base_per_h", "precursor_per_h", "excited_by_targets", "excited_by_precursors"),
-        *("target_s", "precursor_s", "precursor"),
-    )
-)
+
+# ---------------------------------------------------------------- forecasts in minutes
+
+
+class Forecasts(NamedTuple):
+    """Forecasts of one lead and horizon; all in minutes."""
+
+    which: Int64  # [S] their positions in the call
+    issue: Int64  # [S] since the begin of the simulation: all that happened before is known
+    lead: int
+    horizon: int
+
+    @property
+    def length(self) -> int:
+        """L."""
+        return self.lead + self.horizon
+
+
+def forecasts_by_lead(
+    truth: Truth, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike, delay_s: int = 0
+) -> Iterator[Forecasts]:
+    """Group forecasts by lead and horizon. What is known late is a longer lead: the issue moves back by the delay.
+
+    Args:
+        truth: whose times are meant.
+        issue_s: [S] or scalar issue times.
+        begin_s: [S] or scalar begins of the target windows.
+        end_s: [S] or scalar ends of the target windows, not included.
+        delay_s: how long after it happened anything is known.
+
+    Raises:
+        UserError: a time is not a whole minute, or out of order, or outside the simulation.
+    """
+    if delay_s < 0 or delay_s % MINUTE_S:
+        raise UserError("reporting delay", delay_s, allowed="must be 0 or more seconds, a whole number of minutes")
+    times = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, dtype=np.int64)) for x in (issue_s, begin_s, end_s)))
+    issue, begin, end = (_as_minutes(truth, name, x) for name, x in zip(("issue", "begin", "end"), times, strict=True))
+    if np.any((begin < issue) | (end <= begin)):
+        raise UserError("target window", allowed="must begin at or after the issue time and end after it begins")
+    known = np.maximum(issue - delay_s // MINUTE_S, 0)
+    kinds, kind = np.unique(np.stack([begin - known, end - begin], axis=1), axis=0, return_inverse=True)
+    for number, (lead, horizon) in enumerate(kinds):
+        mine = np.flatnonzero(kind.reshape(-1) == number)
+        yield Forecasts(mine, known[mine], int(lead), int(horizon))
+
+
+def _as_minutes(truth: Truth, name: str, time_s: Int64) -> Int64:
+    """Return seconds as minutes since the begin of the simulation; refuse those outside."""
+    if np.any(time_s % MINUTE_S != truth.begin_s % MINUTE_S):
+        raise UserError(f"{name} time", allowed="must be a whole minute", remedy="The truth knows time by the minute")
+    outside = time_s[(time_s < truth.begin_s) | (time_s > truth.end_s)]
+    if len(outside):
+        allowed = f"must be {truth.begin_s}..{truth.end_s}, as simulated"
+        raise UserError(f"{name} time", int(outside[0]), allowed=allowed)
+    return np.asarray((time_s - truth.begin_s) // MINUTE_S, dtype=np.int64)
+
+
+# ---------------------------------------------------------------- parts of the closed form
+
+
+class Silence(NamedTuple):
+    """How likely an event leaves a window without descendants, by minute after the issue time; A and N as above."""
+
+    some_target: Float64  # [L] 1 - N(m): a target event of minute m, or a descendant of it, is in the window
+    reach: Float64  # [L] A_p(m): of a trigger in minute m, per child: the chance that it puts something there
+    from_targets: float  # A_s(t - 1)
+    from_triggers: float  # A_p(t - 1)
+
+
+def silence(targets: Kernel, triggers: Kernel, lead: int, horizon: int) -> Silence:
+    """Compute A and N in one pass backwards over the minutes from the window's end to the issue time."""
+    some_target, reach = np.ones(lead + horizon), np.empty(lead + horizon)
+    by_target = by_trigger = 0.0  # A_s, A_p
+    for m in range(lead + horizon - 1, -1, -1):
+        if m < lead:
+            some_target[m] = -np.expm1(-targets.branching * by_target)
+        reach[m] = by_trigger
+        by_target = (1 - targets.keep) * some_target[m] + targets.keep * by_target
+        by_trigger = (1 - triggers.keep) * some_target[m] + triggers.keep * by_trigger
+    return Silence(some_target, reach, by_target, by_trigger)
+
+
+def expected(rate_per_h: Float64, weight: Float64, issue: Int64) -> Float64:
+    """Sum a rate, constant in each hour, times a weight over the L minutes after each issue minute [S].
+
+    Args:
+        rate_per_h: [H]
+        weight: [L] by minute after the issue.
+        issue: [S] minutes; none reaches past the end of the rates.
+    """
+    total = np.zeros(len(issue))
+    for offset in np.unique(issue % MINUTES_PER_HOUR):  # the hours' shares are the same for all issues of one offset
+        mine = np.flatnonzero(issue % MINUTES_PER_HOUR == offset)
+        padded = np.concatenate([np.zeros(offset), weight])
+        by_hour = np.add.reduceat(padded, np.arange(0, len(padded), MINUTES_PER_HOUR)) / MINUTES_PER_HOUR
+        hour = issue[mine] // MINUTES_PER_HOUR
+        for ahead, share in enumerate(by_hour):
+            total[mine] += rate_per_h[hour + ahead] * share
+    return total
+
+
+def excitation(minute: Int64, issue: Int64, keep: float) -> Float64:
+    """Sum ``keep^(issue - 1 - minute)`` over the events before each issue minute [S].
+
+    Args:
+        minute: [E] sorted event minutes.
+        issue: [S] issue minutes; an event in the issue minute itself is not past yet.
+        keep: share that outlives one minute.
+    """
+    level = np.zeros(len(minute) + 1)  # just after each event; the first is for "none yet"
+    fade = (keep ** np.diff(minute, prepend=minute[:1]).astype(np.float64)).tolist()
+    now = 0.0
+    for k, share in enumerate(fade, start=1):
+        level[k] = now = 1.0 + now * share
+    last = np.searchsorted(minute, issue, side="left")  # number of events before each issue
+    age = issue - 1 - np.concatenate([[0], minute])[last]
+    return np.where(last > 0, level[last] * keep ** np.maximum(age, 0).astype(np.float64), 0.0)
+
+
+# ---------------------------------------------------------------- the truth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,33 +207,66 @@ class Truth:
     Times are local wall-clock seconds and whole minutes. `probability` is all that a user needs.
     """
 
-    preset: ClassVar[str] = "demo"
+    preset: str
     begin_s: int
-    """Begin of the simulation, a whole hour; nothing happened before."""
+    """Begin of the simulation, a whole even hour; nothing happened before."""
     base_per_h: Float64  # [H]
     """Target events that nothing set off, expected in each hour."""
-    precursor_per_h: Float64  # [H]
-    """Precursor incidents expected in each hour."""
+    area_share: Float64  # [N]
+    """Share of them in each area: w."""
     excited_by_targets: Kernel
-    """Targets set off by a target event."""
-    excited_by_precursors: Kernel
-    """Targets set off by a precursor incident."""
+    excited_by_triggers: Kernel
+    """Its branching is 0 where there are no triggers."""
+    in_city: bool
+    """Whether the children of a trigger fall anywhere, by w, instead of into its own area."""
+    gain: Float64  # [N]
+    """1, or 0 where triggers set off nothing."""
+    trigger_per_h: Float64  # [H]
+    """Triggers expected in each hour; 0 for pairs."""
+    trigger_share: Float64  # [N]
+    """Share of them in each area."""
     target_s: Int64  # [E] sorted
     """Times of the target events; an event with several victims is one."""
-    precursor_s: Int64  # [E'] sorted
-    """Times of the precursor incidents."""
-    precursor: str
-    """The precursor's category."""
+    target_area: Int64  # [E]
+    incident_s: Int64  # [E'] sorted
+    """Times of the incidents of the trigger's category; of pairs, see `pairs`."""
+    incident_area: Int64  # [E']
+    pairs: PairLaw | None = None
+
+    @classmethod
+    def of_one_area(cls, **parts: Any) -> Truth:
+        """Make the truth of a city without addresses, from what does not depend on the area."""
+        parts |= {f"{kind}_area": np.zeros(len(parts[f"{kind}_s"]), dtype=np.int64) for kind in ("target", "incident")}
+        return cls(area_share=np.ones(1), gain=np.ones(1), trigger_share=np.ones(1), in_city=False, **parts)
 
     @property
     def end_s(self) -> int:
         """End of the simulation."""
         return self.begin_s + len(self.base_per_h) * HOUR_S
 
+    @property
+    def areas(self) -> int:
+        """N."""
+        return len(self.area_share)
+
+    @cached_property
+    def targets(self) -> tuple[Int64, Int64]:
+        """Minute [E] and area [E] of the target events, in order of time."""
+        return _as_minutes(self, "target", self.target_s), self.target_area
+
+    @cached_property
+    def triggers(self) -> tuple[Int64, Int64]:
+        """Minute and area of what sets off target events: those that set off nothing are left out."""
+        if self.pairs is not None:
+            minute, area = self.pairs.pairs
+        else:
+            minute, area = _as_minutes(self, "incident", self.incident_s), self.incident_area
+        return minute[self.gain[area] > 0], area[self.gain[area] > 0]
+
     def probability(
         self, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike, *, delay_s: int = 0
     ) -> Float64:
-        """P(at least one target event in [begin, end) | all events before the issue time less the delay), exactly.
+        """Return P(at least one target event in [begin, end) | all events before the issue time less the delay).
 
         Args:
             issue_s: [S] or scalar issue times.
@@ -111,61 +280,137 @@ class Truth:
         Raises:
             UserError: a time is not a whole minute, or out of order, or outside the simulation.
         """
-        tasks = list(tasks_of(self, issue_s, begin_s, end_s, delay_s))
-        probability = np.empty(sum(len(task.which) for task in tasks))
-        for task in tasks:
-            probability[task.which] = -np.expm1(-self._log_silence(task.issue, task.lead, task.horizon))
-        return probability
+        return self._probability(forecasts_by_lead(self, issue_s, begin_s, end_s, delay_s), by_area=False)[:, 0]
 
-    def is_exact(
+    def _probability(self, groups: Iterator[Forecasts], *, by_area: bool) -> Float64:
+        done = [(group.which, self._log_silence(group, by_area=by_area)) for group in groups]
+        result = np.empty((sum(len(which) for which, _ in done), self.areas if by_area else 1))
+        for which, total in done:
+            result[which] = -np.expm1(-total)
+        return result
+
+    def _log_silence(self, group: Forecasts, *, by_area: bool) -> Float64:
+        """Return -log P(no target in the window) of each forecast, [S, N] or [S, 1]."""
+        law = silence(self.excited_by_targets, self.excited_by_triggers, group.lead, group.horizon)
+        share = self.area_share if by_area else np.ones(1)
+        terms = [expected(self.base_per_h, law.some_target, group.issue)[:, None] * share]
+        for kernel, reach, (minute, area), in_city in (
+            (self.excited_by_targets, law.from_targets, self.targets, False),
+            (self.excited_by_triggers, law.from_triggers, self.triggers, self.in_city),
+        ):
+            if kernel.branching:
+                level = self._levels(minute, area, group.issue, kernel, by_area=by_area and not in_city)
+                terms.append(kernel.branching * reach * level * (share if in_city else 1.0))
+        if self.areas == 1:  # the base comes last: another order of the sum would change last bits of known results
+            terms = [*terms[1:], terms[0]]
+        if self.excited_by_triggers.branching:
+            terms.append(self._from_triggers_to_come(law, group, by_area=by_area))
+        return np.asarray(sum(terms))
+
+    def _levels(self, minute: Int64, area: Int64, issue: Int64, kernel: Kernel, *, by_area: bool) -> Float64:
+        """Return the excitation left over from past events, [S, N] or [S, 1]."""
+        if not by_area:
+            return excitation(minute, issue, kernel.keep)[:, None]
+        return np.stack([excitation(minute[area == n], issue, kernel.keep) for n in range(self.areas)], axis=1)
+
+    def _from_triggers_to_come(self, law: Silence, group: Forecasts, *, by_area: bool) -> Float64:
+        """Return what triggers of the minutes after the issue time may still set off, [S, N] or [S, 1]."""
+        branching = self.excited_by_triggers.branching
+        if self.pairs is not None:
+            return self._from_pairs_to_come(self.pairs, branching * law.reach, group, by_area=by_area)
+        if self.in_city:
+            shares = self.area_share if by_area else np.ones(1)
+            parts = [expected(self.trigger_per_h, -np.expm1(-branching * w * law.reach), group.issue) for w in shares]
+            return np.stack(parts, axis=1)
+        share = self.trigger_share * self.gain
+        once = expected(self.trigger_per_h, -np.expm1(-branching * law.reach), group.issue)
+        return once[:, None] * (share if by_area else share.sum())
+
+    def _from_pairs_to_come(self, pairs: PairLaw, cost: Float64, group: Forecasts, *, by_area: bool) -> Float64:
+        """Return the same where triggers are pairs; `cost` [L] is that of one whose window ends at a minute."""
+        columns: list[int | None] = list(range(self.areas)) if by_area else [None]
+        total = np.zeros((len(group.issue), len(columns)))
+        offsets = group.issue % SLOT_MIN
+        for offset in np.unique(offsets):
+            mine = np.flatnonzero(offsets == offset)
+            issue = group.issue[mine]
+            for ahead, last in enumerate(range(SLOT_MIN - 1 - offset, group.length - 1, SLOT_MIN)):
+                if ahead == 0 and offset > 0:
+                    total[mine] += pairs.log_partial(issue, cost[last], by_area=by_area)
+                    continue
+                window = issue // SLOT_MIN + ahead
+                total[mine] += np.stack([pairs.log_factor(window, cost[last], n) for n in columns], axis=1)
+        return total
+
+
+class AreaTruth(Truth):
+    """The truth of a city with addresses: known for each neighborhood too."""
+
+    def by_area(
         self, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike, *, delay_s: int = 0
-    ) -> npt.NDArray[np.bool_]:
-        """[S] whether these probabilities come from the closed form alone: always."""
-        tasks = tasks_of(self, issue_s, begin_s, end_s, delay_s)
-        return np.ones(sum(len(task.which) for task in tasks), dtype=np.bool_)
-
-    def happened(self, begin_s: npt.ArrayLike, end_s: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """[S] whether a target event falls in [begin, end)."""
-        first, last = (np.searchsorted(self.target_s, np.atleast_1d(time_s)) for time_s in (begin_s, end_s))
-        return np.asarray(last > first)
-
-    def _log_silence(self, issue: Int64, lead: int, horizon: int) -> Float64:
-        """[S] -log P(no target in the window), for issue minutes with one lead and horizon in minutes."""
-        targets, precursors = self.excited_by_targets, self.excited_by_precursors
-        law = silence(targets, precursors, lead, horizon)
-        past_targets = excitation(as_minutes(self, "target", self.target_s), issue, targets.keep)
-        past_precursors = excitation(as_minutes(self, "precursor", self.precursor_s), issue, precursors.keep)
-        some_child = -np.expm1(-precursors.branching * law.reach)  # 1 - M
-        return (
-            targets.branching * law.from_targets * past_targets
-            + precursors.branching * law.from_triggers * past_precursors
-            + expected(self.base_per_h, law.some_target, issue)
-            + expected(self.precursor_per_h, some_child, issue)
-        )
+    ) -> Float64:
+        """Return the probability for each neighborhood [S, N]; arguments and errors as for `probability`."""
+        return self._probability(forecasts_by_lead(self, issue_s, begin_s, end_s, delay_s), by_area=True)
 
 
-def save_truth(truth: Truth | AreaTruth, path: Path) -> None:
+# ---------------------------------------------------------------- the file
+
+ONE_AREA, AREAS = 1, 2  # formats of the file: of a city without addresses, and with them
+PLAIN = (
+    *("base_per_h", "area_share", "gain", "trigger_per_h", "trigger_share"),
+    *("target_s", "target_area", "incident_s", "incident_area"),
+)
+KEYS = {
+    ONE_AREA: {
+        *("format", "begin_s", "base_per_h", "precursor_per_h", "excited_by_targets", "excited_by_precursors"),
+        *("target_s", "precursor_s", "precursor"),
+    },
+    AREAS: {"format", "preset", "begin_s", "in_city", "excited_by_targets", "excited_by_triggers", *PLAIN},
+}
+OF_CATEGORY = ("rate_per_h", "weights", "minute", "point", "area")  # of one side of the pairs
+
+
+def save_truth(truth: Truth, path: Path) -> None:
     """Write a truth as one .npz file; the same truth gives the same bytes."""
+    by_targets, by_triggers = (
+        [kernel.branching, kernel.decay_s] for kernel in (truth.excited_by_targets, truth.excited_by_triggers)
+    )
+    arrays: dict[str, Any]
     if isinstance(truth, AreaTruth):
-        with path.open("wb") as file:
-            np.savez_compressed(file, **areal_file.arrays_of(truth))
-        return
-    arrays: dict[str, Any] = {
-        "format": FORMAT,
-        "begin_s": truth.begin_s,
-        "base_per_h": truth.base_per_h,
-        "precursor_per_h": truth.precursor_per_h,
-        "excited_by_targets": [truth.excited_by_targets.branching, truth.excited_by_targets.decay_s],
-        "excited_by_precursors": [truth.excited_by_precursors.branching, truth.excited_by_precursors.decay_s],
-        "target_s": truth.target_s,
-        "precursor_s": truth.precursor_s,
-        "precursor": truth.precursor,
-    }
+        arrays = {"format": AREAS, "preset": truth.preset, "begin_s": truth.begin_s, "in_city": truth.in_city}
+        arrays |= {"excited_by_targets": by_targets, "excited_by_triggers": by_triggers}
+        arrays |= {name: getattr(truth, name) for name in PLAIN}
+        if truth.pairs is not None:
+            arrays |= _pair_arrays(truth.pairs)
+    else:
+        trigger = LAWS[truth.preset].trigger
+        arrays = {
+            "format": ONE_AREA,
+            "begin_s": truth.begin_s,
+            "base_per_h": truth.base_per_h,
+            "precursor_per_h": truth.trigger_per_h,
+            "excited_by_targets": by_targets,
+            "excited_by_precursors": by_triggers,
+            "target_s": truth.target_s,
+            "precursor_s": truth.incident_s,
+            "precursor": trigger.sources[0] if trigger is not None else "",
+        }
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
-def load_truth(path: Path) -> Truth | AreaTruth:
+def _pair_arrays(pairs: PairLaw) -> dict[str, Any]:
+    """Return the law of pairs as arrays; places as the whole numbers that they were made from."""
+    arrays: dict[str, Any] = {"within_m": pairs.within_m, "address_point": pairs.point, "address_area": pairs.area}
+    for side, category in (("first", pairs.first), ("second", pairs.second)):
+        past = category.past
+        point = np.rint(to_degrees(past.xy_m) * PER_DEGREE).astype(np.int64)
+        values = (category.rate_per_h, category.weights, past.minute, point, past.area)
+        arrays |= {f"{side}_{name}": value for name, value in zip(OF_CATEGORY, values, strict=True)}
+    return arrays
+
+
+def load_truth(path: Path) -> Truth:
     """Read a truth that `save_truth` wrote.
 
     Raises:
@@ -175,26 +420,53 @@ def load_truth(path: Path) -> Truth | AreaTruth:
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
-            found = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {}
+            arrays = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {}
     except FileNotFoundError:
         raise UserError("[synthetic] truth", path, allowed="does not exist", remedy=remedy) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError("[synthetic] truth", path, allowed=f"cannot be read ({error})", remedy=remedy) from None
-    if int(found.get("format", -1)) == areal_file.FORMAT and found.keys() >= areal_file.KEYS:
-        return areal_file.truth_of(found)
-    if int(found.get("format", -1)) != FORMAT or not found.keys() >= KEYS:
-        raise UserError("[synthetic] truth", path, allowed=f"is not a truth of format {FORMAT}", remedy=remedy)
-    return Truth(
-        begin_s=int(found["begin_s"]),
-        base_per_h=found["base_per_h"],
-        precursor_per_h=found["precursor_per_h"],
-        excited_by_targets=_kernel(found["excited_by_targets"]),
-        excited_by_precursors=_kernel(found["excited_by_precursors"]),
-        target_s=found["target_s"],
-        precursor_s=found["precursor_s"],
-        precursor=str(found["precursor"]),
+    kind = int(arrays.get("format", -1))
+    if kind not in KEYS or not arrays.keys() >= KEYS[kind]:
+        raise UserError("[synthetic] truth", path, allowed="is not a truth of format 1 or 2", remedy=remedy)
+
+    def kernel(name: str) -> Kernel:
+        branching, decay_s = arrays[name].tolist()
+        return Kernel(branching=branching, decay_s=decay_s)
+
+    if kind == ONE_AREA:
+        return Truth.of_one_area(
+            preset=DEMO,
+            begin_s=int(arrays["begin_s"]),
+            base_per_h=arrays["base_per_h"],
+            excited_by_targets=kernel("excited_by_targets"),
+            excited_by_triggers=kernel("excited_by_precursors"),
+            trigger_per_h=arrays["precursor_per_h"],
+            target_s=arrays["target_s"],
+            incident_s=arrays["precursor_s"],
+        )
+    return AreaTruth(
+        preset=str(arrays["preset"]),
+        begin_s=int(arrays["begin_s"]),
+        in_city=bool(arrays["in_city"]),
+        pairs=_pairs(arrays) if "within_m" in arrays else None,
+        excited_by_targets=kernel("excited_by_targets"),
+        excited_by_triggers=kernel("excited_by_triggers"),
+        **{name: arrays[name] for name in PLAIN},
     )
 
 
-def _kernel(pair: Float64) -> Kernel:
-    return Kernel(branching=float(pair[0]), decay_s=float(pair[1]))
+def _pairs(arrays: Mapping[str, Any]) -> PairLaw:
+    """Return what `_pair_arrays` was made from."""
+
+    def category(side: str) -> PairCategory:
+        rate_per_h, weights, minute, point, area = (arrays[f"{side}_{name}"] for name in OF_CATEGORY)
+        past = Incidents(minute=minute, xy_m=meters(point), area=area)
+        return PairCategory(rate_per_h=rate_per_h, weights=weights, past=past)
+
+    return PairLaw(
+        within_m=float(arrays["within_m"]),
+        point=arrays["address_point"],
+        area=arrays["address_area"],
+        first=category("first"),
+        second=category("second"),
+    )

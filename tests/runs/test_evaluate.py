@@ -23,7 +23,7 @@ from hews_gpu.runs.folder import load_model
 from hews_gpu.runs.inference import corrections, probabilities
 from hews_gpu.runs.inputs import open_task
 from hews_gpu.runs.train import train
-from hews_gpu.synthetic.process import Kernel
+from hews_gpu.synthetic.law import Kernel
 from hews_gpu.synthetic.truth import Truth, save_truth
 
 SPLITS = ("train", "validation", "test")
@@ -232,15 +232,15 @@ def test_the_oracle_is_scored_where_the_truth_is_known(toy, tmp_path):
     folder = toy.write(tmp_path / "prepared", toy.incidents())
     hours, none = np.zeros(18 * 168), np.zeros(0, dtype=np.int64)
     kernel = Kernel(branching=0.0, decay_s=3600.0)
-    truth = Truth(
+    truth = Truth.of_one_area(
+        preset="demo",
         begin_s=toy.begin_s,
         base_per_h=hours + 0.25,
-        precursor_per_h=hours,
+        trigger_per_h=hours,
         excited_by_targets=kernel,
-        excited_by_precursors=kernel,
+        excited_by_triggers=kernel,
         target_s=none,
-        precursor_s=none,
-        precursor="ROBBERY",
+        incident_s=none,
     )
     save_truth(truth, folder / "truth.npz")
     train(folder, tmp_path / "run", device="cpu", max_epochs=0)

@@ -1,9 +1,10 @@
-"""The city on disk: the same bytes for the same seed, the portal's columns, and no target lost in the dirt."""
+"""The city on disk and as arrays: the same bytes for the same seed, no target lost in the dirt, equal to each other."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import time
 import tomllib
 
 import geopandas
@@ -16,8 +17,12 @@ from hews_gpu.data.events import open_prepared
 from hews_gpu.data.prepare.command import prepare
 from hews_gpu.data.windows import make_samples
 from hews_gpu.errors import UserError
-from hews_gpu.synthetic import load_truth, write_city
-from hews_gpu.synthetic.city import YEARS, split_dates
+from hews_gpu.synthetic import load_truth, simulate_city, write_city
+from hews_gpu.synthetic.city import YEARS, distinct, generate, split_dates
+from hews_gpu.synthetic.geography import to_degrees
+from hews_gpu.synthetic.places import PER_DEGREE, meters
+from hews_gpu.synthetic.table import Cases, Role
+from tests.synthetic.histories import happened
 
 HEADER = (
     "CrimeDate,CrimeTime,CrimeCode,Location,Description,Inside/Outside,Weapon,Post,District,Neighborhood,"
@@ -25,6 +30,7 @@ HEADER = (
 )
 DATA = ("incidents.csv.gz", "neighborhoods.geojson", "truth.npz", "demo.toml")
 TARGETS = ("HOMICIDE", "SHOOTING")
+TRIGGER = "ROBBERY - STREET"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,7 @@ def clock_s(text):
     return hour * 3600 + minute * 60 + second
 
 
-def meters(rows):
+def meters_of(rows):
     """East and north of the first row's place."""
     place = rows[["Longitude", "Latitude"]].astype(float).to_numpy()
     return place * (111_320 * np.cos(np.radians(18.3)), 111_320)
@@ -105,15 +111,14 @@ def test_every_target_event_is_in_the_table_and_no_other(toml, table):
         assert np.array_equal(by_table, by_truth)
 
 
-def test_every_precursor_is_in_the_table_and_no_other(toml, table):
+def test_every_trigger_is_in_the_table_and_no_other(toml, table):
     truth = load_truth(toml.parent / "truth.npz")
-    rows = table[table.Description == truth.precursor]
-    assert np.array_equal(np.sort(rows.time_s), truth.precursor_s)
+    rows = table[table.Description == TRIGGER]
+    assert np.array_equal(np.sort(rows.time_s), truth.incident_s)
 
 
-def test_targets_and_precursors_have_a_place_in_the_city(toml, table):
-    truth = load_truth(toml.parent / "truth.npz")
-    rows = table[table.Description.isin((*TARGETS, truth.precursor))]
+def test_targets_and_triggers_have_a_place_in_the_city(toml, table):
+    rows = table[table.Description.isin((*TARGETS, TRIGGER))]
     outline = geopandas.read_file(toml.parent / "neighborhoods.geojson").to_crs(32619).union_all()
     points = geopandas.points_from_xy(rows.Longitude.astype(float), rows.Latitude.astype(float), crs=4326)
     assert points.to_crs(32619).distance(outline).max() < 2.0  # five decimals are a meter
@@ -152,7 +157,7 @@ def test_twins_and_duplicates_are_there(table):
     assaults = table[table.Description == "AGG. ASSAULT"]
     pairs = targets.merge(assaults[assaults.Longitude != ""], on="time_s", suffixes=("", "_other"))
     other = pairs[["Longitude_other", "Latitude_other"]].set_axis(["Longitude", "Latitude"], axis=1)
-    close = np.hypot(*(meters(pairs) - meters(other)).T) < 100
+    close = np.hypot(*(meters_of(pairs) - meters_of(other)).T) < 100
     assert 0.3 < pairs[close].time_s.nunique() / len(targets) < 0.5
     columns = HEADER.split(",")
     assert 0.01 < table.duplicated(columns).mean() < 0.08
@@ -193,7 +198,7 @@ def test_burglaries_repeat_nearby(table):
     def close_pairs(places):
         return sum((np.hypot(*(places[lag:] - places[:-lag]).T) < 300).mean() for lag in range(1, 40))
 
-    places = meters(rows)
+    places = meters_of(rows)
     shuffled = places[np.random.default_rng(1).permutation(len(places))]
     assert close_pairs(places) > 1.25 * close_pairs(shuffled)
 
@@ -205,8 +210,112 @@ def test_an_existing_folder_is_kept(toml):
     assert (toml.parent / "truth.npz").read_bytes() == before
 
 
-@pytest.mark.parametrize("wrong", [{"years": 0}, {"years": 41}, {"seed": -1}])
-def test_numbers_out_of_range_are_refused(tmp_path, wrong):
-    with pytest.raises(UserError, match=next(iter(wrong))):
-        write_city(tmp_path / "city", **wrong)
+def test_numbers_out_of_range_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match="years"):
+        write_city(tmp_path / "city", years=0)
     assert not (tmp_path / "city").exists()
+
+
+# ---------------------------------------------------------------- cases of every preset
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"preset": "stron"}, "strong"),
+        ({"years": 0}, "years"),
+        ({"years": 41}, "years"),
+        ({"seed": -1}, "seed"),
+        ({"under_reporting": 1.5}, "under_reporting"),
+    ],
+)
+def test_what_is_not_known_or_out_of_range_is_refused(wrong, named):
+    with pytest.raises(UserError, match=named):
+        generate(**{"preset": "null", "seed": 0, "years": 1, "under_reporting": 0.0, **wrong})
+
+
+def test_no_two_cases_have_equal_rows():
+    """Larcenies at one corner and minute, an arson there, and one larceny each without a place and a minute later."""
+    corner = meters(np.array([-6_723_000, 1_830_100]))
+    cases = Cases(
+        minute=np.array([5, 5, 5, 5, 6, 5]),
+        xy_m=np.array([corner, corner, corner, corner, corner, [np.nan, np.nan]]),
+        category=np.array(["LARCENY", "LARCENY", "ARSON", "LARCENY", "LARCENY", "LARCENY"], dtype=object),
+        role=np.zeros(6, np.int64),
+        rows=np.ones(6, np.int64),
+        is_zero=np.zeros(6, np.bool_),
+    )
+    east = np.rint(to_degrees(distinct(cases).xy_m) * PER_DEGREE)[:5, 0] + 6_723_000
+    assert east.tolist() == [0, 1, 0, 2, 0]
+
+
+def test_reports_come_late_but_never_early_and_within_a_week():
+    made = generate("null", seed=1, years=1)
+    delay_s = made.reported_s - made.begin_s - 60 * made.cases.minute
+    assert delay_s.min() == 0
+    assert delay_s.max() <= 7 * 86_400
+    assert 0.5 < (delay_s < 3600).mean() < 0.85
+    assert 0.03 < (delay_s > 86_400).mean() < 0.12
+
+
+def test_under_reporting_leaves_out_rows_of_some_neighborhoods_but_no_target():
+    full, thin = (generate("spatial", seed=2, years=1, under_reporting=share) for share in (0.0, 0.5))
+    assert np.array_equal(full.truth.target_s, thin.truth.target_s)
+    assert np.array_equal(full.truth.incident_s, thin.truth.incident_s)
+    counts = [np.bincount(m.layout.neighborhood(np.nan_to_num(m.cases.xy_m, nan=1e9)) + 1) for m in (full, thin)]
+    kept = (counts[1] / counts[0])[1:]
+    assert (kept == 1).sum() == 55 - 18
+    assert kept[kept < 1] == pytest.approx(0.5, abs=0.12)
+    assert (full.cases.role == Role.TARGET).sum() == (thin.cases.role == Role.TARGET).sum()
+
+
+# ---------------------------------------------------------------- as arrays
+
+SHOWN = ("time_s", "longitude", "latitude", "category", "neighborhood", "is_target", "is_duplicate", "is_twin")
+
+
+@pytest.mark.parametrize("preset", ["demo", "strong", "spatial", "pairs"])  # the others are as strong, for less
+def test_the_arrays_are_those_of_the_prepared_table(tmp_path, preset):
+    toml = write_city(tmp_path / "city", preset=preset, seed=6, years=1, under_reporting=0.3 * (preset == "spatial"))
+    assert toml.name == f"{preset}.toml"
+    city = load_city(toml)
+    prepare(city, tmp_path / "prepared")
+    prepared = open_prepared(tmp_path / "prepared")
+    fast = simulate_city(preset, seed=6, years=1, under_reporting=0.3 * (preset == "spatial"))
+    assert fast.events.categories == prepared.events.categories
+    for name in SHOWN:
+        ours, wanted = getattr(fast.events, name), getattr(prepared.events, name)
+        assert ours.dtype == wanted.dtype, name
+        assert np.array_equal(ours, wanted), name
+    assert fast.names == tuple(prepared.neighborhoods["name"])
+    assert (fast.known_s >= fast.events.time_s).all()
+
+    truth = load_truth(tmp_path / "prepared" / "truth.npz")
+    samples = make_samples(prepared.events, city, truth.begin_s, truth.end_s)
+    times = samples.issue_s, samples.target_begin_s, samples.target_end_s
+    p = truth.probability(*times)
+    assert np.array_equal(p, fast.truth.probability(*times))
+    assert np.array_equal(samples.y, happened(truth, *times[1:]))  # no label is lost or made on the way
+    assert truth.preset == preset
+    assert abs((samples.y - p).sum()) < 4 * np.sqrt((p * (1 - p)).sum())
+
+
+def test_neighborhoods_of_targets_and_twins_are_in_the_table():
+    city = simulate_city("strong", seed=2, years=2)
+    events = city.events
+    rows = np.stack([events.time_s, events.neighborhood.astype(np.int64)], axis=1)[events.is_target]
+    assert np.array_equal(
+        np.unique(rows, axis=0), np.unique(np.stack([city.truth.target_s, city.truth.target_area], axis=1), axis=0)
+    )
+    shootings = events.time_s[events.is_target]
+    twin_s = events.time_s[events.is_twin & (np.array(events.categories) == "AGG. ASSAULT")[events.category]]
+    assert 0.35 < np.isin(np.unique(shootings), twin_s).mean() < 0.5
+
+
+def test_twenty_years_take_less_than_a_minute():
+    began = time.process_time()
+    city = simulate_city("strong", seed=1, years=20)
+    issue_s = np.arange(city.begin_s + 86_400, city.end_s, 7200)
+    city.truth.probability(issue_s, issue_s, issue_s + 7200)
+    assert time.process_time() - began < 60
+    assert len(city.events) > 800_000

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import logit
 
 from hews_gpu.forecasters.climatology import hour_of_week, month_of_year
-from hews_gpu.synthetic.law import LogOddsRhythm, Wave
+from hews_gpu.synthetic.law import LogOddsRhythm, Rhythm, Wave
 
 BEGIN_S = int(np.datetime64("2021-01-01", "s").astype(np.int64))
 HOURS = 24 * 1461
@@ -39,3 +39,20 @@ def test_a_wave_comes_back():
     wave = Wave(swing=0.3, period_y=2.0).hourly(2 * 8766 + 1)
     assert wave[-1] == pytest.approx(wave[0]) == pytest.approx(1.0)
     assert np.log(wave.max()) == pytest.approx(0.3, abs=1e-6)
+
+
+def test_a_rhythm_has_mean_one_over_whole_weeks_of_every_month():
+    rate = Rhythm(peak_hour=20, swing=1.0, weekend=0.5, peak_month=7, season=0.3).hourly(BEGIN_S, 28 * 365 * 24 + 168)
+    months = (BEGIN_S // 3600 + np.arange(len(rate))).astype("datetime64[h]").astype("datetime64[M]").astype(int) % 12
+    assert np.mean([rate[months == m].mean() for m in range(12)]) == pytest.approx(1, abs=2e-3)
+
+
+def test_a_rhythm_peaks_when_it_says():
+    rhythm = Rhythm(peak_hour=22, swing=1.0, weekend=0.7, peak_month=8, season=0.2)
+    year = rhythm.hourly(BEGIN_S, 365 * 24)
+    best = np.datetime64("2021-01-01", "h") + int(np.argmax(year))
+    assert best.astype(object).hour == 22
+    assert best.astype(object).month == 8
+    assert best.astype(object).weekday() in (4, 5, 6)
+    day = np.log(rhythm.hourly(BEGIN_S, 24))
+    assert day.max() - day[10] == pytest.approx(2 * 1.0 + 0.7)  # 22:00 is weekend on a Friday, 10:00 not yet

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.synthetic import pairs as pairs_module
-from hews_gpu.synthetic.pairs import SLOT_MIN, Incidents, PairLaw, Source, find_pairs
+from hews_gpu.synthetic.pairs import SLOT_MIN, Incidents, PairCategory, PairLaw, find_pairs
 
 RATE = 1.1  # of each category, per hour
 
@@ -27,7 +27,7 @@ def law():
     rng = np.random.default_rng(4)
     point = np.stack([rng.integers(-6_724_000, -6_721_200, 40), rng.integers(1_830_000, 1_832_800, 40)], axis=1)
     first, second = (
-        Source(rate_per_h=np.full(40, RATE), weights=rng.dirichlet(np.ones(40)), past=incidents(rng, 30))
+        PairCategory(rate_per_h=np.full(40, RATE), weights=rng.dirichlet(np.ones(40)), past=incidents(rng, 30))
         for _ in range(2)
     )
     return PairLaw(within_m=500.0, point=point, area=np.arange(40) % 2, first=first, second=second)
@@ -50,7 +50,7 @@ def test_a_pair_acts_from_the_end_of_its_window():
     none = np.empty((0, 2))
     first = Incidents(minute=np.array([119, 240]), xy_m=np.zeros((2, 2)), area=np.array([1, 0]))
     second = Incidents(minute=np.array([0, 120, 359]), xy_m=np.zeros((3, 2)), area=np.zeros(3, np.int64))
-    sources = [Source(rate_per_h=np.zeros(6), weights=np.ones(1), past=past) for past in (first, second)]
+    sources = [PairCategory(rate_per_h=np.zeros(6), weights=np.ones(1), past=past) for past in (first, second)]
     law = PairLaw(within_m=1.0, point=none, area=np.array([0]), first=sources[0], second=sources[1])
     minute, area = law.pairs
     assert minute.tolist() == [119, 359]

@@ -6,18 +6,15 @@ quarters and judged on the last one; there the AUC varies by 0.01 from city to c
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
 from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week, month_of_year
-from hews_gpu.synthetic.draw import draw
 from hews_gpu.synthetic.presets import LAWS
+from tests.synthetic.histories import happened, history
 
-BEGIN_S = int(np.datetime64("2021-01-01", "s").astype(np.int64))
 SEEDS = (21, 22)
 PROMISED = {  # AUC of the oracle, AUC of the climatology, oracle's log skill over it in bits per window
     "null": (0.650, 0.650, 0.001),
@@ -30,12 +27,9 @@ PROMISED = {  # AUC of the oracle, AUC of the climatology, oracle's log skill ov
 
 def measured(preset, seed):
     """Base rate, the two AUC, and the log skill on the last quarter."""
-    law = LAWS[preset]
-    causes = law.trigger.sources if law.trigger is not None else ()
-    law = replace(law, categories=tuple(c for c in law.categories if c.name in causes))
-    truth = draw(law, np.random.SeedSequence(seed), begin_s=BEGIN_S, hours=24 * 3652).truth
-    issue_s = np.arange(BEGIN_S + 86_400, truth.end_s, 7200)
-    p, y = truth.probability(issue_s, issue_s, issue_s + 7200), truth.happened(issue_s, issue_s + 7200)
+    truth = history(LAWS[preset], seed).truth
+    issue_s = np.arange(truth.begin_s + 86_400, truth.end_s, 7200)
+    p, y = truth.probability(issue_s, issue_s, issue_s + 7200), happened(truth, issue_s, issue_s + 7200)
     learnt, judged = slice(0, len(y) * 3 // 4), slice(len(y) * 3 // 4, None)
     climatology = fit_climatology(issue_s[learnt], y[learnt]).probability(issue_s[judged])
     score = [np.log2(np.where(y[judged], q, 1 - q)).mean() for q in (p[judged], climatology)]
@@ -54,9 +48,8 @@ def test_a_preset_keeps_its_promise(preset):
 
 
 def test_the_oracle_of_null_is_a_climatology():
-    law = replace(LAWS["null"], categories=())
-    truth = draw(law, np.random.SeedSequence(1), begin_s=BEGIN_S, hours=24 * 3652).truth
-    issue_s = np.arange(BEGIN_S, truth.end_s, 7200)
+    truth = history(LAWS["null"]).truth
+    issue_s = np.arange(truth.begin_s, truth.end_s, 7200)
     log_odds = logit(truth.probability(issue_s, issue_s, issue_s + 7200))
     slot, month = hour_of_week(issue_s) // 2, month_of_year(issue_s)
     design = np.hstack([np.eye(84)[slot], np.eye(12)[month]])

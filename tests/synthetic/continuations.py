@@ -13,13 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hews_gpu.errors import UserError
-from hews_gpu.synthetic.areal import AreaTruth
-from hews_gpu.synthetic.pairs import SLOT_MIN, Incidents, PairLaw, Source, find_pairs
-from hews_gpu.synthetic.process import MINUTES_PER_HOUR, Float64, Int64, Kernel
-from hews_gpu.synthetic.tasks import Task, tasks_of
-
-__all__ = ["Continuations", "simulate_continuations"]
+from hews_gpu.synthetic.law import MINUTES_PER_HOUR
+from hews_gpu.synthetic.pairs import SLOT_MIN, Incidents, find_pairs
+from hews_gpu.synthetic.truth import forecasts_by_lead
 
 FORGOTTEN = 1e-9  # what an event may still set off is left out once its expectation is below this
 
@@ -31,54 +27,36 @@ class Continuations:
     draws: int
     city: float
     """With a target event in the window, anywhere."""
-    area: Float64  # [N]
+    area: np.ndarray  # [N]
     """With one in each neighborhood."""
 
-    def standard_error(self, p: float) -> float:
-        """Of a share, where the truth is `p`."""
-        return float(np.sqrt(p * (1 - p) / self.draws))
+    def standard_error(self, p):
+        return np.sqrt(p * (1 - p) / self.draws)
 
 
 @dataclass(frozen=True)
 class _Events:
     """Events of many continuations."""
 
-    draw: Int64  # [E]
-    minute: Int64  # [E]
-    area: Int64  # [E]
+    draw: np.ndarray  # [E]
+    minute: np.ndarray  # [E]
+    area: np.ndarray  # [E]
 
 
-def simulate_continuations(
-    truth: AreaTruth, issue_s: int, begin_s: int, end_s: int, *, draws: int, seed: int, delay_s: int = 0
-) -> Continuations:
-    """Simulate what follows one issue time.
-
-    Args:
-        truth: the law, and what happened.
-        issue_s: issue time.
-        begin_s: begin of the target window.
-        end_s: its end, not included.
-        draws: D.
-        seed: of the simulation.
-        delay_s: how long after it happened a row is known.
-
-    Raises:
-        UserError: as `AreaTruth.probability`, or `draws` is below 1.
-    """
-    if draws < 1:
-        raise UserError("draws", draws, allowed="must be 1 or more")
-    (task,) = tasks_of(truth, issue_s, begin_s, end_s, delay_s)
-    rng, end = np.random.default_rng(seed), int(task.issue[0]) + task.length
-    targets = _targets(rng, truth, task, draws)
-    mine = targets.minute >= end - task.horizon
-    found = np.zeros((draws, truth.areas), dtype=np.bool_)
-    found[targets.draw[mine], targets.area[mine]] = True
-    return Continuations(draws=draws, city=float(found.any(axis=1).mean()), area=found.mean(axis=0))
+def simulate_continuations(truth, issue_s, begin_s, end_s, *, draws, seed, delay_s=0):
+    """Simulate what follows one issue time; arguments as for `Truth.probability`."""
+    (group,) = forecasts_by_lead(truth, issue_s, begin_s, end_s, delay_s)
+    rng, end = np.random.default_rng(seed), int(group.issue[0]) + group.length
+    targets = _targets(rng, truth, group, draws)
+    mine = targets.minute >= end - group.horizon
+    has_target = np.zeros((draws, truth.areas), dtype=np.bool_)
+    has_target[targets.draw[mine], targets.area[mine]] = True
+    return Continuations(draws=draws, city=float(has_target.any(axis=1).mean()), area=has_target.mean(axis=0))
 
 
-def _targets(rng: np.random.Generator, truth: AreaTruth, task: Task, draws: int) -> _Events:
+def _targets(rng, truth, group, draws):
     """All target events from the issue to the window's end."""
-    issue, end = int(task.issue[0]), int(task.issue[0]) + task.length
+    issue, end = int(group.issue[0]), int(group.issue[0]) + group.length
     by_target, by_trigger = truth.excited_by_targets, truth.excited_by_triggers
     triggers = _triggers(rng, truth, issue, end, draws)
     set_off = [
@@ -99,17 +77,17 @@ def _targets(rng: np.random.Generator, truth: AreaTruth, task: Task, draws: int)
     return _joined(*generations)
 
 
-def _triggers(rng: np.random.Generator, truth: AreaTruth, issue: int, end: int, draws: int) -> _Events:
+def _triggers(rng, truth, issue, end, draws):
     """What happens after the issue and sets off target events."""
     if truth.pairs is not None:
-        found = _pairs(rng, truth.pairs, issue, end, draws)
+        events = _pairs(rng, truth.pairs, issue, end, draws)
     else:
-        found = _arrivals(rng, truth.trigger_per_h, truth.trigger_share, issue, end, draws)
-    active = truth.gain[found.area] > 0
-    return _Events(found.draw[active], found.minute[active], found.area[active])
+        events = _arrivals(rng, truth.trigger_per_h, truth.trigger_share, issue, end, draws)
+    active = truth.gain[events.area] > 0
+    return _Events(events.draw[active], events.minute[active], events.area[active])
 
 
-def _minutes(rng: np.random.Generator, rate_per_h: Float64, issue: int, end: int, draws: int) -> tuple[Int64, Int64]:
+def _minutes(rng, rate_per_h, issue, end, draws):
     """Draw [E] and minute [E] of Poisson arrivals in [issue, end)."""
     rate = rate_per_h[np.arange(issue, end) // MINUTES_PER_HOUR] / MINUTES_PER_HOUR
     count = rng.poisson(rate * draws)
@@ -117,18 +95,14 @@ def _minutes(rng: np.random.Generator, rate_per_h: Float64, issue: int, end: int
     return rng.integers(0, draws, size=len(minute)), minute
 
 
-def _arrivals(
-    rng: np.random.Generator, rate_per_h: Float64, share: Float64, issue: int, end: int, draws: int
-) -> _Events:
+def _arrivals(rng, rate_per_h, share, issue, end, draws):
     draw, minute = _minutes(rng, rate_per_h, issue, end, draws)
     if not len(minute):  # the share of what never happens need not sum to 1
         return _Events(draw, minute, minute)
     return _Events(draw, minute, rng.choice(len(share), size=len(minute), p=share / share.sum()))
 
 
-def _late_children(
-    rng: np.random.Generator, minute: Int64, area: Int64, kernel: Kernel, issue: int, end: int, draws: int
-) -> _Events:
+def _late_children(rng, minute, area, kernel, issue, end, draws):
     """What events before the issue still set off; exponential delays forget how long they have lasted."""
     left = kernel.branching * kernel.keep ** np.maximum(issue - 1 - minute, 0).astype(np.float64)
     known = np.flatnonzero((minute < issue) & (left > FORGOTTEN))
@@ -139,19 +113,19 @@ def _late_children(
     return _Events(draw[inside], when[inside], area[parent[inside]])
 
 
-def _children(rng: np.random.Generator, parents: _Events, kernel: Kernel, end: int) -> _Events:
+def _children(rng, parents, kernel, end):
     parent = np.repeat(np.arange(len(parents.draw)), rng.poisson(kernel.branching, size=len(parents.draw)))
     when = parents.minute[parent] + _delays(rng, kernel, len(parent))
     parent, when = parent[when < end], when[when < end]
     return _Events(parents.draw[parent], when, parents.area[parent])
 
 
-def _delays(rng: np.random.Generator, kernel: Kernel, count: int) -> Int64:
+def _delays(rng, kernel, count):
     """Whole minutes, at least one: the number of minutes of which each keeps a share of the excitation."""
     return rng.geometric(1 - kernel.keep, size=count).astype(np.int64)
 
 
-def _pairs(rng: np.random.Generator, law: PairLaw, issue: int, end: int, draws: int) -> _Events:
+def _pairs(rng, law, issue, end, draws):
     """Pairs of the windows that end after the issue, at the last minute of their window."""
     first, second = (_incidents(rng, law, source, issue, end, draws) for source in (law.first, law.second))
     windows = end // SLOT_MIN + 1
@@ -163,9 +137,7 @@ def _pairs(rng: np.random.Generator, law: PairLaw, issue: int, end: int, draws: 
     return _Events(first[0][a], minute, first[1].area[a])
 
 
-def _incidents(
-    rng: np.random.Generator, law: PairLaw, source: Source, issue: int, end: int, draws: int
-) -> tuple[Int64, Incidents]:
+def _incidents(rng, law, source, issue, end, draws):
     """Draws, and incidents of one category: the known ones of the window that has begun, in each draw, and new ones."""
     draw, minute = _minutes(rng, source.rate_per_h, issue, end, draws)
     new = law.draw(rng, source, len(minute))
@@ -179,6 +151,6 @@ def _incidents(
     )
 
 
-def _joined(*parts: _Events) -> _Events:
+def _joined(*parts):
     draw, minute, area = zip(*((part.draw, part.minute, part.area) for part in parts), strict=True)
     return _Events(np.concatenate(draw), np.concatenate(minute), np.concatenate(area))

@@ -1,4 +1,4 @@
-"""Addresses: what happens there belongs to one neighborhood, and can be written down without loss."""
+"""Places: what happens at an address belongs to one neighborhood, and can be written down without loss."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import shapely
 
-from hews_gpu.synthetic.addresses import PER_DEGREE, make_addresses, meters
-from hews_gpu.synthetic.geography import make_ground, to_degrees
+from hews_gpu.synthetic.geography import make_layout, to_degrees
+from hews_gpu.synthetic.places import PER_DEGREE, make_addresses, make_anywhere, meters
 
 
 @pytest.fixture(scope="module")
 def made():
-    ground = make_ground(np.random.default_rng(0), areas=55)
-    return ground, make_addresses(np.random.default_rng(1), ground)
+    layout = make_layout(np.random.default_rng(0), areas=55)
+    return layout, make_addresses(np.random.default_rng(1), layout)
 
 
 def test_there_are_as_many_neighborhoods_as_wanted(made):
@@ -22,11 +22,11 @@ def test_there_are_as_many_neighborhoods_as_wanted(made):
 
 
 def test_incidents_stay_in_the_neighborhood_of_their_address(made):
-    ground, addresses = made
+    layout, addresses = made
     rng = np.random.default_rng(2)
     address = np.tile(np.arange(len(addresses.area)), 3)
-    xy_m = meters(addresses.places(rng, address))
-    cells = np.array(ground.cells)[addresses.area[address]]
+    xy_m = addresses.position(rng, address)
+    cells = np.array(layout.cells)[addresses.area[address]]
     shapely.prepare(cells)
     assert shapely.contains_xy(cells, *xy_m.T).all()
 
@@ -55,3 +55,23 @@ def test_addresses_are_drawn_by_their_weights(made):
     drawn = addresses.draw(rng, 200_000, weights)
     by_area, expected = np.bincount(addresses.area[drawn]), 200_000 * np.bincount(addresses.area, weights)
     assert ((by_area - expected) ** 2 / expected).sum() < 55 + 6 * np.sqrt(110)
+
+
+def test_without_addresses_children_fall_around_their_parents(made):
+    places, rng = make_anywhere(np.random.default_rng(4), made[0]), np.random.default_rng(5)
+    place = places.draw(rng, 4000, places.weights(rng, 0.6))
+    kept = rng.random(4000) < 0.5
+    apart = places.draw_near(rng, place, kept, 120.0) - place[kept]
+    assert np.hypot(*apart.T).mean() == pytest.approx(120 * np.sqrt(np.pi / 2), rel=0.08)
+    assert np.array_equal(places.position(rng, place), place)
+    assert (made[0].neighborhood(place) >= 0).all()
+
+
+def test_children_at_addresses_are_those_of_the_kept_parents(made):
+    addresses = made[1]
+    parents = np.random.default_rng(6).integers(0, len(addresses.area), 500)
+    kept = np.arange(500) % 3 == 0
+    some, all_of_them = (
+        addresses.draw_near(np.random.default_rng(7), parents, which) for which in (kept, np.ones(500, dtype=bool))
+    )
+    assert np.array_equal(some, all_of_them[kept])
