@@ -1,4 +1,4 @@
-"""The leak museum: what a CNN scores under the reference protocol, and as its leaks are taken away one by one.
+"""The leak ablation: what a CNN scores under the reference protocol, and as its leaks are taken away one by one.
 
 The same recipe is trained anew, for as many samples, with every leak in its place; then without the incidents to be
 warned of on the maps; then also without the rows that report the same event; then judged on later months instead of at
@@ -8,8 +8,8 @@ held out, means over seeds, with 95 % intervals over one-week blocks.
 Unless told otherwise this is a small CNN on small maps, as the reference's own take hours on a CPU. On a machine with a
 GPU, which needs a folder that was prepared elsewhere but neither geopandas nor shapely nor Dask:
 
-    hews bench museum -- --prepare runs/museum           # here, with HEWS_REAL_DATA
-    hews bench museum --device cuda -- --data runs/museum --recipe reference2 --seeds 1 --minutes 8
+    hews bench leak_ablation -- --prepare runs/baltimore           # here, with HEWS_REAL_DATA
+    hews bench leak_ablation --device cuda -- --data runs/baltimore --recipe reference2 --seeds 1 --minutes 8
 
 The table is Baltimore's of 2012 to August 2017 (HEWS_REAL_DATA); the years after it, of which two are locked, are in no
 file that is read. ``--quick``: a generated city of two years, two epochs, one seed, nothing saved.
@@ -42,9 +42,8 @@ from hews_gpu.errors import UserError
 from hews_gpu.evaluation.bootstrap import Blocks, interval
 from hews_gpu.evaluation.strata import aucs_drawn
 from hews_gpu.progress import log
-from hews_gpu.reference.leak_ablation import ROOMS, Exhibit, exhibits
-from hews_gpu.reference.leaks import LEAKS
-from hews_gpu.reference.protocol import scores
+from hews_gpu.reference.leak_ablation import STEPS, AblationRun, run_ablation
+from hews_gpu.reference.protocol import LEAKS, scores
 from hews_gpu.train.recipe import Recipe, load_recipe
 from hews_gpu.units import WEEK_S
 
@@ -74,7 +73,7 @@ def main() -> None:
         print(f"hews: {error}", file=sys.stderr)
         sys.exit(2)
     if not asked.quick:
-        name = "museum" if asked.recipe == SMALL else f"museum_{Path(asked.recipe).stem}"
+        name = "leak_ablation" if asked.recipe == SMALL else f"leak_ablation_{Path(asked.recipe).stem}"
         path = save_result(name, result, asked.results)
         draw(result, path.with_suffix(".svg"))
         print(f"saved {path}", file=sys.stderr)
@@ -122,14 +121,14 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         prepared = open_prepared(asked.data) if asked.data else find_data(Path(folder), quick=asked.quick)
-        limit_s = None if asked.minutes is None else asked.minutes * 60 / (len(seeds) * len(ROOMS))
+        limit_s = None if asked.minutes is None else asked.minutes * 60 / (len(seeds) * len(STEPS))
         try:
             if choice.device == "cpu":
                 torch.set_num_threads(1)  # maps this small are not worth the threads' waiting for each other
-            found = exhibits(prepared, recipe, choice, seeds=seeds, limit_s=limit_s)
+            runs = run_ablation(prepared, recipe, choice, seeds=seeds, limit_s=limit_s)
         finally:
             torch.set_num_threads(threads)
-        return {**described(prepared, recipe, found, asked), "device": choice.device, "rooms": judged(found)}
+        return {**described(prepared, recipe, runs, asked), "device": choice.device, "steps": judged(runs)}
 
 
 def find_data(folder: Path, *, quick: bool) -> Prepared:
@@ -173,10 +172,10 @@ def prepare_baltimore(out: Path, settings: Path | None = None) -> Prepared:
 
 
 def described(
-    prepared: Prepared, recipe: Recipe, found: Sequence[Exhibit], asked: argparse.Namespace
+    prepared: Prepared, recipe: Recipe, runs: Sequence[AblationRun], asked: argparse.Namespace
 ) -> dict[str, Any]:
     """What was trained on what."""
-    own, first = prepared.city.map, found[0]
+    own, first = prepared.city.map, runs[0]
     splits = prepared.city.splits
     return {
         "city": prepared.city.city.name,
@@ -187,23 +186,23 @@ def described(
         "model": recipe.model,
         "parameters": first.parameters,
         "map": [recipe.map.height or own.height, recipe.map.width or own.width],
-        "seeds": len({one.seed for one in found}),
+        "seeds": len({one.seed for one in runs}),
         "minutes": asked.minutes,
         "locked_block_opened": False,
     }
 
 
-def judged(found: Sequence[Exhibit]) -> list[dict[str, Any]]:
-    """One row per room, in the order in which leaks are taken away."""
+def judged(runs: Sequence[AblationRun]) -> list[dict[str, Any]]:
+    """One row per step, in the order in which leaks are taken away."""
     rows = []
-    for room in ROOMS:
-        own = [one for one in found if one.room == room]
-        rows.append({"room": room, "title": TITLES[room], "leak": LEAKS.get(room), **_row(own)})  # type: ignore[call-overload]
+    for step in STEPS:
+        own = [one for one in runs if one.step == step]
+        rows.append({"step": step, "title": TITLES[step], "leak": LEAKS.get(step), **_row(own)})  # type: ignore[call-overload]
     return rows
 
 
-def _row(own: Sequence[Exhibit]) -> dict[str, Any]:
-    """Scores of one room: means over the seeds, and the interval of that mean."""
+def _row(own: Sequence[AblationRun]) -> dict[str, Any]:
+    """Scores of one step: means over the seeds, and the interval of that mean."""
     each = [scores(one.y, one.p) for one in own]
     clock = [scores(one.y, one.p_climatology) for one in own]
     drawn = [_drawn(one) for one in own]
@@ -227,7 +226,7 @@ def _row(own: Sequence[Exhibit]) -> dict[str, Any]:
     }
 
 
-def _drawn(one: Exhibit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _drawn(one: AblationRun) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """[D] accuracy and AUC in series drawn in blocks of as many windows as a week holds of those held out."""
     weeks = (int(one.start_s[-1]) - int(one.start_s[0])) / WEEK_S
     blocks = Blocks.drawn(len(one.y), max(1, round(len(one.y) / max(weeks, 1.0))))
@@ -238,18 +237,18 @@ def draw(result: dict[str, Any], file: Path) -> None:
     """The waterfall as a picture."""
     from hews_gpu.report.figures.findings import AS_FILE, waterfall
 
-    file.write_text(waterfall(AS_FILE, result["rooms"]), encoding="utf-8")
+    file.write_text(waterfall(AS_FILE, result["steps"]), encoding="utf-8")
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print the rooms."""
+    """Print the steps."""
     size = "x".join(map(str, result["map"]))
     title = f"{result['city']}, {result['begin']} to {result['end']}: {result['model']} on maps of {size}"
     table = Table(title=title, title_justify="left")
     heads = ("leaks taken away", "AUC [95 %]", "accuracy [95 %]", "commoner class", "clock's AUC", "held out")
     for i, head in enumerate(heads):
         table.add_column(head, justify="right" if i else "left")
-    for row in result["rooms"]:
+    for row in result["steps"]:
         cells = [_cell(row[name]) for name in ("auc", "accuracy")]
         others = [f"{row['commoner_class']:.3f}", f"{row['climatology']['auc']:.3f}", str(row["windows"]["test"])]
         table.add_row(row["title"], *cells, *others)

@@ -36,7 +36,7 @@ from hews_gpu.forecasters.catalog import Catalog, Outcomes, Windows
 from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week, month_of_year
 from hews_gpu.forecasters.registry import BASELINES
 from hews_gpu.progress import Step
-from hews_gpu.reference.random_split import random_split
+from hews_gpu.reference.protocol import random_split
 from hews_gpu.runs.cnn_objective import ForecastObjective
 from hews_gpu.runs.inputs import Split, Task
 from hews_gpu.train.objective import EpochRow, ToDevice

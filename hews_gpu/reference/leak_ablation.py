@@ -1,7 +1,7 @@
-"""The leak museum: one model, trained anew each time one more leak of the reference protocol is taken away.
+"""Ablation of the reference protocol's leaks: one model, trained anew each time one more leak is taken away.
 
-Every exhibit is trained by the loop that `hews train` uses, with the same recipe, on maps of the same size and for as
-many samples; only the leaks differ. A run stays in memory: no folder, no checkpoints.
+Every run goes through the loop that `hews train` uses, with the same recipe, on maps of the same size and for as many
+samples; only the leaks differ. A run stays in memory: no folder, no checkpoints.
 
 Shapes: S windows held out.
 """
@@ -12,45 +12,37 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.events import Prepared
 from hews_gpu.environment.device import Choice
 from hews_gpu.forecasters.climatology import fit_climatology
-from hews_gpu.progress import step
-from hews_gpu.reference.leaks import LEAKS, Leak
-from hews_gpu.reference.protocol import ReferenceObjective
+from hews_gpu.progress import step as progress_step
+from hews_gpu.reference.protocol import LEAKS, Leak, ReferenceObjective
 from hews_gpu.train.distributed import ProcessInfo, claim_device, process_group
 from hews_gpu.train.loop import TrainingLoop
 from hews_gpu.train.objective import Stage
 from hews_gpu.train.recipe import Recipe
 
-__all__ = ["ROOMS", "Exhibit", "exhibits", "stages_for"]
+__all__ = ["STEPS", "AblationRun", "run_ablation", "stages_for"]
 
-
-def _rooms() -> dict[str, frozenset[Leak]]:
-    found: dict[str, frozenset[Leak]] = {"reference": frozenset()}
-    for leak in LEAKS:
-        found[leak] = frozenset({*list(found.values())[-1], leak})
-    return found
-
-
-ROOMS: Mapping[str, frozenset[Leak]] = _rooms()
+STEPS: Mapping[str, frozenset[Leak]] = {
+    "reference": frozenset(),
+    **{leak: frozenset([*LEAKS][: k + 1]) for k, leak in enumerate(LEAKS)},
+}
 """By the leak that is newly taken away (``reference``: none), all those that are gone by then."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exhibit:
-    """One training run and what it says of the windows that were held out."""
+class AblationRun:
+    """One training run and its probabilities for the windows that were held out."""
 
-    room: str
+    step: str
+    """A key of `STEPS`."""
     seed: int
-    y: NDArray[np.bool_]  # [S] whether each window holds a target
-    p: Float64  # [S] what the model says
-    p_climatology: Float64  # [S] what hour of week and month say, fitted on the windows that the model learned from
-    start_s: NDArray[np.int64]  # [S] ascending
+    y: Bool  # [S] whether each window holds a target
+    p: Float64  # [S] by the model
+    p_climatology: Float64  # [S] by hour of week and month, fitted on the windows that the model learned from
+    start_s: Int64  # [S] ascending
     sizes: Mapping[str, int]
     """Windows of each part."""
     positives: Mapping[str, int]
@@ -70,60 +62,60 @@ class _TimeIsUp(Exception):
     """Raised between two steps of a run that has had its time."""
 
 
-def exhibits(
+def run_ablation(
     prepared: Prepared,
     recipe: Recipe,
     choice: Choice,
     *,
     seeds: Sequence[int],
-    rooms: Collection[str] = tuple(ROOMS),
+    steps: Collection[str] = tuple(STEPS),
     limit_s: float | None = None,
-) -> list[Exhibit]:
-    """Train and judge every room with every seed.
+) -> list[AblationRun]:
+    """Train and judge every step with every seed.
 
     Args:
         prepared: the city.
         recipe: of protocol ``reference``.
         choice: where torch runs.
         seeds: of the weights, the order, the choice of windows and the random split.
-        rooms: keys of `ROOMS`.
+        steps: keys of `STEPS`.
         limit_s: time that one run may take; it keeps its best epoch so far. None: as many epochs as the recipe says.
 
     Raises:
         UserError: the city has too few windows.
     """
     device = claim_device(ProcessInfo(), choice)
-    found = []
-    with step("museum", len(rooms) * len(seeds), "runs") as bar:
+    runs = []
+    with progress_step("leak ablation", len(steps) * len(seeds), "runs") as bar:
         for seed in seeds:
-            own = replace(recipe, seed=seed)
-            samples = len(ReferenceObjective(prepared, own).parts["train"])
-            for room in rooms:
-                objective = ReferenceObjective(prepared, own, device=device, without=ROOMS[room])
+            seeded = replace(recipe, seed=seed)
+            samples = len(ReferenceObjective(prepared, seeded).parts["train"])
+            for step in steps:
+                objective = ReferenceObjective(prepared, seeded, device=device, without=STEPS[step])
                 objective.stages = stages_for(objective.stages, samples, objective.samples)
-                found.append(_exhibit(objective, room, own, choice, limit_s))
-                bar.advance(1, room)
-    return found
+                runs.append(_train_and_judge(objective, step, seeded, choice, limit_s))
+                bar.advance(1, step)
+    return runs
 
 
 def stages_for(stages: Sequence[Stage], samples: int, own: int) -> tuple[Stage, ...]:
-    """Stages that learn from as many maps in all as the given ones would of `samples` windows, when there are `own`."""
+    """Return stages that see as many maps in all as the given ones would of `samples` windows, when there are `own`."""
     return tuple(replace(stage, epochs=max(1, round(stage.epochs * samples / own))) for stage in stages)
 
 
-def _exhibit(
-    objective: ReferenceObjective, room: str, recipe: Recipe, choice: Choice, limit_s: float | None
-) -> Exhibit:
-    began = time.perf_counter(), time.process_time()
+def _train_and_judge(
+    objective: ReferenceObjective, step: str, recipe: Recipe, choice: Choice, limit_s: float | None
+) -> AblationRun:
+    began_s, processor_began_s = time.perf_counter(), time.process_time()
     with process_group(ProcessInfo(), choice, recipe.engine.precision) as group:
-        engine = TrainingLoop(objective, recipe.engine, group)
-        _train(engine, limit_s)
-        engine.module.load_state_dict(engine.best)
-        with engine.fabric.autocast():
-            p = objective.probabilities(engine.module, "test", engine.fabric.to_device)
-    train, test, position = objective.parts["train"], objective.parts["test"], engine.position
-    return Exhibit(
-        room=room,
+        loop = TrainingLoop(objective, recipe.engine, group)
+        _train(loop, limit_s)
+        loop.module.load_state_dict(loop.best)
+        with loop.fabric.autocast():
+            p = objective.probabilities(loop.module, "test", loop.fabric.to_device)
+    train, test, position = objective.parts["train"], objective.parts["test"], loop.position
+    return AblationRun(
+        step=step,
         seed=objective.seed,
         y=test.y,
         p=p,
@@ -134,29 +126,28 @@ def _exhibit(
         epochs=position.epoch,
         best_epoch=position.best_epoch,
         steps=position.step,
-        parameters=sum(weight.numel() for weight in engine.module.parameters()),
-        seconds=time.perf_counter() - began[0],
-        processor_seconds=time.process_time() - began[1],
+        parameters=sum(weight.numel() for weight in loop.module.parameters()),
+        seconds=time.perf_counter() - began_s,
+        processor_seconds=time.process_time() - processor_began_s,
     )
 
 
-def _train(engine: TrainingLoop, limit_s: float | None) -> None:
-    """All epochs, or as much as fits into the time."""
-    until = None if limit_s is None else time.monotonic() + limit_s
+def _train(loop: TrainingLoop, limit_s: float | None) -> None:
+    """Train all epochs, or as much as fits into the time."""
+    until_s = float("inf") if limit_s is None else time.monotonic() + limit_s
 
-    def between() -> None:
-        if until is not None and time.monotonic() > until:
+    def stop_in_time() -> None:
+        if time.monotonic() > until_s:
             raise _TimeIsUp
 
-    engine.start()
+    class Silent:
+        def advance(self, amount: float = 1.0, note: str = "") -> None:
+            """Show nothing: the bar counts runs."""
+
+    loop.start()
     try:
-        while engine.stage:
-            engine.epoch(_Silent(), between)
-            between()
+        while loop.stage:
+            loop.epoch(Silent(), stop_in_time)
+            stop_in_time()
     except _TimeIsUp:
         pass
-
-
-class _Silent:
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """Say nothing."""

@@ -1,31 +1,35 @@
-"""The reference system's task, reproduced as it was: LEAKY, on purpose.
+"""The reference system's protocol, reproduced as it was: LEAKY, on purpose. Each of its leaks can be taken away.
 
 A sample is one window: the RGB map of all that was reported in it, incidents to be warned of included, and whether
-there was one of those. So the answer is drawn on the map. Windows without are thinned out until there are as many as
-with, and the parts to train, to stop and to judge on are drawn at random, so that hours of one evening fall on both
-sides. What comes out says how well a picture can be read, and nothing about what happens next.
+there was one of those. So the answer is drawn on the map, and so are the rows that report the same event once more.
+Windows without a target are thinned out until there are as many as with, and the parts to train, to stop and to judge
+on are drawn at random, so that hours of one evening fall on both sides. What comes out says how well a picture can be
+read, and nothing about what happens next.
+
+With every leak in `LEAKS` gone, what is left is an honest, if poor, forecast: a map of the window before, judged on
+later years at the prevalence that they have.
 
 Unlike there, maps are drawn at the size that the model reads; there, larger pictures were resized. The frame is the one
 that the city's own map shows, stretched onto the model's rows and columns as resizing would.
 
-Shapes: S samples of a part, B samples of a piece of a batch.
+Shapes: W windows, S samples of a part, B samples of a piece of a batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import targets_within
 from hews_gpu.errors import UserError
@@ -36,14 +40,39 @@ from hews_gpu.feed.maps import all_windows
 from hews_gpu.feed.plan import Balanced, epoch_order, shares, steps_per_epoch
 from hews_gpu.feed.registry import drawn_by, open_feed
 from hews_gpu.raster.geometry import MapGeometry
-from hews_gpu.raster.rasterizer import Backend, Rasterizer, reference_rasterizer
-from hews_gpu.reference.leaks import Leak, hidden_marks, pairs_shown, split_by_time
+from hews_gpu.raster.rasterizer import Backend, Mark, Rasterizer, reference_rasterizer
 from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings
-from hews_gpu.reference.random_split import random_split
 from hews_gpu.train.objective import EpochRow, Stage, ToDevice
 from hews_gpu.train.recipe import LEAKY, Recipe
+from hews_gpu.units import DAY_S
 
-__all__ = ["PARTS", "Part", "ReferenceObjective", "leaky_rasterizer", "leaky_windows", "scores"]
+__all__ = [
+    "LEAKS",
+    "PARTS",
+    "Leak",
+    "Part",
+    "ReferenceObjective",
+    "leaky_rasterizer",
+    "leaky_windows",
+    "random_split",
+    "scores",
+    "split_by_time",
+]
+
+Leak = Literal["targets", "twins", "random_split", "balance", "same_window"]
+LEAKS: dict[Leak, str] = {
+    "targets": "the incidents to be warned of are drawn on the map",
+    "twins": "other rows that report the same event are drawn on it",
+    "random_split": "windows to judge on lie between those learned from",
+    "balance": "as many windows with a target as without",
+    "same_window": "the map shows the window that it is labelled with",
+}
+"""In the order in which they are taken away."""
+HIDDEN: tuple[Mark, ...] = ("targets", "twins")
+"""The leaks that are incidents on the map."""
+GAP_S = DAY_S
+"""Left out before each later part of a split by time: what happened in one evening is then on one side of it."""
+SPLITTING = 3  # in the key of the random split's words, so that they are not those of another purpose
 
 PARTS = ("train", "validation", "test")
 # Maps that go through a model at once on a CPU: few, so that their activations (up to 40 MB each) lie in memory that is
@@ -59,15 +88,14 @@ PART_WINDOWS = 20  # a table that gives fewer in all is no data set
 class Part:
     """Windows to train, to stop or to judge on."""
 
-    name: str
     source: Source
-    start_s: NDArray[np.int64]  # [S] local wall-clock seconds
+    start_s: Int64  # [S] local wall-clock seconds
 
     def __len__(self) -> int:
         return len(self.source)
 
     @property
-    def y(self) -> NDArray[np.bool_]:
+    def y(self) -> Bool:
         """[S] whether the window holds a target."""
         return self.source.y > 0
 
@@ -116,20 +144,20 @@ class ReferenceObjective:
         """Everything that decides the result."""
         city = self.prepared.city
         bounds = city.map.bounds
-        found: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "data_fingerprint": self.prepared.fingerprint,
             "[incidents] targets": list(city.incidents.targets),
             "[map] bounds": bounds if isinstance(bounds, str) else list(bounds),
             "[map.palette]": dict(city.map.palette),
         }
         for key in ("height", "width", "disc_radius_px", "line_width_px"):
-            found[f"[map] {key}"] = getattr(city.map, key)
+            settings[f"[map] {key}"] = getattr(city.map, key)
         for section in ("windows", "splits", "training"):
             values = asdict(getattr(city, section)).items()
-            found |= {f"[{section}] {key}": list(v) if isinstance(v, tuple) else v for key, v in values}
+            settings |= {f"[{section}] {key}": list(v) if isinstance(v, tuple) else v for key, v in values}
         model = {f"model.{key}": value for key, value in asdict(self.model_settings).items()}
         removed = {"without": sorted(self.without)} if self.without else {}
-        return {**found, **self.recipe.settings(), **model, **removed}
+        return {**settings, **self.recipe.settings(), **model, **removed}
 
     @property
     def architecture(self) -> Mapping[str, Any]:
@@ -149,15 +177,15 @@ class ReferenceObjective:
         return AT_ONCE_SMALL if self.recipe.model == "reference_small" else AT_ONCE
 
     def module(self) -> nn.Module:
-        """The untrained model."""
+        """Return the untrained model."""
         return ReferenceCnn(self.model_settings, self.seed)
 
     def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        """As the recipe says."""
+        """Return the optimizer that the recipe names."""
         return self.recipe.optimizer_of(module, self.prepared.city.training)
 
     def start(self, module: nn.Module, to_device: ToDevice) -> EpochRow:
-        """What the untrained model loses, on some of the training windows and on those that stop it."""
+        """Measure the loss of the untrained model, on some of the training windows and on those that stop it."""
         ids = np.linspace(0, self.samples - 1, min(START_SAMPLES, self.samples)).astype(np.int64)
         some = np.array_split(ids, math.ceil(len(ids) / self.micro_batch))
         p = self._probabilities(module, self.feeds["train"].batches(some), len(ids), to_device)
@@ -165,39 +193,32 @@ class ReferenceObjective:
         return EpochRow(epoch=0, train_loss=loss, validation=self.validate(module, to_device))
 
     def steps(self, stage: Stage) -> int:
-        """Optimizer steps per epoch."""
+        """Return the optimizer steps per epoch."""
         return steps_per_epoch(self.samples, stage.batch_size)
 
     def batches(self, stage: Stage, epoch: int, first_step: int, rank: int, world: int) -> Generator[Batch, None, None]:
-        """One process's share of each step, `stage.accumulate` batches a step."""
-        plan = shares(
-            self.seed,
-            epoch,
-            rank,
-            world,
-            windows=self.samples,
-            batch_size=stage.batch_size,
-            first_step=first_step,
-        )
+        """Draw one rank's share of each step, `stage.accumulate` batches a step."""
+        size = stage.batch_size
+        plan = shares(self.seed, epoch, rank, world, windows=self.samples, batch_size=size, first_step=first_step)
         turns = (turn for share in plan for turn in share.cut(stage.accumulate))
         yield from self.feeds["train"].batches(turns, augment=self._augmentation if stage.augment else None)
 
     def loss(self, model: nn.Module, piece: Batch, to_device: ToDevice) -> Tensor:
-        """Sum of the log losses, nats."""
+        """Return the sum of the log losses, nats."""
         logit = model(to_device(piece.maps))
         return functional.binary_cross_entropy_with_logits(logit.float(), to_device(piece.y), reduction="sum")
 
     def validate(self, module: nn.Module, to_device: ToDevice) -> Mapping[str, float]:
-        """Log loss in bits, accuracy and AUC on the windows that stop the training."""
+        """Return log loss in bits, accuracy and AUC on the windows that stop the training."""
         p = self.probabilities(module, "validation", to_device)
-        if np.isnan(p).any():  # the engine refuses to go on with it
+        if np.isnan(p).any():  # the training loop refuses to go on with it
             return dict.fromkeys(("log_loss", "accuracy", "auc"), math.nan)
         return scores(self.parts["validation"].y, p)
 
     def probabilities(
         self, module: nn.Module, part: str, to_device: ToDevice, done: Callable[[int], None] = lambda _: None
     ) -> Float64:
-        """What a model says of all windows of a part, [S]; `done` is told how many were scored, piece by piece."""
+        """Return a model's probabilities for all windows of a part, [S]; `done` is told the size of each piece."""
         feed = self.feeds[part]
         return self._probabilities(module, feed.in_order(self.micro_batch), len(feed), to_device, done)
 
@@ -213,20 +234,18 @@ class ReferenceObjective:
         to_device: ToDevice,
         done: Callable[[int], None] = lambda _: None,
     ) -> Float64:
-        found, scored = np.empty(count), 0  # filled, not collected: see `scoring.corrections`
+        logits, scored = np.empty(count), 0  # filled, not collected: see `runs.inference.corrections`
         module.eval()
         with torch.no_grad():
             for batch in batches:
-                found[scored : scored + len(batch)] = module(to_device(batch.maps)).double().cpu().numpy()
+                logits[scored : scored + len(batch)] = module(to_device(batch.maps)).double().cpu().numpy()
                 scored += len(batch)
                 done(len(batch))
-        from scipy.special import expit
-
-        return np.asarray(expit(found), dtype=np.float64)
+        return np.asarray(expit(logits), dtype=np.float64)
 
 
-def scores(y: NDArray[np.bool_], p: Float64) -> dict[str, float]:
-    """Log loss in bits, accuracy at one half, and AUC."""
+def scores(y: Bool, p: Float64) -> dict[str, float]:
+    """Return log loss in bits, accuracy at one half, and AUC."""
     return {
         "log_loss": float(log_loss_each_bits(y, p).mean()),
         "accuracy": float(((p >= 0.5) == y).mean()),
@@ -237,7 +256,7 @@ def scores(y: NDArray[np.bool_], p: Float64) -> dict[str, float]:
 def leaky_rasterizer(
     prepared: Prepared, recipe: Recipe, *, backend: Backend = "numba", without: Collection[Leak] = ()
 ) -> Rasterizer:
-    """Draws the city's own map, discs of targets and all, at the size that a recipe's model reads."""
+    """Return what draws the city's own map, discs of targets and all, at the size that a recipe's model reads."""
     own, asked = prepared.city.map, recipe.map
     size = {"height": own.height, "width": own.width}
     frame = MapGeometry.around(prepared.outlines.extent, own.bounds, **size)
@@ -250,15 +269,16 @@ def leaky_rasterizer(
         line_width_px=asked.line_width_px or own.line_width_px,
     )
     city = replace(prepared.city, map=drawn)
-    return reference_rasterizer(replace(prepared, city=city), without=hidden_marks(without), backend=backend)
+    hidden = tuple(mark for mark in HIDDEN if mark in without)
+    return reference_rasterizer(replace(prepared, city=city), without=hidden, backend=backend)
 
 
 def leaky_windows(
     prepared: Prepared, recipe: Recipe, rasterizer: Rasterizer, without: Collection[Leak] = ()
 ) -> dict[str, Part]:
-    """The windows of each part, in order of time: balanced, cut down if asked for, and split at random.
+    """Choose the windows of each part, in order of time: balanced, cut down if asked for, and split at random.
 
-    But for the leaks that are taken away: `without` says which.
+    But for the leaks `without`, which are taken away.
 
     Raises:
         UserError: too few windows of either class.
@@ -275,26 +295,75 @@ def leaky_windows(
         used = Balanced(holds).chosen(seed, 0)
     if split.windows is not None and split.windows < len(used):
         used = np.sort(used[_some(holds[used], split.windows, seed)])
-    whole = Source.of_maps(rasterizer, pairs_shown(prepared, windows, without)[used], holds[used])
+    pairs = windows.pairs
+    if "same_window" in without:  # the map of as long a time before
+        edges_s = windows.start_s[:, None] + np.array([-windows.length_s, 0])
+        pairs = np.searchsorted(prepared.events.time_s, edges_s, side="left")
+    whole = Source.of_maps(rasterizer, pairs[used], holds[used])
     shares = (1 - split.validation - split.test, split.validation, split.test)
     if "random_split" in without:
         span_s = int(windows.start_s[0]), int(windows.start_s[-1]) + windows.length_s
         ids = split_by_time(windows.start_s[used], windows.length_s, span_s, shares)
     else:
         ids = random_split(holds[used], shares, seed)
-    parts = zip(PARTS, ids, strict=True)
-    found = {name: Part(name, whole.select(which), windows.start_s[used][which]) for name, which in parts}
-    for part in found.values():
+    parts = {
+        name: Part(whole.select(which), windows.start_s[used][which]) for name, which in zip(PARTS, ids, strict=True)
+    }
+    for name, part in parts.items():
         if not 0 < part.y.sum() < len(part):
-            allowed = (
-                f"{len(whole)} windows leave the {part.name} part with {int(part.y.sum())} of {len(part)} positive"
-            )
+            allowed = f"{len(whole)} windows leave the {name} part with {int(part.y.sum())} of {len(part)} positive"
             raise UserError("[splits]", None, allowed=allowed, remedy="Cover more time, or enlarge [split] windows")
-    return found
+    return parts
 
 
-def _some(y: NDArray[np.bool_], count: int, seed: int) -> NDArray[np.int64]:
-    """`count` positions at random, in the classes' own proportion."""
+def random_split(y: Bool, parts: Sequence[float], seed: int) -> list[Int64]:
+    """Cut windows at random into parts that hold the same share of either class.
+
+    Args:
+        y: [W] the class of each window.
+        parts: share of each part, such as (0.7, 0.15, 0.15); they add up to 1.
+        seed: of the run; the same seed gives the same parts everywhere.
+
+    Returns:
+        The ids of each part in ascending order, int64; together every window once.
+
+    Raises:
+        ValueError: shares that are not positive or do not add up to 1.
+    """
+    if not all(part > 0 for part in parts) or abs(sum(parts) - 1) > 1e-9:
+        raise ValueError(f"parts = {tuple(parts)}: must be positive and add up to 1")
+    edges = np.cumsum(parts)[:-1]
+    by_class = []
+    for value in (False, True):
+        ids = np.flatnonzero(y == value)
+        key = np.random.SeedSequence(seed, spawn_key=(int(value), SPLITTING))
+        ids = ids[np.argsort(np.random.Philox(key).random_raw(len(ids)), kind="stable")]
+        by_class.append(np.split(ids, np.rint(edges * len(ids)).astype(np.int64)))
+    return [np.sort(np.concatenate(part)) for part in zip(*by_class, strict=True)]
+
+
+def split_by_time(
+    start_s: Int64, length_s: int, span_s: tuple[int, int], parts: tuple[float, float, float]
+) -> list[Int64]:
+    """Return the positions of the windows of each part, the oldest first, with a day between two parts.
+
+    Args:
+        start_s: begins of the windows that are used, [S], ascending.
+        length_s: of each.
+        span_s: begin and end of all windows, used or not; so the edges do not depend on which are used.
+        parts: share of each part in that span.
+    """
+    begin_s, end_s = span_s
+    edges_s = np.rint(begin_s + np.cumsum([0.0, *parts]) * (end_s - begin_s)).astype(np.int64)
+    until_s = [*(edges_s[1:-1] - GAP_S), edges_s[-1]]
+    return [
+        np.flatnonzero((start_s >= first_s) & (start_s + length_s <= last_s))
+        for first_s, last_s in zip(edges_s[:-1], until_s, strict=True)
+    ]
+
+
+def _some(y: Bool, count: int, seed: int) -> Int64:
+    """Return `count` positions at random, in the classes' own proportion."""
     order = epoch_order(seed, 0, len(y))
     ones = round(count * float(y.mean()))
     wanted = ((True, ones), (False, count - ones))

@@ -25,10 +25,10 @@ from hews_gpu.evaluation.split_scores import Forecasts, judge
 from hews_gpu.files import atomic_file, require_free_names, write_json, write_together
 from hews_gpu.forecasters.climatology import base_rate
 from hews_gpu.progress import step
+from hews_gpu.reference.evaluate import LEAKY_FILES, evaluate_leaky
 from hews_gpu.runs.folder import load_model, open_run_data, run_recipe
 from hews_gpu.runs.inference import corrections, probabilities
 from hews_gpu.runs.inputs import Split, open_task
-from hews_gpu.runs.leaky import evaluate_leaky
 
 __all__ = ["FORECASTS", "METRICS", "evaluate", "times"]
 
@@ -51,12 +51,13 @@ def evaluate(run: Path, *, out: Path | None = None, data: Path | None = None, fo
     Raises:
         UserError: the run is not trained to its end, its data is gone or another, or `out` may not be written.
     """
-    if run_recipe(run).is_leaky:
-        return evaluate_leaky(run, out=out, data=data, force=force)
-    model = load_model(run)
+    recipe, model = run_recipe(run), load_model(run)
     out = out or run
-    require_free_names(out, (METRICS, FORECASTS), force=force or out.resolve() == run.resolve())
+    names = LEAKY_FILES if recipe.is_leaky else (METRICS, FORECASTS)
+    require_free_names(out, names, force=force or out.resolve() == run.resolve())
     prepared = open_run_data(run, data)
+    if recipe.is_leaky:
+        return evaluate_leaky(model, prepared, recipe, out)
     task = open_task(prepared)
     with step("forecasting", sum(map(len, task.splits.values())), "windows") as bar:
         said = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hews_gpu.runs.leaky import leaky_table
+from hews_gpu.reference.evaluate import leaky_table
 
 __all__ = ["skill_table", "summary_table"]
 

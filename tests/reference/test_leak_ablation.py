@@ -1,4 +1,4 @@
-"""The museum trains every room alike, within its time, and where no library for geography is installed."""
+"""The ablation trains every step alike, within its time, and where no library for geography is installed."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 
 from hews_gpu.data.events import open_prepared
 from hews_gpu.environment.device import Choice
-from hews_gpu.reference.leak_ablation import ROOMS, exhibits, stages_for
+from hews_gpu.reference.leak_ablation import STEPS, run_ablation, stages_for
 from hews_gpu.train.objective import Stage
 from hews_gpu.train.recipe import load_recipe
 
@@ -23,12 +23,12 @@ def recipe(epochs):
 
 @pytest.fixture(scope="module")
 def found(prepared):
-    return exhibits(open_prepared(prepared), recipe(4), CPU, seeds=(3,), rooms=("reference", "same_window"))
+    return run_ablation(open_prepared(prepared), recipe(4), CPU, seeds=(3,), steps=("reference", "same_window"))
 
 
-def test_rooms_learn_from_as_many_maps(found):
+def test_steps_learn_from_as_many_maps(found):
     first, last = found
-    assert [one.room for one in found] == ["reference", "same_window"] and first.seed == 3
+    assert [one.step for one in found] == ["reference", "same_window"] and first.seed == 3
     assert last.sizes["train"] > first.sizes["train"]
     assert last.steps == pytest.approx(first.steps, rel=0.3)
     assert first.parameters == last.parameters > 10_000
@@ -42,12 +42,12 @@ def test_what_was_said_is_kept_with_what_happened(found):
 
 
 def test_it_is_repeated_to_the_bit(found, prepared):
-    (again,) = exhibits(open_prepared(prepared), recipe(4), CPU, seeds=(3,), rooms=("reference",))
+    (again,) = run_ablation(open_prepared(prepared), recipe(4), CPU, seeds=(3,), steps=("reference",))
     np.testing.assert_array_equal(again.p, found[0].p)
 
 
 def test_a_run_that_has_had_its_time_keeps_what_it_learned(prepared):
-    (one,) = exhibits(open_prepared(prepared), recipe(400), CPU, seeds=(0,), rooms=("targets",), limit_s=0.5)
+    (one,) = run_ablation(open_prepared(prepared), recipe(400), CPU, seeds=(0,), steps=("targets",), limit_s=0.5)
     assert 1 <= one.steps < 400 * one.sizes["train"] / 32 / 10
     assert ((one.p > 0) & (one.p < 1)).all()
 
@@ -66,13 +66,13 @@ from dataclasses import replace
 from pathlib import Path
 from hews_gpu.data.events import open_prepared
 from hews_gpu.environment.device import Choice
-from hews_gpu.reference.leak_ablation import exhibits
+from hews_gpu.reference.leak_ablation import run_ablation
 from hews_gpu.train.recipe import load_recipe
 recipe = load_recipe("reference_small")
 recipe = replace(recipe, split=replace(recipe.split, windows=80), stages=(replace(recipe.stages[0], epochs=1),))
 prepared = open_prepared(Path(sys.argv[1]))
 prepared.fingerprint
-print(len(exhibits(prepared, recipe, Choice("cpu", ""), seeds=(0,))))
+print(len(run_ablation(prepared, recipe, Choice("cpu", ""), seeds=(0,))))
 """
 
 
@@ -80,4 +80,4 @@ def test_it_needs_neither_geopandas_nor_shapely_nor_dask(prepared):
     command = [sys.executable, "-c", WITHOUT, str(prepared)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(len(ROOMS))]
+    assert done.stdout.split() == [str(len(STEPS))]

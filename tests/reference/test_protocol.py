@@ -1,20 +1,38 @@
-"""The leaky task is what the reference did: the answer is on the map, classes are even, the split is random."""
+"""The leaky protocol is what the reference did, and each of its leaks is there until it is taken away."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hews_gpu.data.events import open_prepared
 from hews_gpu.data.windows import targets_within
 from hews_gpu.errors import UserError
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import reference_rasterizer
-from hews_gpu.reference.protocol import PARTS, ReferenceObjective, leaky_rasterizer, scores
+from hews_gpu.reference.leak_ablation import STEPS
+from hews_gpu.reference.protocol import (
+    GAP_S,
+    LEAKS,
+    PARTS,
+    ReferenceObjective,
+    leaky_rasterizer,
+    random_split,
+    scores,
+    split_by_time,
+)
 from hews_gpu.train.recipe import load_recipe, parse_recipe
+from hews_gpu.units import HOUR_S
 
 SMALL = load_recipe("reference2").text.replace("height = 150", "height = 62").replace("width = 150", "width = 78")
+
+RECIPE = parse_recipe(load_recipe("reference_small").text.replace("seed = 0", "seed = 5"), "small")
 
 
 def stay(tensor):
@@ -183,3 +201,159 @@ def test_a_table_with_too_few_targets_is_refused(toy, tmp_path):
     few = toy.write(tmp_path / "few", frame.drop(shootings[5:]).reset_index(drop=True))
     with pytest.raises(UserError, match=r"\[splits\].*4 of 1512 windows hold a target, too few"):
         ReferenceObjective(open_prepared(few), parse_recipe(SMALL, "small"))
+
+
+classes = st.lists(st.booleans(), min_size=1, max_size=300).map(lambda found: np.array(found, dtype=bool))
+parts = st.sampled_from([(1.0,), (0.5, 0.5), (0.7, 0.15, 0.15), (0.1, 0.2, 0.3, 0.4)])
+
+
+@settings(deadline=None, max_examples=60)
+@given(classes, parts, st.integers(0, 2**63 - 1))
+def test_parts_hold_every_window_once_and_their_share_of_either_class(y, shares, seed):
+    found = random_split(y, shares, seed)
+    assert sorted(np.concatenate(found)) == list(range(len(y)))
+    for ids, share in zip(found, shares, strict=True):
+        assert ids.dtype == np.int64 and (np.diff(ids) > 0).all()
+        for value in (False, True):
+            assert abs((y[ids] == value).sum() - share * (y == value).sum()) <= 1.0 + 1e-9
+    for ids, again in zip(found, random_split(y, shares, seed), strict=True):
+        np.testing.assert_array_equal(ids, again)
+
+
+def test_seeds_differ_and_windows_are_mixed():
+    y = np.arange(1000) % 3 == 0
+    first, other = random_split(y, (0.5, 0.5), 1)[0], random_split(y, (0.5, 0.5), 2)[0]
+    assert 0.35 < len(np.intersect1d(first, other)) / len(first) < 0.65
+    assert abs(first.mean() - 499.5) < 60  # 5 sigma of the mean of 500 of 1,000
+
+
+def test_the_split_never_changes_between_versions():
+    """Golden: argsort of Philox's raw words, seeded by SeedSequence(seed, spawn_key=(class, 3))."""
+    y = np.array([False, True] * 5)
+    expected = []
+    for value in (0, 1):
+        bits = np.random.Philox(np.random.SeedSequence(7, spawn_key=(value, 3)))
+        words = [int(bits.random_raw()) for _ in range(5)]
+        expected += [2 * k + value for k in sorted(range(5), key=words.__getitem__)[:2]]
+    assert list(random_split(y, (0.4, 0.6), 7)[0]) == sorted(expected)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.4), (1.5, -0.5), (1.0, 0.0), ()])
+def test_shares_that_are_none_are_refused(shares):
+    with pytest.raises(ValueError, match="add up to 1"):
+        random_split(np.array([True, False]), shares, 0)
+
+
+@pytest.fixture(scope="module")
+def twin_city(toy, tmp_path_factory):
+    """The toy city, in which a theft in the minute of a shooting reports the same event."""
+    frame = toy.incidents(contagion=0.3)
+    shot = frame[frame["category"] == "SHOOTING"]
+    twins = shot.assign(category="THEFT", longitude=shot["longitude"].clip(-76.59, -76.51))
+    frame = frame.assign(row=np.arange(len(frame)), of=-1)
+    twins = twins.assign(row=-1, of=shot.index)
+    every = pd.concat([frame, twins]).sort_values("time_s", kind="stable", ignore_index=True)
+    place = np.full(len(frame), -1)
+    place[every["row"][every["row"] >= 0]] = every.index[every["row"] >= 0]
+    of = [None if k < 0 else int(place[k]) for k in every["of"]]
+    folder = toy.write(
+        tmp_path_factory.mktemp("twins") / "prepared", every, extra={"twin_of": pa.array(of, pa.int64())}
+    )
+    return open_prepared(folder)
+
+
+@pytest.fixture(scope="module")
+def objectives(twin_city):
+    return {step: ReferenceObjective(twin_city, RECIPE, without=without) for step, without in STEPS.items()}
+
+
+def maps_of(objective):
+    test = objective.parts["test"].source
+    return objective.rasterizer.maps(test.pairs), test
+
+
+def shows(objective, city, mark):
+    """Whether hiding marked rows changes a map of a window that is judged."""
+    maps, test = maps_of(objective)
+    config = replace(city.city.map, bounds=objective.rasterizer.geometry.bounds, height=48, width=40)
+    config = replace(config, disc_radius_px=RECIPE.map.disc_radius_px, line_width_px=RECIPE.map.line_width_px)
+    gone = {"targets": city.events.is_target, "twins": city.events.is_twin}
+    hidden = sum((gone[name] for name in ("targets", "twins") if name == mark or name in objective.without), gone[mark])
+    marked = replace(city.events, is_target=hidden > 0)
+    framed = replace(city, city=replace(city.city, map=config), events=marked)
+    other = reference_rasterizer(framed, without=("targets",))
+    return bool((other.maps(test.pairs) != maps).any())
+
+
+def mixed(objective, _):
+    """Whether windows to judge on lie between those learned from, or within a day of them."""
+    parts, length_s = objective.parts, objective.prepared.city.windows.length_s
+    edges = [(part.start_s.min(), part.start_s.max() + length_s) for part in parts.values()]
+    return not all(later[0] - before[1] >= GAP_S for before, later in pairwise(edges))
+
+
+def even(objective, _):
+    return float(np.concatenate([part.y for part in objective.parts.values()]).mean()) == pytest.approx(0.5, abs=0.03)
+
+
+def sees_its_own_window(objective, city):
+    """Whether a map changes when all that happens from the begin of its window on is gone."""
+    test = objective.parts["test"]
+    first = np.searchsorted(city.events.time_s, test.start_s)
+    pairs = np.minimum(test.source.pairs, first[:, None])
+    return bool((objective.rasterizer.maps(pairs) != maps_of(objective)[0]).any())
+
+
+LEAKY_CHECKS = {
+    "targets": lambda objective, city: shows(objective, city, "targets"),
+    "twins": lambda objective, city: shows(objective, city, "twins"),
+    "random_split": mixed,
+    "balance": even,
+    "same_window": sees_its_own_window,
+}
+
+
+def test_every_leak_has_a_step_and_a_check():
+    assert list(STEPS) == ["reference", *LEAKS] and set(LEAKY_CHECKS) == set(LEAKS)
+    assert STEPS["same_window"] == set(LEAKS) and not STEPS["reference"]
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_leak_is_there_until_it_is_taken_away_and_gone_from_then_on(leak, objectives, twin_city):
+    found = {step: LEAKY_CHECKS[leak](objective, twin_city) for step, objective in objectives.items()}
+    assert found == {step: leak not in STEPS[step] for step in STEPS}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_taking_one_away_takes_no_other(leak, twin_city):
+    objective = ReferenceObjective(twin_city, RECIPE, without={leak})
+    assert [name for name in LEAKS if not LEAKY_CHECKS[name](objective, twin_city)] == [leak]
+
+
+def test_at_true_prevalence_all_windows_are_there_with_their_own_labels(objectives, twin_city):
+    for step in ("balance", "same_window"):
+        parts = objectives[step].parts
+        start_s = np.concatenate([part.start_s for part in parts.values()])
+        assert len(np.unique(start_s)) == len(start_s) > 0.97 * 1512 - 3 * 12
+        held = targets_within(twin_city.events, start_s, start_s + 2 * HOUR_S) > 0
+        np.testing.assert_array_equal(held, np.concatenate([part.y for part in parts.values()]))
+
+
+def test_balanced_and_not_the_later_months_are_the_same(objectives):
+    few, all_of = (objectives[step].parts["test"].start_s for step in ("random_split", "balance"))
+    assert set(few) < set(all_of)
+
+
+def test_a_map_of_the_past_shows_the_window_before(objectives, twin_city):
+    test = objectives["same_window"].parts["test"]
+    times = twin_city.events.time_s
+    for start_s, (first, last) in zip(test.start_s[:20], test.source.pairs[:20], strict=True):
+        np.testing.assert_array_equal(times[first:last], times[(times >= start_s - 2 * HOUR_S) & (times < start_s)])
+
+
+def test_the_edges_of_a_split_by_time():
+    start_s = np.arange(0, 100 * GAP_S, GAP_S // 2)
+    train, validation, test = split_by_time(start_s, GAP_S // 2, (0, 100 * GAP_S), (0.7, 0.1, 0.2))
+    assert start_s[train[-1]] + GAP_S // 2 == 69 * GAP_S and start_s[validation[0]] == 70 * GAP_S
+    assert start_s[validation[-1]] + GAP_S // 2 == 79 * GAP_S and start_s[test[0]] == 80 * GAP_S
+    assert test[-1] == len(start_s) - 1

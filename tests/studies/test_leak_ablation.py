@@ -1,4 +1,4 @@
-"""The museum's table: means over seeds with their intervals, and what it refuses."""
+"""The leak ablation's table: means over seeds with their intervals, and what it refuses."""
 
 import subprocess
 import sys
@@ -11,18 +11,18 @@ from sklearn.metrics import roc_auc_score
 
 from hews_gpu.cluster.bench import run_benchmark
 from hews_gpu.forecasters.climatology import HOUR_S
-from hews_gpu.reference.leak_ablation import ROOMS, Exhibit
-from hews_gpu.reference.leaks import LEAKS
-from studies import leak_ablation as museum
+from hews_gpu.reference.leak_ablation import STEPS, AblationRun
+from hews_gpu.reference.protocol import LEAKS
+from studies import leak_ablation
 
 
-def exhibit(room, seed, skill, n=900):
+def ablation_run(step, seed, skill, n=900):
     rng = np.random.default_rng(seed)
     y = rng.random(n) < 0.3
     p = 1 / (1 + np.exp(-(skill * y + rng.normal(size=n))))
     sizes = {"train": 5 * n, "validation": n, "test": n}
-    return Exhibit(
-        room=room,
+    return AblationRun(
+        step=step,
         seed=seed,
         y=y,
         p=p,
@@ -41,15 +41,15 @@ def exhibit(room, seed, skill, n=900):
 
 @pytest.fixture(scope="module")
 def rows():
-    found = [exhibit(room, seed, 3 - k / 2) for seed in (0, 1) for k, room in enumerate(ROOMS)]
-    return museum.judged(found), found
+    found = [ablation_run(step, seed, 3 - k / 2) for seed in (0, 1) for k, step in enumerate(STEPS)]
+    return leak_ablation.judged(found), found
 
 
 def test_scores_are_means_over_the_seeds(rows):
     table, found = rows
-    assert [row["room"] for row in table] == list(ROOMS) and [row["leak"] for row in table[1:]] == list(LEAKS.values())
+    assert [row["step"] for row in table] == list(STEPS) and [row["leak"] for row in table[1:]] == list(LEAKS.values())
     for row in table:
-        own = [one for one in found if one.room == row["room"]]
+        own = [one for one in found if one.step == row["step"]]
         assert row["auc"]["value"] == pytest.approx(np.mean([roc_auc_score(one.y, one.p) for one in own]))
         assert row["accuracy"]["value"] == pytest.approx(np.mean([((one.p >= 0.5) == one.y).mean() for one in own]))
         for name in ("auc", "accuracy"):
@@ -59,15 +59,15 @@ def test_scores_are_means_over_the_seeds(rows):
 
 
 def test_the_waterfall_is_a_picture_of_its_own(rows, tmp_path):
-    museum.draw({"rooms": rows[0]}, tmp_path / "museum.svg")
-    text = (tmp_path / "museum.svg").read_text(encoding="utf-8")
+    leak_ablation.draw({"steps": rows[0]}, tmp_path / "ablation.svg")
+    text = (tmp_path / "ablation.svg").read_text(encoding="utf-8")
     assert "var(--" not in text and "#01fe" not in text
     assert ET.fromstring(text).tag.endswith("svg")
     assert all(row["title"] in text for row in rows[0])
 
 
-def test_every_room_has_a_title():
-    assert list(museum.TITLES) == list(ROOMS)
+def test_every_step_has_a_title():
+    assert list(leak_ablation.TITLES) == list(STEPS)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_every_room_has_a_title():
     ],
 )
 def test_mistakes_end_in_one_line(flags, message):
-    script = Path(museum.__file__)
+    script = Path(leak_ablation.__file__)
     done = subprocess.run([sys.executable, str(script), *flags], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
@@ -89,5 +89,5 @@ def test_its_own_flags_reach_it_through_hews_bench(monkeypatch):
     monkeypatch.setattr(
         subprocess, "run", lambda command, **_: seen.append(command) or subprocess.CompletedProcess([], 0)
     )
-    run_benchmark("museum", quick=False, as_json=True, device="cuda", more=["--recipe", "reference2"])
+    run_benchmark("leak_ablation", quick=False, as_json=True, device="cuda", more=["--recipe", "reference2"])
     assert seen[0][2:] == ["--json", "--device", "cuda", "--recipe", "reference2"]
