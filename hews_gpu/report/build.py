@@ -55,7 +55,7 @@ Content = dict[str, Any]
 
 
 def build_report(run: Path, *, out: Path | None = None, data: Path | None = None, force: bool = False) -> Path:
-    """Write the report of a judged run, or of a file with the results of a rolling evaluation, a museum or its like.
+    """Write the report of a judged run, or of a file with the results of a rolling evaluation or a study.
 
     Of a leaky run it is a page that says what its numbers are worth.
 

@@ -1,4 +1,4 @@
-"""The pages of two benchmarks: the leak museum, and how closure grows with the years learned from.
+"""The pages of two benchmarks: the leak ablation, and how closure grows with the years learned from.
 
 Each is made from its results file and nothing else.
 """
@@ -19,7 +19,7 @@ from hews_gpu.report.words import number, percent, signed
 __all__ = ["KINDS", "findings_content", "kind_of"]
 
 Found = Mapping[str, Any]
-MUSEUM_HEADS = (
+ABLATION_HEADS = (
     "Taken away",
     "AUC (95 %)",
     "Accuracy (95 %)",
@@ -61,14 +61,14 @@ def findings_content(content: Found, file: Path) -> dict[str, Any]:
 def kind_of(content: Any) -> str | None:
     """Which of the pages a results file belongs on; None where it is on neither."""
     name = content.get("benchmark") if isinstance(content, dict) else None
-    return next((kind for kind in KINDS if isinstance(name, str) and name.split("_")[0] == kind), None)
+    return next((kind for kind in KINDS if isinstance(name, str) and f"{name}_".startswith(f"{kind}_")), None)
 
 
-def _museum(content: Found) -> dict[str, Any]:
-    rooms = content["rooms"]
-    first, last = rooms[0], rooms[-1]
+def _ablation(content: Found) -> dict[str, Any]:
+    steps = content["rooms"] if "rooms" in content else content["steps"]  # the older name of the same rows
+    first, last = steps[0], steps[-1]
     size = " x ".join(map(str, content["map"]))
-    scored = [f"{room['auc']['value']:.3f}" for room in (first, last)]
+    scored = [f"{step['auc']['value']:.3f}" for step in (first, last)]
     sentence = (
         f"Under the reference protocol the AUC is {scored[0]}; with every leak gone it is {scored[1]}, where the hour "
         f"of the week and the month alone reach {last['climatology']['auc']:.3f}."
@@ -88,7 +88,7 @@ def _museum(content: Found) -> dict[str, Any]:
         f"{percent(last['commoner_class'], 0)} of the time.",
     ]
     return {
-        "kicker": "The leak museum",
+        "kicker": "The leak ablation",
         "heading": "What the score of the reference was made of",
         "sentence": sentence,
         "tone": "bad",
@@ -96,24 +96,24 @@ def _museum(content: Found) -> dict[str, Any]:
         "caption": "Each row takes one more leak away. Dot: the score, with its 95 % interval over one-week blocks. "
         "Bar: the change from the row above. Square: what the clock alone reaches. Diamond: the share of the commoner "
         "class, which is right without looking.",
-        "drawing": waterfall("museum", rooms),
-        "tables": [{"title": "The same as a table", "heads": MUSEUM_HEADS, "rows": [_room(room) for room in rooms]}],
+        "drawing": waterfall("leak_ablation", steps),
+        "tables": [{"title": "The same as a table", "heads": ABLATION_HEADS, "rows": [_step(step) for step in steps]}],
     }
 
 
-def _room(room: Found) -> dict[str, Any]:
+def _step(step: Found) -> dict[str, Any]:
     scored = [
-        (number(room[name]["value"], 3), " to ".join(number(end, 3) for end in room[name]["interval"]))
+        (number(step[name]["value"], 3), " to ".join(number(end, 3) for end in step[name]["interval"]))
         for name in ("auc", "accuracy")
     ]
     counts = [
-        (number(room["windows"][part]), f"{number(room['positives'][part])} with a target")
+        (number(step["windows"][part]), f"{number(step['positives'][part])} with a target")
         for part in ("train", "test")
     ]
-    plain = [(number(room["commoner_class"], 3),), (number(room["climatology"]["auc"], 3),)]
+    plain = [(number(step["commoner_class"], 3),), (number(step["climatology"]["auc"], 3),)]
     return {
-        "name": room["title"],
-        "note": room["leak"] or "every leak in its place",
+        "name": step["title"],
+        "note": step["leak"] or "every leak in its place",
         "cells": [*scored, *plain, *counts],
     }
 
@@ -154,5 +154,5 @@ def _point(point: Found, names: list[str]) -> dict[str, Any]:
     return {"name": str(point["years"]), "note": f"{number(point['training_windows'])} windows", "cells": cells}
 
 
-KINDS = {"museum": _museum, "years": _years}
+KINDS = {"leak_ablation": _ablation, "museum": _ablation, "years": _years}
 """By the name of their benchmark, the pages."""

@@ -1,4 +1,4 @@
-"""The pages of the museum and of the curve over years show their files' numbers, and refuse half a file."""
+"""The pages of the leak ablation and of the curve over years show their files' numbers, and refuse half a file."""
 
 import json
 import re
@@ -9,11 +9,11 @@ from hews_gpu.errors import UserError
 from hews_gpu.report.build import build_report
 
 
-def room(title, leak, auc, accuracy):
+def step(title, leak, auc, accuracy):
     scored = {"auc": auc, "accuracy": accuracy}
     return {
         **{key: {"value": v, "interval": [v - 0.02, v + 0.02], "by_seed": [v]} for key, v in scored.items()},
-        "room": title,
+        "step": title,
         "title": title,
         "leak": leak,
         "commoner_class": 0.841,
@@ -23,11 +23,11 @@ def room(title, leak, auc, accuracy):
     }
 
 
-ROOMS = [room("all of <them>", None, 0.951, 0.882), room("past only", "the map shows its own window", 0.601, 0.84)]
-MUSEUM = {
-    "benchmark": "museum",
+STEPS = [step("all of <them>", None, 0.951, 0.882), step("past only", "the map shows its own window", 0.601, 0.84)]
+ABLATION = {
+    "benchmark": "leak_ablation",
     "date": "2026-01-02T00:00:00+00:00",
-    "command": "museum.py",
+    "command": "leak_ablation.py",
     "city": "Baltimore",
     "begin": "2012-01-01",
     "end": "2017-09-01",
@@ -35,7 +35,7 @@ MUSEUM = {
     "parameters": 18385,
     "map": [48, 40],
     "seeds": 2,
-    "rooms": ROOMS,
+    "steps": STEPS,
 }
 
 
@@ -66,16 +66,22 @@ def page_of(content, folder):
     return build_report(folder / "result.json").read_text(encoding="utf-8")
 
 
-def test_the_museum_says_what_is_left(tmp_path):
-    page = page_of(MUSEUM, tmp_path)
+def test_the_ablation_says_what_is_left(tmp_path):
+    page = page_of(ABLATION, tmp_path)
     assert "the AUC is 0.951; with every leak gone it is 0.601" in page and "reach 0.663" in page
     assert "A small CNN on small maps was used" in page and "no more than the clock knows" in page
     assert "all of &lt;them&gt;" in page and "<them>" not in page
     assert "<script" not in page and "812" in page and "0.581 to 0.621" in page
 
 
+def test_results_of_before_call_the_steps_rooms(tmp_path):
+    older = {**ABLATION, "benchmark": "museum", "rooms": ABLATION["steps"]}
+    del older["steps"]
+    assert "the AUC is 0.951; with every leak gone it is 0.601" in page_of(older, tmp_path)
+
+
 def test_another_recipe_is_not_called_small(tmp_path):
-    other = {**MUSEUM, "benchmark": "museum_reference2", "model": "reference2"}
+    other = {**ABLATION, "benchmark": "leak_ablation_reference2", "model": "reference2"}
     assert "A small CNN" not in page_of(other, tmp_path)
 
 
@@ -85,9 +91,9 @@ def test_the_years_are_a_curve_and_tables(tmp_path):
     assert len(re.findall("<svg", page)) == 1 and "157,680 windows" in page
 
 
-@pytest.mark.parametrize("lost", ["rooms", "map", "city"])
+@pytest.mark.parametrize("lost", ["steps", "map", "city"])
 def test_half_a_file_is_refused(tmp_path, lost):
-    (tmp_path / "half.json").write_text(json.dumps({key: value for key, value in MUSEUM.items() if key != lost}))
-    with pytest.raises(UserError, match=r"is not a whole result of benchmarks/museum\.py"):
+    (tmp_path / "half.json").write_text(json.dumps({key: value for key, value in ABLATION.items() if key != lost}))
+    with pytest.raises(UserError, match=r"is not a whole result of benchmarks/leak_ablation\.py"):
         build_report(tmp_path / "half.json")
     assert not (tmp_path / "half.html").exists()

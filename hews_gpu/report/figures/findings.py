@@ -22,31 +22,31 @@ AS_FILE = ""
 PANELS = {"auc": "AUC", "accuracy": "accuracy"}
 
 
-def waterfall(key: str, rooms: Sequence[Found]) -> Markup:
+def waterfall(key: str, steps: Sequence[Found]) -> Markup:
     """AUC and accuracy as leaks are taken away: a bar from one score to the next, a dot with its 95 % interval.
 
     Args:
         key: unique on the page, or `AS_FILE`.
-        rooms: rows of the museum's result, in order.
+        steps: rows of the leak ablation's result, in order.
     """
-    with figure(860, 90 + 38 * len(rooms)) as drawing:
+    with figure(860, 90 + 38 * len(steps)) as drawing:
         panels = drawing.subplots(1, len(PANELS), sharey=True)
         for axes, (name, label) in zip(panels, PANELS.items(), strict=True):
-            _falling(axes, name, rooms)
+            _falling(axes, name, steps)
             axes.set_xlabel(label)
-        panels[0].set_yticks(range(len(rooms)), [room["title"] for room in rooms])
+        panels[0].set_yticks(range(len(steps)), [step["title"] for step in steps])
         panels[0].tick_params(axis="y", labelcolor=role("ink"), labelsize=11)
         said = "; ".join(
-            f"{room['title']} {room['auc']['value']:.3f}, {room['accuracy']['value']:.3f}" for room in rooms
+            f"{step['title']} {step['auc']['value']:.3f}, {step['accuracy']['value']:.3f}" for step in steps
         )
         return _out(drawing, key, f"AUC and accuracy as leaks are taken away one after the other: {said}.")
 
 
-def _falling(axes: Axes, name: str, rooms: Sequence[Found]) -> None:
+def _falling(axes: Axes, name: str, steps: Sequence[Found]) -> None:
     before = 0.5
     axes.axvline(0.5, color=role("soft"), linewidth=1.1, linestyle=(0, (5, 4)))
-    for row, room in enumerate(rooms):
-        value, ends = room[name]["value"], room[name]["interval"]
+    for row, step in enumerate(steps):
+        value, ends = step[name]["value"], step[name]["interval"]
         first = row == 0
         color = role("quiet") if first or value >= before else role("bad")
         axes.barh(row, value - before, left=before, height=0.5, color=color, alpha=1.0 if first else 0.45, linewidth=0)
@@ -54,13 +54,13 @@ def _falling(axes: Axes, name: str, rooms: Sequence[Found]) -> None:
             axes.plot([before, before], [row - 1, row + 0.25], color=role("soft"), linewidth=0.8)
         axes.plot(ends, [row, row], color=role("ink"), linewidth=1.3)
         axes.plot([value], [row], "o", color=role("ink"), markersize=5)
-        plain = room["climatology"]["auc"] if name == "auc" else room["commoner_class"]
+        plain = step["climatology"]["auc"] if name == "auc" else step["commoner_class"]
         axes.plot(
             [plain], [row], "s" if name == "auc" else "D", color=role("climatology"), markersize=6, fillstyle="none"
         )
         axes.annotate(f"{value:.3f}", (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=10)
         before = value
-    axes.set(ylim=(len(rooms) - 0.5, -0.5), xlim=(0.4, 1.0))
+    axes.set(ylim=(len(steps) - 0.5, -0.5), xlim=(0.4, 1.0))
     soften(axes, grid="x")
 
 
