@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.inputs.small_cases import CASES, SmallCase, hash_of
+from tests.inputs.small_cases import CASES, SmallCase, hash_of
 
 PATH = Path(__file__).with_suffix(".json")
 

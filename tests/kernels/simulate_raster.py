@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
-from benchmarks.inputs.small_cases import SmallCase
 from hews_gpu.raster.cuda import CudaKernels
+from tests.inputs.small_cases import SmallCase
 
 THREADS, ROOM = 64, 1536  # two warps; several tiles even of a small map
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.inputs.small_cases import CASES, SmallCase, hash_of
+from tests.inputs.small_cases import CASES, SmallCase, hash_of
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
 

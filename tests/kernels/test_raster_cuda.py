@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.inputs.small_cases import CASES
+from tests.inputs.small_cases import CASES
 
 SCRIPT = Path(__file__).with_name("simulate_raster.py")
 

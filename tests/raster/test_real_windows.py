@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from benchmarks.inputs.baltimore import load_baltimore
-from benchmarks.inputs.matplotlib_maps import draw_with_matplotlib
 from hews_gpu.config import MapConfig
 from hews_gpu.data.windows import make_windows
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Rasterizer
 from hews_gpu.raster.style import ChannelsStyle
+from tests.inputs.matplotlib_maps import draw_with_matplotlib
 
 pytestmark = pytest.mark.real_data
 BEGIN_S, END_S = (int(pd.Timestamp(day).timestamp()) for day in ("2014-01-01", "2017-09-01"))

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from benchmarks.inputs.baltimore import load_baltimore
-from benchmarks.inputs.matplotlib_maps import draw_with_matplotlib
-from benchmarks.inputs.published_maps import (
+from hews_gpu.raster.basemap import Basemap
+from hews_gpu.raster.rasterizer import Rasterizer
+from tests.inputs.matplotlib_maps import draw_with_matplotlib
+from tests.inputs.published_maps import (
     BEGIN_S,
     LENGTH_S,
     STYLE,
@@ -24,8 +26,6 @@ from benchmarks.inputs.published_maps import (
     published_map,
     published_pair,
 )
-from hews_gpu.raster.basemap import Basemap
-from hews_gpu.raster.rasterizer import Rasterizer
 
 pytestmark = pytest.mark.real_data
 CHANGED = {

@@ -11,10 +11,10 @@ import time
 import pytest
 import torch.distributed as dist
 
-from benchmarks.kills import Trainer, wait
 from hews_gpu.errors import UserError
 from hews_gpu.train.distributed import ProcessGroup, ProcessInfo, is_connection_loss, process_info
 from hews_gpu.train.recipe import load_recipe
+from studies.kills import Trainer, wait
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 BY_TORCHRUN = ProcessInfo(rank=3, world_size=4, local_rank=1, local_world_size=2, launcher="torchrun")

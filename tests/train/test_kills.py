@@ -1,10 +1,10 @@
-"""Killed with SIGKILL, a run goes on as if nothing had happened: a handful here, a hundred in benchmarks/kills.py."""
+"""Killed with SIGKILL, a run goes on as if nothing had happened: a handful here, a hundred in studies/kills.py."""
 
 import signal
 
 import pytest
 
-from benchmarks.kills import Life, Trainer, await_step, contents, disturb, wait
+from studies.kills import Life, Trainer, await_step, contents, disturb, wait
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,13 @@ every epoch's order) must be the yardstick's to the bit; only what the clock say
 Each process of a run is forked from one that has imported everything, so that a kill costs a second and not ten; with
 two processes they find each other as under torchrun, and are killed one after the other in random order.
 
-    python -m benchmarks.kills [--quick] [--processes N]
+    python -m studies.kills [--quick] [--processes N]
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import json
 import multiprocessing
 import os
@@ -30,7 +29,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, save_result
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
+
+from benchmarks.common import save_result
 
 __all__ = ["Life", "Tally", "Trainer", "await_step", "contents", "disturb", "measure", "wait"]
 
@@ -104,8 +105,8 @@ def contents(run: Path) -> tuple[dict[str, bytes], Any]:
     tensors, notes = read_tensors(last, remedy="")
     for row in notes["position"]["history"]:
         del row["cost"]
-    found = {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
-    return found | {"weights": (run / "weights.safetensors").read_bytes()}, notes
+    state = {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+    return state | {"weights": (run / "weights.safetensors").read_bytes()}, notes
 
 
 @dataclass(kw_only=True)
@@ -175,8 +176,8 @@ def measure(trainer: Trainer, run: Path) -> Life:
 
 def _last_step(run: Path) -> int:
     """Of the newest checkpoint; -1 if there is none."""
-    found = sorted((run / "checkpoints").glob("step-*.safetensors"))
-    return int(found[-1].stem.split("-")[1]) if found else -1
+    saved = sorted((run / "checkpoints").glob("step-*.safetensors"))
+    return int(saved[-1].stem.split("-")[1]) if saved else -1
 
 
 def await_step(processes: Sequence[ForkServerProcess], run: Path, step: int) -> None:
@@ -242,16 +243,6 @@ def _torchrun(rank: int, size: int, port: int) -> dict[str, str]:
     return {**words, **{name: str(number) for name, number in numbers.items()}}
 
 
-def _toy(folder: Path) -> Path:
-    """The toy city of the tests."""
-    spec = importlib.util.spec_from_file_location("toy", ROOT / "tests" / "train" / "conftest.py")
-    assert spec is not None and spec.loader is not None
-    toy = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(toy)
-    made: Path = toy.write_prepared(folder, toy.incidents())
-    return made
-
-
 def main() -> None:
     """Kill, compare, print, save."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -259,10 +250,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON too")
     parser.add_argument("--processes", type=int, action="append", help="of each run; 1 and 2 unless given")
     flags = parser.parse_args()
+    from tests.toy_city import incidents, write_prepared  # which asks for pytest
+
     kills = QUICK if flags.quick else FULL
-    found = []
+    tallies = []
     with tempfile.TemporaryDirectory() as scratch:
-        prepared = _toy(Path(scratch) / "prepared")
+        prepared = write_prepared(Path(scratch) / "prepared", incidents())
         for processes in flags.processes or (1, 2):
             folder = Path(scratch) / f"of-{processes}"
             folder.mkdir()
@@ -270,15 +263,15 @@ def main() -> None:
             trainer.finish(folder / "warm-up")  # imports everything, and compiles the kernels where they are not yet
             life = measure(trainer, yardstick)
             tally = disturb(trainer, folder, yardstick, life, kills, seed=processes)
-            found.append(vars(tally))
+            tallies.append(vars(tally))
             print(f"{processes} process(es): {tally.kills} kills, {tally.different} of {tally.runs} runs differ")
-    result = {"kills": sum(tally["kills"] for tally in found), "by_processes": found, "quick": flags.quick}
+    result = {"kills": sum(tally["kills"] for tally in tallies), "by_processes": tallies, "quick": flags.quick}
     if flags.json:
         print(json.dumps(result))
     if not flags.quick:
         name = "kills" if flags.processes is None else f"kills_{'_'.join(map(str, flags.processes))}"
         print(f"saved {save_result(name, result, packages=('lightning', 'safetensors'))}")
-    sys.exit(any(tally["different"] for tally in found))
+    sys.exit(any(tally["different"] for tally in tallies))
 
 
 if __name__ == "__main__":
