@@ -29,6 +29,7 @@ __all__ = [
     "MANIFEST",
     "NOT_A_PLACE",
     "atomic_file",
+    "atomic_link",
     "disk_full_is_a_user_error",
     "locked",
     "manifest",
@@ -235,6 +236,17 @@ def atomic_file(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             partial.replace(path)
             _flush_folder(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def atomic_link(link: Path, target: str) -> None:
+    """Make or move a symbolic link in one step."""
+    partial = link.parent / f".{link.name}.partial-{os.getpid()}"
+    with disk_full_is_a_user_error(link):
+        try:
+            partial.symlink_to(target)
+            partial.replace(link)
         finally:
             partial.unlink(missing_ok=True)
 

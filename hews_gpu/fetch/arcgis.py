@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.client import Answer, Client, Refused, Source, read_json
-from hews_gpu.fetch.tables import Key, Page, require_collection
+from hews_gpu.fetch.client import Answer, Client, Endpoint, RequestError, read_json
+from hews_gpu.fetch.pages import Key, Page, require_collection
 
 __all__ = ["ArcgisTable", "layer_address"]
 
@@ -29,8 +29,8 @@ class ArcgisTable:
     """One layer or table of a feature service.
 
     Args:
-        client: asks the feed.
-        source: the layer's address and the key of the city file that holds it.
+        client: sends the requests.
+        endpoint: the layer's address and the key of the city file that holds it.
         choose: picks the fields to ask for among all that the layer has.
         where: filter in the layer's SQL; empty for all rows.
         page_rows: rows per page, if the layer allows as many.
@@ -44,34 +44,34 @@ class ArcgisTable:
     def __init__(
         self,
         client: Client,
-        source: Source,
+        endpoint: Endpoint,
         *,
         choose: Callable[[Sequence[str]], Sequence[str]],
         where: str = "",
         page_rows: int = 2000,
     ) -> None:
-        self.client, self.source, self.where = client, source, where
-        self.address = layer_address(source)
+        self.client, self.endpoint, self.where = client, endpoint, where
+        self.address = layer_address(endpoint)
         layer = self._ask("", {}, _read_layer)
-        found = [spec["name"] for spec in layer["fields"]]
-        self.key = _object_id(layer, source)
-        self.fields: Sequence[str] = [self.key, *(name for name in choose(found) if name != self.key)]
-        self.left_out: Sequence[str] = [name for name in found if name not in self.fields]
+        names = [spec["name"] for spec in layer["fields"]]
+        self.key = _object_id(layer, endpoint)
+        self.fields: Sequence[str] = [self.key, *(name for name in choose(names) if name != self.key)]
+        self.left_out: Sequence[str] = [name for name in names if name not in self.fields]
         self.page_rows = min(page_rows, int(layer.get("maxRecordCount") or page_rows))
         self.geojson = "geojson" in str(layer.get("supportedQueryFormats", "geoJSON")).lower()
         self.edited = _last_edit(layer)
 
     def count(self) -> int:
-        """How many rows the layer says there are."""
+        """Return how many rows the layer says there are."""
         parameters = {"where": self._filter(None), "returnCountOnly": "true"}
         return self._ask("/query", parameters, _read_count)
 
     def edited_now(self) -> str:
-        """When the layer was last edited, asked anew."""
+        """Ask again when the layer was last edited."""
         return _last_edit(self._ask("", {}, _read_layer))
 
     def page(self, after: Key | None) -> Page:
-        """The rows with the smallest object ids above `after`, with points and outlines in degrees (WGS 84)."""
+        """Return the rows with the smallest object ids above `after`, with points and outlines in degrees (WGS 84)."""
         parameters = {
             "where": self._filter(after),
             "outFields": ",".join(self.fields),
@@ -94,7 +94,7 @@ class ArcgisTable:
         return f"{self.address}{path}?{urlencode({'f': 'json', **parameters})}"
 
     def _ask(self, path: str, parameters: Mapping[str, str], read: Callable[[Answer], T]) -> T:
-        return self.client.get(self._url(path, parameters), read, source=self.source)
+        return self.client.get(self._url(path, parameters), read, endpoint=self.endpoint)
 
     def _read_page(self, answer: Answer, *, url: str) -> Page:
         features = require_collection(_read_content(answer))
@@ -110,29 +110,29 @@ class ArcgisTable:
     def _key_of(self, feature: Mapping[str, Any]) -> int:
         key = _properties(feature).get(self.key, feature.get("id"))
         if not isinstance(key, int):
-            raise Refused(f"sent a row without its '{self.key}'", again="never")
+            raise RequestError(f"sent a row without its '{self.key}'", retry="never")
         return key
 
 
-def layer_address(source: Source) -> str:
-    """A layer's address without a query.
+def layer_address(endpoint: Endpoint) -> str:
+    """Return a layer's address without a query.
 
     Raises:
         UserError: it does not end with a layer's number.
     """
-    parts = urlsplit(source.address)
+    parts = urlsplit(endpoint.address)
     path = re.sub(r"/query/?$", "", parts.path).rstrip("/")
     if not re.search(r"/(FeatureServer|MapServer)/\d+$", path, flags=re.IGNORECASE):
         allowed = "must be a layer's address, which ends with its number, such as .../FeatureServer/0"
-        raise UserError(source.field, source.address, allowed=allowed, remedy="Add the layer's number")
+        raise UserError(endpoint.field, endpoint.address, allowed=allowed, remedy="Add the layer's number")
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def _read_content(answer: Answer) -> dict[str, Any]:
-    """The JSON object of an answer that is not an error."""
+    """Return the JSON object of an answer that is not an error."""
     content = read_json(answer)
     if not isinstance(content, dict):
-        raise Refused("answered with JSON of an unknown form", again="known")
+        raise RequestError("answered with JSON of an unknown form", retry="known")
     error = content.get("error")
     if error is None:
         return content
@@ -141,36 +141,36 @@ def _read_content(answer: Answer) -> dict[str, Any]:
     text = "; ".join(str(part) for part in [message, *(details or [])] if part)[:300]
     reason = f"answered with the error {code}: {text}"
     if isinstance(code, int) and (code == 429 or code >= 500):
-        raise Refused(reason, again="always")
+        raise RequestError(reason, retry="always")
     remedy = "The feed wants a sign-in; look for one that is public" if code in NEEDS_SIGN_IN else ""
-    raise Refused(reason, again="never", remedy=remedy or "Check the address and [fetch] where")
+    raise RequestError(reason, retry="never", remedy=remedy or "Check the address and [fetch] where")
 
 
 def _read_layer(answer: Answer) -> dict[str, Any]:
     content = _read_content(answer)
     fields = content.get("fields")
     if not isinstance(fields, list) or not all(isinstance(spec, dict) and "name" in spec for spec in fields):
-        raise Refused("is not a layer or table with fields", again="never")
+        raise RequestError("is not a layer or table with fields", retry="never")
     return content
 
 
 def _read_count(answer: Answer) -> int:
     count = _read_content(answer).get("count")
     if not isinstance(count, int):
-        raise Refused("did not say how many rows there are", again="always")
+        raise RequestError("did not say how many rows there are", retry="always")
     return count
 
 
-def _object_id(layer: Mapping[str, Any], source: Source) -> str:
-    """Name of the object id field, once the layer can be paged by it."""
+def _object_id(layer: Mapping[str, Any], endpoint: Endpoint) -> str:
+    """Return the name of the object id field; refuse a layer that cannot be paged by it."""
     can = layer.get("advancedQueryCapabilities") or {}
     if can.get("supportsPagination") is False or can.get("supportsOrderBy") is False:
         remedy = "Download the table by hand from the city's open data portal"
-        raise UserError(source.field, source.address, allowed="cannot be read in pages", remedy=remedy)
+        raise UserError(endpoint.field, endpoint.address, allowed="cannot be read in pages", remedy=remedy)
     of_type = [spec["name"] for spec in layer["fields"] if spec.get("type") == "esriFieldTypeOID"]
     name = layer.get("objectIdField") or next(iter(of_type), None)
     if not isinstance(name, str):
-        raise UserError(source.field, source.address, allowed="has no object id", remedy="Name another layer")
+        raise UserError(endpoint.field, endpoint.address, allowed="has no object id", remedy="Name another layer")
     return name
 
 
@@ -184,12 +184,12 @@ def _properties(feature: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _only(feature: Mapping[str, Any], allowed: set[str]) -> dict[str, Any]:
-    """A feature without fields that were not asked for, should a layer send them all the same."""
+    """Return a feature without fields that were not asked for, should a layer send them all the same."""
     return {**feature, "properties": {k: v for k, v in _properties(feature).items() if k in allowed}}
 
 
 def _as_geojson(feature: Mapping[str, Any]) -> dict[str, Any]:
-    """A feature of the layer's own JSON as GeoJSON."""
+    """Return a feature of the layer's own JSON as GeoJSON."""
     return {
         "type": "Feature",
         "geometry": _geometry(feature.get("geometry") or {}),
@@ -198,7 +198,7 @@ def _as_geojson(feature: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _geometry(shape: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """A point or the polygon that the rings enclose by the even-odd rule; None for anything else."""
+    """Return a point or the polygon that the rings enclose by the even-odd rule; None for anything else."""
     if isinstance(shape.get("x"), int | float) and isinstance(shape.get("y"), int | float):
         return {"type": "Point", "coordinates": [shape["x"], shape["y"]]}
     if not shape.get("rings"):

@@ -5,12 +5,13 @@
                          fetch.json                request, time, rows, keys and sha256 of each page
     data/NAME/latest -> 2026-11-23                 switched only when all is whole
 
-A run that was cut off goes on where it stopped. At the end the rows are held against the feed's own count; a difference
-(the table changed while it was read) is reported, not hidden.
+A run that was cut off resumes where it stopped. At the end the rows are compared with the feed's own count; a
+difference (the table changed while it was read) is reported, not hidden.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date
@@ -23,22 +24,21 @@ from typing import Any
 from hews_gpu.config import CityConfig, FetchConfig, city_template, load_city
 from hews_gpu.errors import UserError
 from hews_gpu.fetch.arcgis import ArcgisTable
-from hews_gpu.fetch.client import Client, Source
-from hews_gpu.fetch.fields import choose_fields
-from hews_gpu.fetch.polygons import fetch_polygons, property_names
-from hews_gpu.fetch.snapshot import LATEST, Snapshot, open_snapshot, reserve
+from hews_gpu.fetch.client import Answer, Client, Endpoint, read_json
+from hews_gpu.fetch.pages import Page, Table, choose_fields, require_collection
+from hews_gpu.fetch.snapshot import LATEST, Snapshot, locked_folder, open_snapshot
 from hews_gpu.fetch.socrata import SocrataTable
-from hews_gpu.fetch.tables import Page, Table
 from hews_gpu.progress import log, step
 
 __all__ = ["fetch_city", "find_city"]
 
 INCIDENTS, NEIGHBORHOODS = "incidents", "neighborhoods"
 MAX_PAGES = 99_999  # as many as five digits number; keys only rise, so that paging ends anyway
+MAX_POLYGON_PAGES = 1000  # a city has hundreds of polygons, not millions
 
 
 def find_city(name: str) -> tuple[CityConfig, Path]:
-    """A city by the path of its file or by name, and the folder its tables go to: data/NAME beside the file.
+    """Return a city by the path of its file or by name, and the folder its tables go to: data/NAME beside the file.
 
     A name means NAME.toml in the current folder if there is one (it may have been edited), else the shipped file.
 
@@ -58,12 +58,12 @@ def find_city(name: str) -> tuple[CityConfig, Path]:
 def fetch_city(
     city: CityConfig | str, folder: Path, *, client: Client | None = None, today: date | None = None
 ) -> dict[str, Any]:
-    """Fetch a city's tables, or go on with a fetch that was cut off.
+    """Fetch a city's tables, or resume a fetch that was cut off.
 
     Args:
         city: the city, or its name.
         folder: where the dated folders and `latest` go.
-        client: asks the feeds; one with the default manners unless given.
+        client: sends the requests; one with the default policy unless given.
         today: names a new folder; the current date unless given.
 
     Returns:
@@ -76,9 +76,9 @@ def fetch_city(
     city = find_city(city)[0] if isinstance(city, str) else city
     settings = _require_settings(city)
     client = client or Client()
-    with reserve(folder):
+    with locked_folder(folder):
         snapshot = open_snapshot(folder, city.city.name, _query(city, settings), today or date.today())
-        _drop_damaged(snapshot)
+        _drop_damaged_pages(snapshot)
         if not snapshot.table(INCIDENTS)["whole"]:
             _fetch_incidents(client, city, settings, snapshot)
         if not snapshot.table(NEIGHBORHOODS)["whole"]:
@@ -95,25 +95,25 @@ def _require_settings(city: CityConfig) -> FetchConfig:
 
 
 def _query(city: CityConfig, settings: FetchConfig) -> dict[str, Any]:
-    """Everything that decides what is fetched; pages under different ones are never mixed."""
+    """Return everything that decides what is fetched; pages under different ones are never mixed."""
     return {**asdict(settings), "columns": dict(city.incidents.columns)}
 
 
-def _drop_damaged(snapshot: Snapshot) -> None:
-    """Check all pages on disk against their checksums."""
-    dropped = sum(snapshot.keep_intact(name) for name in (INCIDENTS, NEIGHBORHOODS))
+def _drop_damaged_pages(snapshot: Snapshot) -> None:
+    """Check all pages on disk against their checksums; forget those that do not match, to fetch them again."""
+    dropped = sum(snapshot.drop_damaged_pages(name) for name in (INCIDENTS, NEIGHBORHOODS))
     kept = sum(len(snapshot.table(name)["pages"]) for name in (INCIDENTS, NEIGHBORHOODS))
     if dropped:
-        log(f"{snapshot.folder}: {dropped} pages are missing, damaged or behind such a one, and are fetched again")
+        log(f"{snapshot.folder}: {dropped} pages are missing, damaged or follow such a page, and are fetched again")
     if kept:
         log(f"{snapshot.folder}: {kept} pages are there already")
 
 
 def _fetch_incidents(client: Client, city: CityConfig, settings: FetchConfig, snapshot: Snapshot) -> None:
-    source = Source(field="[fetch] incidents", address=settings.incidents)
-    choose = partial(choose_fields, columns=city.incidents.columns, field=source.field)
+    endpoint = Endpoint(field="[fetch] incidents", address=settings.incidents)
+    choose = partial(choose_fields, columns=city.incidents.columns, field=endpoint.field)
     kind: Callable[..., Table] = ArcgisTable if settings.protocol == "arcgis" else SocrataTable
-    table = kind(client, source, choose=choose, where=settings.where, page_rows=settings.page_rows)
+    table = kind(client, endpoint, choose=choose, where=settings.where, page_rows=settings.page_rows)
     expected = table.count()
     if expected == 0:
         raise UserError("[fetch] where", settings.where, allowed="matches no row of the feed", remedy="Widen it")
@@ -127,16 +127,12 @@ def _fetch_incidents(client: Client, city: CityConfig, settings: FetchConfig, sn
 
 
 def _start_over_if_changed(snapshot: Snapshot, table: Table) -> None:
-    """Pages of a table that was edited since, or that has other columns now, do not go together with new ones."""
+    """Drop the pages of a table that was edited since or has other columns now: they do not fit new ones."""
     entry = snapshot.table(INCIDENTS)
-    same = (entry.get("edited"), entry.get("fields"), entry.get("key")) == (
-        table.edited,
-        list(table.fields),
-        table.key,
-    )
-    if entry["pages"] and not same:
+    now = {"edited": table.edited, "fields": list(table.fields), "key": table.key}
+    if entry["pages"] and any(entry.get(name) != value for name, value in now.items()):
         log(f"the table was edited since {entry['pages'][-1]['time']}: all its pages are fetched again")
-        snapshot.forget(INCIDENTS)
+        snapshot.restart(INCIDENTS)
 
 
 def _read_pages(table: Table, snapshot: Snapshot, expected: int) -> None:
@@ -169,15 +165,70 @@ def _require_onward(page: Page, pages: Sequence[Mapping[str, Any]], table: Table
 
 
 def _fetch_neighborhoods(client: Client, settings: FetchConfig, snapshot: Snapshot) -> None:
-    source = Source(field="[fetch] neighborhoods", address=settings.neighborhoods)
+    endpoint = Endpoint(field="[fetch] neighborhoods", address=settings.neighborhoods)
     protocol = settings.neighborhoods_protocol or settings.protocol
-    count, page = fetch_polygons(client, source, protocol)
-    snapshot.forget(NEIGHBORHOODS)
+    count, page = fetch_polygons(client, endpoint, protocol)
+    snapshot.restart(NEIGHBORHOODS)
     snapshot.add(NEIGHBORHOODS, f"{NEIGHBORHOODS}.geojson", page)
     entry = snapshot.table(NEIGHBORHOODS)
-    entry |= {"address": source.address, "protocol": protocol, "count": count}
+    entry |= {"address": endpoint.address, "protocol": protocol, "count": count}
     entry |= {"names": property_names(page), "whole": True}
     snapshot.save()
+
+
+def fetch_polygons(client: Client, endpoint: Endpoint, protocol: str) -> tuple[int, Page]:
+    """Return how many polygons a feed says there are, and all of them.
+
+    Args:
+        client: sends the requests.
+        endpoint: address of a layer, a dataset or a file.
+        protocol: arcgis, socrata, or geojson for a file.
+
+    Raises:
+        UserError: the feed refuses, makes no sense or is empty.
+    """
+    if protocol == "geojson":
+        page = client.get(endpoint.address, partial(_read_file, url=endpoint.address), endpoint=endpoint)
+        count = page.rows
+    elif protocol == "socrata":
+        dataset = SocrataTable(client, endpoint, choose=list)
+        count, page = dataset.count(), dataset.polygons()
+    else:
+        layer = ArcgisTable(client, endpoint, choose=list)
+        count, page = layer.count(), _all_pages(layer)
+    if page.rows == 0:
+        raise UserError(endpoint.field, endpoint.address, allowed="has no polygon", remedy="Check the address")
+    return count, page
+
+
+def property_names(page: Page) -> list[str]:
+    """Return the columns that polygons can be named by."""
+    features = json.loads(page.body)["features"]
+    return sorted({name for feature in features for name in (feature.get("properties") or {})})
+
+
+def _read_file(answer: Answer, *, url: str) -> Page:
+    features = require_collection(read_json(answer))
+    return Page(url=url, body=answer.body, keys=range(len(features)))
+
+
+def _all_pages(layer: ArcgisTable) -> Page:
+    """Return all pages of a layer as one."""
+    features: list[Any] = []
+    keys: list[Any] = []
+    for _ in range(MAX_POLYGON_PAGES):
+        page = layer.page(keys[-1] if keys else None)
+        if page.rows == 0:
+            body = json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False).encode()
+            return Page(url=page.url, body=body, keys=keys)
+        features += json.loads(page.body)["features"]
+        keys += page.keys
+        if len(set(keys)) < len(keys):
+            break
+    allowed = f"does not give its rows in the order of '{layer.key}'"
+    raise UserError(
+        layer.endpoint.field, layer.address, allowed=allowed, remedy="Name another layer, or a GeoJSON file"
+    )
 
 
 def _summary(snapshot: Snapshot, *, name: str, requests: int) -> dict[str, Any]:
@@ -204,15 +255,15 @@ def _summary(snapshot: Snapshot, *, name: str, requests: int) -> dict[str, Any]:
 
 
 def _warnings(incidents: Mapping[str, Any], areas: Mapping[str, Any], name: str) -> list[str]:
-    """What the user should know of a fetch that went through; `name` is the polygons' column of the city file."""
-    found = []
+    """Return what the user should know of a finished fetch; `name` is the polygons' column of the city file."""
+    warnings = []
     for what, entry in (("incidents", incidents), ("polygons", areas)):
         rows = sum(page["rows"] for page in entry["pages"])
         if rows != entry["count"]:
-            found.append(f"{rows:,} {what} were fetched, but the feed counts {entry['count']:,}")
+            warnings.append(f"{rows:,} {what} were fetched, but the feed counts {entry['count']:,}")
     if incidents["edited_after"] != incidents["edited"]:
-        found.append("the table was edited while it was read; fetch again tomorrow if you need it exact")
+        warnings.append("the table was edited while it was read; fetch again tomorrow if you need it exact")
     if name not in areas["names"]:
         known = ", ".join(areas["names"])
-        found.append(f"the polygons have no '{name}'; set [neighborhoods] name to one of: {known}")
-    return found
+        warnings.append(f"the polygons have no '{name}'; set [neighborhoods] name to one of: {known}")
+    return warnings

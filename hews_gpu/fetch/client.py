@@ -1,8 +1,8 @@
-"""A polite HTTP reader: one request at a time, a pause between them, and patience with a feed that stumbles.
+"""An HTTP reader that sends one request at a time, pauses between them, and retries temporary errors.
 
-An answer counts only when it arrived whole and its reader could use it. What may pass (a cut connection, a timeout, a
-rate limit, a server's error) is tried again after a wait that doubles, with jitter, or after the time the server names;
-what will not pass (a refusal, an unknown certificate) ends at once. A host that has never answered well is not asked
+An answer counts only when it arrived whole and its reader could use it. Temporary errors (a cut connection, a timeout,
+a rate limit, a server's error) are retried after a wait that doubles, with jitter, or after the time the server names;
+permanent ones (a refusal, an unknown certificate) end at once. A host that has never answered well is not asked
 again when it cannot be reached or sends a web page: the address is wrong or there is no network.
 """
 
@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from hews_gpu import __version__
 from hews_gpu.errors import UserError
 
-__all__ = ["Answer", "Client", "Clock", "Manners", "Refused", "Source", "read_json"]
+__all__ = ["Answer", "Client", "Clock", "Endpoint", "RequestError", "RequestPolicy", "read_json"]
 
 T = TypeVar("T")
 
@@ -42,8 +42,8 @@ BY_HAND = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manners:
-    """How politely and how patiently a feed is asked."""
+class RequestPolicy:
+    """Pauses, timeouts, retries and bounds."""
 
     pause_s: float = 0.5
     """Between the end of one request and the start of the next."""
@@ -65,7 +65,7 @@ class Manners:
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """Time as the client sees it, replaced in tests."""
+    """The client's clock, replaced in tests."""
 
     now_s: Callable[[], float] = time.monotonic
     """Seconds that only go forward."""
@@ -76,8 +76,8 @@ class Clock:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """Whom to blame: the key of the city file and the address that stands there."""
+class Endpoint:
+    """A key of the city file and its address, both named in errors."""
 
     field: str
     address: str
@@ -91,51 +91,51 @@ class Answer:
     content_type: str = ""
 
 
-class Refused(Exception):
-    """An answer that cannot be used: why, whether another attempt is worth while, and what the user can do.
+class RequestError(Exception):
+    """A request without a usable answer: why, whether to retry, and what the user can do.
 
     Args:
         reason: continues a sentence about the address.
-        again: try again always, never, or only if this host has answered well before.
+        retry: always, never, or only if this host has answered well before ("known").
         wait_s: seconds to wait as the server asked.
         remedy: what to do when no attempt is left.
     """
 
     def __init__(
-        self, reason: str, *, again: Literal["always", "known", "never"], wait_s: float | None = None, remedy: str = ""
+        self, reason: str, *, retry: Literal["always", "known", "never"], wait_s: float | None = None, remedy: str = ""
     ) -> None:
         super().__init__(reason)
-        self.reason, self.again, self.wait_s = reason, again, wait_s
-        self.remedy = remedy or (LATER if again == "always" else ADDRESS)
+        self.reason, self.retry, self.wait_s = reason, retry, wait_s
+        self.remedy = remedy or (LATER if retry == "always" else ADDRESS)
 
 
 class Client:
     """One connection's worth of requests.
 
     Args:
-        manners: pauses, timeouts and bounds.
+        policy: pauses, timeouts and bounds.
         clock: replaced in tests, so that none of them waits.
         rng: draws the jitter of the waits, so that many users do not return in step.
     """
 
     def __init__(
-        self, *, manners: Manners | None = None, clock: Clock | None = None, rng: random.Random | None = None
+        self, *, policy: RequestPolicy | None = None, clock: Clock | None = None, rng: random.Random | None = None
     ) -> None:
-        self.manners, self.clock, self.rng = manners or Manners(), clock or Clock(), rng or random.Random()
+        self.policy, self.clock, self.rng = policy or RequestPolicy(), clock or Clock(), rng or random.Random()
         self.requests = 0
         self._opener = urllib.request.build_opener()
         self._known_hosts: set[str] = set()
         self._last_end_s: float | None = None
 
     def get(
-        self, url: str, read: Callable[[Answer], T], *, source: Source, secret: Mapping[str, str] | None = None
+        self, url: str, read: Callable[[Answer], T], *, endpoint: Endpoint, secret: Mapping[str, str] | None = None
     ) -> T:
-        """What `read` makes of the answer to a GET request.
+        """Send a GET request and return what `read` makes of the answer.
 
         Args:
             url: the whole address.
-            read: turns an answer into a result, or raises `Refused`.
-            source: named in the error.
+            read: turns an answer into a result, or raises `RequestError`.
+            endpoint: named in the error.
             secret: headers that are not passed on when the server redirects.
 
         Raises:
@@ -147,73 +147,73 @@ class Client:
             attempt += 1
             try:
                 result = read(self._ask(url, secret or {}))
-            except Refused as refusal:
-                self._wait_or_give_up(refusal, attempt, source, known=host in self._known_hosts)
+            except RequestError as refusal:
+                self._wait_or_give_up(refusal, attempt, endpoint, known=host in self._known_hosts)
             else:
                 self._known_hosts.add(host)
                 return result
 
-    def _wait_or_give_up(self, refusal: Refused, attempt: int, source: Source, *, known: bool) -> None:
-        again = refusal.again == "always" or (refusal.again == "known" and known)
+    def _wait_or_give_up(self, refusal: RequestError, attempt: int, endpoint: Endpoint, *, known: bool) -> None:
+        retry = refusal.retry == "always" or (refusal.retry == "known" and known)
         wait_s = refusal.wait_s if refusal.wait_s is not None else self._backoff_s(attempt)
-        too_long = wait_s > self.manners.retry_after_max_s
-        if not again or too_long or attempt >= self.manners.attempts:
+        too_long = wait_s > self.policy.retry_after_max_s
+        if not retry or too_long or attempt >= self.policy.attempts:
             tries = f" (tried {attempt} times)" if attempt > 1 else ""
-            asks = f" and asks to wait {wait_s:.0f} s" if again and too_long else ""
+            asks = f" and asks to wait {wait_s:.0f} s" if retry and too_long else ""
             raise UserError(
-                source.field, source.address, allowed=f"{refusal.reason}{asks}{tries}", remedy=refusal.remedy
+                endpoint.field, endpoint.address, allowed=f"{refusal.reason}{asks}{tries}", remedy=refusal.remedy
             ) from refusal
         self.clock.sleep(wait_s)
 
     def _backoff_s(self, attempt: int) -> float:
-        """Half to all of a wait that doubles with each attempt."""
-        longest = min(self.manners.backoff_max_s, self.manners.backoff_s * 2.0 ** (attempt - 1))
+        """Draw half to all of a wait that doubles with each attempt."""
+        longest = min(self.policy.backoff_max_s, self.policy.backoff_s * 2.0 ** (attempt - 1))
         return longest * self.rng.uniform(0.5, 1.0)
 
     def _ask(self, url: str, secret: Mapping[str, str]) -> Answer:
-        """Send one request and read its answer; every fault becomes `Refused`."""
+        """Send one request and read its answer; every error becomes `RequestError`."""
         self._pause()
         request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"})
         for header, value in secret.items():
             request.add_unredirected_header(header, value)
         self.requests += 1
         try:
-            with self._opener.open(request, timeout=self.manners.timeout_s) as response:
+            with self._opener.open(request, timeout=self.policy.timeout_s) as response:
                 return self._read(response)
         except urllib.error.HTTPError as error:
             with error:
-                raise self._refused_status(error) from error
+                raise self._bad_status(error) from error
         except urllib.error.URLError as error:
-            raise _refused_connection(error.reason) from error
+            raise _no_connection(error.reason) from error
         except TimeoutError as error:
-            raise Refused(f"was silent for {self.manners.timeout_s:g} s", again="always") from error
+            raise RequestError(f"was silent for {self.policy.timeout_s:g} s", retry="always") from error
         except http.client.InvalidURL as error:
-            raise Refused(f"is not a usable address ({error})", again="never") from error
+            raise RequestError(f"is not a usable address ({error})", retry="never") from error
         except (http.client.HTTPException, OSError) as error:
-            raise Refused(f"cut the connection ({type(error).__name__})", again="always") from error
+            raise RequestError(f"cut the connection ({type(error).__name__})", retry="always") from error
         finally:
             self._last_end_s = self.clock.now_s()
 
     def _pause(self) -> None:
         if self._last_end_s is not None:
-            left_s = self._last_end_s + self.manners.pause_s - self.clock.now_s()
+            left_s = self._last_end_s + self.policy.pause_s - self.clock.now_s()
             if left_s > 0:
                 self.clock.sleep(left_s)
 
     def _read(self, response: Any) -> Answer:
-        """The whole body; `http.client` itself does not notice one that ends before its Content-Length."""
+        """Read the whole body; `http.client` itself does not notice one that ends before its Content-Length."""
         if response.status != 200:
-            raise Refused(f"is not ready (HTTP {response.status})", again="always")
-        deadline_s = self.clock.now_s() + self.manners.answer_s
+            raise RequestError(f"is not ready (HTTP {response.status})", retry="always")
+        deadline_s = self.clock.now_s() + self.policy.answer_s
         body = bytearray()
         while chunk := response.read1(CHUNK_BYTES):
             body += chunk
             self._require_small(len(body))
             if self.clock.now_s() > deadline_s:
-                raise Refused(f"took longer than {self.manners.answer_s:g} s to answer", again="always")
+                raise RequestError(f"took longer than {self.policy.answer_s:g} s to answer", retry="always")
         expected = response.headers.get("Content-Length")
         if expected is not None and expected.isdecimal() and int(expected) != len(body):
-            raise Refused(f"cut its answer after {len(body)} of {expected} bytes", again="always")
+            raise RequestError(f"cut its answer after {len(body)} of {expected} bytes", retry="always")
         gzipped = response.headers.get("Content-Encoding", "").strip().lower() == "gzip"
         return Answer(
             body=self._decompress(bytes(body)) if gzipped else bytes(body),
@@ -223,28 +223,28 @@ class Client:
     def _decompress(self, body: bytes) -> bytes:
         unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
         try:
-            text = unzip.decompress(body, self.manners.body_max_bytes + 1)
+            text = unzip.decompress(body, self.policy.body_max_bytes + 1)
         except zlib.error as error:
-            raise Refused(f"sent a damaged answer ({error})", again="always") from error
+            raise RequestError(f"sent a damaged answer ({error})", retry="always") from error
         self._require_small(len(text))
         if not unzip.eof:
-            raise Refused("cut its compressed answer", again="always")
+            raise RequestError("cut its compressed answer", retry="always")
         return text
 
     def _require_small(self, size_bytes: int) -> None:
-        limit = self.manners.body_max_bytes
+        limit = self.policy.body_max_bytes
         if size_bytes > limit:
             remedy = "Lower [fetch] page_rows, or check the address"
-            raise Refused(f"sent more than {limit >> 20} MiB in one answer", again="never", remedy=remedy)
+            raise RequestError(f"sent more than {limit >> 20} MiB in one answer", retry="never", remedy=remedy)
 
-    def _refused_status(self, error: urllib.error.HTTPError) -> Refused:
+    def _bad_status(self, error: urllib.error.HTTPError) -> RequestError:
         reason = f"answered HTTP {error.code} {error.reason}".rstrip()
         if error.code in TRY_AGAIN:
-            return Refused(reason, again="always", wait_s=self._retry_after_s(error.headers.get("Retry-After")))
-        return Refused(reason + _detail(error), again="never")
+            return RequestError(reason, retry="always", wait_s=self._retry_after_s(error.headers.get("Retry-After")))
+        return RequestError(reason + _detail(error), retry="never")
 
     def _retry_after_s(self, text: str | None) -> float | None:
-        """Seconds of a Retry-After header, which holds seconds or a date; None if there is none that can be read."""
+        """Return the seconds of a Retry-After header, which holds seconds or a date; None if it cannot be read."""
         if text is None:
             return None
         if text.strip().isdecimal():
@@ -256,34 +256,36 @@ class Client:
 
 
 def read_json(answer: Answer) -> Any:
-    """The JSON of an answer.
+    """Return the JSON of an answer.
 
     Raises:
-        Refused: a web page, or not JSON.
+        RequestError: a web page, or not JSON.
     """
     if answer.body.lstrip()[:1] == b"<" or "text/html" in answer.content_type:
-        raise Refused("answered with a web page instead of data", again="known")
+        raise RequestError("answered with a web page instead of data", retry="known")
     try:
         return json.loads(answer.body)
     except ValueError as error:
-        raise Refused(f"answered with broken JSON ({error})", again="always") from error
+        raise RequestError(f"answered with broken JSON ({error})", retry="always") from error
 
 
-def _refused_connection(reason: object) -> Refused:
-    """A request that never reached the server."""
+def _no_connection(reason: object) -> RequestError:
+    """Return the error of a request that never reached the server."""
     if isinstance(reason, ssl.SSLCertVerificationError):
         remedy = "Bring this machine's certificates up to date, or set SSL_CERT_FILE"
         text = f"has a certificate that this machine does not trust ({reason.verify_message})"
-        return Refused(text, again="never", remedy=remedy)
+        return RequestError(text, retry="never", remedy=remedy)
     if isinstance(reason, socket.gaierror):
-        return Refused("no such host, or no network", again="known", remedy=BY_HAND)
+        return RequestError("no such host, or no network", retry="known", remedy=BY_HAND)
     if isinstance(reason, TimeoutError):
-        return Refused("cannot be reached (no answer)", again="known", remedy=BY_HAND)
-    return Refused(f"cannot be reached ({getattr(reason, 'strerror', None) or reason})", again="known", remedy=BY_HAND)
+        return RequestError("cannot be reached (no answer)", retry="known", remedy=BY_HAND)
+    return RequestError(
+        f"cannot be reached ({getattr(reason, 'strerror', None) or reason})", retry="known", remedy=BY_HAND
+    )
 
 
 def _detail(error: urllib.error.HTTPError) -> str:
-    """The message in the JSON body of a refusal, where there is one."""
+    """Return the message in the JSON body of a refusal, where there is one."""
     try:
         body = json.loads(error.read(CHUNK_BYTES))
     except (OSError, ValueError, http.client.HTTPException):

@@ -2,29 +2,27 @@
 
 `fetch.json` names for every page the file, the request, the time, the rows, the first and last key and the sha256. It
 is rewritten after each page, once the page's own file is safe on disk, so that a run that is cut off at any moment
-goes on behind its last whole page. `latest` points at a folder only once everything in it is whole.
+resumes after its last whole page. `latest` points at a folder only once everything in it is whole.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from hews_gpu import __version__
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.tables import Page
-from hews_gpu.files import atomic_file, disk_full_is_a_user_error, write_json
+from hews_gpu.fetch.pages import Page
+from hews_gpu.files import atomic_file, atomic_link, disk_full_is_a_user_error, locked, write_json
 
-__all__ = ["LATEST", "RECORD", "Snapshot", "open_snapshot", "reserve"]
+__all__ = ["LATEST", "RECORD", "Snapshot", "locked_folder", "open_snapshot"]
 
 RECORD = "fetch.json"
 LATEST = "latest"
@@ -51,12 +49,12 @@ class Snapshot:
         return bool(self.record["complete"])
 
     def table(self, name: str) -> dict[str, Any]:
-        """The record of one table; empty before its first page."""
+        """Return the record of one table; empty before its first page."""
         entry: dict[str, Any] = self.record["tables"].setdefault(name, {"whole": False, "pages": []})
         return entry
 
-    def keep_intact(self, name: str) -> int:
-        """Drop the record of the first page that is missing or damaged, and of all after it; the number dropped."""
+    def drop_damaged_pages(self, name: str) -> int:
+        """Drop the record of the first missing or damaged page and of all after it; return how many were dropped."""
         entry = self.table(name)
         pages = entry["pages"]
         intact = next((i for i, page in enumerate(pages) if not self._is_intact(page)), len(pages))
@@ -65,14 +63,14 @@ class Snapshot:
             entry["pages"], entry["whole"], self.record["complete"] = pages[:intact], False, False
         return dropped
 
-    def forget(self, name: str) -> None:
-        """Start a table anew."""
+    def restart(self, name: str) -> None:
+        """Drop all pages of a table."""
         self.record["tables"][name] = {"whole": False, "pages": []}
 
     def add(self, name: str, file: str, page: Page) -> None:
         """Write a page and its record."""
         path = self.folder / file
-        with _disk_full_says_what_is_kept(path):
+        with _disk_full_keeps_finished_pages(path):
             with disk_full_is_a_user_error(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_file(path) as partial:
@@ -108,7 +106,7 @@ class Snapshot:
         if not self.is_complete:
             self.record.update(complete=True, finished=_now())
             self.save()
-        _point(link, self.folder.name)
+        atomic_link(link, self.folder.name)
 
     def _is_intact(self, page: dict[str, Any]) -> bool:
         try:
@@ -119,7 +117,7 @@ class Snapshot:
 
 
 def open_snapshot(root: Path, city: str, query: dict[str, Any], today: date) -> Snapshot:
-    """The folder to write to: the newest with the same query that is unfinished or of today, or else a new one.
+    """Choose the folder to write to: the newest with the same query that is unfinished or of today, or else a new one.
 
     Args:
         root: the city's folder.
@@ -143,27 +141,23 @@ def open_snapshot(root: Path, city: str, query: dict[str, Any], today: date) -> 
 
 
 @contextmanager
-def reserve(root: Path) -> Iterator[None]:
-    """Hold the city's folder for one fetch at a time.
+def locked_folder(root: Path) -> Iterator[None]:
+    """Let one fetch at a time write to the city's folder.
 
     Raises:
         UserError: another one runs, or the folder cannot be made.
     """
     if root.exists() and not root.is_dir():
         raise UserError("--out", root, allowed="is a file", remedy="Give a folder")
-    with disk_full_is_a_user_error(root):
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / ".lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(str(root), allowed="another 'hews fetch' writes here", remedy="Let it end") from None
+    refusal = UserError(str(root), allowed="another 'hews fetch' writes here", remedy="Let it end")
+    with ExitStack() as stack:
+        with disk_full_is_a_user_error(root):
+            stack.enter_context(locked(root / ".lock", refusal))
         yield
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
-    """The record of a folder; empty if there is none that can be read."""
+    """Return the record of a folder; empty if there is none that can be read."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -173,7 +167,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 
 def _dated_order(folder: Path) -> tuple[str, int]:
-    """Date, then number within the day."""
+    """Return what folders are sorted by: date, then number within the day."""
     return folder.name[:10], int(folder.name[11:] or 1)
 
 
@@ -181,19 +175,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _point(link: Path, target: str) -> None:
-    """Make or move a symbolic link in one step."""
-    partial = link.parent / f".{link.name}.partial-{os.getpid()}"
-    with disk_full_is_a_user_error(link):
-        try:
-            partial.symlink_to(target)
-            partial.replace(link)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
 @contextmanager
-def _disk_full_says_what_is_kept(path: Path) -> Iterator[None]:
+def _disk_full_keeps_finished_pages(path: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:

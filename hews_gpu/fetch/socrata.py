@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.client import Answer, Client, Refused, Source, read_json
-from hews_gpu.fetch.tables import Key, Page, require_collection
+from hews_gpu.fetch.client import Answer, Client, Endpoint, RequestError, read_json
+from hews_gpu.fetch.pages import Key, Page, require_collection
 
 __all__ = ["TOKEN_VARIABLE", "SocrataTable"]
 
@@ -32,8 +32,8 @@ class SocrataTable:
     """One dataset of a Socrata portal.
 
     Args:
-        client: asks the feed.
-        source: the dataset's address, with its id such as ijzp-q8t2, and the key of the city file that holds it.
+        client: sends the requests.
+        endpoint: the dataset's address, with its id such as ijzp-q8t2, and the key of the city file that holds it.
         choose: picks the fields to ask for among all that the dataset has.
         where: filter in SoQL; empty for all rows.
         page_rows: rows per page.
@@ -48,31 +48,31 @@ class SocrataTable:
     def __init__(
         self,
         client: Client,
-        source: Source,
+        endpoint: Endpoint,
         *,
         choose: Callable[[Sequence[str]], Sequence[str]],
         where: str = "",
         page_rows: int = 2000,
     ) -> None:
-        self.client, self.source, self.where, self.page_rows = client, source, where, page_rows
-        self.root, self.dataset = _dataset(source)
+        self.client, self.endpoint, self.where, self.page_rows = client, endpoint, where, page_rows
+        self.root, self.dataset = _dataset(endpoint)
         self.address = f"{self.root}/resource/{self.dataset}"
         view = self._view()
         self.edited = _last_edit(view)
-        found = [column["fieldName"] for column in view["columns"]]
-        self.fields: Sequence[str] = [ROW_ID, *choose(found)]
-        self.left_out: Sequence[str] = [name for name in found if name not in self.fields]
+        names = [column["fieldName"] for column in view["columns"]]
+        self.fields: Sequence[str] = [ROW_ID, *choose(names)]
+        self.left_out: Sequence[str] = [name for name in names if name not in self.fields]
 
     def count(self) -> int:
-        """How many rows the dataset says there are."""
+        """Return how many rows the dataset says there are."""
         return self._ask(self._url(".json", {"$select": "count(*)", **self._filter(None)}), _read_count)
 
     def edited_now(self) -> str:
-        """When the dataset's rows were last changed, asked anew."""
+        """Ask again when the dataset's rows were last changed."""
         return _last_edit(self._view())
 
     def page(self, after: Key | None) -> Page:
-        """The rows that follow `after` in the order of the row id."""
+        """Return the rows that follow `after` in the order of the row id."""
         parameters = {
             "$select": ",".join(self.fields),
             **self._filter(after),
@@ -83,7 +83,7 @@ class SocrataTable:
         return self._ask(url, partial(self._read_page, url=url))
 
     def polygons(self) -> Page:
-        """All rows with their outlines, as one GeoJSON file."""
+        """Return all rows with their outlines, as one GeoJSON file."""
         url = self._url(".geojson", {"$limit": str(MAX_POLYGONS)})
         return self._ask(url, partial(_read_polygons, url=url))
 
@@ -99,10 +99,10 @@ class SocrataTable:
 
     def _ask(self, url: str, read: Callable[[Answer], T]) -> T:
         token = os.environ.get(TOKEN_VARIABLE, "")
-        return self.client.get(url, read, source=self.source, secret={"X-App-Token": token} if token else {})
+        return self.client.get(url, read, endpoint=self.endpoint, secret={"X-App-Token": token} if token else {})
 
     def _view(self) -> dict[str, Any]:
-        """What the portal says of the dataset: its columns, and when it changed."""
+        """Return the portal's description of the dataset: its columns, and when it changed."""
         return self._ask(f"{self.root}/api/views/{self.dataset}.json", _read_view)
 
     def _read_page(self, answer: Answer, *, url: str) -> Page:
@@ -110,39 +110,41 @@ class SocrataTable:
         text = _read_text(answer)
         header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
         if header != list(self.fields):
-            raise Refused(f"answered with the columns {', '.join(header)[:200] or 'none'}", again="always")
+            raise RequestError(f"answered with the columns {', '.join(header)[:200] or 'none'}", retry="always")
         if not text.endswith("\n") or any(len(row) != len(header) for row in rows):
-            raise Refused("cut its answer in the middle of a row", again="always")
+            raise RequestError("cut its answer in the middle of a row", retry="always")
         return Page(url=url, body=answer.body, keys=[row[0] for row in rows])
 
 
-def _dataset(source: Source) -> tuple[str, str]:
-    """Scheme and host of the portal, and the dataset's id, from any of its addresses there."""
-    parts = urlsplit(source.address)
+def _dataset(endpoint: Endpoint) -> tuple[str, str]:
+    """Return the portal's scheme and host, and the dataset's id, from any of its addresses there."""
+    parts = urlsplit(endpoint.address)
     ids = re.findall(r"(?<![a-z0-9])[a-z0-9]{4}-[a-z0-9]{4}(?![a-z0-9])", parts.path)
     if not ids:
         allowed = "must hold a dataset's id, such as https://HOST/resource/ijzp-q8t2"
-        raise UserError(source.field, source.address, allowed=allowed, remedy="Copy it from the portal's API button")
+        raise UserError(
+            endpoint.field, endpoint.address, allowed=allowed, remedy="Copy it from the portal's API button"
+        )
     return f"{parts.scheme}://{parts.netloc}", ids[-1]
 
 
 def _read_text(answer: Answer) -> str:
     if answer.body.lstrip()[:1] in (b"<", b"{") or "text/html" in answer.content_type:
         _read_content(answer)
-        raise Refused("answered with JSON instead of CSV", again="known")
+        raise RequestError("answered with JSON instead of CSV", retry="known")
     try:
         return answer.body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refused(f"answered with text that is not UTF-8 ({error})", again="always") from error
+        raise RequestError(f"answered with text that is not UTF-8 ({error})", retry="always") from error
 
 
 def _read_content(answer: Answer) -> Any:
-    """The JSON of an answer that is not an error."""
+    """Return the JSON of an answer that is not an error."""
     content = read_json(answer)
     if isinstance(content, dict) and content.get("error"):
         code, message = content.get("code"), content.get("message") or content["error"]
         remedy = "Check the address and [fetch] where"
-        raise Refused(f"answered with the error {code}: {str(message)[:300]}", again="never", remedy=remedy)
+        raise RequestError(f"answered with the error {code}: {str(message)[:300]}", retry="never", remedy=remedy)
     return content
 
 
@@ -150,7 +152,7 @@ def _read_view(answer: Answer) -> dict[str, Any]:
     content = _read_content(answer)
     columns = content.get("columns") if isinstance(content, dict) else None
     if not isinstance(columns, list) or not all(isinstance(c, dict) and "fieldName" in c for c in columns):
-        raise Refused("is not a dataset with columns", again="never")
+        raise RequestError("is not a dataset with columns", retry="never")
     return dict(content)
 
 
@@ -162,7 +164,7 @@ def _read_count(answer: Answer) -> int:
     content = _read_content(answer)
     values = list(content[0].values()) if isinstance(content, list) and content and isinstance(content[0], dict) else []
     if len(values) != 1 or not str(values[0]).isdecimal():
-        raise Refused("did not say how many rows there are", again="always")
+        raise RequestError("did not say how many rows there are", retry="always")
     return int(values[0])
 
 

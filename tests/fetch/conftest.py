@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.fetch.client import Client, Clock, Manners
+from hews_gpu.fetch.client import Client, Clock, RequestPolicy
 
 COLUMNS = ("RowID", "CrimeDateTime", "Description", "Latitude", "Longitude", "Age", "Gender", "Race", "Internal_Note")
 SYSTEM = ("row_id", "position")
@@ -312,7 +312,7 @@ def time() -> Time:
 @pytest.fixture
 def client(time: Time) -> Client:
     """A client that never really waits, except for 0.2 s of silence."""
-    return Client(manners=Manners(timeout_s=0.2), clock=time.clock, rng=random.Random(0))
+    return Client(policy=RequestPolicy(timeout_s=0.2), clock=time.clock, rng=random.Random(0))
 
 
 CITY = """

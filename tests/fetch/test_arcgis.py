@@ -9,13 +9,13 @@ import pytest
 
 from hews_gpu.errors import UserError
 from hews_gpu.fetch.arcgis import ArcgisTable, layer_address
-from hews_gpu.fetch.client import Client, Source
+from hews_gpu.fetch.client import Client, Endpoint
 
 LAYER = "/arcgis/rest/services/Crime/FeatureServer/0"
 
 
-def source(address: str) -> Source:
-    return Source(field="[fetch] incidents", address=address)
+def source(address: str) -> Endpoint:
+    return Endpoint(field="[fetch] incidents", address=address)
 
 
 @pytest.fixture

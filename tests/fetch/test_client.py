@@ -16,10 +16,10 @@ import pytest
 
 from hews_gpu.errors import UserError
 from hews_gpu.fetch import client as module
-from hews_gpu.fetch.client import Answer, Client, Manners, Refused, Source, read_json
+from hews_gpu.fetch.client import Answer, Client, Endpoint, RequestError, RequestPolicy, read_json
 
 URL = "http://feed.invalid/table"
-SOURCE = Source(field="[fetch] incidents", address=URL)
+SOURCE = Endpoint(field="[fetch] incidents", address=URL)
 
 
 class Headers(dict[str, str]):
@@ -78,7 +78,7 @@ GOOD = {"body": b'{"a": 1}'}
 def test_requests_name_the_project_and_pause_in_between(client: Client, time: Any) -> None:
     opener = with_answers(client, GOOD)
     for _ in range(3):
-        assert client.get(URL, read_json, source=SOURCE) == {"a": 1}
+        assert client.get(URL, read_json, endpoint=SOURCE) == {"a": 1}
     assert "hews-gpu" in opener.seen[0].get_header("User-agent")
     assert time.slept_s == [0.5, 0.5]
     assert client.requests == 3
@@ -86,9 +86,9 @@ def test_requests_name_the_project_and_pause_in_between(client: Client, time: An
 
 def test_no_pause_is_added_to_time_that_passed_anyway(client: Client, time: Any) -> None:
     with_answers(client, GOOD)
-    client.get(URL, body, source=SOURCE)
+    client.get(URL, body, endpoint=SOURCE)
     time.now_s += 0.4
-    client.get(URL, body, source=SOURCE)
+    client.get(URL, body, endpoint=SOURCE)
     assert time.slept_s == pytest.approx([0.1])
 
 
@@ -96,7 +96,7 @@ def test_no_pause_is_added_to_time_that_passed_anyway(client: Client, time: Any)
 def test_waits_double_and_attempts_are_bounded(code: int, client: Client, time: Any) -> None:
     opener = with_answers(client, status(code))
     with pytest.raises(UserError, match=rf"answered HTTP {code}.*tried 6 times.*finished pages are kept"):
-        client.get(URL, body, source=SOURCE)
+        client.get(URL, body, endpoint=SOURCE)
     assert len(opener.seen) == 6
     waits = [s for s in time.slept_s if s != pytest.approx(0.0)]
     assert len(waits) == 5  # none after the last attempt
@@ -106,41 +106,41 @@ def test_waits_double_and_attempts_are_bounded(code: int, client: Client, time: 
 def test_jitter_comes_from_the_generator_given(time: Any) -> None:
     def waits(seed: int) -> list[float]:
         time.slept_s.clear()
-        client = Client(manners=Manners(attempts=3), clock=time.clock, rng=random.Random(seed))
+        client = Client(policy=RequestPolicy(attempts=3), clock=time.clock, rng=random.Random(seed))
         with_answers(client, status(503))
         with pytest.raises(UserError):
-            client.get(URL, body, source=SOURCE)
+            client.get(URL, body, endpoint=SOURCE)
         return list(time.slept_s)
 
     assert waits(1) == waits(1) != waits(2)
 
 
 def test_a_wait_is_never_longer_than_the_longest(time: Any) -> None:
-    client = Client(manners=Manners(attempts=9, backoff_max_s=5.0), clock=time.clock, rng=random.Random(0))
+    client = Client(policy=RequestPolicy(attempts=9, backoff_max_s=5.0), clock=time.clock, rng=random.Random(0))
     with_answers(client, status(500))
     with pytest.raises(UserError):
-        client.get(URL, body, source=SOURCE)
+        client.get(URL, body, endpoint=SOURCE)
     assert max(time.slept_s) <= 5.0
 
 
 @pytest.mark.parametrize("header", ["17", formatdate(1017, usegmt=True)])
 def test_retry_after_is_obeyed_in_seconds_and_as_a_date(header: str, client: Client, time: Any) -> None:
     with_answers(client, status(429, {"Retry-After": header}), GOOD)
-    assert client.get(URL, body, source=SOURCE) == b'{"a": 1}'
+    assert client.get(URL, body, endpoint=SOURCE) == b'{"a": 1}'
     assert time.slept_s == [17.0]
 
 
 @pytest.mark.parametrize("header", ["soon", "-3"])
 def test_a_retry_after_that_cannot_be_read_falls_back_to_our_own_wait(header: str, client: Client, time: Any) -> None:
     with_answers(client, status(429, {"Retry-After": header}), GOOD)
-    client.get(URL, body, source=SOURCE)
+    client.get(URL, body, endpoint=SOURCE)
     assert 0.5 <= time.slept_s[0] <= 1.0
 
 
 def test_a_server_that_asks_for_hours_ends_the_run(client: Client, time: Any) -> None:
     with_answers(client, status(429, {"Retry-After": "7200"}))
     with pytest.raises(UserError, match=r"asks to wait 7200 s.*finished pages are kept"):
-        client.get(URL, body, source=SOURCE)
+        client.get(URL, body, endpoint=SOURCE)
     assert time.slept_s == []
 
 
@@ -148,7 +148,7 @@ def test_a_server_that_asks_for_hours_ends_the_run(client: Client, time: Any) ->
 def test_a_refusal_is_not_asked_twice(code: int, client: Client) -> None:
     opener = with_answers(client, status(code))
     with pytest.raises(UserError, match=rf"HTTP {code}.*Check the address"):
-        client.get(URL, body, source=SOURCE)
+        client.get(URL, body, endpoint=SOURCE)
     assert len(opener.seen) == 1
 
 
@@ -163,7 +163,7 @@ def test_a_refusal_is_not_asked_twice(code: int, client: Client) -> None:
 def test_no_network_says_so_at_once_and_how_to_do_without(reason: OSError, expected: str, client: Client) -> None:
     opener = with_answers(client, urllib.error.URLError(reason))
     with pytest.raises(UserError, match=expected) as caught:
-        client.get(URL, body, source=SOURCE)
+        client.get(URL, body, endpoint=SOURCE)
     assert len(opener.seen) == 1
     assert "\n" not in str(caught.value)
 
@@ -171,8 +171,8 @@ def test_no_network_says_so_at_once_and_how_to_do_without(reason: OSError, expec
 def test_a_host_that_answered_before_is_asked_again_when_the_network_drops(client: Client) -> None:
     gone = urllib.error.URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
     opener = with_answers(client, GOOD, gone, gone, GOOD)
-    client.get(URL, body, source=SOURCE)
-    assert client.get(URL, body, source=SOURCE) == b'{"a": 1}'
+    client.get(URL, body, endpoint=SOURCE)
+    assert client.get(URL, body, endpoint=SOURCE) == b'{"a": 1}'
     assert len(opener.seen) == 4
 
 
@@ -181,13 +181,13 @@ def test_an_unknown_certificate_is_not_passed_over(client: Client) -> None:
     error.verify_message = "self-signed certificate"
     opener = with_answers(client, urllib.error.URLError(error))
     with pytest.raises(UserError, match=r"does not trust \(self-signed certificate\).*SSL_CERT_FILE"):
-        client.get(URL, body, source=SOURCE)
+        client.get(URL, body, endpoint=SOURCE)
     assert len(opener.seen) == 1
 
 
 def test_a_body_shorter_than_announced_is_not_accepted(client: Client) -> None:
     opener = with_answers(client, {"body": b'{"a":', "headers": {"Content-Length": "8"}}, GOOD)
-    assert client.get(URL, body, source=SOURCE) == b'{"a": 1}'
+    assert client.get(URL, body, endpoint=SOURCE) == b'{"a": 1}'
     assert len(opener.seen) == 2
 
 
@@ -196,19 +196,19 @@ def test_compressed_answers_are_unpacked_and_cut_or_damaged_ones_asked_again(cli
     damaged = bytes([packed[0] ^ 1]) + packed[1:]
     answers = [{"body": part, "headers": headers} for part in (packed[:-9], damaged, packed)]
     opener = with_answers(client, *answers)
-    assert client.get(URL, body, source=SOURCE) == b'{"a": 1}'
+    assert client.get(URL, body, endpoint=SOURCE) == b'{"a": 1}'
     assert len(opener.seen) == 3
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_an_endless_answer_is_given_up(packed: bool, time: Any) -> None:
-    client = Client(manners=Manners(body_max_bytes=1 << 20), clock=time.clock)
+    client = Client(policy=RequestPolicy(body_max_bytes=1 << 20), clock=time.clock)
     content, headers = b"x" * (2 << 20), {}
     if packed:
         content, headers = gzip.compress(content), {"Content-Encoding": "gzip"}
     opener = with_answers(client, {"body": content, "headers": headers, "piece": 1 << 16})
     with pytest.raises(UserError, match=r"more than 1 MiB.*page_rows"):
-        client.get(URL, body, source=SOURCE)
+        client.get(URL, body, endpoint=SOURCE)
     assert len(opener.seen) == 1
 
 
@@ -220,25 +220,25 @@ def test_an_answer_that_trickles_for_ever_is_given_up(client: Client, time: Any)
 
     client._opener = type("", (), {"open": lambda self, request, timeout: Trickle(b"")})()  # type: ignore[assignment]
     with pytest.raises(UserError, match=r"took longer than 600 s.*tried 6 times"):
-        client.get(URL, body, source=SOURCE)
+        client.get(URL, body, endpoint=SOURCE)
 
 
 @pytest.mark.parametrize("code", [202, 204])
 def test_an_answer_that_is_not_ready_is_asked_for_again(code: int, client: Client) -> None:
     with_answers(client, {"body": b"", "status": code}, GOOD)
-    assert client.get(URL, body, source=SOURCE) == b'{"a": 1}'
+    assert client.get(URL, body, endpoint=SOURCE) == b'{"a": 1}'
 
 
 def test_a_secret_is_sent_but_never_follows_a_redirect(client: Client) -> None:
     opener = with_answers(client, GOOD)
-    client.get(URL, body, source=SOURCE, secret={"X-App-Token": "t0ken"})
+    client.get(URL, body, endpoint=SOURCE, secret={"X-App-Token": "t0ken"})
     request = opener.seen[0]
     assert request.unredirected_hdrs == {"X-app-token": "t0ken"}
     assert "X-app-token" not in request.headers
 
 
 @pytest.mark.parametrize(
-    ("content", "content_type", "again"),
+    ("content", "content_type", "retry"),
     [
         (b" <!DOCTYPE html>", "", "known"),
         (b"please sign in", "text/html; charset=utf-8", "known"),
@@ -246,10 +246,10 @@ def test_a_secret_is_sent_but_never_follows_a_redirect(client: Client) -> None:
         (b"\xff\xfe", "application/json", "always"),
     ],
 )
-def test_what_is_not_json_is_refused(content: bytes, content_type: str, again: str) -> None:
-    with pytest.raises(Refused) as caught:
+def test_what_is_not_json_is_refused(content: bytes, content_type: str, retry: str) -> None:
+    with pytest.raises(RequestError) as caught:
         read_json(Answer(body=content, content_type=content_type))
-    assert caught.value.again == again
+    assert caught.value.retry == retry
 
 
 def test_the_wait_between_attempts_includes_the_pause(client: Client, time: Any) -> None:
@@ -261,5 +261,5 @@ def test_the_wait_between_attempts_includes_the_pause(client: Client, time: Any)
             return super().open(request, timeout)
 
     client._opener = Watched(status(503, {"Retry-After": "0"}), GOOD)  # type: ignore[assignment]
-    client.get(URL, body, source=SOURCE)
-    assert all(b - a >= module.Manners().pause_s for a, b in pairwise(moments))
+    client.get(URL, body, endpoint=SOURCE)
+    assert all(b - a >= module.RequestPolicy().pause_s for a, b in pairwise(moments))

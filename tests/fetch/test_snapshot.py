@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.snapshot import Snapshot, open_snapshot, reserve
-from hews_gpu.fetch.tables import Page
+from hews_gpu.fetch.pages import Page
+from hews_gpu.fetch.snapshot import Snapshot, locked_folder, open_snapshot
 
 DAY, NEXT_DAY = date(2026, 11, 23), date(2026, 11, 24)
 QUERY = {"incidents": "https://feed.invalid/0", "where": ""}
@@ -33,7 +33,7 @@ def test_an_unfinished_one_is_gone_on_with_on_another_day(tmp_path: Path) -> Non
     one_page(tmp_path)
     again = open_at(tmp_path, NEXT_DAY)
     assert again.folder.name == "2026-11-23"
-    assert again.keep_intact("incidents") == 0
+    assert again.drop_damaged_pages("incidents") == 0
     assert len(again.table("incidents")["pages"]) == 1
 
 
@@ -81,21 +81,21 @@ def test_a_damaged_page_drops_those_behind_it(tmp_path: Path) -> None:
         snapshot.add("incidents", f"incidents-{n:05d}.csv", Page(url="u", body=b"a\n%d\n" % n, keys=[n]))
     (snapshot.folder / "incidents-00002.csv").write_text("a\n9\n")
     again = open_at(tmp_path)
-    assert again.keep_intact("incidents") == 2
+    assert again.drop_damaged_pages("incidents") == 2
     assert [page["last"] for page in again.table("incidents")["pages"]] == [1]
 
 
 def test_two_fetches_never_write_to_one_folder(tmp_path: Path) -> None:
-    with reserve(tmp_path / "toy"):
-        with pytest.raises(UserError, match="another 'hews fetch' writes here"), reserve(tmp_path / "toy"):
+    with locked_folder(tmp_path / "toy"):
+        with pytest.raises(UserError, match="another 'hews fetch' writes here"), locked_folder(tmp_path / "toy"):
             pass
-    with reserve(tmp_path / "toy"):
+    with locked_folder(tmp_path / "toy"):
         pass
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "toy").write_text("mine")
-    with pytest.raises(UserError, match="is a file"), reserve(tmp_path / "toy"):
+    with pytest.raises(UserError, match="is a file"), locked_folder(tmp_path / "toy"):
         pass
 
 

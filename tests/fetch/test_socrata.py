@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.client import Client, Source
+from hews_gpu.fetch.client import Client, Endpoint
 from hews_gpu.fetch.socrata import SocrataTable
 
 
-def source(address: str) -> Source:
-    return Source(field="[fetch] incidents", address=address)
+def source(address: str) -> Endpoint:
+    return Endpoint(field="[fetch] incidents", address=address)
 
 
 @pytest.fixture

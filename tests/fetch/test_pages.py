@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.fields import choose_fields
+from hews_gpu.fetch.pages import choose_fields
 
 FIELD = "[fetch] incidents"
 OPEN_BALTIMORE = (

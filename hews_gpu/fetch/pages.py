@@ -1,0 +1,121 @@
+"""Tables of a feed, read in pages by key, and which of their columns are asked for.
+
+Pages go by key (all rows whose key is larger than the last one seen, in the order of the key), not by offset: a row
+that is added or removed while the table is read shifts every later offset, so that rows would be lost or doubled.
+
+The columns asked for are a short list of those that say when, where and what, and never who. Open crime tables carry
+columns on the victim's age, sex and race. They are not asked for, so that they never reach this machine; nor is any
+other column that nothing here reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hews_gpu.data.readers.schemas import is_person_level
+from hews_gpu.errors import UserError
+from hews_gpu.fetch.client import RequestError
+
+__all__ = ["Key", "Page", "Table", "choose_fields", "require_collection"]
+
+Key = int | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Consecutive rows of a table."""
+
+    url: str
+    body: bytes
+    """As it is written to disk."""
+    keys: Sequence[Key] = field(repr=False)
+    """One per row, in the order of the rows."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows the page holds."""
+        return len(self.keys)
+
+
+class Table(Protocol):
+    """One table of a feed, opened."""
+
+    address: str
+    suffix: str
+    key: str
+    """Name of the column that pages go by."""
+    fields: Sequence[str]
+    """Columns asked for."""
+    left_out: Sequence[str]
+    """Columns that the feed has and that are not asked for."""
+    edited: str
+    """A mark that changes whenever the table does, as of opening; empty where the feed has none."""
+
+    def count(self) -> int:
+        """Return how many rows the feed says there are."""
+
+    def edited_now(self) -> str:
+        """Ask for `edited` again."""
+
+    def page(self, after: Key | None) -> Page:
+        """Return the rows with the smallest keys above `after`; without rows at the end of the table."""
+
+
+def require_collection(content: Any) -> list[Mapping[str, Any]]:
+    """Return the features of a GeoJSON FeatureCollection.
+
+    Raises:
+        RequestError: it is something else.
+    """
+    features = content.get("features") if isinstance(content, dict) else None
+    if not isinstance(features, list) or not all(map(_is_feature, features)):
+        raise RequestError("answered with JSON that holds no features", retry="always")
+    return features
+
+
+def _is_feature(feature: Any) -> bool:
+    """Return whether `feature` has the form of a GeoJSON feature, or of one in ArcGIS's own JSON."""
+    parts = ("properties", "attributes", "geometry")
+    return isinstance(feature, dict) and all(isinstance(feature.get(part) or {}, dict) for part in parts)
+
+
+# ---------------------------------------------------------------- columns
+
+TIME = "CrimeDateTime CrimeDate CrimeTime Date Time Occurred_Date Occurrence_Date Date_Occ Time_Occ Date_of_Occurrence"
+CATEGORY = "Description Primary_Type CrimeCode IUCR Category Offense Offense_Type"
+PLACE = "Longitude Latitude Location Block Address Neighborhood District Old_District New_District Post Community_Area"
+OTHER = "Shooting Inside_Outside Premise PremiseType Weapon Location_Description Total_Incidents Case_Number CCNumber"
+
+
+def _normal(name: str) -> str:
+    """Return a column name without capitals, spaces and marks: feeds spell one column in many ways."""
+    return "".join(c for c in name.casefold() if c.isalnum())
+
+
+TIMES, CATEGORIES, PLACES, OTHERS = (frozenset(map(_normal, names.split())) for names in (TIME, CATEGORY, PLACE, OTHER))
+
+
+def choose_fields(names: Sequence[str], *, columns: Mapping[str, str], field: str) -> list[str]:
+    """Choose the columns of a feed to ask for, in the feed's order.
+
+    Args:
+        names: all columns of the feed.
+        columns: role -> column that the city file names itself; asked for besides the known ones.
+        field: named in the error.
+
+    Raises:
+        UserError: no column is known to hold the time or the category.
+    """
+    own = {role: _normal(name) for role, name in columns.items()}
+    wanted = {*TIMES, *CATEGORIES, *PLACES, *OTHERS, *own.values()}
+    chosen = [name for name in names if _normal(name) in wanted and not is_person_level(name)]
+    present = set(map(_normal, chosen))
+    times = {*TIMES, *(own[role] for role in ("time", "date") if role in own)}
+    categories = {*CATEGORIES, *(own[role] for role in ("category",) if role in own)}
+    for role, known in (("time", times), ("category", categories)):
+        if not present & known:
+            allowed = f"none of its columns is known to hold the {role}; it has {', '.join(names[:40]) or 'none'}"
+            raise UserError(field, allowed=allowed, remedy=f'Name it: [incidents.columns] {role} = "COLUMN"')
+    return chosen
