@@ -30,9 +30,9 @@ from benchmarks.common import Timing, parse_flags, save_result, time_in_turn
 from benchmarks.gpu.raster import painting
 from hews_gpu.errors import UserError
 from hews_gpu.feed.augment import Augmentation
-from hews_gpu.feed.batch import Batch, Feed, Source
+from hews_gpu.feed.batch import Batch, Feed, MapSource
+from hews_gpu.feed.feeds import FEEDS, open_feed
 from hews_gpu.feed.plan import Share, shares
-from hews_gpu.feed.registry import FEEDS, feed_named
 from hews_gpu.reference.networks import ReferenceCnn, reference_settings
 
 MEAN_INCIDENTS = 10.7
@@ -69,16 +69,16 @@ GPU = Scale(windows=16_384, read=16_384, steps=MANY, training_rounds=SEVEN, roun
 QUICK = Scale(windows=256, read=128, steps=ONE, training_rounds={"reference1": 3, "reference2": 3}, rounds=3, batch=4)
 
 
-def make_source(windows: int, *, height: int, width: int, backend: Literal["numba", "cuda"] = "numba") -> Source:
+def make_source(windows: int, *, height: int, width: int, backend: Literal["numba", "cuda"] = "numba") -> MapSource:
     """Consecutive windows of a random city, as many incidents in each as in Baltimore's."""
     random = np.random.default_rng(0)
     rasterizer = painting(backend, height=height, width=width)
     edges = np.concatenate([[0], np.cumsum(random.poisson(MEAN_INCIDENTS, windows))])
     pairs = np.stack([edges[:-1], edges[1:]], axis=1).astype(np.int64)
-    return Source.of_maps(rasterizer, pairs, random.random(windows) < 0.3)
+    return MapSource.of_maps(rasterizer, pairs, random.random(windows) < 0.3)
 
 
-def store(folder: Path, source: Source) -> Path:
+def store(folder: Path, source: MapSource) -> Path:
     """The source's maps as files, as `hews rasterize` writes them."""
     from hews_gpu.data.windows import Windows
     from hews_gpu.feed.maps import store_maps
@@ -90,12 +90,13 @@ def store(folder: Path, source: Source) -> Path:
     return folder
 
 
-def make_feeds(source: Source, folder: Path | None, device: str) -> dict[str, Feed]:
+def make_feeds(source: MapSource, folder: Path | None, device: str) -> dict[str, Feed]:
     """Every feed that can run here; on a GPU nothing is read from files, and DALI may be missing."""
     found: dict[str, Feed] = {}
     for name in FEEDS:
         try:
-            found[name] = feed_named(name, source, device=device, store=folder)
+            named = f"{name}:{folder}" if name == "zarr" and folder else name
+            found[name] = open_feed(named, source, device=device)
         except UserError as error:
             if device == "cpu":
                 raise
@@ -234,7 +235,7 @@ def run(scale: Scale, device: str = "cpu") -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             place = store(Path(folder) / "maps.zarr", source) if device == "cpu" else None
             feeds = make_feeds(source, place, device)
-            cold = None if place is None else feed_named("zarr", source, store=place)
+            cold = None if place is None else open_feed(f"zarr:{place}", source)
             if name == "reference1":
                 result |= {"map": list(source.rasterizer.shape), "windows": scale.windows, "batch_read": READ_BATCH}
                 result["largest_difference_augmented"] = require_same(feeds, scale.windows)

@@ -18,8 +18,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.feed import make_source
 from hews_gpu.feed.batch import Batch, Feed
+from hews_gpu.feed.feeds import open_feed
 from hews_gpu.feed.plan import shares
-from hews_gpu.feed.registry import feed_named
 from hews_gpu.reference.networks import ReferenceCnn, reference_settings
 
 __all__ = ["busy_share", "measure", "run"]
@@ -35,7 +35,7 @@ def run(machine: object) -> dict[str, Any]:
     del machine
     settings = reference_settings("reference2")
     source = make_source(WINDOWS, height=settings.height, width=settings.width, backend="cuda")
-    feed = feed_named("direct", source, device="cuda")
+    feed = open_feed("direct", source, device="cuda")
     module = ReferenceCnn(settings).to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
     model: Any = torch.compile(module, dynamic=False)  # anew for each batch size
     rows = [measure(model, feed, batch=batch, steps=STEPS, profiled=PROFILED) for batch in BATCHES]

@@ -25,10 +25,9 @@ from hews_gpu.data.windows import make_windows
 from hews_gpu.evaluation.judge import Judged
 from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
 from hews_gpu.evaluation.sources import Source
-from hews_gpu.feed.batch import Feed
-from hews_gpu.feed.batch import Source as Drawn
+from hews_gpu.feed.batch import Feed, MapSource
+from hews_gpu.feed.feeds import FEEDS, open_feed
 from hews_gpu.feed.maps import store_maps
-from hews_gpu.feed.registry import FEEDS, feed_named
 from hews_gpu.forecasters.base import Entry
 from hews_gpu.forecasters.climatology import fit_climatology
 from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES
@@ -242,14 +241,15 @@ def _drawn(objective: ForecastObjective, name: str, cut_s: int, feed: str) -> di
     which = _before(objective, name, cut_s)
     source = split.feed.source.select(which)
     with tempfile.TemporaryDirectory() as folder:
-        store = _stored(objective, source, split.samples.issue_s[which], Path(folder)) if feed == "zarr" else None
-        found = _batches(feed_named(feed, source, store=store))
+        if feed == "zarr":
+            feed = f"zarr:{_stored(objective, source, split.samples.issue_s[which], Path(folder))}"
+        found = _batches(open_feed(feed, source))
     if name == "train":
         del found["climatology"]
     return found
 
 
-def _stored(objective: ForecastObjective, source: Drawn, issue_s: NDArray[np.int64], folder: Path) -> Path:
+def _stored(objective: ForecastObjective, source: MapSource, issue_s: NDArray[np.int64], folder: Path) -> Path:
     """The maps of the samples' windows as `hews rasterize` stores them."""
     prepared = objective.prepared
     city = prepared.city
@@ -304,7 +304,7 @@ def _forecast(objective: ForecastObjective, cut_s: int) -> dict[str, Array]:
         module.linear.copy_(torch.randn(module.linear.shape, generator=generator) * 0.1)
     split = objective.task.splits["test"]
     which = _before(objective, "test", cut_s)
-    feed = feed_named("direct", split.feed.source.select(which))
+    feed = open_feed("direct", split.feed.source.select(which))
     added = corrections(module, feed, lambda tensor: tensor)  # type: ignore[arg-type]
     return {"correction": added, "log-odds": split.climatology[which] + added}
 

@@ -1,7 +1,9 @@
-"""What every feed is made of: a source of samples, the batches made of them, and the feed that stands between.
+"""What every feed is made of: a source of maps, the batches made of them, and the feed that stands between.
 
-A `Source` says what to draw and what goes with it. A `Feed` turns shares of a plan into batches; how (drawn here, by
-DALI, read from a store) is its own affair, and with augmentation off every feed gives the same batches to the bit.
+A `MapSource` says what to draw and what goes with it. A `Feed` turns shares of a plan into batches; how (drawn here, by
+DALI, read from a store) differs, and with augmentation off every feed gives the same batches to the bit. One thread
+makes a few batches ahead of the reader, in a ring of buffers that are used again and again: drawing releases the
+interpreter lock, so that it goes on while the model computes, and fresh memory would cost more than drawing into it.
 
 Shapes: B batch, S samples, T history steps, C channels, H rows, X columns, F calendar features.
 """
@@ -10,10 +12,12 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -21,20 +25,46 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hews_gpu.feed.augment import Augmentation, warp
-from hews_gpu.feed.calendar import calendar_features
 from hews_gpu.feed.plan import Share
-from hews_gpu.feed.prefetch import DTYPES, Ring, tensors
 from hews_gpu.raster.rasterizer import Rasterizer
+from hews_gpu.units import DAY_S, WEEK_S
 
 if TYPE_CHECKING:  # a machine that only draws needs none of what reads tables
     from hews_gpu.data.windows import Samples
 
-__all__ = ["Batch", "Feed", "Source"]
+__all__ = ["AHEAD", "FEATURES", "Batch", "Feed", "MapSource", "Ring", "calendar_features", "prefetch", "tensors"]
+
+AHEAD = 2
+"""Batches made while one is read: one is enough when it goes steadily, two ride out a hiccup."""
+YEAR_S = 365.2425 * DAY_S
+CYCLES = ((DAY_S, 3), (WEEK_S, 3), (YEAR_S, 2))
+"""Period and harmonics: three per day and week draw the evening and weekend peaks, two per year the summer."""
+FEATURES = 2 * sum(harmonics for _, harmonics in CYCLES)
+"""F."""
+
+Made = TypeVar("Made")
+Buffer = TypeVar("Buffer")
+
+
+def calendar_features(begin_s: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return sines and cosines of the hour of day, the time of week and the day of year.
+
+    Args:
+        begin_s: local starts of the target windows, int64 [S].
+
+    Returns:
+        float32 [S, F], all within -1..1.
+    """
+    columns: list[NDArray[np.float64]] = []
+    for period_s, harmonics in CYCLES:
+        phase = 2 * np.pi * (np.asarray(begin_s, dtype=np.int64) % period_s) / period_s
+        columns += [wave(k * phase) for k in range(1, harmonics + 1) for wave in (np.sin, np.cos)]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the model reads of B samples, and what it should have said."""
+    """What the model reads of B samples, and their labels."""
 
     ids: NDArray[np.int64]  # [B] positions among the feed's samples
     maps: Tensor  # [B, C, H, X] of the rasterizer's dtype, channels-last; valid until the next batch is asked for
@@ -46,11 +76,11 @@ class Batch:
         return len(self.ids)
 
     def slices(self, size: int) -> Iterator[Batch]:
-        """The same batch in pieces of at most `size` samples, without a copy."""
+        """Yield the same batch in pieces of at most `size` samples, without a copy."""
         yield from self.parts([min(size, len(self) - first) for first in range(0, len(self), size)])
 
     def parts(self, sizes: Iterable[int]) -> Iterator[Batch]:
-        """The same batch in pieces of so many samples, without a copy."""
+        """Yield the same batch in pieces of so many samples, without a copy."""
         first = 0
         columns = (self.ids, self.maps, self.calendar, self.climatology, self.y)
         for size in sizes:
@@ -59,7 +89,7 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Source:
+class MapSource:
     """S samples: what to draw for each, and what goes with its map.
 
     Raises:
@@ -94,8 +124,8 @@ class Source:
         return len(self.pairs)
 
     @classmethod
-    def of_samples(cls, rasterizer: Rasterizer, samples: Samples, climatology: NDArray[np.float64]) -> Source:
-        """The forecast task: histories of T steps, their calendar, and the log-odds float64 [S] to start from."""
+    def of_samples(cls, rasterizer: Rasterizer, samples: Samples, climatology: NDArray[np.float64]) -> MapSource:
+        """Return the forecast task: histories of T steps, their calendar, and log-odds float64 [S] to start from."""
         return cls(
             rasterizer=rasterizer,
             pairs=samples.history,
@@ -105,16 +135,61 @@ class Source:
         )
 
     @classmethod
-    def of_maps(cls, rasterizer: Rasterizer, pairs: NDArray[np.int64], y: NDArray[np.bool_]) -> Source:
-        """Maps and what they should be told to be, nothing else: the reference system's task."""
+    def of_maps(cls, rasterizer: Rasterizer, pairs: NDArray[np.int64], y: NDArray[np.bool_]) -> MapSource:
+        """Return maps and their labels, nothing else: the reference system's task."""
         empty = np.zeros((len(pairs), 0), np.float32)
         zero = np.zeros(len(pairs), np.float32)
         return cls(rasterizer=rasterizer, pairs=pairs, y=y.astype(np.float32), calendar=empty, climatology=zero)
 
-    def select(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Source:
-        """The samples at the given positions or where the mask is true."""
+    def select(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> MapSource:
+        """Return the samples at the given positions or where the mask is true."""
         columns = {f.name: getattr(self, f.name)[which] for f in fields(self) if f.name != "rasterizer"}
-        return Source(rasterizer=self.rasterizer, **columns)
+        return MapSource(rasterizer=self.rasterizer, **columns)
+
+
+class Ring(Generic[Buffer]):
+    """Buffers for maps of one shape; each grows to the largest batch seen.
+
+    Args:
+        shape: (H, X, C) of one map.
+        empty: makes a buffer of the given dimensions, such as a tensor or an array on a GPU.
+        depth: how many batches must last at once.
+    """
+
+    def __init__(self, shape: tuple[int, ...], empty: Callable[[tuple[int, ...]], Buffer], depth: int) -> None:
+        self.shape, self.empty = shape, empty
+        self._buffers = [(0, empty((0, *shape))) for _ in range(depth)]
+
+    def take(self, turn: int, size: int) -> Buffer:
+        """Return room for the maps [B, H, X, C] of a turn; it is that of the turn `depth` before."""
+        place = turn % len(self._buffers)
+        if self._buffers[place][0] < size:
+            self._buffers[place] = (size, self.empty((size, *self.shape)))
+        return self._buffers[place][1][:size]  # type: ignore[index,no-any-return]
+
+
+def tensors(rasterizer: Rasterizer, depth: int = AHEAD + 1, device: torch.device | str = "cpu") -> Ring[Tensor]:
+    """Return a ring of torch's tensors for a rasterizer's maps."""
+    dtype = getattr(torch, rasterizer.values.dtype)
+    return Ring(rasterizer.shape, lambda dims: torch.empty(dims, dtype=dtype, device=device), depth)
+
+
+def prefetch(shares: Iterator[Share], make: Callable[[int, Share], Made], depth: int = AHEAD) -> Generator[Made]:
+    """Yield `make(turn, share)` for each share, in order; at most `depth` more are made meanwhile, by one thread.
+
+    Things of `depth` + 1 turns exist at once. Ends with its thread, however it ends.
+    """
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feed")
+    made: deque[Future[Made]] = deque()
+    try:
+        for turn, share in enumerate(shares):
+            made.append(pool.submit(make, turn, share))
+            if len(made) > depth:
+                yield made.popleft().result()
+        while made:
+            yield made.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Feed(ABC):
@@ -131,12 +206,11 @@ class Feed(ABC):
         source: what it draws.
         device: of the batches.
         waited_s: seconds that readers have waited for batches so far; grows only, so that a reader takes differences.
-        given: batches given so far.
     """
 
-    def __init__(self, source: Source, *, device: str = "cpu") -> None:
+    def __init__(self, source: MapSource, *, device: str = "cpu") -> None:
         self.source, self.device = source, torch.device(device)
-        self.waited_s, self.given = 0.0, 0
+        self.waited_s = 0.0
         columns = (source.calendar, source.climatology, source.y)
         self._columns = tuple(torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
         self._idle: list[Ring[Any]] = []
@@ -149,13 +223,13 @@ class Feed(ABC):
 
     @property
     def is_drawn_on_device(self) -> bool:
-        """Whether the rasterizer draws into a GPU's memory."""
+        """Return whether the rasterizer draws into a GPU's memory."""
         return self.source.rasterizer.backend == "cuda"
 
     def batches(
         self, plan: Iterable[Share | NDArray[np.int64]], *, augment: Augmentation | None = None
     ) -> Iterator[Batch]:
-        """One batch per entry of `plan`, in its order; a few more are made meanwhile.
+        """Yield one batch per entry of `plan`, in its order; a few more are made meanwhile.
 
         A batch's maps are overwritten once the next is asked for: copy what must last. An error while a batch is made
         is raised where that batch would have come; a reader that stops early leaves no thread.
@@ -175,18 +249,17 @@ class Feed(ABC):
                 self.waited_s += time.perf_counter() - asked
                 if batch is None:
                     return
-                self.given += 1
                 yield batch
         finally:
             made.close()
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Every sample once, in order; the last batch may be shorter."""
+        """Yield every sample once, in order; the last batch may be shorter."""
         everything = np.arange(len(self), dtype=np.int64)
         yield from self.batches(everything[first : first + batch_size] for first in range(0, len(self), batch_size))
 
     def close(self) -> None:
-        """Let go of the memory that outlives an iterator. The feed may be used again."""
+        """Free the memory that outlives an iterator. The feed may be used again."""
         self._idle.clear()
 
     def __enter__(self) -> Self:
@@ -197,11 +270,11 @@ class Feed(ABC):
 
     @abstractmethod
     def _make(self, shares: Iterator[Share], augment: Augmentation | None) -> Any:
-        """A generator of one batch per share."""
+        """Return a generator of one batch per share."""
 
     @contextmanager
     def _ring(self) -> Iterator[Ring[Any]]:
-        """Buffers for one iterator, which the next will use again."""
+        """Lend buffers to one iterator, which the next will use again."""
         ring = self._idle.pop() if self._idle else self._new_ring()
         try:
             yield ring
@@ -209,16 +282,15 @@ class Feed(ABC):
             self._idle.append(ring)
 
     def _new_ring(self) -> Ring[Any]:
-        rasterizer = self.source.rasterizer
-        return tensors(rasterizer.shape, DTYPES[rasterizer.values.dtype])
+        return tensors(self.source.rasterizer)
 
     def _batch(self, ids: NDArray[np.int64], maps: Tensor) -> Batch:
-        """Maps [B, C, H, X] with what goes with them."""
+        """Return maps [B, C, H, X] with what goes with them."""
         calendar, climatology, y = (column[ids].to(maps.device) for column in self._columns)
         return Batch(ids, maps, calendar, climatology, y)
 
     def _finish(self, share: Share, drawn: Tensor, augment: Augmentation | None) -> Batch:
-        """The batch of maps [B, H, X, C] that were just written, varied where that is wished."""
+        """Return the batch of maps [B, H, X, C] that were just written, varied as `augment` says."""
         maps = drawn.permute(0, 3, 1, 2)
         if augment is not None:
             height, width = maps.shape[2:]

@@ -5,9 +5,6 @@ it was drawn into, without a copy, writes values through the table, resamples au
 at once. On a machine without a GPU it does so on the CPU; on a GPU it takes a ring of CuPy arrays if the rasterizer
 draws there, and copies maps over if not.
 
-The pipeline asks for batches through a callable of one argument, the number of the batch: only such a source can be
-checkpointed by DALI. A run of ours does not need that, as it starts again from any share.
-
 Shapes: B batch, C channels, H rows, X columns.
 """
 
@@ -15,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,15 +22,15 @@ from torch import Tensor
 
 from hews_gpu.errors import UserError
 from hews_gpu.feed.augment import Augmentation
-from hews_gpu.feed.batch import Batch, Feed, Source
+from hews_gpu.feed.batch import AHEAD, Batch, Feed, MapSource, Ring, prefetch, tensors
 from hews_gpu.feed.plan import Share
-from hews_gpu.feed.prefetch import AHEAD, DTYPES, Ring, ahead, tensors
 from hews_gpu.kernels._shim import ONE_AT_A_TIME
 from hews_gpu.raster.output import Values
 
-__all__ = ["DaliFeed", "Drawn", "Turns", "dali_pipeline"]
+__all__ = ["DaliFeed", "Drawn", "dali_pipeline"]
 
-QUEUED = 2  # batches that DALI works on at once
+QUEUED = 2
+"""Batches that DALI works on at once."""
 DEPTH = AHEAD + 1 + QUEUED + 1
 """Of the ring: those being drawn, the one handed over, those in DALI's queue, and the one the reader holds."""
 
@@ -41,65 +38,24 @@ Drawn = tuple[Any, ...]
 """uint8 [B, H, X, C], and where maps are augmented their matrices, float32 [B, 2, 3]."""
 
 
-class Turns:
-    """Hands DALI the batches of a plan, drawn ahead; its one argument makes it fit for DALI's checkpoints.
-
-    Args:
-        shares: the whole plan; the first batch asked for may lie anywhere in it.
-        draw: makes the batch of a turn.
-
-    Attributes:
-        error: what went wrong in drawing; the pipeline itself is only told that there is no more.
-    """
-
-    def __init__(self, shares: Sequence[Share], draw: Callable[[int, Share], Drawn]) -> None:
-        self.shares, self.draw = shares, draw
-        self.error: BaseException | None = None
-        self._next = 0
-        self._made: Generator[Drawn] | None = None
-
-    def __call__(self, batch: Any) -> Drawn:
-        """The batch that a DALI BatchInfo names."""
-        if self._made is None or batch.iteration != self._next:
-            self.close()
-            self._made = ahead(iter(self.shares[batch.iteration :]), self.draw)
-        try:
-            drawn = next(self._made)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            self.error = error
-            raise StopIteration from error
-        self._next = batch.iteration + 1
-        return drawn
-
-    def close(self) -> None:
-        """End the thread that draws."""
-        if self._made is not None:
-            self._made.close()
-            self._made = None
-
-
 def dali_pipeline(
-    turns: Callable[[Any], Drawn],
+    draw: Callable[[], Drawn],
     *,
     batch_size: int,
     values: Values,
     is_augmented: bool,
     device_id: int | None = None,
     is_drawn_on_device: bool = False,
-    checkpoint: bytes | None = None,
 ) -> Any:
-    """A built pipeline that gives float32 or uint8 maps [B, H, X, C], batch by batch.
+    """Return a built pipeline that gives float32 or uint8 maps [B, H, X, C], batch by batch.
 
     Args:
-        turns: hands it bytes, and matrices where maps are augmented.
+        draw: returns the next batch of bytes, with matrices where maps are augmented; StopIteration ends it.
         batch_size: of the largest batch; others may be smaller.
         values: what a byte becomes; half precision is left to the reader, float32 holds it exactly.
-        is_augmented: whether `turns` hands over matrices too.
+        is_augmented: whether `draw` returns matrices too.
         device_id: of the GPU; None: on the CPU.
-        is_drawn_on_device: whether `turns` hands over arrays on that GPU.
-        checkpoint: of an earlier pipeline, to go on after.
+        is_drawn_on_device: whether `draw` returns arrays on that GPU.
     """
     library = _installed("nvidia.dali")
     fn, types = library.fn, library.types
@@ -109,24 +65,22 @@ def dali_pipeline(
         num_threads=_threads(),
         device_id=device_id,
         prefetch_queue_depth=QUEUED,
-        enable_checkpointing=True,
-        checkpoint=checkpoint,
         set_affinity=False,
     )
     with pipeline:
         kinds = [("HWC", types.UINT8, 3), ("", types.FLOAT, 2)][: 1 + is_augmented]
         layout, dtype, ndim = (list(part) for part in zip(*kinds, strict=True))
-        about = {"layout": layout, "dtype": dtype, "ndim": ndim, "batch_info": True, "no_copy": True}
+        about = {"layout": layout, "dtype": dtype, "ndim": ndim, "no_copy": True}
         device = "gpu" if is_drawn_on_device else "cpu"
-        found = fn.external_source(source=turns, num_outputs=len(kinds), device=device, **about)
+        given = fn.external_source(source=draw, num_outputs=len(kinds), device=device, **about)
         if device_id is not None and not is_drawn_on_device:
-            found = [one.gpu() for one in found]
-        maps = found[0]
+            given = [one.gpu() for one in given]
+        maps = given[0]
         if not values.is_plain:
             table = {"keys": list(range(256)), "values": values.real().tolist()}
             maps = fn.lookup_table(maps, dtype=types.UINT8 if is_bytes else types.FLOAT, **table)
         if is_augmented:
-            maps = fn.warp_affine(maps, found[1])
+            maps = fn.warp_affine(maps, given[1])
         pipeline.set_outputs(maps)
     pipeline.build()
     return pipeline
@@ -143,7 +97,7 @@ class DaliFeed(Feed):
         UserError: DALI is not installed, or on a GPU CuPy is not.
     """
 
-    def __init__(self, source: Source, *, device: str = "cpu") -> None:
+    def __init__(self, source: MapSource, *, device: str = "cpu") -> None:
         super().__init__(source, device=device)
         _installed("nvidia.dali")
         self._cupy = _installed("cupy") if self.is_drawn_on_device else None
@@ -152,7 +106,7 @@ class DaliFeed(Feed):
 
     def _new_ring(self) -> Ring[Any]:
         if self._cupy is None:
-            return tensors(self._bytes.shape, torch.uint8, DEPTH)
+            return tensors(self._bytes, DEPTH)
         cupy = self._cupy
         with cupy.cuda.Device(self._device_id):
             return Ring(self._bytes.shape, lambda dims: cupy.empty(dims, cupy.uint8), DEPTH)
@@ -164,10 +118,22 @@ class DaliFeed(Feed):
                 yield from self._run(plan, ring, augment)
 
     def _run(self, plan: Sequence[Share], ring: Ring[Any], augment: Augmentation | None) -> Iterator[Batch]:
-        turns = Turns(plan, lambda turn, share: self._draw(ring.take(turn, len(share)), share, augment))
+        drawn = prefetch(iter(plan), lambda turn, share: self._draw(ring.take(turn, len(share)), share, augment))
+        errors: list[BaseException] = []
+
+        def draw() -> Drawn:
+            """Return the next batch; of an error the pipeline only learns that there is no more."""
+            try:
+                return next(drawn)
+            except StopIteration:
+                raise
+            except BaseException as error:
+                errors.append(error)
+                raise StopIteration from error
+
         try:
             pipeline = dali_pipeline(
-                turns,
+                draw,
                 batch_size=max(len(share) for share in plan),
                 values=self.source.rasterizer.values,
                 is_augmented=augment is not None,
@@ -180,10 +146,10 @@ class DaliFeed(Feed):
                 except StopIteration:
                     break
                 yield self._batch(share.ids, self._torch(maps))
-            if turns.error is not None:
-                raise turns.error
+            if errors:
+                raise errors[0]
         finally:
-            turns.close()
+            drawn.close()
 
     def _draw(self, out: Any, share: Share, augment: Augmentation | None) -> Drawn:
         pairs = self.source.pairs[share.ids]
@@ -194,7 +160,7 @@ class DaliFeed(Feed):
         return (out.numpy(), *matrices)
 
     def _draw_on_device(self, out: Any, pairs: NDArray[np.int64], matrices: tuple[NDArray[np.float32], ...]) -> Drawn:
-        """The same into a CuPy array; it is whole when this returns, so DALI need not know of the stream."""
+        """Draw into a CuPy array; it is whole when this returns, so DALI need not know of the stream."""
         assert self._cupy is not None
         with self._cupy.cuda.Device(self._device_id), ONE_AT_A_TIME:
             stream = self._cupy.cuda.Stream(non_blocking=True)
@@ -205,15 +171,15 @@ class DaliFeed(Feed):
         return (out, *moved)
 
     def _torch(self, maps: Any) -> Tensor:
-        """DALI's list of maps as one tensor [B, C, H, X] of the source's dtype."""
-        dtype = DTYPES[self.source.rasterizer.values.dtype]
+        """Return DALI's list of maps as one tensor [B, C, H, X] of the source's dtype."""
+        dtype: torch.dtype = getattr(torch, self.source.rasterizer.values.dtype)
         if self._device_id is None:  # DALI's own memory, which lasts until its next run
             return torch.utils.dlpack.from_dlpack(maps.as_tensor()).permute(0, 3, 1, 2).to(dtype)
-        found = maps.as_tensor()
-        is_bytes = self.source.rasterizer.values.dtype == "uint8"
-        copied = torch.empty(found.shape(), dtype=torch.uint8 if is_bytes else torch.float32, device=self.device)
+        whole = maps.as_tensor()
+        held = torch.uint8 if dtype == torch.uint8 else torch.float32
+        copied = torch.empty(whole.shape(), dtype=held, device=self.device)
         feed = _installed("nvidia.dali.plugin.pytorch").feed_ndarray
-        feed(found, copied, cuda_stream=torch.cuda.current_stream(self.device))
+        feed(whole, copied, cuda_stream=torch.cuda.current_stream(self.device))
         return copied.permute(0, 3, 1, 2).to(dtype)
 
 
@@ -222,17 +188,17 @@ def _matrices(share: Share, augment: Augmentation, shape: tuple[int, ...]) -> ND
 
 
 def _index(device: torch.device) -> int:
-    """Which GPU torch means: that of this process unless the device names one."""
+    """Return which GPU torch means: that of this process unless the device names one."""
     return device.index if ":" in str(device) else torch.cuda.current_device()
 
 
 def _threads() -> int:
-    """As many as this process may run on."""
+    """Return how many processors this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _installed(name: str) -> Any:
-    """An optional library.
+    """Import an optional library.
 
     Raises:
         UserError: it is not installed.

@@ -1,25 +1,39 @@
 """The direct feed: maps are drawn in the training process, a few batches ahead.
 
-On a CPU a thread draws them while the model computes; on a GPU a side stream does (`hews_gpu.feed.on_device`), if the
-rasterizer draws there. One that draws on the CPU can feed a GPU too: its maps are copied over.
+On a CPU a thread draws them while the model computes. A rasterizer that draws on the CPU can feed a GPU too: its maps
+are copied over. One that draws on a GPU does so on a side stream, ahead of the stream on which the model computes,
+several batches at a time. Launching returns at once, so no thread is needed; but each launch takes the interpreter a
+fraction of a millisecond, which a small model's step would feel. So the maps of consecutive batches are drawn by one
+launch into one buffer, and a batch is a part of it. Events keep the order. The reader's stream waits for a group of
+batches to be drawn; the side stream draws into a buffer only after the reader's stream is done with all that was in it,
+which is known once the reader asks for the batch after it::
 
-Shapes: B batch, C channels, H rows, X columns.
+    side    draw 0-7 | draw 8-15 | draw 16-23 | (buffer 0 is read) draw 24-31 | ...
+    reader        (0-7 are drawn) step 0 | step 1 | ... | step 7 | (8-15 are drawn) step 8 | ...
+
+Shapes: B batch, S samples, T history steps, C channels, H rows, X columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections import deque
+from collections.abc import Generator, Iterator
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from hews_gpu.feed.augment import Augmentation
-from hews_gpu.feed.batch import Batch, Feed, Source
-from hews_gpu.feed.on_device import DeviceDrawer
+from hews_gpu.feed.augment import Augmentation, warp
+from hews_gpu.feed.batch import AHEAD, Batch, Feed, MapSource, prefetch, tensors
 from hews_gpu.feed.plan import Share
-from hews_gpu.feed.prefetch import ahead
 
-__all__ = ["DirectFeed"]
+__all__ = ["GROUP_BYTES", "DeviceDrawer", "DirectFeed"]
+
+GROUP_BYTES = 32 * 2**20
+"""Of maps drawn by one launch, about: some hundred, so that it costs each little; resampling takes ten times it."""
 
 
 class DirectFeed(Feed):
@@ -33,7 +47,7 @@ class DirectFeed(Feed):
         ValueError: a rasterizer that draws on a GPU, for batches on the CPU.
     """
 
-    def __init__(self, source: Source, *, device: str = "cpu") -> None:
+    def __init__(self, source: MapSource, *, device: str = "cpu") -> None:
         super().__init__(source, device=device)
         self._drawer = DeviceDrawer(source, self.device) if self.is_drawn_on_device else None
 
@@ -42,9 +56,101 @@ class DirectFeed(Feed):
             yield from self._drawer.batches(shares, augment)
             return
         with self._ring() as ring:
-            yield from ahead(shares, lambda turn, share: self._draw(ring.take(turn, len(share)), share, augment))
+            yield from prefetch(shares, lambda turn, share: self._draw(ring.take(turn, len(share)), share, augment))
 
     def _draw(self, out: Tensor, share: Share, augment: Augmentation | None) -> Batch:
         """Draw one batch into a buffer of the ring."""
         self.source.rasterizer.fill(self.source.pairs[share.ids], out)
         return self._finish(share, out, augment)
+
+
+class DeviceDrawer:
+    """Draws a source's batches on a GPU.
+
+    Args:
+        source: what to draw, by a rasterizer whose backend is "cuda".
+        device: a CUDA device of torch.
+        cuda: where streams come from: torch.cuda.
+        group: samples drawn by one launch, but for whole batches and at least one; None: about `GROUP_BYTES`.
+    """
+
+    def __init__(
+        self, source: MapSource, device: torch.device, cuda: Any = torch.cuda, *, group: int | None = None
+    ) -> None:
+        self.source, self.device, self.cuda = source, device, cuda
+        columns = (source.calendar, source.climatology, source.y)
+        # Small next to one batch of maps: the whole table stays on the device.
+        self._columns = tuple(torch.from_numpy(np.ascontiguousarray(column)).to(device) for column in columns)
+        self._pairs = torch.from_numpy(np.ascontiguousarray(source.pairs)).to(device)
+        rasterizer = source.rasterizer
+        map_bytes = math.prod(rasterizer.shape) * rasterizer.values.codes.itemsize
+        self.group = max(1, GROUP_BYTES // map_bytes) if group is None else group
+
+    def batches(self, shares: Iterator[Share], augment: Augmentation | None) -> Generator[Batch]:
+        """Yield one batch per share; its maps may be read on the stream that is current when it is given."""
+        side = self.cuda.Stream(self.device)
+        rasterizer = self.source.rasterizer
+        ring = tensors(rasterizer, device=self.device)
+        free: list[list[Any]] = [[] for _ in range(AHEAD + 1)]  # the reader's events after which to draw into a buffer
+        drawn: deque[tuple[int, list[Batch], Any]] = deque()
+        try:
+            for turn, group in enumerate(_grouped(shares, self.group)):
+                place = turn % len(free)
+                out = ring.take(turn, sum(map(len, group)))
+                drawn.append((place, *self._launch(out, free[place], side, group, augment)))
+                if len(drawn) > AHEAD:
+                    yield from self._hand_over(*drawn.popleft(), free)
+            while drawn:
+                yield from self._hand_over(*drawn.popleft(), free)
+        finally:
+            side.synchronize()  # nothing may draw into memory that is about to be given back
+        rasterizer.check(side)
+
+    def _launch(
+        self, out: Tensor, free: list[Any], side: Any, group: list[Share], augment: Augmentation | None
+    ) -> tuple[list[Batch], Any]:
+        """Start drawing some batches; return them with the event after which they are done."""
+        numbers = np.concatenate([share.ids for share in group])
+        _require_within(numbers, len(self.source))
+        with self.cuda.stream(side):
+            for event in free:
+                side.wait_event(event)
+            free.clear()
+            ids = torch.from_numpy(numbers).to(self.device, non_blocking=True)
+            self.source.rasterizer.fill(self._pairs[ids], out, stream=side)
+            maps = out.permute(0, 3, 1, 2)
+            if augment is not None:
+                height, width = maps.shape[2:]
+                matrices = [augment.matrices(one.epoch, one.first, len(one), height, width) for one in group]
+                maps = warp(maps, np.concatenate(matrices))
+            whole = Batch(numbers, maps, *(column[ids] for column in self._columns))
+            return list(whole.parts([len(share) for share in group])), side.record_event()
+
+    def _hand_over(self, place: int, batches: list[Batch], drawn: Any, free: list[list[Any]]) -> Iterator[Batch]:
+        """Give batches to the reader's stream, and mark when that is done with each."""
+        for batch in batches:
+            reader = self.cuda.current_stream(self.device)
+            reader.wait_event(drawn)
+            for tensor in (batch.maps, batch.calendar, batch.climatology, batch.y):
+                if tensor.is_cuda:  # made on the side stream, read on this one: the allocator must know of both
+                    tensor.record_stream(reader)
+            yield batch
+            free[place].append(self.cuda.current_stream(self.device).record_event())
+
+
+def _grouped(shares: Iterator[Share], samples: int) -> Iterator[list[Share]]:
+    """Yield consecutive shares, of at most so many samples together unless one alone has more."""
+    group: list[Share] = []
+    for share in shares:
+        if group and sum(map(len, group)) + len(share) > samples:
+            yield group
+            group = []
+        group.append(share)
+    if group:
+        yield group
+
+
+def _require_within(ids: NDArray[np.int64], samples: int) -> None:
+    """Refuse samples that do not exist, as a GPU would read anything."""
+    if len(ids) and not (ids.min() >= 0 and ids.max() < samples):
+        raise IndexError(f"ids: must be 0..{samples - 1}")

@@ -22,9 +22,8 @@ from torch import Tensor
 
 from hews_gpu.errors import UserError
 from hews_gpu.feed.augment import Augmentation
-from hews_gpu.feed.batch import Batch, Feed, Source
+from hews_gpu.feed.batch import Batch, Feed, MapSource, prefetch
 from hews_gpu.feed.plan import Share
-from hews_gpu.feed.prefetch import ahead
 
 __all__ = ["CACHE_BYTES", "ZarrFeed"]
 
@@ -47,7 +46,7 @@ class ZarrFeed(Feed):
     """
 
     def __init__(
-        self, source: Source, *, device: str = "cpu", store: Path | None = None, cache_bytes: int = CACHE_BYTES
+        self, source: MapSource, *, device: str = "cpu", store: Path | None = None, cache_bytes: int = CACHE_BYTES
     ) -> None:
         super().__init__(source, device=device)
         if store is None:
@@ -66,7 +65,7 @@ class ZarrFeed(Feed):
 
     def _make(self, shares: Iterator[Share], augment: Augmentation | None) -> Any:
         with self._ring() as ring:
-            yield from ahead(shares, lambda turn, share: self._read(ring.take(turn, len(share)), share, augment))
+            yield from prefetch(shares, lambda turn, share: self._read(ring.take(turn, len(share)), share, augment))
 
     def _read(self, out: Tensor, share: Share, augment: Augmentation | None) -> Batch:
         if self._values.is_plain:
@@ -153,7 +152,7 @@ def _require_same(store: Path, stored: dict[str, Any], needed: dict[str, Any]) -
     raise UserError("maps", store, allowed=allowed, remedy=AGAIN)
 
 
-def _find_rows(store: Path, pairs: NDArray[np.int64], source: Source) -> NDArray[np.int64]:
+def _find_rows(store: Path, pairs: NDArray[np.int64], source: MapSource) -> NDArray[np.int64]:
     """The stored window of each step of each sample, int64 [S, T]: the one that holds the same incidents."""
     events = source.rasterizer.events
     known, row = np.unique(_keys(pairs, events), return_index=True)

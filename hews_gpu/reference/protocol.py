@@ -35,10 +35,10 @@ from hews_gpu.data.windows import targets_within
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.metrics import log_loss_each_bits, roc_auc
 from hews_gpu.feed.augment import Augmentation
-from hews_gpu.feed.batch import Batch, Source
+from hews_gpu.feed.batch import Batch, MapSource
+from hews_gpu.feed.feeds import drawn_by, open_feed
 from hews_gpu.feed.maps import all_windows
 from hews_gpu.feed.plan import Balanced, epoch_order, shares, steps_per_epoch
-from hews_gpu.feed.registry import drawn_by, open_feed
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Backend, Mark, Rasterizer, reference_rasterizer
 from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings
@@ -88,7 +88,7 @@ PART_WINDOWS = 20  # a table that gives fewer in all is no data set
 class Part:
     """Windows to train, to stop or to judge on."""
 
-    source: Source
+    source: MapSource
     start_s: Int64  # [S] local wall-clock seconds
 
     def __len__(self) -> int:
@@ -299,7 +299,7 @@ def leaky_windows(
     if "same_window" in without:  # the map of as long a time before
         edges_s = windows.start_s[:, None] + np.array([-windows.length_s, 0])
         pairs = np.searchsorted(prepared.events.time_s, edges_s, side="left")
-    whole = Source.of_maps(rasterizer, pairs[used], holds[used])
+    whole = MapSource.of_maps(rasterizer, pairs[used], holds[used])
     shares = (1 - split.validation - split.test, split.validation, split.test)
     if "random_split" in without:
         span_s = int(windows.start_s[0]), int(windows.start_s[-1]) + windows.length_s

@@ -19,10 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hews_gpu.data.events import Prepared
-from hews_gpu.feed.batch import Batch, Feed
-from hews_gpu.feed.calendar import FEATURES
+from hews_gpu.feed.batch import FEATURES, Batch, Feed
+from hews_gpu.feed.feeds import open_feed
 from hews_gpu.feed.plan import shares, steps_per_epoch
-from hews_gpu.feed.registry import open_feed
 from hews_gpu.forecasters.cnn_network import SmallCnn, SmallCnnSettings
 from hews_gpu.runs import folder as runs
 from hews_gpu.runs.inference import MICRO_BATCH, corrections, log_loss_bits

@@ -16,9 +16,9 @@ from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import Samples, make_samples, make_split
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.folds import SPLITS, climatologies
-from hews_gpu.feed.batch import Source
+from hews_gpu.feed.batch import MapSource
 from hews_gpu.feed.direct import DirectFeed
-from hews_gpu.feed.registry import drawn_by
+from hews_gpu.feed.feeds import drawn_by
 from hews_gpu.forecasters.climatology import Climatology
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
 from hews_gpu.units import DAY_S
@@ -62,7 +62,7 @@ class Task:
         found: dict[str, Split] = {}
         for name, samples in self.samples.items():
             logit = fitted[name].logit(samples.target_begin_s)
-            feed = DirectFeed(Source.of_samples(self.rasterizer, samples, logit), device=self.device)
+            feed = DirectFeed(MapSource.of_samples(self.rasterizer, samples, logit), device=self.device)
             found[name] = Split(name=name, samples=samples, climatology=logit, feed=feed)
         return found
 

@@ -26,9 +26,9 @@ from hews_gpu.data.windows import Samples, make_samples
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.folds import SPLITS
-from hews_gpu.feed.batch import Source
+from hews_gpu.feed.batch import MapSource
 from hews_gpu.feed.direct import DirectFeed
-from hews_gpu.feed.registry import drawn_by
+from hews_gpu.feed.feeds import drawn_by
 from hews_gpu.files import new_folder, require_free
 from hews_gpu.progress import log, step
 from hews_gpu.raster.rasterizer import channels_rasterizer
@@ -139,7 +139,7 @@ def _corrections(opened: _Open, device: str, group: ProcessGroup) -> Float64:
     first, last = (blocks * (group.rank + i) // group.size * DRAWN_AT_ONCE for i in (0, 1))
     mine = np.arange(first, min(last, len(opened.samples)))
     rasterizer = channels_rasterizer(opened.prepared, backend=drawn_by(device).backend)
-    source = Source.of_samples(rasterizer, opened.samples, opened.logit).select(mine)
+    source = MapSource.of_samples(rasterizer, opened.samples, opened.logit).select(mine)
     model = opened.model.to(group.fabric.device)
     if not group.is_first:
         return corrections(model, DirectFeed(source, device=device), group.fabric.to_device)

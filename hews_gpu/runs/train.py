@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.environment.device import choose_device
-from hews_gpu.feed.registry import drawn_by
+from hews_gpu.feed.feeds import drawn_by
 from hews_gpu.progress import Step, log, step
 from hews_gpu.runs import folder as runs
 from hews_gpu.runs.objectives import open_objective

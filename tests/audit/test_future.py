@@ -7,13 +7,13 @@ import pytest
 
 import hews_gpu.evaluation
 import hews_gpu.feed
-import hews_gpu.forecast
+import hews_gpu.forecasters
 from hews_gpu.audit.future import forecasts_gate, maps_gate, model_gate, places_gate
 from hews_gpu.data.events import open_prepared
 from hews_gpu.evaluation.rolling import Plan
 from hews_gpu.evaluation.sources import synthetic_source
 from hews_gpu.feed.batch import Feed
-from hews_gpu.feed.registry import FEEDS
+from hews_gpu.feed.feeds import FEEDS
 from hews_gpu.forecasters import neighborhoods as places
 from hews_gpu.forecasters.registry import FORECASTERS
 
@@ -43,7 +43,7 @@ def test_every_feed_is_registered_and_so_audited():
 
 
 def test_every_forecaster_is_registered_and_so_audited():
-    modules = all_modules(hews_gpu.forecast) + all_modules(hews_gpu.evaluation)
+    modules = all_modules(hews_gpu.forecasters) + all_modules(hews_gpu.evaluation)
     classes = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
     able = {kind for kind in classes if {"fit", "predict"} <= set(vars(kind)) and kind.__name__ != "Forecaster"}
     assert able == {type(entry.make(0)) for entry in FORECASTERS.values()}

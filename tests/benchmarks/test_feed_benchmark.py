@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.feed import Scale, make_feeds, make_source, print_tables, reading, require_same, store, training
 from hews_gpu.feed.augment import Augmentation
-from hews_gpu.feed.registry import FEEDS
+from hews_gpu.feed.feeds import FEEDS
 
 TINY = Scale(windows=128, read=128, steps={"reference2": 2}, training_rounds={"reference2": 3}, rounds=3, batch=2)
 

@@ -13,7 +13,7 @@ from benchmarks.feed import make_source
 from benchmarks.gpu import check, pip, prepare, training
 from benchmarks.inputs import table_hash
 from hews_gpu.cluster.dask_workers import Cluster
-from hews_gpu.feed.registry import feed_named
+from hews_gpu.feed.feeds import open_feed
 from hews_gpu.reference.networks import ReferenceCnn, reference_settings
 from hews_gpu.workers import in_this_process
 
@@ -84,7 +84,7 @@ def test_training_takes_steps_and_counts_them():
     source = make_source(64, height=62, width=62)
     model = ReferenceCnn(replace(reference_settings("reference2"), height=62, width=62))
     before = next(model.parameters()).detach().clone()
-    row = training.measure(model, feed_named("direct", source), batch=4, steps=3, profiled=1)
+    row = training.measure(model, open_feed("direct", source), batch=4, steps=3, profiled=1)
     assert (row["batch"], row["steps"], row["gpu_busy_share"]) == (4, 3, None)
     assert row["samples_per_s"] * row["step_s"] == pytest.approx(4)
     assert 0 <= row["waiting_share"] < 1 and all(0.3 < loss < 1.5 for loss in row["loss"])

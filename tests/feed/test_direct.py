@@ -12,8 +12,7 @@ import torch
 
 from hews_gpu.config import ChannelsConfig
 from hews_gpu.data.windows import Samples
-from hews_gpu.feed.batch import Source
-from hews_gpu.feed.calendar import FEATURES, calendar_features
+from hews_gpu.feed.batch import FEATURES, MapSource, calendar_features
 from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.feed.plan import plan
 from hews_gpu.raster.geometry import MapGeometry
@@ -51,7 +50,7 @@ def toy_samples():
 
 @pytest.fixture
 def feed():
-    return DirectFeed(Source.of_samples(toy_rasterizer(), toy_samples(), np.linspace(-2, 0, SAMPLES)))
+    return DirectFeed(MapSource.of_samples(toy_rasterizer(), toy_samples(), np.linspace(-2, 0, SAMPLES)))
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.01])
@@ -110,6 +109,6 @@ def test_a_reader_that_stops_early_leaves_no_thread(feed):
 
 def test_what_does_not_belong_together_is_refused():
     with pytest.raises(ValueError, match=r"climatology.*\(40,\)"):
-        Source.of_samples(toy_rasterizer(), toy_samples(), np.zeros(3))
+        MapSource.of_samples(toy_rasterizer(), toy_samples(), np.zeros(3))
     with pytest.raises(ValueError, match="2 steps, must be 3"):
-        Source.of_samples(toy_rasterizer(steps=2), toy_samples(), np.zeros(SAMPLES))
+        MapSource.of_samples(toy_rasterizer(steps=2), toy_samples(), np.zeros(SAMPLES))

@@ -11,7 +11,7 @@ from hews_gpu.data.events import open_prepared
 from hews_gpu.data.windows import make_windows
 from hews_gpu.errors import UserError
 from hews_gpu.feed import maps
-from hews_gpu.feed.batch import Source
+from hews_gpu.feed.batch import MapSource
 from hews_gpu.feed.zarr_feed import ZarrFeed
 from hews_gpu.raster.rasterizer import channels_rasterizer
 from tests.feed.toy import BEGIN_S, CITY, HOUR_S, toy_source, write_prepared
@@ -98,7 +98,7 @@ def test_windows_cut_at_other_times_are_refused(toy_prepared, toy_stores):
     busy = np.flatnonzero(pairs[:, 1] > pairs[:, 0])[:4]
     pairs[busy, 1] += 1
     with pytest.raises(UserError, match="lacks windows of 4 of 48 samples"):
-        ZarrFeed(Source.of_maps(source.rasterizer, pairs, source.y > 0), store=toy_stores["reference"])
+        ZarrFeed(MapSource.of_maps(source.rasterizer, pairs, source.y > 0), store=toy_stores["reference"])
 
 
 def flip(file):

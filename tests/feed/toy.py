@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.inputs.random_city import CATEGORIES, random_city
 from hews_gpu.data.events import open_prepared
-from hews_gpu.feed.batch import Source
+from hews_gpu.feed.batch import MapSource
 from hews_gpu.feed.maps import all_windows
 from hews_gpu.files import new_folder
 from hews_gpu.raster.output import Values
@@ -77,16 +77,16 @@ def write_prepared(folder: Path, *, hours=(0, 96), events=80) -> Path:
     return folder
 
 
-def toy_source(prepared: Path, style="reference", values="uint8", **options) -> Source:
+def toy_source(prepared: Path, style="reference", values="uint8", **options) -> MapSource:
     """All windows of the reference style (30 x 24 x 3), or of counts over 3 steps of 2 groups (6 x 5 x 6)."""
     opened = open_prepared(prepared)
     windows = all_windows(opened)
     y = np.random.default_rng(2).random(len(windows)) < 0.3
     if style == "reference":
-        return Source.of_maps(reference_rasterizer(opened, **options).writing(VALUES[values]), windows.pairs, y)
+        return MapSource.of_maps(reference_rasterizer(opened, **options).writing(VALUES[values]), windows.pairs, y)
     random = np.random.default_rng(3)
     samples = len(windows) - STEPS + 1
-    return Source(
+    return MapSource(
         rasterizer=channels_rasterizer(opened, steps=STEPS, **options).writing(VALUES[values]),
         pairs=np.stack([windows.pairs[t : t + samples] for t in range(STEPS)], axis=1),
         y=y[:samples].astype(np.float32),

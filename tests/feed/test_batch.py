@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hews_gpu.feed.calendar import FEATURES, calendar_features
+from hews_gpu.feed.batch import FEATURES, calendar_features
 
 DAY_S = 86_400
 DAILY, WEEKLY, YEARLY = slice(0, 6), slice(6, 12), slice(12, 16)

@@ -15,9 +15,8 @@ import torch
 
 from benchmarks.gpu.raster import counting, painting
 from hews_gpu.feed.augment import Augmentation
-from hews_gpu.feed.batch import Source
-from hews_gpu.feed.direct import DirectFeed
-from hews_gpu.feed.on_device import DeviceDrawer
+from hews_gpu.feed.batch import MapSource
+from hews_gpu.feed.direct import DeviceDrawer, DirectFeed
 from hews_gpu.feed.plan import Share, shares
 from hews_gpu.raster.output import Values
 
@@ -98,7 +97,7 @@ def drawn_source(make, backend, values, samples=37):
     lengths = random.poisson(6.0, (samples, max(rasterizer.steps, 1)))
     first = random.integers(0, rasterizer.events - lengths.max(), lengths.shape)
     pairs = np.stack([first, first + lengths], axis=-1)
-    return Source.of_maps(rasterizer, pairs if rasterizer.steps else pairs[:, 0], random.random(samples) < 0.3)
+    return MapSource.of_maps(rasterizer, pairs if rasterizer.steps else pairs[:, 0], random.random(samples) < 0.3)
 
 
 @pytest.fixture

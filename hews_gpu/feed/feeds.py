@@ -6,38 +6,19 @@ from pathlib import Path
 
 from hews_gpu.environment.device import RasterChoice, choose_raster_backend
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.feed.batch import Feed, Source
+from hews_gpu.feed.batch import Feed, MapSource
 from hews_gpu.feed.dali import DaliFeed
 from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.feed.zarr_feed import ZarrFeed
 
-__all__ = ["FEEDS", "drawn_by", "feed_named", "open_feed"]
+__all__ = ["FEEDS", "drawn_by", "open_feed"]
 
 FEEDS: dict[str, type[Feed]] = {"direct": DirectFeed, "dali": DaliFeed, "zarr": ZarrFeed}
 """Given the same source and plan, each gives the same batches."""
 
 
-def feed_named(name: str, source: Source, *, device: str = "cpu", store: Path | None = None) -> Feed:
-    """Make the feed of that name.
-
-    Args:
-        name: one of `FEEDS`.
-        source: what to draw, or to read.
-        device: "cpu" or "cuda".
-        store: folder of maps that `hews rasterize` wrote; only the zarr feed looks at it.
-
-    Raises:
-        UserError: an unknown name, or a feed that lacks what it needs.
-    """
-    if name not in FEEDS:
-        raise UserError("--feed", name, allowed="is not known", remedy=did_you_mean(name, FEEDS))
-    if name == "zarr":
-        return ZarrFeed(source, device=device, store=store)
-    return FEEDS[name](source, device=device)
-
-
-def open_feed(named: str, source: Source, *, device: str = "cpu") -> Feed:
-    """The feed that `--feed` asks for.
+def open_feed(named: str, source: MapSource, *, device: str = "cpu") -> Feed:
+    """Return the feed that `--feed` asks for.
 
     Args:
         named: a key of `FEEDS`; for stored maps with their folder, as ``zarr:maps``.
@@ -48,13 +29,17 @@ def open_feed(named: str, source: Source, *, device: str = "cpu") -> Feed:
         UserError: an unknown name, or a feed that lacks what it needs.
     """
     name, _, store = named.partition(":")
-    if store and name != "zarr":
+    if name not in FEEDS:
+        raise UserError("--feed", name, allowed="is not known", remedy=did_you_mean(name, FEEDS))
+    if name == "zarr":
+        return ZarrFeed(source, device=device, store=Path(store).expanduser() if store else None)
+    if store:
         raise UserError("--feed", named, allowed="names a folder, which zarr alone reads", remedy=f"Use --feed {name}")
-    return feed_named(name, source, device=device, store=Path(store).expanduser() if store else None)
+    return FEEDS[name](source, device=device)
 
 
 def drawn_by(device: str) -> RasterChoice:
-    """What draws maps for a model: numba's CUDA kernels on its GPU, where they run; the CPU for any other.
+    """Return what draws maps for a model: numba's CUDA kernels on its GPU, where they run; the CPU for any other.
 
     Args:
         device: of the model: "cpu", "cuda" or "cuda:1".
