@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small generated city; nothing saved")
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
@@ -104,7 +104,7 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
-    """Everything that is saved.
+    """Run the ablation and return everything that is saved.
 
     Raises:
         UserError: no data, an unknown or unfit recipe, or a device that does not work.
@@ -174,7 +174,7 @@ def prepare_baltimore(out: Path, settings: Path | None = None) -> Prepared:
 def described(
     prepared: Prepared, recipe: Recipe, runs: Sequence[AblationRun], asked: argparse.Namespace
 ) -> dict[str, Any]:
-    """What was trained on what."""
+    """Describe what was trained on what."""
     own, first = prepared.city.map, runs[0]
     splits = prepared.city.splits
     return {
@@ -193,7 +193,7 @@ def described(
 
 
 def judged(runs: Sequence[AblationRun]) -> list[dict[str, Any]]:
-    """One row per step, in the order in which leaks are taken away."""
+    """Return one row per step, in the order in which leaks are taken away."""
     rows = []
     for step in STEPS:
         own = [one for one in runs if one.step == step]
@@ -202,18 +202,18 @@ def judged(runs: Sequence[AblationRun]) -> list[dict[str, Any]]:
 
 
 def _row(own: Sequence[AblationRun]) -> dict[str, Any]:
-    """Scores of one step: means over the seeds, and the interval of that mean."""
+    """Return the scores of one step: means over the seeds, and the interval of that mean."""
     each = [scores(one.y, one.p) for one in own]
     clock = [scores(one.y, one.p_climatology) for one in own]
     drawn = [_drawn(one) for one in own]
     first = own[0]
-    found: dict[str, Any] = {}
+    means: dict[str, Any] = {}
     for k, name in enumerate(("accuracy", "auc")):
         values = [one[name] for one in each]
         mean = np.mean([one[k] for one in drawn], axis=0)
-        found[name] = {"value": float(np.mean(values)), "interval": interval(mean), "by_seed": values}
+        means[name] = {"value": float(np.mean(values)), "interval": interval(mean), "by_seed": values}
     return {
-        **found,
+        **means,
         "commoner_class": float(np.mean([max(one.y.mean(), 1 - one.y.mean()) for one in own])),
         "climatology": {name: float(np.mean([one[name] for one in clock])) for name in ("accuracy", "auc")},
         "windows": dict(first.sizes),
@@ -227,14 +227,14 @@ def _row(own: Sequence[AblationRun]) -> dict[str, Any]:
 
 
 def _drawn(one: AblationRun) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """[D] accuracy and AUC in series drawn in blocks of as many windows as a week holds of those held out."""
+    """Return accuracy and AUC [D] of series drawn in blocks of as many windows as a week holds of those held out."""
     weeks = (int(one.start_s[-1]) - int(one.start_s[0])) / WEEK_S
     blocks = Blocks.drawn(len(one.y), max(1, round(len(one.y) / max(weeks, 1.0))))
     return blocks.means((one.p >= 0.5) == one.y), aucs_drawn(one.y, one.p, blocks)
 
 
 def draw(result: dict[str, Any], file: Path) -> None:
-    """The waterfall as a picture."""
+    """Draw the waterfall as a picture."""
     from hews_gpu.report.figures.findings import AS_FILE, waterfall
 
     file.write_text(waterfall(AS_FILE, result["steps"]), encoding="utf-8")

@@ -53,7 +53,7 @@ class Conv:
     """Whether the map keeps its size, with zeros around it ("same" in Keras)."""
 
     def size(self, length: int) -> int:
-        """Rows (or columns) that are left of `length`."""
+        """Return the rows (or columns) that are left of `length`."""
         return (length if self.padded else length - self.kernel + 1) // self.pool
 
 
@@ -98,7 +98,7 @@ class ReferenceSettings:
 
 
 def reference_settings(name: Literal["reference1", "reference2"]) -> ReferenceSettings:
-    """The model as it was: the size of its maps and what is done to their bytes."""
+    """Return the settings of a model as it was: the size of its maps and what is done to their bytes."""
     if name == "reference1":
         return ReferenceSettings(name=name, height=216, width=172, normalization="l2")
     return ReferenceSettings(name=name, height=150, width=150, normalization="unit")
@@ -133,21 +133,21 @@ class ReferenceCnn(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Log-odds [B].
+        """Return log-odds [B].
 
         Args:
             maps: bytes 0..255, uint8 or float [B, 3, H, X]; channels-last memory is fastest.
         """
         weights = self.head[-1].weight
         assert isinstance(weights, Tensor)
-        found = self.features(normalize(maps, self.settings.normalization, weights.dtype))
-        flat = found.permute(0, 2, 3, 1).flatten(1)  # no copy where memory is channels-last
+        features = self.features(normalize(maps, self.settings.normalization, weights.dtype))
+        flat = features.permute(0, 2, 3, 1).flatten(1)  # no copy where memory is channels-last
         logit: Tensor = self.head(flat)
         return logit[:, 0]
 
     @torch.no_grad()
     def _draw(self, seed: int) -> None:
-        """Initial weights as Keras draws them: Glorot uniform (Glorot & Bengio, 2010), biases zero."""
+        """Draw initial weights as Keras does: Glorot uniform (Glorot & Bengio, 2010), biases zero."""
         generator = torch.Generator().manual_seed(seed)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -157,7 +157,7 @@ class ReferenceCnn(nn.Module):
 
 
 def normalize(maps: Tensor, how: Normalization, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Bytes as a model wants them.
+    """Convert a map's bytes to what a model reads.
 
     Args:
         maps: [B, C, H, X] of 0..255.

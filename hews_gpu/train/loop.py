@@ -361,7 +361,7 @@ class TrainingLoop:
         self._loss = torch.tensor(position.losses[self.group.rank], dtype=torch.float64, device=self.device)
 
     def _made_with(self) -> dict[str, Any]:
-        """What may change between two stops, and rounds otherwise."""
+        """Return what may change between two stops, and then rounds otherwise."""
         return {"device": self.device.type, "processes": self.group.size, "threads": torch.get_num_threads()}
 
     def _show(self, bar: Step, steps: int, watch: Watch) -> None:

@@ -1,8 +1,8 @@
-"""What is learned, apart from how it is run: the engine trains any `Objective` and knows none.
+"""What is learned, apart from how it is run: the training loop takes any `Objective` and knows none.
 
-An objective says which windows a step sees, what the model is and how wrong it is. The engine decides where that runs,
+An objective says which windows a step sees, what the model is and how wrong it is. The loop decides where that runs,
 when it is written down and how it goes on after a stop. Everything in an objective is a pure function of its settings
-and its arguments, so that a step can be repeated to the bit by any process at any time.
+and its arguments, so that any rank can repeat a step to the bit at any time.
 
 Shapes: B samples of a piece of a batch.
 """
@@ -13,14 +13,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hews_gpu.arrays import Int64
 from hews_gpu.typed_toml import require
 
-__all__ = ["EpochRow", "Objective", "Pieces", "Stage", "ToDevice"]
+__all__ = ["EpochRow", "Objective", "Stage", "ToDevice", "TrainingBatch"]
 
 ToDevice = Callable[[Tensor], Tensor]
 
@@ -32,15 +31,15 @@ class Stage:
     epochs: int
     """At most this many passes over the training samples."""
     batch_size: int
-    """Samples per optimizer step, over all processes."""
+    """Samples per optimizer step, over all ranks."""
     learning_rate: float
     """Peak step size."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """A short rise and half a cosine down to 0 over the stage; or the same throughout."""
     accumulate: int = 1
-    """In how many turns each process draws its share of a step: less memory, the same step but for rounding."""
+    """In how many turns each rank draws its share of a step: less memory, the same step but for rounding."""
     augment: bool = False
-    """Whether the feed turns and shifts the maps; the engine only hands this on."""
+    """Whether the feed turns and shifts the maps; the loop only hands this on."""
     patience: int | None = None
     """The stage ends after this many epochs without a better score; None: never early."""
 
@@ -69,7 +68,7 @@ class EpochRow:
     validation: Mapping[str, float]
     """What `Objective.validate` gave; the first value is the score, and less is better."""
     order: str = ""
-    """A fingerprint of which sample was seen at which place of the epoch; the same for any number of processes."""
+    """A fingerprint of which sample was seen at which place of the epoch; the same for any number of ranks."""
     cost: Mapping[str, float | None] | None = None
     """seconds, samples_per_s, waiting_s (for data), peak_memory_mib: what no two runs have in common."""
 
@@ -79,24 +78,24 @@ class EpochRow:
         return next(iter(self.validation.values()))
 
     def flat(self) -> dict[str, Any]:
-        """The row as history.csv and TensorBoard show it, with `validation_` before what validation gave."""
+        """Return the row as history.csv and TensorBoard show it, with `validation_` before what validation gave."""
         scores = {f"validation_{name}": value for name, value in self.validation.items()}
         return {"epoch": self.epoch, "train_loss": self.train_loss, **scores, "order": self.order, **(self.cost or {})}
 
 
-class Pieces(Sized, Protocol):
-    """What the engine needs of a batch, whatever is in it."""
+class TrainingBatch(Sized, Protocol):
+    """What the training loop needs of a batch, whatever is in it."""
 
     @property
-    def ids(self) -> NDArray[np.int64]:
+    def ids(self) -> Int64:
         """Which samples it holds, [B]."""
 
     def slices(self, size: int) -> Iterator[Any]:
-        """The same batch in pieces of at most `size` samples."""
+        """Cut the batch into pieces of at most `size` samples."""
 
 
 class Objective(Protocol):
-    """Something to learn. `start` and `validate` run on the first process only, the rest on each."""
+    """Something to learn. `start` and `validate` run on rank 0 only, the rest on each rank."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -127,32 +126,32 @@ class Objective(Protocol):
         """Decay per step of the moving average of the weights that is validated and kept; 0: the weights themselves."""
 
     def module(self) -> nn.Module:
-        """The untrained model on the CPU; each process builds the same."""
+        """Return the untrained model on the CPU; each rank builds the same."""
 
     def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        """For all stages; the engine sets its learning rate."""
+        """Return the optimizer of all stages; the loop sets its learning rate."""
 
     def start(self, module: nn.Module, to_device: ToDevice) -> EpochRow:
-        """Before the first step: measure what the model needs to know of its data; returns row 0 of the history."""
+        """Measure what the model needs to know of its data, before the first step; return row 0 of the history."""
 
     def steps(self, stage: Stage) -> int:
-        """Optimizer steps per epoch."""
+        """Return the optimizer steps per epoch."""
 
     def batches(
         self, stage: Stage, epoch: int, first_step: int, rank: int, world: int
-    ) -> Generator[Pieces, None, None]:
-        """One process's share of each step of an epoch from `first_step` on, `stage.accumulate` batches a step.
+    ) -> Generator[TrainingBatch, None, None]:
+        """Draw one rank's share of each step of an epoch from `first_step` on, `stage.accumulate` batches a step.
 
         Args:
             stage: one of `stages`.
             epoch: counted over all stages, from 0.
             first_step: within the epoch.
-            rank: this process, 0 .. world - 1.
-            world: number of processes.
+            rank: 0 .. world - 1.
+            world: number of ranks.
         """
 
     def loss(self, model: nn.Module, piece: Any, to_device: ToDevice) -> Tensor:
-        """Sum of the log losses of a piece's samples, nats; the engine divides by the batch."""
+        """Return the sum of the log losses of a piece's samples, nats; the loop divides it by the batch."""
 
     def validate(self, module: nn.Module, to_device: ToDevice) -> Mapping[str, float]:
-        """Scores of the model as it is; the first is the one to be made small."""
+        """Return the scores of the model as it is; the first is the one to be made small."""

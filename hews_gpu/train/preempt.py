@@ -70,13 +70,13 @@ class StopSignals:
         self._ends = None
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        """Python's part of a signal, between two of its instructions."""
+        """Note a signal, where Python handles it: between two of its instructions."""
         is_first, self.asked = not self.asked, self.asked or number
         if is_first and not self.gently:
             raise stopped_by(number)
 
     def _watch(self, end: socket.socket) -> None:
-        """The part that nothing holds up: every signal's number arrives here at once."""
+        """Receive every signal's number at once, whatever the main thread does."""
         with end:
             while received := end.recv(1):
                 if received[0] not in SIGNALS:
@@ -88,7 +88,7 @@ class StopSignals:
 
 
 def stopped_by(number: int, how: str = "", say: Callable[[str], None] = lambda _: None) -> BaseException:
-    """What ends a run that a signal stopped: Ctrl-C is the user's own, the others are a scheduler's.
+    """Return what ends a run that a signal stopped: Ctrl-C is the user's own, the others are a scheduler's.
 
     Args:
         number: of the signal.

@@ -272,11 +272,11 @@ class Recipe:
         return self.protocol == "reference"
 
     def seed_of(self, training: TrainingConfig) -> int:
-        """The recipe's seed, or the city's."""
+        """Return the recipe's seed, or the city's."""
         return training.seed if self.seed is None else self.seed
 
     def stages_of(self, training: TrainingConfig) -> tuple[Stage, ...]:
-        """The stages, filled up with what the city says."""
+        """Return the stages, filled up with what the city says."""
         return tuple(
             Stage(
                 epochs=stage.epochs or training.epochs,
@@ -291,25 +291,26 @@ class Recipe:
         )
 
     def optimizer_of(self, module: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
-        """The optimizer of a module's parameters; its learning rate is set step by step."""
+        """Return the optimizer of a module's parameters; its learning rate is set step by step."""
         kinds: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         decay = training.weight_decay if self.optimizer.weight_decay is None else self.optimizer.weight_decay
         rate = self.stages_of(training)[0].learning_rate
         return kinds[self.optimizer.name](module.parameters(), lr=rate, weight_decay=decay, eps=self.optimizer.epsilon)
 
     def settings(self) -> dict[str, Any]:
-        """Everything that decides a run's result, flat, as JSON would give it back."""
-        found: dict[str, Any] = {"protocol": self.protocol, "model": self.model, "balancing": self.balancing}
-        found |= {"seed": self.seed, "[engine] ema": self.engine.ema}  # the rest of [engine] is `EngineConfig.settings`
+        """Return everything that decides a run's result, flat, as JSON would give it back."""
+        settings: dict[str, Any] = {"protocol": self.protocol, "model": self.model, "balancing": self.balancing}
+        # the rest of [engine] is in `EngineConfig.settings`
+        settings |= {"seed": self.seed, "[engine] ema": self.engine.ema}
         for section in ("map", "optimizer", "augmentation", "split"):
-            found |= {f"[{section}] {key}": value for key, value in asdict(getattr(self, section)).items()}
+            settings |= {f"[{section}] {key}": value for key, value in asdict(getattr(self, section)).items()}
         for i, stage in enumerate(self.stages, start=1):
-            found |= {f"[stages] {i} {key}": value for key, value in asdict(stage).items()}
-        return {f"recipe {key}": value for key, value in found.items()}
+            settings |= {f"[stages] {i} {key}": value for key, value in asdict(stage).items()}
+        return {f"recipe {key}": value for key, value in settings.items()}
 
 
 def known_recipes() -> tuple[str, ...]:
-    """Names of the recipes that come with the package."""
+    """Return the names of the recipes that come with the package."""
     folder = resources.files("hews_gpu") / "recipes"
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
@@ -341,7 +342,7 @@ def load_recipe(name: str | Path = DEFAULT) -> Recipe:
 
 
 def parse_recipe(text: str, name: str) -> Recipe:
-    """A recipe from the text of its file; `name` is what to call it.
+    """Read a recipe from the text of its file; `name` is what to call it.
 
     Raises:
         UserError: not TOML, an unknown key, a wrong type or a value out of range.
