@@ -235,9 +235,10 @@ def _drawn(one: AblationRun) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def draw(result: dict[str, Any], file: Path) -> None:
     """Draw the waterfall as a picture."""
-    from hews_gpu.report.figures.findings import AS_FILE, waterfall
+    from hews_gpu.report.figures.findings import waterfall
+    from hews_gpu.report.style import light_svg
 
-    file.write_text(waterfall(AS_FILE, result["steps"]), encoding="utf-8")
+    file.write_text(light_svg(waterfall(result["steps"])), encoding="utf-8")
 
 
 def show(result: dict[str, Any]) -> None:

@@ -109,9 +109,10 @@ def main() -> None:
 
 def draw(result: dict[str, Any], file: Path) -> None:
     """The curves as a picture."""
-    from hews_gpu.report.figures.findings import AS_FILE, learning
+    from hews_gpu.report.figures.findings import learning
+    from hews_gpu.report.style import light_svg
 
-    file.write_text(learning(AS_FILE, result["presets"]), encoding="utf-8")
+    file.write_text(light_svg(learning(result["presets"])), encoding="utf-8")
 
 
 def show(result: dict[str, Any]) -> None:

@@ -1,72 +1,99 @@
-"""The JSON file of a rolling evaluation, read and checked whole before anything is made of it.
+"""The result schema: what JSON must hold to be shown, checked whole before anything is made of it.
 
-It is what ``benchmarks/forecasts.py`` writes (several sources), or what ``hews evaluate --preset NAME --json`` prints
-(one).
+One result is the metrics.json of a run or a backtest, or what ``hews evaluate --preset NAME --json`` prints; a results
+file of ``hews bench`` holds several, by source. What is more than the schema is left alone.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from hews_gpu.errors import UserError
-from hews_gpu.report.standings import CLIMATOLOGY, Standings
+from hews_gpu.report.significance import CLIMATOLOGY, Comparison
 
-__all__ = ["read_json", "read_results"]
+__all__ = ["read_json", "read_results", "require_result"]
 
-Found = Mapping[str, Any]
 ACCEPTED = (
     "Give RUN, a file of benchmarks/results/forecasts-*.json, or what 'hews evaluate --preset NAME --json' printed"
 )
-
-
-# What a results file must hold to be shown: a type, a list of such, or names with more of the same.
-BITS = {"value": float, "one_week": [float], "four_weeks": [float]}
+PAIR = (float, float)
+# A schema is a type, a list of such, a pair of numbers, or names with schemas. Names that end in ? may be missing or
+# null; * stands for every other name.
+BITS = {"value": float, "one_week": PAIR, "*": PAIR}
+GAIN = {"log_skill_bits": {**BITS, "four_weeks": PAIR}}
 SCORES = {
-    "auc": float,
-    "auc_interval": [float],
-    "auc_within_hours": float,
-    "log_loss_bits": float,
-    "calibration": {"reliability": [{"p_mean": float, "y_rate": float, "low": float, "high": float}]},
+    **dict.fromkeys(("auc", "auc_within_hours", "log_loss_bits"), float),
+    "auc_interval": PAIR,
+    "calibration": {
+        "slope?": float,
+        "slope_interval?": PAIR,
+        "reliability": [dict.fromkeys(("p_mean", "y_rate", "low", "high"), float)],
+    },
     "value": [{"cost_loss": float, "value": float}],
-    "warnings": [{"budget_per_week": float, "warnings_per_week": float, "recall": float}],
-    "against": dict,
+    "warnings": [{"budget_per_week": float, "warnings_per_week": float, "recall": float, "precision?": float}],
+    "against": {"*": GAIN},
+    "oracle_gap_closure?": BITS,
 }
-PART = {"begin": str, "end": str, "windows": float}
-PROTOCOL = {
-    **dict.fromkeys(("history_s", "lead_s", "horizon_s", "stride_s", "delay_s", "gap_s"), float),
-    "folds": [{"train": PART, "calibration": PART, "test": PART}],
+PART = {"begin": datetime, "end": datetime, "windows": float, "positives": float}
+POINT = {"log_skill_bits": float, "log_skill_bits_interval": PAIR}
+HOT_SPOT = dict.fromkeys(("area_share", "hit_rate", "pai", "pei", "pei_star"), float) | {"hit_rate_interval": PAIR}
+RESULT = {
+    **dict.fromkeys(("windows", "positives", "base_rate"), float),
+    "protocol": {
+        **dict.fromkeys(("history_s", "lead_s", "horizon_s", "stride_s", "delay_s", "gap_s"), float),
+        "folds": [{"train": PART, "calibration": PART, "test": PART}],
+    },
+    "forecasts": {CLIMATOLOGY: SCORES, "*": SCORES},
+    "curves?": {axis: [{axis[:-1]: float, "forecasts": {"*": POINT}}] for axis in ("lead_s?", "delay_s?")},
+    "as_reported?": {"delay_s_quantiles": {"0.5": float, "0.99": float}, "forecasts": {"*": POINT}},
+    "places?": {
+        "neighborhoods": float,
+        "events": float,
+        "forecasts": {"*": {**POINT, "auc": float, "hot_spots": [HOT_SPOT]}},
+        "near_pairs?": [dict.fromkeys(("from_s", "to_s", "within_m", "pairs", "expected", "p"), float)],
+    },
+    "parts?": {"*": dict.fromkeys(("windows", "positives", "auc", "log_loss_bits"), float)},
 }
-SOURCE = {"windows": float, "positives": float, "base_rate": float, "protocol": PROTOCOL, "forecasts": dict}
-POINT = {"log_skill_bits": float, "log_skill_bits_interval": [float]}
-HOT_SPOT = {"area_share": float, "hit_rate": float, "pai": float, "pei": float, "pei_star": float}
-PLACE = {**POINT, "auc": float, "hot_spots": [{**HOT_SPOT, "hit_rate_interval": [float]}]}
-BAND = dict.fromkeys(("from_s", "to_s", "within_m", "pairs", "expected", "p"), float)
-REPORTED = {"delay_s_quantiles": {"0.5": float, "0.99": float}, "forecasts": dict}
+NAMED = {dict: "an object", list: "a list", str: "a text"}
 
 
-def read_results(file: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The whole file, and its sources by name: real tables first, then the generated cities.
+def read_results(content: Any, file: Path) -> dict[str, dict[str, Any]]:
+    """Return the sources of a results file by name: real tables first, then the generated cities.
+
+    Args:
+        content: of the file.
+        file: its path, for messages.
 
     Raises:
         UserError: it is not a results file of a rolling evaluation.
     """
-    content = read_json(file)
     try:
         sources = _sources(content)
-        for name, found in sources.items():
-            _check_source(found, name)
+        for name, source in sources.items():
+            _check_result(source, name)
     except _Wrong as wrong:
         allowed = f"is not a result of a rolling evaluation ({wrong})"
         raise UserError(str(file), allowed=allowed, remedy=ACCEPTED) from None
-    return content, sources
+    return sources
+
+
+def require_result(metrics: Any, file: Path, remedy: str) -> None:
+    """Refuse a metrics.json that is not in the result schema.
+
+    Raises:
+        UserError: then.
+    """
+    try:
+        _check_result(metrics, "it")
+    except _Wrong as wrong:
+        raise UserError(str(file), allowed=f"is not whole ({wrong})", remedy=remedy) from None
 
 
 def read_json(file: Path) -> Any:
-    """What a results file holds.
+    """Read a results file.
 
     Raises:
         UserError: it cannot be read, or is not JSON.
@@ -94,78 +121,54 @@ def _sources(content: Any) -> dict[str, dict[str, Any]]:
     if "forecasts" in content:
         return {str(content.get("preset") or content.get("city") or "source"): content}
     presets = content.get("presets", {})
-    _require(presets, dict, "presets")
+    _check(presets, dict, "presets")
     real = {name: one for name, one in content.items() if isinstance(one, dict) and "forecasts" in one}
     if not real and not presets:
         raise _Wrong("lacks forecasts and presets")
     return {**real, **presets}
 
 
-def _require(found: Any, shape: Any, where: str) -> None:
-    """Refuse what lacks a part of `shape`, naming where; what is more than the shape is left alone."""
-    if isinstance(shape, dict):
-        _require(found, dict, where)
-        for key, part in shape.items():
-            if key not in found:
-                raise _Wrong(f"{where} lacks {key}")
-            _require(found[key], part, f"{where}.{key}")
-    elif isinstance(shape, list):
-        _require(found, list, where)
-        if shape == [float] and len(found) != 2:
+def _check(value: Any, schema: Any, where: str) -> None:
+    """Refuse a value that lacks a part of its schema, naming where."""
+    if isinstance(schema, dict):
+        _check(value, dict, where)
+        lacking = [name for name in schema if name[-1] not in "?*" and name not in value]
+        if lacking:
+            raise _Wrong(f"{where} lacks {lacking[0]}")
+        for key, one in value.items():
+            if key in schema or one is not None:
+                _check(one, schema.get(key, schema.get(f"{key}?", schema.get("*", object))), f"{where}.{key}")
+    elif isinstance(schema, list | tuple):
+        _check(value, list, where)
+        if isinstance(schema, tuple) and len(value) != len(schema):
             raise _Wrong(f"{where} is not an interval")
-        for i, one in enumerate(found):
-            _require(one, shape[0], f"{where}.{i}")
-    elif not isinstance(found, int | float if shape is float else shape) or isinstance(found, bool):
-        what = {float: "a number", dict: "an object", list: "a list", str: "a text"}[shape]
-        raise _Wrong(f"{where} is not {what}")
-
-
-def _check_source(found: Any, name: str) -> None:
-    _require(found, SOURCE, name)
-    if not found["protocol"]["folds"]:
-        raise _Wrong(f"{name}.protocol.folds is empty")
-    _check_dates(found["protocol"]["folds"], f"{name}.protocol.folds")
-    forecasts = found["forecasts"]
-    _require(forecasts, {CLIMATOLOGY: dict}, f"{name}.forecasts")
-    if not Standings({key: {"against": {}} for key in forecasts}).contenders:
-        raise _Wrong(f"{name}.forecasts holds nothing to compare with the climatology")
-    _check_forecasts(forecasts, name)
-    _require(found.get("curves", {}), dict, f"{name}.curves")
-    for axis, points in found.get("curves", {}).items():
-        _require(points, [{axis: float, "forecasts": dict}], f"{name}.curves.{axis}")
-        shown = [key for key in forecasts if any(key in point["forecasts"] for point in points)]
-        _require(points, [{"forecasts": dict.fromkeys(shown, POINT)}], f"{name}.curves.{axis}")
-    if found.get("as_reported") is not None:
-        _require(found["as_reported"], REPORTED, f"{name}.as_reported")
-        for method, scores in found["as_reported"]["forecasts"].items():
-            _require(scores, POINT, f"{name}.as_reported.forecasts.{method}")
-    if "places" in found:
-        _require(found["places"], {"neighborhoods": float, "events": float, "forecasts": dict}, f"{name}.places")
-        _require(found["places"].get("near_pairs", []), [BAND], f"{name}.places.near_pairs")
-        for method, scores in found["places"]["forecasts"].items():
-            _require(scores, PLACE, f"{name}.places.forecasts.{method}")
-
-
-def _check_dates(folds: Any, where: str) -> None:
-    for edge in (part[key] for fold in folds for part in fold.values() for key in ("begin", "end")):
+        for i, one in enumerate(value):
+            _check(one, schema[0], f"{where}.{i}")
+    elif schema is datetime:
+        _check(value, str, where)
         try:
-            datetime.fromisoformat(edge)
+            datetime.fromisoformat(value)
         except ValueError:
-            raise _Wrong(f"{where} has a date that is none") from None
+            raise _Wrong(f"{where} is a date that is none") from None
+    elif schema is float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _Wrong(f"{where} is not a number")
+    elif not isinstance(value, schema):
+        raise _Wrong(f"{where} is not {NAMED[schema]}")
 
 
-def _check_forecasts(forecasts: Found, name: str) -> None:
+def _check_result(result: Any, name: str) -> None:
+    """Refuse what is not in the schema, and what could not be compared or drawn although it is."""
+    _check(result, RESULT, name)
+    if not result["protocol"]["folds"]:
+        raise _Wrong(f"{name}.protocol.folds is empty")
+    forecasts = result["forecasts"]
+    if not Comparison({key: {"against": {}} for key in forecasts}).contenders:
+        raise _Wrong(f"{name}.forecasts holds nothing to compare with the climatology")
     for method, scores in forecasts.items():
-        where = f"{name}.forecasts.{method}"
-        _require(scores, SCORES, where)
-        others = scores["against"] if method == CLIMATOLOGY else {CLIMATOLOGY: {}, **scores["against"]}
-        for other, gained in others.items():
-            _require(gained, {"log_skill_bits": BITS}, f"{where}.against.{other}")
-        for key in ("slope", "slope_interval"):
-            if scores["calibration"].get(key) is not None:
-                _require(scores["calibration"][key], float if key == "slope" else [float], f"{where}.calibration.{key}")
-        for i, row in enumerate(scores["warnings"]):
-            if row.get("precision") is not None:
-                _require(row["precision"], float, f"{where}.warnings.{i}.precision")
-        if scores.get("oracle_gap_closure") is not None:
-            _require(scores["oracle_gap_closure"], BITS, f"{where}.oracle_gap_closure")
+        if method != CLIMATOLOGY:
+            _check(scores["against"], {CLIMATOLOGY: GAIN}, f"{name}.forecasts.{method}.against")
+    for axis, points in (result.get("curves") or {}).items():
+        drawn: dict[str, Any] = {key: {} for key in forecasts if any(key in point["forecasts"] for point in points)}
+        for i, point in enumerate(points):
+            _check(point["forecasts"], drawn, f"{name}.curves.{axis}.{i}.forecasts")

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from hews_gpu.evaluation.bootstrap import Blocks
-from hews_gpu.evaluation.neighborhood_scores import hits, hot_spot_scores, log_loss_of_places_bits, place_scores
+from hews_gpu.evaluation.neighborhood_scores import (
+    hits,
+    hot_spot_curve,
+    hot_spot_scores,
+    log_loss_of_places_bits,
+    place_scores,
+    totals_by_neighborhood,
+)
 
 AREA = np.array([1.0, 1.0, 2.0])
 COUNTS = np.array([[0, 2, 0], [1, 0, 0]])
@@ -57,3 +64,38 @@ def test_against_itself_there_is_no_skill():
     assert [spot["area_share"] for spot in found["hot_spots"]] == [0.005, 0.01, 0.05]
     low, high = found["hot_spots"][2]["hit_rate_interval"]
     assert low <= found["hot_spots"][2]["hit_rate"] <= high
+
+
+def test_the_curve_agrees_with_the_scores_at_each_share():
+    rng = np.random.default_rng(0)
+    counts, p, area = rng.poisson(0.3, (300, 7)), rng.random((300, 7)), rng.uniform(0.3, 3, 7)
+    blocks = Blocks.drawn(300, 12, draws=200)
+    for row in hot_spot_curve(counts, p, area, (0.01, 0.05, 0.4), np.ones(7), blocks):
+        scores = hot_spot_scores(counts, p, area, row["area_share"])
+        assert {key: row[key] for key in scores} == pytest.approx(scores)
+        for name in ("hit_rate", "pai", "pei", "pei_star", "rri"):
+            low, high = row[f"{name}_interval"]
+            assert low < row[name] < high
+        assert row["pai_interval"] == pytest.approx(np.array(row["hit_rate_interval"]) / row["area_share"])
+
+
+def test_recapture_of_hot_spots_that_stay_is_levines_ratio():
+    """Hot spots are neighborhood 1: 2 of 3 events now, 5 of 20 before; (2 / 5) / (3 / 20)."""
+    p = np.tile([0.1, 0.9, 0.1], (2, 1))
+    (row,) = hot_spot_curve(COUNTS, p, AREA, [0.25], np.array([10, 5, 5]), Blocks.drawn(2, 1, draws=10))
+    assert row["rri"] == pytest.approx((2 / 5) / (3 / 20))
+
+
+def test_recapture_of_hot_spots_that_move_compares_each_window_with_its_own():
+    """Neighborhood 1, then 0: they held 5 and 10 of 20 before; of 2 and 1 events, 2 x 0.25 + 1 x 0.5 were to be hit."""
+    (row,) = hot_spot_curve(COUNTS, P, AREA, [0.25], np.array([10, 5, 5]), Blocks.drawn(2, 1, draws=10))
+    assert row["rri"] == pytest.approx(3 / (2 * 0.25 + 1 * 0.5))
+
+
+def test_totals_are_ranked_by_density_with_intervals_that_hold_them():
+    counts = np.tile(np.vstack([COUNTS, [[0, 0, 2]]]), (40, 1))  # 40, 80, 80 events on 1, 1, 2 square kilometers
+    found = totals_by_neighborhood(counts, AREA, Blocks.drawn(120, 6, draws=100))
+    assert found["events"].tolist() == [40, 80, 80] and found["rank"].tolist() == [2, 1, 3]
+    assert np.all(found["events_interval"][:, 0] <= found["events"])
+    assert np.all(found["events"] <= found["events_interval"][:, 1])
+    assert found["rank_interval"][1].tolist() == [1, 1]

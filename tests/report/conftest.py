@@ -6,6 +6,7 @@ evening and around one corner; the forecast is the true rate with some noise.
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -17,6 +18,11 @@ import pytest
 import shapely
 
 from hews_gpu.data.events import open_prepared
+from hews_gpu.evaluation.bootstrap import Blocks
+from hews_gpu.evaluation.judge import Judged, compare
+from hews_gpu.evaluation.metrics import log_loss_each_bits, roc_auc
+from hews_gpu.evaluation.neighborhood_scores import place_scores
+from tests.report.pages import few_methods
 
 NAMES = ["Alder Hill", "Birch Row", "Cedar <b>Park</b>", "Dale & Mill", "Elm", "Fir $x$ Gate", "Gorse", "Hazel", "Ivy"]
 CATEGORIES = ["LARCENY", "BURGLARY", "AGG. ASSAULT", "SHOOTING", "HOMICIDE"]
@@ -163,7 +169,9 @@ def write_run(folder: Path, prepared: Path, *, oracle: bool = False, judged: boo
         incidents = pd.read_parquet(prepared / "incidents.parquet")
         forecasts = stand_in(incidents, "2014-01-01", "2015-01-01", "2015-07-01", "2016-01-01", oracle=oracle)
         forecasts.to_parquet(folder / "forecasts.parquet")
-        _json(folder / "metrics.json", _metrics(forecasts, oracle))
+        places = by_neighborhood(incidents, forecasts)
+        places.to_parquet(folder / "forecasts_by_neighborhood.parquet")
+        _json(folder / "metrics.json", metrics_of(forecasts, places))
     return folder
 
 
@@ -179,44 +187,73 @@ def stand_in(incidents: pd.DataFrame, *edges: str, oracle: bool = False) -> pd.D
     table["window_end"] = (issue + WINDOW_S).astype("datetime64[s]")
     table["split"] = np.select([issue < validation_s, issue < test_s], ["train", "validation"], "test")
     table["p"] = (true * np.exp(rng.normal(0, 0.15, len(issue)))).clip(0.001, 0.9)
+    table["p_base_rate"] = true.mean()
     table["p_climatology"] = (true * 0.6 + true.mean() * 0.4).clip(0.001, 0.9)
+    table["p_level"] = (true * 0.7 + true.mean() * 0.3).clip(0.001, 0.9)
     table["y"] = y.astype(np.int8)
     return table.assign(p_oracle=true) if oracle else table
 
 
-def _scores(y: np.ndarray, p: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    loss, other = (-np.log2(np.where(y, q, 1 - q)).mean() for q in (p, reference))
-    brier, brier_other = (((q - y) ** 2).mean() for q in (p, reference))
-    found = {"auc": roc_auc_score(y, p), "average_precision": average_precision_score(y, p), "brier": brier}
-    found |= {"log_loss_bits": loss, "brier_skill": 1 - brier / brier_other, "log_skill_bits": other - loss}
-    return {key: float(value) for key, value in found.items()}
-
-
-def _metrics(forecasts: pd.DataFrame, oracle: bool) -> dict:
-    splits = {}
-    for name, rows in forecasts.groupby("split"):
-        y, p, reference = (rows[key].to_numpy() for key in ("y", "p", "p_climatology"))
-        about = {"begin": str(rows["window_start"].min()), "end": str(rows["window_end"].max())}
-        about |= {"windows": len(rows), "positives": int(y.sum()), "base_rate": float(y.mean())}
-        splits[name] = about | _scores(y == 1, p, reference)
+def by_neighborhood(incidents: pd.DataFrame, forecasts: pd.DataFrame) -> pd.DataFrame:
+    """Test windows by neighborhood: the forecast knows who had more, the long-run rate spreads it a little."""
     test = forecasts[forecasts["split"] == "test"]
-    y, reference = test["y"].to_numpy() == 1, test["p_climatology"].to_numpy()
-    baselines = {"base_rate": np.full(len(y), y.mean()), "climatology": reference}
-    baselines |= {"oracle": test["p_oracle"].to_numpy()} if oracle else {}
-    order = np.argsort(test["p"].to_numpy(), kind="stable")
-    bins = []
-    for part in np.array_split(order, 8):
-        rate, p_mean = float(y[part].mean()), float(test["p"].to_numpy()[part].mean())
-        bins.append(
-            {"p_mean": p_mean, "y_rate": rate, "low": max(0, rate - 0.05), "high": rate + 0.05, "count": len(part)}
-        )
-    top = {key: splits["test"][key] for key in ("auc", "average_precision", "brier_skill", "log_skill_bits")}
-    top |= {key: splits["test"][key] for key in ("windows", "positives", "base_rate")}
-    top["log_skill_bits_interval"] = [top["log_skill_bits"] - 0.004, top["log_skill_bits"] + 0.004]
-    scored = {name: _scores(y, p, reference) for name, p in baselines.items()}
-    return top | {"splits": splits, "reliability": bins, "baselines": scored}
+    begin_s = test["window_start"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    hits = incidents[incidents["is_target"] & (incidents["time_s"] >= begin_s[0])]
+    counts = np.zeros((len(test), len(NAMES)), dtype=np.int64)
+    window = (hits["time_s"].to_numpy() - begin_s[0]) // WINDOW_S
+    np.add.at(counts, (window, hits["neighborhood_id"].to_numpy()), 1)
+    past = incidents[incidents["is_target"] & (incidents["time_s"] < begin_s[0])]
+    share = np.bincount(past["neighborhood_id"], minlength=len(NAMES)) / len(past)
+    somewhere = -np.log1p(-test["p"].to_numpy())[:, None]
+    columns = {
+        "window_start": np.repeat(test["window_start"].to_numpy(), len(NAMES)),
+        "neighborhood": pd.Categorical(NAMES * len(test)),
+        "p": (1 - np.exp(-somewhere * share)).ravel(),
+        "p_long_run": (1 - np.exp(-somewhere * (0.7 * share + 0.3 / len(NAMES)))).ravel(),
+        "events": counts.ravel(),
+    }
+    return pd.DataFrame(columns)
+
+
+def metrics_of(forecasts: pd.DataFrame, places: pd.DataFrame | None = None) -> dict:
+    """What `hews evaluate` writes of such forecasts by a model that is called hewsnet."""
+    parts, spans = {}, {}
+    for name, rows in forecasts.groupby("split"):
+        spans[name] = {"begin": str(rows["window_start"].min()), "end": str(rows["window_end"].max())}
+        spans[name] |= {"windows": len(rows), "positives": int(rows["y"].sum())}
+        y, p = rows["y"].to_numpy() == 1, rows["p"].to_numpy()
+        parts[name] = spans[name] | {"log_loss_bits": float(log_loss_each_bits(y, p).mean()), "auc": roc_auc(y, p)}
+    test = forecasts[forecasts["split"] == "test"]
+    y, begin_s = test["y"].to_numpy() == 1, test["window_start"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    columns = {"base_rate": "p_base_rate", "climatology": "p_climatology", "level": "p_level", "hewsnet": "p"}
+    judged = {}
+    for name, column in columns.items():
+        p = test[column].to_numpy()
+        judged[name] = Judged(p=[p], warned={budget: [p >= np.quantile(p, 1 - budget / 84)] for budget in (3, 7, 14)})
+    oracle = test["p_oracle"].to_numpy() if "p_oracle" in test else None
+    fold = {"train": spans["train"], "calibration": spans["validation"], "test": spans["test"]}
+    lengths = {"history_s": 86_400, "lead_s": 0, "horizon_s": WINDOW_S, "stride_s": WINDOW_S, "delay_s": 0, "gap_s": 0}
+    return {
+        "kind": "run",
+        "model": "hewsnet",
+        "windows": len(test),
+        "positives": int(y.sum()),
+        "base_rate": float(y.mean()),
+        "protocol": {**lengths, "folds": [fold]},
+        "forecasts": compare(y, begin_s, WINDOW_S, judged, oracle, draws=200),
+        "parts": {name: parts[name] for name in ("train", "validation", "test")},
+        **({} if places is None else {"places": _places(places)}),
+    }
+
+
+def _places(places: pd.DataFrame) -> dict:
+    shape, area = (-1, len(NAMES)), np.full(len(NAMES), 4.13)
+    counts, p, long_run = (places[name].to_numpy().reshape(shape) for name in ("events", "p", "p_long_run"))
+    blocks = Blocks.drawn(len(counts), 84, draws=200)
+    scores = {
+        name: place_scores(counts, q, long_run, area, blocks) for name, q in (("long_run", long_run), ("hewsnet", p))
+    }
+    return {"neighborhoods": len(NAMES), "events": int(counts.sum()), "forecasts": scores}
 
 
 def _manifest(kind: str, command: list[str]) -> dict:
@@ -235,3 +272,14 @@ def prepared(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, prepared) -> Path:
     return write_run(tmp_path_factory.mktemp("toy") / "run", prepared, oracle=True)
+
+
+@pytest.fixture(scope="session")
+def committed() -> dict:
+    return few_methods()
+
+
+@pytest.fixture
+def results(committed) -> dict:
+    """Results of two sources, to be changed at will."""
+    return copy.deepcopy(committed)

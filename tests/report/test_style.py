@@ -9,10 +9,36 @@ import re
 import numpy as np
 import pytest
 
-from hews_gpu.report.style import DARK, LIGHT, RAMP_STEPS, contrast, figure, png, ramp, role, svg
+from hews_gpu.report.style import DARK, ID, LIGHT, RAMP_STEPS, figure, light_svg, png, ramp, role, soften, svg
 
-TEXT = ("ink", "soft", "model", "climatology", "oracle", "target", "link", "good", "flat", "bad")
-LINES = ("model", "climatology", "oracle", "base_rate", "target")
+TEXT = (
+    "ink",
+    "soft",
+    "model",
+    "own",
+    "network",
+    "stack",
+    "climatology",
+    "oracle",
+    "target",
+    "link",
+    "good",
+    "flat",
+    "bad",
+)
+LINES = ("model", "own", "network", "stack", "climatology", "oracle", "base_rate", "target")
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.1 contrast ratio (1..21) of two colors such as ``#1d1f24``."""
+
+    def luminance(color: str) -> float:
+        value = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+        return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
 
 
 def test_contrast_of_black_and_white_is_21_as_wcag_defines_it():
@@ -55,13 +81,13 @@ def test_both_schemes_have_the_same_roles():
     assert LIGHT.keys() == DARK.keys()
 
 
-def _drawn(key="one", text="plain") -> str:
+def _drawn(text="plain") -> str:
     with figure(200, 100) as drawing:
         axes = drawing.add_subplot()
         axes.plot([0, 1, 2], [0, 1, 0], "o-", color=role("model"))
         axes.set_title(text)
         axes.bar([0], [1], color=ramp()[0])
-        return str(svg(drawing, key, f"about {text}"))
+        return str(svg(drawing, f"about {text}"))
 
 
 def test_colors_become_css_variables():
@@ -74,7 +100,7 @@ def test_colors_become_css_variables():
 def test_text_stays_text_in_the_font_of_the_page():
     text = _drawn(text="Plain words")
     assert ">Plain words</text>" in text
-    assert "font-size: 12px" in text and "DejaVu" not in text
+    assert "font-size: 11px" in text and "DejaVu" not in text
 
 
 def test_names_in_figures_are_escaped_and_never_read_as_mathematics():
@@ -83,17 +109,31 @@ def test_names_in_figures_are_escaped_and_never_read_as_mathematics():
     assert ">&lt;script&gt;alert($x^2$)&lt;/script&gt;</text>" in text
 
 
-def test_ids_of_two_figures_do_not_meet():
-    ids = [re.findall(r' id="([^"]+)"', _drawn(key)) for key in ("one", "two")]
-    assert ids[0] and all(name.startswith("one-") for name in ids[0])
-    assert not set(ids[0]) & set(ids[1])
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', _drawn("one")))
-    assert used <= set(ids[0])
+def test_every_id_begins_with_what_the_page_numbers():
+    ids = re.findall(r' id="([^"]+)"', _drawn())
+    assert len(ids) > 1 and all(name.startswith(ID) for name in ids)
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', _drawn())) <= set(ids)
+
+
+def test_a_figure_of_its_own_has_the_light_colors_and_a_ground():
+    text = light_svg(svg_of := _drawn())
+    assert "var(--" in svg_of and "var(--" not in text
+    assert text.startswith('<svg xmlns="http://www.w3.org/2000/svg" width="200"') and LIGHT["model"] in text
+    assert f'fill="{LIGHT["card"]}"/>' in text
+
+
+def test_shares_are_written_as_percent_without_needless_digits():
+    with figure(200, 100) as drawing:
+        axes = drawing.add_subplot()
+        axes.plot([0, 1], [0, 0.1])
+        soften(axes, percent="y")
+        text = svg(drawing, "shares")
+    assert ">10 %</text>" in text and ">2.5 %</text>" in text and "10.0" not in text
 
 
 def test_a_figure_names_itself_and_nothing_outside():
     text = _drawn()
-    assert 'role="img" aria-labelledby="one-alt"><title id="one-alt">about plain</title>' in text
+    assert 'role="img" aria-labelledby="fig0-alt"><title id="fig0-alt">about plain</title>' in text
     assert "<metadata" not in text and "<style" not in text
     assert set(re.findall(r"https?://[^\"]+", text)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
 
@@ -102,11 +142,11 @@ def test_the_same_figure_is_the_same_text():
     assert _drawn() == _drawn()
 
 
-def test_png_repeats_pixels():
+def test_png_holds_the_pixels():
     from PIL import Image
 
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    uri = png(pixels, scale=3)
+    uri = png(pixels)
     assert uri.startswith("data:image/png;base64,")
     found = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
-    assert np.array_equal(found, np.kron(pixels, np.ones((3, 3, 1), dtype=np.uint8)))
+    assert np.array_equal(found, pixels)

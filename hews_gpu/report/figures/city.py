@@ -7,7 +7,8 @@ Shapes: E incidents, N neighborhoods.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,28 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from hews_gpu.arrays import Float64, Int64
+from hews_gpu.arrays import Bool, Float64, Int64
+from hews_gpu.report.page import Key
 from hews_gpu.report.style import RAMP_STEPS, figure, ramp, role, soften, svg
+from hews_gpu.units import DAY_S, HOUR_S
 
 if TYPE_CHECKING:
     import geopandas
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["Outlines", "areas", "heat_map", "legend", "month_ticks", "months", "outlines", "path_of", "rhythm"]
+__all__ = [
+    "Outlines",
+    "areas",
+    "classes",
+    "heat_map",
+    "legend",
+    "month_ticks",
+    "months",
+    "outlines",
+    "path_of",
+    "rhythm",
+]
 
 
 KM_PER_DEGREE = 111.195  # of a sphere with the Earth's mean radius, 6371 km
@@ -40,7 +55,7 @@ class Outlines:
     latitude: float
 
     def place(self, longitude: Float64, latitude: Float64) -> tuple[Float64, Float64]:
-        """Degrees to kilometers east and north of the city's corner."""
+        """Turn degrees into kilometers east and north of the city's corner."""
         east = (longitude - self.west) * KM_PER_DEGREE * np.cos(np.radians(self.latitude))
         return east, (latitude - self.latitude) * KM_PER_DEGREE
 
@@ -72,7 +87,7 @@ def outlines(neighborhoods: geopandas.GeoDataFrame, *, pixels: int = 500) -> Out
 
 
 def path_of(shape: Any) -> Any:
-    """A polygon, of one part or several, as a matplotlib path."""
+    """Return a polygon, of one part or several, as a matplotlib path."""
     return _path(_rings(shape))
 
 
@@ -89,18 +104,22 @@ def _path(rings: list[Float64]) -> Any:
     return Path.make_compound_path(*[Path(ring, closed=True) for ring in rings])
 
 
-def _map_axes(drawing: Any, city: Outlines) -> Axes:
-    axes: Axes = drawing.add_axes((0, 0, 1, 1))
-    west, south, east, north = city.box
-    axes.set(xlim=(west, east), ylim=(south - FOOT * (north - south), north), aspect="equal")
-    axes.axis("off")
-    return axes
-
-
-def _map_size(city: Outlines, width: float = 440, most: float = 560) -> tuple[float, float]:
+@contextmanager
+def _map(city: Outlines, width: float = 440, most: float = 560) -> Iterator[tuple[Figure, Axes]]:
+    """Yield a figure and its axes in kilometers, of the city's proportions and with a scale under it."""
     west, south, east, north = city.box
     height = width * (1 + FOOT) * (north - south) / (east - west)
-    return (width, height) if height <= most else (width * most / height, most)
+    size = (width, height) if height <= most else (width * most / height, most)
+    with figure(*size, left=0) as drawing:
+        axes: Axes = drawing.add_axes((0, 0, 1, 1))
+        axes.set(xlim=(west, east), ylim=(south - FOOT * (north - south), north), aspect="equal")
+        axes.axis("off")
+        length = next(km for km in (50, 20, 10, 5, 2, 1, 0.5) if km <= 0.3 * (east - west) or km == 0.5)
+        y, soft = south - 0.55 * FOOT * (north - south), role("soft")
+        axes.plot([west, west + length], [y, y], color=soft, linewidth=2, solid_capstyle="butt")
+        at = west + length + 0.015 * (east - west)
+        axes.text(at, y, f"{length:g} km", color=soft, fontsize=11, va="center_baseline")
+        yield drawing, axes
 
 
 def _land(axes: Axes, city: Outlines, colors: list[str] | str, edge: str) -> None:
@@ -110,35 +129,24 @@ def _land(axes: Axes, city: Outlines, colors: list[str] | str, edge: str) -> Non
     axes.add_collection(PathCollection(paths, facecolors=colors, edgecolors=edge, linewidths=0.7), autolim=False)
 
 
-def _scale_bar(axes: Axes, city: Outlines) -> None:
-    """A bar of a round number of kilometers under the map."""
-    west, south, east, north = city.box
-    length = next(km for km in (50, 20, 10, 5, 2, 1, 0.5) if km <= 0.3 * (east - west) or km == 0.5)
-    x, y = west, south - 0.55 * FOOT * (north - south)
-    axes.plot([x, x + length], [y, y], color=role("soft"), linewidth=2, solid_capstyle="butt")
-    axes.text(
-        x + length + 0.015 * (east - west), y, f"{length:g} km", color=role("soft"), fontsize=11, va="center_baseline"
-    )
-
-
-def classes(values: Float64) -> tuple[npt.NDArray[np.int64], list[float]]:
-    """Which of at most `RAMP_STEPS` classes each positive value is in, and the classes' lower edges.
+def classes(values: Float64, edges: list[float] | None = None) -> tuple[Int64, list[float]]:
+    """Return which of at most `RAMP_STEPS` classes each positive value is in, and the classes' lower edges.
 
     Edges are spaced by the square root, so that the many low values are told apart as well as the few high ones, up
-    to a value that only one in 40 exceeds, so that a single extreme does not take all the colors; then rounded.
+    to a value that only one in 40 exceeds, so that a single extreme does not take all the colors; then rounded. Maps
+    that are to be compared are given the same `edges`.
     """
     positive = values[values > 0]
-    if len(positive) == 0:
-        return np.full(len(values), -1, dtype=np.int64), []
-    high = float(np.quantile(positive, 0.975))
-    edges = np.linspace(0, 1, RAMP_STEPS) ** 2 * high
-    whole = bool(np.all(values == np.round(values)))
-    rounded = sorted({_round_edge(edge, whole) for edge in edges})
-    return np.searchsorted(rounded, values, side="right") - 1, rounded
+    if edges is None:
+        high = float(np.quantile(positive, 0.975)) if len(positive) else 0.0
+        whole = bool(np.all(values == np.round(values)))
+        steps = np.linspace(0, 1, RAMP_STEPS) ** 2 * high
+        edges = sorted({_round_edge(edge, whole) for edge in steps}) if len(positive) else []
+    return np.searchsorted(edges, values, side="right") - 1, edges
 
 
 def _round_edge(edge: float, whole: bool) -> float:
-    """Down to a whole number from 1 on, or to two digits: never up, past the largest value."""
+    """Round down to a whole number from 1 on, or to two digits: never up, past the largest value."""
     if whole:
         return float(max(1.0, np.floor(edge)))
     if edge <= 0:
@@ -147,18 +155,18 @@ def _round_edge(edge: float, whole: bool) -> float:
     return float(f"{np.floor(edge / unit) * unit:.2g}")
 
 
-def legend(edges: list[float], top: float, *, zeros: bool) -> list[dict[str, str]]:
-    """The classes as swatches for the page: CSS variable and label; `zeros` adds one for none at all."""
+def legend(edges: list[float], top: float, *, zeros: bool) -> list[Key]:
+    """Return the classes as swatches for the page; `zeros` adds one for none at all."""
     whole = all(edge == round(edge) for edge in edges) and top == round(top)
-    items = [{"color": "land", "label": "none"}] if zeros else []
+    items = [Key("land", "none")] if zeros else []
     for index, low in enumerate(edges):
         high = edges[index + 1] if index + 1 < len(edges) else None
-        items.append({"color": f"ramp{_step(index, len(edges))}", "label": _span(low, high, top, whole)})
+        items.append(Key(f"ramp{_step(index, len(edges))}", _span(low, high, top, whole)))
     return items
 
 
 def _span(low: float, high: float | None, top: float, whole: bool) -> str:
-    last = top if high is None else high - whole
+    last = max(low, top) if high is None else high - whole
     if low == last:
         return f"{low:,g}"
     form = ",.0f" if whole else ",.3g"
@@ -166,14 +174,21 @@ def _span(low: float, high: float | None, top: float, whole: bool) -> str:
 
 
 def _step(index: int, count: int) -> int:
-    """Spread `count` classes over the whole ramp."""
+    """Return the step of the ramp for one of `count` classes, spread over the whole ramp."""
     return RAMP_STEPS - 1 if count == 1 else round(index * (RAMP_STEPS - 1) / (count - 1))
 
 
-def heat_map(
-    city: Outlines, longitude: Float64, latitude: Float64, what: str
-) -> tuple[Markup, list[dict[str, str]], str]:
-    """Target incidents counted in hexagons over the outlines.
+def _fill(which: Int64, edges: list[float], values: Float64) -> list[str]:
+    """Return the color of each class, and of none at all."""
+    colors = ramp()
+    return [
+        colors[_step(int(i), len(edges))] if value > 0 and i >= 0 else role("land")
+        for i, value in zip(which, values, strict=True)
+    ]
+
+
+def heat_map(city: Outlines, longitude: Float64, latitude: Float64, what: str) -> tuple[Markup, list[Key], str]:
+    """Draw target incidents counted in hexagons over the outlines.
 
     Args:
         city: from `outlines`.
@@ -188,8 +203,7 @@ def heat_map(
     west, south, east, north = city.box
     columns = max(3, round((east - west) / size_km))
     rows = max(3, round((north - south) / (size_km * 3**0.5)))
-    with figure(*_map_size(city), left=0) as drawing:
-        axes = _map_axes(drawing, city)
+    with _map(city) as (drawing, axes):
         _land(axes, city, role("land"), role("card"))
         x, y = city.place(longitude, latitude)
         box = (west, east, south, north)
@@ -197,62 +211,53 @@ def heat_map(
         counts = np.asarray(cells.get_array(), dtype=np.float64)
         which, edges = classes(counts)
         cells.set_array(None)
-        colors = ramp()
-        cells.set_facecolor([colors[_step(int(i), len(edges))] for i in which])
+        cells.set_facecolor(_fill(which, edges, counts))
         cells.set_edgecolor("none")
         whole = _path([ring for rings in city.rings for ring in rings])
         cells.set_clip_path(whole, transform=axes.transData)
         _land(axes, city, "none", role("soft"))
         axes.collections[-1].set_alpha(0.45)
-        _scale_bar(axes, city)
         top = float(counts.max(initial=0))
         alt = f"Heat map of {len(x):,} {what} incidents in hexagons {size_km:g} km wide; the densest holds {top:,.0f}."
-        return svg(drawing, "heat", alt), legend(edges, top, zeros=True), f"{size_km:g} km"
+        return svg(drawing, alt), legend(edges, top, zeros=True), f"{size_km:g} km"
 
 
 def _hexagon_km(city: Outlines, incidents: int) -> float:
-    """A round width that puts several incidents into a typical hexagon, yet shows some fifteen across the city."""
+    """Return a round width that puts several incidents into a typical hexagon and some fifteen across the city."""
     west, south, east, north = city.box
     wanted = ((east - west) * (north - south) * 6 / max(incidents, 1)) ** 0.5
     wanted = min(max(wanted, (east - west) / 45), (east - west) / 15)
     return float(f"{wanted:.1g}")
 
 
-def areas(
-    city: Outlines, neighborhood: npt.NDArray[np.int16], what: str, years: float
-) -> tuple[Markup, list[dict[str, str]]]:
-    """Target incidents per square kilometer and year by neighborhood.
+def areas(city: Outlines, rate: Float64, what: str, edges: list[float] | None = None) -> tuple[Markup, list[Key]]:
+    """Draw each neighborhood in the color of its rate.
 
     Args:
         city: from `outlines`.
-        neighborhood: [E] index of each incident's neighborhood; negative for none.
-        what: names of the target categories.
-        years: length of the table.
+        rate: [N] per square kilometer and year.
+        what: is counted, for the text.
+        edges: of the classes, from `classes`; their own unless given.
     """
-    counts = np.bincount(neighborhood[neighborhood >= 0], minlength=len(city.rings))
-    rate = counts / np.maximum(city.area_km2, 1e-6) / years
-    which, edges = classes(rate)
-    colors = ramp()
-    fill = [colors[_step(int(i), len(edges))] if n else role("land") for i, n in zip(which, counts, strict=True)]
-    with figure(*_map_size(city), left=0) as drawing:
-        axes = _map_axes(drawing, city)
-        _land(axes, city, fill, role("card"))
-        _scale_bar(axes, city)
-        alt = f"Map of {len(counts)} neighborhoods by {what} incidents per square kilometer and year, "
-        alt += f"from {rate.min():.2g} to {rate.max():.2g}; {int((counts == 0).sum())} saw none."
-        return svg(drawing, "areas", alt), legend(edges, float(f"{rate.max():.2g}"), zeros=bool((counts == 0).any()))
+    which, edges = classes(rate, edges)
+    with _map(city) as (drawing, axes):
+        _land(axes, city, _fill(which, edges, rate), role("card"))
+        none, top = int((rate == 0).sum()), float(f"{rate.max():.2g}")
+        alt = f"Map of {len(rate)} neighborhoods by {what} per square kilometer and year, "
+        alt += f"from {rate.min():.2g} to {rate.max():.2g}; {none} with none."
+        return svg(drawing, alt), legend(edges, top, zeros=none > 0)
 
 
-def rhythm(time_s: Int64) -> tuple[Markup, list[dict[str, str]]]:
-    """Target incidents by hour and weekday, with the totals of each along the edges.
+def rhythm(time_s: Int64) -> tuple[Markup, list[Key]]:
+    """Draw target incidents by hour and weekday, with the totals of each along the edges.
 
     Args:
         time_s: [E] local seconds of the target incidents.
     """
-    hour, day = (time_s // 3600) % 24, (time_s // 86_400 + 3) % 7  # 1970-01-01 was a Thursday
+    hour, day = (time_s // HOUR_S) % 24, (time_s // DAY_S + 3) % 7  # 1970-01-01 was a Thursday
     counts = np.bincount(day * 24 + hour, minlength=168).reshape(7, 24).astype(np.float64)
     which, edges = classes(counts.ravel())
-    colors = [ramp()[_step(int(i), len(edges))] if i >= 0 else role("land") for i in which]
+    colors = _fill(which, edges, counts.ravel())
     with figure(440, 300, left=0.085, right=0.995, bottom=0.08, top=0.98, wspace=0.03, hspace=0.06) as drawing:
         grid = drawing.add_gridspec(2, 2, width_ratios=[6, 1], height_ratios=[1, 3.2])
         axes = drawing.add_subplot(grid[1, 0])
@@ -269,30 +274,27 @@ def rhythm(time_s: Int64) -> tuple[Markup, list[dict[str, str]]]:
             total.axis("off")
         soften(axes, grid="none")
         axes.tick_params(length=0)
-        peak_day, peak_hour = np.unravel_index(int(counts.argmax()), counts.shape)
-        alt = (
-            f"Target incidents by hour and weekday; most on {DAYS[peak_day]} from {peak_hour}:00 ({counts.max():,.0f})"
+        most, least = (
+            f"on {DAYS[at // 24]} from {at % 24}:00 ({counts.flat[at]:,.0f})"
+            for at in (int(counts.argmax()), int(counts.argmin()))
         )
-        alt += (
-            f", least on {DAYS[int(counts.argmin()) // 24]} from {int(counts.argmin()) % 24}:00 ({counts.min():,.0f})."
-        )
-        return svg(drawing, "rhythm", alt), legend(edges, float(counts.max()), zeros=bool((counts == 0).any()))
+        alt = f"Target incidents by hour and weekday; most {most}, least {least}."
+        return svg(drawing, alt), legend(edges, float(counts.max()), zeros=bool((counts == 0).any()))
 
 
-def months(
-    month: npt.NDArray[np.datetime64], is_target: npt.NDArray[np.bool_], splits: Mapping[str, tuple[int, int]]
-) -> Markup:
-    """Incidents and target incidents per month, one panel each, over the splits.
+def months(time_s: Int64, is_target: Bool, splits: Mapping[str, tuple[int, int]]) -> Markup:
+    """Draw incidents and target incidents per month, one panel each, over the splits.
 
     Args:
-        month: [E] month of each incident.
+        time_s: [E] local seconds of each incident.
         is_target: [E] whether it is of a target category.
         splits: name -> begin and end in local seconds; train, validation, test.
     """
+    month = time_s.astype("datetime64[s]").astype("datetime64[M]")
     first, last = month.min(), month.max()
     axis = np.arange(first, last + 1)
     panels = (("all incidents", np.ones_like(is_target), "soft"), ("target incidents", is_target, "target"))
-    said = []
+    stated = []
     with figure(440, 340) as drawing:
         both = drawing.subplots(2, 1, sharex=True)
         for axes, (label, chosen, color) in zip(both, panels, strict=True):
@@ -301,26 +303,21 @@ def months(
             axes.set_title(f"{label} per month", fontsize=11, fontweight="normal")
             axes.locator_params(axis="y", nbins=4)
             soften(axes)
-            said.append(f"{label} between {counts.min():,} and {counts.max():,}")
-            _split_spans(axes, splits)
+            stated.append(f"{label} between {counts.min():,} and {counts.max():,}")
+            for alpha, span_s in zip((0.06, 0.13, 0.26), splits.values(), strict=True):  # later ones darker
+                begin, end = (edge_s / DAY_S for edge_s in span_s)  # matplotlib counts days from 1970, too
+                axes.axvspan(begin, end, color=role("model"), alpha=alpha, linewidth=0, zorder=0)
         both[1].set_xticks(*month_ticks(axis))
         both[0].set_xlim(first.astype("datetime64[D]"), (last + 1).astype("datetime64[D]"))
-        alt = f"Per month from {first} to {last}: {'; '.join(said)}."
-        return svg(drawing, "months", alt)
+        alt = f"Per month from {first} to {last}: {'; '.join(stated)}."
+        return svg(drawing, alt)
 
 
 def month_ticks(axis: npt.NDArray[np.datetime64]) -> tuple[list[float], list[str]]:
-    """Places (days since 1970) and labels of at most seven round months of an axis of months."""
+    """Return places (days since 1970) and labels of at most seven round months of an axis of months."""
     number = axis.astype(np.int64)  # months since January 1970
     step = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120, 1200) if len(axis) <= 7 * step)
     chosen = axis[number % step == 0]
     days = chosen.astype("datetime64[D]").astype(np.int64)
     form = "%Y" if step % 12 == 0 else "%b %Y"
     return days.astype(float).tolist(), [f"{month.astype(object):{form}}" for month in chosen]
-
-
-def _split_spans(axes: Axes, splits: Mapping[str, tuple[int, int]]) -> None:
-    """Shade the splits; later ones darker."""
-    for alpha, span_s in zip((0.06, 0.13, 0.26), splits.values(), strict=True):
-        begin, end = (edge_s / 86_400 for edge_s in span_s)  # matplotlib counts days from 1970, too
-        axes.axvspan(begin, end, color=role("model"), alpha=alpha, linewidth=0, zorder=0)

@@ -1,4 +1,4 @@
-"""Two findings about data and protocols, drawn: what each leak was worth, and what more years bring."""
+"""What each leak of the reference protocol was worth, and what more years of data bring, drawn."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from hews_gpu.report.figures.evaluated import look
-from hews_gpu.report.style import figure, light_svg, role, soften, svg
+from hews_gpu.report.figures.scores import look
+from hews_gpu.report.significance import label
+from hews_gpu.report.style import figure, role, soften, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["AS_FILE", "learning", "waterfall"]
+__all__ = ["learning", "waterfall"]
 
 Found = Mapping[str, Any]
-AS_FILE = ""
-"""Instead of a key: the figure is to be a file of its own, in the colors of the light page."""
 PANELS = {"auc": "AUC", "accuracy": "accuracy"}
 
 
-def waterfall(key: str, steps: Sequence[Found]) -> Markup:
-    """AUC and accuracy as leaks are taken away: a bar from one score to the next, a dot with its 95 % interval.
+def waterfall(steps: Sequence[Found]) -> Markup:
+    """Draw AUC and accuracy as leaks are taken away: a bar from one score to the next, a dot with its 95 % interval.
 
     Args:
-        key: unique on the page, or `AS_FILE`.
         steps: rows of the leak ablation's result, in order.
     """
     with figure(860, 90 + 38 * len(steps)) as drawing:
@@ -36,10 +34,10 @@ def waterfall(key: str, steps: Sequence[Found]) -> Markup:
             axes.set_xlabel(label)
         panels[0].set_yticks(range(len(steps)), [step["title"] for step in steps])
         panels[0].tick_params(axis="y", labelcolor=role("ink"), labelsize=11)
-        said = "; ".join(
+        stated = "; ".join(
             f"{step['title']} {step['auc']['value']:.3f}, {step['accuracy']['value']:.3f}" for step in steps
         )
-        return _out(drawing, key, f"AUC and accuracy as leaks are taken away one after the other: {said}.")
+        return svg(drawing, f"AUC and accuracy as leaks are taken away one after the other: {stated}.")
 
 
 def _falling(axes: Axes, name: str, steps: Sequence[Found]) -> None:
@@ -64,27 +62,24 @@ def _falling(axes: Axes, name: str, steps: Sequence[Found]) -> None:
     soften(axes, grid="x")
 
 
-def learning(key: str, presets: Mapping[str, Sequence[Found]]) -> Markup:
-    """Closure of the gap to the oracle over the years learned from, a panel per preset; bands are 95 % intervals.
+def learning(presets: Mapping[str, Sequence[Found]]) -> Markup:
+    """Draw the closure of the gap to the oracle over the years learned from, a panel per preset, with 95 % bands.
 
     Args:
-        key: unique on the page, or `AS_FILE`.
         presets: points by preset, each with years and, by method, the closure.
     """
     with figure(860, 300) as drawing:
         panels = drawing.subplots(1, len(presets), sharey=True, squeeze=False)[0]
-        said = []
+        stated = []
         for axes, (preset, points) in zip(panels, presets.items(), strict=True):
             years = np.array([point["years"] for point in points])
             for name in points[0]["oracle_gap_closure"]:
-                drawn = look(name)
                 closures = [point["oracle_gap_closure"][name] for point in points]
                 ends = np.array([one["one_week"] for one in closures])
-                axes.fill_between(years, *ends.T, color=role(drawn.color), alpha=0.18, linewidth=0)
+                axes.fill_between(years, *ends.T, color=role(look(name).color), alpha=0.18, linewidth=0)
                 values = [one["value"] for one in closures]
-                line = {"linestyle": drawn.line, "color": role(drawn.color), "label": drawn.label}
-                axes.plot(years, values, drawn.mark, markersize=5, lw=1.4, **line)
-                said.append(f"{preset}, {drawn.label}: " + ", ".join(f"{v:.2f}" for v in values))
+                axes.plot(years, values, label=label(name), **look(name).drawn(5, 1.4))
+                stated.append(f"{preset}, {label(name)}: " + ", ".join(f"{v:.2f}" for v in values))
             axes.set_xscale("log")
             axes.minorticks_off()
             axes.set_xticks(years, [str(one) for one in years])
@@ -93,8 +88,4 @@ def learning(key: str, presets: Mapping[str, Sequence[Found]]) -> Markup:
             soften(axes)
         panels[0].set_ylabel("closure of the gap to the oracle")
         panels[-1].legend(loc="center right")
-        return _out(drawing, key, f"Closure over years learned from. {'; '.join(said)}.")
-
-
-def _out(drawing: Any, key: str, alt: str) -> Markup:
-    return light_svg(drawing, alt) if key == AS_FILE else svg(drawing, key, alt)
+        return svg(drawing, f"Closure over years learned from. {'; '.join(stated)}.")

@@ -6,49 +6,38 @@ Shapes: W windows, T history steps, G category groups, H rows, X columns.
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Bool, Float64, Int64, UInt8
 from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import Windows, make_windows
 from hews_gpu.report.figures.city import path_of
+from hews_gpu.report.formatting import percent
+from hews_gpu.report.page import Picture
 from hews_gpu.report.style import figure, png, role, svg
-from hews_gpu.report.words import percent
+from hews_gpu.units import DAY_S
 
 if TYPE_CHECKING:
     from hews_gpu.raster.geometry import MapGeometry
 
 
-__all__ = ["SampleMap", "channels", "sample_maps"]
+__all__ = ["channels", "picture", "sample_maps"]
 
 BACKEND: Literal["numpy"] = "numpy"  # for seven maps, compiling the faster one takes longer than drawing
 
 
-@dataclass(frozen=True)
-class SampleMap:
-    """One reference map for the page."""
-
-    title: str
-    when: str
-    incidents: int
-    targets: int
-    image: str  # PNG as a data URI
-    height: int
-    width: int
-
-    @property
-    def alt(self) -> str:
-        """What the picture shows, in words."""
-        return f"Map of {self.when}: {self.incidents} incidents, {self.targets} of them of a target category."
+def picture(title: str, when: str, incidents: int, targets: int, image: UInt8) -> Picture:
+    """Return one reference map [H, X, 3] with what it shows."""
+    counts = f"{incidents} incidents, {targets} of them of a target category"
+    height, width = image.shape[:2]
+    return Picture(png(image), title, f"{when}. {counts}.", f"Map of {when}: {counts}.", width, height)
 
 
-def sample_maps(prepared: Prepared, test: pd.DataFrame) -> list[SampleMap]:
+def sample_maps(prepared: Prepared, test: pd.DataFrame) -> list[Picture]:
     """Draw telling windows of the test split in the reference style.
 
     Args:
@@ -68,12 +57,12 @@ def sample_maps(prepared: Prepared, test: pd.DataFrame) -> list[SampleMap]:
         first, last = int(windows.first[index]), int(windows.last[index])
         when = _when(int(windows.start_s[index]), windows.length_s)
         hits = int(is_target[first:last].sum())
-        maps.append(SampleMap(title, when, last - first, hits, png(image), *image.shape[:2]))
+        maps.append(picture(title, when, last - first, hits, image))
     return maps
 
 
 def _windows(prepared: Prepared) -> Windows:
-    """The windows of the test split."""
+    """Return the windows of the test split."""
     city = prepared.city
     begin_s, end_s = city.splits.span_s("test")
     return make_windows(
@@ -86,8 +75,8 @@ def _windows(prepared: Prepared) -> Windows:
     )
 
 
-def _choose(windows: Windows, is_target: npt.NDArray[np.bool_], test: pd.DataFrame) -> list[tuple[str, int]]:
-    """Title and index of windows that differ in a way one can name; each window at most once."""
+def _choose(windows: Windows, is_target: Bool, test: pd.DataFrame) -> list[tuple[str, int]]:
+    """Return title and index of windows that differ in a way one can name; each window at most once."""
     incidents = windows.last - windows.first
     total = np.concatenate([[0], np.cumsum(is_target)])
     hits = total[windows.last] - total[windows.first]
@@ -109,24 +98,24 @@ def _choose(windows: Windows, is_target: npt.NDArray[np.bool_], test: pd.DataFra
     return [(title, index) for index, title in chosen.items()]
 
 
-def _before_forecast(windows: Windows, test: pd.DataFrame, *, highest: bool) -> npt.NDArray[np.int64]:
-    """Windows that end at an issue time, in order of the forecast issued then."""
+def _before_forecast(windows: Windows, test: pd.DataFrame, *, highest: bool) -> Int64:
+    """Return windows that end at an issue time, in order of the forecast issued then."""
     issue_s = test["issue_time"].to_numpy().astype("datetime64[s]").astype(np.int64)
     order = issue_s[np.argsort(test["p"].to_numpy() * (-1 if highest else 1), kind="stable")]
     place = np.searchsorted(windows.start_s, order - windows.length_s)
     found = np.minimum(place, len(windows) - 1)
-    ends_there: npt.NDArray[np.int64] = found[windows.start_s[found] == order - windows.length_s]
+    ends_there: Int64 = found[windows.start_s[found] == order - windows.length_s]
     return ends_there
 
 
 def _when(start_s: int, length_s: int) -> str:
     begin, end = (np.datetime64(s, "s").astype(object) for s in (start_s, start_s + length_s))
-    same = begin.date() == end.date() or length_s <= 86_400
+    same = begin.date() == end.date() or length_s <= DAY_S
     return f"{begin:%a %-d %b %Y, %H:%M} to {end:%H:%M}" if same else f"{begin:%-d %b %Y} to {end:%-d %b %Y}"
 
 
 def channels(prepared: Prepared, test: pd.DataFrame) -> tuple[Markup, str]:
-    """The channels tensor behind the highest forecast of the test split: a row per group, a column per step.
+    """Draw the channels tensor behind the highest forecast of the test split: a row per group, a column per step.
 
     Args:
         prepared: the city.
@@ -148,18 +137,13 @@ def channels(prepared: Prepared, test: pd.DataFrame) -> tuple[Markup, str]:
     tensor = counts[0].reshape(*counts.shape[1:3], steps, len(names))  # [H, X, T, G]
     hours = [np.datetime64(int(issue_s + (t - steps) * length_s), "s").astype(object) for t in range(steps)]
     issued = np.datetime64(issue_s, "s").astype(object)
-    figure_ = _multiples(
-        tensor,
-        list(names),
-        [f"{hour:%H:%M}" for hour in hours],
-        _city_in_cells(prepared, rasterizer.geometry),
-        prepared.city.channels.draw,
-    )
-    return figure_, f"{issued:%a %-d %B %Y, %H:%M}, forecast {percent(top['p'], 0)}"
+    shape, labels = _city_in_cells(prepared, rasterizer.geometry), [f"{hour:%H:%M}" for hour in hours]
+    drawing = _multiples(tensor, list(names), labels, shape, prepared.city.channels.draw)
+    return drawing, f"{issued:%a %-d %B %Y, %H:%M}, forecast {percent(top['p'], 0)}"
 
 
-def _multiples(tensor: npt.NDArray[np.uint8], names: list[str], hours: list[str], shape: Any, draw: str) -> Markup:
-    """Small multiples of a tensor [H, X, T, G]: steps from left to right, groups from top to bottom.
+def _multiples(tensor: UInt8, names: list[str], hours: list[str], shape: Any, draw: str) -> Markup:
+    """Draw small multiples of a tensor [H, X, T, G]: steps from left to right, groups from top to bottom.
 
     `draw` is what an incident adds: "counts" or "discs".
     """
@@ -195,13 +179,13 @@ def _multiples(tensor: npt.NDArray[np.uint8], names: list[str], hours: list[str]
             label = textwrap.fill(name.replace("_", " "), 13, max_lines=3, placeholder="…")
             axes.text(left - gap, y + height / 2, label, color=role("ink"), ha="right", va="center", fontsize=12)
         sums = tensor.sum(axis=(0, 1, 2))
-        said = ", ".join(f"{name} {count}" for name, count in zip(names, sums, strict=True))
-        per_group = f"; incidents per group: {said}" if draw == "counts" else ""
-        return svg(drawing, "channels", f"{groups} groups by {steps} steps of {draw} on a grid{per_group}.")
+        each = ", ".join(f"{name} {count}" for name, count in zip(names, sums, strict=True))
+        per_group = f"; incidents per group: {each}" if draw == "counts" else ""
+        return svg(drawing, f"{groups} groups by {steps} steps of {draw} on a grid{per_group}.")
 
 
 def _silhouettes(axes: Any, corner_x: Float64, corner_y: Float64, shape: Any, unit: float) -> None:
-    """The city in pale under every small map, drawn as one repeated path.
+    """Draw the city in pale under every small map, as one repeated path.
 
     Args:
         axes: in cells.
@@ -222,7 +206,7 @@ def _silhouettes(axes: Any, corner_x: Float64, corner_y: Float64, shape: Any, un
 
 
 def _city_in_cells(prepared: Prepared, geometry: MapGeometry) -> Any:
-    """The whole city as one shape in rows and columns of the channels grid, thinned to half a cell."""
+    """Return the whole city as one shape in rows and columns of the channels grid, thinned to half a cell."""
     import shapely
 
     shapes = shapely.transform(

@@ -7,10 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from markupsafe import Markup
 
+from hews_gpu.arrays import Float64, Int64
 from hews_gpu.report.figures.city import legend, month_ticks
+from hews_gpu.report.page import Key
 from hews_gpu.report.style import figure, ramp, role, soften, svg
 
 __all__ = ["missing"]
@@ -19,19 +20,17 @@ EDGES_PERCENT = (0.0, 1.0, 5.0, 20.0, 50.0, 90.0)  # of rows that are blank; cla
 MOST_COLUMNS = 16
 NO_ROWS, NONE_BLANK = -2, -1
 
-Share = npt.NDArray[np.float64]
 
-
-def missing(found: Mapping[str, Any]) -> tuple[Markup | None, list[dict[str, str]]]:
-    """Share of blank values by month and column; None if no column has any.
+def missing(by_month: Mapping[str, Any]) -> tuple[Markup | None, list[Key]]:
+    """Draw the share of blank values by month and column; None if no column has any.
 
     Args:
-        found: `missing_by_month` of quality.json.
+        by_month: `missing_by_month` of quality.json.
     """
-    shares = _shares(found)
+    shares = _shares(by_month)
     if not shares:
         return None, []
-    axis = np.array(found["months"], "datetime64[M]")
+    axis = np.array(by_month["months"], "datetime64[M]")
     day = np.append(axis, axis[-1] + 1).astype("datetime64[D]").astype(np.int64)  # matplotlib's days, from 1970
     colors = ramp()
     with figure(440, 40 + 22 * len(shares)) as drawing:
@@ -47,13 +46,13 @@ def missing(found: Mapping[str, Any]) -> tuple[Markup | None, list[dict[str, str
         soften(axes, grid="none")
         most = max(shares, key=lambda name: float(np.nanmax(shares[name])))
         alt = f"Blank values of {len(shares)} columns by month, from {axis[0]} to {axis[-1]}; most in {most}."
-        return svg(drawing, "missing", alt), _key(shares)
+        return svg(drawing, alt), _key(shares)
 
 
-def _shares(found: Mapping[str, Any]) -> dict[str, Share]:
-    """Percent blank by month (NaN for months without rows) of the columns with the most blanks."""
-    result: dict[str, Share] = {}
-    for name, counts in found.get("columns", {}).items():
+def _shares(by_month: Mapping[str, Any]) -> dict[str, Float64]:
+    """Return percent blank by month (NaN for months without rows) of the columns with the most blanks."""
+    result: dict[str, Float64] = {}
+    for name, counts in by_month.get("columns", {}).items():
         rows, blank = (np.asarray(counts[key], np.float64) for key in ("rows", "blank"))
         if blank.any():
             result[name] = np.divide(100 * blank, rows, out=np.full(len(rows), np.nan), where=rows > 0)
@@ -61,15 +60,15 @@ def _shares(found: Mapping[str, Any]) -> dict[str, Share]:
     return {name: result[name] for name in chosen}
 
 
-def _classes(share: Share) -> npt.NDArray[np.int64]:
+def _classes(share: Float64) -> Int64:
     of_class = np.searchsorted(EDGES_PERCENT, np.nan_to_num(share), side="right") - 1
     of_class[share == 0] = NONE_BLANK
     of_class[np.isnan(share)] = NO_ROWS
     return of_class
 
 
-def _runs(values: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    """Begin, end and value of each stretch of equal values."""
+def _runs(values: Int64) -> list[tuple[int, int, int]]:
+    """Return begin, end and value of each stretch of equal values."""
     edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
     return [(begin, end, int(values[begin])) for begin, end in pairwise(edges)]
 
@@ -78,9 +77,9 @@ def _step(of_class: int) -> int:
     return round(of_class * (len(ramp()) - 1) / (len(EDGES_PERCENT) - 1))
 
 
-def _key(shares: Mapping[str, Share]) -> list[dict[str, str]]:
+def _key(shares: Mapping[str, Float64]) -> list[Key]:
     there = {int(value) for share in shares.values() for value in _classes(share)}
     names = [f"up to {EDGES_PERCENT[1]:g} %"]
     names += [f"{low:g} to {high:g} %" for low, high in zip(EDGES_PERCENT[1:], (*EDGES_PERCENT[2:], 100), strict=True)]
     items = legend([], 0.0, zeros=True) if NONE_BLANK in there else []
-    return items + [{"color": f"ramp{_step(i)}", "label": name} for i, name in enumerate(names) if i in there]
+    return items + [Key(f"ramp{_step(i)}", name) for i, name in enumerate(names) if i in there]

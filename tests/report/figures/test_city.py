@@ -76,12 +76,12 @@ def test_one_extreme_does_not_take_all_colors():
 
 
 def test_the_legend_of_whole_numbers_leaves_no_gap_and_no_overlap():
-    labels = [item["label"] for item in city.legend([1.0, 2.0, 6.0], 9.0, zeros=True)]
+    labels = [item.label for item in city.legend([1.0, 2.0, 6.0], 9.0, zeros=True)]
     assert labels == ["none", "1", "2 to 5", "6 to 9"]
 
 
 def test_the_legend_of_rates_shares_its_edges():
-    labels = [item["label"] for item in city.legend([0.0, 0.5, 2.5], 9.5, zeros=False)]
+    labels = [item.label for item in city.legend([0.0, 0.5, 2.5], 9.5, zeros=False)]
     assert labels == ["up to 0.5", "0.5 to 2.5", "2.5 to 9.5"]
 
 
@@ -89,35 +89,37 @@ def test_the_densest_hexagon_counts_all_incidents_of_one_spot(squares):
     flat = city.outlines(squares)
     drawing, key, width = city.heat_map(flat, np.full(37, 10.01), np.full(37, 60.005), "shooting")
     assert "Heat map of 37 shooting incidents" in drawing and "the densest holds 37." in drawing
-    assert key[-1]["label"] == "37"
+    assert key[-1].label == "37"
     assert width.endswith(" km")
 
 
 def test_a_city_without_target_incidents_still_has_its_maps(squares):
     flat = city.outlines(squares)
     assert "Heat map of 0" in city.heat_map(flat, np.empty(0), np.empty(0), "shooting")[0]
-    drawing, key = city.areas(flat, np.empty(0, dtype=np.int16), "shooting", 1.0)
-    assert "2 saw none" in drawing
-    assert [item["label"] for item in key] == ["none"]
+    drawing, key = city.areas(flat, np.zeros(2), "shootings")
+    assert "2 with none" in drawing
+    assert [item.label for item in key] == ["none"]
 
 
-def test_areas_are_rates_per_square_kilometer_and_year(squares):
+def test_maps_that_share_their_edges_share_their_colors(squares):
     flat = city.outlines(squares)
-    drawing, _ = city.areas(flat, np.array([0] * 30 + [-1] * 5, dtype=np.int16), "shooting", 2.0)
-    assert f"to {15 / flat.area_km2[0]:.2g}; 1 saw none" in drawing
+    _, edges = city.classes(np.array([1.0, 2.0, 5.0, 9.0]))
+    own, shared = (city.areas(flat, np.array([1.0, 2.0]), "shootings", of)[0] for of in (None, edges))
+    assert "from 1 to 2; 0 with none" in shared
+    assert "var(--ramp6)" in own and "var(--ramp6)" not in shared
 
 
 def test_the_rhythm_puts_an_hour_on_its_weekday():
     friday = np.datetime64("2017-03-03T23:30", "s").astype(np.int64)  # a Friday, by any calendar
     drawing, key = city.rhythm(np.full(9, friday))
     assert "most on Fri from 23:00 (9)" in drawing
-    assert key[0]["label"] == "none" and key[-1]["label"] == "9"
+    assert key[0].label == "none" and key[-1].label == "9"
 
 
 def test_months_without_incidents_are_on_the_axis():
-    month = np.array(["2014-01", "2014-01", "2014-03"], dtype="datetime64[M]")
+    time_s = np.array(["2014-01-03", "2014-01-31", "2014-03-01"], dtype="datetime64[s]").astype(np.int64)
     splits = dict.fromkeys(("train", "validation", "test"), (0, 86_400))
-    drawing = city.months(month, np.array([True, False, False]), splits)
+    drawing = city.months(time_s, np.array([True, False, False]), splits)
     assert "all incidents between 0 and 2; target incidents between 0 and 1" in drawing
 
 

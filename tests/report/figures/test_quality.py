@@ -35,8 +35,8 @@ def test_columns_without_blanks_are_left_out_and_the_fullest_of_blanks_come_firs
     drawing, key = missing(found(some=[0, 0, 1, 0], none=[0, 0, 0, 0], most=[200, 0, 200, 10]))
     names = re.findall(r">(some|none|most)</text>", drawing)
     assert names == ["most", "some"]
-    assert [item["label"] for item in key] == ["none", "up to 1 %", "5 to 20 %", "90 to 100 %"]
-    assert {item["color"] for item in key} == {"land", "ramp0", "ramp2", "ramp6"}
+    assert [item.label for item in key] == ["none", "up to 1 %", "5 to 20 %", "90 to 100 %"]
+    assert {item.color for item in key} == {"land", "ramp0", "ramp2", "ramp6"}
     assert "Blank values of 2 columns by month, from 2014-01 to 2014-04; most in most." in drawing
     for item in key:
-        assert f"var(--{item['color']})" in drawing
+        assert f"var(--{item.color})" in drawing

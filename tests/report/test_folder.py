@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.report.inputs import read_inputs
+from hews_gpu.report.folder import read_folder
+from hews_gpu.report.result import JUDGE_FIRST, read_object
 
 
 @pytest.fixture
@@ -18,18 +19,18 @@ def own_run(run, tmp_path):
     return shutil.copytree(run, tmp_path / "run")
 
 
+def opened(run, data=None):
+    return read_folder(run, read_object(run / "metrics.json", JUDGE_FIRST), data)
+
+
 def refused(run, *words, data=None):
     with pytest.raises(UserError) as caught:
-        read_inputs(run, data)
+        opened(run, data)
     message = str(caught.value)
     assert "\n" not in message
     for word in words:
         assert word in message
     return message
-
-
-def test_no_such_run(tmp_path):
-    refused(tmp_path / "none", "run folder", "does not exist", "hews train")
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "forecasts.parquet"])
@@ -46,9 +47,9 @@ def test_metrics_that_are_no_metrics(own_run, text):
 
 def test_metrics_that_lack_a_score(own_run):
     metrics = json.loads((own_run / "metrics.json").read_text())
-    del metrics["auc"]
+    del metrics["forecasts"]["hewsnet"]["auc"]
     (own_run / "metrics.json").write_text(json.dumps(metrics))
-    refused(own_run, "lacks auc")
+    refused(own_run, "metrics.json", "forecasts.hewsnet lacks auc", "hews evaluate")
 
 
 def test_forecasts_that_are_no_table(own_run):
@@ -68,10 +69,16 @@ def test_forecasts_without_a_test_split(own_run):
     refused(own_run, "no forecast of the test split")
 
 
+def test_a_table_by_neighborhood_without_a_column(own_run):
+    path = own_run / "forecasts_by_neighborhood.parquet"
+    pd.read_parquet(path).drop(columns="p_long_run").to_parquet(path)
+    refused(own_run, "lacks p_long_run")
+
+
 def test_a_run_that_names_no_data(own_run, prepared):
     (own_run / "hews.json").write_text("{}")
     refused(own_run, "--data")
-    assert read_inputs(own_run, prepared).prepared.folder == prepared
+    assert opened(own_run, prepared).prepared.folder == prepared
 
 
 def test_data_that_has_moved(own_run, tmp_path):
@@ -84,7 +91,7 @@ def test_the_older_key_of_the_manifest_is_understood(own_run, prepared):
     manifest = json.loads((own_run / "hews.json").read_text())
     manifest["data"] = manifest.pop("prepared")
     (own_run / "hews.json").write_text(json.dumps(manifest))
-    assert read_inputs(own_run).prepared.folder == prepared
+    assert opened(own_run).prepared.folder == prepared
 
 
 def test_data_beside_the_run_is_found_after_both_have_moved(own_run, prepared, tmp_path):
@@ -92,7 +99,7 @@ def test_data_beside_the_run_is_found_after_both_have_moved(own_run, prepared, t
     manifest |= {"prepared": "/gone/for/good", "prepared_from_run": "../moved"}
     (own_run / "hews.json").write_text(json.dumps(manifest))
     shutil.copytree(prepared, tmp_path / "moved")
-    assert read_inputs(own_run).prepared.folder.resolve() == (tmp_path / "moved").resolve()
+    assert opened(own_run).prepared.folder.resolve() == (tmp_path / "moved").resolve()
 
 
 def test_other_data_than_it_was_trained_on(own_run, prepared, tmp_path):

@@ -54,12 +54,19 @@ def test_the_page_says_first_that_its_numbers_cannot_be_believed(leaky_run):
         assert forbidden not in text.lower()
 
 
+def test_beside_each_number_it_says_leaky(leaky_run):
+    page = build_report(leaky_run).read_text(encoding="utf-8")
+    for score in ("87.5", "0.942", "0.4567"):
+        places = [at.end() for at in re.finditer(re.escape(score), page)]
+        assert places and all("leaky" in page[at - 60 : at + 80] for at in places)
+
+
 def test_the_page_shows_maps_that_it_was_right_and_wrong_about(leaky_run):
     page = build_report(leaky_run).read_text(encoding="utf-8")
     assert page.count('<img src="data:image/png') == 4
     for title in ("Surest of a target, there was one", "Surest of none, there was a target"):
         assert title in page
-    assert "3 January 2015, 00:00, said 99" in page
+    assert "3 January 2015, 00:00, probability 99.0\u00a0% (leaky)" in page
 
 
 def test_what_a_user_named_is_escaped_and_nothing_is_loaded(leaky_run):

@@ -1,0 +1,164 @@
+"""One judged set of forecasts, which is what all sections are made from: a run, a backtest, or one source of a file.
+
+Its scores are in the one result schema. Beside them a folder may hold the forecasts of every window, those of every
+neighborhood, the history of the training, and the name of the prepared folder; whatever is not there is None or empty,
+and the sections that need it are left out.
+
+Shapes: S windows, E incidents.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hews_gpu.arrays import Bool, Float64
+from hews_gpu.config import load_city
+from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.errors import UserError
+from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, Comparison
+
+__all__ = ["JUDGE_FIRST", "Result", "open_data", "read_history", "read_object", "read_table"]
+
+JUDGE_FIRST = "Run 'hews evaluate' first"
+PREPARE_AGAIN = "Run 'hews prepare' again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Scores, and the tables and folders that belong to them."""
+
+    title: str
+    metrics: Mapping[str, Any]
+    test: pd.DataFrame | None = None  # the test windows in order of time
+    places: pd.DataFrame | None = None  # the same by neighborhood
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)  # one row per epoch
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    prepared: Prepared | None = None  # with the city file that the run was trained with
+
+    @property
+    def forecasts(self) -> Mapping[str, Any]:
+        """Scores by forecaster."""
+        found: Mapping[str, Any] = self.metrics["forecasts"]
+        return found
+
+    @cached_property
+    def shown(self) -> Mapping[str, Any]:
+        """Those that figures show: the base rate is so far off that it would squeeze the others into a corner."""
+        return {name: one for name, one in self.forecasts.items() if name != BASE_RATE or name == self.best}
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """Who beats whom; about the model that was trained, where one was."""
+        model = str(self.metrics.get("model", "")) if self.metrics.get("kind") == "run" else ""
+        return Comparison(self.forecasts, model)
+
+    @property
+    def best(self) -> str:
+        """The forecaster that the page is about."""
+        return self.comparison.best
+
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """Column of `test` of each forecaster that it holds, but for the base rate."""
+        there = () if self.test is None else self.test.columns
+        found = {name: f"p_{name}" for name in self.shown if f"p_{name}" in there}
+        return {**found, self.best: "p"} if "p" in there else found
+
+    @cached_property
+    def y(self) -> Bool:
+        """[S] whether a target incident followed."""
+        assert self.test is not None
+        return np.asarray(self.test["y"].to_numpy() == 1)
+
+    def p(self, names: Sequence[str] = ()) -> dict[str, Float64]:
+        """Return the probabilities [S] of these forecasters, or of all, as far as they are known."""
+        if self.test is None:
+            return {}
+        chosen = {name: column for name, column in self.columns.items() if not names or name in names}
+        return {name: self.test[column].to_numpy(dtype=float) for name, column in chosen.items()}
+
+    @property
+    def main(self) -> tuple[str, ...]:
+        """The forecasters that figures with little room show."""
+        return (CLIMATOLOGY, self.best) if self.best != CLIMATOLOGY else (CLIMATOLOGY,)
+
+    @cached_property
+    def quality(self) -> dict[str, Any]:
+        """What the preparation counted; empty where there is no prepared folder."""
+        return read_object(self.prepared.folder / "quality.json", PREPARE_AGAIN) if self.prepared else {}
+
+    @cached_property
+    def charts(self) -> pd.DataFrame | None:
+        """The formatting columns joined with is_target, or None: for tables about the input, never for a model."""
+        if self.prepared is None or not (path := self.prepared.folder / "charts_only.parquet").is_file():
+            return None
+        marks = pd.read_parquet(self.prepared.folder / "incidents.parquet", columns=["row_id", "is_target"])
+        return marks.merge(pd.read_parquet(path), on="row_id", how="inner")
+
+
+def open_data(folder: Path, manifest: Mapping[str, Any], data: Path | None) -> Prepared:
+    """Open the data that a run was trained on, with the city file as it was then.
+
+    Args:
+        folder: of the run.
+        manifest: of the run.
+        data: the prepared folder, where it is not the one that the run recorded.
+
+    Raises:
+        UserError: it is missing, or is not the data that the run was trained on.
+    """
+    named = [manifest.get(key) for key in ("prepared", "data", "prepared_from_run")]
+    places = [data] if data else [folder / name for name in named if isinstance(name, str)]  # an absolute one stays
+    if not places:
+        allowed = "has no hews.json that names its prepared folder"
+        raise UserError("run folder", folder, allowed=allowed, remedy="Give the prepared folder with --data")
+    place = next((place for place in places if place.is_dir()), places[0])
+    prepared = open_prepared(place)
+    if manifest.get("data_fingerprint") not in (None, prepared.fingerprint):
+        remedy = "Give the folder it was trained on with --data, or train anew"
+        raise UserError("--data", place, allowed=f"is not the data that {folder} was trained on", remedy=remedy)
+    own = folder / "city.toml"
+    return replace(prepared, city=load_city(own)) if own.is_file() else prepared
+
+
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON object; `remedy` says what to do where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(str(path), allowed="does not exist", remedy=remedy) from None
+    except (OSError, ValueError) as error:
+        raise UserError(str(path), allowed=f"cannot be read as JSON ({error})", remedy=remedy) from None
+    if not isinstance(content, dict):
+        raise UserError(str(path), allowed="must hold a JSON object", remedy=remedy)
+    return content
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read a table that `hews evaluate` writes and check that it has what the figures need."""
+    try:
+        table = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(str(path), allowed="does not exist", remedy=JUDGE_FIRST) from None
+    except (OSError, ValueError) as error:
+        raise UserError(str(path), allowed=f"cannot be read ({error})", remedy=JUDGE_FIRST) from None
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise UserError(str(path), allowed=f"lacks {', '.join(missing)}", remedy=JUDGE_FIRST)
+    return table
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Read one row per epoch; empty where none was kept."""
+    try:
+        return pd.read_csv(path)
+    except (FileNotFoundError, pd.errors.EmptyDataError, pd.errors.ParserError):
+        return pd.DataFrame()

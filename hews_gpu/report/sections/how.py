@@ -1,0 +1,170 @@
+"""The section on how it was run: folds, training, commands, versions, fingerprint."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hews_gpu.files import read_manifest
+from hews_gpu.report.figures.scores import training
+from hews_gpu.report.formatting import day, duration, moment, number, seconds
+from hews_gpu.report.page import Block, Code, Columns, Facts, Figure, Row, Section, Table, Text
+from hews_gpu.report.result import Result
+from hews_gpu.units import DAY_S, HOUR_S
+
+__all__ = ["facts_of_file", "how", "protocol", "training_facts", "training_figure"]
+
+LIBRARIES = ("numpy", "pandas", "pyarrow", "dask", "shapely", "geopandas", "numba", "torch", "scikit-learn")
+OF_A_FILE = ("command", "date", "commit", "cpu", "cores", "system", "device", "recipe", "parameters", "seeds", "python")
+SHOWN_ELSEWHERE = {"kind", "created", "version", "command", "prepared", "data", "data_fingerprint", "seed", "epochs"}
+SHOWN_ELSEWHERE |= {"city", "prepared_from_run", "state"}
+
+
+def how(result: Result) -> Section:
+    """Say how the forecasts were made and judged, so that anybody can do it again."""
+    blocks: list[Block] = [Text(protocol(result.metrics)), _folds(result.metrics["protocol"]["folds"])]
+    side: list[Block] = [*training_figure(result)]
+    manifests = {"train": result.manifest}
+    if result.prepared is not None:
+        manifests = {"prepare": read_manifest(result.prepared.folder), **manifests}
+    if commands := [one for stage, manifest in manifests.items() for one in _command(stage, manifest)]:
+        side.append(Facts("Commands", commands, "commands"))
+    blocks += [Columns(side)] if side else []
+    if facts := _facts(result, manifests):
+        blocks.append(Facts("", facts))
+    if result.prepared is not None and result.prepared.city.path.is_file():
+        blocks.append(Code("The city file", result.prepared.city.path.read_text(encoding="utf-8")))
+    lead = ""
+    if result.manifest:
+        lead = (
+            "With the same files, settings and seed, the same commands give the same maps and batches to the bit, and "
+        )
+        lead += "the same forecasts but for rounding on other hardware."
+    return Section("run", "How it was run", blocks, lead)
+
+
+def protocol(metrics: Mapping[str, Any]) -> str:
+    """Return how a result was evaluated, in a few clauses."""
+    task = metrics["protocol"]
+    folds = task["folds"]
+    begin, end = (moment(folds[i]["test"][edge]) for i, edge in ((0, "begin"), (-1, "end")))
+    held = [moment(fold["calibration"]["end"]) - moment(fold["calibration"]["begin"]) for fold in folds]
+    blocks = f"{len(folds)} test blocks" if len(folds) > 1 else "one test block"
+    lead = f" after a gap of {duration(task['lead_s'])}" if task["lead_s"] else ""
+    clauses = [
+        f"Rolling origin: {blocks}, {day(begin)} to {day(end - 1)}, with a fit of its own before each on all that lies "
+        "before it",
+        f"a purge gap of {task['gap_s'] / HOUR_S:g} hours between the parts",
+        f"calibration and alarm thresholds from a block of {round(min(held) / DAY_S)} days before each test block",
+        f"a forecast every {duration(task['stride_s'])} from the past {duration(task['history_s'])} for the next "
+        f"{duration(task['horizon_s'])}{lead}",
+        f"reports known {duration(task['delay_s'])} late" if task["delay_s"] else "no reporting delay",
+    ]
+    return f"{'; '.join(clauses)}.{_locked(metrics)}"
+
+
+def _locked(metrics: Mapping[str, Any]) -> str:
+    """Return whether the block that is kept for the end was looked at; nothing where there is none."""
+    span = metrics.get("locked_block")
+    try:
+        begin, end = (moment(edge) for edge in span or ())
+    except (TypeError, ValueError):
+        return ""
+    done = "was opened" if metrics.get("locked_block_opened") else "was not opened: nothing here has seen it"
+    return f" The locked block, {day(begin)} to {day(end - 1)}, {done}."
+
+
+def _folds(folds: list[Mapping[str, Any]]) -> Table:
+    """Return where each part of each fold begins and ends, and how many windows and targets it has."""
+    parts, rows = ("train", "calibration", "test"), []
+    for i, fold in enumerate(folds, 1):
+        cells = [(f"{one['begin'][:10]} to {one['end'][:10]}", _counted(one)) for one in (fold[part] for part in parts)]
+        rows.append(Row(f"Block {i}", cells))
+    return Table("Folds", ["", *(part.capitalize() for part in parts)], rows, folded=len(folds) > 1)
+
+
+def _counted(part: Mapping[str, Any]) -> str:
+    return f"{number(part['windows'])} windows, {number(part['positives'])} with a target"
+
+
+def training_figure(result: Result) -> list[Figure]:
+    """Return the loss over epochs, where a network was trained."""
+    if not len(result.history):
+        return []
+    caption = "Log loss per epoch; the circle is the epoch that was kept, epoch 0 the state before training."
+    return [Figure("Training", training(result.history), caption)]
+
+
+def training_facts(result: Result) -> list[tuple[str, str]]:
+    """Return how long the training took and how fast it was."""
+    history, rows = result.history, []
+    if "seconds" in history:
+        trained = int((history["seconds"] > 0).sum())  # the state before the first epoch took none
+        rows.append(("Training", f"{trained} epochs in {seconds(history['seconds'].sum())}"))
+    if "samples_per_s" in history and history["samples_per_s"].notna().any():
+        rows.append(("Speed", f"{number(history['samples_per_s'].median())} windows a second (median epoch)"))
+    return rows
+
+
+def facts_of_file(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return how a results file was made: its plain entries at the top, as far as it has them."""
+    return [(key.capitalize(), str(content[key])) for key in OF_A_FILE if isinstance(content.get(key), str | int)]
+
+
+def _command(stage: str, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was typed and when; of absolute paths only the last part, the rest is private."""
+    line = manifest.get("command")
+    if not isinstance(line, list):
+        return []
+    words = [Path(word).name if word.startswith("/") else word for word in map(str, line)]
+    when = str(manifest.get("created") or "").replace("T", " ").replace("+00:00", " UTC")
+    return [(f"{stage}, {when}" if when else stage, shlex.join(words))]
+
+
+def _facts(result: Result, manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return names and values; whatever the manifests tell beyond what is shown elsewhere."""
+    rows: list[tuple[str, str]] = []
+    fingerprint = result.manifest.get("data_fingerprint") or result.metrics.get("fingerprint")
+    if fingerprint:
+        rows.append(("Data fingerprint", str(fingerprint)))
+    if result.quality.get("seconds"):
+        peak = result.quality.get("peak_memory_bytes")
+        memory = f", at most {peak / 2**30:.1f} GiB of memory" if peak else ""
+        rows.append(("Preparing", f"{seconds(result.quality['seconds'])}{memory}"))
+    if result.prepared is not None:
+        rows.append(("Seed", str(result.prepared.city.training.seed)))
+    rows += training_facts(result)
+    for stage, found in manifests.items():
+        rows += [(f"{stage}: {name}", text) for name, text in _flat(found, SHOWN_ELSEWHERE)]
+    return [*rows, ("Versions", _versions())] if result.manifest else rows
+
+
+def _flat(content: Mapping[str, Any], skip: set[str], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested notes as dotted names and short values; long lists are only counted, absolute paths left out."""
+    rows: list[tuple[str, str]] = []
+    for name, value in content.items():
+        if name in skip or value is None or (isinstance(value, str) and value.startswith("/")):
+            continue
+        label = f"{prefix}{name}".replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += _flat(value, set(), f"{label}, ")
+        elif isinstance(value, list):
+            rows.append((label, ", ".join(map(str, value)) if len(value) <= 8 else f"{len(value)} values"))
+        else:
+            rows.append((label, f"{value:,.4g}" if isinstance(value, float) else str(value)))
+    return rows
+
+
+def _versions() -> str:
+    """Return versions of what is installed now, beside the report: manifests may record those of the run."""
+    found = [f"Python {platform.python_version()}"]
+    for name in LIBRARIES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)
