@@ -256,7 +256,7 @@ def is_connection_loss(error: RuntimeError) -> bool:
 
 
 @contextmanager
-def start_ranks(info: ProcessInfo, function: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+def start_ranks(info: ProcessInfo, function: str, argument: Any) -> Iterator[None]:
     """Start the other ranks of `hews train --devices N` on this machine; they have ended when the block ends.
 
     One that is lost ends all: the others could only wait for it.
@@ -264,7 +264,7 @@ def start_ranks(info: ProcessInfo, function: str, arguments: Mapping[str, Any]) 
     Args:
         info: of this process. Nothing is started unless it is the first of several that nobody else has started.
         function: what each of them calls, as "module:name".
-        arguments: its one argument, as JSON can hold it.
+        argument: of that function, as JSON can hold it.
     """
     if info.world_size == 1 or info.launcher != "hews":
         yield
@@ -272,7 +272,7 @@ def start_ranks(info: ProcessInfo, function: str, arguments: Mapping[str, Any]) 
     size = str(info.world_size)
     shared = {"TORCHELASTIC_RUN_ID": "hews", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     shared |= {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
-    command = [sys.executable, "-c", RANK_COMMAND, function, json.dumps(arguments), str(os.getpid())]
+    command = [sys.executable, "-c", RANK_COMMAND, function, json.dumps(argument), str(os.getpid())]
     others: list[subprocess.Popen[bytes]] = []
     done = threading.Event()
     with _environment({**shared, "RANK": "0", "LOCAL_RANK": "0"}):
@@ -287,12 +287,12 @@ def start_ranks(info: ProcessInfo, function: str, arguments: Mapping[str, Any]) 
             _end(others, GRACE_S)
 
 
-def run_rank(function: str, arguments: str, parent: str) -> None:
+def run_rank(function: str, argument: str, parent: str) -> None:
     """Be one of the ranks that `start_ranks` starts; it ends when the process that started it does, however that ended.
 
     Args:
-        function: called with the arguments, as "module:name".
-        arguments: JSON.
+        function: what to call, as "module:name".
+        argument: of it, as JSON.
         parent: process id of rank 0, which reports what is wrong.
     """
 
@@ -304,7 +304,7 @@ def run_rank(function: str, arguments: str, parent: str) -> None:
     threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
     module, _, name = function.partition(":")
     try:
-        getattr(importlib.import_module(module), name)(json.loads(arguments))
+        getattr(importlib.import_module(module), name)(json.loads(argument))
     except (UserError, KeyboardInterrupt):
         sys.exit(EXIT_USER_ERROR)
 

@@ -12,7 +12,7 @@ import pytest
 import torch.distributed as dist
 
 from hews_gpu.errors import UserError
-from hews_gpu.train.distributed import ProcessGroup, ProcessInfo, is_connection_loss, process_info
+from hews_gpu.train.distributed import ProcessGroup, ProcessInfo, is_connection_loss, process_info, start_ranks
 from hews_gpu.train.recipe import load_recipe
 from studies.kills import Trainer, wait
 
@@ -60,6 +60,17 @@ def test_a_group_of_one_needs_no_other():
         raise UserError("any", allowed="none")
     with group.raise_on_all_ranks():
         pass
+
+
+def test_ranks_are_started_with_the_environment_of_torchrun_which_is_put_back(monkeypatch, tmp_path):
+    """Rank 1 leaves a folder, to show that it ran; a variable that the user had set is theirs again afterwards."""
+    monkeypatch.setenv("MASTER_PORT", "7")
+    before, made = dict(os.environ), tmp_path / "made by rank 1"
+    with start_ranks(ProcessInfo(world_size=2, local_world_size=2), "os:mkdir", str(made)):
+        first = process_info(None)
+        assert (first.rank, first.world_size, first.launcher) == (0, 2, "torchrun")
+        assert os.environ["MASTER_PORT"] != "7"
+    assert made.is_dir() and dict(os.environ) == before
 
 
 def often(folder):
