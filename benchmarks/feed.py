@@ -80,12 +80,12 @@ def make_source(windows: int, *, height: int, width: int, backend: Literal["numb
 
 def store(folder: Path, source: MapSource) -> Path:
     """The source's maps as files, as `hews rasterize` writes them."""
-    from hews_gpu.data.windows import Windows
+    from hews_gpu.data.windows import MapWindows
     from hews_gpu.feed.maps import store_maps
 
     first, last = source.pairs.T
-    start_s, exposure_s = np.arange(len(source)) * 7200, np.full(len(source), 7200)
-    windows = Windows(start_s=start_s, length_s=7200, first=first, last=last, exposure_s=exposure_s)
+    start_s = np.arange(len(source)) * 7200
+    windows = MapWindows(start_s=start_s, length_s=7200, first=first, last=last)
     store_maps(folder, source.rasterizer, windows, source.y > 0)
     return folder
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Step", "log", "peak_memory_bytes", "step"]
+__all__ = ["SILENT", "Step", "log", "peak_memory_bytes", "step"]
 
 LEAST_S = 0.5  # of a shorter step the pace says nothing
 LOG_EVERY_S = 5.0  # a line each 5 s keeps a batch log readable and still shows that the job lives
@@ -25,6 +25,15 @@ class Step(Protocol):
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
         """Say that `amount` more of the total is done; `note` is shown beside it."""
+
+
+class _Silent:
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """Say nothing."""
+
+
+SILENT: Step = _Silent()
+"""A step that nobody watches."""
 
 
 def log(text: str) -> None:

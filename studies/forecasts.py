@@ -36,14 +36,16 @@ from benchmarks.common import RESULTS, header, parse_flags, real_data, save_resu
 from hews_gpu.config import city_template, load_city, parse_local_time
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.backtest import as_reported, curves, evaluate_places, evaluate_source
+from hews_gpu.evaluation.backtest import evaluate_city
+from hews_gpu.evaluation.curves import as_reported, curves
+from hews_gpu.evaluation.folds import Plan
 from hews_gpu.evaluation.locked import open_locked, require_closed
-from hews_gpu.evaluation.rolling import Plan
-from hews_gpu.evaluation.sources import Source, prepared_source, synthetic_source
-from hews_gpu.evaluation.summary import preset_table
+from hews_gpu.evaluation.tables import skill_table
+from hews_gpu.forecasters.city import City, generated_city, prepared_city
 from hews_gpu.forecasters.registry import FORECASTERS
 
 PRESETS = ("null", "strong", "spatial", "pairs", "realistic")
+JUDGED = {name: entry for name, entry in FORECASTERS.items() if not entry.is_network}
 NOTHING = "null"
 YEARS, QUICK_YEARS = 10, 3
 CITY_SEED = 1
@@ -54,14 +56,15 @@ HALF_YEARS, LOCKED_HALF_YEARS = 7, 4  # from the first test block to the locked 
 LEDGER = RESULTS / "locked_block.jsonl"
 
 
-def judge(source: Source, plan: Plan, *, quick: bool) -> dict[str, Any]:
+def judge(city: City, plan: Plan, *, quick: bool) -> dict[str, Any]:
     """All that is measured on one source, and the processor seconds it took."""
     begin = time.process_time()
-    found = evaluate_source(source, plan, FORECASTERS)
-    if not quick and source.notes.get("preset") != NOTHING:  # there no forecast has a skill to lose
-        found["curves"] = curves(source, plan)
-        found["as_reported"] = as_reported(source, plan)
-    found["places"] = evaluate_places(source, plan)
+    found = evaluate_city(city, plan, JUDGED, where=True)
+    places = found.pop("places")
+    if not quick and city.notes.get("preset") != NOTHING:  # there no forecast has a skill to lose
+        found["curves"] = curves(city, plan)
+        found["as_reported"] = as_reported(city, plan)
+    found["places"] = places
     return {**found, "processor_seconds": round(time.process_time() - begin, 1)}
 
 
@@ -80,9 +83,9 @@ def baltimore(data: Path, folder: Path) -> Prepared:
     return open_prepared(folder / "prepared")
 
 
-def closed(prepared: Prepared) -> tuple[Source, Plan]:
+def closed(prepared: Prepared) -> tuple[City, Plan]:
     """The real table up to its locked block, and how it is evaluated."""
-    source = prepared_source(prepared, begin_s=seconds(BEGIN), end_s=prepared.city.splits.span_s("locked")[0])
+    source = prepared_city(prepared, begin_s=seconds(BEGIN), end_s=prepared.city.splits.span_s("locked")[0])
     source.notes.update(tables=list(TABLES), locked_block=prepared.city.splits.locked, locked_block_opened=False)
     return source, Plan(first_test_s=seconds(FIRST_TEST), blocks=HALF_YEARS)
 
@@ -164,9 +167,9 @@ def judge_one(name: str) -> dict[str, Any]:
         return judge(*closed(baltimore(data, Path(folder))), quick=False)
 
 
-def generated(preset: str, years: int) -> Source:
+def generated(preset: str, years: int) -> City:
     """A city to be judged on."""
-    return synthetic_source(preset, years=years, seed=CITY_SEED)
+    return generated_city(preset, years=years, seed=CITY_SEED)
 
 
 def _settle(parent: int) -> None:
@@ -198,7 +201,7 @@ def opened(why: str, *, quick: bool) -> dict[str, Any]:
 
 def show(title: str, found: dict[str, Any]) -> None:
     """Print one source's scores."""
-    heading, *rows = preset_table(found)
+    heading, *rows = skill_table(found)
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(heading):
         table.add_column(name, justify="right" if i else "left")

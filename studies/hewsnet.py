@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
 
 from benchmarks.common import header, parse_flags, real_data, save_result
-from hews_gpu.evaluation.rolling import Plan
+from hews_gpu.evaluation.folds import Plan
 from studies.forecasts import PRESETS, QUICK_YEARS, YEARS, baltimore, closed, generated, judge, show, side_by_side
 
 

@@ -24,11 +24,12 @@ from rich.table import Table
 
 from benchmarks.common import parse_flags, save_result
 from hews_gpu.data.events import Events
+from hews_gpu.evaluation.backtest import forecast_blocks
 from hews_gpu.evaluation.bootstrap import Blocks, interval
+from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import BLOCK_WEEKS, gap_closure
-from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
-from hews_gpu.evaluation.sources import Source, synthetic_source
 from hews_gpu.forecasters.base import CLIMATOLOGY
+from hews_gpu.forecasters.city import City, generated_city
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.progress import step
 from hews_gpu.units import WEEK_S
@@ -41,7 +42,7 @@ METHODS = ("hewsnet", "boosting")
 YEAR_S = 31_556_952
 
 
-def since(source: Source, begin_s: int) -> Source:
+def since(source: City, begin_s: int) -> City:
     """The city as if nothing had been recorded before a moment; its truth still knows."""
     kept = source.events.time_s >= begin_s
     columns = {name: value[kept] for name, value in vars(source.events).items() if name != "categories"}
@@ -51,11 +52,11 @@ def since(source: Source, begin_s: int) -> Source:
     return replace(source, events=events, begin_s=begin_s, reported_s=reported, group=group)
 
 
-def point(source: Source, years: int, test_years: int) -> dict[str, Any]:
+def point(source: City, years: int, test_years: int) -> dict[str, Any]:
     """What each method finds of the last `test_years` from the `years` before them."""
     began = time.process_time()
     first_s = source.end_s - test_years * YEAR_S
-    rolling = Rolling.opened(
+    rolling = Experiment.open(
         since(source, max(source.begin_s, first_s - years * YEAR_S)), Plan(first_test_s=first_s, blocks=1, seeds=(0,))
     )
     entries = {name: FORECASTERS[name] for name in (CLIMATOLOGY, *METHODS)}
@@ -88,7 +89,7 @@ def measure(presets: Sequence[str], years: Sequence[int], test_years: int) -> di
     """All points of all presets."""
     found: dict[str, Any] = {}
     for preset in presets:
-        source = synthetic_source(preset, years=max(years) + test_years, seed=CITY_SEED)
+        source = generated_city(preset, years=max(years) + test_years, seed=CITY_SEED)
         found[preset] = [point(source, length, test_years) for length in years]
     return {"seed": CITY_SEED, "test_years": test_years, "presets": found}
 

@@ -1,7 +1,7 @@
 """A toy city as a PREPARED folder, written by hand: nothing of `hews prepare` is needed.
 
 Eighteen weeks from Monday 2024-01-01 in a square of 0.1 by 0.1 degrees, cut into two areas. Robberies come at
-random, about one in two hours. A shooting follows a robbery of the last two hours with high probability, at any place::
+random, about one in two hours. A shooting follows a robbery after about two hours with high probability, at any place::
 
     train 10 weeks | validation 4 weeks | test 4 weeks
 """
@@ -40,7 +40,7 @@ robbery = ["ROBBERY"]
 [windows]
 anchor = "2024-01-01"
 [task]
-lead_s = 0 # what follows follows within minutes
+lead_s = 0
 [splits]
 train = ["2024-01-01", "2024-03-11"]
 validation = ["2024-03-11", "2024-04-08"]
@@ -59,7 +59,9 @@ def incidents(seed=0, contagion=0.8):
     rng = np.random.default_rng(seed)
     robberies = np.sort(rng.integers(0, WEEKS * WEEK_S, 6 * 7 * WEEKS))
     followed = rng.random(len(robberies)) < contagion
-    shootings = robberies[followed] + rng.integers(60, 7200, followed.sum())
+    shootings = robberies[followed] + rng.integers(
+        5400, 9000, followed.sum()
+    )  # rows of the last half hour are left alone
     alone = rng.integers(0, WEEKS * WEEK_S, 7 * WEEKS)
     thefts = rng.integers(0, WEEKS * WEEK_S, 40 * 7 * WEEKS)
     parts = [("ROBBERY", robberies), ("SHOOTING", shootings), ("SHOOTING", alone), ("THEFT", thefts)]
@@ -132,5 +134,5 @@ def run(prepared, tmp_path_factory):
     from hews_gpu.runs.train import train
 
     folder = tmp_path_factory.mktemp("run") / "run"
-    train(prepared, folder, device="cpu")
+    train(prepared, folder, model="cnn", device="cpu")
     return folder

@@ -28,15 +28,16 @@ from numpy.typing import NDArray
 
 from hews_gpu.arrays import Bool, Float64
 from hews_gpu.audit.finding import ALPHA, Finding
-from hews_gpu.audit.future import Evaluate, Quiet
+from hews_gpu.audit.future import AUDITED, Evaluate
+from hews_gpu.evaluation.backtest import forecast_blocks
 from hews_gpu.evaluation.bootstrap import Blocks
-from hews_gpu.evaluation.metrics import log_loss_each_bits
-from hews_gpu.evaluation.rolling import Rolling, forecast_blocks
+from hews_gpu.evaluation.folds import Experiment
 from hews_gpu.evaluation.strata import auc_gain_within, roc_auc_within
 from hews_gpu.forecasters.base import CLIMATOLOGY, Entry
 from hews_gpu.forecasters.catalog import Outcomes
 from hews_gpu.forecasters.climatology import hour_of_week
-from hews_gpu.forecasters.registry import FORECASTERS
+from hews_gpu.forecasters.logistic import log_loss_each_bits
+from hews_gpu.progress import SILENT
 from hews_gpu.units import WEEK_S
 
 __all__ = ["BLOCK", "beats_the_truth", "null_skill", "permuted_gate", "permuted_labels", "strata_gate"]
@@ -59,9 +60,9 @@ def permuted_labels(y: Bool, rng: np.random.Generator, block: int = BLOCK) -> Bo
 
 
 def permuted_gate(
-    rolling: Rolling,
+    rolling: Experiment,
     *,
-    entries: Mapping[str, Entry] = FORECASTERS,
+    entries: Mapping[str, Entry] = AUDITED,
     evaluate: Evaluate = forecast_blocks,
     seed: int = 0,
 ) -> Finding:
@@ -79,7 +80,7 @@ def permuted_gate(
     for part in (fold.train, fold.calibration, fold.test):
         y[part] = permuted_labels(y[part], rng)
     exchanged = replace(rolling, all=Outcomes(windows=rolling.all.windows, y=y))
-    judged = evaluate(exchanged, entries, Quiet())
+    judged = evaluate(exchanged, entries, SILENT)
     level = ALPHA / len(entries)
     found = {name: _against_chance(y[fold.test], one.p[0], level, rng) for name, one in judged.items()}
     bad = [name for name, one in found.items() if not one["low"] <= 0.5 <= one["high"]]
@@ -87,7 +88,7 @@ def permuted_gate(
     said = f"AUC of {worst} {found[worst]['auc']:.3f} [{found[worst]['low']:.3f}, {found[worst]['high']:.3f}]"
     return Finding(
         gate="2 permuted labels",
-        tested=f"{', '.join(entries)} on {rolling.source.name}, labels exchanged in blocks of {BLOCK} windows",
+        tested=f"{', '.join(entries)} on {rolling.city.name}, labels exchanged in blocks of {BLOCK} windows",
         result="fail" if bad else "pass",
         said=said + (f"; not by chance: {', '.join(bad)}" if bad else " is the farthest from 0.5; all cover it"),
         figures={"false_alarms": ALPHA, "level_each": level, "windows": len(fold.test), "forecasters": found},

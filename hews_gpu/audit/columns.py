@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from hews_gpu.audit.finding import Finding
 from hews_gpu.data.events import COLUMNS, open_prepared
-from hews_gpu.evaluation.sources import event_groups
 from hews_gpu.feed.maps import all_windows
+from hews_gpu.forecasters.city import event_groups
 from hews_gpu.raster.rasterizer import channels_rasterizer, reference_rasterizer
 
 __all__ = ["MAY_BE_READ", "Reader", "columns_gate", "read_all"]

@@ -24,8 +24,7 @@ from hews_gpu.audit.finding import Finding
 from hews_gpu.data.events import Events
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.windows import Samples
-from hews_gpu.evaluation.folds import Fold
-from hews_gpu.evaluation.rolling import Rolling
+from hews_gpu.evaluation.folds import Experiment, Fold
 
 __all__ = ["Part", "folds_gate", "splits_gate", "straddling", "used"]
 
@@ -94,9 +93,9 @@ def splits_gate(
     )
 
 
-def folds_gate(rolling: Rolling) -> Finding:
+def folds_gate(rolling: Experiment) -> Finding:
     """Scan the folds of the rolling origin: what fits could see against the labels of the blocks."""
-    source, task = rolling.source, rolling.plan.task
+    source, task = rolling.city, rolling.plan.task
     events = source.events
     group = np.arange(len(events)) if source.group is None else source.group
     known = known_s(source, task.delay_s, as_reported=rolling.plan.as_reported)
@@ -130,19 +129,19 @@ def folds_gate(rolling: Rolling) -> Finding:
     )
 
 
-def _not_known(rolling: Rolling, fold: Fold, name: Literal["train", "calibration"], known: Int64) -> int:
+def _not_known(rolling: Experiment, fold: Fold, name: Literal["train", "calibration"], known: Int64) -> int:
     """Windows that a fit takes for ones with a target though none was heard of when the next part's inputs begin."""
     following = fold.calibration if name == "train" else fold.test
     until_s = int(rolling.all.windows.issue_s[following[0]]) - rolling.plan.task.history_s
-    events, learned = rolling.source.events, rolling.learned(fold, name)
+    events, learned = rolling.city.events, rolling.learned(fold, name)
     heard = np.sort(events.time_s[events.is_target & (known < until_s)])
     first, last = (np.searchsorted(heard, edge) for edge in (learned.windows.begin_s, learned.windows.end_s))
     return int((learned.y & (last == first)).sum())
 
 
-def _seen(rolling: Rolling, which: Int64, known: Int64, group: Int64) -> int:
+def _seen(rolling: Experiment, which: Int64, known: Int64, group: Int64) -> int:
     """Windows with a target of whose event a row is known when the forecast is issued."""
-    events, windows = rolling.source.events, rolling.all.windows.select(which)
+    events, windows = rolling.city.events, rolling.all.windows.select(which)
     _, member = np.unique(group, return_inverse=True)
     first_s = np.full(len(events), np.iinfo(np.int64).max)  # of events, of which there are no more than rows
     np.minimum.at(first_s, member, known)

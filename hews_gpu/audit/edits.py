@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.arrays import Bool, Int64
 from hews_gpu.data.events import Events, Prepared
-from hews_gpu.evaluation.sources import Source
+from hews_gpu.forecasters.city import City
 from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = ["STYLES", "Edit", "edit_prepared", "edit_source", "edits", "known_s"]
@@ -54,7 +54,7 @@ def edits(cuts_s: Int64, seed: int) -> Iterator[Edit]:
         yield Edit(cut_s, STYLES[i % len(STYLES)], seed + i)
 
 
-def known_s(source: Source, delay_s: int, *, as_reported: bool) -> Int64:
+def known_s(source: City, delay_s: int, *, as_reported: bool) -> Int64:
     """[E] from when on each row is known by the protocol: with its delay, and not before it is reported."""
     times = source.events.time_s + delay_s
     return np.maximum(times, source.reported_s) if as_reported and source.reported_s is not None else times
@@ -73,7 +73,7 @@ def edit_prepared(prepared: Prepared, edit: Edit) -> Prepared:
     return other
 
 
-def edit_source(source: Source, edit: Edit, *, delay_s: int = 0, as_reported: bool = False) -> Source:
+def edit_source(source: City, edit: Edit, *, delay_s: int = 0, as_reported: bool = False) -> City:
     """The same city with other rows from the cut on, as known under a delay; an event may lose some of its rows."""
     rng, events = edit.rng, source.events
     known = known_s(source, delay_s, as_reported=as_reported)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -21,46 +22,88 @@ from numpy.typing import NDArray
 from hews_gpu.audit.edits import Edit, edit_prepared, edit_source, edits
 from hews_gpu.audit.finding import Finding
 from hews_gpu.data.events import Prepared
-from hews_gpu.data.windows import make_windows
+from hews_gpu.data.windows import Samples, make_windows
+from hews_gpu.evaluation.backtest import forecast_blocks
+from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import Judged
-from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
-from hews_gpu.evaluation.sources import Source
+from hews_gpu.evaluation.places import baseline_areas
 from hews_gpu.feed.batch import Feed, MapSource
+from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.feed.feeds import FEEDS, open_feed
 from hews_gpu.feed.maps import store_maps
-from hews_gpu.forecasters.base import Entry
-from hews_gpu.forecasters.climatology import fit_climatology
+from hews_gpu.forecasters.base import Entry, Forecaster, Setting, log_odds
+from hews_gpu.forecasters.city import City
+from hews_gpu.forecasters.climatology import HourOfWeekMonth
+from hews_gpu.forecasters.cnn import CnnForecaster, Part, corrections
 from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES
 from hews_gpu.forecasters.registry import FORECASTERS
-from hews_gpu.progress import Step
+from hews_gpu.progress import SILENT, Step
 from hews_gpu.raster.rasterizer import channels_rasterizer
-from hews_gpu.runs.cnn_objective import ForecastObjective
-from hews_gpu.runs.inference import corrections
+from hews_gpu.runs.run import run_experiment
 from hews_gpu.train.recipe import load_recipe
 
-__all__ = ["Evaluate", "Make", "Quiet", "forecasts_gate", "make_objective", "maps_gate", "model_gate", "places_gate"]
+__all__ = ["Evaluate", "Make", "Pipeline", "forecasts_gate", "make_pipeline", "maps_gate", "model_gate", "places_gate"]
 
 GATE = "1 future"
+AUDITED = {name: entry for name, entry in FORECASTERS.items() if not entry.is_network}
+"""Fitted anew for each edit; what networks learn from and say is compared by `model_gate`."""
 COMPARED = 40
 """Samples before the cut that are drawn: more than three days of two-hour windows."""
 LEARNED = 64
 """Training samples that are drawn to see that what is learned from is the same."""
 
 Array = NDArray[Any]
-Make = Callable[[Prepared], ForecastObjective]
-Evaluate = Callable[[Rolling, Mapping[str, Entry], Step], dict[str, Judged]]
+Make = Callable[[Prepared], "Pipeline"]
+Evaluate = Callable[[Experiment, Mapping[str, Entry], Step], dict[str, Judged]]
 
 
-class Quiet:
-    """A step that nobody watches."""
+class Pipeline:
+    """What `hews train --model cnn` makes of a prepared city's splits, up to the first step of training.
 
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """Say nothing."""
+    Args:
+        prepared: the city.
+        kind: of the forecaster.
+    """
+
+    def __init__(self, prepared: Prepared, kind: type[CnnForecaster] = CnnForecaster) -> None:
+        self.prepared = prepared
+        self.experiment = run_experiment(prepared)
+        setting = Setting(city=self.experiment.city, recipe=load_recipe().with_model("cnn"))
+        self.forecaster = kind(setting, self.base())
+        fold = self.experiment.folds[0]
+        past = self.experiment.catalog.until(fold.known_until_s)
+        train, calibration = self.experiment.learned(fold, "train"), self.experiment.learned(fold, "calibration")
+        self.objective = self.forecaster.objective(past, train, calibration)
+
+    def base(self) -> Forecaster:
+        """Return what the network corrects."""
+        return HourOfWeekMonth()
+
+    @property
+    def delay_s(self) -> int:
+        """After which a row is known."""
+        return self.experiment.plan.task.delay_s
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """The windows of each part, with the base's log-odds and their labels."""
+        test = self.experiment.test
+        offset = log_odds(self.forecaster.base, self.experiment.catalog, test.windows)
+        return {**self.objective.parts, "test": Part(windows=test.windows, offset=offset, y=test.y)}
+
+    def source(self, name: str) -> MapSource:
+        """Return what the maps of a part are drawn from."""
+        return self.forecaster.feed(self.parts[name], self.delay_s).source
+
+    @property
+    def samples(self) -> dict[str, Samples]:
+        """The rows that each part's maps show."""
+        return {name: self.forecaster.samples(part, self.delay_s) for name, part in self.parts.items()}
 
 
-def make_objective(prepared: Prepared) -> ForecastObjective:
-    """What `hews train` learns by default."""
-    return ForecastObjective(prepared, load_recipe())
+def make_pipeline(prepared: Prepared) -> Pipeline:
+    """Return the pipeline as `hews train` runs it."""
+    return Pipeline(prepared)
 
 
 @dataclass
@@ -105,7 +148,7 @@ def maps_gate(
     prepared: Prepared,
     *,
     count: int,
-    make: Make = make_objective,
+    make: Make = make_pipeline,
     feeds: Mapping[str, type[Feed]] = FEEDS,
     seed: int = 0,
 ) -> Finding:
@@ -133,7 +176,7 @@ def maps_gate(
     return tally.finding(tested, done, feeds=list(feeds))
 
 
-def model_gate(prepared: Prepared, *, count: int, make: Make = make_objective, seed: int = 0) -> Finding:
+def model_gate(prepared: Prepared, *, count: int, make: Make = make_pipeline, seed: int = 0) -> Finding:
     """What the CNN learns from, and what it says, with cuts in the test split.
 
     Training is a function of the training and validation batches and of what `start` measures: the former are compared
@@ -153,11 +196,11 @@ def model_gate(prepared: Prepared, *, count: int, make: Make = make_objective, s
 
 
 def forecasts_gate(
-    source: Source,
+    source: City,
     plan: Plan,
     *,
     count: int,
-    entries: Mapping[str, Entry] = FORECASTERS,
+    entries: Mapping[str, Entry] = AUDITED,
     evaluate: Evaluate = forecast_blocks,
     seed: int = 0,
 ) -> Finding:
@@ -172,19 +215,19 @@ def forecasts_gate(
         seed: of cuts and edits.
     """
     tally = _Tally()
-    whole = Rolling.opened(source, plan)
+    whole = Experiment.open(source, plan)
     delay_s = whole.plan.task.delay_s
-    said = evaluate(whole, entries, Quiet())
+    said = evaluate(whole, entries, SILENT)
     cuts_s = _test_cuts(whole, count, seed)
     if plan.as_reported:  # what is reported late is a label of the calibration block only as seen from the first issue
         cuts_s = np.append(cuts_s, whole.test.windows.issue_s[0])
     done = list(edits(cuts_s, seed))
     for edit in done:
         changed = edit_source(source, edit, delay_s=delay_s, as_reported=plan.as_reported)
-        other = Rolling.opened(changed, plan)
+        other = Experiment.open(changed, plan)
         windows = whole.test.windows
         seen = windows.issue_s <= edit.cut_s
-        again = evaluate(other, entries, Quiet())
+        again = evaluate(other, entries, SILENT)
         for name in entries:
             before, after = (_flat(judged[name], seen) for judged in (said, again))
             tally.compare(before, after, forecaster=name, style=edit.style, cut_s=edit.cut_s)
@@ -193,35 +236,35 @@ def forecasts_gate(
     return tally.finding(tested, done, forecasters=list(entries), delay_s=delay_s, as_reported=plan.as_reported)
 
 
-def places_gate(source: Source, plan: Plan, *, count: int, seed: int = 0) -> Finding:
+def places_gate(source: City, plan: Plan, *, count: int, seed: int = 0) -> Finding:
     """Shares of the neighborhoods by every place baseline before a cut, each fitted anew."""
     tally = _Tally()
-    whole = Rolling.opened(source, plan)
-    said = _places(whole)
+    whole = Experiment.open(source, plan)
+    said = baseline_areas(whole)
     done = list(edits(_test_cuts(whole, count, seed), seed))
     for edit in done:
         changed = edit_source(source, edit, delay_s=whole.plan.task.delay_s, as_reported=plan.as_reported)
         seen = whole.test.windows.issue_s <= edit.cut_s
-        again = _places(Rolling.opened(changed, plan))
+        again = baseline_areas(Experiment.open(changed, plan))
         before, after = ({name: p[seen] for name, p in one.items()} for one in (said, again))
         tally.compare(before, after, style=edit.style, cut_s=edit.cut_s)
     return tally.finding(f"places by {', '.join(PLACE_BASELINES)}", done, forecasters=list(PLACE_BASELINES))
 
 
-def _cuts(objective: ForecastObjective, count: int, seed: int) -> list[tuple[str, int]]:
-    """Issue times within the splits, the splits in turn; some of them a second after one."""
+def _cuts(pipeline: Pipeline, count: int, seed: int) -> list[tuple[str, int]]:
+    """Issue times within the parts, the parts in turn; some of them a second after one."""
     rng = np.random.default_rng([seed, count])
-    found = []
-    names = ("test", "validation", "train")
+    cuts = []
+    names = ("test", "calibration", "train")
     for i in range(count):
         name = names[i % len(names)]
-        issue_s = objective.task.splits[name].samples.issue_s
+        issue_s = pipeline.parts[name].windows.issue_s
         cut_s = int(issue_s[rng.integers(len(issue_s) // 8, len(issue_s) - 1)])
-        found.append((name, cut_s + (i // len(names)) % 2))
-    return found
+        cuts.append((name, cut_s + (i // len(names)) % 2))
+    return cuts
 
 
-def _test_cuts(rolling: Rolling, count: int, seed: int) -> NDArray[np.int64]:
+def _test_cuts(rolling: Experiment, count: int, seed: int) -> NDArray[np.int64]:
     """Issue times in the first half of the test windows, each of another part of it."""
     issue_s = rolling.test.windows.issue_s
     edges = np.linspace(len(issue_s) // 20, len(issue_s) // 2, count + 1).astype(np.int64)
@@ -229,39 +272,36 @@ def _test_cuts(rolling: Rolling, count: int, seed: int) -> NDArray[np.int64]:
     return np.array([issue_s[rng.integers(low, max(high, low + 1))] for low, high in pairwise(edges.tolist())])
 
 
-def _before(objective: ForecastObjective, name: str, cut_s: int) -> NDArray[np.int64]:
-    """The last K samples of a split that were issued by the cut."""
-    issue_s = objective.task.splits[name].samples.issue_s
-    return np.flatnonzero(issue_s <= cut_s)[-COMPARED:]
+def _before(pipeline: Pipeline, name: str, cut_s: int) -> NDArray[np.int64]:
+    """The last K windows of a part that were issued by the cut."""
+    return np.flatnonzero(pipeline.parts[name].windows.issue_s <= cut_s)[-COMPARED:]
 
 
-def _drawn(objective: ForecastObjective, name: str, cut_s: int, feed: str) -> dict[str, Array]:
-    """What a feed gives for the samples before a cut; the training split's own climatology is no forecast."""
-    split = objective.task.splits[name]
-    which = _before(objective, name, cut_s)
-    source = split.feed.source.select(which)
+def _drawn(pipeline: Pipeline, name: str, cut_s: int, feed: str) -> dict[str, Array]:
+    """What a feed gives for the windows before a cut; the training part's own climatology is no forecast."""
+    which = _before(pipeline, name, cut_s)
+    source = pipeline.source(name).select(which)
     with tempfile.TemporaryDirectory() as folder:
+        issue_s = pipeline.parts[name].windows.issue_s[which] - pipeline.delay_s
         if feed == "zarr":
-            feed = f"zarr:{_stored(objective, source, split.samples.issue_s[which], Path(folder))}"
-        found = _batches(open_feed(feed, source))
+            feed = f"zarr:{_stored(pipeline, issue_s, Path(folder))}"
+        batches = _batches(open_feed(feed, source))
     if name == "train":
-        del found["climatology"]
-    return found
+        del batches["climatology"]
+    return batches
 
 
-def _stored(objective: ForecastObjective, source: MapSource, issue_s: NDArray[np.int64], folder: Path) -> Path:
-    """The maps of the samples' windows as `hews rasterize` stores them."""
-    prepared = objective.prepared
-    city = prepared.city
-    rasterizer = channels_rasterizer(prepared, steps=1)
+def _stored(pipeline: Pipeline, known_s: NDArray[np.int64], folder: Path) -> Path:
+    """The maps of the windows' history steps as `hews rasterize` stores them."""
+    city = pipeline.prepared.city
+    rasterizer = channels_rasterizer(pipeline.prepared, steps=1)
     windows = make_windows(
-        prepared.events.time_s,
-        begin_s=int(issue_s[0]) - city.task.history_s,
-        end_s=int(issue_s[-1]) + city.windows.length_s,
+        pipeline.prepared.events.time_s,
+        begin_s=int(known_s[0]) - city.task.history_s,
+        end_s=int(known_s[-1]) + city.windows.length_s,
         length_s=city.windows.length_s,
         stride_s=city.windows.stride_s,
-        anchor_s=city.windows.anchor_s,
-        timezone=city.city.timezone,
+        anchor_s=int(known_s[0]),
     )
     with redirect_stderr(StringIO()):  # its progress is no news here
         store_maps(folder / "maps.zarr", rasterizer, windows, np.zeros(len(windows), dtype=bool))
@@ -276,37 +316,30 @@ def _batches(feed: Feed) -> dict[str, Array]:
     return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
 
 
-def _learned(objective: ForecastObjective) -> dict[str, Array]:
-    """What training reads: all labels, times and log-odds of both splits, and maps of some samples."""
-    found: dict[str, Array] = {}
-    for name in ("train", "validation"):
-        split = objective.task.splits[name]
-        source = split.feed.source
-        columns: dict[str, Array] = {
-            "pairs": source.pairs,
-            "y": source.y,
-            "calendar": source.calendar,
-            "climatology": source.climatology,
-        }
-        for key, value in columns.items():
-            found[f"{name} {key}"] = value
-        some = np.linspace(0, len(split) - 1, LEARNED).astype(np.int64)
-        found[f"{name} maps"] = source.rasterizer.maps(source.pairs[some])
-    return found
+def _learned(pipeline: Pipeline) -> dict[str, Array]:
+    """What training reads: all labels, times and log-odds of both parts, and maps of some windows."""
+    read: dict[str, Array] = {}
+    for name in ("train", "calibration"):
+        source = pipeline.source(name)
+        for key in ("pairs", "y", "calendar", "climatology"):
+            read[f"{name} {key}"] = getattr(source, key)
+        some = np.linspace(0, len(source) - 1, LEARNED).astype(np.int64)
+        read[f"{name} maps"] = source.rasterizer.maps(source.pairs[some])
+    return read
 
 
-def _forecast(objective: ForecastObjective, cut_s: int) -> dict[str, Array]:
-    """Log-odds of the samples before a cut by the model, scaled as training would, with weights that are not zero."""
-    module = objective.module()
-    objective.start(module, lambda tensor: tensor)
-    generator = torch.Generator().manual_seed(objective.seed)
+def _forecast(pipeline: Pipeline, cut_s: int) -> dict[str, Array]:
+    """Log-odds of the windows before a cut by the network, scaled as training would, with weights that are not zero."""
+    module = pipeline.objective.module()
+    pipeline.objective.start(module, lambda tensor: tensor)
+    generator = torch.Generator().manual_seed(pipeline.objective.seed)
     with torch.no_grad():
         module.linear.copy_(torch.randn(module.linear.shape, generator=generator) * 0.1)
-    split = objective.task.splits["test"]
-    which = _before(objective, "test", cut_s)
-    feed = open_feed("direct", split.feed.source.select(which))
-    added = corrections(module, feed, lambda tensor: tensor)  # type: ignore[arg-type]
-    return {"correction": added, "log-odds": split.climatology[which] + added}
+    which = _before(pipeline, "test", cut_s)
+    feed = open_feed("direct", pipeline.source("test").select(which))
+    assert isinstance(feed, DirectFeed)
+    added = corrections(module, feed, lambda tensor: tensor)
+    return {"correction": added, "log-odds": pipeline.parts["test"].offset[which] + added}
 
 
 def _flat(judged: Judged, seen: NDArray[np.bool_]) -> dict[str, Array]:
@@ -315,17 +348,3 @@ def _flat(judged: Judged, seen: NDArray[np.bool_]) -> dict[str, Array]:
     for budget, rows in judged.warned.items():
         found |= {f"{budget} warnings a week, seed {k}": row[seen] for k, row in enumerate(rows)}
     return found
-
-
-def _places(rolling: Rolling) -> dict[str, Array]:
-    """Chances per neighborhood of the test windows, as `evaluate_places` makes them."""
-    parts: dict[str, list[Array]] = {name: [] for name in PLACE_BASELINES}
-    for fold in rolling.folds:
-        train, asked = rolling.learned(fold, "train"), rolling.all.windows.select(fold.test)
-        past = rolling.catalog.until(fold.known_until_s)
-        somewhere = -np.log1p(-fit_climatology(train.windows.begin_s, train.y).probability(asked.begin_s))
-        for name, make in PLACE_BASELINES.items():
-            forecaster = make(rolling.source.ground)
-            forecaster.fit(past, train)
-            parts[name].append(-np.expm1(-somewhere[:, None] * forecaster.shares(rolling.catalog, asked)))
-    return {name: np.concatenate(blocks) for name, blocks in parts.items()}

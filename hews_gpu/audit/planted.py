@@ -23,29 +23,28 @@ from hews_gpu.audit.chance import beats_the_truth, block_of, null_skill, permute
 from hews_gpu.audit.columns import columns_gate, read_all
 from hews_gpu.audit.crossing import folds_gate, splits_gate
 from hews_gpu.audit.finding import Finding
-from hews_gpu.audit.future import Make, Quiet, forecasts_gate, maps_gate, model_gate
+from hews_gpu.audit.future import Make, Pipeline, forecasts_gate, maps_gate, model_gate
 from hews_gpu.data.events import Prepared, open_prepared
-from hews_gpu.data.windows import Samples
+from hews_gpu.data.windows import Samples, Windows
 from hews_gpu.evaluation.alarms import threshold_for
+from hews_gpu.evaluation.backtest import forecast_blocks
+from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import Judged
-from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
-from hews_gpu.evaluation.sources import Source, event_groups, synthetic_source
 from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.forecasters.base import CLIMATOLOGY, Entry, Forecaster
-from hews_gpu.forecasters.catalog import Catalog, Outcomes, Windows
-from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecasters.catalog import Catalog, Outcomes
+from hews_gpu.forecasters.city import City, event_groups, generated_city
+from hews_gpu.forecasters.climatology import Climatology, HourOfWeekMonth, fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecasters.cnn import CnnForecaster, Part
 from hews_gpu.forecasters.registry import BASELINES
 from hews_gpu.progress import Step
 from hews_gpu.reference.protocol import random_split
-from hews_gpu.runs.cnn_objective import ForecastObjective
-from hews_gpu.runs.inputs import Split, Task
 from hews_gpu.train.objective import EpochRow, ToDevice
-from hews_gpu.train.recipe import load_recipe
 from hews_gpu.units import HOUR_S, WEEK_S
 
 __all__ = ["PLANTED", "Planted", "Stage", "show_planted"]
 
-Alter = Callable[[Prepared, Samples], Samples]
+Alter = Callable[[City, Samples], Samples]
 
 
 @dataclass(frozen=True)
@@ -61,18 +60,18 @@ class Stage:
         return open_prepared(self.folder)
 
     @cached_property
-    def strong(self) -> Source:
+    def strong(self) -> City:
         """A city in which there is something to find."""
-        return synthetic_source("strong", years=self.years)
+        return generated_city("strong", years=self.years)
 
     @cached_property
-    def null(self) -> Source:
+    def null(self) -> City:
         """A city in which there is nothing to find."""
-        return synthetic_source("null", years=self.years)
+        return generated_city("null", years=self.years)
 
-    def rolling(self, source: Source) -> Rolling:
+    def rolling(self, source: City) -> Experiment:
         """It, cut into one test block."""
-        return Rolling.opened(source, Plan(blocks=1, seeds=(0,)))
+        return Experiment.open(source, Plan(blocks=1, seeds=(0,)))
 
 
 @dataclass(frozen=True)
@@ -102,16 +101,14 @@ def show_planted(stage: Stage, bar: Step) -> list[Finding]:
     return found
 
 
-class _Faulty(ForecastObjective):
-    """The forecast with its samples altered."""
-
-    def __init__(self, prepared: Prepared, alter: Alter) -> None:
-        super().__init__(prepared, load_recipe())
-        self.task = Task(prepared, {name: alter(prepared, some) for name, some in self.task.samples.items()})
-
-
 def _altered(alter: Alter) -> Make:
-    return lambda prepared: _Faulty(prepared, alter)
+    """The forecast with the rows that its maps show altered."""
+
+    class Faulty(CnnForecaster):
+        def samples(self, part: Part, delay_s: int) -> Samples:
+            return alter(self.setting.city, super().samples(part, delay_s))
+
+    return lambda prepared: Pipeline(prepared, Faulty)
 
 
 def _maps(stage: Stage, make: Make) -> Finding:
@@ -125,54 +122,58 @@ def _last_step_until(samples: Samples, last: NDArray[np.int64]) -> Samples:
     return replace(samples, history=history)
 
 
-def _target_drawn(prepared: Prepared, samples: Samples) -> Samples:
-    return _last_step_until(samples, np.searchsorted(prepared.events.time_s, samples.target_end_s))
+def _target_drawn(city: City, samples: Samples) -> Samples:
+    return _last_step_until(samples, np.searchsorted(city.events.time_s, samples.target_end_s))
 
 
-def _inclusive_edge(prepared: Prepared, samples: Samples) -> Samples:
-    return _last_step_until(samples, np.searchsorted(prepared.events.time_s, samples.issue_s, side="right"))
+def _inclusive_edge(city: City, samples: Samples) -> Samples:
+    return _last_step_until(samples, np.searchsorted(city.events.time_s, samples.issue_s, side="right"))
 
 
-def _hour_off(prepared: Prepared, samples: Samples) -> Samples:
-    shifted = prepared.events.time_s - HOUR_S  # the rows are taken for an hour earlier than they were
-    length_s = prepared.city.windows.length_s
-    edges_s = samples.issue_s[:, None] + np.arange(-prepared.city.steps, 1) * length_s
+def _hour_off(city: City, samples: Samples) -> Samples:
+    shifted = city.events.time_s - HOUR_S  # the rows are taken for an hour earlier than they were
+    assert city.config is not None
+    edges_s = samples.issue_s[:, None] + np.arange(-city.config.steps, 1) * city.config.windows.length_s
     edges = np.searchsorted(shifted, edges_s)
     return replace(samples, history=np.stack([edges[:, :-1], edges[:, 1:]], axis=2))
 
 
-class _ClimatologyOfAll(ForecastObjective):
+class _ClimatologyOfAll(Pipeline):
     """The climatology is fitted on every window there is, those to be judged on too."""
 
-    def __init__(self, prepared: Prepared) -> None:
-        super().__init__(prepared, load_recipe())
-        splits = self.task.splits.values()
-        begin_s, y = (np.concatenate([getattr(s.samples, key) for s in splits]) for key in ("target_begin_s", "y"))
-        fitted = fit_climatology(begin_s, y)
-        self.task.__dict__["splits"] = {split.name: self._with(split, fitted.logit) for split in splits}
-
-    @staticmethod
-    def _with(split: Split, logit: Callable[[NDArray[np.int64]], Float64]) -> Split:
-        log_odds = logit(split.samples.target_begin_s)
-        source = replace(split.feed.source, climatology=log_odds.astype(np.float32))
-        return replace(split, climatology=log_odds, feed=DirectFeed(source))
+    def base(self) -> Forecaster:
+        fold, every = self.experiment.folds[0], self.experiment.all
+        index = np.concatenate([fold.train, fold.calibration, fold.test])
+        return _Fitted(fit_climatology(every.windows.begin_s[index], every.y[index]))
 
 
-class _ScaledOnAll(ForecastObjective):
+class _Fitted(HourOfWeekMonth):
+    """A climatology that no fit changes."""
+
+    def __init__(self, climatology: Climatology) -> None:
+        self.fitted = climatology
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        """Nothing."""
+
+
+class _ScaledOnAll(Pipeline):
     """The scale of the inputs is measured on all splits."""
 
     def __init__(self, prepared: Prepared) -> None:
-        super().__init__(prepared, load_recipe())
+        super().__init__(prepared)
+        honest = self.objective.start
 
-    def start(self, module: Any, to_device: ToDevice) -> EpochRow:
-        row = super().start(module, to_device)
-        module.fit_scale(
-            to_device(batch.maps) for split in self.task.splits.values() for batch in split.feed.in_order(32)
-        )
-        return row
+        def start(module: Any, to_device: ToDevice) -> EpochRow:
+            row = honest(module, to_device)
+            feeds = [self.forecaster.feed(part, self.delay_s) for part in self.parts.values()]
+            module.fit_scale(to_device(batch.maps) for feed in feeds for batch in feed.in_order(32))
+            return row
+
+        self.objective.start = start  # type: ignore[method-assign]
 
 
-class _MostFrequentFirst(ForecastObjective):
+class _MostFrequentFirst(Pipeline):
     """Channels hold the categories in order of how often they occur, counted over the whole table."""
 
     def __init__(self, prepared: Prepared) -> None:
@@ -183,7 +184,7 @@ class _MostFrequentFirst(ForecastObjective):
         city = replace(prepared.city, channels=replace(prepared.city.channels, groups=groups))
         other = Prepared(prepared.folder, city, events)
         other.__dict__["neighborhoods"] = prepared.neighborhoods
-        super().__init__(other, load_recipe())
+        super().__init__(other)
 
 
 def _twin_left_in(stage: Stage) -> Finding:
@@ -191,7 +192,7 @@ def _twin_left_in(stage: Stage) -> Finding:
     prepared = stage.prepared
     events = prepared.events
     splits = {}
-    for name, samples in ForecastObjective(prepared, load_recipe()).task.samples.items():
+    for name, samples in Pipeline(prepared).samples.items():
         first, last = (np.searchsorted(events.time_s, edge) for edge in (samples.target_begin_s, samples.target_end_s))
         splits[name] = replace(samples, history=np.stack([first, last], axis=1)[:, None, :])
     return splits_gate(events, event_groups(prepared), splits, hidden=events.is_target)
@@ -199,12 +200,12 @@ def _twin_left_in(stage: Stage) -> Finding:
 
 def _split_at_random(stage: Stage) -> Finding:
     """Windows dealt to the splits by lot, as the reference system did."""
-    task = ForecastObjective(stage.prepared, load_recipe()).task
-    every = [split for split in task.samples.values()]
-    names = [name for name in vars(every[0])]
+    honest = Pipeline(stage.prepared).samples
+    every = list(honest.values())
+    names = list(vars(every[0]))
     pooled = Samples(**{name: np.concatenate([getattr(one, name) for one in every]) for name in names})
     ids = random_split(pooled.y, (0.7, 0.15, 0.15), 0)
-    splits = {name: pooled.select(part) for name, part in zip(task.samples, ids, strict=True)}
+    splits = {name: pooled.select(part) for name, part in zip(honest, ids, strict=True)}
     return splits_gate(stage.prepared.events, event_groups(stage.prepared), splits)
 
 
@@ -217,7 +218,7 @@ def _fit_goes_on(stage: Stage) -> Finding:
 
 def _late_labels(stage: Stage) -> Finding:
     """A fit on what the table says in the end, though every report has a delay of its own."""
-    at_once = Rolling.opened(stage.strong, Plan(blocks=4, seeds=(0,)))
+    at_once = Experiment.open(stage.strong, Plan(blocks=4, seeds=(0,)))
     plan = replace(at_once.plan, as_reported=True)
     return folds_gate(replace(at_once, plan=plan, catalog=stage.strong.catalog(as_reported=True)))
 
@@ -247,7 +248,7 @@ def _line_read(folder: Path) -> dict[str, NDArray[Any]]:
     }
 
 
-def _tuned_on_test(rolling: Rolling, entries: Mapping[str, Entry], bar: Step) -> dict[str, Judged]:
+def _tuned_on_test(rolling: Experiment, entries: Mapping[str, Entry], bar: Step) -> dict[str, Judged]:
     """Thresholds are set on the windows that they are then used in."""
     honest = forecast_blocks(rolling, entries, bar)
     weeks = len(rolling.test) * rolling.plan.task.stride_s / WEEK_S
@@ -257,7 +258,7 @@ def _tuned_on_test(rolling: Rolling, entries: Mapping[str, Entry], bar: Step) ->
     }
 
 
-def _own_label(rolling: Rolling, entries: Mapping[str, Entry], bar: Step) -> dict[str, Judged]:
+def _own_label(rolling: Experiment, entries: Mapping[str, Entry], bar: Step) -> dict[str, Judged]:
     """The "level" is the share of windows with a target in the week around each window, itself included."""
     y = rolling.all.y.astype(float)
     near = np.convolve(y, np.ones(85) / 85, mode="same")
@@ -268,7 +269,7 @@ def _own_label(rolling: Rolling, entries: Mapping[str, Entry], bar: Step) -> dic
 def _fitted_on_test(stage: Stage) -> Finding:
     """A table of hour of the week by month, fitted on the windows that it is judged on."""
     rolling = stage.rolling(stage.null)
-    judged = forecast_blocks(rolling, {CLIMATOLOGY: BASELINES[CLIMATOLOGY]}, Quiet())
+    judged = forecast_blocks(rolling, {CLIMATOLOGY: BASELINES[CLIMATOLOGY]})
     test, oracle = rolling.test, rolling.oracle()
     assert oracle is not None
     begin_s = test.windows.begin_s
@@ -280,6 +281,8 @@ def _fitted_on_test(stage: Stage) -> Finding:
 
 class _Late:
     """A forecaster that is handed the rows of the window itself: the forecast is issued when it ends."""
+
+    fitted = None
 
     def __init__(self, honest: Forecaster) -> None:
         self.honest = honest
@@ -296,7 +299,7 @@ def _at_their_end(windows: Windows) -> Windows:
     return Windows(issue_s=windows.end_s, begin_s=windows.begin_s, end_s=windows.end_s)
 
 
-def _late_forecasts(rolling: Rolling, *, targets: bool = True) -> dict[str, Float64]:
+def _late_forecasts(rolling: Experiment, *, targets: bool = True) -> dict[str, Float64]:
     """The climatology, and boosting on counts of the window itself; without its targets if so wished."""
     if not targets:  # only their twins and whatever else happened
         catalog = rolling.catalog
@@ -304,8 +307,8 @@ def _late_forecasts(rolling: Rolling, *, targets: bool = True) -> dict[str, Floa
         kept: dict[str, Any] = {key: value[~catalog.is_target] for key, value in columns.items()}
         rolling = replace(rolling, catalog=replace(catalog, **kept))
     boosting = BASELINES["boosting"]
-    late = replace(boosting, make=lambda seed: _Late(boosting.make(seed)))
-    judged = forecast_blocks(rolling, {CLIMATOLOGY: BASELINES[CLIMATOLOGY], "boosting": late}, Quiet())
+    late = replace(boosting, make=lambda setting: _Late(boosting.make(setting)))
+    judged = forecast_blocks(rolling, {CLIMATOLOGY: BASELINES[CLIMATOLOGY], "boosting": late})
     return {name: one.p[0] for name, one in judged.items()}
 
 

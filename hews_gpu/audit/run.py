@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,25 +24,24 @@ from hews_gpu.audit.chance import beats_the_truth, block_of, null_skill, permute
 from hews_gpu.audit.columns import columns_gate
 from hews_gpu.audit.crossing import folds_gate, splits_gate
 from hews_gpu.audit.finding import Finding, verdict_of
-from hews_gpu.audit.future import Quiet, forecasts_gate, make_objective, maps_gate, model_gate, places_gate
+from hews_gpu.audit.future import AUDITED, forecasts_gate, make_pipeline, maps_gate, model_gate, places_gate
 from hews_gpu.audit.planted import PLANTED, Stage, show_planted
 from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.folds import Task
-from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
-from hews_gpu.evaluation.sources import Source, Truth, event_groups, prepared_source, synthetic_source
+from hews_gpu.evaluation.backtest import forecast_blocks
+from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.files import read_manifest, write_json
 from hews_gpu.forecasters.base import CLIMATOLOGY
-from hews_gpu.forecasters.registry import FORECASTERS
+from hews_gpu.forecasters.city import City, event_groups, generated_city, whole_city
 from hews_gpu.progress import log, step
 from hews_gpu.runs.evaluate import FORECASTS
 from hews_gpu.runs.folder import open_run_data
-from hews_gpu.synthetic import load_truth, write_city
+from hews_gpu.synthetic import write_city
+from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = ["audit", "city_plan", "city_source", "run_gates", "write_audit"]
 
-DAY_S, HOUR_S = 86_400, 3600
-TRUTH = "truth.npz"
 DELAYS_S = (0, HOUR_S, DAY_S, 7 * DAY_S)
 PRESET, TRAINED = "strong", ("null", "strong")
 QUICK_YEARS, YEARS, NULL_YEARS, TRAINED_YEARS = 2, 6, 10, 4
@@ -127,44 +126,36 @@ def _city_jobs(prepared: Prepared, quick: bool) -> list[Job]:
         ("places", lambda: [places_gate(source, plan, count=count)]),
         ("columns", lambda: [columns_gate(prepared.folder)]),
         ("twins", lambda: _twins(prepared, source, plan)),
-        ("permuted labels", lambda: [permuted_gate(Rolling.opened(source, plan))]),
+        ("permuted labels", lambda: [permuted_gate(Experiment.open(source, plan))]),
         ("skill", lambda: _skill(source, plan)),
     ]
 
 
-def city_source(prepared: Prepared) -> Source:
-    """The table between the begin of the training split and the end of the test split, with its truth if it has one."""
-    splits = prepared.city.splits
-    source = prepared_source(prepared, begin_s=splits.span_s("train")[0], end_s=splits.span_s("test")[1])
-    path = prepared.folder / TRUTH
-    return replace(source, truth=cast("Truth", load_truth(path))) if path.is_file() else source
+def city_source(prepared: Prepared) -> City:
+    """The table between the begin of the training split and the end of the test split, with each row's event."""
+    city = whole_city(prepared)
+    return replace(city, group=event_groups(prepared)[prepared.events.time_s < city.end_s])
 
 
 def city_plan(prepared: Prepared) -> Plan:
     """One test block, the city's test split; the city's own task."""
     city = prepared.city
     begin_s, test_s = city.splits.span_s("train")[0], city.splits.span_s("test")[0]
-    task = Task(
-        history_s=city.task.history_s,
-        lead_s=city.task.lead_s,
-        horizon_s=city.task.horizon_s,
-        stride_s=city.windows.stride_s,
-        anchor_s=city.windows.anchor_s + city.task.lead_s,
-    )
+    task = Task.of_city(city)
     calibration_s = min(Plan().calibration_s, (test_s - begin_s) // 5)
     return Plan(task=task, first_test_s=test_s, blocks=1, calibration_s=calibration_s, seeds=(0,))
 
 
-def _twins(prepared: Prepared, source: Source, plan: Plan) -> list[Finding]:
-    task = make_objective(prepared).task
-    found = splits_gate(prepared.events, event_groups(prepared), task.samples, name=prepared.city.city.name)
-    return [found, folds_gate(Rolling.opened(source, plan))]
+def _twins(prepared: Prepared, source: City, plan: Plan) -> list[Finding]:
+    samples = make_pipeline(prepared).samples
+    found = splits_gate(prepared.events, event_groups(prepared), samples, name=prepared.city.city.name)
+    return [found, folds_gate(Experiment.open(source, plan))]
 
 
-def _skill(source: Source, plan: Plan) -> list[Finding]:
+def _skill(source: City, plan: Plan) -> list[Finding]:
     """Gates 3, 4 and 7, as far as they apply: the first two where the truth is known, the last where it is not."""
-    rolling = Rolling.opened(source, plan)
-    judged = forecast_blocks(rolling, FORECASTERS, Quiet())
+    rolling = Experiment.open(source, plan)
+    judged = forecast_blocks(rolling, AUDITED)
     p = {name: one.p[0] for name, one in judged.items()}
     is_null = source.truth is not None and getattr(source.truth, "preset", "") == "null"
     windows, oracle = rolling.test.windows, rolling.oracle()
@@ -221,14 +212,14 @@ def _generated_jobs(scratch: Path, quick: bool) -> list[Job]:
     return jobs
 
 
-def _as_reported(source: Source, count: int) -> list[Finding]:
+def _as_reported(source: City, count: int) -> list[Finding]:
     """Gates 1 and 6 where every row has a delay of its own, of which the longest take a week."""
     plan = Plan(blocks=1, seeds=(0,), as_reported=True)
-    return [forecasts_gate(source, plan, count=count), folds_gate(Rolling.opened(source, replace(plan, blocks=3)))]
+    return [forecasts_gate(source, plan, count=count), folds_gate(Experiment.open(source, replace(plan, blocks=3)))]
 
 
-def _drawn(preset: str, years: int) -> Source:
-    return synthetic_source(preset, years=years)
+def _drawn(preset: str, years: int) -> City:
+    return generated_city(preset, years=years)
 
 
 def _trained(scratch: Path, preset: str) -> list[Finding]:
@@ -237,7 +228,7 @@ def _trained(scratch: Path, preset: str) -> list[Finding]:
     if not folder.is_dir():
         prepare_generated(scratch, preset, TRAINED_YEARS)
     run = scratch / preset / "run"
-    _hews("train", str(folder), "--out", str(run), "--device", "cpu")
+    _hews("train", str(folder), "--out", str(run), "--model", "cnn", "--device", "cpu")
     _hews("evaluate", str(run))
     return run_gates(run)
 

@@ -25,10 +25,11 @@ def demo(
 ) -> None:
     """Walk the whole path on a generated city: no files, no network."""
     from hews_gpu.cli.demo import run_demo
-    from hews_gpu.runs.summary import skill_table
+    from hews_gpu.cli.forecast_commands import verdicts
+    from hews_gpu.evaluation.tables import skill_table
 
     metrics, report = run_demo(out, force=force, device=device)
-    last = f"{metrics['verdict']}\nReport: {report}"
+    last = f"{verdicts(metrics)}\nReport: {report}"
     show("Skill on the test split", {**metrics, "report": str(report)}, as_json, table=skill_table(metrics), last=last)
 
 

@@ -7,15 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from hews_gpu.cli.options import Force, Json, OfCluster, OnCluster, Prepared, workers_of
+from hews_gpu.cli.options import Force, GoOn, Json, OfCluster, OnCluster, Prepared, workers_of
 from hews_gpu.cli.printing import print_json, print_table, show
 from hews_gpu.errors import UserError
 
 __all__ = ["app"]
 
 app = typer.Typer()
-
-GoOn = Annotated[bool, typer.Option("--resume", help="Use what a run that was cut off has left.")]
 
 
 @app.command()

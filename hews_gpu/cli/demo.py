@@ -17,10 +17,14 @@ from hews_gpu.synthetic import write_city
 
 __all__ = ["run_demo"]
 
+METRICS = "metrics.json"
+
 STAGES = {
     "prepare city/demo.toml --out prepared": "prepared/incidents.parquet",
     "rasterize prepared --out maps --style reference": "maps/maps.zarr/zarr.json",
-    "train prepared --out run": "run/weights.safetensors",
+    "train prepared --out cnn --model cnn": "cnn/weights.safetensors",
+    "evaluate cnn": "cnn/metrics.json",
+    "train prepared --out run --model hewsnet": "run/weights.safetensors",
     "evaluate run": "run/metrics.json",
     "report run --out report.html": "report.html",
 }
@@ -35,12 +39,12 @@ def run_demo(out: Path, *, force: bool = False, device: str = "auto") -> tuple[d
     """Generate a city, prepare it, train, evaluate and report.
 
     Args:
-        out: folder for everything; its subfolders are city, prepared and run.
+        out: folder for everything; its subfolders are city, prepared, maps, cnn and run.
         force: replace an older demo.
         device: what to train on: auto, cpu or cuda.
 
     Returns:
-        The metrics, and the path of the report.
+        The metrics of HewsNet with the CNN's scores among its forecasts, and the path of the report.
 
     Raises:
         UserError: `out` cannot be written, or the device that was named does not work.
@@ -54,10 +58,11 @@ def run_demo(out: Path, *, force: bool = False, device: str = "auto") -> tuple[d
         write_city(folder / "city")
         notes["seconds"] = {"synthesize": round(time.perf_counter() - started, 1)}
         for stage, product in STAGES.items():
-            name, *arguments = stage.split()
-            extra = ["--device", device] if name == "train" else []
-            notes["seconds"][name] = _stage(folder, [name, *arguments, *extra], product)
-        metrics = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))
+            command = stage.split()
+            extra = ["--device", device] if command[0] == "train" else []
+            notes["seconds"][stage] = _stage(folder, [*command, *extra], product)
+        metrics, cnn = (json.loads((folder / run / METRICS).read_text(encoding="utf-8")) for run in ("run", "cnn"))
+        metrics["forecasts"] = {"cnn": cnn["forecasts"]["cnn"], **metrics["forecasts"]}
     return metrics, out / "report.html"
 
 

@@ -1,7 +1,8 @@
-"""The commands that forecast and judge: train, evaluate, score, report."""
+"""The commands that forecast and judge: train, evaluate, backtest, score, report."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from hews_gpu.cli.options import Device, Force, Json, Prepared
+from hews_gpu.cli.options import Device, Force, GoOn, Json, Prepared
 from hews_gpu.cli.printing import print_json, show
 from hews_gpu.errors import UserError
 
@@ -45,6 +46,9 @@ def train(
     prepared: Prepared,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
     force: Force = False,
+    model: Annotated[
+        str | None, typer.Option("--model", help="hewsnet, cnn, hewsnet+cnn, boosting, hawkes, level or climatology.")
+    ] = None,
     recipe: Annotated[
         str, typer.Option("--recipe", metavar="NAME|PATH.toml", help="forecast, reference1, reference2 or a file.")
     ] = "forecast",
@@ -56,7 +60,7 @@ def train(
     feed: Annotated[str, typer.Option("--feed", help="What makes the batches: direct, dali or zarr:MAPS.")] = "direct",
     as_json: Json = False,
 ) -> None:
-    """Fit a model as a recipe says, stopped by the validation windows."""
+    """Fit a forecaster as a recipe says, stopped or calibrated by the validation windows."""
     from hews_gpu.runs.train import train as run
     from hews_gpu.train.recipe import load_recipe
 
@@ -64,6 +68,7 @@ def train(
         prepared,
         out,
         recipe=load_recipe(recipe),
+        model=model,
         feed=feed,
         force=force,
         resume="auto" if resume == "auto" else resume == "always",
@@ -76,42 +81,77 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A folder made by 'hews train'.")] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by 'hews train'.")],
     data: Data = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; else the run's own.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the results that --out holds.")] = False,
-    preset: Annotated[str | None, typer.Option("--preset", help="Instead of RUN: a generated city's law.")] = None,
-    years: Annotated[int | None, typer.Option("--years", help="With --preset: how many to draw; else 10.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="With --preset: what to judge; else boosting.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="With --preset: of the city; else 0.")] = None,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Forecast every window and judge the forecasts: a run's, or a forecaster's on a city whose truth is known."""
-    if (run is None) == (preset is None):
-        got = "neither" if run is None else "both"
-        raise UserError("RUN or --preset", got, allowed="give one of them", remedy="See 'hews evaluate --help'")
-    if preset is not None:
-        _evaluate_preset(preset, years=years or 10, model=model or "boosting", seed=seed or 0, as_json=as_json)
-        return
-    for option, value in (("--years", years), ("--model", model), ("--seed", seed)):
-        if value is not None:
-            raise UserError(option, value, allowed="goes with --preset: a run has its own", remedy="Leave it out")
+    """Forecast every window of a run's splits and judge the forecasts on the last."""
+    from hews_gpu.evaluation.tables import skill_table
+    from hews_gpu.reference.evaluate import leaky_table
     from hews_gpu.runs.evaluate import evaluate as judge
-    from hews_gpu.runs.summary import summary_table
 
-    assert run is not None
-    metrics = judge(run, out=out, data=data, force=force)
-    title, table = summary_table(metrics)
-    show(title, metrics, as_json, table=table, last=metrics["verdict"])
+    metrics = judge(run, out=out, data=data, device=device, force=force)
+    if metrics.get("leaky"):
+        title, table = f"{metrics['recipe']}: maps told apart under a leaky protocol, no forecast", leaky_table(metrics)
+    else:
+        title, table = "Skill on the test split", skill_table(metrics)
+    show(title, metrics, as_json, table=table, last=verdicts(metrics))
 
 
-def _evaluate_preset(preset: str, *, years: int, model: str, seed: int, as_json: bool) -> None:
-    from hews_gpu.evaluation.backtest import evaluate_preset
-    from hews_gpu.evaluation.summary import preset_table
+@app.command()
+def backtest(
+    prepared: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="A folder made by 'hews prepare'.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Instead of DIR: a generated city's law.")] = None,
+    years: Annotated[int, typer.Option("--years", help="With --preset: how many to draw.")] = 10,
+    seed: Annotated[int, typer.Option("--seed", help="With --preset: of the city.")] = 0,
+    models: Annotated[str | None, typer.Option("--models", metavar="A,B,...", help="Forecasters to judge.")] = None,
+    blocks: Annotated[int | None, typer.Option("--blocks", help="Test blocks, each with fits of its own.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; else they are printed.")] = None,
+    force: Force = False,
+    resume: GoOn = False,
+    jobs: Annotated[int, typer.Option("--jobs", help="Fits at a time, each in a process of its own.")] = 1,
+    share: Annotated[
+        str | None, typer.Option("--share", metavar="I/N", help="Make every N-th fit only; no results.")
+    ] = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Judge forecasters by a rolling origin: fitted on the past, block after block, each judged on what came next."""
+    from hews_gpu.evaluation.backtest import Problem
+    from hews_gpu.evaluation.tables import skill_table
+    from hews_gpu.runs.backtest import DEFAULT_MODELS, Settings
+    from hews_gpu.runs.backtest import backtest as run
 
-    metrics = evaluate_preset(preset, years=years, seed=seed, model=model)
-    title, verdict = f"{years} years of {preset}, test blocks", f"{model}: {metrics['verdict']}"
-    show(title, metrics, as_json, table=preset_table(metrics), last=verdict)
+    names = tuple(name.strip() for name in models.split(",")) if models else DEFAULT_MODELS
+    problem = Problem(prepared=prepared, preset=preset, years=years, seed=seed)
+    settings = Settings(problem=problem, models=names, blocks=blocks)
+    part = None if share is None else _share(share, out)
+    metrics = run(settings, out, jobs=jobs, device=device, share=part, force=force, resume=resume)
+    if part is not None:
+        show(f"Fits in {out}", metrics, as_json)
+        return
+    title = f"{preset or metrics['city']}, {len(metrics['protocol']['folds'])} test blocks"
+    show(title, metrics, as_json, table=skill_table(metrics), last=verdicts(metrics))
+
+
+def _share(text: str, out: Path | None) -> tuple[int, int]:
+    """Read I/N, counted from 0."""
+    first, _, count = text.partition("/")
+    if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
+        raise UserError("--share", text, allowed="must be I/N with 0 <= I < N, such as 0/8")
+    if out is None:
+        raise UserError("--share", text, allowed="needs a folder for the fits", remedy="Give it with --out")
+    return int(first), int(count)
+
+
+def verdicts(metrics: Mapping[str, Any]) -> str:
+    """Return what is to be concluded, against the calendar and against the recent level."""
+    if metrics.get("leaky"):
+        return str(metrics["verdict"])
+    return f"{metrics['model']}: {metrics['verdict']}\nOver the recent level: {metrics['verdict_over_level']}"
 
 
 @app.command()

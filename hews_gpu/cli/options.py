@@ -11,11 +11,12 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from hews_gpu.workers import Opener
 
-__all__ = ["Device", "Force", "Json", "OfCluster", "OnCluster", "Prepared", "workers_of"]
+__all__ = ["Device", "Force", "GoOn", "Json", "OfCluster", "OnCluster", "Prepared", "workers_of"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists (only one made by hews).")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+GoOn = Annotated[bool, typer.Option("--resume", help="Use what a run that was cut off has left.")]
 Prepared = Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by 'hews prepare'.")]
 OfCluster = Annotated[
     str | None,

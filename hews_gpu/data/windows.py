@@ -1,43 +1,181 @@
-"""Time cut into half-open windows, as index ranges into the sorted table; nothing is copied.
+"""Time cut into half-open windows: what is forecast, from which history, and which rows lie in each.
 
-A window [t, t + length) is a pair [first, last) of indices: an incident at exactly t belongs to it, one at exactly
-t + length to the next. Empty windows are kept: they are the most common outcome of a quiet night and part of the truth.
+A window [t, t + length) holds an incident at exactly t; one at exactly t + length belongs to the next. Windows that are
+forecast lie on the grid ``anchor + k * stride`` whatever the lead, so that forecasts of different leads are compared on
+the same windows; a forecast is issued `lead` before its window. Rows are ranges [first, last) of indices into the table
+sorted by time; nothing is copied. Empty windows are kept: they are the most common outcome and part of the truth.
 
-Shapes: E incidents, W windows, S samples (issue times), T history steps.
+Shapes: E incidents, W map windows, S forecast windows, T history steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from hews_gpu.arrays import Int64
+from hews_gpu.arrays import Bool, Int64
 from hews_gpu.config import CityConfig
-from hews_gpu.data.events import Events, Prepared
-from hews_gpu.errors import UserError
-from hews_gpu.units import DAY_S
+from hews_gpu.data.events import Events
 
-__all__ = ["Samples", "Windows", "make_samples", "make_split", "make_windows", "targets_within"]
+__all__ = [
+    "MapWindows",
+    "Samples",
+    "Task",
+    "Windows",
+    "issue_windows",
+    "make_samples",
+    "make_windows",
+    "targets_within",
+]
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is forecast: issued at t, from what became known in time, for [t + lead, t + lead + horizon)."""
+
+    history_s: int = 86_400
+    """How far back a model's input may reach; baselines may keep counts for longer."""
+    lead_s: int = 0
+    horizon_s: int = 7200
+    stride_s: int = 7200
+    """From one target window to the next."""
+    anchor_s: int = 0
+    """A time at which some target window begins."""
+    delay_s: int = 0
+    """A row is known so long after it happened."""
+
+    def __post_init__(self) -> None:
+        sizes = (self.history_s, self.horizon_s, self.stride_s)
+        if min(sizes) <= 0 or min(self.lead_s, self.delay_s) < 0:
+            raise ValueError(f"history, horizon and stride must be positive, lead and delay not negative: {self}")
+
+    @classmethod
+    def of_city(cls, city: CityConfig) -> Task:
+        """Return the task that a city file's `[task]` and `[windows]` sections describe."""
+        return cls(
+            history_s=city.task.history_s,
+            lead_s=city.task.lead_s,
+            horizon_s=city.task.horizon_s,
+            stride_s=city.windows.stride_s,
+            anchor_s=city.windows.anchor_s,
+        )
+
+    def apart(self, embargo_s: int) -> Task:
+        """Return the task with at least so much time between the last row that is looked at and the window.
+
+        The rows of one event do not agree on when it happened: the assault by which a shooting is reported a second
+        time may be dated half an hour before it. A forecast that sees the one is not made before the other, and nobody
+        can tell in time which assaults these are: so all rows of the last half hour are left alone, whatever they are.
+        A lead or a delay that is long enough does that by itself; what is missing is added to the delay.
+        """
+        return replace(self, delay_s=max(self.delay_s, embargo_s - self.lead_s))
+
+    @property
+    def reach_s(self) -> int:
+        """From the oldest row that a model's input may hold to the begin of the target window."""
+        return self.history_s + self.delay_s + self.lead_s
+
+    @property
+    def gap_s(self) -> int:
+        """From the last issue time of one part to the first of the next, at least."""
+        return self.reach_s + self.horizon_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """W windows of one length, in order of time."""
+    """S target windows [begin, end), each with the time at which its forecast is issued; in order of time."""
+
+    issue_s: Int64  # [S]
+    begin_s: Int64  # [S]
+    end_s: Int64  # [S]
+
+    def __len__(self) -> int:
+        return len(self.issue_s)
+
+    def select(self, which: Bool | Int64) -> Windows:
+        """Return the windows at the given positions or where the mask is true."""
+        return Windows(issue_s=self.issue_s[which], begin_s=self.begin_s[which], end_s=self.end_s[which])
+
+    @property
+    def lead_s(self) -> int:
+        """From issue to window; the same for all."""
+        return int(self.begin_s[0] - self.issue_s[0])
+
+    @property
+    def horizon_s(self) -> int:
+        """Length of the windows; the same for all."""
+        return int(self.end_s[0] - self.begin_s[0])
+
+
+def issue_windows(begin_s: int, end_s: int, task: Task) -> Windows:
+    """Return all target windows on the task's grid whose history (as known at issue) and target lie in [begin, end)."""
+    target_s = _grid(begin_s + task.reach_s, end_s - task.horizon_s, task.stride_s, task.anchor_s)
+    return Windows(issue_s=target_s - task.lead_s, begin_s=target_s, end_s=target_s + task.horizon_s)
+
+
+def _grid(begin_s: int, last_s: int, stride_s: int, anchor_s: int) -> Int64:
+    """Return the times ``anchor + k * stride`` in [begin, last], both ends included."""
+    first = anchor_s + -((anchor_s - begin_s) // stride_s) * stride_s
+    return np.arange(first, last_s + 1, stride_s, dtype=np.int64)
+
+
+def targets_within(events: Events, begin_s: Int64, end_s: Int64) -> Int64:
+    """Count the target incidents in each stretch [begin, end); int64 [S] each."""
+    times = events.time_s[events.is_target]
+    return np.searchsorted(times, end_s, side="left") - np.searchsorted(times, begin_s, side="left")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """S forecast windows with the rows of their history and what came after."""
+
+    issue_s: Int64  # [S] when the forecast is made
+    history: Int64  # [S, T, 2] index pairs [first, last) of the steps of history, oldest first
+    target_begin_s: Int64  # [S]
+    target_end_s: Int64  # [S]
+    y: Bool  # [S] whether a target incident falls in [target_begin, target_end)
+
+    def __len__(self) -> int:
+        return len(self.issue_s)
+
+    def select(self, which: Bool | Int64) -> Samples:
+        """Return the samples at the given positions or where the mask is true."""
+        return Samples(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+
+def make_samples(
+    events: Events, windows: Windows, city: CityConfig, delay_s: int = 0, y: Bool | None = None
+) -> Samples:
+    """Return the windows as samples of a network: the history ends where knowledge does, `delay_s` before issue.
+
+    Args:
+        events: the table.
+        windows: what is forecast.
+        city: how the history is cut into steps.
+        delay_s: a row is known so long after it happened.
+        y: labels [S] as they were known; what the table says unless given.
+    """
+    known_s = windows.issue_s - delay_s
+    edges_s = known_s[:, None] + np.arange(-city.steps, 1, dtype=np.int64) * city.windows.length_s  # [S, T + 1]
+    edges = np.searchsorted(events.time_s, edges_s, side="left")
+    return Samples(
+        issue_s=windows.issue_s,
+        history=np.stack([edges[:, :-1], edges[:, 1:]], axis=2),
+        target_begin_s=windows.begin_s,
+        target_end_s=windows.end_s,
+        y=targets_within(events, windows.begin_s, windows.end_s) > 0 if y is None else y,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapWindows:
+    """W windows of one length with the rows that a map of each shows, in order of time."""
 
     start_s: Int64  # [W]
     length_s: int
     first: Int64  # [W] index of the first incident at or after the start
     last: Int64  # [W] index of the first incident at or after the end
-    exposure_s: (
-        Int64  # [W] real seconds: an hour more where the clock is set back, an hour less where it is set forward
-    )
 
     def __len__(self) -> int:
         return len(self.start_s)
@@ -49,16 +187,9 @@ class Windows:
 
 
 def make_windows(
-    time_s: Int64,
-    *,
-    begin_s: int,
-    end_s: int,
-    length_s: int,
-    stride_s: int,
-    anchor_s: int = 0,
-    timezone: str = "UTC",
-) -> Windows:
-    """All windows on the grid ``anchor + k * stride`` that lie within [begin, end).
+    time_s: Int64, *, begin_s: int, end_s: int, length_s: int, stride_s: int, anchor_s: int = 0
+) -> MapWindows:
+    """Return all windows on the grid ``anchor + k * stride`` that lie within [begin, end).
 
     Args:
         time_s: [E] sorted local wall-clock seconds.
@@ -67,134 +198,11 @@ def make_windows(
         length_s: of each window.
         stride_s: from one start to the next; may be shorter or longer than the window.
         anchor_s: a time at which some window starts.
-        timezone: IANA zone, for the exposure of windows in which the clock changes.
     """
     start_s = _grid(begin_s, end_s - length_s, stride_s, anchor_s)
-    return Windows(
+    return MapWindows(
         start_s=start_s,
         length_s=length_s,
         first=np.searchsorted(time_s, start_s, side="left"),
         last=np.searchsorted(time_s, start_s + length_s, side="left"),
-        exposure_s=_exposure_s(start_s, length_s, timezone),
     )
-
-
-def _grid(begin_s: int, last_s: int, stride_s: int, anchor_s: int) -> Int64:
-    """The times ``anchor + k * stride`` in [begin, last], both ends included."""
-    first = anchor_s + -((anchor_s - begin_s) // stride_s) * stride_s
-    return np.arange(first, last_s + 1, stride_s, dtype=np.int64)
-
-
-def _exposure_s(start_s: Int64, length_s: int, timezone: str) -> Int64:
-    """Real seconds that pass in each wall-clock window: a repeated hour counts twice, a skipped one not at all."""
-    exposure = np.full(len(start_s), length_s, dtype=np.int64)
-    if len(start_s) == 0:
-        return exposure
-    for low_s, high_s, sign in _clock_changes(int(start_s[0]), int(start_s[-1]) + length_s, ZoneInfo(timezone)):
-        overlap = np.minimum(start_s + length_s, high_s) - np.maximum(start_s, low_s)
-        exposure += sign * np.maximum(overlap, 0)
-    return exposure
-
-
-def _clock_changes(begin_s: int, end_s: int, zone: ZoneInfo) -> Iterator[tuple[int, int, int]]:
-    """Stretches of local time [low, high) that happened twice (+1) or never (-1), between two local times."""
-    begin_s, end_s = begin_s - 2 * DAY_S, end_s + 2 * DAY_S  # no zone is further than a day from UTC
-    for utc_s in range(begin_s, end_s, DAY_S):
-        before, after = _offset_s(utc_s, zone), _offset_s(utc_s + DAY_S, zone)
-        if before == after:
-            continue
-        low, high = utc_s, utc_s + DAY_S  # the change is in (low, high]
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if _offset_s(middle, zone) == before else (low, middle)
-        yield (high + min(before, after), high + max(before, after), 1 if after < before else -1)
-
-
-def _offset_s(utc_s: int, zone: ZoneInfo) -> int:
-    """The zone's offset at a moment given as seconds of UTC."""
-    offset = (EPOCH + timedelta(seconds=utc_s)).astimezone(zone).utcoffset()
-    assert offset is not None
-    return int(offset.total_seconds())
-
-
-def targets_within(events: Events, begin_s: Int64, end_s: Int64) -> Int64:
-    """Number of target incidents in each stretch [begin, end).
-
-    Args:
-        events: the table.
-        begin_s: [S] begin of each stretch.
-        end_s: [S] its end, not included.
-    """
-    times = events.time_s[events.is_target]
-    return np.searchsorted(times, end_s, side="left") - np.searchsorted(times, begin_s, side="left")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """S issue times with what is known at each and what came after it."""
-
-    issue_s: Int64  # [S] when the forecast is made; it sees only incidents before this
-    history: Int64  # [S, T, 2] index pairs [first, last) of the steps before the issue time, oldest first
-    target_begin_s: Int64  # [S]
-    target_end_s: Int64  # [S]
-    y: npt.NDArray[np.bool_]  # [S] whether a target incident falls in [target_begin, target_end)
-
-    def __len__(self) -> int:
-        return len(self.issue_s)
-
-    def select(self, which: npt.NDArray[np.bool_] | Int64) -> Samples:
-        """The samples at the given positions or where the mask is true."""
-        return Samples(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
-
-
-def make_samples(events: Events, city: CityConfig, begin_s: int, end_s: int) -> Samples:
-    """All issue times whose history and target window both lie within [begin, end).
-
-    Two stretches of time without overlap therefore share no incident: the gap of history + lead + horizon between
-    their issue times is the purge gap.
-
-    Args:
-        events: the table.
-        city: windows and task.
-        begin_s: no history reaches before it.
-        end_s: no target window reaches past it.
-    """
-    windows, task = city.windows, city.task
-    ahead_s = task.lead_s + task.horizon_s
-    issue_s = _grid(begin_s + task.history_s, end_s - ahead_s, windows.stride_s, windows.anchor_s)
-    edges_s = issue_s[:, None] + np.arange(-city.steps, 1, dtype=np.int64) * windows.length_s  # [S, T + 1]
-    edges = np.searchsorted(events.time_s, edges_s, side="left")
-    target_begin_s = issue_s + task.lead_s
-    target_end_s = target_begin_s + task.horizon_s
-    return Samples(
-        issue_s=issue_s,
-        history=np.stack([edges[:, :-1], edges[:, 1:]], axis=2),
-        target_begin_s=target_begin_s,
-        target_end_s=target_end_s,
-        y=targets_within(events, target_begin_s, target_end_s) > 0,
-    )
-
-
-def make_split(prepared: Prepared, name: str) -> Samples:
-    """The samples of one split: ``train``, ``validation`` or ``test``.
-
-    Raises:
-        UserError: the split holds no issue time, or reaches beyond the table.
-    """
-    begin_s, end_s = prepared.city.splits.span_s(name)
-    key, span = f"[splits] {name}", getattr(prepared.city.splits, name)
-    times = prepared.events.time_s
-    if len(times) == 0 or end_s <= times[0] or begin_s > times[-1]:
-        covered = "nothing" if len(times) == 0 else f"{_day(times[0])} to {_day(times[-1])}"
-        raise UserError(key, span, allowed=f"lies outside the table, which covers {covered}", remedy="Move the split")
-    samples = make_samples(prepared.events, prepared.city, begin_s, end_s)
-    if len(samples) == 0:
-        task = prepared.city.task
-        need_s = task.history_s + task.lead_s + task.horizon_s
-        allowed = f"is too short: history, lead and horizon together take {need_s} seconds"
-        raise UserError(key, span, allowed=allowed, remedy="Lengthen the split")
-    return samples
-
-
-def _day(time_s: int) -> str:
-    return (EPOCH + timedelta(seconds=int(time_s))).strftime("%Y-%m-%d")

@@ -1,239 +1,338 @@
-"""The verdict on all baselines (and a model) on one source: scores, curves over lead and delay, and where.
+"""The rolling origin: every forecaster fitted anew for each test block, thresholds set on the block before it.
 
-What comes out is plain data for JSON files, tables and figures.
+One fit (a forecaster, a block, a seed) depends on no other, so fits run one after the other, side by side in processes,
+or as the tasks of an array on a cluster, with the same result: each leaves a file, and whoever comes last puts them
+together. A run that was cut off goes on with the fits that are missing.
 
-Shapes: S windows, N neighborhoods.
+Shapes: S test windows, C calibration windows, N neighborhoods.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hews_gpu.arrays import Float64
-from hews_gpu.errors import UserError
-from hews_gpu.evaluation.bootstrap import Blocks, interval
-from hews_gpu.evaluation.folds import Task
-from hews_gpu.evaluation.judge import BLOCK_WEEKS, compare
-from hews_gpu.evaluation.metrics import DRAWS, log_loss_each_bits, roc_auc
-from hews_gpu.evaluation.near_pairs import knox
-from hews_gpu.evaluation.neighborhood_scores import place_scores
-from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
-from hews_gpu.evaluation.sources import Source, Truth, synthetic_source
-from hews_gpu.evaluation.split_scores import verdict
-from hews_gpu.forecasters.base import CLIMATOLOGY, Entry, SaysWhere
-from hews_gpu.forecasters.catalog import Outcomes, area_counts
-from hews_gpu.forecasters.climatology import fit_climatology
-from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES
-from hews_gpu.forecasters.registry import BASELINES, FORECASTERS, MODELS, require_known
-from hews_gpu.progress import step
-from hews_gpu.units import HOUR_S, WEEK_S
+from hews_gpu.arrays import Bool, Float64
+from hews_gpu.data.events import open_prepared
+from hews_gpu.errors import UserError, did_you_mean
+from hews_gpu.evaluation.alarms import BUDGETS_PER_WEEK, threshold_for
+from hews_gpu.evaluation.folds import Experiment, Plan
+from hews_gpu.evaluation.judge import BLOCK_WEEKS, Judged, compare
+from hews_gpu.evaluation.metrics import DRAWS
+from hews_gpu.evaluation.places import judge_places
+from hews_gpu.files import atomic_file
+from hews_gpu.forecasters.base import Entry, SaysWhere, Setting
+from hews_gpu.forecasters.city import City, generated_city, whole_city
+from hews_gpu.forecasters.registry import BASELINES, FORECASTERS, require_known
+from hews_gpu.progress import SILENT, Step, log, step
+from hews_gpu.units import WEEK_S
 
-__all__ = ["DELAYS_S", "LEADS_S", "as_reported", "curves", "evaluate_places", "evaluate_preset", "evaluate_source"]
+__all__ = [
+    "MOST_YEARS",
+    "Fit",
+    "Forecasts",
+    "Problem",
+    "evaluate_city",
+    "fits_of",
+    "forecast_blocks",
+    "gather_fits",
+    "judge_experiment",
+    "run_fits",
+    "with_thresholds",
+]
 
-LEADS_S = (0, 2 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S, 24 * HOUR_S)
-DELAYS_S = (0, HOUR_S, 24 * HOUR_S, 7 * 24 * HOUR_S)
-POINT_BLOCKS = 2
-"""Of a curve's points: the same windows, but fewer fits, of which there are nine times as many as for the scores."""
-DEFAULT_MODEL = "boosting"
 MOST_YEARS = 40
+DEFAULT_BLOCKS = 4
 
 
-def evaluate_preset(
-    preset: str, *, years: int, seed: int = 0, model: str = DEFAULT_MODEL, blocks: int | None = None
-) -> dict[str, Any]:
-    """What ``hews evaluate --preset`` gives: a model on a generated city, against every baseline and the oracle.
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is backtested: a prepared folder, or a generated city."""
+
+    prepared: Path | None = None
+    preset: str | None = None
+    years: int = 10
+    seed: int = 0
+    """Of the generated city."""
+
+    def __post_init__(self) -> None:
+        if (self.prepared is None) == (self.preset is None):
+            got = "neither" if self.prepared is None else "both"
+            raise UserError("DIR or --preset", got, allowed="give one of them", remedy="See 'hews backtest --help'")
+        if self.preset is None:
+            return
+        from hews_gpu.synthetic import PRESETS
+
+        if self.preset not in PRESETS:
+            allowed, remedy = "is not a preset", did_you_mean(self.preset, PRESETS)
+            raise UserError("--preset", self.preset, allowed=allowed, remedy=remedy)
+        if not 2 <= self.years <= MOST_YEARS:
+            raise UserError("--years", self.years, allowed=f"must be 2..{MOST_YEARS}")
+
+    def open(self) -> City:
+        """Read the folder, or generate the city."""
+        if self.prepared is not None:
+            return whole_city(open_prepared(self.prepared))
+        assert self.preset is not None
+        return generated_city(self.preset, years=self.years, seed=self.seed)
+
+    @property
+    def default_blocks(self) -> int:
+        """About one a year of a generated city's test years."""
+        return DEFAULT_BLOCKS if self.preset is None else max(1, min(DEFAULT_BLOCKS, self.years * 2 // 5))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit of one forecaster."""
+
+    name: str
+    block: int
+    seed: int
+
+    def path(self, folder: Path) -> Path:
+        """Return the file that holds its forecasts."""
+        return folder / f"{self.name}-{self.block}-{self.seed}.npz"
+
+
+def fits_of(names: Iterable[str], plan: Plan, blocks: int, entries: Mapping[str, Entry] = FORECASTERS) -> list[Fit]:
+    """Return every fit that a plan asks for, by forecaster, block and seed."""
+    return [
+        Fit(name, block, seed)
+        for name in names
+        for block in range(blocks)
+        for seed in _seeds(plan, entries[name], block)
+    ]
+
+
+def _seeds(plan: Plan, entry: Entry, block: int) -> tuple[int, ...]:
+    """Return the seeds of the fits for one block."""
+    if not entry.is_random:
+        return plan.seeds[:1]
+    return (plan.seeds[block % len(plan.seeds)],) if plan.in_turn else plan.seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecasts:
+    """What one fit says of its calibration and test windows."""
+
+    calibration: Float64  # [C]
+    test: Float64  # [S]
+    areas: Float64 | None = None  # [S, N] of the test windows, where the forecaster says where
+
+
+def forecast_block(
+    experiment: Experiment, entry: Entry, block: int, seed: int, *, device: str = "cpu", where: bool = False
+) -> Forecasts:
+    """Fit one forecaster for one block and forecast it.
 
     Args:
-        preset: name of the city's law.
-        years: how many are drawn; the last two fifths are test blocks.
-        seed: of the city.
-        model: name of a forecaster.
-        blocks: test blocks, each with a fit of its own; about one a year, up to 4, unless given.
-
-    Returns:
-        The model's `log_skill_bits`, `oracle_gap_closure` and `calibration_slope` with their intervals (one-week
-        blocks) on top, and everything else below.
-
-    Raises:
-        UserError: no such preset or model, or years out of range.
+        experiment: the city, cut.
+        entry: the forecaster.
+        block: index of the fold.
+        seed: of the fit.
+        device: of networks.
+        where: forecast the neighborhoods, too, if the forecaster can.
     """
-    from hews_gpu.errors import did_you_mean
-    from hews_gpu.synthetic import PRESETS
-
-    if preset not in PRESETS:
-        raise UserError("--preset", preset, allowed="is not a preset", remedy=did_you_mean(preset, PRESETS))
-    if not 2 <= years <= MOST_YEARS:
-        raise UserError("--years", years, allowed=f"must be 2..{MOST_YEARS}")
-    require_known(model)
-    source = synthetic_source(preset, years=years, seed=seed)
-    plan = Plan(blocks=blocks or max(1, min(4, years * 2 // 5)))
-    found = evaluate_source(source, plan, {**BASELINES, model: FORECASTERS[model]})
-    return {**headline(found["forecasts"][model]), "model": model, **found}
+    fold = experiment.folds[block]
+    forecaster = entry.make(Setting(city=experiment.city, seed=seed, device=device))
+    past = experiment.catalog.until(fold.known_until_s)
+    both = experiment.all.windows.select(np.concatenate([fold.calibration, fold.test]))
+    forecaster.fit(past, experiment.learned(fold, "train"), experiment.learned(fold, "calibration"))
+    p = forecaster.predict(experiment.catalog, both)
+    areas = None
+    if where and isinstance(forecaster, SaysWhere):
+        areas = forecaster.predict_areas(experiment.catalog, experiment.all.windows.select(fold.test))
+    return Forecasts(calibration=p[: len(fold.calibration)], test=p[len(fold.calibration) :], areas=areas)
 
 
-def headline(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers that sum up one forecaster; None where one does not exist."""
-    against = scores["against"].get(CLIMATOLOGY)
-    itself: dict[str, Any] = {"value": 0.0, "one_week": [0.0, 0.0], "four_weeks": [0.0, 0.0]}
-    bits = against["log_skill_bits"] if against else itself
-    closure = scores.get("oracle_gap_closure")
-    calibration = scores["calibration"]
-    return {
-        "log_skill_bits": bits["value"],
-        "log_skill_bits_interval": bits["one_week"],
-        "log_skill_bits_interval_four_weeks": bits["four_weeks"],
-        "oracle_gap_closure": closure["value"] if closure else None,
-        "oracle_gap_closure_interval": closure["one_week"] if closure else None,
-        "oracle_gap_closure_interval_four_weeks": closure["four_weeks"] if closure else None,
-        "calibration_slope": calibration["slope"],
-        "calibration_slope_interval": calibration["slope_interval"],
-        "verdict": verdict(bits["value"], *bits["one_week"]),
-    }
-
-
-def evaluate_source(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> dict[str, Any]:
-    """Every forecaster on one source.
+def forecast_blocks(
+    experiment: Experiment, entries: Mapping[str, Entry], bar: Step = SILENT, *, where: bool = False
+) -> dict[str, Judged]:
+    """Fit every forecaster for every block in this process, set its thresholds, and forecast the block.
 
     Args:
-        source: the city.
-        plan: the task, the blocks, the seeds.
-        entries: forecasters by name; the climatology must be among them.
+        experiment: the city, cut.
+        entries: forecasters by name.
+        bar: told of every fit.
+        where: forecast the neighborhoods, too.
     """
-    rolling = Rolling.opened(source, plan)
-    fits = len(rolling.folds) * sum(len(plan.seeds) if entry.is_random else 1 for entry in entries.values())
-    with step(f"forecasting {source.name}", fits, "fits") as bar:
-        judged = forecast_blocks(rolling, entries, bar)
-    test = rolling.test
-    scores = compare(test.y, test.windows.begin_s, plan.task.stride_s, judged, rolling.oracle())
+    made = {}
+    for fit in fits_of(entries, experiment.plan, len(experiment.folds), entries):
+        made[fit] = forecast_block(experiment, entries[fit.name], fit.block, fit.seed, where=where)
+        bar.advance(1, fit.name)
+    return {name: _judged(experiment, entry, name, made) for name, entry in entries.items()}
+
+
+def _judged(experiment: Experiment, entry: Entry, name: str, made: Mapping[Fit, Forecasts]) -> Judged:
+    """Put the blocks of one forecaster together; a series per seed."""
+    plan, blocks = experiment.plan, range(len(experiment.folds))
+    seeds = [_seeds(plan, entry, block) for block in blocks]
+    return with_thresholds(
+        plan, [[made[Fit(name, block, seeds[block][k])] for block in blocks] for k in range(len(seeds[0]))]
+    )
+
+
+def with_thresholds(plan: Plan, series: Sequence[Sequence[Forecasts]]) -> Judged:
+    """Set the warning thresholds of each block on its calibration windows, and put the blocks together.
+
+    Args:
+        plan: tells how many windows a week has.
+        series: forecasts by seed and block.
+    """
+    warned: dict[float, list[Bool]] = {}
+    for budget in BUDGETS_PER_WEEK:
+        warned[budget] = [
+            np.concatenate([one.test >= threshold_for(one.calibration, _weeks(plan, one), budget) for one in each])
+            for each in series
+        ]
+    areas = [one.areas for one in series[0] if one.areas is not None]
+    return Judged(
+        p=[np.concatenate([one.test for one in each]) for each in series],
+        warned=warned,
+        areas=np.concatenate(areas) if len(areas) == len(series[0]) else None,
+    )
+
+
+def _weeks(plan: Plan, one: Forecasts) -> float:
+    return len(one.calibration) * plan.task.stride_s / WEEK_S
+
+
+def judge_experiment(experiment: Experiment, judged: Mapping[str, Judged], *, where: bool = True) -> dict[str, Any]:
+    """Return the result of an experiment as JSON can hold it: what it was, its protocol, and every score.
+
+    Args:
+        experiment: the city, cut.
+        judged: forecasts of its test windows by name, the climatology among them.
+        where: judge the neighborhoods, too, if some forecaster says where.
+    """
+    test, plan = experiment.test, experiment.plan
+    scores = compare(test.y, test.windows.begin_s, plan.task.stride_s, judged, experiment.oracle())
     counts = {"windows": len(test), "positives": int(test.y.sum()), "base_rate": float(test.y.mean())}
     bootstrap = {"draws": DRAWS, "block_weeks": list(BLOCK_WEEKS.values()), "level": 0.95}
-    protocol = {**rolling.described(), "seeds": list(plan.seeds), "bootstrap": bootstrap}
-    return {**source.notes, "protocol": protocol, **counts, "forecasts": scores}
+    protocol = {**experiment.described(), "seeds": list(plan.seeds), "bootstrap": bootstrap}
+    result = {**experiment.city.notes, "protocol": protocol, **counts, "forecasts": scores}
+    areas = {name: one.areas for name, one in judged.items() if one.areas is not None}
+    if where and areas:
+        result["places"] = judge_places(experiment, areas)
+    return result
 
 
-def curves(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> dict[str, list[dict[str, Any]]]:
-    """Log skill against the climatology, and AUC, over the lead time and over the reporting delay.
-
-    The target windows are the same for all: those of all test blocks. What keeps that affordable is that each point has
-    two fits of its own, each for half of them, and that the seeds take turns.
-    """
-    plan = _of_points(plan)
-    axes = {"lead_s": LEADS_S, "delay_s": DELAYS_S}
-    known: dict[Task, dict[str, dict[str, Any]]] = {}
-    found: dict[str, list[dict[str, Any]]] = {axis: [] for axis in axes}
-    with step(f"curves of {source.name}", sum(map(len, axes.values())), "points") as bar:
-        for axis, values in axes.items():
-            for value in values:
-                changed = plan.with_task(**{axis: value})
-                if changed.task not in known:
-                    known[changed.task] = _point(source, changed, entries)
-                found[axis].append({axis: value, "forecasts": known[changed.task]})
-                bar.advance(1)
-    return found
-
-
-def _of_points(plan: Plan) -> Plan:
-    """The plan of a point of the curves."""
-    return replace(plan, blocks=min(plan.blocks, POINT_BLOCKS), in_turn=True)
-
-
-def as_reported(source: Source, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> dict[str, Any] | None:
-    """A point like those of the curves with each row known when it was reported; None where nobody knows when.
-
-    The oracle of it knows every row at once, so nobody can reach it.
-    """
-    if source.reported_s is None:
-        return None
-    waited_s = source.reported_s - source.events.time_s
-    quantiles = {f"{share:g}": float(np.quantile(waited_s, share)) for share in (0.5, 0.9, 0.99)}
-    found = _point(source, replace(_of_points(plan), as_reported=True), entries)
-    return {"delay_s_quantiles": quantiles, "forecasts": found}
-
-
-def _point(source: Source, plan: Plan, entries: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
-    """Log skill with its interval, and AUC, of every forecaster under one plan."""
-    rolling = Rolling.opened(source, plan)
-    judged = forecast_blocks(rolling, entries, _Silent())
-    y = rolling.test.y
-    said = {name: one.p[0] for name, one in judged.items()}
-    oracle = rolling.oracle()
-    if oracle is not None:
-        said["oracle"] = oracle
-    blocks = Blocks.drawn(len(y), round(WEEK_S / plan.task.stride_s))
-    reference = log_loss_each_bits(y, said[CLIMATOLOGY])
-    found = {}
-    for name, p in said.items():
-        gained = reference - log_loss_each_bits(y, p)
-        bits = {"log_skill_bits": float(gained.mean()), "log_skill_bits_interval": interval(blocks.means(gained))}
-        found[name] = {**bits, "auc": roc_auc(y, p)}
-    return found
-
-
-class _Silent:
-    """A step that nobody watches."""
-
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """Say nothing."""
-
-
-def evaluate_places(source: Source, plan: Plan, models: Mapping[str, Entry] = MODELS) -> dict[str, Any]:
-    """The baselines per neighborhood (and the oracle, where there is one), all against the long-run rate.
+def evaluate_city(
+    city: City, plan: Plan, entries: Mapping[str, Entry] = BASELINES, *, where: bool = False
+) -> dict[str, Any]:
+    """Fit, forecast and judge every forecaster on one city, in this process.
 
     Args:
-        source: the city.
-        plan: the task and the blocks; chance has a part in none of these.
-        models: those of them that say where are judged too.
+        city: the city.
+        plan: the task, the blocks, the seeds.
+        entries: forecasters by name; the climatology must be among them.
+        where: judge the neighborhoods, too.
     """
-    rolling = Rolling.opened(source, plan)
-    test, ground = rolling.test, source.ground
-    counts = area_counts(rolling.catalog, test.windows)
-    makers = {name: entry.make for name, entry in models.items()}
-    parts: dict[str, list[Float64]] = {name: [] for name in (*PLACE_BASELINES, *makers)}
-    with step(f"places of {source.name}", len(rolling.folds) * len(parts), "fits") as bar:
-        for fold in rolling.folds:
-            train, asked = rolling.learned(fold, "train"), rolling.all.windows.select(fold.test)
-            past = rolling.catalog.until(fold.known_until_s)
-            somewhere = -np.log1p(-fit_climatology(train.windows.begin_s, train.y).probability(asked.begin_s))
-            for name, make in PLACE_BASELINES.items():
-                forecaster = make(ground)
-                forecaster.fit(past, train)
-                parts[name].append(-np.expm1(-somewhere[:, None] * forecaster.shares(rolling.catalog, asked)))
-                bar.advance(1, name)
-            for name, make_model in makers.items():
-                model = make_model(plan.seeds[0])
-                model.fit(past, train, rolling.learned(fold, "calibration"))
-                if isinstance(model, SaysWhere):
-                    parts[name].append(model.predict_areas(rolling.catalog, asked))
-                bar.advance(1, name)
-    said = {name: np.concatenate(blocks) for name, blocks in parts.items() if blocks}
-    truth = _true_places(source.truth, test, rolling.plan.task.delay_s)
-    if truth is not None:
-        said["oracle"] = truth
-    blocks = Blocks.drawn(len(test), round(WEEK_S / plan.task.stride_s))
-    long_run = said["long_run"]
-    scores = {name: place_scores(counts, p, long_run, ground.area_km2, blocks) for name, p in said.items()}
-    return {
-        "neighborhoods": len(ground.area_km2),
-        "events": int(counts.sum()),
-        "forecasts": scores,
-        "near_pairs": _near_pairs(rolling),
-    }
+    experiment = Experiment.open(city, plan)
+    fits = len(fits_of(entries, plan, len(experiment.folds), entries))
+    with step(f"forecasting {city.name}", fits, "fits") as bar:
+        judged = forecast_blocks(experiment, entries, bar, where=where)
+    return judge_experiment(experiment, judged, where=where)
 
 
-def _near_pairs(rolling: Rolling) -> list[dict[str, Any]]:
-    """How many more target events than by chance follow near one another, in what the last fit has seen."""
-    past = rolling.catalog.until(rolling.folds[-1].known_until_s)
-    events = past.is_target & past.is_first
-    return knox(past.time_s[events], past.xy_m[events])
+# ------------------------------------------------------------ side by side
 
 
-def _true_places(truth: Truth | None, test: Outcomes, delay_s: int) -> Float64 | None:
-    """[S, N] true chances, where the truth knows them per neighborhood."""
-    if truth is None or not hasattr(truth, "by_area"):
-        return None
-    windows = test.windows
-    return truth.by_area(windows.issue_s, windows.begin_s, windows.end_s, delay_s=delay_s)
+@cache
+def _experiment(problem: Problem, plan: Plan) -> Experiment:
+    """Open a problem once in each process."""
+    return Experiment.open(problem.open(), plan)
+
+
+def run_fits(
+    problem: Problem, plan: Plan, fits: Sequence[Fit], folder: Path, *, jobs: int = 1, device: str = "cpu"
+) -> None:
+    """Make the fits that have no file yet.
+
+    Args:
+        problem: what is backtested.
+        plan: how.
+        fits: which.
+        folder: of their files.
+        jobs: how many at a time, each in a process of its own; 1: one after the other in this one.
+        device: of networks.
+
+    Raises:
+        UserError: the city is too short for the plan, or a model cannot be fitted on it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [fit for fit in fits if not fit.path(folder).is_file()]
+    if len(missing) < len(fits):
+        log(f"backtest: {len(fits) - len(missing)} of {len(fits)} fits are there already")
+    with step("backtest", len(missing), "fits") as bar, _mapper(min(jobs, len(missing))) as run:
+        for fit in run(_make_fit, [(problem, plan, fit, folder, device) for fit in missing]):
+            bar.advance(1, f"{fit.name}, block {fit.block + 1}")
+
+
+@contextmanager
+def _mapper(jobs: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yield a function like `map`, over processes where there is more than one job."""
+    if jobs <= 1:
+        yield map
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of the processes to come
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_settle, initargs=(os.getpid(),)) as pool:
+        yield pool.map
+
+
+def _make_fit(given: tuple[Problem, Plan, Fit, Path, str]) -> Fit:
+    """Make one fit and write its file."""
+    problem, plan, fit, folder, device = given
+    entry = require_known(fit.name)
+    made = forecast_block(_experiment(problem, plan), entry, fit.block, fit.seed, device=device, where=True)
+    columns = {name: value for name, value in vars(made).items() if value is not None}
+    with atomic_file(fit.path(folder)) as partial, partial.open("wb") as file:
+        np.savez(file, **columns)
+    return fit
+
+
+def gather_fits(
+    problem: Problem, plan: Plan, names: Sequence[str], folder: Path
+) -> tuple[Experiment, dict[str, Judged]]:
+    """Put the forecasts of all fits together.
+
+    Raises:
+        UserError: the file of a fit is missing or damaged.
+    """
+    experiment = _experiment(problem, plan)
+    made = {fit: _read_fit(fit.path(folder)) for fit in fits_of(names, plan, len(experiment.folds))}
+    return experiment, {name: _judged(experiment, FORECASTERS[name], name, made) for name in names}
+
+
+def _read_fit(path: Path) -> Forecasts:
+    try:
+        with np.load(path) as content:
+            return Forecasts(**dict(content))
+    except (OSError, ValueError, TypeError) as error:
+        remedy = "Remove it and give the same command with --resume"
+        raise UserError(str(path), allowed=f"cannot be read ({error})", remedy=remedy) from None
+
+
+def _settle(parent: int) -> None:
+    """Let a worker write lines, not bars over those of others, and end with the process that started it."""
+    sys.stderr.isatty = lambda: False  # type: ignore[method-assign]
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

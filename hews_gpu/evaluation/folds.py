@@ -1,122 +1,34 @@
-"""Who may learn from what: a forecast for a stretch of time is fitted only on windows that ended before it began.
+"""Folds in time: what each fit may learn from, and which windows it is judged on.
 
-Two forms. Three fixed splits (`SPLITS`): the first has no past; its climatology is fitted on itself, so its scores say
-how well a model fits, not how well it forecasts. And the rolling origin, by which models are compared: test blocks one
-after the other, each forecast by models fitted anew on everything before it, with a block between the two on which
-thresholds are set:
+A rolling origin has one fold per test block: fitted on the past, calibrated on the block before, judged on the block. A
+city file's fixed splits are a rolling origin with one fold. Between two parts lies a gap of history, delay, lead and
+horizon, so that no row is in the inputs or labels of both. Labels count only as far as they were known.
 
-    train (expanding) | gap | calibration | gap | test        first block
-    train ......................... | gap | calibration | gap | test        second block
-
-The gap between the issue times of two parts is history + lead + horizon + delay: then the last label of one part was
-fully known before the history of the next one's first forecast begins, so the two share no incident, nor an event that
-was reported in several rows. (Rolling-origin evaluation: Tashman, 2000, International Journal of Forecasting 16; purge:
-Lopez de Prado, Advances in Financial Machine Learning, 2018, chapter 7.)
-
-Where each row has a delay of its own there is no such gap: some reports come a week late. Then a label counts as it was
-known at the end of the gap, so that one that became known later takes no part in a fit; and windows too young for most
-of their reports to have come in (`settled`) are left out whatever their label, since among these a target would more
-often than not still pass for none.
-
-Shapes: S samples or windows.
+Shapes: S windows, N neighborhoods.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hews_gpu.arrays import Int64
-from hews_gpu.forecasters.catalog import Windows
-from hews_gpu.forecasters.climatology import Climatology, fit_climatology
+from hews_gpu.arrays import Bool, Float64, Int64
+from hews_gpu.data.windows import Task, Windows, issue_windows
+from hews_gpu.errors import UserError
+from hews_gpu.forecasters.catalog import Catalog, Outcomes, label_known_s, outcomes, settling_s
+from hews_gpu.forecasters.city import City
+from hews_gpu.units import DAY_S
 
-__all__ = ["SPLITS", "Fold", "Task", "climatologies", "issue_windows", "past_of", "rolling_origin"]
-
+__all__ = ["PARTS", "SPLITS", "Experiment", "Fold", "Plan", "rolling_origin", "split_fold"]
 
 SPLITS = ("train", "validation", "test")
-
-
-def past_of(target_end_s: NDArray[np.int64], begin_s: int) -> NDArray[np.bool_]:
-    """Which target windows had ended when a split begins; a window that ends at that very second has (bool [S])."""
-    return np.asarray(target_end_s) <= begin_s
-
-
-def climatologies(
-    split_begin_s: Mapping[str, int],
-    target_begin_s: NDArray[np.int64],
-    target_end_s: NDArray[np.int64],
-    y: NDArray[np.bool_],
-    in_train: NDArray[np.bool_],
-) -> dict[str, Climatology]:
-    """The climatology that each split is forecast with.
-
-    Args:
-        split_begin_s: local begin of each split by name, in order of time; the first is the training split.
-        target_begin_s: starts of all target windows since the training split began, int64 [S].
-        target_end_s: their ends, int64 [S].
-        y: whether each held a target, bool [S].
-        in_train: which of them belong to the first split, bool [S].
-
-    Raises:
-        ValueError: a split whose past has no windows, or only windows of one kind.
-    """
-    found: dict[str, Climatology] = {}
-    for order, (name, begin_s) in enumerate(split_begin_s.items()):
-        known = past_of(target_end_s, begin_s) if order else in_train
-        found[name] = fit_climatology(target_begin_s[known], y[known])
-    return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What is forecast: issued at t, from what became known in time, for [t + lead, t + lead + horizon)."""
-
-    history_s: int = 86_400
-    """How far back a model's input may reach; baselines may keep counts for longer."""
-    lead_s: int = 0
-    horizon_s: int = 7200
-    stride_s: int = 7200
-    """From one target window to the next."""
-    anchor_s: int = 0
-    """A time at which some target window begins."""
-    delay_s: int = 0
-    """A row is known so long after it happened."""
-
-    def __post_init__(self) -> None:
-        sizes = (self.history_s, self.horizon_s, self.stride_s)
-        if min(sizes) <= 0 or min(self.lead_s, self.delay_s) < 0:
-            raise ValueError(f"history, horizon and stride must be positive, lead and delay not negative: {self}")
-
-    def apart(self, embargo_s: int) -> Task:
-        """The same with at least so much time between the last row that is looked at and the window.
-
-        The rows of one event do not agree on when it happened: the assault by which a shooting is reported a second
-        time may be dated half an hour before it. A forecast that sees the one is not made before the other, and nobody
-        can tell in time which assaults these are: so all rows of the last half hour are left alone, whatever they are.
-        A lead or a delay that is long enough does that by itself; what is missing is added to the delay.
-        """
-        return replace(self, delay_s=max(self.delay_s, embargo_s - self.lead_s))
-
-    @property
-    def gap_s(self) -> int:
-        """From the last issue time of one part to the first of the next, at least."""
-        return self.history_s + self.lead_s + self.horizon_s + self.delay_s
-
-
-def issue_windows(begin_s: int, end_s: int, task: Task) -> Windows:
-    """All target windows within [begin, end) whose forecast is issued a full history (and delay) after `begin_s`.
-
-    Windows lie on the grid ``anchor + k * stride`` whatever the lead, so that forecasts of different leads are compared
-    on the same windows.
-    """
-    reach_s = task.history_s + task.delay_s + task.lead_s
-    first = task.anchor_s + -((task.anchor_s - begin_s - reach_s) // task.stride_s) * task.stride_s
-    target_s = np.arange(first, end_s - task.horizon_s + 1, task.stride_s, dtype=np.int64)
-    return Windows(issue_s=target_s - task.lead_s, begin_s=target_s, end_s=target_s + task.horizon_s)
+"""A city file's splits, in order of time."""
+PARTS = ("train", "calibration", "test")
+"""The parts of a fold; what a city file calls validation calibrates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +44,7 @@ class Fold:
     """A fit may see the rows known before this moment; a calibration window's label is what was known then."""
 
     def settled(self, windows: Windows, train_s: int, calibration_s: int) -> Fold:
-        """Without the windows that had ended less than so long before their labels are taken.
+        """Leave out the windows that had ended less than so long before their labels are taken.
 
         Args:
             windows: all windows.
@@ -152,7 +64,7 @@ class Fold:
 def rolling_origin(
     windows: Windows, task: Task, *, first_test_s: int, blocks: int, calibration_s: int, end_s: int
 ) -> list[Fold]:
-    """Test blocks of equal length from `first_test_s` to `end_s`, each with its own training and calibration windows.
+    """Return test blocks of equal length from `first_test_s` to `end_s`, each with training and calibration windows.
 
     Args:
         windows: all windows, in order of time.
@@ -175,15 +87,162 @@ def _fold(windows: Windows, task: Task, begin_s: int, stop_s: int, calibration_s
     until_s = _purged(windows, is_test, task)
     is_calibration = (windows.issue_s <= until_s) & (windows.begin_s >= begin_s - calibration_s)
     is_train = windows.issue_s <= _purged(windows, is_calibration, task)
-    parts = {"train": is_train, "calibration": is_calibration, "test": is_test}
-    empty = [name for name, mask in parts.items() if not mask.any()]
+    return _of_masks(windows, task, begin_s, train=is_train, calibration=is_calibration, test=is_test)
+
+
+def split_fold(windows: Windows, task: Task, spans_s: Mapping[str, tuple[int, int]]) -> Fold:
+    """Return the one fold of fixed splits: each holds the windows whose history and target lie within its span.
+
+    Args:
+        windows: all windows, in order of time.
+        task: tells how far back histories reach.
+        spans_s: begin and end by part.
+
+    Raises:
+        ValueError: a part holds no window.
+    """
+    oldest_s = windows.begin_s - task.reach_s
+    masks = {name: (oldest_s >= begin_s) & (windows.end_s <= end_s) for name, (begin_s, end_s) in spans_s.items()}
+    return _of_masks(windows, task, spans_s["test"][0], **masks)
+
+
+def _of_masks(windows: Windows, task: Task, begin_s: int, **masks: Bool) -> Fold:
+    """Return the fold whose parts are marked, with the moments at which its labels and rows are taken."""
+    empty = [name for name in PARTS if not masks[name].any()]
     if empty:
         raise ValueError(f"no windows in {' and '.join(empty)} of the block from {np.datetime64(begin_s, 's')}")
-    indices = {name: np.flatnonzero(mask) for name, mask in parts.items()}
+    indices = {name: np.flatnonzero(masks[name]) for name in PARTS}
     train_s, fit_s = (int(windows.issue_s[indices[name][0]]) - task.history_s for name in ("calibration", "test"))
     return Fold(**indices, train_until_s=train_s, known_until_s=fit_s)
 
 
-def _purged(windows: Windows, part: NDArray[np.bool_], task: Task) -> int:
+def _purged(windows: Windows, part: Bool, task: Task) -> int:
     """The last issue time that lies a gap before the first of a part; long ago where the part is empty."""
     return int(windows.issue_s[part][0]) - task.gap_s if part.any() else int(np.iinfo(np.int64).min)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a city is evaluated."""
+
+    task: Task = field(default_factory=Task)
+    splits_s: Mapping[str, tuple[int, int]] | None = None
+    """Begin and end of each part of one fold; a rolling origin, as the following describe it, unless given."""
+    first_test_s: int | None = None
+    """Where the first test block begins; three fifths into the city's time unless given."""
+    blocks: int = 4
+    calibration_s: int = 120 * DAY_S
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """For forecasters in which chance has a part."""
+    in_turn: bool = False
+    """The first block is fitted with the first seed, the next with the next, and not every block with all of them."""
+    as_reported: bool = False
+    """Rows, and with them labels, are known from when they were reported, where the city says so."""
+
+    def with_task(self, **changes: int) -> Plan:
+        """The same plan for another lead or delay."""
+        return replace(self, task=replace(self.task, **changes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A city cut into windows and folds under one plan."""
+
+    city: City
+    plan: Plan
+    """With the city's embargo in its task."""
+    catalog: Catalog
+    all: Outcomes
+    folds: Sequence[Fold]
+    label_known_s: Int64
+    """[S] when the label of each window became known."""
+
+    @classmethod
+    def open(cls, city: City, plan: Plan) -> Experiment:
+        """Cut a city into windows and folds.
+
+        Raises:
+            UserError: it is too short for the plan, or a part of it has only windows with, or without, a target.
+        """
+        plan = replace(plan, task=plan.task.apart(city.embargo_s))
+        catalog = city.catalog(plan.task.delay_s, as_reported=plan.as_reported)
+        windows = issue_windows(city.begin_s, city.end_s, plan.task)
+        remedy = "Take more years, fewer blocks, or a shorter history, lead and delay"
+        try:
+            folds = _folds(city, plan, windows)
+            if plan.as_reported:
+                folds = [_settled(catalog, windows, fold) for fold in folds]
+        except ValueError as error:
+            raise UserError(city.name, None, allowed=f"is too short for the plan: {error}", remedy=remedy) from None
+        every, known_s = outcomes(catalog, windows), label_known_s(catalog, windows)
+        experiment = cls(city=city, plan=plan, catalog=catalog, all=every, folds=folds, label_known_s=known_s)
+        for fold in folds:
+            for y in (experiment.learned(fold, "train").y, every.y[fold.test]):
+                if not 0 < y.sum() < len(y):
+                    allowed = "has a block in which every window, or none, holds a target"
+                    raise UserError(city.name, None, allowed=allowed, remedy=remedy)
+        return experiment
+
+    def part(self, index: Int64) -> Outcomes:
+        """Return some of the windows with what happened in them."""
+        return Outcomes(windows=self.all.windows.select(index), y=self.all.y[index])
+
+    def learned(self, fold: Fold, name: Literal["train", "calibration"]) -> Outcomes:
+        """Return what a fit may learn from: windows with their labels as known when the part's labels are taken."""
+        index, until_s = {
+            "train": (fold.train, fold.train_until_s),
+            "calibration": (fold.calibration, fold.known_until_s),
+        }[name]
+        whole = self.part(index)
+        return replace(whole, y=whole.y & (self.label_known_s[index] < until_s))
+
+    @property
+    def test(self) -> Outcomes:
+        """All test windows, in order of time."""
+        return self.part(np.concatenate([fold.test for fold in self.folds]))
+
+    def oracle(self) -> Float64 | None:
+        """Return the true probabilities [S] of the test windows, where they are known."""
+        return self.city.oracle(self.test.windows, self.plan.task.delay_s)
+
+    def described(self) -> dict[str, Any]:
+        """Return where each part of each fold begins and ends, and how many windows it has."""
+        task = self.plan.task
+        folds = [
+            {
+                "train": _span(self.learned(fold, "train")),
+                "calibration": _span(self.learned(fold, "calibration")),
+                "test": _span(self.part(fold.test)),
+            }
+            for fold in self.folds
+        ]
+        return {
+            **{
+                f"{key}_s": getattr(task, f"{key}_s")
+                for key in ("history", "lead", "horizon", "stride", "delay", "gap")
+            },
+            "embargo_s": self.city.embargo_s,
+            "as_reported": self.plan.as_reported,
+            "folds": folds,
+        }
+
+
+def _folds(city: City, plan: Plan, windows: Windows) -> list[Fold]:
+    if plan.splits_s is not None:
+        return [split_fold(windows, plan.task, plan.splits_s)]
+    begin_s, end_s = city.begin_s, city.end_s
+    first_s = plan.first_test_s if plan.first_test_s is not None else begin_s + (end_s - begin_s) * 3 // 5
+    spans = {"calibration_s": plan.calibration_s, "end_s": end_s}
+    return rolling_origin(windows, plan.task, first_test_s=first_s, blocks=plan.blocks, **spans)
+
+
+def _settled(catalog: Catalog, windows: Windows, fold: Fold) -> Fold:
+    """Leave out windows of which too many reports may be missing, by how long reports had taken until then."""
+    return fold.settled(windows, settling_s(catalog, fold.train_until_s), settling_s(catalog, fold.known_until_s))
+
+
+def _span(part: Outcomes) -> dict[str, Any]:
+    """Return begin, end, windows and positives of a part."""
+    windows: Windows = part.windows
+    begin, end = (str(np.datetime64(int(edge), "s"))[:16] for edge in (windows.begin_s[0], windows.end_s[-1]))
+    return {"begin": begin, "end": end, "windows": len(part), "positives": int(part.y.sum())}

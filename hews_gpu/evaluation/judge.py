@@ -19,14 +19,15 @@ from hews_gpu.arrays import Float64
 from hews_gpu.evaluation.alarms import BUDGETS_PER_WEEK, alarm_scores
 from hews_gpu.evaluation.bootstrap import Blocks, interval
 from hews_gpu.evaluation.calibration import calibration, calibration_slope, slopes_drawn
-from hews_gpu.evaluation.metrics import DRAWS, average_precision, brier, log_loss_each_bits, roc_auc
+from hews_gpu.evaluation.metrics import DRAWS, average_precision, brier, roc_auc
 from hews_gpu.evaluation.strata import auc_interval, average_precision_within, roc_auc_within
 from hews_gpu.evaluation.value import value_curve
-from hews_gpu.forecasters.base import CLIMATOLOGY
+from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.forecasters.climatology import hour_of_week
+from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.units import WEEK_S
 
-__all__ = ["BLOCK_WEEKS", "Judged", "compare", "gap_closure"]
+__all__ = ["BLOCK_WEEKS", "Judged", "compare", "gap_closure", "headline", "verdict"]
 
 BLOCK_WEEKS = {"one_week": 1, "four_weeks": 4}
 SMALLEST_GAP_BITS = 1e-4  # below it there is nothing to close, and the ratio is noise
@@ -39,6 +40,8 @@ class Judged:
     p: Sequence[Float64]
     warned: Mapping[float, Sequence[NDArray[np.bool_]]]
     """By budget per week: which windows were warned of, per seed; thresholds are the caller's."""
+    areas: Float64 | None = None
+    """[S, N] probabilities by neighborhood, where the forecaster says where."""
 
     def losses(self, y: NDArray[np.bool_]) -> Float64:
         """[S] bits lost at each window, mean over the seeds."""
@@ -59,7 +62,7 @@ def compare(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> dict[str, dict[str, Any]]:
-    """Every score of every forecast, by its name, as JSON can hold it.
+    """Return every score of every forecast by its name, as JSON can hold it.
 
     Args:
         y: outcomes [S].
@@ -172,3 +175,43 @@ def _warnings(y: NDArray[np.bool_], one: Judged, weeks: float) -> list[dict[str,
 def _mean_of(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
+
+
+def headline(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers that sum up one forecaster, and both verdicts; None where one does not exist.
+
+    Args:
+        scores: what `compare` gives of it.
+    """
+    itself: dict[str, Any] = {"value": 0.0, "one_week": [0.0, 0.0], "four_weeks": [0.0, 0.0]}
+    against = {name: scores["against"].get(name, {}).get("log_skill_bits", itself) for name in (CLIMATOLOGY, LEVEL)}
+    bits, closure, calibration = against[CLIMATOLOGY], scores.get("oracle_gap_closure"), scores["calibration"]
+    return {
+        "log_skill_bits": bits["value"],
+        "log_skill_bits_interval": bits["one_week"],
+        "log_skill_bits_interval_four_weeks": bits["four_weeks"],
+        "oracle_gap_closure": closure["value"] if closure else None,
+        "oracle_gap_closure_interval": closure["one_week"] if closure else None,
+        "oracle_gap_closure_interval_four_weeks": closure["four_weeks"] if closure else None,
+        "calibration_slope": calibration["slope"],
+        "calibration_slope_interval": calibration["slope_interval"],
+        "verdict": verdict(bits),
+        "verdict_over_level": verdict(against[LEVEL], LEVEL),
+    }
+
+
+def verdict(bits: Mapping[str, Any], reference: str = CLIMATOLOGY) -> str:
+    """Return one sentence on a log skill against the calendar or the recent level: value and `one_week` interval.
+
+    Only skill over the recent level is foresight: what is gained over the climatology may be no more than knowing that
+    there has been more of it of late.
+    """
+    skill_bits, (low, high) = bits["value"], bits["one_week"]
+    skill_bits, (low, high) = bits["value"], bits["one_week"]
+    against = {CLIMATOLOGY: "climatology", LEVEL: "the climatology at its recent level"}[reference]
+    if skill_bits == low == high == 0:
+        return f"No significant skill: the model is {against}, which nothing it learned could beat."
+    measured = f"{skill_bits:+.4f} bits per window against {against}, 95 % interval {low:+.4f} to {high:+.4f}"
+    if low <= 0 <= high:
+        return f"No significant skill: {measured}, which includes 0."
+    return f"Significant skill: {measured}." if low > 0 else f"Worse than {against}: {measured}."

@@ -1,6 +1,6 @@
 """The locked block: the last years of a table, looked at once, and never by accident.
 
-What is evaluated day by day (`sources.prepared_source`) does not hold the block's rows at all, so nothing short of
+What is evaluated day by day (`sources.prepared_city`) does not hold the block's rows at all, so nothing short of
 `open_locked` can reach them. Opening writes a line to a ledger first, and to disk, before a single row is handed out:
 who, when, by which command, why, and a fingerprint of the rows. A block that the ledger knows is refused; who insists
 must say why again, and the ledger keeps the count, which belongs into whatever is reported.
@@ -19,8 +19,8 @@ from typing import Any
 
 from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.sources import Source, prepared_source
 from hews_gpu.files import NOT_A_PLACE, disk_full_is_a_user_error
+from hews_gpu.forecasters.city import City, prepared_city
 from hews_gpu.progress import log
 
 __all__ = ["open_locked", "openings", "require_closed"]
@@ -31,7 +31,7 @@ COLUMNS = ("time_s", "longitude", "latitude", "category", "is_target")
 
 def open_locked(
     prepared: Prepared, *, begin_s: int, locked_s: int, end_s: int, ledger: Path, why: str, again: bool = False
-) -> tuple[Source, dict[str, Any]]:
+) -> tuple[City, dict[str, Any]]:
     """The whole table, the locked block included, after its opening has been written down.
 
     Args:
@@ -66,7 +66,7 @@ def open_locked(
     _append(ledger, line)
     if before:
         log(f"THE LOCKED BLOCK WAS OPENED BEFORE: this is opening {len(before) + 1}. Its scores are no longer blind.")
-    return prepared_source(prepared, begin_s=begin_s, end_s=end_s), line
+    return prepared_city(prepared, begin_s=begin_s, end_s=end_s), line
 
 
 def require_closed(prepared: Prepared, *, locked_s: int, end_s: int, ledger: Path, why: str) -> None:

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from hews_gpu.arrays import Float64
 from hews_gpu.evaluation.bootstrap import Blocks, interval
-from hews_gpu.evaluation.metrics import log_loss_each_bits, roc_auc
+from hews_gpu.evaluation.metrics import roc_auc
+from hews_gpu.forecasters.logistic import log_loss_each_bits
 
 __all__ = [
     "AREA_SHARES",
@@ -36,7 +37,7 @@ __all__ = [
     "hot_spot_curve",
     "hot_spot_scores",
     "log_loss_of_places_bits",
-    "place_scores",
+    "neighborhood_scores",
     "totals_by_neighborhood",
 ]
 
@@ -92,7 +93,7 @@ def hot_spot_scores(counts: NDArray[np.integer], p: Float64, area_km2: Float64, 
     return {"area_share": share, "hit_rate": rate, "pai": rate / share, **efficiency}
 
 
-def place_scores(
+def neighborhood_scores(
     counts: NDArray[np.integer], p: Float64, reference: Float64, area_km2: Float64, blocks: Blocks
 ) -> dict[str, Any]:
     """All scores of one forecast per neighborhood.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.origin import origin
 from hews_gpu.data.prepare.workdir import open_work, save
-from hews_gpu.data.windows import Windows, make_windows, targets_within
+from hews_gpu.data.windows import MapWindows, make_windows, targets_within
 from hews_gpu.environment.device import choose_raster_backend
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.feed.zarr_store import DRAW_JOB, DrawJob, draw, draw_file, file_of, new_group, write_maps
@@ -32,7 +32,7 @@ from hews_gpu.workers import Opener, Workers, in_this_process
 __all__ = ["CHUNK_WINDOWS", "all_windows", "rasterize", "store_maps"]
 
 CHUNK_WINDOWS = 16
-"""Windows per Zarr chunk, which is read whole: few enough that one window can be had in a millisecond, enough to
+"""MapWindows per Zarr chunk, which is read whole: few enough that one window can be had in a millisecond, enough to
 compress twentyfold."""
 SHARD_CHUNKS = 16
 """Chunks per file, which is written whole: 28 MB of reference maps."""
@@ -73,7 +73,7 @@ def rasterize(
     style = style or prepared.city.map.style
     if style not in STYLES:
         raise UserError("--style", style, allowed="is not known", remedy=did_you_mean(style, STYLES))
-    windows, backend = all_windows(prepared), choose_raster_backend("auto").backend  # the same bytes from either
+    windows, backend = all_windows(prepared, style), choose_raster_backend("auto").backend  # the same bytes from either
     notes = {"style": style, **origin(prepared)}
     with new_folder(out, kind="maps", force=force, notes=notes) as folder:
         job = DrawJob(
@@ -107,8 +107,8 @@ def rasterize(
     }
 
 
-def _per_file(windows: Windows) -> int:
-    """Windows of a file: whole chunks, fewer where there are few windows."""
+def _per_file(windows: MapWindows) -> int:
+    """MapWindows of a file: whole chunks, fewer where there are few windows."""
     chunk = min(CHUNK_WINDOWS, len(windows))
     return chunk * min(SHARD_CHUNKS, -(-len(windows) // chunk))
 
@@ -129,7 +129,7 @@ def _draw_files(work: Path, job: DrawJob, team: Workers) -> float:
 def store_maps(
     path: Path,
     rasterizer: Rasterizer,
-    windows: Windows,
+    windows: MapWindows,
     has_target: NDArray[np.bool_],
     attributes: dict[str, Any] | None = None,
 ) -> float:
@@ -145,8 +145,11 @@ def store_maps(
     return sum(write_maps(maps, rasterizer, windows.pairs[begin : begin + per_file], begin) for begin in begins)
 
 
-def all_windows(prepared: Prepared) -> Windows:
+def all_windows(prepared: Prepared, style: str = "reference") -> MapWindows:
     """Every window between the first and last bound of the splits, or of the table where that is shorter.
+
+    Windows of reference maps are those that are forecast; those of channels are the steps that their histories are cut
+    into, which end when a forecast is issued.
 
     Raises:
         UserError: there is none.
@@ -154,6 +157,7 @@ def all_windows(prepared: Prepared) -> Windows:
     city, times = prepared.city, prepared.events.time_s
     begin_s, end_s = city.splits.span_s("train")[0], city.splits.span_s("test")[1]
     length_s, stride_s, anchor_s = city.windows.length_s, city.windows.stride_s, city.windows.anchor_s
+    anchor_s -= city.task.lead_s if style == "channels" else 0
     if len(times):
         begin_s = max(begin_s, anchor_s + (int(times[0]) - anchor_s) // stride_s * stride_s)
         end_s = min(end_s, anchor_s + (int(times[-1]) - anchor_s) // stride_s * stride_s + length_s)
@@ -164,7 +168,6 @@ def all_windows(prepared: Prepared) -> Windows:
         length_s=length_s,
         stride_s=stride_s,
         anchor_s=anchor_s,
-        timezone=city.city.timezone,
     )
     if len(windows) == 0 or len(times) == 0:
         remedy = "Move the splits to where the table has incidents"
@@ -172,7 +175,7 @@ def all_windows(prepared: Prepared) -> Windows:
     return windows
 
 
-def _attributes(prepared: Prepared, style: str, rasterizer: Rasterizer, windows: Windows) -> dict[str, Any]:
+def _attributes(prepared: Prepared, style: str, rasterizer: Rasterizer, windows: MapWindows) -> dict[str, Any]:
     """What someone who finds the group without this program needs to know."""
     channels, discs = prepared.city.channels, {}
     if style == "channels" and channels.draw == "discs":
@@ -205,7 +208,7 @@ def _categories(prepared: Prepared, style: str) -> dict[str, Any]:
     return {"channel_of_category": {name: groups.names[g] for name, g in zip(categories, which, strict=True)}}
 
 
-def _write_preview(prepared: Prepared, rasterizer: Rasterizer, windows: Windows, path: Path) -> None:
+def _write_preview(prepared: Prepared, rasterizer: Rasterizer, windows: MapWindows, path: Path) -> None:
     """Six windows with incidents, spread evenly over time."""
     from hews_gpu.feed.preview import draw_preview
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.prepare.workdir import load
-from hews_gpu.data.windows import Windows
+from hews_gpu.data.windows import MapWindows
 from hews_gpu.kernels._shim import ONE_AT_A_TIME
 from hews_gpu.raster.rasterizer import Backend, Rasterizer, channels_rasterizer, reference_rasterizer
 
@@ -120,7 +120,7 @@ def file_of(group: Path, number: int) -> Path:
 def new_group(
     path: Path,
     rasterizer: Rasterizer,
-    windows: Windows,
+    windows: MapWindows,
     has_target: NDArray[np.bool_],
     attributes: dict[str, Any],
     chunk: int,
@@ -150,7 +150,7 @@ def new_group(
     )
 
 
-def describe(group: zarr.Group, rasterizer: Rasterizer, windows: Windows) -> dict[str, Any]:
+def describe(group: zarr.Group, rasterizer: Rasterizer, windows: MapWindows) -> dict[str, Any]:
     """Add what xarray and others read by the CF conventions (1.11): time, places, channels, coordinate system.
 
     `time` is the start of each window, local wall-clock time; `row` and `column` are latitude and longitude of the

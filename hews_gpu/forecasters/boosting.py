@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.arrays import Float32, Float64
-from hews_gpu.forecasters.base import Recent
-from hews_gpu.forecasters.catalog import Catalog, Outcomes, Windows
+from hews_gpu.data.windows import Windows
+from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecasters.level import Recent
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import HOUR_S
 
@@ -30,7 +31,12 @@ L2 = 50.0
 
 
 class Boosting:
-    """The forecaster; a seed decides which columns each split may use."""
+    """The forecaster; a seed decides which columns each split may use.
+
+    Its trees can be stored only as code that a reader would have to run, so a run is refitted instead.
+    """
+
+    fitted = None
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed

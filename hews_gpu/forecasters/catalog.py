@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.arrays import Bool, Float64, Int64
+from hews_gpu.data.windows import Windows
 
 __all__ = [
     "TARGETS",
     "Catalog",
     "Outcomes",
-    "Windows",
     "area_counts",
     "label_known_s",
     "make_catalog",
@@ -39,32 +39,6 @@ TARGETS = "TARGETS"
 OUTSIDE = -1
 SETTLED = 0.99
 """Of the targets of a stretch of time, so many are known once it counts as settled."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Windows:
-    """S target windows [begin, end), each with the time at which its forecast is issued; in order of time."""
-
-    issue_s: Int64  # [S]
-    begin_s: Int64  # [S]
-    end_s: Int64  # [S]
-
-    def __len__(self) -> int:
-        return len(self.issue_s)
-
-    def select(self, which: Bool | Int64) -> Windows:
-        """The windows at the given positions or where the mask is true."""
-        return Windows(issue_s=self.issue_s[which], begin_s=self.begin_s[which], end_s=self.end_s[which])
-
-    @property
-    def lead_s(self) -> int:
-        """From issue to window; the same for all."""
-        return int(self.begin_s[0] - self.issue_s[0])
-
-    @property
-    def horizon_s(self) -> int:
-        """Length of the windows; the same for all."""
-        return int(self.end_s[0] - self.begin_s[0])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hews_gpu.arrays import Float64
+from hews_gpu.data.windows import Windows
+from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import HOUR_S
 
-__all__ = ["Climatology", "base_rate", "fit_climatology", "hour_of_week", "month_of_year"]
+__all__ = [
+    "BaseRate",
+    "Climatology",
+    "HourOfWeekMonth",
+    "base_rate",
+    "fit_climatology",
+    "hour_of_week",
+    "month_of_year",
+]
 
 WEEK_H = 168
 MONTHS = 12
@@ -96,6 +107,41 @@ def fit_climatology(begin_s: NDArray[np.int64], y: NDArray[np.bool_] | NDArray[n
 def base_rate(y: NDArray[np.bool_]) -> float:
     """Share of windows with a target; half a window is added to each side (Jeffreys), so it is never 0 or 1."""
     return (float(np.sum(y)) + 0.5) / (len(y) + 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseRateFit:
+    """What `BaseRate` learns."""
+
+    rate: float
+
+
+class BaseRate:
+    """The forecaster that always gives the share of training windows with a target."""
+
+    fitted: BaseRateFit
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        self.fitted = BaseRateFit(rate=base_rate(train.y))
+
+    def predict(self, seen: Catalog, windows: Windows) -> Float64:
+        return np.full(len(windows), self.fitted.rate)
+
+
+class HourOfWeekMonth:
+    """The forecaster that gives the climatology."""
+
+    fitted: Climatology
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        self.fitted = fit_climatology(train.windows.begin_s, train.y)
+
+    def predict(self, seen: Catalog, windows: Windows) -> Float64:
+        return self.fitted.probability(windows.begin_s)
+
+    def log_odds(self, seen: Catalog, windows: Windows) -> Float64:
+        """Return the log-odds [S]."""
+        return self.fitted.logit(windows.begin_s)
 
 
 def _cells(

@@ -36,7 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.arrays import Float64, Int64
-from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes, Windows
+from hews_gpu.data.windows import Windows
+from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import Climatology, fit_climatology, hour_of_week, month_of_year
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import HOUR_S
@@ -101,17 +102,17 @@ class Law:
 class Hawkes:
     """The forecaster."""
 
-    law: Law
+    fitted: Law
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         begin_s, end_s = int(train.windows.begin_s[0]), int(train.windows.end_s[-1])
         horizon_s = train.windows.horizon_s
         cell_s = horizon_s if horizon_s <= LONGEST_CELL_S else HOUR_S
         with one_thread():
-            self.law = fit_law(past.until(end_s + past.delay_s).known_at_once(), begin_s, end_s, cell_s)
+            self.fitted = fit_law(past.until(end_s + past.delay_s).known_at_once(), begin_s, end_s, cell_s)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
-        return probability(self.law, seen, windows)
+        return probability(self.fitted, seen, windows)
 
 
 def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S) -> Law:

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from hews_gpu.arrays import Float64, Int64
-from hews_gpu.forecasters.base import PRIOR_LEVEL, Recent
-from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes, Windows
+from hews_gpu.data.windows import Windows
+from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week
 from hews_gpu.forecasters.hawkes import Rhythm
 from hews_gpu.forecasters.hewsnet_layers import (
@@ -35,11 +35,12 @@ from hews_gpu.forecasters.hewsnet_layers import (
     rows_of,
 )
 from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, HewsNetSettings, Reach
+from hews_gpu.forecasters.level import PRIOR_LEVEL, Recent
 from hews_gpu.forecasters.logistic import fit_with_offset, logit
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import HOUR_S
 
-__all__ = ["HewsNetForecaster"]
+__all__ = ["HewsNetFit", "HewsNetForecaster"]
 
 
 LONGEST_CELL_S = 4 * HOUR_S  # windows longer than this have a rhythm within them: then cells are hours
@@ -68,128 +69,11 @@ class _State:
     value: float
 
 
-class HewsNetForecaster:
-    """The forecaster."""
-
-    net: HewsNet
-    layers: tuple[Layer, ...]
-
-    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
-        windows = train.windows
-        begin_s, end_s = int(windows.begin_s[0]), int(windows.end_s[-1])
-        horizon_s = windows.horizon_s
-        self._step_s, self._anchor_s = horizon_s, begin_s
-        with one_thread():
-            known = past.until(end_s + past.delay_s).known_at_once()
-            found = _Fit(known, begin_s, end_s, horizon_s, min(past.delay_s, BLIND_S)).run()
-            self.net, self.layers, self._rhythm = found.net, tuple(found.layers), found.rhythm
-            self._arrivals = [
-                _Arrivals.counted(known, self._pairs(known), *each) for each in self._streams(begin_s, end_s)
-            ]
-            self._follow(past, train)
-            self._calibrate(past, calibration)
-
-    def predict(self, seen: Catalog, windows: Windows) -> Float64:
-        hazard = self.hazards(seen, windows).sum(axis=1)
-        return np.asarray(-np.expm1(-hazard * self._correction(hazard, seen, windows)), dtype=np.float64)
-
-    def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
-        """[S, N] probabilities of a target in each window and neighborhood."""
-        hazards = self.hazards(seen, windows)
-        return -np.expm1(-hazards * self._correction(hazards.sum(axis=1), seen, windows)[:, None])
-
-    def hazards(self, seen: Catalog, windows: Windows) -> Float64:
-        """[S, N] events expected, as log of the chance of none, before calibration."""
-        unknown_s = seen.delay_s + windows.lead_s
-        step_s = _step_s(unknown_s, windows.horizon_s)
-        decay_s = torch.tensor([layer.decay_s for layer in self.layers], dtype=torch.float64)
-        is_self = torch.tensor(
-            [layer.stream == TARGETS and not layer.partner for layer in self.layers], dtype=torch.bool
-        )
-        reach = self.net.reach(decay_s, is_self, unknown_s // step_s, windows.horizon_s // step_s, step_s)
-        left = self._left(seen, windows) * reach.sent.numpy()
-        base, arriving = self._to_come(windows.issue_s - seen.delay_s, step_s, reach)
-        with torch.no_grad():
-            known: Float64 = self.net(torch.from_numpy(base), torch.from_numpy(left)).numpy()
-        return known + arriving
-
-    # ------------------------------------------------------------ level and calibration
-
-    def _follow(self, past: Catalog, train: Outcomes) -> None:
-        """Learn how far the log-odds follow the recent level."""
-        windows = train.windows
-        self._recent = Recent.fitted(past, windows, fit_climatology(windows.begin_s, train.y))
-        said = logit(-np.expm1(-self.hazards(past, windows).sum(axis=1)))
-        self._weights = _level_weights(self._recent.ratios(past, windows), train.y, said)
-
-    def _calibrate(self, past: Catalog, calibration: Outcomes) -> None:
-        """A slope and a level on the log-odds, from the block before the test."""
-        self._center, self._slope, self._level = 0.0, 1.0, 0.0
-        if not len(calibration):
-            return
-        hazard = self.hazards(past, calibration.windows).sum(axis=1)
-        said = self._said(hazard, past, calibration.windows)
-        self._center = float(said.mean())
-        x = np.stack([np.ones(len(said)), said - self._center], axis=1)
-        level, more = fit_with_offset(x, calibration.y, said, FIT_PRECISION)
-        self._slope, self._level = 1.0 + float(more), float(level)
-
-    def _said(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
-        """[S] log-odds of the city before calibration."""
-        return logit(-np.expm1(-hazard)) + self._recent.ratios(seen, windows) @ self._weights
-
-    def _correction(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
-        """[S] factor of the city's hazard that the recent level and the calibration ask for."""
-        said = self._said(hazard, seen, windows)
-        moved = said + self._level + (self._slope - 1.0) * (said - self._center)
-        return np.asarray(np.logaddexp(0.0, moved) / hazard, dtype=np.float64)
-
-    # ------------------------------------------------------------ what is known and what is to come
-
-    def _pairs(self, seen: Catalog) -> Catalog:
-        only = tuple({(layer.stream, layer.partner) for layer in self.layers if layer.partner})
-        return pair_rows(seen, self._step_s, self._anchor_s, tuple(sorted(only)))
-
-    def _left(self, seen: Catalog, windows: Windows) -> Float64:
-        """[S, K, N] decayed rows of each layer as known at each issue, as of the end of knowledge."""
-        pairs = self._pairs(seen)
-        found = np.empty((len(windows), len(self.layers), seen.areas))
-        for k, layer in enumerate(self.layers):
-            rows = rows_of(layer, seen, pairs)
-            column = rows.area.astype(np.int64) if layer.is_local else np.zeros(len(rows), dtype=np.int64)
-            columns = seen.areas if layer.is_local else 1
-            found[:, k] = rows.decayed(windows.issue_s, column, columns, layer.decay_s)
-            found[:, k] *= np.exp(seen.delay_s / layer.decay_s)
-        return found
-
-    def _streams(self, begin_s: int, end_s: int) -> list[tuple[list[int], list[Layer], int, int, int]]:
-        """Layers that show the same incidents, other than target events: what arrives of them arrives for all."""
-        same: dict[tuple[str, str | None, float], list[int]] = {}
-        for k, layer in enumerate(self.layers):
-            if layer.partner or layer.stream != TARGETS:
-                same.setdefault((layer.stream, layer.partner, layer.within_m), []).append(k)
-        return [(which, [self.layers[k] for k in which], begin_s, end_s, self._step_s) for which in same.values()]
-
-    def _to_come(self, start_s: Int64, step_s: int, reach: Reach) -> tuple[Float64, Float64]:
-        """[S, N] events of the rhythm that lead into the window, and what incidents yet to come will set off."""
-        steps = len(reach.target)
-        base = np.empty((len(start_s), self.net.settings.areas))
-        arriving = np.zeros_like(base)
-        rows = max(1, CHUNK // steps)
-        for begin in range(0, len(start_s), rows):
-            part = slice(begin, begin + rows)
-            times_s = start_s[part, None] + np.arange(steps) * step_s
-            base[part] = self._rhythm.per_s(times_s + step_s // 2) @ (reach.target.numpy() * step_s)
-            for each in self._arrivals:
-                arriving[part] += each.expected(times_s, step_s, self._anchor_s) @ each.harm(self.net, reach).numpy()
-        return base, arriving
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Arrivals:
+class Arrivals:
     """Incidents yet to come of what some layers show."""
 
-    which: list[int]
+    which: tuple[int, ...]
     """Positions of the layers."""
     share: Float64  # [N] of each neighborhood
     per_hour: Float64  # [168] by hour of the week
@@ -198,24 +82,23 @@ class _Arrivals:
 
     @classmethod
     def counted(
-        cls, past: Catalog, pairs: Catalog, which: list[int], layers: list[Layer], begin_s: int, end_s: int, step_s: int
-    ) -> _Arrivals:
-        """From the past; one is added to all neighborhoods and hours together, so none is 0."""
-        rows = rows_of(layers[0], past, pairs)
+        cls, past: Catalog, pairs: Catalog, which: list[int], layer: Layer, begin_s: int, end_s: int, step_s: int
+    ) -> Arrivals:
+        """Count them in the past; one is added to all neighborhoods and hours together, so none is 0."""
+        rows = rows_of(layer, past, pairs)
         inside = (rows.time_s >= begin_s) & (rows.time_s < end_s)
         count = np.bincount(hour_of_week(rows.time_s[inside]), minlength=168) + 1 / 168
         areas = np.bincount(rows.area[inside], minlength=rows.areas) + 1 / rows.areas
         weeks = (end_s - begin_s) / (168 * HOUR_S)
-        whole = step_s if layers[0].partner else 0
         return cls(
-            which=which,
+            which=tuple(which),
             share=areas / areas.sum(),
             per_hour=np.asarray(count / weeks, dtype=np.float64),
-            whole_step_s=whole,
+            whole_step_s=step_s if layer.partner else 0,
         )
 
     def expected(self, times_s: Int64, step_s: int, anchor_s: int) -> Float64:
-        """[S, L] incidents in each step of time."""
+        """Return the incidents [S, L] expected in each step of time."""
         middle_s = times_s + step_s // 2
         if not self.whole_step_s:
             return np.asarray(self.per_hour[hour_of_week(middle_s)] * (step_s / HOUR_S), dtype=np.float64)
@@ -223,12 +106,168 @@ class _Arrivals:
         return np.where(last_s < times_s + step_s, self.per_hour[hour_of_week(last_s)], 0.0)
 
     def harm(self, net: HewsNet, reach: Reach) -> torch.Tensor:
-        """[L, N] chance that an incident of a step, somewhere in the city, leads to an event in each neighborhood."""
-        sent = reach.later[:, self.which] * net.effect[self.which]  # [L, K, N]
-        local = net.local[self.which]
+        """Return the chance [L, N] that an incident of a step leads to an event in each neighborhood."""
+        which = list(self.which)
+        sent = reach.later[:, which] * net.effect[which]  # [L, K, N]
+        local = net.local[which]
         here, anywhere = sent.sum(1), sent[:, ~local].sum(1)
         share = torch.from_numpy(self.share)
         return share * -torch.expm1(-here) + (1 - share) * -torch.expm1(-anywhere)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HewsNetFit:
+    """What `HewsNetForecaster` learns."""
+
+    layers: tuple[Layer, ...]  # K
+    weights: dict[str, Float64]
+    """Of the network: level, share [N] and gain [K, N]."""
+    rhythm: Rhythm
+    step_s: int
+    anchor_s: int
+    arrivals: tuple[Arrivals, ...] = ()
+    recent: Recent
+    level_weights: Float64  # [2] how far the log-odds follow the last 28 and 365 days
+    center: float = 0.0
+    """Log-odds around which the calibration turns."""
+    slope: float = 1.0
+    shift: float = 0.0
+
+    @property
+    def net(self) -> HewsNet:
+        """The network with these weights."""
+        areas = len(self.weights["share"])
+        net = HewsNet(HewsNetSettings(areas=areas, local=tuple(layer.is_local for layer in self.layers)))
+        for name, values in self.weights.items():
+            getattr(net, name).copy_(torch.from_numpy(values))
+        return net
+
+
+class HewsNetForecaster:
+    """The forecaster."""
+
+    fitted: HewsNetFit
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        windows = train.windows
+        begin_s, end_s, step_s = int(windows.begin_s[0]), int(windows.end_s[-1]), windows.horizon_s
+        with one_thread():
+            known = past.until(end_s + past.delay_s).known_at_once()
+            state = _Fit(known, begin_s, end_s, step_s, min(past.delay_s, BLIND_S)).run()
+            law = HewsNetFit(
+                layers=tuple(state.layers),
+                weights={name: getattr(state.net, name).numpy() for name in ("level", "share", "gain")},
+                rhythm=state.rhythm,
+                step_s=step_s,
+                anchor_s=begin_s,
+                recent=Recent.fitted(past, windows, fit_climatology(windows.begin_s, train.y)),
+                level_weights=np.zeros(2),
+            )
+            pairs = _pairs(known, law)
+            streams = [(which, law.layers[which[0]], begin_s, end_s, step_s) for which in _streams(law.layers)]
+            arrivals = tuple(Arrivals.counted(known, pairs, *stream) for stream in streams)
+            self.fitted = replace(law, arrivals=arrivals)
+            self._follow_level(past, train)
+            self._calibrate(past, calibration)
+
+    def predict(self, seen: Catalog, windows: Windows) -> Float64:
+        hazard = self.hazards(seen, windows).sum(axis=1)
+        return np.asarray(-np.expm1(-hazard * self._correction(hazard, seen, windows)), dtype=np.float64)
+
+    def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
+        """Return the probability [S, N] of a target in each window and neighborhood."""
+        hazards = self.hazards(seen, windows)
+        return -np.expm1(-hazards * self._correction(hazards.sum(axis=1), seen, windows)[:, None])
+
+    def hazards(self, seen: Catalog, windows: Windows) -> Float64:
+        """Return the events [S, N] expected, as -log of the chance of none, before calibration."""
+        fitted, net = self.fitted, self.fitted.net
+        unknown_s = seen.delay_s + windows.lead_s
+        step_s = _step_s(unknown_s, windows.horizon_s)
+        decay_s = torch.tensor([layer.decay_s for layer in fitted.layers], dtype=torch.float64)
+        is_self = torch.tensor(
+            [layer.stream == TARGETS and not layer.partner for layer in fitted.layers], dtype=torch.bool
+        )
+        reach = net.reach(decay_s, is_self, unknown_s // step_s, windows.horizon_s // step_s, step_s)
+        left = self._left(seen, windows) * reach.sent.numpy()
+        base, arriving = self._to_come(net, windows.issue_s - seen.delay_s, step_s, reach)
+        with torch.no_grad():
+            known: Float64 = net(torch.from_numpy(base), torch.from_numpy(left)).numpy()
+        return known + arriving
+
+    # ------------------------------------------------------------ level and calibration
+
+    def _follow_level(self, past: Catalog, train: Outcomes) -> None:
+        """Learn how far the log-odds follow the recent level."""
+        log_odds = logit(-np.expm1(-self.hazards(past, train.windows).sum(axis=1)))
+        ratios = self.fitted.recent.ratios(past, train.windows)
+        self.fitted = replace(self.fitted, level_weights=_level_weights(ratios, train.y, log_odds))
+
+    def _calibrate(self, past: Catalog, calibration: Outcomes) -> None:
+        """Learn a slope and a shift of the log-odds from the block before the test."""
+        if not len(calibration):
+            return
+        hazard = self.hazards(past, calibration.windows).sum(axis=1)
+        log_odds = self._uncalibrated(hazard, past, calibration.windows)
+        center = float(log_odds.mean())
+        x = np.stack([np.ones(len(log_odds)), log_odds - center], axis=1)
+        shift, more = fit_with_offset(x, calibration.y, log_odds, FIT_PRECISION)
+        self.fitted = replace(self.fitted, center=center, slope=1.0 + float(more), shift=float(shift))
+
+    def _uncalibrated(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
+        """Return the log-odds [S] of the city before calibration."""
+        return logit(-np.expm1(-hazard)) + self.fitted.recent.ratios(seen, windows) @ self.fitted.level_weights
+
+    def _correction(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
+        """Return the factor [S] of the city's hazard that the recent level and the calibration ask for."""
+        fitted = self.fitted
+        log_odds = self._uncalibrated(hazard, seen, windows)
+        moved = log_odds + fitted.shift + (fitted.slope - 1.0) * (log_odds - fitted.center)
+        return np.asarray(np.logaddexp(0.0, moved) / hazard, dtype=np.float64)
+
+    # ------------------------------------------------------------ what is known and what is to come
+
+    def _left(self, seen: Catalog, windows: Windows) -> Float64:
+        """Return the decayed rows [S, K, N] of each layer as known at each issue, as of the end of knowledge."""
+        layers, pairs = self.fitted.layers, _pairs(seen, self.fitted)
+        left = np.empty((len(windows), len(layers), seen.areas))
+        for k, layer in enumerate(layers):
+            rows = rows_of(layer, seen, pairs)
+            column = rows.area.astype(np.int64) if layer.is_local else np.zeros(len(rows), dtype=np.int64)
+            columns = seen.areas if layer.is_local else 1
+            left[:, k] = rows.decayed(windows.issue_s, column, columns, layer.decay_s)
+            left[:, k] *= np.exp(seen.delay_s / layer.decay_s)
+        return left
+
+    def _to_come(self, net: HewsNet, start_s: Int64, step_s: int, reach: Reach) -> tuple[Float64, Float64]:
+        """Return events [S, N] of the rhythm that lead into the window, and what incidents yet to come will set off."""
+        steps = len(reach.target)
+        base = np.empty((len(start_s), net.settings.areas))
+        arriving = np.zeros_like(base)
+        rows = max(1, CHUNK // steps)
+        for begin in range(0, len(start_s), rows):
+            part = slice(begin, begin + rows)
+            times_s = start_s[part, None] + np.arange(steps) * step_s
+            base[part] = self.fitted.rhythm.per_s(times_s + step_s // 2) @ (reach.target.numpy() * step_s)
+            for each in self.fitted.arrivals:
+                expected = each.expected(times_s, step_s, self.fitted.anchor_s)
+                arriving[part] += expected @ each.harm(net, reach).numpy()
+        return base, arriving
+
+
+def _pairs(seen: Catalog, fitted: HewsNetFit) -> Catalog:
+    """Return the pairs of incidents that some layer shows."""
+    only = tuple({(layer.stream, layer.partner) for layer in fitted.layers if layer.partner})
+    return pair_rows(seen, fitted.step_s, fitted.anchor_s, tuple(sorted(only)))
+
+
+def _streams(layers: tuple[Layer, ...]) -> list[list[int]]:
+    """Group layers that show the same incidents, other than target events: what arrives of them arrives for all."""
+    same: dict[tuple[str, str | None, float], list[int]] = {}
+    for k, layer in enumerate(layers):
+        if layer.partner or layer.stream != TARGETS:
+            same.setdefault((layer.stream, layer.partner, layer.within_m), []).append(k)
+    return list(same.values())
 
 
 class _Fit:

@@ -1,4 +1,4 @@
-"""Logistic regression on top of a given forecast: the log-odds of another model enter with weight 1 as an offset.
+"""Log-odds: logistic regression on top of a given forecast, whose log-odds enter as an offset, and the log loss.
 
 Scikit-learn's has no offset, so this is Newton's method, with steps halved where they overshoot.
 
@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from hews_gpu.arrays import Float64
 
-__all__ = ["fit_with_offset", "logit"]
+__all__ = ["fit_with_offset", "log_loss_each_bits", "logit", "require_pair"]
 
 STEPS, HALVINGS = 50, 30
 CLOSE = 1e-10  # of the log-likelihood, relative: far below any score's precision
+EPSILON = 1e-12  # a forecast of exactly 0 or 1 that fails costs 40 bits, not infinitely many
 FURTHEST = 40.0  # log-odds of a forecast that is certain to 17 digits
 
 
@@ -70,3 +71,22 @@ def _expit(x: Float64) -> Float64:
     from scipy.special import expit
 
     return np.asarray(expit(x), dtype=np.float64)
+
+
+def log_loss_each_bits(y: ArrayLike, p: ArrayLike) -> NDArray[np.float64]:
+    """Return the surprise [S] of each outcome in bits, -log2 of the probability it was given (Good, 1952)."""
+    y, p = require_pair(y, p)
+    given = np.where(y == 1, p, 1 - p)
+    return -np.log2(np.maximum(given, EPSILON))
+
+
+def require_pair(y: ArrayLike, p: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return outcomes and forecasts as float64 [S], checked."""
+    y, p = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    if y.shape != p.shape or y.ndim != 1 or len(y) == 0:
+        raise ValueError(f"outcomes and forecasts must be equally long, got {y.shape} and {p.shape}")
+    if not np.all((y == 0) | (y == 1)):
+        raise ValueError("outcomes must be 0 or 1")
+    if not np.all((p >= 0) & (p <= 1)):
+        raise ValueError(f"forecasts must be probabilities, got {np.nanmin(p)}..{np.nanmax(p)}")
+    return y, p

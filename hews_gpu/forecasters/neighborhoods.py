@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.arrays import Float64
-from hews_gpu.forecasters.catalog import Catalog, Outcomes, Windows
+from hews_gpu.data.windows import Windows
+from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.units import DAY_S
 
 __all__ = ["PLACE_BASELINES", "Ground", "KernelDensity", "LongRun", "NearRepeat", "PlaceForecaster", "Recent28"]

@@ -33,12 +33,13 @@ from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import targets_within
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.metrics import log_loss_each_bits, roc_auc
+from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import Batch, MapSource
 from hews_gpu.feed.feeds import drawn_by, open_feed
 from hews_gpu.feed.maps import all_windows
 from hews_gpu.feed.plan import Balanced, epoch_order, shares, steps_per_epoch
+from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Backend, Mark, Rasterizer, reference_rasterizer
 from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings

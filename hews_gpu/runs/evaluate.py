@@ -1,9 +1,9 @@
-"""`hews evaluate`: forecast every window of every split with a trained model, and judge the forecasts.
+"""`hews evaluate`: forecast every window of every split with a trained run, and judge the test split's forecasts.
 
-All windows are scored, empty ones too, at the prevalence they came with. `forecasts.parquet` holds what was said and
-what happened, so that anybody can recompute every number of `metrics.json`.
+All windows are scored, empty ones too, at the prevalence they came with. `forecasts.parquet` holds what was forecast
+and what happened, so that anybody can recompute every number of `metrics.json`.
 
-Shapes: S samples of one split.
+Shapes: S windows, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -15,34 +15,41 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from scipy.special import expit
 
-from hews_gpu.arrays import Float64
-from hews_gpu.data.events import Prepared
-from hews_gpu.evaluation.folds import past_of
-from hews_gpu.evaluation.split_scores import Forecasts, judge
-from hews_gpu.files import atomic_file, require_free_names, write_json, write_together
-from hews_gpu.forecasters.climatology import base_rate
+from hews_gpu.arrays import Float64, Int64
+from hews_gpu.data.windows import Windows
+from hews_gpu.environment.device import choose_device
+from hews_gpu.evaluation.backtest import Forecasts, judge_experiment, with_thresholds
+from hews_gpu.evaluation.folds import PARTS, Experiment
+from hews_gpu.evaluation.judge import Judged, headline
+from hews_gpu.evaluation.metrics import roc_auc
+from hews_gpu.evaluation.places import LONG_RUN, baseline_areas
+from hews_gpu.files import require_free_names, write_json, write_together
+from hews_gpu.forecasters.base import Forecaster, SaysWhere, Setting
+from hews_gpu.forecasters.catalog import area_counts
+from hews_gpu.forecasters.logistic import log_loss_each_bits
+from hews_gpu.forecasters.registry import REFERENCES
 from hews_gpu.progress import step
 from hews_gpu.reference.evaluate import LEAKY_FILES, evaluate_leaky
-from hews_gpu.runs.folder import load_model, open_run_data, run_recipe
-from hews_gpu.runs.inference import corrections, probabilities
-from hews_gpu.runs.inputs import Split, open_task
+from hews_gpu.runs.folder import load_network, open_run_data, run_recipe
+from hews_gpu.runs.run import PARTS_OF, open_run
 
-__all__ = ["FORECASTS", "METRICS", "evaluate", "times"]
+__all__ = ["BY_NEIGHBORHOOD", "FORECASTS", "METRICS", "areas_table", "evaluate", "times", "write_table"]
 
-FORECASTS, METRICS, TRUTH = "forecasts.parquet", "metrics.json", "truth.npz"
-JUDGED = "test"
+FORECASTS, BY_NEIGHBORHOOD, METRICS = "forecasts.parquet", "forecasts_by_neighborhood.parquet", "metrics.json"
 
 
-def evaluate(run: Path, *, out: Path | None = None, data: Path | None = None, force: bool = False) -> dict[str, Any]:
-    """Judge a trained model: of a leaky run as `evaluate_leaky` does, of any other by its forecasts.
+def evaluate(
+    run: Path, *, out: Path | None = None, data: Path | None = None, device: str = "cpu", force: bool = False
+) -> dict[str, Any]:
+    """Judge a trained run: of a leaky run as `evaluate_leaky` does, of any other by its forecasts.
 
     Args:
         run: folder made by ``hews train``.
-        out: folder for ``metrics.json`` and ``forecasts.parquet``; `run` itself unless given.
+        out: folder for ``metrics.json``, ``forecasts.parquet`` and, of a model that says where,
+            ``forecasts_by_neighborhood.parquet``; `run` itself unless given.
         data: the prepared folder, where it has moved since training.
+        device: of networks: auto, cpu or cuda.
         force: replace results that `out` holds already; the run's own always are.
 
     Returns:
@@ -51,74 +58,146 @@ def evaluate(run: Path, *, out: Path | None = None, data: Path | None = None, fo
     Raises:
         UserError: the run is not trained to its end, its data is gone or another, or `out` may not be written.
     """
-    recipe, model = run_recipe(run), load_model(run)
+    recipe = run_recipe(run)
     out = out or run
-    names = LEAKY_FILES if recipe.is_leaky else (METRICS, FORECASTS)
+    names = LEAKY_FILES if recipe.is_leaky else (METRICS, FORECASTS, BY_NEIGHBORHOOD)
     require_free_names(out, names, force=force or out.resolve() == run.resolve())
-    prepared = open_run_data(run, data)
     if recipe.is_leaky:
-        return evaluate_leaky(model, prepared, recipe, out)
-    task = open_task(prepared)
-    with step("forecasting", sum(map(len, task.splits.values())), "windows") as bar:
-        said = {
-            name: probabilities(split, corrections(model, split.feed, lambda tensor: tensor, bar.advance))
-            for name, split in task.splits.items()
-        }
-    forecasts = {name: _forecasts(prepared, task.splits, name, p) for name, p in said.items()}
-    city = prepared.city
-    metrics = judge(forecasts, judged=JUDGED, stride_s=city.windows.stride_s, seed=city.training.seed)
-    for name, found in metrics["splits"].items():
-        begin, end = getattr(city.splits, name)
-        metrics["splits"][name] = {"begin": begin, "end": end, **found}
-    tables = [_table(task.splits[name], said) for name, said in forecasts.items()]
-    write_together(out, {FORECASTS: lambda p: _save(tables, p), METRICS: lambda p: write_json(p, metrics)})
+        return evaluate_leaky(load_network(run), open_run_data(run, data), recipe, out)
+    opened = open_run(run, data=data, device=choose_device(device).device)
+    experiment = opened.experiment
+    forecasters = {**_references(experiment), recipe.model: opened.forecaster}
+    with step("forecasting", len(forecasters), "forecasters") as bar:
+        p: dict[str, dict[str, Float64]] = {}
+        for name, forecaster in forecasters.items():
+            p[name] = _by_part(experiment, forecaster)
+            bar.advance(1, name)
+    areas = _areas(experiment, opened.forecaster)
+    judged = {name: _judged(experiment, each, areas if name == recipe.model else None) for name, each in p.items()}
+    result = judge_experiment(experiment, judged)
+    metrics = {
+        "kind": "run",
+        "model": recipe.model,
+        **headline(result["forecasts"][recipe.model]),
+        **result,
+        "parts": _parts(experiment, p[recipe.model]),
+    }
+    tables = {FORECASTS: _table(experiment, p, recipe.model)}
+    if areas is not None:
+        neighborhoods = opened.prepared.neighborhoods["name"].astype(str).tolist()
+        tables[BY_NEIGHBORHOOD] = _areas_with_counts(experiment, areas, neighborhoods)
+    writers = {name: (lambda path, table=table: write_table(table, path)) for name, table in tables.items()}
+    write_together(out, {**writers, METRICS: lambda path: write_json(path, metrics)})
     return metrics
 
 
-def _save(tables: list[pa.Table], path: Path) -> None:
-    with atomic_file(path) as partial:
-        pq.write_table(pa.concat_tables(tables), partial)
+def _references(experiment: Experiment) -> dict[str, Forecaster]:
+    """Fit what every run is compared with."""
+    fold = experiment.folds[0]
+    past = experiment.catalog.until(fold.known_until_s)
+    train, calibration = experiment.learned(fold, "train"), experiment.learned(fold, "calibration")
+    fitted = {}
+    for name, entry in REFERENCES.items():
+        fitted[name] = entry.make(Setting(city=experiment.city))
+        fitted[name].fit(past, train, calibration)
+    return fitted
 
 
-def _forecasts(prepared: Prepared, splits: Mapping[str, Split], name: str, p: Float64) -> Forecasts:
-    """A split's forecasts by the model and by everything it is compared with."""
-    split = splits[name]
-    others = {"base_rate": np.full(len(split), _past_base_rate(prepared, splits, name))}
-    if (prepared.folder / TRUTH).is_file():
-        from hews_gpu.synthetic import load_truth
-
-        samples = split.samples
-        truth = load_truth(prepared.folder / TRUTH)
-        others["oracle"] = truth.probability(samples.issue_s, samples.target_begin_s, samples.target_end_s)
-    climatology = np.asarray(expit(split.climatology), dtype=np.float64)
-    return Forecasts(y=split.samples.y, p=p, p_climatology=climatology, others=others)
+def _by_part(experiment: Experiment, forecaster: Forecaster) -> dict[str, Float64]:
+    """Return a forecaster's probabilities of each part's windows."""
+    fold = experiment.folds[0]
+    index = [getattr(fold, part) for part in PARTS]
+    p = forecaster.predict(experiment.catalog, experiment.all.windows.select(np.concatenate(index)))
+    return dict(zip(PARTS, np.split(p, np.cumsum([len(each) for each in index])[:-1]), strict=True))
 
 
-def _past_base_rate(prepared: Prepared, splits: Mapping[str, Split], name: str) -> float:
-    """Share of windows with a target in all splits that ended before this one began; the first one's own."""
-    begin_s, _ = prepared.city.splits.span_s(name)
-    past = [split.samples.y[past_of(split.samples.target_end_s, begin_s)] for split in splits.values()]
-    known = np.concatenate(past)
-    return base_rate(known if len(known) else splits[name].samples.y)
+def _areas(experiment: Experiment, forecaster: Forecaster) -> Float64 | None:
+    """Return the probabilities [S, N] of the test windows; None of a model that does not say where."""
+    if not isinstance(forecaster, SaysWhere):
+        return None
+    return forecaster.predict_areas(experiment.catalog, experiment.test.windows)
 
 
-def _table(split: Split, forecasts: Forecasts) -> pa.Table:
-    """One split's rows of forecasts.parquet; times are local and carry no zone."""
-    samples = split.samples
-    columns: dict[str, Any] = {
-        "issue_time": times(samples.issue_s),
-        "window_start": times(samples.target_begin_s),
-        "window_end": times(samples.target_end_s),
-        "split": pa.array([split.name] * len(split)),
-        "p": forecasts.p,
-        "p_climatology": forecasts.p_climatology,
-        "y": forecasts.y.astype(np.int8),
+def _judged(experiment: Experiment, p: Mapping[str, Float64], areas: Float64 | None) -> Judged:
+    forecasts = Forecasts(calibration=p["calibration"], test=p["test"], areas=areas)
+    return with_thresholds(experiment.plan, [[forecasts]])
+
+
+def _parts(experiment: Experiment, p: Mapping[str, Float64]) -> dict[str, Any]:
+    """Return the model's plain scores on what it has learned from, which are no measure of skill."""
+    fold, scores = experiment.folds[0], {}
+    for part in ("train", "calibration"):
+        y = experiment.all.y[getattr(fold, part)]
+        loss = float(log_loss_each_bits(y, p[part]).mean())
+        counts = {"windows": len(y), "positives": int(y.sum())}
+        scores[PARTS_OF[part]] = {
+            **counts,
+            "log_loss_bits": loss,
+            "auc": roc_auc(y, p[part]) if 0 < y.sum() < len(y) else None,
+        }
+    return scores
+
+
+def _table(experiment: Experiment, p: Mapping[str, Mapping[str, Float64]], model: str) -> pa.Table:
+    """Return the rows of forecasts.parquet; times are local and carry no zone."""
+    tables = []
+    for part in PARTS:
+        outcomes = experiment.part(getattr(experiment.folds[0], part))
+        oracle = experiment.city.oracle(outcomes.windows, experiment.plan.task.delay_s)
+        columns: dict[str, Any] = {
+            **window_columns(outcomes.windows),
+            "split": pa.array([PARTS_OF[part]] * len(outcomes)),
+            "p": p[model][part],
+            **{f"p_{name}": each[part] for name, each in p.items() if name in REFERENCES},
+            "y": outcomes.y.astype(np.int8),
+        }
+        tables.append(pa.table(columns if oracle is None else {**columns, "p_oracle": oracle}))
+    return pa.concat_tables(tables)
+
+
+def _areas_with_counts(experiment: Experiment, areas: Float64, neighborhoods: list[str]) -> pa.Table:
+    windows = experiment.test.windows
+    more = {
+        "p_long_run": baseline_areas(experiment, (LONG_RUN,))[LONG_RUN],
+        "events": area_counts(experiment.catalog, windows),
     }
-    if "oracle" in forecasts.others:
-        columns["p_oracle"] = forecasts.others["oracle"]
-    return pa.table(columns)
+    return areas_table(windows, areas, neighborhoods, more)
 
 
-def times(time_s: NDArray[np.int64]) -> pa.Array:
-    """Local times, int64 seconds [S], as a column of time stamps without a zone."""
+def areas_table(
+    windows: Windows, areas: Float64, neighborhoods: list[str], more: Mapping[str, Any] | None = None
+) -> pa.Table:
+    """Return one row per window and neighborhood.
+
+    Args:
+        windows: S windows.
+        areas: probabilities [S, N].
+        neighborhoods: names [N].
+        more: further columns [S, N] by name.
+    """
+    index = np.tile(np.arange(len(neighborhoods), dtype=np.int32), len(windows))
+    columns = {
+        "window_start": times(np.repeat(windows.begin_s, len(neighborhoods))),
+        "neighborhood": pa.DictionaryArray.from_arrays(pa.array(index), pa.array(neighborhoods)),
+        "p": areas.ravel(),
+    }
+    return pa.table({**columns, **{name: values.ravel() for name, values in (more or {}).items()}})
+
+
+def window_columns(windows: Windows) -> dict[str, pa.Array]:
+    """Return when each forecast is issued and its window begins and ends."""
+    return {
+        "issue_time": times(windows.issue_s),
+        "window_start": times(windows.begin_s),
+        "window_end": times(windows.end_s),
+    }
+
+
+def times(time_s: Int64) -> pa.Array:
+    """Return local times, int64 seconds [S], as a column of time stamps without a zone."""
     return pa.array(time_s * 1000, type=pa.int64()).cast(pa.timestamp("ms"))
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write one Parquet file."""
+    pq.write_table(table, path)

@@ -12,10 +12,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+import torch
 from torch import nn
 
 from hews_gpu.config import load_city
@@ -32,48 +33,34 @@ from hews_gpu.files import (
     require_free,
     write_json,
 )
-from hews_gpu.runs.networks import MODELS, build_model
-from hews_gpu.train.checkpoint import Checkpoints, Tensors, read_tensors, write_tensors
+from hews_gpu.forecasters.base import Forecaster
+from hews_gpu.forecasters.stored import pack, unpack
+from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings
+from hews_gpu.train.checkpoint import Checkpoints, read_tensors, write_tensors
 from hews_gpu.train.objective import EpochRow
-from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
+from hews_gpu.train.recipe import LEAKY, Recipe, parse_recipe
 
 __all__ = [
     "CITY",
+    "KIND",
+    "UNFINISHED",
     "WEIGHTS",
     "begin",
     "finish",
     "going_on",
     "living",
-    "load_model",
+    "load_fitted",
+    "load_network",
     "open_run_data",
+    "require_run",
     "run_recipe",
-    "settings_of",
+    "save_forecaster",
     "write_history",
 ]
 
 KIND = "run"
+UNFINISHED = "Train to the end with 'hews train DIR --out RUN --resume'"
 WEIGHTS, HISTORY, CITY, RECIPE = "weights.safetensors", "history.csv", "city.toml", "recipe.toml"
-ARCHITECTURE = "cnn"
-# Sections of the city file that decide what a model learns; the others name files or colors.
-DECIDING = ("windows", "task", "splits", "channels", "training")
-
-
-def settings_of(prepared: Prepared) -> dict[str, Any]:
-    """Everything that decides a run's result, flat, as JSON would give it back: data and the city's deciding keys."""
-    city = prepared.city
-    bounds = city.map.bounds
-    found: dict[str, Any] = {
-        "data_fingerprint": prepared.fingerprint,
-        "[incidents] targets": list(city.incidents.targets),
-        "[map] bounds": bounds if isinstance(bounds, str) else list(bounds),
-    }
-    for section in DECIDING:
-        for key, value in asdict(getattr(city, section)).items():
-            if isinstance(value, dict):
-                found |= {f"[{section}.{key}] {name}": list(item) for name, item in value.items()}
-            else:
-                found[f"[{section}] {key}"] = list(value) if isinstance(value, tuple) else value
-    return found
 
 
 def going_on(run: Path, *, force: bool, resume: bool | str) -> bool:
@@ -97,9 +84,17 @@ def going_on(run: Path, *, force: bool, resume: bool | str) -> bool:
     return False
 
 
-def begin(run: Path, prepared: Prepared, recipe: Recipe, save: Callable[[Path], None], *, force: bool) -> None:
-    """Make the folder of a new run, with what `save` writes as its first checkpoint; an older run goes only then."""
-    with new_folder(run, kind=KIND, force=force, notes=_notes(run, prepared, recipe, "training")) as folder:
+def begin(
+    run: Path,
+    prepared: Prepared,
+    recipe: Recipe,
+    save: Callable[[Path], None],
+    *,
+    force: bool,
+    state: str = "training",
+) -> None:
+    """Make the folder of a new run, with what `save` writes into it first; an older run goes only then."""
+    with new_folder(run, kind=KIND, force=force, notes=_notes(run, prepared, recipe, state)) as folder:
         _copy_texts(prepared, recipe, folder)
         save(folder)
 
@@ -122,9 +117,48 @@ def _copy_texts(prepared: Prepared, recipe: Recipe, folder: Path) -> None:
         partial.write_text(recipe.text, encoding="utf-8")
 
 
-def finish(run: Path, best: Tensors, notes: Mapping[str, Any], history: Sequence[EpochRow]) -> None:
-    """Write what a run leaves: the best epoch's weights, with what it takes to build the model, and the history."""
-    write_tensors(run / WEIGHTS, best, notes)
+def save_forecaster(path: Path, model: str, forecaster: Forecaster, notes: Mapping[str, Any] | None = None) -> None:
+    """Write what a forecaster has learned, and what of it its base has, as arrays and JSON.
+
+    Args:
+        path: the file.
+        model: the forecaster's name in the registry.
+        forecaster: fitted.
+        notes: more to be written beside it.
+    """
+    arrays: dict[str, Any] = {}
+    fitted = {part: pack(one.fitted, arrays, part) for part, one in _parts(forecaster).items()}
+    tensors = {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
+    write_tensors(path, tensors, {"model": model, "fitted": fitted, **(notes or {})})
+
+
+def load_fitted(path: Path, forecaster: Forecaster, *, remedy: str) -> bool:
+    """Put back what `save_forecaster` wrote; return whether the file holds it, instead of asking for a fit anew.
+
+    Raises:
+        UserError: the file is missing, damaged or of another version.
+    """
+    tensors, notes = read_tensors(path, remedy=remedy)
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    try:
+        for part, one in _parts(forecaster).items():
+            if notes["fitted"][part] is None:
+                return False
+            one.fitted = unpack(get_type_hints(type(one))["fitted"], notes["fitted"][part], arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(str(path), allowed=f"is not of this version ({error!r})", remedy=remedy) from None
+    return True
+
+
+def _parts(forecaster: Forecaster) -> dict[str, Forecaster]:
+    """Return a forecaster, and what it corrects."""
+    base = getattr(forecaster, "base", None)
+    return {"forecaster": forecaster} | ({"base": base} if base is not None else {})
+
+
+def finish(run: Path, save: Callable[[Path], object], history: Sequence[EpochRow]) -> None:
+    """Write what a run leaves: the weights, with what it takes to use them, and the history."""
+    save(run / WEIGHTS)
     write_history(run, history)
 
 
@@ -139,32 +173,45 @@ def write_history(run: Path, history: Sequence[EpochRow]) -> None:
 
 
 def run_recipe(run: Path) -> Recipe:
-    """The recipe that a run was trained by; runs from before there were recipes were forecasts."""
+    """Return the recipe that a run was trained by.
+
+    Raises:
+        UserError: there is no run, or no recipe in it.
+    """
+    require_run(run)
     path = run / RECIPE
     if not path.is_file():
-        return load_recipe()
+        raise UserError(str(path), allowed="does not exist", remedy="Train anew with --force")
     return parse_recipe(path.read_text(encoding="utf-8"), str(read_manifest(run).get("recipe", path.stem)))
 
 
-def load_model(run: Path) -> nn.Module:
-    """The trained model of a run, on the CPU.
+def require_run(run: Path) -> None:
+    """Refuse what is not a run folder.
 
     Raises:
-        UserError: the run has not been trained to its end, or its weights are damaged.
+        UserError: it is not.
     """
     if not run.is_dir():
         raise UserError("run folder", run, allowed="does not exist", remedy="Make it with 'hews train DIR --out RUN'")
     if read_manifest(run).get("kind") != KIND:
         remedy = "Give the --out folder of 'hews train DIR --out RUN'"
         raise UserError("run folder", run, allowed="was not made by 'hews train'", remedy=remedy)
-    tensors, notes = read_tensors(run / WEIGHTS, remedy="Train to the end with 'hews train DIR --out RUN --resume'")
-    name = notes.get("architecture")
-    if name not in MODELS:
-        allowed = f"is of architecture {name}, must be one of {', '.join(MODELS)}"
+
+
+def load_network(run: Path) -> nn.Module:
+    """Return the trained network of a run of the reference protocol, on the CPU.
+
+    Raises:
+        UserError: the run has not been trained to its end, or its weights are damaged.
+    """
+    require_run(run)
+    tensors, notes = read_tensors(run / WEIGHTS, remedy=UNFINISHED)
+    if notes.get("architecture") not in CONVS:
+        allowed = f"is of architecture {notes.get('architecture')}, must be one of {', '.join(CONVS)}"
         raise UserError(str(run / WEIGHTS), allowed=allowed, remedy="Train anew with --force")
-    model = build_model(name, notes["settings"])
-    model.load_state_dict(tensors)
-    return model
+    network = ReferenceCnn(ReferenceSettings(**notes["settings"]))
+    network.load_state_dict(tensors)
+    return network
 
 
 def open_run_data(run: Path, data: Path | None = None) -> Prepared:
@@ -192,6 +239,7 @@ def _notes(run: Path, prepared: Prepared, recipe: Recipe, state: str) -> dict[st
     return {
         "state": state,
         "recipe": recipe.name,
+        "model": recipe.model,
         **({"warning": LEAKY} if recipe.is_leaky else {}),
         "prepared_from_run": os.path.relpath(prepared.folder, run.absolute()),
         **origin(prepared),

@@ -1,9 +1,9 @@
-"""`hews score`: what a trained run says of every window of a prepared table, and of the one to come.
+"""`hews score`: forecast every window of a prepared table, and the one to come, with a trained run.
 
-No judging: that is `hews evaluate`'s, on the run's own splits. Processes share the windows out in whole blocks, so that
-each window goes through the model in the same company however many there are: the result is the same file.
+No judging: that is `hews evaluate`'s, on the run's own splits. Processes share the maps of a network out in whole
+blocks, so that each window goes through it in the same company however many there are: the result is the same file.
 
-Shapes: S samples.
+Shapes: S windows, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -14,28 +14,23 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from scipy.special import expit
-from torch import nn
 
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Bool, Float64
 from hews_gpu.config import load_city
 from hews_gpu.data.events import Prepared, open_prepared
-from hews_gpu.data.windows import Samples, make_samples
+from hews_gpu.data.windows import Task, Windows, issue_windows, targets_within
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.folds import SPLITS
-from hews_gpu.feed.batch import MapSource
-from hews_gpu.feed.direct import DirectFeed
-from hews_gpu.feed.feeds import drawn_by
 from hews_gpu.files import new_folder, require_free
+from hews_gpu.forecasters.base import Forecaster, SaysWhere
+from hews_gpu.forecasters.catalog import Catalog
+from hews_gpu.forecasters.city import prepared_city
+from hews_gpu.forecasters.climatology import Climatology, fit_climatology
+from hews_gpu.forecasters.cnn import DRAWN_AT_ONCE, CnnForecaster
 from hews_gpu.progress import log, step
-from hews_gpu.raster.rasterizer import channels_rasterizer
-from hews_gpu.runs import folder as runs
-from hews_gpu.runs.evaluate import FORECASTS, times
-from hews_gpu.runs.inference import DRAWN_AT_ONCE, corrections
-from hews_gpu.runs.inputs import climatologies_of
+from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, areas_table, window_columns, write_table
+from hews_gpu.runs.folder import CITY
+from hews_gpu.runs.run import Run, on_city, open_run
 from hews_gpu.train.distributed import ProcessGroup, claim_device, first_rank_reports, process_group, process_info
 
 __all__ = ["KIND", "score"]
@@ -44,13 +39,14 @@ KIND = "scores"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Open:
+class _Scoring:
     """A run and the table that it is to forecast."""
 
-    model: nn.Module
+    forecaster: Forecaster
     prepared: Prepared
-    samples: Samples
-    logit: Float64  # [S] the climatology's log-odds
+    catalog: Catalog
+    windows: Windows
+    climatology: Climatology
 
 
 def score(
@@ -62,9 +58,10 @@ def score(
         run: folder made by ``hews train``.
         data: folder made by ``hews prepare``, of the run's city; it may reach further than what was trained on.
         out: folder for ``forecasts.parquet``: issue_time, window_start, window_end, seen (whether training or
-            validation saw what happened), p, p_climatology, and y (null where the table ends before the window).
-        trained_on: the prepared folder of the training, if it has moved: the climatology is fitted on it.
-        device: ``auto``, ``cpu`` or ``cuda``.
+            validation saw what happened), p, p_climatology, and y (null where the table ends before the window); and
+            ``forecasts_by_neighborhood.parquet`` of a model that says where.
+        trained_on: the prepared folder of the training, if it has moved.
+        device: of networks: ``auto``, ``cpu`` or ``cuda``.
         force: replace older scores.
 
     Returns:
@@ -78,107 +75,103 @@ def score(
         choice = choose_device(device)
         own = claim_device(info, choice)
         require_free(out, kind=KIND, force=force)
-        opened = _open(run, data, trained_on)
+        scoring = _open(open_run(run, data=trained_on, device=own), data)
     with process_group(info, choice, "32-true") as group:
         if group.is_first:
             log(f"device: {choice}")
-        every = np.concatenate(group.gather(_corrections(opened, own, group)))
-        p = np.asarray(expit(opened.logit + every), dtype=np.float64)
+        p = _probabilities(scoring, group)
         with group.raise_on_all_ranks():
             if group.is_first:
                 notes = {"run": str(run.absolute()), "prepared": str(data.absolute())}
                 with new_folder(out, kind=KIND, force=force, notes=notes) as folder:
-                    pq.write_table(_table(opened, p), folder / FORECASTS)
-        return _summary(opened, p, group.size, choice.device, out) if group.is_first else {}
+                    _write(scoring, p, folder)
+        return _summary(scoring, p, group.size, choice.device, out) if group.is_first else {}
 
 
-def _open(run: Path, data: Path, trained_on: Path | None) -> _Open:
-    """Read everything, and see that it goes together."""
-    model = runs.load_model(run)
-    if runs.run_recipe(run).is_leaky:
-        remedy = "Train with a recipe of protocol forecast"
-        raise UserError("run folder", run, allowed="is of a leaky recipe, which makes no forecasts", remedy=remedy)
-    trained = runs.open_run_data(run, trained_on)
-    prepared = replace(open_prepared(data), city=load_city(run / runs.CITY))
-    here, there = prepared.neighborhoods.total_bounds, trained.neighborhoods.total_bounds
+def _open(run: Run, data: Path) -> _Scoring:
+    """Read the table, and see that it goes together with the run."""
+    prepared = replace(open_prepared(data), city=load_city(run.folder / CITY))
+    here, there = prepared.neighborhoods.total_bounds, run.prepared.neighborhoods.total_bounds
     if prepared.city.map.bounds == "auto" and not np.array_equal(here, there):
         remedy = "Prepare it with the polygons of the run's city, or train with bounds of your own"
         raise UserError("[map] bounds", "auto", allowed=f"shows another area in {data} than in training", remedy=remedy)
-    samples = _samples(prepared)
-    return _Open(model=model, prepared=prepared, samples=samples, logit=_climatology(trained, samples))
-
-
-def _samples(prepared: Prepared) -> Samples:
-    """Every issue time from a whole history after the stretch of the first incident to the end of the last one's."""
-    city, times_s = prepared.city, prepared.events.time_s
-    stride_s, anchor_s = city.windows.stride_s, city.windows.anchor_s
-    ahead_s = city.task.lead_s + city.task.horizon_s
-    found = None
-    if len(times_s):
-        first_s, last_s = (anchor_s + (int(times_s[i]) - anchor_s) // stride_s * stride_s for i in (0, -1))
-        found = make_samples(prepared.events, city, first_s, last_s + stride_s + ahead_s)
-    if found is None or len(found) == 0:
-        allowed = f"holds no window with {city.task.history_s // 3600} hours of history before it"
-        raise UserError("data folder", prepared.folder, allowed=allowed, remedy="Prepare a longer table")
-    return found
-
-
-def _climatology(trained: Prepared, samples: Samples) -> Float64:
-    """Log-odds [S] of the climatology that was known when the split began in which a window lies."""
-    fitted = climatologies_of(trained)
-    logit = fitted[SPLITS[0]].logit(samples.target_begin_s)
-    for name in SPLITS[1:]:
-        since = samples.target_begin_s >= trained.city.splits.span_s(name)[0]
-        logit[since] = fitted[name].logit(samples.target_begin_s[since])
-    return np.asarray(logit, dtype=np.float64)
-
-
-def _corrections(opened: _Open, device: str, group: ProcessGroup) -> Float64:
-    """What the model adds for this process's share of the windows: whole blocks, in order."""
-    blocks = -(-len(opened.samples) // DRAWN_AT_ONCE)
-    first, last = (blocks * (group.rank + i) // group.size * DRAWN_AT_ONCE for i in (0, 1))
-    mine = np.arange(first, min(last, len(opened.samples)))
-    rasterizer = channels_rasterizer(opened.prepared, backend=drawn_by(device).backend)
-    source = MapSource.of_samples(rasterizer, opened.samples, opened.logit).select(mine)
-    model = opened.model.to(group.fabric.device)
-    if not group.is_first:
-        return corrections(model, DirectFeed(source, device=device), group.fabric.to_device)
-    with step("forecasting", len(mine), "windows" if group.size == 1 else "windows of the first process") as bar:
-        return corrections(model, DirectFeed(source, device=device), group.fabric.to_device, bar.advance)
-
-
-def _table(opened: _Open, p: Float64) -> pa.Table:
-    """The rows of forecasts.parquet."""
-    samples, events = opened.samples, opened.prepared.events
-    is_known = samples.target_end_s <= int(events.time_s[-1])
-    return pa.table(
-        {
-            "issue_time": times(samples.issue_s),
-            "window_start": times(samples.target_begin_s),
-            "window_end": times(samples.target_end_s),
-            "seen": pa.array(_seen(opened)),
-            "p": p,
-            "p_climatology": np.asarray(expit(opened.logit), dtype=np.float64),
-            "y": pa.array(samples.y.astype(np.int8), mask=~is_known),
-        }
+    times_s = prepared.events.time_s
+    end_s = int(times_s[-1]) + 1 if len(times_s) else 0
+    city = prepared_city(prepared, begin_s=int(times_s[0]) if len(times_s) else 0, end_s=end_s)
+    task = Task.of_city(prepared.city).apart(city.embargo_s)
+    train = run.experiment.learned(run.experiment.folds[0], "train")
+    return _Scoring(
+        forecaster=on_city(run.forecaster, city),
+        prepared=prepared,
+        catalog=city.catalog(task.delay_s),
+        windows=_windows(prepared, task),
+        climatology=fit_climatology(train.windows.begin_s, train.y),
     )
 
 
-def _seen(opened: _Open) -> NDArray[np.bool_]:
-    """Which windows begin before training and validation had ended, [S]."""
-    end_s = opened.prepared.city.splits.span_s("validation")[1]
-    return np.asarray(opened.samples.target_begin_s < end_s)
+def _windows(prepared: Prepared, task: Task) -> Windows:
+    """Return the windows from a whole history after the first incident to a stride after the last."""
+    times_s = prepared.events.time_s
+    windows = None
+    if len(times_s):
+        stride_s, anchor_s = task.stride_s, task.anchor_s - task.lead_s
+        first_s, last_s = (anchor_s + (int(times_s[i]) - anchor_s) // stride_s * stride_s for i in (0, -1))
+        windows = issue_windows(first_s, last_s + stride_s + task.lead_s + task.horizon_s, task)
+    if windows is None or len(windows) == 0:
+        allowed = f"holds no window with {task.history_s // 3600} hours of history before it"
+        raise UserError("data folder", prepared.folder, allowed=allowed, remedy="Prepare a longer table")
+    return windows
 
 
-def _summary(opened: _Open, p: Float64, processes: int, device: str, out: Path) -> dict[str, Any]:
-    """What the command prints."""
-    samples = opened.samples
+def _probabilities(scoring: _Scoring, group: ProcessGroup) -> Float64:
+    """Return the probabilities [S]; processes share out what a network has to look at."""
+    forecaster, windows, catalog = scoring.forecaster, scoring.windows, scoring.catalog
+    if not isinstance(forecaster, CnnForecaster):
+        return forecaster.predict(catalog, windows)
+    blocks = -(-len(windows) // DRAWN_AT_ONCE)
+    first, last = (blocks * (group.rank + i) // group.size * DRAWN_AT_ONCE for i in (0, 1))
+    mine = windows.select(np.arange(first, min(last, len(windows))))
+    if not group.is_first:
+        added = forecaster.correction(mine, catalog.delay_s)
+    else:
+        with step("forecasting", len(mine), "windows" if group.size == 1 else "windows of the first process") as bar:
+            added = forecaster.correction(mine, catalog.delay_s, bar.advance)
+    return forecaster.corrected(np.concatenate(group.gather(added)), catalog, windows)
+
+
+def _write(scoring: _Scoring, p: Float64, folder: Path) -> None:
+    """Write the forecasts, and those by neighborhood."""
+    windows, events = scoring.windows, scoring.prepared.events
+    is_known = windows.end_s <= int(events.time_s[-1])
+    y = targets_within(events, windows.begin_s, windows.end_s) > 0
+    columns = {
+        **window_columns(windows),
+        "seen": pa.array(_seen(scoring)),
+        "p": p,
+        "p_climatology": scoring.climatology.probability(windows.begin_s),
+        "y": pa.array(y.astype(np.int8), mask=~is_known),
+    }
+    write_table(pa.table(columns), folder / FORECASTS)
+    if isinstance(scoring.forecaster, SaysWhere):
+        areas = scoring.forecaster.predict_areas(scoring.catalog, windows)
+        names = scoring.prepared.neighborhoods["name"].astype(str).tolist()
+        write_table(areas_table(windows, areas, names), folder / BY_NEIGHBORHOOD)
+
+
+def _seen(scoring: _Scoring) -> Bool:
+    """Return which windows [S] begin before training and validation had ended."""
+    end_s = scoring.prepared.city.splits.span_s("validation")[1]
+    return np.asarray(scoring.windows.begin_s < end_s)
+
+
+def _summary(scoring: _Scoring, p: Float64, processes: int, device: str, out: Path) -> dict[str, Any]:
+    """Return what the command prints."""
     return {
         "forecasts": str(out / FORECASTS),
         "device": device,
         "processes": processes,
-        "windows": len(samples),
-        "not_seen_before": int((~_seen(opened)).sum()),
-        "last_issue_time": str(np.datetime64(int(samples.issue_s[-1]), "s")),
+        "windows": len(scoring.windows),
+        "not_seen_before": int((~_seen(scoring)).sum()),
+        "last_issue_time": str(np.datetime64(int(scoring.windows.issue_s[-1]), "s")),
         "its_probability": float(p[-1]),
     }

@@ -1,26 +1,37 @@
-"""`hews train`: fit a model to a prepared city, and be able to go on after any stop as if nothing had happened.
+"""`hews train`: fit a forecaster to a prepared city's splits.
 
-This is a run from its folder's side: what is refused, when a checkpoint is written, what a stop leaves and what the end
-leaves. The arithmetic is the engine's.
+A network is trained step by step and can go on after any stop as if nothing had happened; this module says what is
+refused, when a checkpoint is written, and what a stop and the end leave, and the arithmetic is the loop's. Every other
+forecaster is fitted in one go, and its folder appears when it is whole.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.environment.device import choose_device
+from hews_gpu.errors import UserError
+from hews_gpu.evaluation.folds import Experiment
 from hews_gpu.feed.feeds import drawn_by
-from hews_gpu.progress import Step, log, step
+from hews_gpu.files import require_free
+from hews_gpu.forecasters.base import Forecaster, Setting
+from hews_gpu.forecasters.catalog import Catalog, Outcomes
+from hews_gpu.forecasters.climatology import HourOfWeekMonth
+from hews_gpu.forecasters.cnn import CnnForecaster
+from hews_gpu.forecasters.logistic import log_loss_each_bits
+from hews_gpu.forecasters.registry import FORECASTERS, require_known
+from hews_gpu.progress import SILENT, Step, log, step
 from hews_gpu.runs import folder as runs
-from hews_gpu.runs.objectives import open_objective
-from hews_gpu.train.checkpoint import Checkpoints, DiskFull, Snapshot, require_same_settings
+from hews_gpu.runs.run import run_experiment
+from hews_gpu.train.checkpoint import Checkpoints, DiskFull, Snapshot, Tensors, require_same_settings, write_tensors
 from hews_gpu.train.distributed import (
     ProcessGroup,
+    ProcessInfo,
     claim_device,
     first_rank_reports,
     process_group,
@@ -33,7 +44,7 @@ from hews_gpu.train.objective import EpochRow, Objective
 from hews_gpu.train.preempt import StopSignals, stopped_by
 from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
 
-__all__ = ["train", "train_as_told"]
+__all__ = ["open_objective", "train", "train_as_told"]
 
 Resume = bool | Literal["auto"]
 
@@ -43,6 +54,7 @@ def train(
     run: Path,
     *,
     recipe: Recipe | None = None,
+    model: str | None = None,
     feed: str = "direct",
     force: bool = False,
     resume: Resume = False,
@@ -50,12 +62,13 @@ def train(
     devices: int | None = None,
     max_epochs: int | None = None,
 ) -> dict[str, Any]:
-    """Fit a model on the training windows, stopped by the validation windows.
+    """Fit a forecaster on the training windows, stopped or calibrated by the validation windows.
 
     Args:
         prepared: folder made by ``hews prepare``.
         run: folder of the run.
         recipe: how; the shipped ``forecast`` unless given.
+        model: a forecaster's name in the registry; the recipe's unless given.
         feed: what makes the batches.
         force: replace an older run.
         resume: go on from the last checkpoint in `run`; ``auto``: if there is one, else start.
@@ -72,12 +85,16 @@ def train(
         KeyboardInterrupt: Ctrl-C came; likewise.
     """
     recipe = recipe or load_recipe()
+    if model is not None:
+        recipe = recipe.with_model(model)
     info = process_info(devices)
     with first_rank_reports(info):
         choice = choose_device(device)
-        own = claim_device(info, choice)
         city = open_prepared(prepared)
-        objective = open_objective(city, recipe, feed=feed, device=own)
+        if not recipe.is_leaky and not require_known(recipe.model).is_network:
+            return _fit_at_once(city, run, recipe, info, force=force, resume=bool(resume))
+        own = claim_device(info, choice)
+        objective, save = open_objective(city, recipe, feed, own)
     arguments = {
         "prepared": str(prepared),
         "run": str(run),
@@ -86,7 +103,7 @@ def train(
         **{"device": choice.device, "devices": devices, "max_epochs": max_epochs},
     }
     with ExitStack() as stack:
-        found = _Run(run, city, recipe, objective)
+        found = _Run(run, city, recipe, objective, save)
         going_on = False
         if info.is_first:
             going_on = runs.going_on(run, force=force, resume=resume)
@@ -111,6 +128,87 @@ def train_as_told(arguments: dict[str, Any]) -> None:
     train(prepared, run, recipe=parse_recipe(text, name), **arguments)
 
 
+Save = Callable[[Path, Tensors, Mapping[str, Any]], object]
+
+
+def open_objective(prepared: Prepared, recipe: Recipe, feed: str, device: str) -> tuple[Objective, Save]:
+    """Return what a recipe asks to learn of a prepared city, and how the trained weights are written.
+
+    Raises:
+        UserError: the city cannot be learned from in this way.
+    """
+    if recipe.is_leaky:
+        from hews_gpu.reference.protocol import ReferenceObjective
+
+        return ReferenceObjective(prepared, recipe, feed=feed, device=device), write_tensors
+    experiment = run_experiment(prepared)
+    setting = Setting(city=experiment.city, device=device, recipe=recipe)
+    forecaster = FORECASTERS[recipe.model].make(setting)
+    assert isinstance(forecaster, CnnForecaster)
+
+    def save(path: Path, weights: Tensors, notes: Mapping[str, Any]) -> None:
+        forecaster.keep(weights)
+        runs.save_forecaster(path, recipe.model, forecaster, {"epoch": notes["epoch"]})
+
+    return forecaster.objective(*_given(experiment), feed=feed), save
+
+
+def _given(experiment: Experiment) -> tuple[Catalog, Outcomes, Outcomes]:
+    """Return what a fit on the splits may look at: rows, training windows, calibration windows."""
+    fold = experiment.folds[0]
+    past = experiment.catalog.until(fold.known_until_s)
+    return past, experiment.learned(fold, "train"), experiment.learned(fold, "calibration")
+
+
+def _fit_at_once(
+    prepared: Prepared, run: Path, recipe: Recipe, info: ProcessInfo, *, force: bool, resume: bool
+) -> dict[str, Any]:
+    """Fit a forecaster that is no network and write its run folder; the first process does.
+
+    Raises:
+        UserError: several processes were asked for, or the folder may not be written.
+    """
+    if info.world_size > 1 and info.launcher == "hews":
+        allowed = f"must be 1: {recipe.model} is fitted in one process"
+        raise UserError("--devices", info.world_size, allowed=allowed, remedy="Leave it out")
+    if not info.is_first:
+        return {}
+    if resume and (run / runs.WEIGHTS).is_file():
+        log(f"{run} is trained to its end already")
+        return {"model": recipe.model, "epochs": 0, "seconds": 0.0}
+    require_free(run, kind=runs.KIND, force=force)
+    experiment = run_experiment(prepared)
+    forecaster = FORECASTERS[recipe.model].make(Setting(city=experiment.city, recipe=recipe))
+    began = time.perf_counter()
+    past, train, calibration = _given(experiment)
+    with step(f"fitting {recipe.model}", 1, "fits") as bar:
+        forecaster.fit(past, train, calibration)
+        bar.advance(1)
+    seconds = time.perf_counter() - began
+    losses = [_loss_bits(forecaster, past, part) for part in (train, calibration)]
+    usual = HourOfWeekMonth()
+    usual.fit(past, train, calibration)
+    row = EpochRow(epoch=0, train_loss=losses[0], validation={"log_loss": losses[1]}, cost={"seconds": seconds})
+
+    def save(folder: Path) -> None:
+        runs.finish(folder, lambda path: runs.save_forecaster(path, recipe.model, forecaster), [row])
+
+    runs.begin(run, prepared, recipe, save, force=force, state="trained")
+    return {
+        "model": recipe.model,
+        "training_windows": len(train),
+        "train_log_loss_bits": losses[0],
+        "validation_log_loss_bits": losses[1],
+        "validation_log_skill_bits": _loss_bits(usual, past, calibration) - losses[1],
+        "seconds": round(seconds, 3),
+    }
+
+
+def _loss_bits(forecaster: Forecaster, past: Catalog, part: Outcomes) -> float:
+    """Return the mean log loss of a part's windows, bits."""
+    return float(log_loss_each_bits(part.y, forecaster.predict(past, part.windows)).mean())
+
+
 class _Run:
     """A run folder and the engine that fills it."""
 
@@ -118,9 +216,9 @@ class _Run:
     group: ProcessGroup
     signals: StopSignals
 
-    def __init__(self, run: Path, city: Prepared, recipe: Recipe, objective: Objective) -> None:
+    def __init__(self, run: Path, city: Prepared, recipe: Recipe, objective: Objective, save: Save) -> None:
         self.folder, self.city, self.recipe = run, city, recipe
-        self.objective = objective
+        self.objective, self.save_weights = objective, save
         self.checkpoints = Checkpoints(run, recipe.checkpoints.keep)
         self._saved_s, self._saved_step = time.monotonic(), 0
 
@@ -160,7 +258,8 @@ class _Run:
             self.fit(max_epochs)
             with self.group.raise_on_all_ranks(), self.checkpoints.report_full_disk():
                 if self.group.is_first:
-                    runs.finish(self.folder, self.engine.best, self._weights_notes(), self.engine.position.history)
+                    notes, history = self._weights_notes(), self.engine.position.history
+                    runs.finish(self.folder, lambda path: self.save_weights(path, self.engine.best, notes), history)
         return self._summary(device)
 
     def fit(self, max_epochs: int | None) -> None:
@@ -232,6 +331,7 @@ class _Run:
         costs = [row.cost or {} for row in position.history]
         seconds = sum(cost.get("seconds") or 0.0 for cost in costs)
         return {
+            "model": self.recipe.model,
             "device": device,
             "processes": self.group.size,
             "parameters": sum(p.numel() for p in self.engine.module.parameters()),
@@ -254,16 +354,11 @@ class _Run:
         return {**others, "recipe": self.recipe.name, "warning": LEAKY}
 
 
-class _Silent:
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """Say nothing."""
-
-
 @contextmanager
 def _bar(steps: int, *, shown: bool) -> Iterator[Step]:
     """The first process's progress bar."""
     if not shown:
-        yield _Silent()
+        yield SILENT
         return
     with step("training", steps, "steps") as bar:
         yield bar

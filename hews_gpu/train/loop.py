@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from hews_gpu.arrays import Int64
+from hews_gpu.environment.device import Choice
 from hews_gpu.errors import UserError
-from hews_gpu.progress import Step, log
+from hews_gpu.progress import SILENT, Step, log
 from hews_gpu.train.checkpoint import (
     Snapshot,
     Tensors,
@@ -34,12 +35,12 @@ from hews_gpu.train.checkpoint import (
     random_state,
     set_random_state,
 )
-from hews_gpu.train.distributed import ProcessGroup
+from hews_gpu.train.distributed import ProcessGroup, ProcessInfo, process_group
 from hews_gpu.train.logs import EpochCost
 from hews_gpu.train.objective import EpochRow, Objective, Stage
 from hews_gpu.train.recipe import EngineConfig
 
-__all__ = ["Position", "TrainingLoop", "learning_rate", "order_fingerprint"]
+__all__ = ["Position", "TrainingLoop", "fit_in_memory", "learning_rate", "order_fingerprint"]
 
 WARMUP = 0.05  # share of a stage's steps over which the learning rate rises
 REASON = 160  # characters of what a library says
@@ -391,3 +392,13 @@ def _require_finite(row: EpochRow) -> None:
         if not math.isfinite(value):
             allowed = f"{name} of epoch {row.epoch} is {value}: training has diverged"
             raise UserError("learning_rate", allowed=allowed, remedy="Lower it and train anew with --force")
+
+
+def fit_in_memory(objective: Objective, engine: EngineConfig, choice: Choice) -> Tensors:
+    """Train in this process without leaving files; return the best weights."""
+    with process_group(ProcessInfo(), choice, engine.precision) as group:
+        loop = TrainingLoop(objective, engine, group)
+        loop.start()
+        while loop.stage:
+            loop.epoch(SILENT, lambda: None)
+        return loop.best

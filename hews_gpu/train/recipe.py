@@ -11,6 +11,7 @@ it is to warn of among them, and the windows are split at random: leaky, and mar
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import asdict, dataclass, field
 from importlib import resources
@@ -42,12 +43,13 @@ __all__ = [
 ]
 
 DEFAULT = "forecast"
+MODEL_LINE = re.compile(r"^model *= *[\"'][^\"']*[\"']", re.MULTILINE)
 LEAKY = (
     "leaky protocol: each map shows the window that it is labelled with, the incidents to be warned of among them, "
     "and the windows are split at random, so these numbers say nothing about forecasts and cannot be believed"
 )
 PROTOCOLS = {
-    "forecast": ("cnn", "hewsnet", "hewsnet+cnn", "boosting", "hawkes", "level", "climatology"),
+    "forecast": ("hewsnet", "cnn", "hewsnet+cnn", "boosting", "hawkes", "level", "climatology", "base_rate"),
     "reference": ("reference1", "reference2", "reference_small"),
 }
 """The models of each protocol, by name."""
@@ -265,6 +267,16 @@ class Recipe:
         require(balance == "none", "[balancing]", balance, allowed)
         augmented = any(stage.augment for stage in self.stages)
         require(not augmented, "[stages] augment", True, "must be false for protocol forecast: history is not varied")
+
+    def with_model(self, model: str) -> Recipe:
+        """Return the recipe for another model, in its text, too.
+
+        Raises:
+            UserError: the model is not known, or does not fit the protocol.
+        """
+        text, count = MODEL_LINE.subn(f'model = "{model}"', self.text, count=1)
+        assert count == 1, "every recipe names its model"
+        return parse_recipe(text, self.name)
 
     @property
     def is_leaky(self) -> bool:

@@ -137,12 +137,12 @@ def test_the_interval_of_what_is_too_good_holds_what_it_should():
 def test_no_forecaster_beats_the_truth_of_a_city(stage, preset):
     """Gates 3 and 4 on generated cities of two years, seed 0: every registered forecaster, p < 0.001 over all."""
     from hews_gpu.audit.run import _skill
-    from hews_gpu.evaluation.rolling import Plan
-    from hews_gpu.evaluation.sources import synthetic_source
+    from hews_gpu.evaluation.folds import Plan
+    from hews_gpu.forecasters.city import generated_city
     from hews_gpu.forecasters.registry import FORECASTERS
 
     kept = {"null": stage.null, "strong": stage.strong} if preset in ("null", "strong") else {}
-    source = kept.get(preset) or synthetic_source(preset, years=2)
+    source = kept.get(preset) or generated_city(preset, years=2)
     found = {one.gate[0]: one for one in _skill(source, Plan(blocks=1, seeds=(0,)))}
     assert set(found) == ({"3", "4"} if preset == "null" else {"4"})
     for gate, one in found.items():

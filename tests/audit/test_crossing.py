@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from hews_gpu.audit.crossing import folds_gate, splits_gate, straddling, used
+from hews_gpu.audit.future import make_pipeline
 from hews_gpu.data.events import Events
 from hews_gpu.data.windows import Samples
-from hews_gpu.evaluation.sources import event_groups
-from hews_gpu.runs.inputs import open_task
+from hews_gpu.forecasters.city import event_groups
 
 TIME_S = np.array([10, 110, 130, 210, 250, 310])
 TARGET = np.array([False, False, True, True, False, True])
@@ -65,14 +65,15 @@ def test_what_is_judged_later_may_see_what_was_asked_before():
 
 
 def test_the_toy_city_is_clean_and_counted_right(prepared):
-    task, group = open_task(prepared), event_groups(prepared)
-    found = splits_gate(prepared.events, group, task.samples)
-    assert found.result in ("pass", "warning") and sum(found.figures["crossing"].values()) == 0
-    samples, events = task.samples["validation"], prepared.events
+    splits, group = make_pipeline(prepared).samples, event_groups(prepared)
+    found = splits_gate(prepared.events, group, splits)
+    assert found.result == "pass" and sum(found.figures["crossing"].values()) == 0
+    samples, events = splits["calibration"], prepared.events
     expected = 0
     for s in range(len(samples)):
         inside = (events.time_s >= samples.target_begin_s[s]) & (events.time_s < samples.target_end_s[s])
-        before = (events.time_s >= samples.issue_s[s] - 86_400) & (events.time_s < samples.issue_s[s])
+        known_s = samples.issue_s[s] - 1800
+        before = (events.time_s >= known_s - 86_400) & (events.time_s < known_s)
         expected += len(set(group[inside & events.is_target]) & set(group[before])) > 0
     assert straddling(events, group, samples) == expected
 

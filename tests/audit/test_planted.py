@@ -2,8 +2,9 @@
 
 import pytest
 
-from hews_gpu.audit.future import Quiet, make_objective
+from hews_gpu.audit.future import make_pipeline
 from hews_gpu.audit.planted import PLANTED, show_planted
+from hews_gpu.progress import SILENT
 
 GATES = {"1", "2", "3", "4", "5", "6", "7"}
 
@@ -25,7 +26,7 @@ def test_a_leak_that_no_gate_sees_is_shown_as_such(stage, monkeypatch):
 
     from hews_gpu.audit import planted
 
-    honest = replace(PLANTED[0], run=lambda stage: planted._maps(stage, make_objective))
+    honest = replace(PLANTED[0], run=lambda stage: planted._maps(stage, make_pipeline))
     monkeypatch.setattr(planted, "PLANTED", (honest,))
-    (found,) = show_planted(stage, Quiet())
+    (found,) = show_planted(stage, SILENT)
     assert found.result == "fail" and found.said.startswith("NOT SEEN")

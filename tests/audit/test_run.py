@@ -49,7 +49,7 @@ def test_a_gate_that_fails_ends_with_1(folder, tmp_path):
 
 def test_the_forecasts_of_a_run_are_audited(folder, tmp_path):
     run = tmp_path / "run"
-    train(folder, run, device="cpu", max_epochs=1)
+    train(folder, run, model="cnn", device="cpu", max_epochs=1)
     with pytest.raises(UserError, match="hews evaluate"):
         run_gates(run)
     evaluate(run)

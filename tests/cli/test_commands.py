@@ -15,7 +15,19 @@ import pytest
 from hews_gpu.cli.commands import app
 
 HEWS = [sys.executable, "-m", "hews_gpu"]
-COMMANDS = ("demo", "doctor", "init", "prepare", "rasterize", "train", "evaluate", "audit", "report", "bench")
+COMMANDS = (
+    "demo",
+    "doctor",
+    "init",
+    "prepare",
+    "rasterize",
+    "train",
+    "evaluate",
+    "backtest",
+    "audit",
+    "report",
+    "bench",
+)
 
 
 def hews(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -88,13 +100,22 @@ def test_what_is_not_ours_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("option", ["--model", "--years", "--seed"])
-def test_evaluate_refuses_what_it_would_ignore_of_a_run(option: str, tmp_path: Path, capsys) -> None:
-    with pytest.raises(SystemExit) as ended:
-        app(["evaluate", str(tmp_path), option, "3"], prog_name="hews")
-    message = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert message.startswith(f"hews: {option} = ") and "goes with --preset" in message
+def test_evaluate_refuses_a_model_that_it_would_ignore(tmp_path: Path) -> None:
+    assert_one_line_error(hews("evaluate", tmp_path, "--model", "level"), "No such option", "--model")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ("DIR or --preset = neither", "give one of them")),
+        (("--preset", "strong", "--models", "hawks"), ("--model = 'hawks'", "Did you mean 'hawkes'")),
+        (("--preset", "strong", "--blocks", "0"), ("--blocks = 0", "1..100")),
+        (("--preset", "strong", "--share", "3/2", "--out", "x"), ("--share = '3/2'", "0 <= I < N")),
+        (("--preset", "strong", "--share", "0/2"), ("needs a folder for the fits", "--out")),
+    ],
+)
+def test_backtest_says_what_is_wrong_in_one_line(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    assert_one_line_error(hews("backtest", *arguments), *words)
 
 
 def test_doctor_speaks_of_every_stage_and_engine() -> None:

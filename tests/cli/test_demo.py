@@ -23,18 +23,20 @@ from hews_gpu.environment.device import ProbeResult
 from hews_gpu.errors import UserError
 
 METRICS = {
-    "auc",
-    "average_precision",
-    "brier_skill",
+    "kind",
+    "model",
     "log_skill_bits",
     "base_rate",
     "windows",
     "positives",
-    "splits",
-    "reliability",
-    "baselines",
+    "verdict",
+    "protocol",
+    "forecasts",
+    "parts",
+    "places",
 }
-FORECASTS = {"issue_time", "window_start", "window_end", "split", "p", "p_climatology", "y", "p_oracle"}
+FORECASTS = {"issue_time", "window_start", "window_end", "split", "y", "p", "p_oracle"}
+REFERENCES = {"p_base_rate", "p_climatology", "p_level"}
 LIMIT_S = 180
 MEMORY_BYTES = 4e9
 
@@ -55,7 +57,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert processor_seconds() - started < LIMIT_S
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MEMORY_BYTES  # of the largest child so far
     assert done.stdout.strip().endswith("report.html")
-    for name in ("climatology", "model", "oracle"):
+    for name in ("hour of week", "hewsnet", "cnn", "oracle"):
         assert name in done.stdout.lower()
     return out
 
@@ -85,18 +87,20 @@ def test_anyone_can_recompute_the_scores(demo: Path) -> None:
     metrics = json.loads((demo / "run" / "metrics.json").read_text())
     assert set(metrics) >= METRICS
     table = pq.read_table(demo / "run" / "forecasts.parquet")
-    assert set(table.column_names) == FORECASTS
+    assert set(table.column_names) == FORECASTS | REFERENCES
     rows = table.filter([s == "test" for s in table["split"].to_pylist()])
     y, p = rows["y"].to_numpy(), rows["p"].to_numpy()
     climatology, oracle = rows["p_climatology"].to_numpy(), rows["p_oracle"].to_numpy()
     assert metrics["windows"] == len(y)
     assert metrics["positives"] == int(y.sum())
-    assert metrics["auc"] == pytest.approx(roc_auc_score(y, p))
-    assert metrics["average_precision"] == pytest.approx(average_precision_score(y, p))
-    assert metrics["brier_skill"] == pytest.approx(1 - np.mean((p - y) ** 2) / np.mean((climatology - y) ** 2))
+    scores = metrics["forecasts"]
+    assert scores["hewsnet"]["auc"] == pytest.approx(roc_auc_score(y, p))
+    assert scores["hewsnet"]["average_precision"] == pytest.approx(average_precision_score(y, p))
+    brier_skill = 1 - np.mean((p - y) ** 2) / np.mean((climatology - y) ** 2)
+    assert scores["hewsnet"]["against"]["climatology"]["brier_skill"]["value"] == pytest.approx(brier_skill)
     assert metrics["log_skill_bits"] == pytest.approx(np.mean(bits(y, p) - bits(y, climatology)))
-    assert metrics["baselines"]["oracle"]["auc"] == pytest.approx(roc_auc_score(y, oracle))
-    assert metrics["baselines"]["climatology"]["auc"] == pytest.approx(roc_auc_score(y, climatology))
+    assert scores["oracle"]["auc"] == pytest.approx(roc_auc_score(y, oracle))
+    assert scores["climatology"]["auc"] == pytest.approx(roc_auc_score(y, climatology))
 
 
 def bits(y: np.ndarray, p: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +25,7 @@ from hews_gpu.config import (
     WindowsConfig,
 )
 from hews_gpu.data.events import Events
-from hews_gpu.data.windows import make_samples, make_windows, targets_within
+from hews_gpu.data.windows import Samples, Task, issue_windows, make_samples, make_windows, targets_within
 
 TIMES = np.array([0, 5, 10, 19, 20, 20, 39, 40], dtype=np.int64)
 TARGETS = np.array([0, 0, 1, 0, 0, 1, 0, 0], dtype=bool)
@@ -61,6 +60,11 @@ def city(*, length_s: int, stride_s: int, history_s: int, lead_s: int, horizon_s
         windows=WindowsConfig(length_s=length_s, stride_s=stride_s, anchor=anchor),
         task=TaskConfig(history_s=history_s, lead_s=lead_s, horizon_s=horizon_s),
     )
+
+
+def samples_within(table: Events, settings: CityConfig, begin_s: int, end_s: int, delay_s: int = 0) -> Samples:
+    task = replace(Task.of_city(settings), delay_s=delay_s)
+    return make_samples(table, issue_windows(begin_s, end_s, task), settings, delay_s)
 
 
 def test_windows_are_half_open_and_empty_ones_are_kept() -> None:
@@ -103,34 +107,6 @@ def seconds(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
-@pytest.mark.parametrize(
-    ("begin", "length_h", "expected_h"),
-    [
-        ("2015-11-01T00:00", 2, 3),  # 01:00 to 02:00 happened twice
-        ("2015-11-01T01:30", 2, 2.5),  # a window that begins inside the repeated hour
-        ("2015-11-01T00:00", 1.5, 2),  # one that ends inside it
-        ("2015-11-01T02:00", 2, 2),
-        ("2015-03-08T02:00", 2, 1),  # 02:00 to 03:00 never happened
-        ("2015-03-08T00:00", 2, 2),
-        ("2015-07-01T00:00", 24, 24),
-        ("2015-11-01T00:00", 24, 25),
-        ("2015-03-08T00:00", 24, 23),
-    ],
-)
-def test_exposure_counts_the_hours_that_passed(begin: str, length_h: float, expected_h: float) -> None:
-    start, length = seconds(begin), int(length_h * 3600)
-    windows = make_windows(
-        TIMES,
-        begin_s=start,
-        end_s=start + length,
-        length_s=length,
-        stride_s=60,
-        anchor_s=start,
-        timezone="America/New_York",
-    )
-    assert windows.exposure_s.tolist() == [expected_h * 3600]
-
-
 def test_targets_are_counted_half_open() -> None:
     counts = targets_within(events(), np.array([0, 10, 10, 11, 20]), np.array([10, 20, 21, 20, 21]))
     assert counts.tolist() == [0, 1, 2, 0, 1]
@@ -148,16 +124,23 @@ def test_samples_see_the_past_and_are_labelled_by_the_future() -> None:
         horizon_s=10 * minute,
         anchor="2014-01-01",
     )
-    samples = make_samples(toy, settings, base, base + 50 * minute)
+    samples = samples_within(toy, settings, base, base + 50 * minute)
     assert ((samples.issue_s - base) // minute).tolist() == [20, 30, 40]
     assert samples.history.tolist() == [[[0, 2], [2, 4]], [[2, 4], [4, 6]], [[4, 6], [6, 7]]]
     assert samples.y.tolist() == [True, False, False]
-    late = make_samples(toy, replace(settings, task=replace(settings.task, lead_s=0, history_s=600)), base, base + 1200)
+    late = samples_within(
+        toy, replace(settings, task=replace(settings.task, lead_s=0, history_s=600)), base, base + 1200
+    )
     assert late.y.tolist() == [True]  # the target at exactly the issue time is the future
-    led = make_samples(toy, replace(settings, task=replace(settings.task, lead_s=600)), base, base + 3000)
-    assert ((led.issue_s - base) // minute).tolist() == [20, 30]
+    led = samples_within(toy, replace(settings, task=replace(settings.task, lead_s=300)), base, base + 3000)
+    assert ((led.target_begin_s - base) // minute).tolist() == [30, 40]  # targets lie on the grid whatever the lead
     assert led.y.tolist() == [False, False]
-    assert (led.target_begin_s - led.issue_s).tolist() == [600, 600]
+    assert (led.target_begin_s - led.issue_s).tolist() == [300, 300]
+    assert led.history.tolist() == [[[1, 3], [3, 6]], [[3, 6], [6, 6]]]  # steps end when the forecast is issued
+    delayed = samples_within(toy, settings, base, base + 3000, delay_s=300)
+    assert delayed.target_begin_s.tolist() == led.target_begin_s.tolist()
+    assert delayed.history.tolist() == led.history.tolist()  # as if known, so long before
+    assert (delayed.target_begin_s == delayed.issue_s).all()
 
 
 def test_neighboring_splits_share_no_incident() -> None:
@@ -166,8 +149,8 @@ def test_neighboring_splits_share_no_incident() -> None:
     toy = events(times, np.arange(400) % 7 == 0)
     settings = city(length_s=7200, stride_s=7200, history_s=86_400, lead_s=3600, horizon_s=7200, anchor="2014-01-01")
     cut = base + 4 * 86_400 + 1234
-    before = make_samples(toy, settings, base, cut)
-    after = make_samples(toy, settings, cut, base + 8 * 86_400)
+    before = samples_within(toy, settings, base, cut)
+    after = samples_within(toy, settings, cut, base + 8 * 86_400)
     assert before.target_end_s.max() <= cut
     assert times[after.history.min()] >= cut
     assert after.issue_s.min() - before.issue_s.max() >= 86_400 + 3600 + 7200
@@ -176,6 +159,6 @@ def test_neighboring_splits_share_no_incident() -> None:
 def test_select_takes_masks_and_positions() -> None:
     settings = city(length_s=600, stride_s=600, history_s=600, lead_s=0, horizon_s=600, anchor="2014-01-01")
     base = seconds("2014-01-01")
-    samples = make_samples(events(base + TIMES * 60, TARGETS), settings, base, base + 3600)
+    samples = samples_within(events(base + TIMES * 60, TARGETS), settings, base, base + 3600)
     assert samples.select(samples.y).y.all()
     assert samples.select(np.array([2, 0])).issue_s.tolist() == [samples.issue_s[2], samples.issue_s[0]]

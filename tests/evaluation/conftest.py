@@ -2,7 +2,7 @@
 
 import pytest
 
-from hews_gpu.evaluation.sources import synthetic_source
+from hews_gpu.forecasters.city import generated_city
 from tests.invented_city import city
 
 __all__ = ["city", "strong"]
@@ -10,4 +10,4 @@ __all__ = ["city", "strong"]
 
 @pytest.fixture(scope="session")
 def strong():
-    return synthetic_source("strong", years=2)
+    return generated_city("strong", years=2)

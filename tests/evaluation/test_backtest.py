@@ -1,25 +1,26 @@
 """What is reported: the oracle is best, closure is what it says, and every number can be printed as JSON."""
 
 import json
-import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.backtest import curves, evaluate_places, evaluate_preset, evaluate_source, headline
-from hews_gpu.evaluation.rolling import Plan
-from hews_gpu.evaluation.summary import preset_table
+from hews_gpu.evaluation.backtest import Problem, evaluate_city, fits_of, forecast_blocks, gather_fits, run_fits
+from hews_gpu.evaluation.curves import curves
+from hews_gpu.evaluation.folds import Experiment, Plan
+from hews_gpu.evaluation.judge import headline
+from hews_gpu.evaluation.tables import skill_table
 from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES
-from hews_gpu.forecasters.registry import BASELINES
+from hews_gpu.forecasters.registry import BASELINES, FORECASTERS
 
 QUICK = {name: BASELINES[name] for name in ("base_rate", "climatology", "level", "hawkes")}
 
 
 @pytest.fixture(scope="module")
 def found(strong):
-    return evaluate_source(strong, Plan(blocks=1), QUICK)
+    return evaluate_city(strong, Plan(blocks=1), QUICK)
 
 
 def test_everything_is_there_and_is_json(found):
@@ -56,7 +57,7 @@ def test_the_headline_and_the_table_are_of_the_model(found):
     assert top["oracle_gap_closure"] == found["forecasts"]["hawkes"]["oracle_gap_closure"]["value"]
     assert top["calibration_slope_interval"][0] < top["calibration_slope"] < top["calibration_slope_interval"][1]
     assert headline(found["forecasts"]["climatology"])["log_skill_bits"] == 0
-    rows = preset_table(found)
+    rows = skill_table(found)
     assert len(rows) == 6 and all(len(row) == len(rows[0]) for row in rows)
 
 
@@ -73,7 +74,8 @@ def test_curves_ask_for_the_same_windows_and_later_knowledge_is_worth_less(stron
 
 
 def test_places(strong):
-    found = evaluate_places(strong, Plan(blocks=1))
+    entries = {name: FORECASTERS[name] for name in ("climatology", "hewsnet")}
+    found = evaluate_city(strong, Plan(blocks=1), entries, where=True)["places"]
     json.dumps(found, allow_nan=False)
     scores = found["forecasts"]
     assert list(scores) == [*PLACE_BASELINES, "hewsnet", "oracle"]
@@ -85,20 +87,44 @@ def test_places(strong):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"preset": "nul"}, "Did you mean 'null'"), ({"years": 1}, "2..40"), ({"model": "bosting"}, "boosting")],
+    [
+        ({"preset": "nul"}, "Did you mean 'null'"),
+        ({"preset": "null", "years": 1}, r"2\.\.40"),
+        ({}, "give one of them"),
+        ({"preset": "null", "prepared": Path("x")}, "give one of them"),
+    ],
 )
 def test_mistakes_are_one_line(changes, message):
     with pytest.raises(UserError, match=message):
-        evaluate_preset(**{"preset": "null", "years": 2, **changes})
+        Problem(**changes)
 
 
-def test_the_command_prints_the_result(tmp_path):
-    command = [sys.executable, "-m", "hews_gpu", "evaluate", "--preset", "null", "--years", "2", "--model", "hawkes"]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert {"log_skill_bits", "oracle_gap_closure", "calibration_slope"} <= set(found)
-    low, high = found["log_skill_bits_interval"]
-    assert low <= found["log_skill_bits"] <= high and low < 0.003
-    refused = subprocess.run([*command[:4]], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert refused.returncode == 2 and "RUN or --preset" in refused.stderr
+def test_fits_side_by_side_give_what_one_process_gives(tmp_path):
+    """Whoever makes the fits, and in whatever order, the forecasts are the same to the bit."""
+    problem, plan = Problem(preset="null", years=2), Plan(blocks=2, seeds=(0, 1))
+    names = ("climatology", "level", "boosting")
+    fits = fits_of(names, plan, 2)
+    assert [fit.name for fit in fits] == ["climatology"] * 2 + ["level"] * 2 + ["boosting"] * 4
+    run_fits(problem, plan, fits[::-1], tmp_path / "two", jobs=2)
+    run_fits(problem, plan, fits[1::2], tmp_path / "one")
+    run_fits(problem, plan, fits, tmp_path / "one")  # goes on with those that are missing
+    (_, one), (experiment, two) = (gather_fits(problem, plan, names, tmp_path / name) for name in ("one", "two"))
+    here = forecast_blocks(experiment, {name: FORECASTERS[name] for name in names})
+    for name in names:
+        assert len(one[name].p) == (2 if name == "boosting" else 1)
+        for k, p in enumerate(one[name].p):
+            np.testing.assert_array_equal(p, two[name].p[k])
+            np.testing.assert_array_equal(p, here[name].p[k])
+            np.testing.assert_array_equal(one[name].warned[7][k], here[name].warned[7][k])
+    fits[0].path(tmp_path / "one").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"climatology-0-0\.npz.*--resume"):
+        gather_fits(problem, plan, names, tmp_path / "one")
+
+
+def test_neighborhoods_agree_with_the_city(strong):
+    """A city without a target is one in which no neighborhood has one."""
+    judged = forecast_blocks(Experiment.open(strong, Plan(blocks=1)), {"hewsnet": FORECASTERS["hewsnet"]}, where=True)[
+        "hewsnet"
+    ]
+    assert judged.areas.shape == (len(judged.p[0]), 55)
+    np.testing.assert_allclose(1 - np.prod(1 - judged.areas, axis=1), judged.p[0], rtol=1e-9)

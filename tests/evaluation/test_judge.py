@@ -6,8 +6,7 @@ from scipy.special import expit
 
 from hews_gpu.evaluation.bootstrap import Blocks
 from hews_gpu.evaluation.judge import Judged, compare, gap_closure
-from hews_gpu.evaluation.metrics import log_loss_each_bits
-from hews_gpu.forecasters.logistic import logit
+from hews_gpu.forecasters.logistic import log_loss_each_bits, logit
 
 STRIDE_S = 7200
 

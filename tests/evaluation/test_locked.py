@@ -8,7 +8,7 @@ import pytest
 
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.locked import open_locked, openings
-from tests.evaluation.test_sources import Folder
+from tests.forecasters.test_city import Folder
 
 
 def folder_of(folder, source, splits=None):

@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from hews_gpu.evaluation import metrics
+from hews_gpu.forecasters.logistic import log_loss_each_bits
 
 Y = np.array([1, 0, 1, 0, 0])
 P = np.array([0.8, 0.4, 0.4, 0.1, 0.3])
@@ -40,31 +41,21 @@ def test_average_precision_by_hand():
 
 def test_brier_and_log_loss_by_hand():
     assert metrics.brier(Y, P) == pytest.approx((0.04 + 0.16 + 0.36 + 0.01 + 0.09) / 5)
-    bits = metrics.log_loss_each_bits([1, 0, 1], [0.5, 0.75, 1.0])
+    bits = log_loss_each_bits([1, 0, 1], [0.5, 0.75, 1.0])
     np.testing.assert_allclose(bits, [1.0, 2.0, 0.0], atol=1e-12)
 
 
 def test_a_certain_forecast_that_fails_costs_finitely_many_bits():
-    assert metrics.log_loss_each_bits([0, 1], [1.0, 0.0]) == pytest.approx([np.log2(1e12)] * 2)
+    assert log_loss_each_bits([0, 1], [1.0, 0.0]) == pytest.approx([np.log2(1e12)] * 2)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_scores_equal_scikit_learn(seed):
     y, p = forecasts(seed=seed)
-    reference = np.full(len(y), 0.2)
-    found = metrics.scores(y, p, reference)
-    assert found["auc"] == pytest.approx(roc_auc_score(y, p))
-    assert found["average_precision"] == pytest.approx(average_precision_score(y, p))
-    assert found["brier"] == pytest.approx(brier_score_loss(y, p))
-    assert found["log_loss_bits"] == pytest.approx(log_loss(y, p) / np.log(2))
-    assert found["brier_skill"] == pytest.approx(1 - brier_score_loss(y, p) / brier_score_loss(y, reference))
-    assert found["log_skill_bits"] == pytest.approx((log_loss(y, reference) - log_loss(y, p)) / np.log(2))
-
-
-def test_skill_against_itself_is_exactly_zero():
-    y, p = forecasts()
-    found = metrics.scores(y, p, p)
-    assert found["brier_skill"] == 0 and found["log_skill_bits"] == 0
+    assert metrics.roc_auc(y, p) == pytest.approx(roc_auc_score(y, p))
+    assert metrics.average_precision(y, p) == pytest.approx(average_precision_score(y, p))
+    assert metrics.brier(y, p) == pytest.approx(brier_score_loss(y, p))
+    assert log_loss_each_bits(y, p).mean() == pytest.approx(log_loss(y, p) / np.log(2))
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 10), (10, 10), (3, 10), (17, 400), (1, 1)])
@@ -96,65 +87,10 @@ def test_reliability_loses_no_window_and_splits_no_tie(pairs):
     assert len(metrics.reliability(y, np.full(len(y), 0.3))) == 1
 
 
-def plain_bootstrap(values, block, draws, seed):
-    """The same procedure as a loop over whole drawn series."""
-    rng = np.random.default_rng(seed)
-    n = len(values)
-    blocks = -(-n // block)
-    starts = rng.integers(0, n - block + 1, size=(draws, blocks))
-    means = [np.concatenate([values[s : s + block] for s in row])[:n].mean() for row in starts]
-    return np.quantile(means, [0.025, 0.975])
-
-
-@pytest.mark.parametrize(("n", "block"), [(100, 10), (103, 10), (84, 21), (9, 1)])
-def test_bootstrap_equals_a_plain_loop(n, block):
-    values = np.random.default_rng(1).normal(size=n)
-    found = metrics.block_bootstrap_interval(values, block=block, draws=300, seed=5)
-    np.testing.assert_allclose(found, plain_bootstrap(values, block, 300, 5), rtol=0, atol=1e-12)
-
-
-def test_bootstrap_of_independent_values_has_the_standard_error_of_the_mean():
-    values = np.random.default_rng(2).normal(0.3, 2.0, size=8000)
-    low, high = metrics.block_bootstrap_interval(values, block=1)
-    error = values.std() / np.sqrt(len(values))
-    assert (high - low) / (2 * metrics.Z_95 * error) == pytest.approx(1, abs=0.06)
-    assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.2 * error)
-
-
-def test_blocks_see_the_dependence_that_single_windows_hide():
-    """Each value lasts 20 windows: the mean's standard error is sqrt(20) times that of independent windows."""
-    values = np.repeat(np.random.default_rng(3).normal(size=400), 20)
-    low, high = metrics.block_bootstrap_interval(values, block=200)
-    low_1, high_1 = metrics.block_bootstrap_interval(values, block=1)
-    assert (high - low) / (high_1 - low_1) == pytest.approx(np.sqrt(20), rel=0.25)
-
-
-def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
-    inside = 0
-    for seed in range(200):
-        values = np.random.default_rng(seed).normal(0.1, 1, size=400)
-        low, high = metrics.block_bootstrap_interval(values, block=10, draws=400, seed=seed)
-        inside += low <= 0.1 <= high
-    assert 175 <= inside <= 198
-
-
-def test_a_short_series_keeps_some_spread():
-    low, high = metrics.block_bootstrap_interval([1.0, 0.0, 0.0, 0.0, 1.0], block=84)
-    assert low < high
-
-
-@pytest.mark.parametrize(
-    ("y", "p"), [([0, 0], [0.1, 0.2]), ([1, 1], [0.1, 0.2]), ([0, 1], [0.1, 1.2]), ([0, 1], [0.1, np.nan]), ([], [])]
-)
-def test_what_cannot_be_scored_is_refused(y, p):
-    with pytest.raises(ValueError, match=r"windows with and without|probabilities|equally long"):
-        metrics.scores(y, p, p)
-
-
 def test_lengths_and_outcomes_are_checked():
     with pytest.raises(ValueError, match="equally long"):
         metrics.brier([0, 1], [0.5])
     with pytest.raises(ValueError, match="0 or 1"):
         metrics.brier([0, 2], [0.5, 0.5])
-    with pytest.raises(ValueError, match="block"):
-        metrics.block_bootstrap_interval([1.0], block=0)
+    with pytest.raises(ValueError, match="probabilities"):
+        metrics.brier([0, 1], [0.1, 1.2])

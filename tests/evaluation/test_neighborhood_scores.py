@@ -14,7 +14,7 @@ from hews_gpu.evaluation.neighborhood_scores import (
     hot_spot_curve,
     hot_spot_scores,
     log_loss_of_places_bits,
-    place_scores,
+    neighborhood_scores,
     totals_by_neighborhood,
 )
 
@@ -59,7 +59,7 @@ def test_log_loss_adds_up_over_neighborhoods():
 
 def test_against_itself_there_is_no_skill():
     counts, p = np.tile(COUNTS, (20, 1)), np.tile(P, (20, 1))
-    found = place_scores(counts, p, p, AREA, Blocks.drawn(40, 5, draws=50))
+    found = neighborhood_scores(counts, p, p, AREA, Blocks.drawn(40, 5, draws=50))
     assert found["log_skill_bits"] == 0 and found["log_skill_bits_interval"] == [0, 0]
     assert [spot["area_share"] for spot in found["hot_spots"]] == [0.005, 0.01, 0.05]
     low, high = found["hot_spots"][2]["hit_rate_interval"]

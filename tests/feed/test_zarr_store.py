@@ -37,7 +37,7 @@ def test_a_file_holds_256_windows(prepared, tmp_path):
     windows = all_windows(open_prepared(prepared))
     assert maps.CHUNK_WINDOWS * maps.SHARD_CHUNKS == 256
     many = dataclasses.replace(
-        windows, **{name: np.resize(getattr(windows, name), 600) for name in ("first", "last", "start_s", "exposure_s")}
+        windows, **{name: np.resize(getattr(windows, name), 600) for name in ("first", "last", "start_s")}
     )
     assert maps._per_file(many) == 256
 

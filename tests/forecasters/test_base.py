@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from hews_gpu.evaluation.folds import Task, issue_windows
-from hews_gpu.forecasters.base import BaseRate, HourOfWeekMonth, Level, Recent
-from hews_gpu.forecasters.catalog import Outcomes, Windows, make_catalog, outcomes
-from hews_gpu.forecasters.climatology import fit_climatology
+from hews_gpu.data.windows import Task, Windows, issue_windows
+from hews_gpu.forecasters.base import Setting
+from hews_gpu.forecasters.catalog import Outcomes, make_catalog, outcomes
+from hews_gpu.forecasters.climatology import BaseRate, HourOfWeekMonth, fit_climatology
+from hews_gpu.forecasters.level import Level, Recent
 from hews_gpu.forecasters.registry import FORECASTERS
 from tests.invented_city import BEGIN_S, DAY_S, columns
 
@@ -76,7 +77,7 @@ def test_the_ratio_is_that_of_counts_to_what_was_expected(delay_s):
 
 
 @pytest.mark.parametrize("delay_s", [0, 86_400])
-@pytest.mark.parametrize("name", FORECASTERS)
+@pytest.mark.parametrize("name", [name for name, entry in FORECASTERS.items() if not entry.is_network])
 def test_what_is_known_later_changes_no_bit(name, delay_s):
     task = Task(delay_s=delay_s, lead_s=7200)
     rows = columns()
@@ -95,7 +96,7 @@ def test_what_is_known_later_changes_no_bit(name, delay_s):
     found = []
     for one in (rows, changed):
         catalog = make_catalog(**one, delay_s=delay_s)
-        forecaster = FORECASTERS[name].make(0)
+        forecaster = FORECASTERS[name].make(Setting(city=None))
         forecaster.fit(catalog.until(int(train.windows.issue_s[-1])), train, train)
         p = forecaster.predict(catalog, asked)
         assert p.shape == (len(asked),) and ((p > 0) & (p < 1)).all()

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from hews_gpu.data.windows import Windows
 from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.forecasters.boosting import Boosting, strongest
-from hews_gpu.forecasters.catalog import Outcomes, Windows, make_catalog
+from hews_gpu.forecasters.catalog import Outcomes, make_catalog
 from hews_gpu.forecasters.logistic import fit_with_offset, logit
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import (
     TARGETS,
     Catalog,
-    Windows,
     area_counts,
     label_known_s,
     make_catalog,

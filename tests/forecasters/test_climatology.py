@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from hews_gpu.evaluation.metrics import log_loss_each_bits, roc_auc
+from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.forecasters.climatology import base_rate, fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecasters.logistic import log_loss_each_bits
 
 HOUR_S = 3600
 BEGIN_S = 1_388_534_400  # 2014-01-01T00:00, a Wednesday

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from hews_gpu.forecasters.catalog import TARGETS, Windows, make_catalog
+from hews_gpu.data.windows import Windows
+from hews_gpu.forecasters.catalog import TARGETS, make_catalog
 from hews_gpu.forecasters.climatology import Climatology
 from hews_gpu.forecasters.hawkes import DECAYS_S, Law, Rhythm, Term, _Candidates, fit_law, probability
 

@@ -2,24 +2,23 @@
 
 import numpy as np
 import pytest
-import torch
 
-from hews_gpu.evaluation.metrics import log_loss_each_bits
-from hews_gpu.evaluation.rolling import Plan, Rolling
-from hews_gpu.evaluation.sources import synthetic_source
-from hews_gpu.forecasters.base import HourOfWeekMonth
-from hews_gpu.forecasters.catalog import TARGETS, Outcomes, Windows, make_catalog
-from hews_gpu.forecasters.climatology import HOUR_S, Climatology
+from hews_gpu.data.windows import Windows
+from hews_gpu.evaluation.folds import Experiment, Plan
+from hews_gpu.forecasters.catalog import TARGETS, Outcomes, make_catalog
+from hews_gpu.forecasters.city import generated_city
+from hews_gpu.forecasters.climatology import Climatology, HourOfWeekMonth
 from hews_gpu.forecasters.hawkes import Law, Rhythm, Term, probability
-from hews_gpu.forecasters.hewsnet import HewsNetForecaster, _Arrivals, _Fit, _level_weights, _promise
+from hews_gpu.forecasters.hewsnet import Arrivals, HewsNetFit, HewsNetForecaster, _Fit, _level_weights, _promise
 from hews_gpu.forecasters.hewsnet_layers import Candidates, Layer
-from hews_gpu.forecasters.hewsnet_network import HewsNet, HewsNetSettings
+from hews_gpu.forecasters.logistic import log_loss_each_bits
+from hews_gpu.units import HOUR_S
 
 ROBBERY = "ROBBERY - STREET"
 
 
 def rolling_of(preset, years):
-    return Rolling.opened(synthetic_source(preset, years=years, seed=7), Plan(blocks=1))
+    return Experiment.open(generated_city(preset, years=years, seed=7), Plan(blocks=1))
 
 
 def fitted(rolling, make=HewsNetForecaster):
@@ -54,19 +53,21 @@ def pairs():
 def test_it_finds_pairs_how_near_and_how_long(pairs):
     rolling, forecaster = pairs
     assert closure(rolling, forecaster) > 0.8
-    (layer,) = forecaster.layers
+    (layer,) = forecaster.fitted.layers
     assert {layer.stream, layer.partner} == {"LARCENY", "COMMON ASSAULT"}
     assert layer.within_m == pytest.approx(500, rel=0.15)
     assert layer.decay_s == pytest.approx(5 * HOUR_S, rel=0.3)
-    assert forecaster.net.gain.mean() == pytest.approx(0.82, rel=0.2)
+    assert forecaster.fitted.net.gain.mean() == pytest.approx(0.82, rel=0.2)
 
 
 def test_it_finds_the_hidden_neighborhoods():
     rolling = rolling_of("spatial", 2)
     forecaster = fitted(rolling)
     assert closure(rolling, forecaster) > 0.85
-    gain = next(g for g, one in zip(forecaster.net.gain, forecaster.layers, strict=True) if one.stream == ROBBERY)
-    assert set(np.argsort(-gain.numpy())[:8]) == set(np.flatnonzero(rolling.source.truth.gain))
+    gain = next(
+        g for g, one in zip(forecaster.fitted.net.gain, forecaster.fitted.layers, strict=True) if one.stream == ROBBERY
+    )
+    assert set(np.argsort(-gain.numpy())[:8]) == set(np.flatnonzero(rolling.city.truth.gain))
 
 
 def test_neighborhoods_add_up_to_the_city(pairs):
@@ -74,14 +75,14 @@ def test_neighborhoods_add_up_to_the_city(pairs):
     windows = rolling.test.windows.select(np.arange(0, len(rolling.test), 40))
     city, areas = forecaster.predict(rolling.catalog, windows), forecaster.predict_areas(rolling.catalog, windows)
     np.testing.assert_allclose(1 - (1 - areas).prod(axis=1), city, rtol=1e-10)
-    truth = rolling.source.truth.by_area(windows.issue_s, windows.begin_s, windows.end_s)
+    truth = rolling.city.truth.by_area(windows.issue_s, windows.begin_s, windows.end_s)
     assert np.corrcoef(areas.ravel(), truth.ravel())[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("delay_s", [0, 5400])
 def test_pairs_that_are_known_later_change_no_bit(pairs, delay_s):
     rolling, forecaster = pairs
-    seen = rolling.source.catalog(delay_s)
+    seen = rolling.city.catalog(delay_s)
     windows = rolling.test.windows.select(np.arange(100))
     cut_s = int(windows.issue_s[-1])
     full, known = forecaster.hazards(seen, windows), forecaster.hazards(seen.until(cut_s), windows)
@@ -115,19 +116,23 @@ def test_in_a_city_of_one_neighborhood_it_is_the_hawkes_process(lead_s, delay_s)
     windows = Windows(
         issue_s=np.array([issue_s]), begin_s=np.array([issue_s + lead_s]), end_s=np.array([issue_s + lead_s + 7200])
     )
-    net = HewsNet(HewsNetSettings(areas=1, local=(True, False)))
-    net.level.fill_(1.2)
-    net.gain.copy_(torch.tensor([[0.25], [0.6]], dtype=torch.float64))
     forecaster = HewsNetForecaster()
-    forecaster.net, forecaster._rhythm, forecaster._step_s, forecaster._anchor_s = net, rhythm, 7200, begin_s
-    forecaster.layers = tuple(Layer(stream=t.stream, decay_s=t.decay_s, is_local=k == 0) for k, t in enumerate(terms))
-    forecaster._arrivals = [_Arrivals(which=[1], share=np.ones(1), per_hour=np.full(168, 2 / 24), whole_step_s=0)]
+    forecaster.fitted = HewsNetFit(
+        layers=tuple(Layer(stream=t.stream, decay_s=t.decay_s, is_local=k == 0) for k, t in enumerate(terms)),
+        weights={"level": np.array(1.2), "share": np.ones(1), "gain": np.array([[0.25], [0.6]])},
+        rhythm=rhythm,
+        step_s=7200,
+        anchor_s=begin_s,
+        arrivals=(Arrivals(which=(1,), share=np.ones(1), per_hour=np.full(168, 2 / 24), whole_step_s=0),),
+        recent=None,
+        level_weights=np.zeros(2),
+    )
     expected = probability(law, seen, windows)
     np.testing.assert_allclose(-np.expm1(-forecaster.hazards(seen, windows).sum(axis=1)), expected, rtol=1e-9)
 
 
 def test_pairs_to_come_stand_at_the_end_of_a_step_alone():
-    arrivals = _Arrivals(which=[0], share=np.ones(1), per_hour=np.full(168, 0.2), whole_step_s=7200)
+    arrivals = Arrivals(which=(0,), share=np.ones(1), per_hour=np.full(168, 0.2), whole_step_s=7200)
     times_s = np.arange(600, 600 + 4 * HOUR_S, 600)[None]
     expected = arrivals.expected(times_s, 600, 0)[0]
     assert set(times_s[0][expected > 0]) == {6600, 13_800}
@@ -155,7 +160,7 @@ def test_a_promise_is_the_maximum_over_one_weight():
 
 def test_without_excitation_it_chooses_nothing(null):
     rolling, forecaster = null
-    assert forecaster.layers == ()
+    assert forecaster.fitted.layers == ()
     clock = fitted(rolling, HourOfWeekMonth).predict(rolling.catalog, rolling.test.windows)
     said = forecaster.predict(rolling.catalog, rolling.test.windows)
     assert np.abs(said - clock).max() < 0.03  # the climatology, but for the calibration

@@ -9,7 +9,8 @@ Two neighborhoods of a square kilometer side by side, four cells each::
 import numpy as np
 import pytest
 
-from hews_gpu.forecasters.catalog import Outcomes, Windows, make_catalog
+from hews_gpu.data.windows import Windows
+from hews_gpu.forecasters.catalog import Outcomes, make_catalog
 from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES, Ground, KernelDensity, LongRun, NearRepeat, Recent28
 
 DAY_S = 86_400

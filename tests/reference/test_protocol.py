@@ -199,7 +199,7 @@ def test_a_table_with_too_few_targets_is_refused(toy, tmp_path):
     frame = toy.incidents()
     shootings = frame.index[frame["category"] == "SHOOTING"]
     few = toy.write(tmp_path / "few", frame.drop(shootings[5:]).reset_index(drop=True))
-    with pytest.raises(UserError, match=r"\[splits\].*4 of 1512 windows hold a target, too few"):
+    with pytest.raises(UserError, match=r"\[splits\].*\d of 1512 windows hold a target, too few"):
         ReferenceObjective(open_prepared(few), parse_recipe(SMALL, "small"))
 
 

@@ -20,8 +20,9 @@ import shapely
 from hews_gpu.data.events import open_prepared
 from hews_gpu.evaluation.bootstrap import Blocks
 from hews_gpu.evaluation.judge import Judged, compare
-from hews_gpu.evaluation.metrics import log_loss_each_bits, roc_auc
-from hews_gpu.evaluation.neighborhood_scores import place_scores
+from hews_gpu.evaluation.metrics import roc_auc
+from hews_gpu.evaluation.neighborhood_scores import neighborhood_scores
+from hews_gpu.forecasters.logistic import log_loss_each_bits
 from tests.report.pages import few_methods
 
 NAMES = ["Alder Hill", "Birch Row", "Cedar <b>Park</b>", "Dale & Mill", "Elm", "Fir $x$ Gate", "Gorse", "Hazel", "Ivy"]
@@ -251,7 +252,8 @@ def _places(places: pd.DataFrame) -> dict:
     counts, p, long_run = (places[name].to_numpy().reshape(shape) for name in ("events", "p", "p_long_run"))
     blocks = Blocks.drawn(len(counts), 84, draws=200)
     scores = {
-        name: place_scores(counts, q, long_run, area, blocks) for name, q in (("long_run", long_run), ("hewsnet", p))
+        name: neighborhood_scores(counts, q, long_run, area, blocks)
+        for name, q in (("long_run", long_run), ("hewsnet", p))
     }
     return {"neighborhoods": len(NAMES), "events": int(counts.sum()), "forecasts": scores}
 

@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 from hews_gpu.cli.commands import app
 from hews_gpu.data.events import open_prepared
 from hews_gpu.errors import UserError
+from hews_gpu.evaluation.folds import PARTS
 from hews_gpu.feed.maps import rasterize
+from hews_gpu.forecasters.base import log_odds
+from hews_gpu.forecasters.cnn import Part
 from hews_gpu.runs.evaluate import evaluate
-from hews_gpu.runs.folder import load_model
-from hews_gpu.runs.inference import corrections, probabilities
-from hews_gpu.runs.inputs import open_task
+from hews_gpu.runs.run import on_city, open_run, run_experiment
 from hews_gpu.runs.train import train
 from hews_gpu.synthetic.law import Kernel
 from hews_gpu.synthetic.truth import Truth, save_truth
@@ -40,35 +41,35 @@ def judged(run, tmp_path_factory):
 
 def test_every_score_can_be_recomputed_from_the_forecasts(judged):
     metrics, table = judged
-    for name in SPLITS:
-        part, found = table[table["split"] == name], metrics["splits"][name]
-        y, p, reference = part["y"], part["p"], part["p_climatology"]
-        assert found["windows"] == len(part)
-        assert found["positives"] == y.sum()
-        assert found["base_rate"] == pytest.approx(y.mean())
-        assert found["auc"] == pytest.approx(roc_auc_score(y, p))
-        assert found["average_precision"] == pytest.approx(average_precision_score(y, p))
-        assert found["brier"] == pytest.approx(brier_score_loss(y, p))
-        assert found["log_loss_bits"] == pytest.approx(log_loss(y, p) / np.log(2))
-        assert found["brier_skill"] == pytest.approx(1 - brier_score_loss(y, p) / brier_score_loss(y, reference))
-        assert found["log_skill_bits"] == pytest.approx((log_loss(y, reference) - log_loss(y, p)) / np.log(2))
-    test = metrics["splits"]["test"]
-    for key in ("auc", "average_precision", "brier_skill", "log_skill_bits", "base_rate", "windows", "positives"):
-        assert metrics[key] == test[key]
-    climatology = metrics["baselines"]["climatology"]
     part = table[table["split"] == "test"]
-    assert climatology["auc"] == pytest.approx(roc_auc_score(part["y"], part["p_climatology"]))
-    assert climatology["log_skill_bits"] == 0 and climatology["log_skill_bits_interval"] == [0, 0]
-    assert metrics["baselines"]["base_rate"]["auc"] == 0.5
-    past = table.loc[table["window_end"] <= pd.Timestamp(metrics["splits"]["test"]["begin"]), "y"]
-    rate = (past.sum() + 0.5) / (len(past) + 1)
-    assert len(past) == len(table) - len(part)
-    expected = log_loss(part["y"], np.full(len(part), rate)) / np.log(2)
-    assert metrics["baselines"]["base_rate"]["log_loss_bits"] == pytest.approx(expected, rel=1e-12)
+    y = part["y"]
+    assert metrics["windows"] == len(part) and metrics["positives"] == y.sum()
+    assert metrics["base_rate"] == pytest.approx(y.mean())
+    loss = {}
+    for name, scores in metrics["forecasts"].items():
+        p = part["p" if name == "cnn" else f"p_{name}"]
+        loss[name] = log_loss(y, p) / np.log(2)
+        assert scores["auc"] == pytest.approx(roc_auc_score(y, p))
+        assert scores["average_precision"] == pytest.approx(average_precision_score(y, p))
+        assert scores["brier"] == pytest.approx(brier_score_loss(y, p))
+        assert scores["log_loss_bits"] == pytest.approx(loss[name])
+    assert set(loss) == {"base_rate", "climatology", "level", "cnn"}
+    for other in ("base_rate", "climatology", "level"):
+        skill = metrics["forecasts"]["cnn"]["against"][other]["log_skill_bits"]["value"]
+        assert skill == pytest.approx(loss[other] - loss["cnn"])
+    assert metrics["log_skill_bits"] == pytest.approx(loss["climatology"] - loss["cnn"])
+    for name in ("train", "validation"):
+        part, scores = table[table["split"] == name], metrics["parts"][name]
+        assert scores["windows"] == len(part) and scores["positives"] == part["y"].sum()
+        assert scores["log_loss_bits"] == pytest.approx(log_loss(part["y"], part["p"]) / np.log(2))
+        assert scores["auc"] == pytest.approx(roc_auc_score(part["y"], part["p"]))
+    train = table.loc[table["split"] == "train", "y"]  # what every forecast here is fitted on
+    rate = (train.sum() + 0.5) / (len(train) + 1)
+    assert (table["p_base_rate"] == rate).all()
     low, high = metrics["log_skill_bits_interval"]
     assert 0 < low < metrics["log_skill_bits"] < high
     assert metrics["verdict"].startswith("Significant skill")
-    assert sum(row["count"] for row in metrics["reliability"]) == len(part)
+    assert metrics["verdict_over_level"].startswith("Significant skill")
 
 
 def test_every_window_is_there_once_with_its_true_outcome(judged, toy):
@@ -84,7 +85,9 @@ def test_every_window_is_there_once_with_its_true_outcome(judged, toy):
     assert (table["window_start"] == table["issue_time"]).all()
     for name, weeks in zip(SPLITS, (10, 4, 4), strict=True):
         times = table.loc[table["split"] == name, "issue_time"]
-        assert len(times) == weeks * 84 - 12  # the first day is history
+        assert (
+            len(times) == weeks * 84 - 13
+        )  # the first day is history, and half an hour before each window is left alone
         assert (times.diff().dropna() == timedelta(hours=2)).all()
 
 
@@ -164,15 +167,19 @@ def test_results_cut_off_leave_both_old_files_or_no_folder(run, tmp_path, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def said(prepared_folder, run):
-    """Inputs and forecasts for every split of a prepared folder, by the given run's model."""
-    task = open_task(open_prepared(prepared_folder))
-    model, found = load_model(run), {}
-    for name, split in task.splits.items():
-        maps = np.concatenate([batch.maps.numpy().copy() for batch in split.feed.in_order(64)])
-        p = probabilities(split, corrections(model, split.feed, lambda tensor: tensor))
-        found[name] = split.samples.issue_s, maps, split.climatology, p
-    return found
+def forecast_by(prepared_folder, run):
+    """Inputs and forecasts for every part of a prepared folder, by the given run's forecaster."""
+    prepared = open_prepared(prepared_folder)
+    experiment = run_experiment(prepared)
+    forecaster = on_city(open_run(run).forecaster, experiment.city)
+    made = {}
+    for name, part in zip(SPLITS, PARTS, strict=True):
+        windows = experiment.all.windows.select(getattr(experiment.folds[0], part))
+        feed = forecaster.feed(Part.unlabeled(windows), experiment.plan.task.delay_s)
+        maps = np.concatenate([batch.maps.numpy().copy() for batch in feed.in_order(64)])
+        base = log_odds(forecaster.base, experiment.catalog, windows)
+        made[name] = windows.issue_s, maps, base, forecaster.predict(experiment.catalog, windows)
+    return made
 
 
 def test_no_text_or_formatting_column_reaches_a_model(toy, run, prepared, tmp_path):
@@ -184,13 +191,13 @@ def test_no_text_or_formatting_column_reaches_a_model(toy, run, prepared, tmp_pa
     loud = toy.write(tmp_path / "loud", frame, extra=leak)
     pq.write_table(pq.read_table(loud / "charts_only.parquet").slice(0, 3), loud / "charts_only.parquet")
     silent = toy.write(tmp_path / "silent", frame, charts=False)
-    expected = said(prepared, run)
+    expected = forecast_by(prepared, run)
     for folder in (loud, silent):
-        found = said(folder, run)
+        found = forecast_by(folder, run)
         for name in SPLITS:
             for ours, theirs in zip(expected[name], found[name], strict=True):
                 np.testing.assert_array_equal(ours, theirs)
-        train(folder, folder / "run", device="cpu")
+        train(folder, folder / "run", model="cnn", device="cpu")
         weights = "weights.safetensors"
         assert (folder / "run" / weights).read_bytes() == (run / weights).read_bytes()
 
@@ -213,7 +220,7 @@ def test_no_row_at_or_after_the_issue_time_changes_a_forecast(toy, run, prepared
     """From the begin and the middle of the validation split, and of the test split."""
     issue_s = toy.begin_s + int(week * 7 * 12) * 7200  # on the grid
     changed = toy.write(tmp_path / "changed", perturbed(toy.incidents(), issue_s, int(week)))
-    before, after = said(prepared, run), said(changed, run)
+    before, after = forecast_by(prepared, run), forecast_by(changed, run)
     for name in SPLITS:
         known = before[name][0] <= issue_s
         for ours, theirs in zip(before[name], after[name], strict=True):
@@ -224,7 +231,7 @@ def test_no_row_at_or_after_the_issue_time_changes_a_forecast(toy, run, prepared
 
 def test_no_row_of_the_test_split_changes_the_weights(toy, run, tmp_path):
     changed = toy.write(tmp_path / "changed", perturbed(toy.incidents(), toy.begin_s + 14 * toy.week_s, 9))
-    train(changed, tmp_path / "run", device="cpu")
+    train(changed, tmp_path / "run", model="cnn", device="cpu")
     assert (tmp_path / "run/weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
 
 
@@ -243,11 +250,11 @@ def test_the_oracle_is_scored_where_the_truth_is_known(toy, tmp_path):
         incident_s=none,
     )
     save_truth(truth, folder / "truth.npz")
-    train(folder, tmp_path / "run", device="cpu", max_epochs=0)
+    train(folder, tmp_path / "run", model="cnn", device="cpu", max_epochs=0)
     metrics = evaluate(tmp_path / "run")
     table = pd.read_parquet(tmp_path / "run/forecasts.parquet")
     np.testing.assert_allclose(table["p_oracle"], 1 - np.exp(-0.5))
-    assert metrics["baselines"]["oracle"]["auc"] == 0.5
+    assert metrics["forecasts"]["oracle"]["auc"] == 0.5
     # untrained, the model is the climatology to the bit
     assert (table["p"] == table["p_climatology"]).all()
     assert metrics["log_skill_bits"] == 0 and metrics["verdict"].startswith("No significant skill")
@@ -262,7 +269,7 @@ def test_other_data_than_it_was_trained_on_is_refused(toy, run, tmp_path):
 
 def test_the_run_keeps_the_city_file_it_was_trained_with(toy, tmp_path):
     folder = toy.write(tmp_path / "prepared", toy.incidents())
-    train(folder, tmp_path / "run", device="cpu", max_epochs=0)
+    train(folder, tmp_path / "run", model="cnn", device="cpu", max_epochs=0)
     before = evaluate(tmp_path / "run")
     toml = (folder / "city.toml").read_text(encoding="utf-8").replace('"2024-05-06"', '"2024-04-22"')
     (folder / "city.toml").write_text(toml, encoding="utf-8")
@@ -271,7 +278,7 @@ def test_the_run_keeps_the_city_file_it_was_trained_with(toy, tmp_path):
 
 def test_both_folders_may_move_together(toy, tmp_path):
     here = tmp_path / "here"
-    train(toy.write(here / "prepared", toy.incidents()), here / "run", device="cpu", max_epochs=0)
+    train(toy.write(here / "prepared", toy.incidents()), here / "run", model="cnn", device="cpu", max_epochs=0)
     here.rename(tmp_path / "there")
     evaluate(tmp_path / "there/run")
     shutil.move(tmp_path / "there/prepared", tmp_path / "elsewhere")
@@ -283,7 +290,7 @@ def test_both_folders_may_move_together(toy, tmp_path):
 def test_a_place_that_was_only_temporary_is_not_recorded(toy, tmp_path, monkeypatch):
     """As inside `hews demo`, whose folder gets its name when all is done, and from within which one may go on."""
     folder = tmp_path / ".demo.partial-1"
-    train(toy.write(folder / "prepared", toy.incidents()), folder / "run", device="cpu", max_epochs=0)
+    train(toy.write(folder / "prepared", toy.incidents()), folder / "run", model="cnn", device="cpu", max_epochs=0)
     rasterize(folder / "prepared", folder / "maps", style="channels")
     for name in ("run", "maps"):
         assert ".partial-" not in (folder / name / "hews.json").read_text(encoding="utf-8")
@@ -306,9 +313,9 @@ def test_what_is_no_trained_run_is_refused(prepared, run, tmp_path):
         evaluate(run, out=tmp_path / "file")
 
 
-def test_the_samples_of_a_task_follow_the_city_file(prepared):
+def test_the_windows_of_a_run_follow_the_city_file(prepared):
     opened = open_prepared(prepared)
     task = replace(opened.city.task, lead_s=7200, horizon_s=14_400)
-    later = open_task(replace(opened, city=replace(opened.city, task=task))).samples["test"]
-    assert (later.target_begin_s - later.issue_s == 7200).all()
-    assert (later.target_end_s - later.target_begin_s == 14_400).all()
+    later = run_experiment(replace(opened, city=replace(opened.city, task=task))).test.windows
+    assert (later.begin_s - later.issue_s == 7200).all()
+    assert (later.end_s - later.begin_s == 14_400).all()

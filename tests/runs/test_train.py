@@ -20,7 +20,7 @@ from hews_gpu.train.preempt import EXIT_PREEMPTED, Preempted
 
 
 def quick(prepared, run, **options):
-    return train(prepared, run, device="cpu", **options)
+    return train(prepared, run, model="cnn", device="cpu", **options)
 
 
 def last(run):
@@ -252,5 +252,5 @@ def test_where_there_is_nothing_to_learn_it_stops_early_and_keeps_the_best_epoch
     weights = "weights.safetensors"
     assert (tmp_path / "stopped" / weights).read_bytes() == (tmp_path / "run" / weights).read_bytes()
     metrics = evaluate(tmp_path / "run")  # with the weights of the best epoch, not the last
-    assert metrics["splits"]["validation"]["log_loss_bits"] == pytest.approx(summary["validation_log_loss_bits"])
+    assert metrics["parts"]["validation"]["log_loss_bits"] == pytest.approx(summary["validation_log_loss_bits"])
     assert metrics["log_skill_bits_interval"][0] <= 0

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from hews_gpu.cli.commands import app
 from hews_gpu.config import SplitsConfig, city_template, load_city
 from hews_gpu.errors import UserError
+from hews_gpu.evaluation.folds import Plan
 from hews_gpu.evaluation.locked import openings
-from hews_gpu.evaluation.rolling import Plan
-from hews_gpu.evaluation.sources import synthetic_source
+from hews_gpu.forecasters.city import generated_city
 from hews_gpu.forecasters.registry import FORECASTERS
 from studies import forecasts
 from studies.forecasts import FIRST_TEST, closed, judge, judge_locked, main, seconds, show
@@ -25,7 +25,7 @@ from tests.evaluation.test_locked import folder_of
 
 
 def test_a_source_is_judged_and_shown(capsys):
-    found = judge(synthetic_source("strong", years=2), Plan(blocks=1, seeds=(0,)), quick=True)
+    found = judge(generated_city("strong", years=2), Plan(blocks=1, seeds=(0,)), quick=True)
     json.dumps(found, allow_nan=False)
     assert set(found["forecasts"]) == {*FORECASTERS, "oracle"}
     assert set(found["places"]["forecasts"]) > {"near_repeat", "hewsnet", "oracle"}
@@ -43,7 +43,7 @@ def test_the_rolling_blocks_end_where_the_locked_one_begins(tmp_path):
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):
     """Four years of a generated city, of which the last is locked; `forecasts` is told of their dates."""
-    source = synthetic_source("strong", years=4)
+    source = generated_city("strong", years=4)
     years = [str(date.fromordinal(719_163 + (source.begin_s // 86_400) + 365 * k)) for k in range(5)]
     splits = SplitsConfig(
         train=(years[0], years[1]),

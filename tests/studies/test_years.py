@@ -6,13 +6,13 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from hews_gpu.evaluation.sources import synthetic_source
+from hews_gpu.forecasters.city import generated_city
 from studies import years
 
 
 @pytest.fixture(scope="module")
 def city():
-    return synthetic_source("strong", years=3, seed=7)
+    return generated_city("strong", years=3, seed=7)
 
 
 def test_what_was_before_is_gone_and_the_truth_still_knows(city):

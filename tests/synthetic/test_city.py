@@ -15,7 +15,7 @@ import pytest
 from hews_gpu.config import city_template, load_city, parse_local_time
 from hews_gpu.data.events import open_prepared
 from hews_gpu.data.prepare.command import prepare
-from hews_gpu.data.windows import make_samples
+from hews_gpu.data.windows import Task, issue_windows, make_samples
 from hews_gpu.errors import UserError
 from hews_gpu.synthetic import load_truth, simulate_city, write_city
 from hews_gpu.synthetic.city import YEARS, distinct, generate, split_dates
@@ -169,7 +169,7 @@ def test_the_labels_survive_prepare(toml, tmp_path):
     summary = prepare(city, tmp_path / "prepared")
     prepared, truth = open_prepared(tmp_path / "prepared"), load_truth(tmp_path / "prepared" / "truth.npz")
     assert set(summary["quarantined_by_reason"]) == {"no coordinates", "outside the study area"}
-    samples = make_samples(prepared.events, city, truth.begin_s, truth.end_s)
+    samples = make_samples(prepared.events, issue_windows(truth.begin_s, truth.end_s, Task.of_city(city)), city)
     first, last = (np.searchsorted(truth.target_s, t) for t in (samples.target_begin_s, samples.target_end_s))
     assert np.array_equal(samples.y, last > first)
     p = truth.probability(samples.issue_s, samples.target_begin_s, samples.target_end_s)

@@ -116,7 +116,7 @@ def test_no_byte_of_a_checkpoint_can_change_unseen(tmp_path, capsys):
 
 def often(**changes):
     """The shipped recipe with other [checkpoints]."""
-    text = load_recipe().text
+    text = load_recipe().with_model("cnn").text
     for key, value in changes.items():
         text = "\n".join(f"{key} = {value}" if line.startswith(f"{key} ") else line for line in text.splitlines())
     return parse_recipe(text, "often")
@@ -151,7 +151,7 @@ def small_disk(folder, size):
 
 
 def begun(prepared, run):
-    train(prepared, run, device="cpu", max_epochs=0)
+    train(prepared, run, model="cnn", device="cpu", max_epochs=0)
     return run
 
 
@@ -159,7 +159,7 @@ def left_and_goes_on(prepared, stopped, run, step=0):
     """Nothing half-written is left, and the run goes on to the same bits once there is room."""
     left = [name for name in names(stopped / "checkpoints") if name != "best.safetensors"]
     assert left == [f"step-{step:08d}.safetensors"]
-    train(prepared, stopped, device="cpu", resume=True)
+    train(prepared, stopped, model="cnn", device="cpu", resume=True)
     assert (stopped / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
 
 
@@ -167,14 +167,14 @@ def test_a_checkpoint_that_does_not_fit_stops_the_run_and_leaves_the_last_one(pr
     stopped = begun(prepared, tmp_path / "run")
     said = r"checkpoints: files may not grow that large here; step-00000000.* is the last good.*--resume"
     with no_file_larger_than(20_000), pytest.raises(UserError, match=said):
-        train(prepared, stopped, device="cpu", resume=True)
+        train(prepared, stopped, model="cnn", device="cpu", resume=True)
     left_and_goes_on(prepared, stopped, run)
 
 
 def test_a_run_may_go_on_without_checkpoints(prepared, run, tmp_path, capsys):
     poor = begun(prepared, tmp_path / "run")
     with no_file_larger_than(20_000):
-        train(prepared, poor, recipe=often(on_disk_full='"continue"'), device="cpu", resume=True)
+        train(prepared, poor, recipe=often(on_disk_full='"continue"'), model="cnn", device="cpu", resume=True)
     assert capsys.readouterr().err.count("is the last good checkpoint; training goes on without one") == 3
     assert (poor / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
     left_and_goes_on(prepared, poor, run)
@@ -184,7 +184,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_one(prepared, run, tmp_pa
     with small_disk(tmp_path / "disk", "60k") as disk:
         said = "checkpoints: the disk is full; step-000000(.*).safetensors is the last good.*--resume"
         with pytest.raises(UserError, match=said) as caught:
-            train(prepared, disk / "run", device="cpu")
+            train(prepared, disk / "run", model="cnn", device="cpu")
         step = int(re.search(said, str(caught.value))[1])
         subprocess.run(["mount", "-o", "remount,size=10m", str(disk)], check=True)
         left_and_goes_on(prepared, disk / "run", run, step)
@@ -193,13 +193,13 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_one(prepared, run, tmp_pa
 def test_older_checkpoints_make_room_for_a_new_one(prepared, run, tmp_path):
     """The disk holds three small ones at most, and a fourth is written before the oldest goes."""
     with small_disk(tmp_path / "disk", "100k") as disk:
-        train(prepared, disk / "run", device="cpu")
+        train(prepared, disk / "run", model="cnn", device="cpu")
         assert "step-00000039.safetensors" in names(disk / "run" / "checkpoints")
         assert (disk / "run/weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
 
 
 def test_the_best_weights_so_far_can_be_used_while_a_run_is_under_way(prepared, run, tmp_path):
-    train(prepared, tmp_path / "run", device="cpu", max_epochs=2)
+    train(prepared, tmp_path / "run", model="cnn", device="cpu", max_epochs=2)
     _, notes = read_tensors(tmp_path / "run/checkpoints/best.safetensors", remedy="")
     assert notes["epoch"] == 2 and notes["architecture"] == "cnn"
     assert (run / "checkpoints/best.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()

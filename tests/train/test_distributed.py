@@ -92,7 +92,7 @@ def started(*command):
 
 def test_hews_starts_two_a_signal_stops_both_and_torchrun_goes_on(prepared, run, tmp_path):
     pair, recipe = tmp_path / "pair", str(often(tmp_path))
-    arguments = ["train", str(prepared), "--out", str(pair), "--recipe", recipe, "--device", "cpu"]
+    arguments = ["train", str(prepared), "--out", str(pair), "--recipe", recipe, "--model", "cnn", "--device", "cpu"]
     first = started(sys.executable, "-m", "hews_gpu", *arguments, "--devices", "2")
     while not list(pair.glob("checkpoints/step-00000002*")) and first.poll() is None:
         time.sleep(0.02)

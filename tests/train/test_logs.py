@@ -43,8 +43,8 @@ def test_what_is_done_again_after_a_stop_is_shown_once(tmp_path):
 
 def test_a_run_shows_each_step_once_also_after_a_stop(prepared, run, tmp_path):
     stopped = tmp_path / "stopped"
-    train(prepared, stopped, device="cpu", max_epochs=1)
-    train(prepared, stopped, device="cpu", resume=True)
+    train(prepared, stopped, model="cnn", device="cpu", max_epochs=1)
+    train(prepared, stopped, model="cnn", device="cpu", resume=True)
     here, there = shown(stopped / "logs"), shown(run / "logs")
     assert {name: here[name] for name in ("step/loss", "step/learning_rate")} == {
         name: there[name] for name in ("step/loss", "step/learning_rate")

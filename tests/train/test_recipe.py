@@ -93,7 +93,7 @@ def test_a_file_of_ones_own_goes_by_its_path(tmp_path):
         (HEAD + MAP.replace("unit", "none"), r"\[map\] normalization = 'none': must be unit or l2"),
         (HEAD + MAP.replace("reference", "channels"), r"\[map\] style = 'channels': must be reference"),
         (HEAD.replace("reference2", "refrence2") + MAP, r"\[model\] = 'refrence2': .*Did you mean 'reference2'"),
-        (HEAD.replace("reference2", "cnn") + MAP, r"\[model\] = 'cnn': does not fit protocol reference"),
+        (HEAD.replace("reference2", "hewsnet") + MAP, r"\[model\] = 'hewsnet': does not fit protocol reference"),
         (HEAD.replace("reference2", "small_cnn") + MAP, r"\[model\] = 'small_cnn': is not known\. Write 'cnn'"),
         (HEAD + MAP + "[split]\ntest = 0.9\nvalidation = 0.2", r"\[split\] test = 0\.9: must leave something"),
         (HEAD + MAP + "[split]\nwindows = 2", r"\[split\] windows = 2: must be 20 or more"),

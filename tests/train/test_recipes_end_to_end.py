@@ -16,7 +16,7 @@ from hews_gpu.cli.commands import app
 from hews_gpu.errors import UserError
 from hews_gpu.feed.maps import rasterize
 from hews_gpu.runs.evaluate import evaluate
-from hews_gpu.runs.summary import summary_table
+from hews_gpu.runs.leaky import leaky_table
 from hews_gpu.runs.train import train
 from hews_gpu.train.recipe import LEAKY, load_recipe, parse_recipe
 
@@ -92,14 +92,14 @@ def test_a_leaky_run_says_so_wherever_it_says_anything(leaky, plain_to_see, tmp_
     assert LEAKY in capsys.readouterr().err
     shown = CliRunner().invoke(app, ["evaluate", str(folder)])
     assert shown.exit_code == 0
-    assert LEAKY in shown.stdout.replace("\n", " ") and "leaky protocol" in summary_table(metrics)[1][0][0]
+    assert LEAKY in shown.stdout.replace("\n", " ") and "leaky protocol" in leaky_table(metrics)[0][0]
     assert f"{metrics['accuracy']:.3f}" in shown.stdout
 
 
 def test_a_leaky_run_is_never_judged_as_a_forecast(leaky):
     folder, summary, metrics = leaky
     assert not (folder / "forecasts.parquet").exists()
-    for said in (json.dumps(metrics), json.dumps(summary), str(summary_table(metrics))):
+    for said in (json.dumps(metrics), json.dumps(summary), str(leaky_table(metrics))):
         assert "skill" not in said.lower()
     assert "baselines" not in metrics
 

@@ -10,6 +10,7 @@ Shapes: N neighborhoods, S segments.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-__all__ = ["Outlines", "read_outlines"]
+__all__ = ["Outlines", "outlines_of", "read_outlines"]
 
 POLYGON, MULTIPOLYGON = 3, 6
 ORDERS = {0: ">", 1: "<"}
@@ -55,7 +56,16 @@ def read_outlines(file: Path) -> Outlines:
     column = pq.read_table(file, columns=["geometry"])["geometry"]
     if not pa.types.is_binary(column.type) and not pa.types.is_large_binary(column.type):
         raise ValueError(f"geometry: is {column.type}, must be well-known binary")
-    stored = tuple(bytes(value) for value in column.to_pylist())
+    return outlines_of(column.to_pylist())
+
+
+def outlines_of(polygons: Iterable[bytes]) -> Outlines:
+    """Return the outlines of polygons given as well-known binary.
+
+    Raises:
+        ValueError: one is something else.
+    """
+    stored = tuple(bytes(polygon) for polygon in polygons)
     rings = [(n, ring) for n, one in enumerate(stored) for ring in _rings(one)]
     ends = [np.hstack([ring[:-1], ring[1:]]) for _, ring in rings]
     owner = [np.full(len(ring) - 1, n, dtype=np.int64) for n, ring in rings]

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from hews_gpu.arrays import Bool, Float64, Int64, UInt8
 from hews_gpu.data.events import Prepared
-from hews_gpu.data.windows import Windows, make_windows
+from hews_gpu.data.windows import MapWindows, make_windows
 from hews_gpu.report.figures.city import path_of
 from hews_gpu.report.formatting import percent
 from hews_gpu.report.page import Picture
@@ -61,7 +61,7 @@ def sample_maps(prepared: Prepared, test: pd.DataFrame) -> list[Picture]:
     return maps
 
 
-def _windows(prepared: Prepared) -> Windows:
+def _windows(prepared: Prepared) -> MapWindows:
     """Return the windows of the test split."""
     city = prepared.city
     begin_s, end_s = city.splits.span_s("test")
@@ -75,7 +75,7 @@ def _windows(prepared: Prepared) -> Windows:
     )
 
 
-def _choose(windows: Windows, is_target: Bool, test: pd.DataFrame) -> list[tuple[str, int]]:
+def _choose(windows: MapWindows, is_target: Bool, test: pd.DataFrame) -> list[tuple[str, int]]:
     """Return title and index of windows that differ in a way one can name; each window at most once."""
     incidents = windows.last - windows.first
     total = np.concatenate([[0], np.cumsum(is_target)])
@@ -98,7 +98,7 @@ def _choose(windows: Windows, is_target: Bool, test: pd.DataFrame) -> list[tuple
     return [(title, index) for index, title in chosen.items()]
 
 
-def _before_forecast(windows: Windows, test: pd.DataFrame, *, highest: bool) -> Int64:
+def _before_forecast(windows: MapWindows, test: pd.DataFrame, *, highest: bool) -> Int64:
     """Return windows that end at an issue time, in order of the forecast issued then."""
     issue_s = test["issue_time"].to_numpy().astype("datetime64[s]").astype(np.int64)
     order = issue_s[np.argsort(test["p"].to_numpy() * (-1 if highest else 1), kind="stable")]

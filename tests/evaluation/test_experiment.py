@@ -1,17 +1,18 @@
 """The rolling origin hands every forecaster its past and no more, and sets thresholds on the block before."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from hews_gpu.data.windows import Task, issue_windows
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.alarms import threshold_for
-from hews_gpu.evaluation.backtest import _Silent
-from hews_gpu.evaluation.folds import Task
-from hews_gpu.evaluation.rolling import Plan, Rolling, forecast_blocks
-from hews_gpu.forecasters.base import Entry
+from hews_gpu.evaluation.backtest import forecast_blocks
+from hews_gpu.evaluation.folds import PARTS, Experiment, Plan
+from hews_gpu.forecasters.base import Entry, Setting
 from hews_gpu.forecasters.registry import BASELINES
 
 DAY_S = 86_400
@@ -22,8 +23,10 @@ class Spy:
 
     seen: ClassVar[list] = []
 
-    def __init__(self, seed):
-        self.seed = seed
+    fitted = None
+
+    def __init__(self, setting):
+        self.seed = setting.seed
 
     def fit(self, past, train, calibration):
         self.given = (past, train, calibration)
@@ -37,8 +40,8 @@ class Spy:
 def test_a_fit_sees_its_past_only(strong, delay_s):
     Spy.seen = []
     plan = Plan(task=Task(delay_s=delay_s), blocks=2, calibration_s=60 * DAY_S)
-    rolling = Rolling.opened(strong, plan)
-    judged = forecast_blocks(rolling, {"spy": Entry(title="", make=Spy, is_random=True)}, _Silent())["spy"]
+    rolling = Experiment.open(strong, plan)
+    judged = forecast_blocks(rolling, {"spy": Entry(title="", make=Spy, is_random=True)})["spy"]
     assert [seed for seed, *_ in Spy.seen] == [0, 1, 2, 0, 1, 2]
     assert len(judged.p) == 3 and len(judged.p[0]) == len(rolling.test)
     for (_, past, train, calibration, windows), fold in zip(Spy.seen[::3], rolling.folds, strict=True):
@@ -60,7 +63,7 @@ def with_very_late_reports(source):
 def test_a_label_known_too_late_takes_no_part(strong):
     """What a fit is given is what the table of that day says, of the rows that were reported by then."""
     source = with_very_late_reports(strong)
-    rolling = Rolling.opened(source, Plan(blocks=2, as_reported=True))
+    rolling = Experiment.open(source, Plan(blocks=2, as_reported=True))
     differing = 0
     for fold in rolling.folds:
         first_s = {"train": fold.calibration[0], "calibration": fold.test[0]}
@@ -81,19 +84,19 @@ def test_forecasts_do_not_change_with_what_is_reported_late(strong):
     """Rows that become known after the first issue are gone from one of two tables: its forecast stays the same."""
     source = with_very_late_reports(strong)
     plan = Plan(blocks=1, seeds=(0,), as_reported=True)
-    cut_s = Rolling.opened(source, plan).test.windows.issue_s[0]
+    cut_s = Experiment.open(source, plan).test.windows.issue_s[0]
     kept = (source.reported_s < cut_s) | (source.events.time_s >= cut_s)
     columns = {name: value[kept] for name, value in vars(source.events).items() if isinstance(value, np.ndarray)}
     other = replace(source, events=replace(source.events, **columns), reported_s=source.reported_s[kept])
     assert (~kept).sum() > 20
     entries = {name: BASELINES[name] for name in ("climatology", "level", "hawkes", "boosting")}
-    before, after = (forecast_blocks(Rolling.opened(one, plan), entries, _Silent()) for one in (source, other))
+    before, after = (forecast_blocks(Experiment.open(one, plan), entries) for one in (source, other))
     for name in entries:
         assert before[name].p[0][0] == after[name].p[0][0], name
 
 
 def test_nothing_changes_where_all_delays_are_the_same(strong):
-    rolling = Rolling.opened(strong, Plan(blocks=2).with_task(delay_s=DAY_S))
+    rolling = Experiment.open(strong, Plan(blocks=2).with_task(delay_s=DAY_S))
     for fold in rolling.folds:
         for name in ("train", "calibration"):
             np.testing.assert_array_equal(rolling.learned(fold, name).y, rolling.part(getattr(fold, name)).y)
@@ -101,10 +104,10 @@ def test_nothing_changes_where_all_delays_are_the_same(strong):
 
 def test_thresholds_come_from_the_calibration_block(strong):
     plan = Plan(blocks=2, calibration_s=60 * DAY_S)
-    rolling = Rolling.opened(strong, plan)
-    judged = forecast_blocks(rolling, {"climatology": BASELINES["climatology"]}, _Silent())["climatology"]
+    rolling = Experiment.open(strong, plan)
+    judged = forecast_blocks(rolling, {"climatology": BASELINES["climatology"]})["climatology"]
     first = rolling.folds[0]
-    clock = BASELINES["climatology"].make(0)
+    clock = BASELINES["climatology"].make(Setting(city=strong))
     clock.fit(rolling.catalog, rolling.part(first.train), rolling.part(first.calibration))
     before = clock.predict(rolling.catalog, rolling.all.windows.select(first.calibration))
     threshold = threshold_for(before, len(before) / 84, 7)
@@ -114,11 +117,38 @@ def test_thresholds_come_from_the_calibration_block(strong):
 
 
 def test_windows_keep_their_prevalence_and_the_empty_ones(strong):
-    rolling = Rolling.opened(strong, Plan(blocks=1))
+    rolling = Experiment.open(strong, Plan(blocks=1))
     assert (np.diff(rolling.all.windows.begin_s) == 7200).all()
     assert len(rolling.all) == (strong.end_s - strong.begin_s - DAY_S) // 7200
 
 
 def test_too_short_a_source_is_a_users_error(strong):
     with pytest.raises(UserError, match="too short"):
-        Rolling.opened(strong, Plan(first_test_s=strong.begin_s + 100 * DAY_S))
+        Experiment.open(strong, Plan(first_test_s=strong.begin_s + 100 * DAY_S))
+
+
+def test_a_fixed_split_is_a_rolling_origin_with_one_fold(strong):
+    """Parts hold the windows whose history and target lie within their span; every label of the past is known."""
+    edges = np.linspace(strong.begin_s + 4321, strong.end_s, 4).astype(np.int64).tolist()
+    spans = dict(zip(PARTS, pairwise(edges), strict=True))
+    task = Task(lead_s=1800)
+    experiment = Experiment.open(strong, Plan(task=task, splits_s=spans))
+    (fold,) = experiment.folds
+    for name, (begin_s, end_s) in spans.items():
+        windows = experiment.all.windows.select(getattr(fold, name))
+        expected = issue_windows(begin_s, end_s, task)
+        for edge in ("issue_s", "begin_s", "end_s"):
+            np.testing.assert_array_equal(getattr(windows, edge), getattr(expected, edge))
+        assert windows.issue_s.min() - task.history_s >= begin_s and windows.end_s.max() <= end_s
+    assert fold.train_until_s >= experiment.all.windows.end_s[fold.train].max()
+    assert fold.known_until_s == experiment.all.windows.issue_s[fold.test[0]] - task.history_s
+    for name in ("train", "calibration"):
+        np.testing.assert_array_equal(experiment.learned(fold, name).y, experiment.all.y[getattr(fold, name)])
+
+
+def test_a_split_too_short_for_a_window_is_refused(strong):
+    begin_s = strong.begin_s
+    spans = {"train": (begin_s, begin_s + 90 * DAY_S), "calibration": (begin_s + 90 * DAY_S, begin_s + 91 * DAY_S)}
+    spans["test"] = (begin_s + 91 * DAY_S, begin_s + 150 * DAY_S)
+    with pytest.raises(UserError, match="no windows in calibration"):
+        Experiment.open(strong, Plan(splits_s=spans))

@@ -1,8 +1,8 @@
-"""Where forecasters are put to the test: a generated city with its truth, or a prepared table.
+"""A city to forecast: a prepared table, or a generated city whose true probabilities are known.
 
-Both become a `Source`: columns to make a `Catalog` of under any reporting delay, the city's ground, and the true
-probabilities where there are any. A prepared table is cut off where its locked block begins before anything else looks
-at it; how to open that block is in `locked`.
+Both become a `City`: columns to make a `Catalog` of under any reporting delay, the ground, what maps are drawn from,
+and the true probabilities where there are any. A prepared table is cut off where its locked block begins before
+anything else looks at it; how to open that block is in `evaluation.locked`.
 
 Shapes: E rows, S windows, N neighborhoods, K cells.
 """
@@ -12,23 +12,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Float64, Int64
+from hews_gpu.config import CityConfig, city_template
 from hews_gpu.data.events import Events, Prepared
+from hews_gpu.data.geometry.outlines import Outlines, outlines_of
 from hews_gpu.data.geometry.point_in_polygon import meters_per_degree
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
-from hews_gpu.forecasters.catalog import Catalog, Windows, make_catalog
+from hews_gpu.data.windows import Windows
+from hews_gpu.errors import UserError
+from hews_gpu.forecasters.catalog import Catalog, make_catalog
 from hews_gpu.forecasters.neighborhoods import Ground
+from hews_gpu.typed_toml import build
 
 if TYPE_CHECKING:
     import shapely
 
-__all__ = ["Source", "Truth", "event_groups", "prepared_source", "synthetic_source"]
+__all__ = ["City", "Truth", "event_groups", "generated_city", "prepared_city", "whole_city"]
 
+TRUTH = "truth.npz"
 CELL_M = 250.0  # a city of 230 square kilometers has 3,700 such cells
 
 
@@ -43,7 +50,7 @@ class Truth(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class City:
     """A city to forecast."""
 
     name: str
@@ -61,9 +68,30 @@ class Source:
     """How far apart the times of one event's rows may be; no row is looked at from so long before a window on."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What it is, for the results."""
+    config: CityConfig | None = None
+    """How maps are drawn of it."""
+
+    @property
+    def drawable(self) -> Prepared:
+        """What a rasterizer draws this city's maps from.
+
+        Raises:
+            UserError: nobody said how its maps are drawn.
+        """
+        if self.config is None:
+            raise UserError("city", self.name, allowed="has no [channels] section, so that no map of it can be drawn")
+        prepared = Prepared(self.config.path.parent, self.config, self.events)
+        prepared.__dict__["outlines"] = self._outlines
+        return prepared
+
+    @cached_property
+    def _outlines(self) -> Outlines:
+        import shapely
+
+        return outlines_of(shapely.to_wkb(np.array(self.polygons)))
 
     def catalog(self, delay_s: int = 0, *, as_reported: bool = False) -> Catalog:
-        """The rows in the order in which they became known.
+        """Return the rows in the order in which they became known.
 
         Args:
             delay_s: after each happened ...
@@ -83,7 +111,7 @@ class Source:
         )
 
     def meters(self, longitude: Float64, latitude: Float64) -> Float64:
-        """[E, 2] meters east and north of the middle of the city."""
+        """Return meters [E, 2] east and north of the middle of the city."""
         west, south, east, north = self._bounds
         east_m, north_m = meters_per_degree(np.array((south + north) / 2))
         x = (longitude - (west + east) / 2) * float(east_m)
@@ -117,22 +145,30 @@ class Source:
         )
 
     def oracle(self, windows: Windows, delay_s: int = 0) -> Float64 | None:
-        """[S] true chance of a target in each window, given all that was known; None without a truth."""
+        """Return the true chance [S] of a target in each window, given all that was known; None without a truth."""
         if self.truth is None:
             return None
         return self.truth.probability(windows.issue_s, windows.begin_s, windows.end_s, delay_s=delay_s)
 
+    def oracle_areas(self, windows: Windows, delay_s: int = 0) -> Float64 | None:
+        """Return the true chances [S, N] by neighborhood; None where the truth does not know them."""
+        if self.truth is None or not hasattr(self.truth, "by_area"):
+            return None
+        return self.truth.by_area(windows.issue_s, windows.begin_s, windows.end_s, delay_s=delay_s)
 
-def synthetic_source(preset: str, *, years: int, seed: int = 0) -> Source:
-    """A generated city, without files.
+
+def generated_city(preset: str, *, years: int, seed: int = 0) -> City:
+    """Generate a city, without files.
 
     Raises:
         UserError: no such preset, or years or seed out of range.
     """
+    import tomllib
+
     from hews_gpu.synthetic import simulate_city
 
     city = simulate_city(preset, seed=seed, years=years)
-    return Source(
+    return City(
         name=preset,
         events=city.events,
         polygons=city.polygons,
@@ -141,11 +177,12 @@ def synthetic_source(preset: str, *, years: int, seed: int = 0) -> Source:
         truth=cast("Truth", city.truth),
         reported_s=city.known_s,
         notes={"preset": preset, "years": years, "seed": seed},
+        config=build(CityConfig, tomllib.loads(city_template("demo")), section=""),
     )
 
 
-def prepared_source(prepared: Prepared, *, begin_s: int, end_s: int) -> Source:
-    """A prepared table between two moments; what happened later is not in it, in no form.
+def prepared_city(prepared: Prepared, *, begin_s: int, end_s: int) -> City:
+    """Return a prepared table between two moments; what happened later is not in it, in no form.
 
     Args:
         prepared: the folder.
@@ -155,20 +192,36 @@ def prepared_source(prepared: Prepared, *, begin_s: int, end_s: int) -> Source:
     kept = prepared.events.time_s < end_s
     columns = {name: value for name, value in vars(prepared.events).items() if name != "categories"}
     events = Events(**{name: value[kept] for name, value in columns.items()}, categories=prepared.events.categories)
-    return Source(
+    return City(
         name=prepared.city.city.name,
         events=events,
         polygons=list(prepared.neighborhoods.geometry),
         begin_s=begin_s,
         end_s=end_s,
-        group=event_groups(prepared)[kept],
         embargo_s=NEAR_TWIN.within_s,
         notes={"city": prepared.city.city.name, "rows": len(events), "fingerprint": prepared.fingerprint},
+        truth=_truth(prepared.folder),
+        config=prepared.city,
     )
 
 
+def whole_city(prepared: Prepared) -> City:
+    """Return a prepared table from the begin of its training split to the end of its test split."""
+    splits = prepared.city.splits
+    return prepared_city(prepared, begin_s=splits.span_s("train")[0], end_s=splits.span_s("test")[1])
+
+
+def _truth(folder: Path) -> Truth | None:
+    """Read the true probabilities that a generated city's folder holds."""
+    if not (folder / TRUTH).is_file():
+        return None
+    from hews_gpu.synthetic import load_truth
+
+    return cast("Truth", load_truth(folder / TRUTH))
+
+
 def event_groups(prepared: Prepared) -> Int64:
-    """[E] number of the event that each row reports: a target row and its twins share one."""
+    """Return the number [E] of the event that each row reports: a target row and its twins share one."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -1,4 +1,4 @@
-"""A split that cannot be learned from is refused in one line; where there is a GPU, maps are drawn on it."""
+"""A run, opened: splits that cannot be learned from are refused; maps are drawn on a GPU where there is one."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from hews_gpu.data.events import open_prepared
 from hews_gpu.errors import UserError
-from hews_gpu.runs.inputs import open_task
+from hews_gpu.runs.run import run_experiment
 from hews_gpu.runs.train import train
 
 
@@ -42,7 +42,7 @@ def with_toml(toy, folder, *changes, frame=None):
 def test_splits_that_do_not_fit_the_table(toy, tmp_path, old, new, said):
     prepared = with_toml(toy, tmp_path / "prepared", (old, new))
     with pytest.raises(UserError, match=said):
-        train(prepared, tmp_path / "run", device="cpu")
+        train(prepared, tmp_path / "run", model="cnn", device="cpu")
     assert not (tmp_path / "run").exists()
 
 
@@ -50,30 +50,30 @@ def test_a_split_without_targets_or_without_quiet_windows(toy, tmp_path):
     frame = toy.incidents()
     late = (frame["category"] == "SHOOTING") & (frame["time_s"] >= toy.begin_s + 14 * toy.week_s)
     quiet = with_toml(toy, tmp_path / "quiet", frame=frame[~late])
-    with pytest.raises(UserError, match=r"\[splits\] test.*no window with a target \(SHOOTING\) among 324"):
-        open_task(open_prepared(quiet))
+    with pytest.raises(UserError, match=r"\[splits\] test.*no window with a target \(SHOOTING\) among 323"):
+        run_experiment(open_prepared(quiet))
     busy = with_toml(toy, tmp_path / "busy", ("lead_s = 0", "horizon_s = 345600\nlead_s = 0"))
     with pytest.raises(UserError, match=r"no window without.*horizon_s"):
-        open_task(open_prepared(busy))
+        run_experiment(open_prepared(busy))
 
 
 def test_an_empty_table_is_refused(toy, tmp_path):
     prepared = toy.write(tmp_path / "prepared", toy.incidents().iloc[:0])
     with pytest.raises(UserError, match=r"\[splits\] train.*covers nothing"):
-        train(prepared, tmp_path / "run", device="cpu")
+        train(prepared, tmp_path / "run", model="cnn", device="cpu")
 
 
 def test_a_folder_that_is_not_prepared_is_refused(tmp_path, run):
     with pytest.raises(UserError, match="does not exist"):
-        train(tmp_path / "none", tmp_path / "run", device="cpu")
+        train(tmp_path / "none", tmp_path / "run", model="cnn", device="cpu")
     with pytest.raises(UserError, match="not a prepared city"):
-        train(run, tmp_path / "run", device="cpu")
+        train(run, tmp_path / "run", model="cnn", device="cpu")
     assert not list(tmp_path.iterdir())
 
 
 def test_folders_are_for_stored_maps_alone(prepared, tmp_path):
     with pytest.raises(UserError, match="--feed = 'direct:maps': names a folder"):
-        train(prepared, tmp_path / "run", feed="direct:maps", device="cpu")
+        train(prepared, tmp_path / "run", feed="direct:maps", model="cnn", device="cpu")
     assert not list(tmp_path.iterdir())
 
 

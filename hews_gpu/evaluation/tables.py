@@ -1,0 +1,55 @@
+"""The table of scores that `hews evaluate`, `hews backtest` and `hews demo` print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
+from hews_gpu.forecasters.registry import FORECASTERS
+
+__all__ = ["skill_table"]
+
+HEADING = [
+    "forecast",
+    "AUC",
+    "within hours",
+    "Brier",
+    "log skill, bits [95 %]",
+    "over recent level",
+    "oracle gap closed [95 %]",
+    "slope",
+]
+
+
+def skill_table(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """Return the test windows' scores as rows of text, heading first: every forecast, the oracle last.
+
+    Args:
+        metrics: what `evaluate` or `backtest` returns.
+    """
+    titles = {**{name: entry.title for name, entry in FORECASTERS.items()}, "oracle": "oracle (best possible)"}
+    return [HEADING, *(_row(titles.get(name, name), name, scores) for name, scores in metrics["forecasts"].items())]
+
+
+def _row(title: str, name: str, scores: Mapping[str, Any]) -> list[str]:
+    plain = [f"{scores[key]:.4f}" for key in ("auc", "auc_within_hours", "brier")]
+    slope = scores["calibration"]["slope"]
+    closure = _with_interval(scores.get("oracle_gap_closure"), "+.2f")
+    skills = [_skill(name, scores, other) for other in (CLIMATOLOGY, LEVEL)]
+    return [title, *plain, *skills, closure, "" if slope is None else f"{slope:.2f}"]
+
+
+def _skill(name: str, scores: Mapping[str, Any], other: str) -> str:
+    """Return the log skill over another forecast."""
+    if name == other:
+        return "0"
+    return _with_interval(scores["against"].get(other, {}).get("log_skill_bits"), "+.4f")
+
+
+def _with_interval(value: Mapping[str, Any] | None, form: str) -> str:
+    """Return a value and its interval over one-week blocks; nothing where there is none."""
+    if value is None:
+        return ""
+    low, high = value["one_week"]
+    return f"{value['value']:{form}} [{low:{form}}, {high:{form}}]"

@@ -1,0 +1,298 @@
+"""A CNN that corrects another forecaster's log-odds with what maps of the hours before show.
+
+The base is fitted first; its log-odds stay as they are, and the network learns what to add. Training windows are
+learned from; calibration windows decide when to stop and which weights to keep. Epoch 0, the untrained network, adds
+exactly nothing and counts too: a network that never helps on the calibration windows leaves the base as it is.
+
+Shapes: S windows, B batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hews_gpu.arrays import Bool, Float32, Float64
+from hews_gpu.config import TrainingConfig
+from hews_gpu.data.windows import Samples, Windows, make_samples
+from hews_gpu.environment.device import choose_device
+from hews_gpu.feed.batch import FEATURES, Batch, Feed, MapSource
+from hews_gpu.feed.direct import DirectFeed
+from hews_gpu.feed.feeds import drawn_by, open_feed
+from hews_gpu.feed.plan import shares, steps_per_epoch
+from hews_gpu.forecasters.base import Forecaster, SaysWhere, Setting, log_odds
+from hews_gpu.forecasters.catalog import Catalog, Outcomes
+from hews_gpu.forecasters.city import City
+from hews_gpu.forecasters.cnn_network import SmallCnn, SmallCnnSettings
+from hews_gpu.forecasters.logistic import log_loss_each_bits
+from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
+from hews_gpu.train.objective import EpochRow, Stage, ToDevice
+from hews_gpu.train.recipe import load_recipe
+
+__all__ = ["CnnFit", "CnnForecaster", "CnnObjective", "Part", "WhereCnnForecaster", "corrections"]
+
+SCALE_SAMPLES = 1024  # windows that tell how busy a usual step is: the mean is then known to a few per cent
+# Samples that go through the network at once, on any device: their activations (some 20 MB) then stay in memory that is
+# used again, where larger ones are fetched from the system each time (three times slower, measured).
+MICRO_BATCH = 32
+DRAWN_AT_ONCE = 128  # samples per batch of the feed
+DECIDING = ("windows", "task", "splits", "channels", "training")
+"""Sections of the city file that decide what a network learns; the others name files or colors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CnnFit:
+    """What `CnnForecaster` learns, beside what its base does."""
+
+    sizes: SmallCnnSettings
+    weights: dict[str, Float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Windows with what the base says of them."""
+
+    windows: Windows
+    offset: Float64  # [S] the base's log-odds
+    y: Bool  # [S] labels, as they were known
+
+    @classmethod
+    def unlabeled(cls, windows: Windows) -> Part:
+        """Return windows of which nothing but the maps is asked for."""
+        return cls(windows=windows, offset=np.zeros(len(windows)), y=np.zeros(len(windows), dtype=bool))
+
+    def log_loss_bits(self, added: Float64) -> float:
+        """Return the mean log loss in bits of the base plus a correction; nan of a network that has lost its way."""
+        from scipy.special import expit
+
+        return (
+            math.nan if np.isnan(added).any() else float(log_loss_each_bits(self.y, expit(self.offset + added)).mean())
+        )
+
+
+class CnnForecaster:
+    """The forecaster.
+
+    Args:
+        setting: the city whose maps are drawn, the recipe, and where the network runs.
+        base: what is corrected.
+    """
+
+    fitted: CnnFit
+
+    def __init__(self, setting: Setting, base: Forecaster) -> None:
+        self.setting, self.base = setting, base
+        self.recipe = setting.recipe or load_recipe()
+        self.training = _training(setting)
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        from hews_gpu.train.loop import fit_in_memory
+
+        objective = self.objective(past, train, calibration)
+        choice = choose_device(self.setting.device.partition(":")[0])
+        self.keep(fit_in_memory(objective, self.recipe.engine, choice))
+
+    def objective(self, past: Catalog, train: Outcomes, calibration: Outcomes, feed: str = "direct") -> CnnObjective:
+        """Fit the base, and return what the network is to learn.
+
+        Args:
+            past: the rows known when the fit is made.
+            train: windows to learn from.
+            calibration: windows that decide when to stop.
+            feed: what makes the training batches; as ``--feed`` names it.
+        """
+        self.base.fit(past, train, calibration)
+        parts = {
+            name: Part(y=part.y, offset=log_odds(self.base, past, part.windows), windows=part.windows)
+            for name, part in {"train": train, "calibration": calibration}.items()
+        }
+        return CnnObjective(self, parts, past.delay_s, feed)
+
+    def keep(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the weights that training has found."""
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in sorted(weights.items())}
+        self.fitted = CnnFit(sizes=self.sizes, weights=arrays)
+
+    def predict(self, seen: Catalog, windows: Windows) -> Float64:
+        return self.corrected(self.correction(windows, seen.delay_s), seen, windows)
+
+    def corrected(self, added: Float64, seen: Catalog, windows: Windows) -> Float64:
+        """Return the probabilities [S] of the base with a correction of its log-odds [S]."""
+        from scipy.special import expit
+
+        if not added.any():
+            return self.base.predict(seen, windows)
+        return np.asarray(expit(log_odds(self.base, seen, windows) + added), dtype=np.float64)
+
+    def correction(self, windows: Windows, delay_s: int, done: Callable[[int], None] = lambda _: None) -> Float64:
+        """Return what the network adds to the base's log-odds, [S]; `done` is told how many windows were scored."""
+        network = SmallCnn(self.fitted.sizes)
+        network.load_state_dict({name: torch.from_numpy(values) for name, values in self.fitted.weights.items()})
+        feed = self.feed(Part.unlabeled(windows), delay_s)
+        return corrections(network.to(feed.device), feed, lambda tensor: tensor.to(feed.device), done)
+
+    def feed(self, part: Part, delay_s: int) -> DirectFeed:
+        """Return the maps of a part's windows, each with what goes with it."""
+        source = MapSource.of_samples(self.rasterizer, self.samples(part, delay_s), part.offset)
+        return DirectFeed(source, device=self.setting.device)
+
+    def samples(self, part: Part, delay_s: int) -> Samples:
+        """Return the rows that the maps of a part's windows show."""
+        city = self.setting.city
+        assert city.config is not None
+        return make_samples(city.events, part.windows, city.config, delay_s, part.y)
+
+    @cached_property
+    def rasterizer(self) -> Rasterizer:
+        """Draws the history of a window."""
+        return channels_rasterizer(self.setting.city.drawable, backend=drawn_by(self.setting.device).backend)
+
+    @cached_property
+    def sizes(self) -> SmallCnnSettings:
+        """The network's, from the maps that the city asks for."""
+        height, width, channels = self.rasterizer.shape
+        steps = self.rasterizer.steps
+        return SmallCnnSettings(steps=steps, groups=channels // steps, height=height, width=width, calendar=FEATURES)
+
+
+class WhereCnnForecaster(CnnForecaster):
+    """The same on a base that says where: neighborhoods keep their shares of the city's risk."""
+
+    def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
+        """Return the probability [S, N] of a target in each window and neighborhood."""
+        assert isinstance(self.base, SaysWhere)
+        hazards = -np.log1p(-self.base.predict_areas(seen, windows))
+        city = -np.log1p(-self.predict(seen, windows))
+        return np.asarray(-np.expm1(-hazards * (city / hazards.sum(axis=1))[:, None]), dtype=np.float64)
+
+
+class CnnObjective:
+    """What the training loop is told of the network: its data, its loss, and what decides the result."""
+
+    micro_batch = MICRO_BATCH
+
+    def __init__(self, forecaster: CnnForecaster, parts: Mapping[str, Part], delay_s: int, feed: str) -> None:
+        self.forecaster, self.parts = forecaster, parts
+        recipe, training = forecaster.recipe, forecaster.training
+        self.seed, self.ema, self.stages = training.seed, recipe.engine.ema, recipe.stages_of(training)
+        self.samples = len(parts["train"].windows)
+        self.feeds = {name: forecaster.feed(part, delay_s) for name, part in parts.items()}
+        self.feed: Feed = self.feeds["train"]
+        if feed != "direct":
+            self.feed = open_feed(feed, self.feed.source, device=forecaster.setting.device)
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that decides the result, flat, as JSON gives it back."""
+        forecaster = self.forecaster
+        city = forecaster.setting.city
+        sizes = {f"model.{key}": value for key, value in asdict(forecaster.sizes).items()}
+        offsets = b"".join(part.offset.tobytes() + part.y.tobytes() for part in self.parts.values())
+        base = {"base": type(forecaster.base).__name__, "base_log_odds": hashlib.sha256(offsets).hexdigest()}
+        return {**_city_settings(city), **sizes, **base, **forecaster.recipe.settings()}
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        """What it takes to build the network again."""
+        return {"architecture": "cnn", "settings": asdict(self.forecaster.sizes)}
+
+    def module(self) -> SmallCnn:
+        """Return the untrained network."""
+        return SmallCnn(self.forecaster.sizes, self.seed)
+
+    def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer that the recipe names."""
+        return self.forecaster.recipe.optimizer_of(module, self.forecaster.training)
+
+    def start(self, module: nn.Module, to_device: ToDevice) -> EpochRow:
+        """Measure how busy a usual step is, and what the base alone loses."""
+        assert isinstance(module, SmallCnn)
+        ids = np.linspace(0, self.samples - 1, min(SCALE_SAMPLES, self.samples)).astype(np.int64)
+        batches = self.feeds["train"].batches(np.array_split(ids, max(1, len(ids) // MICRO_BATCH)))
+        module.fit_scale(to_device(batch.maps) for batch in batches)
+        losses = {name: part.log_loss_bits(np.zeros(len(part.windows))) for name, part in self.parts.items()}
+        return EpochRow(epoch=0, train_loss=losses["train"], validation={"log_loss": losses["calibration"]})
+
+    def steps(self, stage: Stage) -> int:
+        """Return the optimizer steps per epoch."""
+        return steps_per_epoch(self.samples, stage.batch_size)
+
+    def batches(self, stage: Stage, epoch: int, first_step: int, rank: int, world: int) -> Generator[Batch, None, None]:
+        """Yield one process's share of each step, `stage.accumulate` batches a step."""
+        size = stage.batch_size
+        plan = shares(self.seed, epoch, rank, world, windows=self.samples, batch_size=size, first_step=first_step)
+        yield from self.feed.batches(turn for share in plan for turn in share.cut(stage.accumulate))
+
+    def loss(self, model: nn.Module, piece: Batch, to_device: ToDevice) -> Tensor:
+        """Return the sum of the log losses, nats."""
+        maps, calendar, climatology, y = map(to_device, (piece.maps, piece.calendar, piece.climatology, piece.y))
+        logit = model(maps, calendar, climatology)
+        return functional.binary_cross_entropy_with_logits(logit, y, reduction="sum")
+
+    def validate(self, module: nn.Module, to_device: ToDevice) -> Mapping[str, float]:
+        """Return the log loss in bits on the calibration windows."""
+        added = corrections(module, self.feeds["calibration"], to_device)
+        return {"log_loss": self.parts["calibration"].log_loss_bits(added)}
+
+
+def corrections(
+    network: nn.Module, feed: DirectFeed, to_device: ToDevice, done: Callable[[int], None] = lambda _: None
+) -> Float64:
+    """Return what a network adds to the base's log-odds, [S].
+
+    Args:
+        network: of maps, calendar and log-odds.
+        feed: of the windows.
+        to_device: moves a tensor to where the network is.
+        done: told how many windows were scored, after each piece.
+    """
+    # Small results kept as tensors would lie between the large temporary ones in the heap, whose space then cannot be
+    # used again: collecting them in a list took 4.8 GB on the Baltimore table, this takes 0.9.
+    added = np.empty(len(feed))
+    scored = 0
+    network.eval()
+    with torch.no_grad():
+        for batch in feed.in_order(DRAWN_AT_ONCE):
+            for piece in batch.slices(MICRO_BATCH):
+                inputs = (piece.maps, piece.calendar, torch.zeros_like(piece.climatology))
+                values = network(*(to_device(tensor) for tensor in inputs))
+                added[scored : scored + len(piece)] = values.float().cpu().numpy()
+                scored += len(piece)
+                done(len(piece))
+    return added
+
+
+def _training(setting: Setting) -> TrainingConfig:
+    """Return the city's training settings with the seed that decides: the recipe's, the city's, plus the setting's."""
+    training = setting.city.config.training if setting.city.config is not None else TrainingConfig()
+    recipe = setting.recipe
+    seed = training.seed if recipe is None or recipe.seed is None else recipe.seed
+    return replace(training, seed=seed + setting.seed)
+
+
+def _city_settings(city: City) -> dict[str, Any]:
+    """Return the data and the city file's deciding keys, flat, as JSON gives them back."""
+    config = city.config
+    assert config is not None
+    bounds = config.map.bounds
+    settings: dict[str, Any] = {
+        "data_fingerprint": city.notes.get("fingerprint", str(city.notes)),
+        "[incidents] targets": list(config.incidents.targets),
+        "[map] bounds": bounds if isinstance(bounds, str) else list(bounds),
+    }
+    for section in DECIDING:
+        for key, value in asdict(getattr(config, section)).items():
+            if isinstance(value, dict):
+                settings |= {f"[{section}.{key}] {name}": list(item) for name, item in value.items()}
+            else:
+                settings[f"[{section}] {key}"] = list(value) if isinstance(value, tuple) else value
+    return settings

@@ -1,0 +1,199 @@
+"""A run, opened: the city it was trained on, its splits, and its forecaster, ready to forecast.
+
+Shapes: S windows, N neighborhoods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hews_gpu.arrays import Float64
+from hews_gpu.config import parse_local_time
+from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.windows import Task, Windows, issue_windows, targets_within
+from hews_gpu.errors import UserError
+from hews_gpu.evaluation.folds import SPLITS, Experiment, Plan
+from hews_gpu.forecasters.base import Forecaster, SaysWhere, Setting
+from hews_gpu.forecasters.city import City, prepared_city, whole_city
+from hews_gpu.forecasters.registry import FORECASTERS
+from hews_gpu.progress import log
+from hews_gpu.runs import folder
+from hews_gpu.train.recipe import Recipe
+from hews_gpu.units import DAY_S
+
+__all__ = ["Forecast", "Run", "open_run", "run_experiment"]
+
+QUIET_S = 7 * DAY_S  # a split may reach past the table's first or last incident by a quiet week, not by a missing year
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a run says of one window."""
+
+    issue_time: np.datetime64
+    window_start: np.datetime64
+    window_end: np.datetime64
+    probability: float
+    """Of a target anywhere in the city."""
+    by_neighborhood: dict[str, float] | None
+    """Of a target in each, highest first; None where the model does not say where."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A trained run."""
+
+    folder: Path
+    recipe: Recipe
+    prepared: Prepared
+    """What it was trained on, with the city file as it was then."""
+    forecaster: Forecaster
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The run's splits."""
+        return run_experiment(self.prepared)
+
+    def forecast(self, at: str | datetime | np.datetime64 | int, data: Path | None = None) -> Forecast:
+        """Forecast the window that begins one lead after an issue time, from the rows known then.
+
+        Args:
+            at: local issue time, such as "2017-06-01T20:00", or seconds since 1970.
+            data: a prepared folder of the same city that reaches further; the run's own unless given.
+
+        Raises:
+            UserError: the time lies outside the table, or `data` is not a prepared folder.
+        """
+        issue_s = _seconds(at)
+        prepared = self.prepared if data is None else replace(open_prepared(data), city=self.prepared.city)
+        times, task = prepared.events.time_s, Task.of_city(prepared.city)
+        if not len(times) or not times[0] + task.history_s <= issue_s <= times[-1] + DAY_S:
+            first, last = (np.datetime64(int(t), "s") for t in (times[0] + task.history_s, times[-1] + DAY_S))
+            raise UserError(
+                "at", str(at), allowed=f"must be an issue time from {first} to {last}, which the table covers"
+            )
+        city = prepared_city(prepared, begin_s=int(times[0]), end_s=issue_s)
+        task = task.apart(city.embargo_s)
+        begin_s = np.array([issue_s + task.lead_s], dtype=np.int64)
+        windows = Windows(issue_s=begin_s - task.lead_s, begin_s=begin_s, end_s=begin_s + task.horizon_s)
+        p, areas = self._predict(city, windows, task.delay_s)
+        names = prepared.neighborhoods["name"].astype(str).tolist()
+        where = None if areas is None else dict(sorted(zip(names, areas[0].tolist(), strict=True), key=lambda x: -x[1]))
+        issue, start, end = (np.datetime64(int(edge[0]), "s") for edge in vars(windows).values())
+        return Forecast(
+            issue_time=issue, window_start=start, window_end=end, probability=float(p[0]), by_neighborhood=where
+        )
+
+    def evaluate(self, **options: Any) -> dict[str, Any]:
+        """Judge the run as ``hews evaluate`` does; `options` as of `runs.evaluate.evaluate`."""
+        from hews_gpu.runs.evaluate import evaluate
+
+        return evaluate(self.folder, **options)
+
+    def _predict(self, city: City, windows: Windows, delay_s: int) -> tuple[Float64, Float64 | None]:
+        """Return probabilities [S], and [S, N] where the model says where, on another table than the run's."""
+        forecaster, catalog = on_city(self.forecaster, city), city.catalog(delay_s)
+        areas = forecaster.predict_areas(catalog, windows) if isinstance(forecaster, SaysWhere) else None
+        return forecaster.predict(catalog, windows), areas
+
+
+def on_city(forecaster: Forecaster, city: City) -> Forecaster:
+    """Return a fitted forecaster that draws its maps from another table of its city."""
+    if not hasattr(forecaster, "setting"):
+        return forecaster
+    moved = type(forecaster)(replace(forecaster.setting, city=city), forecaster.base)  # type: ignore[attr-defined,call-arg]
+    moved.fitted = forecaster.fitted
+    return moved
+
+
+def open_run(run: Path, *, data: Path | None = None, device: str = "cpu") -> Run:
+    """Open a trained run.
+
+    Args:
+        run: folder made by ``hews train`` with a recipe of protocol forecast.
+        data: the prepared folder, where it has moved since training.
+        device: of networks: cpu, cuda or cuda:1.
+
+    Raises:
+        UserError: the run is not trained to its end or makes no forecasts, or its data is gone or another.
+    """
+    recipe = folder.run_recipe(run)
+    if recipe.is_leaky:
+        remedy = "Train with a recipe of protocol forecast"
+        raise UserError("run folder", run, allowed="is of a leaky recipe, which makes no forecasts", remedy=remedy)
+    prepared = folder.open_run_data(run, data)
+    setting = Setting(city=whole_city(prepared), device=device, recipe=recipe)
+    forecaster = FORECASTERS[recipe.model].make(setting)
+    if not folder.load_fitted(run / folder.WEIGHTS, forecaster, remedy=folder.UNFINISHED):
+        log(f"{recipe.model} is not stored but fitted anew from {prepared.folder}")
+        experiment = run_experiment(prepared)
+        fold = experiment.folds[0]
+        past = experiment.catalog.until(fold.known_until_s)
+        forecaster.fit(past, experiment.learned(fold, "train"), experiment.learned(fold, "calibration"))
+    return Run(folder=run, recipe=recipe, prepared=prepared, forecaster=forecaster)
+
+
+def run_experiment(prepared: Prepared) -> Experiment:
+    """Cut a prepared city into its fixed splits, and see that each can be learned from or judged on.
+
+    Raises:
+        UserError: a split is empty, reaches beyond the table, or has no window with (or none without) a target.
+    """
+    task = Task.of_city(prepared.city)
+    city = whole_city(prepared)
+    for name in SPLITS:
+        _require_covered(prepared, name)
+        _require_both(prepared, name, task.apart(city.embargo_s))
+    spans_s = {part: prepared.city.splits.span_s(name) for part, name in PARTS_OF.items()}
+    return Experiment.open(city, Plan(task=task, splits_s=spans_s, seeds=(0,)))
+
+
+PARTS_OF = {"train": "train", "calibration": "validation", "test": "test"}
+"""The city file's split of each part of the fold."""
+
+
+def _require_covered(prepared: Prepared, name: str) -> None:
+    """Refuse a split that reaches beyond the table: its windows would count as quiet though nobody knows."""
+    begin_s, end_s = prepared.city.splits.span_s(name)
+    times = prepared.events.time_s
+    first_s, last_s = (int(times[0]), int(times[-1])) if len(times) else (0, 0)
+    if len(times) == 0 or begin_s < first_s - QUIET_S or end_s > last_s + QUIET_S:
+        covered = f"{_day(first_s)} to {_day(last_s)}" if len(times) else "nothing"
+        allowed = f"reaches beyond the table, which covers {covered}"
+        span = list(getattr(prepared.city.splits, name))
+        raise UserError(f"[splits] {name}", span, allowed=allowed, remedy="Move the split into what the table covers")
+
+
+def _require_both(prepared: Prepared, name: str, task: Task) -> None:
+    """Refuse a split without windows, or one in which every window has the same outcome."""
+    span = list(getattr(prepared.city.splits, name))
+    windows = issue_windows(*prepared.city.splits.span_s(name), task)
+    if len(windows) == 0:
+        allowed = f"is too short: history, lead and horizon together take {task.gap_s} seconds"
+        raise UserError(f"[splits] {name}", span, allowed=allowed, remedy="Lengthen the split")
+    positives = int((targets_within(prepared.events, windows.begin_s, windows.end_s) > 0).sum())
+    if 0 < positives < len(windows):
+        return
+    targets = ", ".join(prepared.city.incidents.targets)
+    which = "no window with" if positives == 0 else "no window without"
+    allowed = f"holds {which} a target ({targets}) among {len(windows)}"
+    remedy = "Lengthen the split, or see [incidents] targets" if positives == 0 else "Shorten [task] horizon_s"
+    raise UserError(f"[splits] {name}", span, allowed=allowed, remedy=remedy)
+
+
+def _seconds(at: str | datetime | np.datetime64 | int) -> int:
+    if isinstance(at, int):
+        return at
+    if isinstance(at, np.datetime64):
+        return int(at.astype("datetime64[s]").astype(np.int64))
+    return parse_local_time("at", at if isinstance(at, str) else at.isoformat())
+
+
+def _day(time_s: int) -> str:
+    return str(np.datetime64(time_s, "s"))[:10]
