@@ -9,20 +9,15 @@ Importing this loads the CUDA compiler: only what draws on a GPU, or compiles fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-import numpy as np
 from numba import config, cuda, types
 
 from hews_gpu.kernels._shim import multiply
 
 __all__ = [
     "SIMULATED",
-    "Compute",
-    "array_type",
-    "compile_ptx",
     "cuda",
     "device",
     "kernel",
@@ -37,13 +32,6 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 """Whether kernels run in the simulator, which needs no GPU."""
 
 
-class Compute(NamedTuple):
-    """A compute capability, such as (9, 0)."""
-
-    major: int
-    minor: int
-
-
 def device(body: F) -> F:
     """Compile a part of a kernel that takes arrays or uses barriers; it is inlined."""
     made: F = cuda.jit(device=True)(body) if SIMULATED else cuda.jit(device=True, inline="always")(body)
@@ -53,34 +41,6 @@ def device(body: F) -> F:
 def kernel(body: Callable[..., None], registers: int | None = None) -> Any:
     """Compile a kernel at its first launch: `made[blocks, threads, stream](...)`; of at most so many registers."""
     return cuda.jit(body) if SIMULATED or registers is None else cuda.jit(body, max_registers=registers)
-
-
-@contextmanager
-def _without_a_gpu(compute: Compute) -> Iterator[None]:
-    """Let functions that a kernel calls be compiled for `compute` where no driver can be asked for a device."""
-    from numba.cuda import dispatcher
-
-    class Asked:
-        compute_capability = compute
-
-    saved = dispatcher.get_current_device
-    dispatcher.get_current_device = Asked
-    try:
-        yield
-    finally:
-        dispatcher.get_current_device = saved
-
-
-def compile_ptx(made: Any, signature: tuple[Any, ...], compute: Compute) -> str:
-    """PTX of a kernel for argument types, without a GPU."""
-    with _without_a_gpu(compute):
-        text, _ = cuda.compile_ptx(made.py_func, signature, cc=tuple(compute))
-    return str(text)
-
-
-def array_type(array: np.ndarray[Any, Any]) -> Any:
-    """The type under which a device array like `array` (C-contiguous) is compiled."""
-    return types.Array(getattr(types, array.dtype.name), array.ndim, "C")
 
 
 if SIMULATED:

@@ -17,11 +17,13 @@ import shapely
 from numpy.typing import NDArray
 
 from hews_gpu.config import MapConfig
+from hews_gpu.data.geometry.outlines import Outlines
 from hews_gpu.raster.basemap import Basemap
+from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Backend, Places, Rasterizer
 from hews_gpu.raster.style import ReferenceStyle
 
-__all__ = ["BOX", "CATEGORIES", "RandomCity", "random_city", "random_pairs"]
+__all__ = ["BOX", "CATEGORIES", "RandomCity", "outlines_of", "random_city", "random_pairs"]
 
 BOX = (-77.0, 39.0, -76.8, 39.2)
 """West, south, east, north: nowhere in particular."""
@@ -38,7 +40,24 @@ class RandomCity:
     def reference(self, config: MapConfig, *, backend: Backend = "numba", **style: Any) -> Rasterizer:
         """RGB maps of this city."""
         look = ReferenceStyle(disc_radius_px=config.disc_radius_px, **style)
-        return Rasterizer.reference(Basemap.build(self.neighborhoods, config, look), look, self.places, backend=backend)
+        return Rasterizer.reference(self.basemap(config, look), look, self.places, backend=backend)
+
+    def basemap(self, config: MapConfig, style: ReferenceStyle) -> Basemap:
+        """The outlines of this city."""
+        size = {"height": config.height, "width": config.width}
+        geometry = MapGeometry.around(self.neighborhoods.total_bounds, config.bounds, **size)
+        return Basemap.build(outlines_of(self.neighborhoods), geometry, style)
+
+
+def outlines_of(neighborhoods: gpd.GeoDataFrame) -> Outlines:
+    """Every edge of every ring of polygons, as a prepared city has them."""
+    polygons = neighborhoods.geometry.to_numpy()
+    parts, polygon_of_part = shapely.get_parts(polygons, return_index=True)
+    rings, part_of_ring = shapely.get_rings(parts, return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    same = ring[1:] == ring[:-1]
+    ends = np.hstack([points[:-1], points[1:]])[same]
+    return Outlines(ends, polygon_of_part[part_of_ring[ring[:-1][same]]], tuple(shapely.to_wkb(polygons)))
 
 
 def random_city(seed: int, *, neighborhoods: int = 12, events: int = 400) -> RandomCity:

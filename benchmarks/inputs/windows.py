@@ -21,7 +21,6 @@ from hews_gpu.config import DAY_S, MapConfig, load_city
 from hews_gpu.data.events import open_prepared
 from hews_gpu.data.prepare.command import prepare
 from hews_gpu.data.windows import make_windows
-from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.rasterizer import Backend, Places, Rasterizer
 from hews_gpu.raster.style import ReferenceStyle
 from hews_gpu.synthetic import write_city
@@ -45,7 +44,7 @@ class WindowedCity:
 
     def rasterizer(self, backend: Backend = "numba", config: MapConfig | None = None) -> Rasterizer:
         """RGB maps of this city, 216 x 172 unless `config` says otherwise."""
-        basemap = Basemap.build(self.city.neighborhoods, config or MapConfig(), self.style)
+        basemap = self.city.basemap(config or MapConfig(), self.style)
         return Rasterizer.reference(basemap, self.style, self.city.places, backend=backend)
 
     def plain_windows(self, count: int) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hews_gpu.raster.basemap import segments_px
+from benchmarks.inputs.random_city import outlines_of
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.style import rgb
 
@@ -72,12 +72,13 @@ class Scene:
 def scene_of(work: WindowedCity, geometry: MapGeometry) -> Scene:
     """The scene of a city, at a map's geometry."""
     style, places = work.style, work.city.places
-    ends, owners = segments_px(np.asarray(work.city.neighborhoods.geometry.values), geometry)
+    outlines = outlines_of(work.city.neighborhoods)
+    ends = np.column_stack([axis for k in (0, 2) for axis in geometry.to_pixels(*outlines.ends[:, k : k + 2].T)])
     x, y = geometry.to_pixels(places.longitude, places.latitude)
     return Scene(
         height=geometry.height,
         width=geometry.width,
-        rings=tuple(_rings(ends[owners == n]) for n in range(len(work.city.neighborhoods))),
+        rings=tuple(_rings(ends[outlines.owner == n]) for n in range(len(work.city.neighborhoods))),
         x=x,
         y=y,
         color=places.category,

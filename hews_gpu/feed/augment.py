@@ -9,7 +9,7 @@ Shapes: B batch, C channels, H rows, X columns.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,9 +23,12 @@ from hews_gpu.kernels._shim import ONE_AT_A_TIME
 
 __all__ = ["Augmentation", "warp", "warp_by_torch"]
 
-WORDS = 8  # of 64 bits for each sample, two steps of the generator; seven are used
-STEP_WORDS = 4  # that one step of Philox gives
-VARYING = 2  # in the key of these words, so that they are not those of another purpose
+WORDS = 8
+"""Of 64 bits for each sample, two steps of the generator; seven are used."""
+STEP_WORDS = 4
+"""What one step of Philox gives."""
+VARYING = 2
+"""In the key of these words, so that they are not those of another purpose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +61,8 @@ class Augmentation:
             if not 0 <= value <= limit:
                 raise UserError(f"augmentation.{name}", value, allowed=f"must be 0..{limit}")
 
-    def as_settings(self) -> dict[str, float | int | bool]:
-        """Everything that decides the maps, for a run's record."""
-        return asdict(self)
-
     def matrices(self, epoch: int, first: int, count: int, height: int, width: int) -> NDArray[np.float32]:
-        """Where each pixel of the varied maps is taken from.
+        """Return where each pixel of the varied maps is taken from.
 
         Args:
             epoch: 0 or more.
@@ -107,14 +106,14 @@ def warp(maps: Tensor, matrices: NDArray[np.float32]) -> Tensor:
         return warp_by_torch(maps, matrices)
     values = maps if maps.dtype in (torch.uint8, torch.float32) else maps.float()
     source = values.permute(0, 2, 3, 1)
-    found = torch.empty(source.shape, dtype=source.dtype)
+    varied = torch.empty(source.shape, dtype=source.dtype)
     with ONE_AT_A_TIME:
-        warp_cpu.warp(source.numpy(), matrices, not maps.dtype.is_floating_point, found.numpy())
-    return found.permute(0, 3, 1, 2).to(maps.dtype)
+        warp_cpu.warp(source.numpy(), matrices, not maps.dtype.is_floating_point, varied.numpy())
+    return varied.permute(0, 3, 1, 2).to(maps.dtype)
 
 
 def warp_by_torch(maps: Tensor, matrices: NDArray[np.float32]) -> Tensor:
-    """The same by torch's own means, on any device; on a CPU it takes several times as long."""
+    """Resample with torch's own operations, on any device; on a CPU it takes several times as long."""
     height, width = maps.shape[2:]
     scale = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
     unscale = np.array([[2 / width, 0, -1], [0, 2 / height, -1]])
@@ -122,14 +121,14 @@ def warp_by_torch(maps: Tensor, matrices: NDArray[np.float32]) -> Tensor:
     theta = unscale @ np.concatenate([matrices, last], axis=1) @ scale
     moved = torch.from_numpy(theta.astype(np.float32)).to(maps.device, non_blocking=True)
     grid = functional.affine_grid(moved, list(maps.shape), align_corners=False)
-    found = functional.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
+    varied = functional.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
     if not maps.dtype.is_floating_point:
-        found = (found + 0.5).floor_()
-    return found.to(maps.dtype, memory_format=torch.channels_last)
+        varied = (varied + 0.5).floor_()
+    return varied.to(maps.dtype, memory_format=torch.channels_last)
 
 
 def _stack(*rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Matrices [B, 3, 3] from the first two rows of each."""
+    """Return matrices [B, 3, 3] from the first two rows of each."""
     count = len(rows[0][0])
     last = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (count, 3))
     return np.stack([*(np.stack(row, axis=1) for row in rows), last], axis=1)

@@ -12,8 +12,7 @@ The permutation sorts raw 64-bit words of the counter-based Philox generator. Nu
 stream never changes, but not what `Generator.permutation` makes of it (NEP 19): sorting gives the same batches in
 every supported environment.
 
-Balancing takes equal numbers of both classes, as the reference system did: all of the rarer one and as many of the
-other, chosen once for the run or anew in each epoch.
+Balancing takes equal numbers of both classes, as the reference system did, once for the run.
 
 Shapes: W windows, B global batch, R ranks.
 """
@@ -28,7 +27,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Balanced", "Share", "epoch_order", "plan", "shares", "steps_per_epoch"]
+__all__ = ["Share", "balanced_ids", "epoch_order", "plan", "shares", "steps_per_epoch"]
 
 CACHED_EPOCHS = 4  # the epoch under way and its neighbors: a step then costs a slice, not a sort
 BALANCING = 1  # in the key of the words that choose a class's windows, so that they are not those of the order
@@ -47,52 +46,34 @@ class Share:
         return len(self.ids)
 
     def cut(self, parts: int) -> Iterator[Share]:
-        """The same share in `parts` consecutive ones of nearly equal length, none of them empty."""
+        """Yield the same share in `parts` consecutive ones of nearly equal length, none of them empty."""
         edges = [len(self) * k // parts for k in range(parts + 1)]
         for begin, end in pairwise(edges):
             if begin < end:
                 yield Share(self.ids[begin:end], self.epoch, self.first + begin)
 
 
-@dataclass(frozen=True, eq=False)
-class Balanced:
-    """As many windows of either class as the rarer one has; compared by identity, so keep one for a run.
+def balanced_ids(y: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:
+    """Choose as many windows of either class as the rarer one has: all of that, and others drawn by the seed.
 
-    Raises:
-        ValueError: a class without a window.
+    Args:
+        y: [W] the class of each window.
+        seed: of the run; the same seed gives the same windows everywhere.
+
+    Returns:
+        int64 [2 * rarer] ids in ascending order.
     """
-
-    y: NDArray[np.bool_]
-    """[W] the class of each window."""
-    redraw: bool = False
-    """Choose the windows of the more common class anew in each epoch, not once (as the reference did): in the end
-    nearly all are seen."""
-
-    def __post_init__(self) -> None:
-        if not 0 < int(self.y.sum()) < len(self.y):
-            raise ValueError("y: holds windows of one class only, must hold both to be balanced")
-
-    @property
-    def windows(self) -> int:
-        """Of an epoch: twice the rarer class."""
-        positives = int(self.y.sum())
-        return 2 * min(positives, len(self.y) - positives)
-
-    def chosen(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        """The ids of an epoch in ascending order, int64 [2 * rarer]."""
-        of_class = (np.flatnonzero(~self.y), np.flatnonzero(self.y))
-        rarer, other = sorted(of_class, key=len)
-        keys = _words(seed, (epoch if self.redraw else 0, BALANCING), len(other))
-        return np.sort(np.concatenate([rarer, other[np.argsort(keys, kind="stable")[: len(rarer)]]]))
+    rarer, other = sorted((np.flatnonzero(~y), np.flatnonzero(y)), key=len)
+    keys = _words(seed, (0, BALANCING), len(other))
+    return np.sort(np.concatenate([rarer, other[np.argsort(keys, kind="stable")[: len(rarer)]]]))
 
 
-def steps_per_epoch(windows: int | Balanced, batch_size: int) -> int:
-    """How many global batches cover an epoch's windows once.
+def steps_per_epoch(windows: int, batch_size: int) -> int:
+    """Return how many global batches cover an epoch's windows once.
 
     Raises:
         ValueError: `windows` or `batch_size` below 1.
     """
-    windows = windows.windows if isinstance(windows, Balanced) else windows
     _require(windows >= 1, "windows", windows, "must be 1 or more")
     _require(batch_size >= 1, "batch_size", batch_size, "must be 1 or more")
     return -(-windows // batch_size)
@@ -105,11 +86,10 @@ def plan(
     world: int,
     step: int,
     *,
-    windows: int | Balanced,
+    windows: int,
     batch_size: int,
-    shuffle: bool = True,
 ) -> NDArray[np.int64]:
-    """Ids of the windows that one rank reads at one step.
+    """Return the ids of the windows that one rank reads at one step.
 
     Args:
         seed: of the run; 0 or more.
@@ -117,9 +97,8 @@ def plan(
         rank: this process, 0 .. world - 1.
         world: number of processes; must divide `batch_size`.
         step: within the epoch, 0 .. steps_per_epoch - 1.
-        windows: W, how many windows there are: ids are 0 .. W - 1; or which of them make a balanced epoch.
+        windows: W, how many windows there are: ids are 0 .. W - 1.
         batch_size: B, of the global batch, over all ranks.
-        shuffle: False gives ascending ids in every epoch.
 
     Returns:
         int64 [B / R].
@@ -131,7 +110,7 @@ def plan(
     _require(world >= 1 and batch_size % world == 0, "world", world, f"must divide batch_size = {batch_size}")
     _require(0 <= rank < world, "rank", rank, f"must be 0..{world - 1}")
     _require(0 <= step < steps, "step", step, f"must be 0..{steps - 1}")
-    order = epoch_order(seed, epoch, windows, shuffle)
+    order = epoch_order(seed, epoch, windows)
     share = batch_size // world
     first = step * batch_size + rank * share
     return order.take(np.arange(first, first + share, dtype=np.int64), mode="wrap")
@@ -143,37 +122,32 @@ def shares(
     rank: int,
     world: int,
     *,
-    windows: int | Balanced,
+    windows: int,
     batch_size: int,
-    shuffle: bool = True,
     first_step: int = 0,
 ) -> Iterator[Share]:
-    """The shares of one rank from `first_step` to the end of an epoch: what a feed reads; arguments as `plan` has."""
+    """Yield the shares of one rank from `first_step` to the end of an epoch; arguments as of `plan`."""
     for step in range(first_step, steps_per_epoch(windows, batch_size)):
-        ids = plan(seed, epoch, rank, world, step, windows=windows, batch_size=batch_size, shuffle=shuffle)
+        ids = plan(seed, epoch, rank, world, step, windows=windows, batch_size=batch_size)
         yield Share(ids, epoch, step * batch_size + rank * (batch_size // world))
 
 
 @lru_cache(maxsize=CACHED_EPOCHS)
-def epoch_order(seed: int, epoch: int, windows: int | Balanced, shuffle: bool = True) -> NDArray[np.int64]:
-    """The global order of one epoch: a permutation of 0 .. windows - 1, int64 [W], or of the balanced ids; read-only.
+def epoch_order(seed: int, epoch: int, windows: int) -> NDArray[np.int64]:
+    """Return the global order of one epoch: a permutation of 0 .. windows - 1, int64 [W]; read-only.
 
     Raises:
         ValueError: `seed` or `epoch` below 0.
     """
     _require(seed >= 0, "seed", seed, "must be 0 or more")
     _require(epoch >= 0, "epoch", epoch, "must be 0 or more")
-    if isinstance(windows, Balanced):
-        ids = windows.chosen(seed, epoch)
-    else:
-        ids = np.arange(windows, dtype=np.int64)
-    order = ids[np.argsort(_words(seed, (epoch,), len(ids)), kind="stable")] if shuffle else ids
+    order = np.argsort(_words(seed, (epoch,), windows), kind="stable")
     order.setflags(write=False)
     return order
 
 
 def _words(seed: int, key: tuple[int, ...], count: int) -> NDArray[np.uint64]:
-    """Random 64-bit words that follow from the seed and what they are for."""
+    """Return random 64-bit words that follow from the seed and what they are for."""
     words: NDArray[np.uint64] = np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)).random_raw(count)
     return words
 

@@ -39,15 +39,12 @@ class ZarrFeed(Feed):
         source: whose maps to read; its rasterizer draws nothing, but says what they must look like.
         device: "cpu" or "cuda".
         store: folder that `hews rasterize` wrote.
-        cache_bytes: how much of it to keep in memory.
 
     Raises:
         UserError: no such folder, it holds other maps, lacks some of the windows, or is damaged.
     """
 
-    def __init__(
-        self, source: MapSource, *, device: str = "cpu", store: Path | None = None, cache_bytes: int = CACHE_BYTES
-    ) -> None:
+    def __init__(self, source: MapSource, *, device: str = "cpu", store: Path | None = None) -> None:
         super().__init__(source, device=device)
         if store is None:
             remedy = "Give the folder that 'hews rasterize DIR --out MAPS' wrote, as --feed zarr:MAPS"
@@ -55,7 +52,7 @@ class ZarrFeed(Feed):
         self._values = source.rasterizer.values
         group = _open(store)
         _require_same(store, dict(group.attrs).get("drawing", {}), source.rasterizer.fingerprint())
-        self._chunks = _Chunks(store, group["maps"], cache_bytes)
+        self._chunks = _Chunks(store, group["maps"])
         self._rows = _find_rows(store, group["pairs"][:], source)
         self._codes = torch.from_numpy(self._values.codes.copy().view(f"i{self._values.codes.itemsize}"))
 
@@ -91,10 +88,10 @@ class ZarrFeed(Feed):
 class _Chunks:
     """Chunks of a store, the most recently used ones in memory."""
 
-    def __init__(self, store: Path, maps: Any, most_bytes: int) -> None:
+    def __init__(self, store: Path, maps: Any) -> None:
         self.store, self.maps = store, maps
         self.windows = maps.chunks[0]
-        self.most = max(1, most_bytes // int(np.prod(maps.chunks)))
+        self.most = max(1, CACHE_BYTES // int(np.prod(maps.chunks)))
         self.kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         self.lock = threading.Lock()  # several iterators may read at once
         if maps.nchunks_initialized < maps.nchunks:

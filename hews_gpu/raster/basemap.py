@@ -16,16 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hews_gpu.config import MapConfig
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.style import ReferenceStyle
 
 if TYPE_CHECKING:
-    from geopandas import GeoDataFrame
-
     from hews_gpu.data.geometry.outlines import Outlines
 
-__all__ = ["Basemap", "segments_px"]
+__all__ = ["Basemap"]
 
 PARTS = 4
 """A pixel is covered as its 4 x 4 parts are on average, each by its middle's distance from the outline: so a thin line
@@ -55,33 +52,11 @@ class Basemap:
     """N."""
 
     @classmethod
-    def build(
-        cls, neighborhoods: GeoDataFrame, config: MapConfig | None = None, style: ReferenceStyle | None = None
-    ) -> Basemap:
-        """Outlines of the polygons of a table in EPSG:4326, row n being neighborhood n."""
-        config = config or MapConfig()
-        size = {"height": config.height, "width": config.width}
-        geometry = MapGeometry.around(neighborhoods.total_bounds, config.bounds, **size)
-        return cls.from_geometry(neighborhoods, geometry, style or ReferenceStyle.from_config(config))
-
-    @classmethod
-    def from_geometry(cls, neighborhoods: GeoDataFrame, geometry: MapGeometry, style: ReferenceStyle) -> Basemap:
-        """The same on a geometry that is given."""
-        ends, owners = segments_px(np.asarray(neighborhoods.geometry.values), geometry)
-        return cls._of_segments(ends, owners, len(neighborhoods), geometry, style)
-
-    @classmethod
-    def from_outlines(cls, outlines: Outlines, geometry: MapGeometry, style: ReferenceStyle) -> Basemap:
-        """The same of polygons that were read as mere outlines."""
+    def build(cls, outlines: Outlines, geometry: MapGeometry, style: ReferenceStyle) -> Basemap:
+        """Draw the outlines of a city on a map."""
         begin, end = (geometry.to_pixels(outlines.ends[:, k], outlines.ends[:, k + 1]) for k in (0, 2))
         ends = np.stack([*begin, *end], axis=1)
-        return cls._of_segments(ends, outlines.owner, len(outlines), geometry, style)
-
-    @classmethod
-    def _of_segments(
-        cls, ends: Floats, owners: NDArray[np.int64], polygons: int, geometry: MapGeometry, style: ReferenceStyle
-    ) -> Basemap:
-        owner, pixel, coverage = _coverage(ends, owners, geometry, style.line_width_px)
+        owner, pixel, coverage = _coverage(ends, outlines.owner, geometry, style.line_width_px)
         keep = np.rint(coverage * 255) > 0
         owner, pixel, coverage = owner[keep], pixel[keep], coverage[keep]
         base = _blend_black(pixel, coverage * style.line_alpha, geometry)
@@ -94,25 +69,8 @@ class Basemap:
             start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
             owner=owner[order].astype(np.int32),
             coverage=np.rint(coverage[order] * 255).astype(np.uint8),
-            neighborhoods=polygons,
+            neighborhoods=len(outlines),
         )
-
-
-def segments_px(polygons: NDArray[np.object_], geometry: MapGeometry) -> tuple[Floats, NDArray[np.int64]]:
-    """Every edge of every ring (outer ones and holes) in pixels.
-
-    Returns:
-        float64[S, 4] x0, y0, x1, y1, and int64[S] the polygon each belongs to.
-    """
-    import shapely
-
-    parts, polygon_of_part = shapely.get_parts(polygons, return_index=True)
-    rings, part_of_ring = shapely.get_rings(parts, return_index=True)
-    degrees, ring_of_point = shapely.get_coordinates(rings, return_index=True)
-    x, y = geometry.to_pixels(degrees[:, 0], degrees[:, 1])
-    same = ring_of_point[1:] == ring_of_point[:-1]
-    ends = np.stack([x[:-1], y[:-1], x[1:], y[1:]], axis=1)[same]
-    return ends, polygon_of_part[part_of_ring[ring_of_point[:-1][same]]]
 
 
 def _cut(ends: Floats, owners: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
@@ -127,14 +85,14 @@ def _cut(ends: Floats, owners: NDArray[np.int64]) -> tuple[Floats, NDArray[np.in
 
 
 def _count_up(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0 .. counts[0] - 1, 0 .. counts[1] - 1, ..."""
+    """Return 0 .. counts[0] - 1, 0 .. counts[1] - 1, ..."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _coverage(
     ends: Floats, owners: NDArray[np.int64], geometry: MapGeometry, line_width_px: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """Owner, pixel and covered share of each (owner, pixel) that an outline touches, by owner, then pixel."""
+    """Return owner, pixel and covered share of each (owner, pixel) that an outline touches, by owner, then pixel."""
     height, width = geometry.height, geometry.width
     pieces, piece_owners = _cut(ends * PARTS, owners)
     owner, part, covered = _parts(pieces, piece_owners, height * PARTS, width * PARTS, line_width_px * PARTS)
@@ -148,7 +106,7 @@ def _coverage(
 def _parts(
     ends: Floats, owners: NDArray[np.int64], rows: int, columns: int, line_width: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """The same for the parts of pixels, with all lengths in parts."""
+    """Return owner, part and coverage of the parts of pixels, with all lengths in parts."""
     reach = 0.5 + line_width / 2
     size = (columns, rows)
     low = [np.minimum(ends[:, k], ends[:, k + 2]) for k in (0, 1)]
@@ -170,7 +128,7 @@ def _parts(
 def _most_per_key(
     key: NDArray[np.int64], covered: Floats, pixels: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """The largest coverage of each (owner, pixel), that is, of its nearest segment."""
+    """Return the largest coverage of each (owner, pixel), that is, of its nearest segment."""
     if len(key) == 0:
         return key, key, covered
     order = np.argsort(key, kind="stable")
@@ -180,7 +138,7 @@ def _most_per_key(
 
 
 def _distance(x: Floats, y: Floats, ends: Floats) -> Floats:
-    """Distance of points from segments [.., 4]; a segment of no length is a point."""
+    """Return the distance of points from segments [.., 4]; a segment of no length is a point."""
     x0, y0 = ends[:, 0], ends[:, 1]
     along_x, along_y = ends[:, 2] - x0, ends[:, 3] - y0
     length2 = along_x**2 + along_y**2
@@ -190,7 +148,7 @@ def _distance(x: Floats, y: Floats, ends: Floats) -> Floats:
 
 
 def _blend_black(pixel: NDArray[np.int64], alpha: Floats, geometry: MapGeometry) -> NDArray[np.uint8]:
-    """White with black blended over it once per entry; each blend multiplies what is there by 1 - alpha."""
+    """Blend black over white once per entry; each blend multiplies what is there by 1 - alpha."""
     light = np.ones(geometry.height * geometry.width)
     np.multiply.at(light, pixel, 1 - alpha)
     gray = np.rint(light * 255).astype(np.uint8).reshape(geometry.height, geometry.width, 1)

@@ -263,7 +263,7 @@ def reference_rasterizer(
     config = prepared.city.map
     geometry = MapGeometry.around(prepared.outlines.extent, config.bounds, height=config.height, width=config.width)
     style = ReferenceStyle.from_config(config)
-    basemap = Basemap.from_outlines(prepared.outlines, geometry, style)
+    basemap = Basemap.build(prepared.outlines, geometry, style)
     return Rasterizer.reference(basemap, style, Places.of(prepared.events, without=without), backend=backend)
 
 

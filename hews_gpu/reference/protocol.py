@@ -38,7 +38,7 @@ from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import Batch, MapSource
 from hews_gpu.feed.feeds import drawn_by, open_feed
 from hews_gpu.feed.maps import all_windows
-from hews_gpu.feed.plan import Balanced, epoch_order, shares, steps_per_epoch
+from hews_gpu.feed.plan import balanced_ids, epoch_order, shares, steps_per_epoch
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Backend, Mark, Rasterizer, reference_rasterizer
@@ -293,7 +293,7 @@ def leaky_windows(
         raise UserError("[splits]", None, allowed=allowed, remedy="Cover more time, or see [incidents] targets")
     used = np.arange(len(holds))
     if recipe.balancing == "equal" and "balance" not in without:
-        used = Balanced(holds).chosen(seed, 0)
+        used = balanced_ids(holds, seed)
     if split.windows is not None and split.windows < len(used):
         used = np.sort(used[_some(holds[used], split.windows, seed)])
     pairs = windows.pairs

@@ -117,8 +117,3 @@ def test_the_dtype_stays_and_bytes_are_rounded(dtype, way):
 def test_amounts_out_of_range_are_named(name, value):
     with pytest.raises(UserError, match=f"augmentation.{name} = {value}"):
         Augmentation(seed=0, **{name: value})
-
-
-def test_settings_name_everything_that_decides():
-    found = Augmentation(seed=3, zoom=0.2).as_settings()
-    assert found == {"seed": 3, "rotation_deg": 20.0, "shift": 0.1, "shear_deg": 0.1, "zoom": 0.2, "flip": False}

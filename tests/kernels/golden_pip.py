@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from benchmarks.inputs.small_polygons import CASES, points_near
-from hews_gpu.kernels.pip_reference import find_by_rays
+from tests.kernels.pip_reference import find_by_rays
 
 PATH = Path(__file__).with_suffix(".json")
 

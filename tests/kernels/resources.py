@@ -13,15 +13,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from numba import types
+from numba.cuda import dispatcher
 
 from hews_gpu.kernels import layout_cuda, pip_cuda, raster_cuda
-from hews_gpu.kernels._shim_cuda import Compute, compile_ptx
+from hews_gpu.kernels._shim_cuda import cuda
 from hews_gpu.kernels.pip_tables import PipTables
 from hews_gpu.kernels.raster_cuda import Output
 
 PATH = Path(__file__).with_suffix(".json")
 PIP = "point in polygon"
-COMPUTES = {"sm_80": Compute(8, 0), "sm_90": Compute(9, 0), "sm_100": Compute(10, 0)}
+COMPUTES = {"sm_80": (8, 0), "sm_90": (9, 0), "sm_100": (10, 0)}
+"""Architectures and their compute capabilities."""
 OUTPUTS = {
     "uint8": Output(),
     "uint8, not whole": Output(is_whole=False),
@@ -59,6 +61,18 @@ PIP_TABLES = types.NamedTuple(
 )
 
 
+def compile_ptx(made, signature, compute):
+    """PTX of a kernel for argument types, without a GPU: there no driver can be asked for a device."""
+
+    class Device:
+        compute_capability = compute
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatcher, "get_current_device", Device)
+        text, _ = cuda.compile_ptx(made.py_func, signature, cc=compute)
+    return text
+
+
 def kernel_of(name):
     """The kernel that a row of the table names, the types of its arguments, and what it writes."""
     if name == PIP:
@@ -91,7 +105,7 @@ def resources(text, compute, folder, made=None):
     """Registers of a thread (as many as kernel `made` may have), shared memory of a block, and bytes spilled."""
     source = folder / "kernel.ptx"
     source.write_text(text)
-    target = f"-arch=sm_{compute.major}{compute.minor}"
+    target = "-arch=sm_{}{}".format(*compute)
     command = [ptxas(), "-v", target, str(source), "-o", str(folder / "kernel.cubin")]
     if made is not None and (most := made.targetoptions.get("max_registers")):
         command += ["--maxrregcount", str(most)]

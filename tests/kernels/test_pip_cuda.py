@@ -11,11 +11,11 @@ import pytest
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: nothing compiles for CUDA")
 
 from hews_gpu.data.geometry.grid import find_in_grid, flat_rings, grid_of
-from hews_gpu.kernels._shim_cuda import array_type, compile_ptx, cuda, kernel, types
-from hews_gpu.kernels.pip_reference import find_by_rays
+from hews_gpu.kernels._shim_cuda import cuda, kernel, types
 from tests.kernels.cubin import DFMA, DMUL, operations
 from tests.kernels.pip_cases import CASES
-from tests.kernels.resources import COMPUTES, PIP, kernel_of, resources
+from tests.kernels.pip_reference import find_by_rays
+from tests.kernels.resources import COMPUTES, PIP, compile_ptx, kernel_of, resources
 
 LIMITS = json.loads(Path(__file__).with_name("resources.json").read_text(encoding="utf-8"))[PIP]
 """By architecture: 64 registers let four blocks of 256 threads share a multiprocessor, 96 let two."""
@@ -42,7 +42,8 @@ def assembled(ptx, compute, folder):
 def test_the_table_is_of_the_tables_that_the_search_reads():
     tables = grid_of(CASES["one triangle"]())
     _, signature, _ = kernel_of(PIP)
-    assert list(signature[0].types) == [array_type(array) for array in tables]
+    expected = [types.Array(getattr(types, array.dtype.name), array.ndim, "C") for array in tables]
+    assert list(signature[0].types) == expected
 
 
 @pytest.mark.parametrize("compute", COMPUTES)

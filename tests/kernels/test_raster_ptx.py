@@ -14,8 +14,7 @@ import pytest
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: kernels cannot be compiled")
 
 from hews_gpu.kernels import raster_cuda
-from hews_gpu.kernels._shim_cuda import compile_ptx
-from tests.kernels.resources import COMPUTES, OUTPUTS, flat, kernel_of, resources
+from tests.kernels.resources import COMPUTES, OUTPUTS, compile_ptx, flat, kernel_of, resources
 
 LIMITS = json.loads(Path(__file__).with_name("resources.json").read_text(encoding="utf-8"))
 PIP = "point in polygon"

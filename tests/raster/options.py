@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from benchmarks.inputs.random_city import BOX, CATEGORIES, random_city
+from benchmarks.inputs.random_city import BOX, CATEGORIES, outlines_of, random_city
 from hews_gpu.data.events import Events
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.geometry import MapGeometry
@@ -90,7 +90,7 @@ def rasterizer_of(chosen, backend, places=None):
     else:
         changes = {} if chosen["style"] == "reference" else {"line_width_px": 0.4, "disc_radius_px": 6.5}
         style = ReferenceStyle(**changes)
-        basemap = Basemap.from_geometry(LARGE.neighborhoods, geometry, style)
+        basemap = Basemap.build(outlines_of(LARGE.neighborhoods), geometry, style)
         made = Rasterizer.reference(basemap, style, places, backend=backend)
     return made.writing(values_of(chosen))
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import shapely
 
-from benchmarks.inputs.random_city import random_city
+from benchmarks.inputs.random_city import outlines_of, random_city
 from hews_gpu.config import MapConfig
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.geometry import MapGeometry
@@ -17,7 +17,7 @@ def in_pixels(polygons, *, height=12, width=12, **style):
     flipped = [shapely.affinity.scale(polygon, 1, -1, origin=(0, 0)) for polygon in polygons]
     table = gpd.GeoDataFrame(geometry=flipped, crs="EPSG:4326")
     geometry = MapGeometry(west=0, south=-height, east=width, north=0, height=height, width=width)
-    return Basemap.from_geometry(table, geometry, ReferenceStyle(**style))
+    return Basemap.build(outlines_of(table), geometry, ReferenceStyle(**style))
 
 
 def dense(basemap, owner):
@@ -75,7 +75,7 @@ def test_rings_of_holes_and_of_all_parts_are_outlines():
 def test_coverage_is_the_area_that_shapely_measures(line_width_px):
     city = random_city(3, neighborhoods=9)
     config = MapConfig(height=60, width=50, bounds=(-77.02, 38.99, -76.85, 39.21))
-    basemap = Basemap.build(city.neighborhoods, config, ReferenceStyle(line_width_px=line_width_px))
+    basemap = city.basemap(config, ReferenceStyle(line_width_px=line_width_px))
     west, south, east, north = config.bounds
     row, column = np.divmod(np.arange(60 * 50), 50)
     for owner, polygon in enumerate(city.neighborhoods.geometry):
@@ -91,7 +91,7 @@ def test_coverage_is_the_area_that_shapely_measures(line_width_px):
 
 
 def test_the_table_is_sorted_by_pixel_then_owner_and_consistent():
-    basemap = Basemap.build(random_city(4, neighborhoods=30).neighborhoods, MapConfig(height=40, width=30))
+    basemap = random_city(4, neighborhoods=30).basemap(MapConfig(height=40, width=30), ReferenceStyle())
     assert np.all(np.diff(basemap.pixel) > 0)
     counts = np.diff(basemap.start)
     assert counts.min() >= 1 and basemap.start[0] == 0 and basemap.start[-1] == len(basemap.owner)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.inputs.baltimore import load_baltimore
+from benchmarks.inputs.random_city import outlines_of
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.rasterizer import Rasterizer
 from tests.inputs.matplotlib_maps import draw_with_matplotlib
@@ -51,7 +52,7 @@ def drawn(request, city, real_data):
     """Its name, the published picture, ours, a fresh one by matplotlib, our rasterizer and the window."""
     published = published_map(real_data, request.param)
     geometry = published_geometry(city, *published.shape[:2])
-    basemap = Basemap.from_geometry(city.neighborhoods, geometry, STYLE)
+    basemap = Basemap.build(outlines_of(city.neighborhoods), geometry, STYLE)
     rasterizer = Rasterizer.reference(basemap, STYLE, city.places)
     pair = published_pair(city, request.param)
     fresh = draw_with_matplotlib(city, geometry, *pair[0], STYLE)
