@@ -32,7 +32,7 @@ import shapely
 from benchmarks.common import Timing, parse_flags, ratios, real_data, save_result
 from benchmarks.inputs.baltimore import load_polygons
 from benchmarks.inputs.random_city import random_city
-from hews_gpu.data.geometry.grid import find_in_grid, grid_of
+from hews_gpu.data.geometry.areas import find_in_grid, grid_of
 
 Polygons = NDArray[np.object_]
 Floats = NDArray[np.float64]

@@ -158,7 +158,8 @@ def keep_kernels() -> None:
     """Have the kernels of the point search compiled and kept, as they are after anybody's first large table."""
     lines = (
         "import numpy as np",
-        "from hews_gpu.data.geometry.grid import build_tables, find_in_grid",
+        "from hews_gpu.data.geometry.areas import find_in_grid",
+        "from hews_gpu.kernels.pip_tables import build_tables",
         "from benchmarks.inputs.tiled_city import areas",
         "find_in_grid(build_tables(*areas()), np.zeros(9), np.zeros(9))",
     )

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 from filelock import lock_descriptor
 
@@ -222,20 +223,26 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it is flushed to disk and renamed to `path` when the block ends well.
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, which is renamed to `path` when the block ends well.
+
+    Args:
+        path: the file; several processes may write it at once, and the last one's content stays.
+        durable: flush it to disk first, so that it outlives a power failure.
 
     Raises:
         UserError: the disk is full or `path` cannot be written.
     """
-    partial = path.parent / f".{path.name}.partial-{os.getpid()}"
+    partial = path.parent / f".{path.name}.partial-{uuid4().hex}"
     with disk_full_is_a_user_error(path):
         try:
             yield partial
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
+            if durable:
+                with partial.open("rb+") as file:
+                    os.fsync(file.fileno())
             partial.replace(path)
-            _flush_folder(path.parent)
+            if durable:
+                _flush_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
 

@@ -48,51 +48,50 @@ def run(machine: object) -> dict[str, Any]:
 def prepared(table: Path, rings: Rings, folder: Path, workers: Opener) -> dict[str, Any]:
     """All that `prepare` does to a table once its polygons are read: seconds and a digest of each of its tables."""
     from benchmarks.inputs.table_hash import table_hash
-    from hews_gpu.data.geometry.point_in_polygon import Areas, Engine
-    from hews_gpu.data.prepare.clean import Rules
-    from hews_gpu.data.prepare.partitions import make_plan
-    from hews_gpu.data.prepare.passes import build_tables
-    from hews_gpu.data.prepare.stages import CleanJob
-    from hews_gpu.data.readers.files import Reading, Source
+    from hews_gpu.data.clean import Rules
+    from hews_gpu.data.geometry.areas import Areas
+    from hews_gpu.data.geometry.point_in_polygon import Engine
+    from hews_gpu.data.prepare.partitions import plan_partitions
+    from hews_gpu.data.prepare.pipeline import BUCKET_ROWS, CleanJob, clean_table, sort_table
+    from hews_gpu.data.readers.files import IncidentFile
+    from hews_gpu.data.readers.schemas import ReadSettings
 
     work = folder / "work"
     work.mkdir(parents=True)
     west, south = (float(side) for side in rings[0].min(axis=0))
     east, north = (float(side) for side in rings[0].max(axis=0))
     areas = Areas(rings=rings, bounds=(west, south, east, north))
-    sources = [Source(path=table, name=table.name, number=0)]
-    how = Reading(schema="auto", mapped={})
+    settings = ReadSettings()
     begin = time.perf_counter()
-    plan = make_plan(sources, how, work)
+    plan = plan_partitions([IncidentFile(path=table, name=table.name, number=0)], settings, work)
     planned_s = time.perf_counter() - begin
     with workers(plan.rows, work) as team:
         engine: Engine = "cuda" if team.backend == "cudf" else "numba"
         job = CleanJob(
-            pieces=plan.pieces,
-            paths=[table],
-            names=[table.name],
-            how=how,
+            plan=plan,
+            settings=settings,
             rules=Rules(areas=areas, tolerance_m=0.0, targets=frozenset({"SHOOTING"}), known=None, engine=engine),
             backend=team.backend,
             leave_out_damaged=False,
         )
         names = [f"Area {number}" for number in range(int(rings[2].max()) + 1)]
         begin = time.perf_counter()
-        made, marks = build_tables(
-            *(folder, work, job, plan, sources, team), neighborhoods=names, check=lambda counts: None
-        )
+        made = clean_table(work, job, team)
+        duplicates, _ = sort_table(folder, work, made, names, team, BUCKET_ROWS)
         seconds = planned_s + time.perf_counter() - begin
         backend = team.backend
-    counts = made.counts
+    rows = made.tally.rows
     return {
         "backend": backend,
         "engine": engine,
-        "pieces": len(plan.pieces),
-        "rows": counts.rows,
-        "kept": counts.reasons[0],
-        **marks.summary(),
+        "partitions": len(plan.partitions),
+        "rows": rows,
+        "kept": made.tally.kept,
+        "duplicates": sum(n for (_, _, is_repeat, _), n in duplicates.months.items() if is_repeat),
+        "twins": duplicates.twins,
+        "near_twins": duplicates.near_twins,
         "seconds": seconds,
-        "rows_per_s": counts.rows / seconds,
+        "rows_per_s": rows / seconds,
         "hashes": {name: table_hash(folder / f"{name}.parquet") for name in TABLES},
     }
 

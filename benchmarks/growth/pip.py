@@ -7,7 +7,7 @@ from typing import Any
 import shapely
 
 from benchmarks.pip import Polygons, by_sorted_coordinates, cpu_seconds, drawn_finely, random_points
-from hews_gpu.data.geometry.grid import find_in_grid, grid_of
+from hews_gpu.data.geometry.areas import find_in_grid, grid_of
 
 __all__ = ["POINTS", "POLYGONS", "TITLE", "growth"]
 

@@ -41,7 +41,7 @@ def init(
     if table is None:
         text = city_template(name)
     else:
-        from hews_gpu.data.readers.propose import propose_city
+        from hews_gpu.data.propose import propose_city
 
         text, proposal = propose_city(name, table, path)
     with atomic_file(path) as partial:
@@ -82,7 +82,7 @@ def prepare(
     """Read, clean and place every incident; nothing is lost, doubtful rows are set aside with a reason."""
     from hews_gpu.config import load_city
     from hews_gpu.data.prepare.command import prepare as run
-    from hews_gpu.data.quality.summary import summary_rows
+    from hews_gpu.data.quality.report import summary_rows
 
     out = out or Path("runs") / city.stem / "prepared"
     quality = run(load_city(city), out, force=force, resume=resume, workers=workers_of(cluster))

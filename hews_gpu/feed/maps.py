@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.origin import origin
-from hews_gpu.data.prepare.duplicates import NEAR_TWIN
-from hews_gpu.data.prepare.workdir import open_work, save
-from hews_gpu.data.windows import MapWindows, Task, make_windows, targets_within
+from hews_gpu.data.windows import MapWindows, make_windows, targets_within
 from hews_gpu.environment.device import choose_raster_backend
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.feed.zarr_store import DRAW_JOB, DrawJob, draw, draw_file, file_of, new_group, write_maps
@@ -28,6 +26,7 @@ from hews_gpu.files import new_folder
 from hews_gpu.progress import log, step
 from hews_gpu.raster.rasterizer import Rasterizer
 from hews_gpu.raster.style import FULL_DISC, ChannelsStyle, ReferenceStyle
+from hews_gpu.work_folder import open_work_folder, write_object
 from hews_gpu.workers import Opener, Workers, in_this_process
 
 __all__ = ["CHUNK_WINDOWS", "all_windows", "rasterize", "store_maps"]
@@ -85,10 +84,11 @@ def rasterize(
         attributes = {**_attributes(prepared, style, rasterizer, windows), "drawing": rasterizer.fingerprint()}
         about = {"drawing": attributes["drawing"], "windows": windows.pairs.tolist(), "per_file": job.per_file}
         is_long = resume or workers is not in_this_process
-        with open_work(out, about, resume=resume, keep=is_long) as work, workers(len(prepared.events), work) as team:
+        events = len(prepared.events)
+        with open_work_folder(out, about, resume=resume, keep=is_long) as work, workers(events, work) as team:
             if not (work / DRAW_JOB).is_file():  # the group is whole once the job is there
                 new_group(work / "maps.zarr", rasterizer, windows, has_target, attributes, CHUNK_WINDOWS, job.per_file)
-                save(work / DRAW_JOB, job)
+                write_object(work / DRAW_JOB, job)
             drawing_s = _draw_files(work, job, team)
             (work / "maps.zarr").rename(folder / "maps.zarr")
         _write_preview(prepared, rasterizer, windows, folder / "preview.png")
@@ -150,7 +150,7 @@ def all_windows(prepared: Prepared, style: str = "reference") -> MapWindows:
     """Every window between the first and last bound of the splits, or of the table where that is shorter.
 
     Windows of reference maps are those that are forecast; those of channels are the steps that their histories are cut
-    into, which end where a forecast's knowledge does.
+    into, which end when a forecast is issued.
 
     Raises:
         UserError: there is none.
@@ -158,9 +158,7 @@ def all_windows(prepared: Prepared, style: str = "reference") -> MapWindows:
     city, times = prepared.city, prepared.events.time_s
     begin_s, end_s = city.splits.span_s("train")[0], city.splits.span_s("test")[1]
     length_s, stride_s, anchor_s = city.windows.length_s, city.windows.stride_s, city.windows.anchor_s
-    if style == "channels":
-        task = Task.of_city(city).apart(NEAR_TWIN.within_s)
-        anchor_s -= task.lead_s + task.delay_s
+    anchor_s -= city.task.lead_s if style == "channels" else 0
     if len(times):
         begin_s = max(begin_s, anchor_s + (int(times[0]) - anchor_s) // stride_s * stride_s)
         end_s = min(end_s, anchor_s + (int(times[-1]) - anchor_s) // stride_s * stride_s + length_s)

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.data.events import Prepared, open_prepared
-from hews_gpu.data.prepare.workdir import load
 from hews_gpu.data.windows import MapWindows
 from hews_gpu.kernels._shim import ONE_AT_A_TIME
 from hews_gpu.raster.rasterizer import Backend, Rasterizer, channels_rasterizer, reference_rasterizer
+from hews_gpu.work_folder import read_shared
 
 if TYPE_CHECKING:
     import zarr
@@ -66,7 +66,7 @@ class DrawJob:
 def _rasterizer(job: Path, modified_ns: int) -> Rasterizer:
     """The rasterizer of a job, made once in each process."""
     del modified_ns
-    content: DrawJob = load(job)
+    content: DrawJob = read_shared(job)
     return content.rasterizer(open_prepared(content.prepared))
 
 
@@ -79,7 +79,7 @@ def draw_file(folder: Path, number: int) -> float:
     import zarr
 
     path = folder / DRAW_JOB
-    job: DrawJob = load(path)
+    job: DrawJob = read_shared(path)
     with ONE_AT_A_TIME:
         rasterizer = _rasterizer(path, path.stat().st_mtime_ns)
         with zarr.config.set(WRITE_ALL):  # of an array that is opened this is the only way to say so

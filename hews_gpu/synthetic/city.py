@@ -23,8 +23,9 @@ import shapely
 from hews_gpu.arrays import Bool, Int16, Int64
 from hews_gpu.config import city_template, parse_local_time
 from hews_gpu.data.events import Events
-from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, engine_for
-from hews_gpu.data.geometry.polygons import assign
+from hews_gpu.data.geometry.areas import OUTSIDE
+from hews_gpu.data.geometry.point_in_polygon import engine_for, find_neighborhoods
+from hews_gpu.data.geometry.polygons import areas_of
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN, NONE, TWIN, Places, nearest_target
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import new_folder
@@ -292,7 +293,8 @@ def _prepared(made: Generated, entries: Entries, frame: GeoDataFrame) -> tuple[E
     area = np.full(len(degrees), OUTSIDE, dtype=np.int16)
     located = np.flatnonzero(~np.isnan(degrees[:, 0]) & ~cases.is_zero)
     longitude, latitude = degrees[located].T
-    area[located], _ = assign(frame, longitude, latitude, TOLERANCE_M, engine=engine_for(len(located)))
+    engine = engine_for(len(located))
+    area[located], _ = find_neighborhoods(areas_of(frame), longitude, latitude, TOLERANCE_M, engine=engine)
     time_s = made.begin_s + cases.minute * MINUTE_S
 
     row = np.flatnonzero(area[entries.case] != OUTSIDE)  # row ids, in the order of the table

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hews_gpu.arrays import Int64
+from hews_gpu.arrays import GOLDEN, Int64, mix_bits
 from hews_gpu.environment.device import Choice
 from hews_gpu.errors import UserError
 from hews_gpu.progress import SILENT, Step, log
@@ -68,10 +68,8 @@ def order_fingerprint(ids: Int64, place: int) -> int:
     last step of SplitMix64 (Steele, Lea & Flood, 2014) over place and id.
     """
     places = np.arange(place, place + len(ids), dtype=np.uint64)
-    word = places * np.uint64(0x9E3779B97F4A7C15) + ids.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03)
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return int((word ^ (word >> np.uint64(31))).sum(dtype=np.uint64)) % MODULUS
+    words = mix_bits(places * GOLDEN + ids.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03))
+    return int(words.sum(dtype=np.uint64)) % MODULUS
 
 
 @dataclass(kw_only=True)

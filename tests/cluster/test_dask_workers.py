@@ -25,7 +25,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.workers import Threads, Unfinished, in_this_process
 from tests.data.toy import HEADER, TOML, TWO_SQUARES, geojson, row
 
-SMALL = Cut(block_rows=100, bucket_rows=60, chunk_bytes=3_000, piece_bytes=3_000)
+SMALL = Cut(block_rows=100, bucket_rows=60, chunk_bytes=3_000, partition_bytes=3_000)
 COSTS = ("seconds", "peak_memory_bytes")
 
 
@@ -186,7 +186,7 @@ def _killing(cluster: Any, work: Path, choose: Callable[[dict[str, Any]], Any]) 
 
     def kill() -> None:
         until = time.monotonic() + 60
-        while time.monotonic() < until and len(list(work.glob("found-*"))) < 3:
+        while time.monotonic() < until and len(list(work.glob("cleaned-*"))) < 3:
             time.sleep(0.005)
         state = dict(cluster.scheduler.workers)
         pid = next(
@@ -271,7 +271,7 @@ import sys
 from pathlib import Path
 from hews_gpu.cli.commands import main
 from hews_gpu.data.prepare import command as module
-module.Cut.__init__.__kwdefaults__.update(block_rows=100, bucket_rows=60, chunk_bytes=3_000, piece_bytes=3_000)
+module.Cut.__init__.__kwdefaults__.update(block_rows=100, bucket_rows=60, chunk_bytes=3_000, partition_bytes=3_000)
 sys.argv = ["hews", *sys.argv[1:]]
 main()
 """
@@ -288,7 +288,7 @@ def test_a_lost_scheduler_ends_with_one_line_and_resume_does_only_what_is_missin
         command += ["--cluster", "scheduler-file", str(file)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
             until = time.monotonic() + 120
-            while len(list(work.glob("found-*"))) < 5 and time.monotonic() < until and process.poll() is None:
+            while len(list(work.glob("cleaned-*"))) < 5 and time.monotonic() < until and process.poll() is None:
                 time.sleep(0.005)
             scheduler.kill()
             _, errors = process.communicate(timeout=120)
@@ -296,8 +296,8 @@ def test_a_lost_scheduler_ends_with_one_line_and_resume_does_only_what_is_missin
     assert process.returncode == 2 and "Traceback" not in errors, errors
     assert "--cluster: the scheduler was lost" in line and "--resume" in line
     assert not out.exists() and not list(tmp_path.glob(".out.partial*"))
-    done = {path.name: path.stat().st_mtime_ns for path in work.glob("found-*")}
-    made = len(pickled_pieces(work))
+    done = {path.name: path.stat().st_mtime_ns for path in work.glob("cleaned-*")}
+    made = partitions_of(work)
     assert 5 <= len(done) < made
     capsys.readouterr()
     kept: dict[str, int] = {}
@@ -306,17 +306,16 @@ def test_a_lost_scheduler_ends_with_one_line_and_resume_does_only_what_is_missin
     def watched(rows: int, folder: Path) -> Iterator[Any]:
         with in_this_process(rows, folder) as team:
             yield team
-        kept.update({path.name: path.stat().st_mtime_ns for path in folder.glob("found-*")})
+        kept.update({path.name: path.stat().st_mtime_ns for path in folder.glob("cleaned-*")})
 
     quality = prepare(city, out, cut=SMALL, resume=True, workers=watched)
-    assert f"cleaning: {len(done)} of {made} pieces are there already" in capsys.readouterr().err
+    assert f"cleaning: {len(done)} of {made} partitions are there already" in capsys.readouterr().err
     assert len(kept) == made and all(kept[name] == modified for name, modified in done.items())
     assert_same(tmp_path / "alone", out, alone, quality)
     assert not work.exists()
 
 
-def pickled_pieces(work: Path) -> list[Any]:
-    from hews_gpu.data.prepare.workdir import recall
+def partitions_of(work: Path) -> int:
+    from hews_gpu.work_folder import read_object
 
-    pieces: list[Any] = recall(work / "plan")[0].pieces
-    return pieces
+    return len(read_object(work / "plan").partitions)

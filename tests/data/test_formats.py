@@ -15,10 +15,8 @@ import pytest
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.events import load_events
 from hews_gpu.data.prepare.command import Cut, prepare
+from hews_gpu.data.propose import propose
 from hews_gpu.data.readers import json_rows
-from hews_gpu.data.readers.blocks import Job
-from hews_gpu.data.readers.propose import propose
-from hews_gpu.data.readers.schemas import choose_columns
 from hews_gpu.errors import UserError
 from tests.data import formats
 from tests.data.formats import INCIDENTS, Incident
@@ -350,12 +348,9 @@ def test_a_header_repeated_in_the_middle_is_set_aside_as_such(toy: Toy, tmp_path
     assert aside["line"] == 3 and quality["missing"]["Premise"] == 1
 
 
-JOB = Job(name="t.json", choose=lambda found: choose_columns(found, file="t.json"), block_rows=9, chunk_bytes=99)
-
-
 def test_numbers_keep_the_digits_they_are_written_with() -> None:
     stream = io.BytesIO(b'[{"a": 39.297090000000004000, "b": 1e400, "c": NaN, "d": true, "e": [1]}]')
-    (found_row,) = json_rows._rows(stream, JOB)
+    (found_row,) = json_rows.read_rows(stream, "t.json")
     texts = {"a": "39.297090000000004000", "b": "1e400", "c": "NaN", "d": "true", "e": json.dumps(["1"])}
     assert {name: found_row[name] for name in texts} == texts
 

@@ -18,11 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig
+from hews_gpu.data.clean import REASONS, Rules, block_frame, clean
 from hews_gpu.data.geometry.polygons import areas_of, load_neighborhoods
-from hews_gpu.data.prepare.clean import REASONS, Rules, block_frame, clean
 from hews_gpu.data.prepare.command import Cut, prepare
-from hews_gpu.data.quality.dictionary_column import Block
-from hews_gpu.data.readers.records import GOOD, TOO_LONG, iter_records
+from hews_gpu.data.readers.records import GOOD, TOO_LONG, Counted, iter_records
 from hews_gpu.errors import UserError
 from tests.data.toy import HEADER, TWO_SQUARES, geojson, read_all, row, square
 
@@ -112,7 +111,7 @@ def test_a_line_of_2_gb_costs_one_row_and_no_memory() -> None:
     stream: Any = Endless(2 << 30)
     found = [
         (int(line), int(problem))
-        for part in iter_records(stream, 3)
+        for part in iter_records(Counted(stream), 3)
         for line, problem in zip(part.line, part.problem, strict=True)
     ]
     peak = tracemalloc.get_traced_memory()[1]
@@ -222,9 +221,9 @@ def test_ten_thousand_fuzzed_rows_none_lost_none_misread(
 ) -> None:
     text, expected = fuzzed(np.random.default_rng(seed), 1000)
     city = toy(files={"t.csv": text.encode()})
-    blocks, _ = read_all(city, block_rows=block_rows, chunk_bytes=chunk_bytes, piece_bytes=3 * chunk_bytes)
+    blocks, _ = read_all(city, block_rows=block_rows, chunk_bytes=chunk_bytes, partition_bytes=3 * chunk_bytes)
     rules = Rules(areas=areas_of(load_neighborhoods(city)), tolerance_m=0, targets=frozenset(), known=None)
-    frames = [clean(block_frame(Block(block)), rules) for block in blocks]
+    frames = [clean(block_frame(block), rules) for block in blocks]
     lines = [line for frame in frames for line in frame["line"]]
     assert lines == [line for line, *_ in expected]
     found = [

@@ -11,15 +11,16 @@ Longitude runs to the right, latitude upwards.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from hews_gpu.config import CityConfig
-from hews_gpu.data.prepare.partitions import make_plan
-from hews_gpu.data.readers.files import Reading, Seen, Source, incident_files, read_span
+from hews_gpu.data.prepare.partitions import plan_partitions
+from hews_gpu.data.readers.dictionary_column import Block
+from hews_gpu.data.readers.files import IncidentFile, incident_files, open_table
+from hews_gpu.data.readers.schemas import ReadSettings, choose_columns
 
 HEADER = "CrimeDate,CrimeTime,Description,Longitude,Latitude,Premise,Weapon,Location,CrimeCode"
 WEST, EAST = (-76.62, 39.28, -76.61, 39.29), (-76.61, 39.28, -76.60, 39.29)
@@ -75,22 +76,20 @@ def geojson(features: Sequence[dict[str, Any]], crs: str | None = None) -> str:
     return json.dumps(content)
 
 
-def read_all(city: CityConfig, *, piece_bytes: int | None = None, **cut: int) -> tuple[list[pa.Table], list[Source]]:
-    """Every block of every file, with source and row_id first; and what was seen of the files."""
-    sources = incident_files(city)
-    how = Reading(schema=city.incidents.schema, mapped=dict(city.incidents.columns), **cut)
-    plan = make_plan(sources, how, city.path.parent, piece_bytes=piece_bytes)
-    seen = {source.number: Seen() for source in sources}
-    blocks: list[pa.Table] = []
-    row_id = 0
-    for span in (span for piece in plan.pieces for span in piece):
-        of_span = Seen()
-        for table in read_span(span, how, of_span):
-            count = len(table)
-            table = table.add_column(0, "row_id", pa.array(np.arange(row_id, row_id + count)))
-            blocks.append(table.add_column(0, "source", pa.array(np.full(count, span.number, np.int32))))
-            row_id += count
-        seen[span.number] += of_span
-    for source in sources:
-        source.take(seen[source.number])
-    return blocks, sources
+def read_all(
+    city: CityConfig, *, partition_bytes: int | None = None, **cut: int
+) -> tuple[list[Block], list[IncidentFile]]:
+    """Every block of every file, and the files."""
+    settings = ReadSettings(schema=city.incidents.schema, mapped=dict(city.incidents.columns), **cut)
+    plan = plan_partitions(incident_files(city), settings, city.path.parent, most_bytes=partition_bytes)
+    blocks: list[Block] = []
+    columns, rows = {}, 0
+    for part in (part for partition in plan.partitions for part in partition):
+        with open_table(part.path, part.name, settings) as table:
+            chosen = part.columns or choose_columns(table.names, file=part.name, settings=settings)
+            for block in table.blocks(chosen, part.part):
+                blocks.append(Block(block, part.number, rows))
+                rows += len(block)
+        columns[part.number] = chosen
+    rows_of = Counter({number: sum(len(b) for b in blocks if b.file == number) for number in columns})
+    return blocks, [replace(file, columns=columns[file.number], rows=rows_of[file.number]) for file in plan.files]

@@ -27,8 +27,8 @@ def test_stored_maps_are_the_drawn_ones_in_every_chunk(prepared, tmp_path, style
     monkeypatch.setattr(maps, "SHARD_CHUNKS", 2)
     result = rasterize(prepared, tmp_path / "maps", style=style)
     opened = open_prepared(prepared)
-    windows = all_windows(opened, style)
-    assert len(windows) == (48 if style == "reference" else 47)  # steps of a history end half an hour before the grid
+    windows = all_windows(opened)
+    assert len(windows) == 48
     if style == "reference":
         expected = reference_rasterizer(opened, backend="numpy").maps(windows.pairs)
     else:
@@ -48,9 +48,8 @@ def test_counts_and_labels_match_a_plain_loop(prepared, tmp_path):
     result = rasterize(prepared, tmp_path / "maps", style="channels")
     events = open_prepared(prepared).events
     group = zarr.open_group(tmp_path / "maps" / "maps.zarr", mode="r")
-    first_s = BEGIN_S + 2 * HOUR_S - HOUR_S // 2  # steps of a history end half an hour before a forecast's window
-    held = [[first_s + 2 * HOUR_S * w <= t < first_s + 2 * HOUR_S * (w + 1) for t in events.time_s] for w in range(47)]
-    assert result["windows"] == 47
+    held = [[BEGIN_S + 2 * HOUR_S * w <= t < BEGIN_S + 2 * HOUR_S * (w + 1) for t in events.time_s] for w in range(48)]
+    assert result["windows"] == 48
     assert result["empty"] == sum(not any(window) for window in held) > 0
     assert group["has_target"][:].tolist() == [bool(np.any(events.is_target[window])) for window in held]
     assert result["positives"] == int(group["has_target"][:].sum()) > 0
@@ -83,7 +82,7 @@ def test_a_city_that_asks_for_discs_gets_them_with_their_unit(prepared, tmp_path
     opened = open_prepared(prepared)
     groups = [zarr.open_group(tmp_path / name / "maps.zarr", mode="r") for name in ("counts", "discs")]
     counts, discs = (group["maps"][:] for group in groups)
-    pairs = all_windows(opened, "channels").pairs[:, None]
+    pairs = all_windows(opened).pairs[:, None]
     assert np.array_equal(discs, channels_rasterizer(opened, steps=1, backend="numpy").maps(pairs))
     assert "discs" not in groups[0].attrs
     assert groups[1].attrs["discs"] == "radius 0.8 cells, 32 where one covers a cell; sums up to 255"

@@ -139,7 +139,7 @@ def test_what_was_left_of_other_maps_is_not_used(prepared, tmp_path, capsys):
 def test_xarray_reads_time_places_categories_and_the_coordinate_system(prepared, tmp_path, style):
     rasterize(prepared, tmp_path / "maps", style=style)
     opened = open_prepared(prepared)
-    windows = all_windows(opened, style)
+    windows = all_windows(opened)
     with xarray.open_zarr(tmp_path / "maps" / "maps.zarr", consolidated=False, decode_coords="all") as read:
         drawn = read["maps"]
         assert drawn.dims == ("window", "row", "column", "channel")
@@ -165,7 +165,7 @@ def test_a_pixel_lies_where_its_coordinates_say(prepared, tmp_path):
     """Counting cells: the incident of a window is in the cell whose middle is nearest to it."""
     rasterize(prepared, tmp_path / "maps", style="channels")
     opened = open_prepared(prepared)
-    windows, events = all_windows(opened, "channels"), opened.events
+    windows, events = all_windows(opened), opened.events
     with xarray.open_zarr(tmp_path / "maps" / "maps.zarr", consolidated=False) as read:
         west, south, east, north = read.attrs["bounds_west_south_east_north"]
         checked = 0

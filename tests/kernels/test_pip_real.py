@@ -5,8 +5,9 @@ import pytest
 import shapely
 
 from benchmarks.inputs.baltimore import load_baltimore, load_polygons
-from hews_gpu.data.geometry.grid import find_in_grid, grid_of
-from hews_gpu.data.geometry.polygons import assign
+from hews_gpu.data.geometry.areas import find_in_grid, grid_of
+from hews_gpu.data.geometry.point_in_polygon import find_neighborhoods
+from hews_gpu.data.geometry.polygons import areas_of
 
 pytestmark = [pytest.mark.real_data, pytest.mark.parametrize("areas", [55, 278])]
 
@@ -65,7 +66,9 @@ def test_corners_and_middles_of_edges_and_steps_beside_them(real_data, areas):
 def test_the_real_table_is_the_same_by_either_engine(real_data, areas):
     city = load_baltimore(real_data, areas)
     x, y = city.places.longitude, city.places.latitude
-    answers = [assign(city.neighborhoods, x, y, 250.0, engine=engine) for engine in ("shapely", "numba")]
+    answers = [
+        find_neighborhoods(areas_of(city.neighborhoods), x, y, 250.0, engine=engine) for engine in ("shapely", "numba")
+    ]
     for by_shapely, by_numba in zip(*answers, strict=True):
         assert by_shapely.dtype == by_numba.dtype and np.array_equal(by_shapely, by_numba)
     assert answers[0][1].sum() > 100  # some lay outside and went to the nearest

@@ -17,15 +17,14 @@ Shapes: P points, N polygons.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from hews_gpu.data.geometry.point_in_polygon import Areas
+from hews_gpu.arrays import Bool, Float64, Int32
+from hews_gpu.data.geometry.areas import Areas, find_in_grid
 
-__all__ = ["MOST_POLYGONS", "SAMPLE", "find_with_cuspatial", "guarded"]
+__all__ = ["find_with_cuspatial", "guarded"]
 
 MOST_POLYGONS = 31
 SAMPLE = 10_000
@@ -33,36 +32,32 @@ MAX_DEPTH, MAX_SIZE = 12, 128
 """Of the tree: a city in 4096 x 4096 leaves of at most 128 points, where the depth allows."""
 NONE, SEVERAL = -1, -2
 
-Floats = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int32]
 
-
-def find_with_cuspatial(areas: Areas, longitude: Floats, latitude: Floats) -> Ids:
-    """int32[P]: the first polygon that covers each point, edges included, or -1."""
-    inside = np.flatnonzero(_within(areas.bounds, longitude, latitude))
-    found = np.full(len(longitude), NONE, np.int32)
+def find_with_cuspatial(areas: Areas, longitude: Float64, latitude: Float64) -> Int32:
+    """Return int32[P]: the first polygon that covers each point, edges included, or -1."""
+    west, south, east, north = areas.bounds  # a point that is no number is not within them
+    inside = np.flatnonzero((longitude >= west) & (longitude <= east) & (latitude >= south) & (latitude <= north))
+    polygon = np.full(len(longitude), NONE, np.int32)
     x, y = longitude[inside], latitude[inside]
-    found[inside] = guarded(_search(areas, x, y), areas, x, y)
-    return found
+    polygon[inside] = guarded(_search(areas, x, y), areas, x, y)
+    return polygon
 
 
-def guarded(found: Ids, areas: Areas, x: Floats, y: Floats) -> Ids:
-    """The answers of `_search`, with ours in place of those that cannot be trusted.
+def guarded(answers: Int32, areas: Areas, x: Float64, y: Float64) -> Int32:
+    """Return the answers of `_search`, with ours in place of those that cannot be trusted.
 
     Args:
-        found: int32[P] the one polygon of each point, NONE or SEVERAL.
+        answers: int32[P] the one polygon of each point, NONE or SEVERAL.
         areas: the polygons.
         x: float64[P] within the bounds of all polygons.
         y: float64[P].
     """
-    from hews_gpu.data.geometry.grid import find_in_grid
-
-    result = found.copy()
-    is_open = (found < 0) | _on_a_box(areas, found, x, y)
+    result = answers.copy()
+    is_open = (answers < 0) | _on_a_box(areas, answers, x, y)
     result[is_open] = find_in_grid(areas.grid, x[is_open], y[is_open])
     settled = np.flatnonzero(~is_open)
     sample = np.random.default_rng(len(settled)).permutation(settled)[:SAMPLE]
-    wrong = int((find_in_grid(areas.grid, x[sample], y[sample]) != found[sample]).sum())
+    wrong = int((find_in_grid(areas.grid, x[sample], y[sample]) != answers[sample]).sum())
     if wrong:
         text = f"cuSpatial and our own search differ for {wrong} of {len(sample)} points; all are looked up again"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
@@ -70,40 +65,33 @@ def guarded(found: Ids, areas: Areas, x: Floats, y: Floats) -> Ids:
     return result
 
 
-def _within(bounds: tuple[float, float, float, float], x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
-    """Which points lie in a box, its sides included; none that is no number."""
-    west, south, east, north = bounds
-    within: npt.NDArray[np.bool_] = (x >= west) & (x <= east) & (y >= south) & (y <= north)
-    return within
-
-
-def _on_a_box(areas: Areas, found: Ids, x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
-    """Which points lie on a side of the bounding box of the polygon they were given to."""
+def _on_a_box(areas: Areas, answers: Int32, x: Float64, y: Float64) -> Bool:
+    """Return which points lie on a side of the bounding box of the polygon they were given to."""
     vertex, start, polygon = areas.rings
     of_vertex = np.repeat(polygon, np.diff(start))
     low, high = (np.full((int(polygon.max()) + 1, 2), limit) for limit in (np.inf, -np.inf))
     np.minimum.at(low, of_vertex, vertex)
     np.maximum.at(high, of_vertex, vertex)
-    of = np.maximum(found, 0)
-    touches: npt.NDArray[np.bool_] = (x == low[of, 0]) | (x == high[of, 0]) | (y == low[of, 1]) | (y == high[of, 1])
+    of = np.maximum(answers, 0)
+    touches: Bool = (x == low[of, 0]) | (x == high[of, 0]) | (y == low[of, 1]) | (y == high[of, 1])
     return touches
 
 
-def _search(areas: Areas, x: Floats, y: Floats) -> Ids:
-    """int32[P] the one polygon that cuSpatial finds for each point, NONE or SEVERAL."""
+def _search(areas: Areas, x: Float64, y: Float64) -> Int32:
+    """Return int32[P], the one polygon that cuSpatial gives for each point, NONE or SEVERAL."""
     import cudf
     import cuspatial
 
-    found = np.full(len(x), NONE, np.int32)
+    answers = np.full(len(x), NONE, np.int32)
     if not len(x):
-        return found
+        return answers
     west, south, east, north = areas.bounds
     box = (west, east, south, north)
     scale = max(east - west, north - south) / ((1 << MAX_DEPTH) - 2)
     points = cuspatial.GeoSeries.from_points_xy(cudf.Series(np.column_stack([x, y]).ravel()))
     order, tree = cuspatial.quadtree_on_points(points, *box, scale, MAX_DEPTH, MAX_SIZE)
     if not _holds_each_once(order, tree, len(x)):
-        return found  # our own search then looks all of them up
+        return answers  # our own search then looks all of them up
     order = order.to_numpy()
     for begin in range(0, int(areas.rings[2].max()) + 1, MOST_POLYGONS):
         polygons = _polygons(areas, begin, begin + MOST_POLYGONS)
@@ -112,21 +100,21 @@ def _search(areas: Areas, x: Floats, y: Floats) -> Ids:
         hits = cuspatial.quadtree_point_in_polygon(pairs, tree, cudf.Series(order), points, polygons)
         at = order[hits["point_index"].to_numpy()]  # an index into the order, not into the points
         polygon = hits["polygon_index"].to_numpy().astype(np.int32) + begin
-        first = found[at] == NONE
-        found[at] = np.where(first, polygon, SEVERAL)
+        first = answers[at] == NONE
+        answers[at] = np.where(first, polygon, SEVERAL)
         repeated, times = np.unique(at, return_counts=True)
-        found[repeated[times > 1]] = SEVERAL
-    return found
+        answers[repeated[times > 1]] = SEVERAL
+    return answers
 
 
 def _holds_each_once(order: Any, tree: Any, points: int) -> bool:
-    """Whether a tree's leaves hold every point once."""
+    """Return whether a tree's leaves hold every point once."""
     leaves = tree[~tree["is_internal_node"]]
     return int(leaves["length"].sum()) == points and bool((np.sort(order.to_numpy()) == np.arange(points)).all())
 
 
 def _polygons(areas: Areas, begin: int, end: int) -> Any:
-    """Polygons [begin, end) as a GeoSeries: a multipolygon's rings make one polygon, whose inside is the same."""
+    """Return polygons [begin, end) as a GeoSeries: all rings of a multipolygon make one polygon of the same inside."""
     import cudf
     import cuspatial
 

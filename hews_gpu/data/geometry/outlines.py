@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
+
+from hews_gpu.arrays import Float64, Int64
 
 __all__ = ["Outlines", "outlines_of", "read_outlines"]
 
@@ -29,8 +30,8 @@ ORDERS = {0: ">", 1: "<"}
 class Outlines:
     """Every edge of every ring of N polygons, outer ones and holes."""
 
-    ends: NDArray[np.float64]  # [S, 4] longitude and latitude of either end
-    owner: NDArray[np.int64]  # [S] polygon that each belongs to, ascending
+    ends: Float64  # [S, 4] longitude and latitude of either end
+    owner: Int64  # [S] polygon that each belongs to, ascending
     wkb: tuple[bytes, ...]  # [N] the polygons as they are stored
 
     def __len__(self) -> int:
@@ -39,15 +40,13 @@ class Outlines:
     @property
     def extent(self) -> tuple[float, float, float, float]:
         """West, south, east, north."""
-        low, high = (
-            self.ends[:, :2].min(axis=0),
-            self.ends[:, :2].max(axis=0),
-        )  # rings are closed: every point begins one
-        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+        begins = self.ends[:, :2]  # of all points, since rings are closed
+        (west, south), (east, north) = begins.min(axis=0).tolist(), begins.max(axis=0).tolist()
+        return west, south, east, north
 
 
 def read_outlines(file: Path) -> Outlines:
-    """The outlines in a GeoParquet file whose column `geometry` holds polygons.
+    """Read the outlines in a GeoParquet file whose column `geometry` holds polygons.
 
     Raises:
         ValueError: it holds something else.
@@ -73,17 +72,17 @@ def outlines_of(polygons: Iterable[bytes]) -> Outlines:
     return Outlines(np.concatenate([empty, *ends]), np.concatenate([np.zeros(0, np.int64), *owner]), stored)
 
 
-def _rings(stored: bytes) -> list[NDArray[np.float64]]:
-    """The rings [points, 2] of one polygon or of several together."""
-    found: list[NDArray[np.float64]] = []
-    at = _geometry(stored, 0, found)
+def _rings(stored: bytes) -> list[Float64]:
+    """Return the rings [points, 2] of one polygon or of several together."""
+    rings: list[Float64] = []
+    at = _geometry(stored, 0, rings)
     if at != len(stored):
         raise ValueError(f"geometry: has {len(stored) - at} bytes too many")
-    return found
+    return rings
 
 
-def _geometry(stored: bytes, at: int, found: list[NDArray[np.float64]]) -> int:
-    """Read one geometry at an offset; returns the offset of its end."""
+def _geometry(stored: bytes, at: int, rings: list[Float64]) -> int:
+    """Read one geometry at an offset, add its rings, and return the offset of its end."""
     order = ORDERS[stored[at]]
     kind, count = struct.unpack_from(f"{order}II", stored, at + 1)
     at += 9
@@ -91,10 +90,10 @@ def _geometry(stored: bytes, at: int, found: list[NDArray[np.float64]]) -> int:
         raise ValueError(f"geometry: is of type {kind}, must be a polygon (3) or several (6), without heights")
     for _ in range(count):
         if kind == MULTIPOLYGON:
-            at = _geometry(stored, at, found)
+            at = _geometry(stored, at, rings)
             continue
         (points,) = struct.unpack_from(f"{order}I", stored, at)
         numbers = np.frombuffer(stored, f"{order}f8", 2 * points, at + 4)
-        found.append(numbers.astype(np.float64).reshape(points, 2))
+        rings.append(numbers.astype(np.float64).reshape(points, 2))
         at += 4 + 16 * points
     return at

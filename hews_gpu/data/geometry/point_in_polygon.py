@@ -6,44 +6,29 @@ that no polygon covers may go to the nearest one within a tolerance. Distances a
 scaling at the middle latitude of all polygons: for a city 35 km tall at 40 degrees they are right to 0.3 percent.
 
 Nothing here needs shapely unless the shapely engine or a tolerance is asked for, so that a GPU machine without it can
-place points.
+look points up.
 
-Shapes: N neighborhoods, V vertices, P points.
+Shapes: N neighborhoods, P points, Q distinct points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hews_gpu.data.prepare.backend import as_array_like, to_host
+from hews_gpu.arrays import Float64, Int16, Int64
+from hews_gpu.data.backend import as_array_like, to_host
+from hews_gpu.data.geometry.areas import MAX_NEIGHBORHOODS, OUTSIDE, Areas, find_in_grid
+from hews_gpu.data.geometry.cuspatial_engine import find_with_cuspatial
 from hews_gpu.environment.device import probe
 from hews_gpu.errors import UserError
-from hews_gpu.kernels.pip_tables import PipTables, build_tables
 
-__all__ = [
-    "MAX_NEIGHBORHOODS",
-    "OUTSIDE",
-    "ROWS_THAT_PAY",
-    "Areas",
-    "Engine",
-    "engine_for",
-    "meters_per_degree",
-    "place",
-    "require_engine",
-]
+__all__ = ["Engine", "engine_for", "find_neighborhoods", "meters_per_degree", "require_engine"]
 
-OUTSIDE = -1
-MAX_NEIGHBORHOODS = np.iinfo(np.int16).max
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 Engine = Literal["shapely", "numba", "cuda", "cuspatial"]
 """What looks points up: all give the same answers. Numba is a hundred times as fast as shapely once it has compiled
 itself; cuda is the same search on a GPU; cuspatial is for those who have it, and is checked against ours."""
@@ -55,43 +40,13 @@ ROWS_THAT_PAY_COMPILING = 4_000_000
 """The same where no kernel can be kept, so that every process compiles it."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Areas:
-    """The polygons that points are looked up in."""
-
-    rings: tuple[Floats, Ints, Ints]
-    """float64[V, 2] vertices, int64[rings + 1] where each ring starts, int64[rings] its polygon."""
-    bounds: tuple[float, float, float, float]
-    """West, south, east, north."""
-    shapes: npt.NDArray[Any] | None = None
-    """The same as shapely objects [N], for the shapely engine and for what lies near by; None: neither is used."""
-
-    @cached_property
-    def grid(self) -> PipTables:
-        """What the compiled search walks."""
-        return build_tables(*self.rings)
-
-    @cached_property
-    def device_grid(self) -> Any:
-        """The same on the current GPU."""
-        from hews_gpu.kernels._shim_cuda import cuda
-
-        # An array of no elements has no address on a device.
-        kept = (array if len(array) else np.zeros((1, *array.shape[1:]), array.dtype) for array in self.grid)
-        return type(self.grid)(*map(cuda.to_device, kept))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What goes to another process: not what each makes for itself."""
-        return {name: getattr(self, name) for name in ("rings", "bounds", "shapes")}
-
-
 def engine_for(rows: int, *, on_device: bool = False) -> Engine:
-    """What places so many rows, over all calls of a process, with the least CPU time."""
+    """Return the engine that looks up so many rows, over all calls of a process, with the least CPU time."""
     if on_device:
         return "cuda"
     if rows < ROWS_THAT_PAY:
         return "shapely"
-    from hews_gpu.kernels._disk_cache import kernel_folder  # and with it the compiler, which small tables do without
+    from hews_gpu.kernels._disk_cache import kernel_folder  # loads the compiler, which small tables do without
 
     return "numba" if rows >= ROWS_THAT_PAY_COMPILING or kernel_folder() else "shapely"
 
@@ -103,16 +58,17 @@ def require_engine(engine: Engine) -> None:
         UserError: says what is missing.
     """
     needed = {"cuda": ("gpu", "numba_cuda"), "cuspatial": ("gpu", "cuspatial")}.get(engine, ())
-    for found in map(probe, needed):
-        if not found.works:
+    for library in map(probe, needed):
+        if not library.works:
             remedy = "Use engine = \"auto\", or see what is missing with 'hews doctor'"
-            raise UserError("[neighborhoods] engine", engine, allowed=f"does not work here: {found.why}", remedy=remedy)
+            allowed = f"does not work here: {library.why}"
+            raise UserError("[neighborhoods] engine", engine, allowed=allowed, remedy=remedy)
 
 
-def place(
+def find_neighborhoods(
     areas: Areas, longitude: Any, latitude: Any, tolerance_m: float = 0.0, *, engine: Engine = "shapely"
 ) -> tuple[Any, Any]:
-    """The neighborhood of each point.
+    """Find the neighborhood of each point.
 
     Args:
         areas: the polygons.
@@ -138,15 +94,8 @@ def place(
     return ids, is_nearest
 
 
-def _in_grid(areas: Areas, longitude: Any, latitude: Any) -> npt.NDArray[Any]:
-    """The first polygon that covers each point (edges included), or OUTSIDE, by compiled search in a grid."""
-    from hews_gpu.data.geometry.grid import find_in_grid
-
-    return find_in_grid(areas.grid, longitude, latitude)
-
-
 def _on_cuda(areas: Areas, longitude: Any, latitude: Any) -> Any:
-    """The same on a GPU: of arrays there, there; of others, copied to it and back."""
+    """Search the grid on a GPU: arrays that are there stay there, others are copied to it and back."""
     from hews_gpu.kernels import pip_cuda
     from hews_gpu.kernels._shim_cuda import cuda
 
@@ -156,20 +105,14 @@ def _on_cuda(areas: Areas, longitude: Any, latitude: Any) -> Any:
     is_host = isinstance(longitude, np.ndarray)
     load = cuda.to_device if is_host else cuda.as_cuda_array
     x, y = (load(array.astype(np.float64)) for array in (longitude, latitude))
-    found = np.zeros_like(longitude, dtype=np.int32)
-    out = load(found)
+    polygon = np.zeros_like(longitude, dtype=np.int32)
+    out = load(polygon)
     pip_cuda.find_all[pip_cuda.blocks_for(count), pip_cuda.THREADS](areas.device_grid, x, y, out)
-    return out.copy_to_host() if is_host else found
+    return out.copy_to_host() if is_host else polygon
 
 
-def _by_cuspatial(areas: Areas, longitude: Any, latitude: Any) -> Any:
-    from hews_gpu.data.geometry.cuspatial_engine import find_with_cuspatial
-
-    return as_array_like(find_with_cuspatial(areas, to_host(longitude), to_host(latitude)), longitude)
-
-
-def _in_tree(areas: Areas, longitude: Any, latitude: Any) -> npt.NDArray[Any]:
-    """The same by shapely, each distinct place once; what is no place would make its tree lose others."""
+def _in_tree(areas: Areas, longitude: Any, latitude: Any) -> Int16:
+    """Search by shapely, each distinct place once; what is no place would make its tree lose others."""
     import shapely
 
     assert areas.shapes is not None, "shapely needs the shapes"
@@ -177,20 +120,24 @@ def _in_tree(areas: Areas, longitude: Any, latitude: Any) -> npt.NDArray[Any]:
     ids = np.full(len(longitude), OUTSIDE, np.int16)
     is_place = np.isfinite(longitude) & np.isfinite(latitude)
     points, inverse = _distinct_points(longitude[is_place], latitude[is_place])
-    ids[is_place] = _lowest_cover(areas.shapes, points)[inverse]
+    polygon, point = shapely.STRtree(points).query(areas.shapes, predicate="intersects")
+    ids[is_place] = _lowest(polygon, point, len(points))[inverse]
     return ids
 
 
 ENGINES: Mapping[Engine, Callable[[Areas, Any, Any], Any]] = {
     "shapely": _in_tree,
-    "numba": _in_grid,
+    "numba": lambda areas, longitude, latitude: find_in_grid(areas.grid, longitude, latitude),
     "cuda": _on_cuda,
-    "cuspatial": _by_cuspatial,
+    "cuspatial": lambda areas, longitude, latitude: as_array_like(
+        find_with_cuspatial(areas, to_host(longitude), to_host(latitude)), longitude
+    ),
 }
+"""Each gives the first polygon that covers each point, edges included, or OUTSIDE."""
 
 
-def _distinct_points(longitude: Floats, latitude: Floats) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Each distinct place as a shapely point, and which of them each point is."""
+def _distinct_points(longitude: Float64, latitude: Float64) -> tuple[npt.NDArray[Any], Int64]:
+    """Return each distinct place as a shapely point [Q], and which of them each point is [P]."""
     import shapely
 
     together = np.column_stack([longitude, latitude]).view(np.complex128)[:, 0]
@@ -198,19 +145,8 @@ def _distinct_points(longitude: Floats, latitude: Floats) -> tuple[npt.NDArray[A
     return shapely.points(places.real, places.imag), inverse
 
 
-def _lowest_cover(polygons: npt.NDArray[Any], points: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
-    """The first polygon that covers each point (edges included), or OUTSIDE."""
-    import shapely
-
-    polygon, point = shapely.STRtree(points).query(polygons, predicate="intersects")
-    ids = np.full(len(points), MAX_NEIGHBORHOODS, np.int16)
-    np.minimum.at(ids, point, polygon.astype(np.int16))
-    ids[ids == MAX_NEIGHBORHOODS] = OUTSIDE
-    return ids
-
-
-def _nearest(polygons: npt.NDArray[Any], points: npt.NDArray[Any], tolerance_m: float) -> npt.NDArray[np.int16]:
-    """The nearest polygon within the tolerance (the first of equally near ones), or OUTSIDE."""
+def _nearest(polygons: npt.NDArray[Any], points: npt.NDArray[Any], tolerance_m: float) -> Int16:
+    """Return int16[Q], the nearest polygon within the tolerance (the first of equally near ones), or OUTSIDE."""
     import shapely
 
     _, south, _, north = shapely.total_bounds(polygons)
@@ -222,14 +158,19 @@ def _nearest(polygons: npt.NDArray[Any], points: npt.NDArray[Any], tolerance_m: 
 
     tree = shapely.STRtree(to_meters(polygons))
     point, polygon = tree.query_nearest(to_meters(points), max_distance=tolerance_m)
-    ids = np.full(len(points), MAX_NEIGHBORHOODS, np.int16)
+    return _lowest(polygon, point, len(points))
+
+
+def _lowest(polygon: Int64, point: Int64, points: int) -> Int16:
+    """Return int16[Q], the first polygon among the pairs of each point, or OUTSIDE."""
+    ids = np.full(points, MAX_NEIGHBORHOODS, np.int16)
     np.minimum.at(ids, point, polygon.astype(np.int16))
     ids[ids == MAX_NEIGHBORHOODS] = OUTSIDE
     return ids
 
 
-def meters_per_degree(latitude: Floats) -> tuple[Floats, Floats]:
-    """Length in meters of a degree of longitude and of latitude on the WGS84 ellipsoid, right to a meter.
+def meters_per_degree(latitude: Float64) -> tuple[Float64, Float64]:
+    """Return the length in meters of a degree of longitude and of latitude on the WGS84 ellipsoid, right to a meter.
 
     Source: the series in "Degree of longitude" and "Degree of latitude", National Geospatial-Intelligence Agency,
     as given at https://en.wikipedia.org/wiki/Geographic_coordinate_system.

@@ -1,8 +1,6 @@
 """Neighborhoods: polygons in any coordinate system, whole and valid.
 
-They leave in longitude and latitude; `placing` says which of them a point belongs to.
-
-Shapes: P points.
+They leave in longitude and latitude; `point_in_polygon` says which of them a point belongs to.
 """
 
 from __future__ import annotations
@@ -16,25 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
 from hews_gpu.config import CityConfig
-from hews_gpu.data.geometry.grid import flat_rings
-from hews_gpu.data.geometry.point_in_polygon import MAX_NEIGHBORHOODS, Areas, Engine, place
+from hews_gpu.data.geometry.areas import MAX_NEIGHBORHOODS, Areas, flat_rings
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.progress import log
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["areas_of", "assign", "load_neighborhoods", "overlapping"]
+__all__ = ["areas_of", "load_neighborhoods", "overlapping"]
 
 WGS84 = "EPSG:4326"
 GEOJSON_SYSTEM = re.compile(rb'"crs"\s*:\s*\{[^{}]*\{\s*"name"\s*:\s*"[^"]*?EPSG:[^"]*?(\d+)"')
 SHARED_AREA = 0.01  # of the smaller polygon
-
-Floats = npt.NDArray[np.float64]
 SECTION = "[neighborhoods]"
 
 
@@ -53,7 +47,7 @@ def load_neighborhoods(city: CityConfig) -> GeoDataFrame:
 
 
 def _read(path: Path, name: str) -> GeoDataFrame:
-    """Name and geometry only: demographic columns are not even read."""
+    """Read name and geometry only: demographic columns are not even read."""
     import geopandas
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
@@ -83,10 +77,10 @@ def _read(path: Path, name: str) -> GeoDataFrame:
     return geopandas.GeoDataFrame({"name": frame[name]}, geometry=frame.geometry, crs=frame.crs)
 
 
-def _require_name(name: str, found: list[str], path: Path) -> None:
-    if name not in found:
+def _require_name(name: str, columns: list[str], path: Path) -> None:
+    if name not in columns:
         allowed = f"is not a column of {path.name}"
-        raise UserError(f"{SECTION} name", name, allowed=allowed, remedy=did_you_mean(name, found))
+        raise UserError(f"{SECTION} name", name, allowed=allowed, remedy=did_you_mean(name, columns))
 
 
 def _require_known_system(data: Path | bytes, path: Path) -> None:
@@ -107,7 +101,7 @@ def _require_known_system(data: Path | bytes, path: Path) -> None:
 
 
 def _in_degrees(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
-    """The same in longitude and latitude; a file that names no system is taken at its word if it looks like degrees."""
+    """Convert to longitude and latitude; a file that names no system is left as it is if it looks like degrees."""
     frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
     if frame.crs is None:
         _require_degrees(frame, path, "names no coordinate system and its coordinates are not degrees")
@@ -126,17 +120,18 @@ def _require_degrees(frame: GeoDataFrame, path: Path, allowed: str) -> None:
         raise UserError(f"{SECTION} file", path, allowed=allowed, remedy="Fetch or convert it again")
     west, south, east, north = frame.total_bounds
     if len(frame) and not (-180 <= west and east <= 180 and -90 <= south and north <= 90):
-        seen = f"{allowed} (x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g})"
-        raise UserError(f"{SECTION} file", path, allowed=seen, remedy="Save it with its coordinate system")
+        allowed = f"{allowed} (x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g})"
+        raise UserError(f"{SECTION} file", path, allowed=allowed, remedy="Save it with its coordinate system")
 
 
 def _checked(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
-    """Repaired polygons with proper names, in the order of the file."""
+    """Return repaired polygons with proper names, in the order of the file."""
     import geopandas
 
-    given = shapely.force_2d(frame.geometry.to_numpy())
-    whole = shapely.is_valid(given)
-    polygons = np.array([_polygonal(g if ok else _repaired(g)) for g, ok in zip(given, whole, strict=True)], object)
+    shapes = shapely.force_2d(frame.geometry.to_numpy())
+    broken = ~shapely.is_valid(shapes)
+    shapes[broken] = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
+    polygons = np.array(list(map(_polygonal, shapes)), object)
     keep = ~shapely.is_empty(polygons)
     if not keep.any():
         raise UserError(f"{SECTION} file", path, allowed="holds no polygons", remedy="Name a file of polygons")
@@ -145,7 +140,7 @@ def _checked(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
     _require_distinct(names, path)
     if not keep.all():
         log(f"{path.name}: {(~keep).sum()} of {len(keep)} shapes have no area and are left out")
-    repaired = ~whole[keep]
+    repaired = broken[keep]
     if repaired.any():
         which = ", ".join(name for name, bad in zip(names, repaired, strict=True) if bad)
         log(f"{path.name}: repaired {repaired.sum()} polygons with invalid rings: {which}")
@@ -166,12 +161,8 @@ def _require_distinct(names: list[str], path: Path) -> None:
         raise UserError(f"{SECTION} file", path, allowed=f"holds {len(names)}; at most {MAX_NEIGHBORHOODS} polygons")
 
 
-def _repaired(geometry: shapely.Geometry) -> shapely.Geometry:
-    return shapely.make_valid(geometry, method="structure", keep_collapsed=False)
-
-
 def _polygonal(geometry: shapely.Geometry) -> shapely.Geometry:
-    """The polygon parts of a geometry; an empty multipolygon if it has none."""
+    """Return the polygon parts of a geometry; an empty multipolygon if it has none."""
     if geometry.geom_type in ("Polygon", "MultiPolygon"):
         return geometry
     parts = shapely.get_parts(shapely.get_parts(geometry))
@@ -179,28 +170,16 @@ def _polygonal(geometry: shapely.Geometry) -> shapely.Geometry:
 
 
 def areas_of(neighborhoods: GeoDataFrame) -> Areas:
-    """The polygons of `load_neighborhoods` as what points are looked up in."""
+    """Return the polygons of `load_neighborhoods` as what points are looked up in."""
     polygons = neighborhoods.geometry.to_numpy()
     west, south, east, north = (float(side) for side in neighborhoods.total_bounds)
     return Areas(rings=flat_rings(polygons), bounds=(west, south, east, north), shapes=polygons)
 
 
-def assign(
-    neighborhoods: GeoDataFrame,
-    longitude: Floats,
-    latitude: Floats,
-    tolerance_m: float = 0.0,
-    *,
-    engine: Engine = "shapely",
-) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
-    """The neighborhood of each point, see `placing.place`."""
-    return place(areas_of(neighborhoods), longitude, latitude, tolerance_m, engine=engine)
-
-
 def overlapping(neighborhoods: GeoDataFrame) -> list[tuple[str, str]]:
-    """Pairs of names whose polygons share more than SHARED_AREA of the smaller one, nested ones included.
+    """Return pairs of names whose polygons share more than SHARED_AREA of the smaller one, nested ones included.
 
-    Slivers along a common border, which digitising leaves, are no overlap. A point in both polygons of a pair belongs
+    Slivers along a common border, which digitizing leaves, are no overlap. A point in both polygons of a pair belongs
     to the first.
     """
     polygons = neighborhoods.geometry.to_numpy()

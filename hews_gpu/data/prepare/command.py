@@ -1,9 +1,10 @@
 """`hews prepare`: incident files and polygons to one clean table sorted by time, with every input row accounted for.
 
-A first, cheap pass counts the records and cuts the files into pieces. Then two passes of partitions, by threads of this
-process or by the workers of a cluster: each piece is read, cleaned and left sorted by time; each stretch of time is
-gathered from all pieces, marked and written. Memory is that of a few pieces and stretches and grows far more slowly
-than the table; the result depends neither on them nor on who did the work.
+A first, cheap pass counts the records and cuts the files into partitions (`partitions`). Two passes follow, by threads
+of this process or by the workers of a cluster (`pipeline`): each partition is read, cleaned and left sorted by time;
+each stretch of time is gathered from all of them, searched for what repeats and written. Memory is that of a few
+partitions and stretches and grows far more slowly than the table; the result depends neither on them nor on who did
+the work.
 """
 
 from __future__ import annotations
@@ -11,31 +12,30 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from hews_gpu import progress
 from hews_gpu.config import CityConfig, normal_category
+from hews_gpu.data.backend import Backend
+from hews_gpu.data.clean import OUT, REASONS, Rules
 from hews_gpu.data.geometry.point_in_polygon import engine_for, require_engine
 from hews_gpu.data.geometry.polygons import areas_of, load_neighborhoods, overlapping
-from hews_gpu.data.prepare import steps
-from hews_gpu.data.prepare.backend import Backend
-from hews_gpu.data.prepare.clean import OUT, REASONS, Rules
-from hews_gpu.data.prepare.partitions import Plan, make_plan
-from hews_gpu.data.prepare.passes import Table, build_tables, first_files
-from hews_gpu.data.prepare.sort import BUCKET_ROWS
-from hews_gpu.data.prepare.stages import CleanJob
-from hews_gpu.data.prepare.workdir import open_work, recall, save
-from hews_gpu.data.quality import label_information as leaks
-from hews_gpu.data.quality import tallies as quality
-from hews_gpu.data.quality import text_statistics as texts
-from hews_gpu.data.quality.quality_warnings import warnings_of
-from hews_gpu.data.quality.tallies import Marks, Tally
-from hews_gpu.data.readers.files import BLOCK_ROWS, Reading, Source, ctrl_c_is_heard, incident_files
-from hews_gpu.data.readers.records import CHUNK_BYTES
+from hews_gpu.data.prepare.partitions import PartitionPlan, plan_partitions
+from hews_gpu.data.prepare.pipeline import BUCKET_ROWS, CleanedTable, CleanJob, clean_table, sort_table
+from hews_gpu.data.quality.quality_warnings import quality_warnings
+from hews_gpu.data.quality.report import quality_report
+from hews_gpu.data.quality.tallies import RowTally
+from hews_gpu.data.readers.files import IncidentFile, incident_files
+from hews_gpu.data.readers.schemas import ReadSettings
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import new_folder, write_json
+from hews_gpu.work_folder import open_work_folder, read_object, write_object
 from hews_gpu.workers import Opener, in_this_process
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ __all__ = ["Cut", "prepare"]
 class Cut:
     """How the work is cut; the result does not depend on it."""
 
-    block_rows: int = BLOCK_ROWS
+    block_rows: int = ReadSettings.block_rows
     bucket_rows: int = BUCKET_ROWS
-    chunk_bytes: int = CHUNK_BYTES
-    piece_bytes: int | None = None
-    """Text of one piece, at most; None: as suits the table."""
+    chunk_bytes: int = ReadSettings.chunk_bytes
+    partition_bytes: int | None = None
+    """Text of one partition, at most; None: as suits the table."""
 
 
 def prepare(
@@ -85,78 +85,79 @@ def prepare(
     cut = cut or Cut()
     notes: dict[str, Any] = {"city": city.city.name}
     with new_folder(out, kind="prepared", force=force, notes=notes) as folder:
-        sources = incident_files(city)
+        files = incident_files(city)
         neighborhoods = load_neighborhoods(city)
-        is_long = resume or workers is not in_this_process
-        with open_work(out, _about(city, sources, cut), resume=resume, keep=is_long) as work:
-            result = _build(city, folder, work, sources, neighborhoods, cut, workers)
+        about, is_long = _about(city, files, cut), resume or workers is not in_this_process
+        with open_work_folder(out, about, resume=resume, keep=is_long) as work, _ctrl_c_is_heard():
+            quality = _build_tables(city, folder, work, files, neighborhoods, cut, workers)
         neighborhoods.to_parquet(folder / "neighborhoods.parquet")
-        _copy(city, folder)
-        result["seconds"] = round(time.perf_counter() - started, 3)
-        result["peak_memory_bytes"] = progress.peak_memory_bytes()
-        write_json(folder / "quality.json", result)
-    return result
+        _copy_inputs(city, folder)
+        quality["seconds"] = round(time.perf_counter() - started, 3)
+        quality["peak_memory_bytes"] = progress.peak_memory_bytes()
+        write_json(folder / "quality.json", quality)
+    return quality
 
 
-def _about(city: CityConfig, sources: list[Source], cut: Cut) -> dict[str, Any]:
-    """What the partitions depend on: if any of it has changed, those of an older run are of no use."""
+@contextmanager
+def _ctrl_c_is_heard() -> Iterator[None]:
+    """Keep Arrow's parser from taking SIGINT over: one that arrives just as it hands it back is lost (1 of 20 was)."""
+    pa.enable_signal_handlers(False)
+    try:
+        yield
+    finally:
+        pa.enable_signal_handlers(True)
+
+
+def _about(city: CityConfig, files: Sequence[IncidentFile], cut: Cut) -> dict[str, Any]:
+    """Return what the partitions depend on: if any of it has changed, those of an older run are of no use."""
     from hews_gpu import __version__
 
-    files = [*(source.path for source in sources), city.resolve(city.neighborhoods.file), city.path]
-    seen = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    paths = [*(file.path for file in files), city.resolve(city.neighborhoods.file), city.path]
+    states = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py"))))
-    return {"version": __version__, "code": code.hexdigest(), "files": seen, "cut": asdict(cut)}
+    return {"version": __version__, "code": code.hexdigest(), "files": states, "cut": asdict(cut)}
 
 
-def _build(
+def _build_tables(
     city: CityConfig,
     folder: Path,
     work: Path,
-    sources: list[Source],
+    files: Sequence[IncidentFile],
     neighborhoods: GeoDataFrame,
     cut: Cut,
     workers: Opener,
 ) -> dict[str, Any]:
-    """All passes; returns the summary."""
-    labels = neighborhoods["name"].tolist()
-
-    def check(counts: Tally) -> None:
-        _require_sense(city, counts, neighborhoods)
-
-    with ctrl_c_is_heard():
-        how = _reading(city, cut)
-        plan = _planned(work, sources, how, cut, leave_out_damaged=city.incidents.damaged_files == "quarantine")
-        with workers(plan.rows, work) as team:
-            job = CleanJob(
-                pieces=plan.pieces,
-                paths=[source.path for source in sources],
-                names=[source.name for source in sources],
-                how=how,
-                rules=_rules(city, neighborhoods, plan.rows, team.backend),
-                backend=team.backend,
-                leave_out_damaged=city.incidents.damaged_files == "quarantine",
-            )
-            table, marks = build_tables(
-                *(folder, work, job, plan, sources, team),
-                neighborhoods=labels,
-                check=check,
-                bucket_rows=cut.bucket_rows,
-            )
-    result = _summary(table, marks, plan, neighborhoods)
-    result["warnings"] = warnings_of(result, city, table.counts, table.of_texts, sources)
-    for warning in result["warnings"]:
-        progress.log(f"warning: {warning}")
-    return result
-
-
-def _reading(city: CityConfig, cut: Cut) -> Reading:
-    incidents = city.incidents
-    return Reading(
+    """Do all passes, and return the content of quality.json but for costs."""
+    incidents, names = city.incidents, neighborhoods["name"].tolist()
+    leave_out_damaged = incidents.damaged_files == "quarantine"
+    settings = ReadSettings(
         schema=incidents.schema,
         mapped=dict(incidents.columns),
         block_rows=cut.block_rows,
         chunk_bytes=cut.chunk_bytes,
     )
+    if not (work / "plan").is_file():
+        most_bytes = cut.partition_bytes
+        made = plan_partitions(files, settings, work, most_bytes=most_bytes, leave_out_damaged=leave_out_damaged)
+        write_object(work / "plan", made)
+    plan: PartitionPlan = read_object(work / "plan")  # as an earlier run has left it where there is one
+    with workers(plan.rows, work) as team:
+        job = CleanJob(
+            plan=plan,
+            settings=settings,
+            rules=_rules(city, neighborhoods, plan.rows, team.backend),
+            backend=team.backend,
+            leave_out_damaged=leave_out_damaged,
+        )
+        table = clean_table(work, job, team)
+        _require_usable(city, table.tally, neighborhoods)
+        duplicates, span_s = sort_table(folder, work, table, names, team, cut.bucket_rows)
+    quality = quality_report(table.tally, table.texts, duplicates, table.files, names, span_s)
+    quality |= _of_inputs(table, neighborhoods)
+    quality["warnings"] = quality_warnings(quality, city, table.tally, table.texts, table.files)
+    for warning in quality["warnings"]:
+        progress.log(f"warning: {warning}")
+    return quality
 
 
 def _rules(city: CityConfig, neighborhoods: GeoDataFrame, rows: int, backend: Backend) -> Rules:
@@ -176,70 +177,34 @@ def _rules(city: CityConfig, neighborhoods: GeoDataFrame, rows: int, backend: Ba
     )
 
 
-def _planned(work: Path, sources: list[Source], how: Reading, cut: Cut, *, leave_out_damaged: bool) -> Plan:
-    """How the files are cut; as an earlier run has left it where there is one."""
-    path = work / "plan"
-    if not path.is_file():
-        made = make_plan(sources, how, work, piece_bytes=cut.piece_bytes, leave_out_damaged=leave_out_damaged)
-        save(path, (made, [(source.bytes, source.sha256) for source in sources]))
-    plan: Plan
-    plan, known = recall(path)
-    for source, (size, digest) in zip(sources, known, strict=True):
-        source.bytes, source.sha256 = size, digest
-    return plan
-
-
-def _summary(table: Table, marks: Marks, plan: Plan, neighborhoods: GeoDataFrame) -> dict[str, Any]:
-    """The content of quality.json but for warnings and costs."""
-    counts, sources = table.counts, table.sources
-    monthly = quality.monthly_events(counts, marks, table.categories)
-    return {
-        **quality.summary(counts, marks, neighborhoods["name"].tolist()),
-        **marks.summary(),
-        "overlapping_files": quality.overlapping_files(counts, marks, sources, table.categories),
-        "vocabulary_changes": quality.vocabulary(counts, sources),
-        "volume_steps": {"rule": steps.RULE, "found": steps.volume_steps(*monthly)},
-        "label_information": leaks.report(table.of_texts.columns, first_files(sources)),
-        "missing": _missing(sources),
-        "missing_by_month": texts.missing_by_month(table.of_texts),
-        "repaired_neighborhoods": neighborhoods.loc[neighborhoods["was_repaired"], "name"].tolist(),
-        "overlapping_neighborhoods": [list(pair) for pair in overlapping(neighborhoods)],
-        "files": [_about_file(source) for source in sources if source.number not in plan.damaged],
-        "files_quarantined": [
-            {"name": source.name, "bytes": source.bytes, "sha256": source.sha256, "why": plan.damaged[source.number]}
-            for source in sources
-            if source.number in plan.damaged
-        ],
-    }
-
-
-def _require_sense(city: CityConfig, counts: Tally, neighborhoods: GeoDataFrame) -> None:
+def _require_usable(city: CityConfig, tally: RowTally, neighborhoods: GeoDataFrame) -> None:
     """Refuse a table of which nothing is left, or in which there is nothing to warn of; say why that may be."""
     targets = {normal_category(name): name for name in city.incidents.targets}
-    absent = [name for normal, name in targets.items() if not counts.all_categories[normal]]
+    there = tally.by(lambda kind: kind.category)
+    absent = [name for normal, name in targets.items() if not there[normal]]
     if len(absent) == len(targets):
-        remedy = did_you_mean(normal_category(absent[0]), filter(None, counts.all_categories))
+        remedy = did_you_mean(normal_category(absent[0]), filter(None, there))
         raise UserError("[incidents] targets", absent, allowed="no row has such a category", remedy=remedy)
     for name in absent:
         progress.log(f"warning: no row has the target category '{name}'")
-    if counts.reasons[OUT] and counts.reasons[OUT] == quality.located(counts):
-        raise _no_overlap(counts, neighborhoods)
-    if not counts.reasons[0]:
-        reasons = ", ".join(f"{REASONS[code]}: {n}" for code, n in counts.reasons.most_common(3))
-        allowed = f"none of the {counts.rows} rows can be used ({reasons})"
+    reasons = tally.by(lambda kind: kind.reason)
+    if reasons[OUT] and reasons[OUT] == tally.located:
+        raise _no_overlap(tally, reasons[OUT], neighborhoods)
+    if not reasons[0]:
+        most = ", ".join(f"{REASONS[code]}: {n}" for code, n in reasons.most_common(3))
+        allowed = f"none of the {tally.rows} rows can be used ({most})"
         raise UserError("[incidents] files", allowed=allowed, remedy="Check the files and [incidents.columns]")
 
 
-def _no_overlap(counts: Tally, neighborhoods: GeoDataFrame) -> UserError:
-    """What to say when every row lies outside every polygon."""
+def _no_overlap(tally: RowTally, outside: int, neighborhoods: GeoDataFrame) -> UserError:
+    """Return what to say when every row lies outside every polygon."""
     west, south, east, north = neighborhoods.total_bounds
-    outside = counts.reasons[OUT]
     remedy = "Check that both files are of the same city"
-    if counts.swapped > outside / 2:
+    if tally.swapped > outside / 2:
         remedy = "Longitude and latitude seem to be swapped: exchange them under [incidents.columns]"
-    elif counts.not_degrees > outside / 2:
+    elif tally.not_degrees > outside / 2:
         remedy = "The incidents' coordinates seem to be meters or feet; longitude and latitude in degrees are needed"
-    x, y = counts.outside_example or (0.0, 0.0)
+    x, y = tally.outside[0]
     allowed = (
         f"no incident lies in any polygon: {outside} rows, such as longitude {x:.6g}, latitude {y:.6g}, "
         f"but the polygons span longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
@@ -247,31 +212,34 @@ def _no_overlap(counts: Tally, neighborhoods: GeoDataFrame) -> UserError:
     return UserError("[neighborhoods] file", allowed=allowed, remedy=remedy)
 
 
-def _missing(sources: list[Source]) -> dict[str, int]:
-    """Column -> rows in which it is blank or could not be read, over all files."""
-    columns = dict.fromkeys(name for source in sources for name in source.blank)
-    return {name: sum(source.blank[name] for source in sources) for name in columns}
-
-
-def _about_file(source: Source) -> dict[str, Any]:
-    """One file, for quality.json."""
+def _of_inputs(table: CleanedTable, neighborhoods: GeoDataFrame) -> dict[str, Any]:
+    """Return what quality.json says of polygons and files."""
+    about = [(file, {"name": file.name, "bytes": file.bytes, "sha256": file.sha256}) for file in table.files]
     return {
-        "name": source.name,
-        "bytes": source.bytes,
-        "sha256": source.sha256,
-        "rows": source.rows,
-        "schema": source.schema,
-        "person_level_columns_dropped": source.person_level_columns,
+        "repaired_neighborhoods": neighborhoods.loc[neighborhoods["was_repaired"], "name"].tolist(),
+        "overlapping_neighborhoods": [list(pair) for pair in overlapping(neighborhoods)],
+        "files": [
+            {
+                **entry,
+                "rows": file.rows,
+                "schema": file.columns.schema,
+                "person_level_columns_dropped": file.columns.person_level,
+            }
+            for file, entry in about
+            if file.columns is not None
+        ],
+        "files_quarantined": [
+            {**entry, "why": table.damaged[file.number]} for file, entry in about if file.columns is None
+        ],
     }
 
 
-def _copy(city: CityConfig, folder: Path) -> None:
-    """The city's own file, and the truth of a synthetic one."""
+def _copy_inputs(city: CityConfig, folder: Path) -> None:
+    """Copy the city's own file, and the truth of a synthetic one."""
     shutil.copyfile(city.path, folder / "city.toml")
     if city.synthetic is not None:
         truth = city.resolve(city.synthetic.truth)
         if not truth.is_file():
-            raise UserError(
-                "[synthetic] truth", truth, allowed="does not exist", remedy="Remove the section or the typo"
-            )
+            remedy = "Remove the section or the typo"
+            raise UserError("[synthetic] truth", truth, allowed="does not exist", remedy=remedy)
         shutil.copyfile(truth, folder / "truth.npz")

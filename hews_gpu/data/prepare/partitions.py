@@ -1,148 +1,167 @@
-"""The first, cheap pass over the incident files: how they are cut into pieces that can be cleaned apart.
+"""The first, cheap pass over the incident files: how they are cut into partitions that can be cleaned apart.
 
 Nothing is parsed: a CSV file is cut at ends of records, which are counted on the way; a Parquet file by its own index;
-a JSON file is one piece. Many small files make one piece together. Text that is packed or in UTF-16 is unpacked into
-the work folder as it is counted, so that it can be cut, too. No result depends on the cut.
+a JSON file is one part. Many small files make one partition together. Text that is packed or in UTF-16 is unpacked into
+the work folder first, so that it can be cut, too. No result depends on the cut.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hews_gpu import progress
-from hews_gpu.data.readers.blocks import Job
-from hews_gpu.data.readers.csv_rows import Stretch, is_plain, read_csv, scan_csv
-from hews_gpu.data.readers.files import Reading, Seen, Source, Span, job_of, reader_of, whole_file
-from hews_gpu.data.readers.parquet_rows import read_parquet, scan_parquet
+from hews_gpu.data.readers.csv_rows import CsvTable, Stretch, is_plain, open_bytes, open_csv
+from hews_gpu.data.readers.files import IncidentFile, kind_of, one_line_errors, open_table
+from hews_gpu.data.readers.json_rows import open_json
+from hews_gpu.data.readers.parquet_rows import ParquetTable, RowGroups
+from hews_gpu.data.readers.schemas import Columns, ReadSettings, choose_columns
 from hews_gpu.errors import UserError
 
-__all__ = ["PIECE_BYTES", "Piece", "Plan", "make_plan"]
+__all__ = ["FilePart", "Partition", "PartitionPlan", "plan_partitions"]
 
-PIECE_BYTES = 64 << 20
-"""Text of one piece, at most: some 400,000 rows, of which a worker holds the numbers."""
+MOST_BYTES = 64 << 20
+"""Text of one partition: some 400,000 rows, of which a worker holds the numbers."""
 LEAST_BYTES = 8 << 20
-PIECES = 16
+PARTITIONS = 16
 """Into which a table is cut at least, as long as they are not smaller than LEAST_BYTES."""
 ROW_BYTES = 150
 """Of a row in a file; what a JSON table's rows are guessed by before they are read."""
 
-Piece = tuple[Span, ...]
 
+@dataclass(frozen=True, kw_only=True)
+class FilePart:
+    """Rows of one file that follow each other: what is read in one go."""
 
-@dataclass(kw_only=True)
-class Plan:
-    """How the files are cut."""
-
-    pieces: list[Piece] = field(default_factory=list)
-    damaged: dict[int, str] = field(default_factory=dict)
-    """Source -> what is wrong with it, of those that are left out whole."""
-
-    def rows_of(self, piece: int) -> int:
-        """Rows of one piece, guessed where they cannot be counted."""
-        return sum(
-            span.path.stat().st_size // ROW_BYTES if span.rows is None else span.rows for span in self.pieces[piece]
-        )
+    number: int
+    """Of the file."""
+    name: str
+    """Of the file, for messages."""
+    path: Path
+    """What is read: the file itself, or its unpacked text."""
+    part: Stretch | RowGroups | None = None
+    """Which rows; None: all."""
+    columns: Columns | None = None
+    """What is read of them; None: this is chosen when the file is read."""
 
     @property
     def rows(self) -> int:
-        """Rows of all pieces."""
-        return sum(map(self.rows_of, range(len(self.pieces))))
+        """How many rows it has, guessed where they are not counted."""
+        return self.path.stat().st_size // ROW_BYTES if self.part is None else self.part.rows
 
 
-def make_plan(
-    sources: list[Source], how: Reading, work: Path, *, piece_bytes: int | None = None, leave_out_damaged: bool = False
-) -> Plan:
-    """Cut the files, and fill in their sizes and digests.
+Partition = tuple[FilePart, ...]
+
+
+@dataclass(kw_only=True)
+class PartitionPlan:
+    """How the files of a table are cut."""
+
+    files: list[IncidentFile]
+    """With their sizes and digests."""
+    partitions: list[Partition] = field(default_factory=list)
+    damaged: dict[int, str] = field(default_factory=dict)
+    """Number of a file -> what is wrong with it, of those that are left out whole."""
+
+    def rows_of(self, number: int) -> int:
+        """Return the rows of one partition, guessed where they are not counted."""
+        return sum(part.rows for part in self.partitions[number])
+
+    @property
+    def rows(self) -> int:
+        """Rows of all partitions."""
+        return sum(map(self.rows_of, range(len(self.partitions))))
+
+
+def plan_partitions(
+    files: Sequence[IncidentFile],
+    settings: ReadSettings,
+    work: Path,
+    *,
+    most_bytes: int | None = None,
+    leave_out_damaged: bool = False,
+) -> PartitionPlan:
+    """Cut the files, and compute their sizes and digests.
 
     Args:
-        sources: the files, in order.
-        how: they are read.
+        files: in order.
+        settings: how they are read.
         work: folder for unpacked text.
-        piece_bytes: text of a piece, at most.
+        most_bytes: text of a partition, at most; None: as suits the table.
         leave_out_damaged: whether a file that is no table is left out instead of refused.
 
     Raises:
         UserError: a file cannot be read as a table, has no rows, or lacks a column.
     """
-    sizes = [source.path.stat().st_size for source in sources]
-    piece_bytes = piece_bytes or min(PIECE_BYTES, max(LEAST_BYTES, sum(sizes) // PIECES))
-    plan, gathered = Plan(), _Gathered(piece_bytes)
-    with ThreadPoolExecutor(1) as digester, progress.step("reading", round(sum(sizes) / 1e6, 1), "MB") as bar:
-        digests = [digester.submit(_digest, source) for source in sources]
+    sizes = [file.path.stat().st_size for file in files]
+    total = sum(sizes)
+    most_bytes = most_bytes or min(MOST_BYTES, max(LEAST_BYTES, total // PARTITIONS))
+    by_file: list[tuple[list[FilePart], int]] = []
+    damaged = {}
+    with ThreadPoolExecutor(1) as digester, progress.step("reading", round(total / 1e6, 1), "MB") as bar:
+        digests = [digester.submit(_digest, file) for file in files]
         try:
-            for source, size in zip(sources, sizes, strict=True):
+            for file, size in zip(files, sizes, strict=True):
                 try:
-                    gathered.add(_spans(source, how, work, piece_bytes), size)
+                    by_file.append((_parts_of(file, settings, work, most_bytes), size))
                 except UserError as error:
-                    if not (leave_out_damaged and error.field == source.name):
+                    if not (leave_out_damaged and error.field == file.name):
                         raise
-                    plan.damaged[source.number] = error.allowed
+                    damaged[file.number] = error.allowed
                 bar.advance(size / 1e6)
         except BaseException:
             digester.shutdown(cancel_futures=True)
             raise
-        for source, size, digest in zip(sources, sizes, digests, strict=True):
-            source.bytes, source.sha256 = size, digest.result()
-    plan.pieces = gathered.pieces
-    return plan
+        known = [
+            replace(file, bytes=size, sha256=digest.result())
+            for file, size, digest in zip(files, sizes, digests, strict=True)
+        ]
+    return PartitionPlan(files=known, partitions=_gathered(by_file, most_bytes), damaged=damaged)
 
 
-class _Gathered:
-    """Spans as pieces: files much smaller than a piece share one, in their order."""
+def _digest(file: IncidentFile) -> str:
+    with one_line_errors(file.path, file.name), file.path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
-    def __init__(self, piece_bytes: int) -> None:
-        self.most = piece_bytes
-        self.done: list[Piece] = []
-        self.few: list[Span] = []
-        self.few_bytes = 0
 
-    @property
-    def pieces(self) -> list[Piece]:
-        """All pieces so far."""
-        return [*self.done, *([tuple(self.few)] if self.few else [])]
+def _parts_of(file: IncidentFile, settings: ReadSettings, work: Path, most_bytes: int) -> list[FilePart]:
+    """Cut one file."""
+    whole = FilePart(number=file.number, name=file.name, path=file.path)
+    kind = kind_of(file.path)
+    if kind is open_json:  # which columns it has is known only from its records
+        return [whole]
+    with one_line_errors(file.path, file.name):
+        if kind is open_csv and not is_plain(file.path):
+            whole = replace(whole, path=work / f"text-{file.number:06d}.csv")
+            with open_bytes(file.path) as packed, whole.path.open("wb") as text:
+                shutil.copyfileobj(packed, text)
+    with open_table(whole.path, file.name, settings) as table:
+        assert isinstance(table, CsvTable | ParquetTable)
+        columns = choose_columns(table.names, file=file.name, settings=settings)
+        unit = most_bytes if isinstance(table, CsvTable) else max(1, most_bytes // ROW_BYTES)
+        parts = [replace(whole, part=part, columns=columns) for part in table.cut(unit)]
+    if not parts:
+        raise UserError(file.name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
+    return parts
 
-    def add(self, spans: list[Span], size: int) -> None:
-        """Add a file of so many bytes."""
-        if len(spans) > 1 or size >= self.most or self.few_bytes >= self.most:
-            self.done, self.few, self.few_bytes = self.pieces, [], 0
-        if len(spans) > 1 or size >= self.most:
-            self.done += [(span,) for span in spans]
+
+def _gathered(by_file: list[tuple[list[FilePart], int]], most_bytes: int) -> list[Partition]:
+    """Return the parts of files as partitions: files much smaller than a partition share one, in their order."""
+    partitions: list[Partition] = []
+    few: list[FilePart] = []
+    few_bytes = 0
+    for parts, size in by_file:
+        is_large = len(parts) > 1 or size >= most_bytes
+        if few and (is_large or few_bytes >= most_bytes):
+            partitions.append(tuple(few))
+            few, few_bytes = [], 0
+        if is_large:
+            partitions += [(part,) for part in parts]
         else:
-            self.few += spans
-            self.few_bytes += size
-
-
-def _digest(source: Source) -> str:
-    with whole_file(source.path, source.name), source.path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _spans(source: Source, how: Reading, work: Path, piece_bytes: int) -> list[Span]:
-    """One file, cut."""
-    reader, seen = reader_of(source.path), Seen()
-    whole = Span(number=source.number, name=source.name, path=source.path)
-    job = job_of(source.name, how, seen)
-    with whole_file(source.path, source.name):
-        if reader is read_csv:
-            path, stretches = _stretches(source, job, work, piece_bytes)
-            spans = [replace(whole, path=path, part=part, columns=seen.columns) for part in stretches]
-        elif reader is read_parquet:
-            groups = scan_parquet(source.path, job, max(1, piece_bytes // ROW_BYTES))
-            spans = [replace(whole, part=part) for part in groups]
-        else:
-            return [whole]
-    if not spans:
-        raise UserError(source.name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
-    return spans
-
-
-def _stretches(source: Source, job: Job, work: Path, piece_bytes: int) -> tuple[Path, list[Stretch]]:
-    """A CSV file as stretches of plain text, and the file that they are in."""
-    if is_plain(source.path):
-        return source.path, list(scan_csv(source.path, job, piece_bytes))
-    path = work / f"text-{source.number:06d}"
-    with path.open("wb") as copy:
-        return path, list(scan_csv(source.path, job, piece_bytes, copy))
+            few += parts
+            few_bytes += size
+    return [*partitions, tuple(few)] if few else partitions

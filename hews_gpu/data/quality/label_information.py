@@ -17,17 +17,17 @@ Shapes: R rows, D distinct values of a column.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from hews_gpu.data.quality.dictionary_column import hashes_of
+from hews_gpu.arrays import Int64
+from hews_gpu.data.readers.dictionary_column import hashes_of
 
-__all__ = ["WARN_SHARE", "Contingency", "forms", "information", "report"]
+__all__ = ["WARN_SHARE", "Contingency", "forms", "information", "label_information"]
 
 MAX_VALUES = 1024
 BINS = 256
@@ -44,16 +44,14 @@ ESTIMATOR = (
     f"fewer than {ROWS_PER_VALUE} rows for each, in at most {BINS} hashed bins"
 )
 
-Counts = npt.NDArray[np.int64]
-
 
 def forms(name: str) -> Mapping[str, Callable[[str], str]]:
-    """Features of how a text is written, by the name they are reported under."""
+    """Return features of how a text is written, by the name they are reported under."""
     return {
         f"{name}: blank": lambda text: str(not text.strip()),
         f"{name}: length": lambda text: str(min(len(text), 40)),
         f"{name}: case": lambda text: "upper" if text.isupper() else "lower" if text.islower() else "mixed",
-        f"{name}: last word": lambda text: found[1][:4] if (found := STREET.search(text.upper())) else "",
+        f"{name}: last word": lambda text: match[1][:4] if (match := STREET.search(text.upper())) else "",
     }
 
 
@@ -61,12 +59,12 @@ def forms(name: str) -> Mapping[str, Callable[[str], str]]:
 class Contingency:
     """Rows by value of a column and by label; `+=` adds those of other rows, in whatever order with one result."""
 
-    values: dict[str, Counts] = field(default_factory=dict)
+    values: dict[str, Int64] = field(default_factory=dict)
     """Value -> [rows that are no targets, targets]; while there are at most MAX_VALUES."""
-    bins: Counts | None = None
+    bins: Int64 | None = None
     """[BINS, 2] of hashed values, once there are more."""
 
-    def add(self, texts: pa.Array, counts: Counts) -> None:
+    def add(self, texts: pa.Array, counts: Int64) -> None:
         """Count D distinct values with int64[D, 2] rows each."""
         there = np.flatnonzero(counts.any(axis=1))
         if len(there) < len(texts):
@@ -86,12 +84,12 @@ class Contingency:
             self._add_hashed(*self._listed())
             self.values = {}
 
-    def _listed(self) -> tuple[pa.Array, Counts]:
-        """The values, and int64[D, 2] rows of each."""
+    def _listed(self) -> tuple[pa.Array, Int64]:
+        """Return the values, and int64[D, 2] rows of each."""
         counts = np.array(list(self.values.values()), np.int64).reshape(-1, 2)
         return pa.array(self.values, pa.string()), counts
 
-    def _add_hashed(self, texts: pa.Array, counts: Counts) -> None:
+    def _add_hashed(self, texts: pa.Array, counts: Int64) -> None:
         assert self.bins is not None
         (hashes,) = hashes_of(texts, (HASH_SEED,))
         np.add.at(self.bins, (hashes % np.uint64(BINS)).astype(np.int64), counts)
@@ -116,7 +114,7 @@ class Contingency:
         return int(sum(rows.sum() for rows in self.values.values()) if self.bins is None else self.bins.sum())
 
     @property
-    def table(self) -> Counts:
+    def table(self) -> Int64:
         """int64[values or bins, 2] rows."""
         if not self.is_hashed:
             return np.array([self.values[name] for name in sorted(self.values)], np.int64).reshape(-1, 2)
@@ -126,12 +124,12 @@ class Contingency:
         bins = BINS
         while bins > 2 and bins * ROWS_PER_VALUE > self._rows:
             bins //= 2
-        table: Counts = whole.bins.reshape(-1, bins, 2).sum(axis=0)
+        table: Int64 = whole.bins.reshape(-1, bins, 2).sum(axis=0)
         return table[table.any(axis=1)]
 
 
-def information(table: Counts) -> tuple[float, float]:
-    """Mutual information with the label, and entropy of the label; both in bits, corrected as the module says.
+def information(table: Int64) -> tuple[float, float]:
+    """Return mutual information with the label, and entropy of the label; in bits, corrected as the module says.
 
     `table` is int64[D, 2]; both are 0 where there is only one label.
     """
@@ -146,31 +144,34 @@ def information(table: Counts) -> tuple[float, float]:
     return float(np.clip(label + _entropy(table.sum(axis=1)) - joint - bias, 0.0, label)), label
 
 
-def _entropy(counts: Counts) -> float:
-    """Plug-in entropy in bits."""
+def _entropy(counts: Int64) -> float:
+    """Return the plug-in entropy in bits."""
     p = counts[counts > 0] / counts.sum()
     return float(-(p * np.log2(p)).sum())
 
 
-def report(columns: Mapping[tuple[int, str], Contingency], files: Sequence[str]) -> dict[str, Any]:
-    """What each column gives away, most first, for quality.json; `warning` where it is more than WARN_SHARE.
+def label_information(
+    columns: Mapping[tuple[Hashable, str], Contingency], files: Mapping[Hashable, str]
+) -> dict[str, Any]:
+    """Return what each column gives away, most first, for quality.json; `warning` where it is more than WARN_SHARE.
 
     None is a warning with fewer than MIN_ROWS rows or MIN_LABELS of either label: there, chance says as much.
 
     Args:
-        columns: number of a layout, and column -> its counts. Layouts are measured apart: mixed, each would hide what
-            the other gives away.
-        files: name of the first file of each layout.
+        columns: layout and column -> its counts. Layouts are measured apart: mixed, each would hide what the other
+            gives away.
+        files: layout -> name of its first file.
     """
-    found: list[tuple[float, dict[str, Any]]] = []
+    entries: list[dict[str, Any]] = []
     for (layout, name), counts in columns.items():
-        bits, entropy = information(counts.table)
+        table = counts.table
+        bits, entropy = information(table)
         share = bits / entropy if entropy else 0.0
-        labels = counts.table.sum(axis=0)
+        labels = table.sum(axis=0)
         is_enough = bool(labels.sum() >= MIN_ROWS and labels.min() >= MIN_LABELS)
-        warning = is_enough and share > WARN_SHARE
-        entry = {"column": name, "file": files[layout], "bits": bits, "share": share, "warning": warning}
-        found.append((bits, entry | {"values": None if counts.is_hashed else len(counts.values)}))
-    found.sort(key=lambda pair: (-pair[0], pair[1]["column"], pair[1]["file"]))
+        entry = {"column": name, "file": files[layout], "bits": bits, "share": share}
+        entry["warning"] = is_enough and share > WARN_SHARE
+        entries.append(entry | {"values": None if counts.is_hashed else len(counts.values)})
+    entries.sort(key=lambda entry: (-entry["bits"], entry["column"], entry["file"]))
     rule = {"warn_share": WARN_SHARE, "warn_min_rows": MIN_ROWS, "warn_min_rows_of_each_label": MIN_LABELS}
-    return {**rule, "estimator": ESTIMATOR, "columns": [entry for _, entry in found]}
+    return {**rule, "estimator": ESTIMATOR, "columns": entries}

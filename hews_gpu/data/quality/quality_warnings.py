@@ -11,35 +11,36 @@ from typing import Any
 
 from hews_gpu.config import CityConfig
 from hews_gpu.data.quality.label_information import WARN_SHARE
-from hews_gpu.data.quality.tallies import ALL, Tally
+from hews_gpu.data.quality.report import ALL
+from hews_gpu.data.quality.tallies import RowTally
 from hews_gpu.data.quality.text_statistics import TextTally
-from hews_gpu.data.readers.files import Source
+from hews_gpu.data.readers.files import IncidentFile
 from hews_gpu.data.readers.schemas import SCHEMAS
 
-__all__ = ["warnings_of"]
+__all__ = ["quality_warnings"]
 
 MANY = 6  # names in one sentence
 LOST_SHARE = 0.05
 NEAR_NAME = 0.8  # of difflib: one or two letters of a category's name
 
 
-def warnings_of(
-    quality: dict[str, Any], city: CityConfig, counts: Tally, texts: TextTally, sources: Sequence[Source]
+def quality_warnings(
+    quality: dict[str, Any], city: CityConfig, rows: RowTally, texts: TextTally, files: Sequence[IncidentFile]
 ) -> list[str]:
-    """The warnings, of what quality.json holds so far, of the city's file and of the counts behind it."""
+    """Return the warnings, of what quality.json holds so far, of the city's file and of the tallies behind it."""
     return [
-        *_of_names(city, counts),
-        *_of_places(quality, counts, texts),
+        *_of_names(city, rows),
+        *_of_places(quality, rows, texts),
         *_of_lost_targets(quality),
-        *_of_files(quality, texts, sources),
+        *_of_files(quality, texts, files),
         *_of_volume(quality),
         *_of_leaks(quality),
     ]
 
 
-def _of_names(city: CityConfig, counts: Tally) -> list[str]:
-    """Categories that a channel lists and no row has: a misspelt one would silently be counted under `other`."""
-    there = set(filter(None, counts.all_categories))
+def _of_names(city: CityConfig, rows: RowTally) -> list[str]:
+    """Name categories that a channel lists and no row has: a misspelled one would silently be counted under `other`."""
+    there = {kind.category for kind in rows.kinds if kind.category}
     absent = []
     for names in city.channels.groups.values():
         for name in sorted(set(names) - there):
@@ -50,29 +51,29 @@ def _of_names(city: CityConfig, counts: Tally) -> list[str]:
     return [f"[channels.groups] lists {len(absent)} categories that no row has: {', '.join(absent[:MANY])}"]
 
 
-def _of_places(quality: dict[str, Any], counts: Tally, texts: TextTally) -> list[str]:
-    found = []
-    if counts.swapped:
-        found.append(
-            f"{counts.swapped:,} rows outside would lie in the city with longitude and latitude exchanged; they are in "
+def _of_places(quality: dict[str, Any], rows: RowTally, texts: TextTally) -> list[str]:
+    warnings = []
+    if rows.swapped:
+        warnings.append(
+            f"{rows.swapped:,} rows outside would lie in the city with longitude and latitude exchanged; they are in "
             "quarantine.parquet, and nothing was exchanged: correct the file or [incidents.columns]"
         )
-    if counts.not_degrees:
-        found.append(
-            f"{counts.not_degrees:,} rows have coordinates that are no degrees but look like meters or feet; they are "
+    if rows.not_degrees:
+        warnings.append(
+            f"{rows.not_degrees:,} rows have coordinates that are no degrees but look like meters or feet; they are "
             "in quarantine.parquet: convert them to longitude and latitude"
         )
     if commas := sum(texts.commas.values()):
-        found.append(
+        warnings.append(
             f"{commas:,} coordinates hold a comma and were not read as numbers: write them with a decimal point"
         )
-    if pairs := quality.get("overlapping_neighborhoods"):
+    if pairs := quality["overlapping_neighborhoods"]:
         shown = ", ".join(f"'{a}' and '{b}'" for a, b in pairs[:MANY])
-        found.append(
+        warnings.append(
             f"{len(pairs):,} pairs of neighborhoods overlap ({shown}); a point in both belongs to the one that comes "
             "first in the file"
         )
-    return found
+    return warnings
 
 
 def _of_lost_targets(quality: dict[str, Any]) -> list[str]:
@@ -85,32 +86,33 @@ def _of_lost_targets(quality: dict[str, Any]) -> list[str]:
     return [f"{sum(lost.values()):,} of {total:,} target rows were set aside ({reasons})"]
 
 
-def _of_files(quality: dict[str, Any], texts: TextTally, sources: Sequence[Source]) -> list[str]:
+def _of_files(quality: dict[str, Any], texts: TextTally, files: Sequence[IncidentFile]) -> list[str]:
     wall_clock = {schema.name for schema in SCHEMAS if schema.zone_is_mislabelled}
-    found = [
-        f"{aside['name']} cannot be read as a table and is left out whole: it {aside['why']}"
-        for aside in quality["files_quarantined"][:MANY]
-    ]
-    found += [f"{source.name}: {n:,} {what}" for source in sources for what, n in source.noticed.items() if n]
-    found += [
-        f"{source.name}: {texts.zones[source.number]:,} times carry a zone such as +00, which was ignored: they are "
-        "taken as local wall-clock times"
-        for source in sources
-        if texts.zones[source.number] and source.schema not in wall_clock
-    ]
-    found += [f"{source.name}: has no columns for coordinates" for source in sources if not source.has_place]
-    for pair in [pair for pair in quality["overlapping_files"] if pair["repeated"]][:MANY]:
-        found.append(_of_overlap(pair))
-    for entry in quality["vocabulary_changes"][:MANY]:
-        found.append(
+    tables = [(file, file.columns) for file in files if file.columns is not None]
+    return [
+        *(
+            f"{aside['name']} cannot be read as a table and is left out whole: it {aside['why']}"
+            for aside in quality["files_quarantined"][:MANY]
+        ),
+        *(f"{files[number].name}: {n:,} {what}" for (number, what), n in sorted(texts.noticed.items()) if n),
+        *(
+            f"{file.name}: {texts.zones[file.number]:,} times carry a zone such as +00, which was ignored: they are "
+            "taken as local wall-clock times"
+            for file, columns in tables
+            if texts.zones[file.number] and columns.schema not in wall_clock
+        ),
+        *(f"{file.name}: has no columns for coordinates" for file, columns in tables if not columns.has_place),
+        *[_of_overlap(pair) for pair in quality["overlapping_files"] if pair["repeated"]][:MANY],
+        *(
             f"category '{entry['category']}' has {entry['rows']:,} rows in {entry['files'][0]}; by the other files' "
             f"share it should have about {entry['expected']:,.0f}"
-        )
-    return found
+            for entry in quality["vocabulary_changes"][:MANY]
+        ),
+    ]
 
 
 def _of_overlap(pair: dict[str, Any]) -> str:
-    """Two files that report the same events: what was left out, and which targets may still count twice."""
+    """Tell of two files that report the same events: what was left out, and which targets may still count twice."""
     a, b = pair["files"]
     text = (
         f"{a} and {b} share {pair['days'][0]} to {pair['days'][1]}: {pair['repeated']:,} rows of the second repeat "
@@ -125,12 +127,10 @@ def _of_overlap(pair: dict[str, Any]) -> str:
 
 def _of_volume(quality: dict[str, Any]) -> list[str]:
     steps = quality["volume_steps"]["found"]
-    overall = [step for step in steps if step["category"] == ALL]
-    found = [f"all categories together step from {_means(step)}" for step in overall[:MANY]]
-    if len(steps) > len(overall):
-        each = [f"{step['category']} from {_means(step)}" for step in steps if step["category"] != ALL]
-        found.append(f"{len(each)} steps in single categories: {'; '.join(each[:MANY])}")
-    return found
+    overall = [f"all categories together step from {_means(step)}" for step in steps if step["category"] == ALL]
+    each = [f"{step['category']} from {_means(step)}" for step in steps if step["category"] != ALL]
+    single = [f"{len(each)} steps in single categories: {'; '.join(each[:MANY])}"] if each else []
+    return [*overall[:MANY], *single]
 
 
 def _means(step: dict[str, Any]) -> str:

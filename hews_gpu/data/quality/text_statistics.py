@@ -14,153 +14,163 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hews_gpu.data.quality import label_information as leaks
-from hews_gpu.data.quality.counts import Counts, added
-from hews_gpu.data.quality.dictionary_column import Block, Encoded, digits_hidden, distinct
-from hews_gpu.data.quality.label_information import Contingency
-from hews_gpu.data.readers import dates as times
+from hews_gpu.arrays import Bool, Int64
+from hews_gpu.data.quality.label_information import Contingency, forms
+from hews_gpu.data.quality.tallies import Tally, count_rows
+from hews_gpu.data.readers import dates
+from hews_gpu.data.readers.dictionary_column import Block, DictionaryColumn, digits_hidden, distinct
 from hews_gpu.data.readers.schemas import POINT_ROLES, TIME_ROLES
-from hews_gpu.units import DAY_S
+from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
-__all__ = ["TextTally", "missing_by_month", "tally_texts"]
+__all__ = ["TextTally", "missing_by_month", "missing_rows", "tally_texts"]
 
 ROLES = frozenset({*TIME_ROLES, *POINT_ROLES, "category"})
 LABELS = 2  # no target, target
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-Columns = dict[str, Contingency]
+Months = Counter[int | None]
+"""Rows by month since 1970, or None where the time cannot be read."""
 
 
 @dataclass(kw_only=True)
-class TextTally:
-    """Counts of the texts of some rows; `+=` adds those of other rows."""
+class TextTally(Tally):
+    """Counts of the texts of some rows."""
 
-    months: dict[str, Counts] = field(default_factory=dict)
-    """Column -> rows of tables that have the column by month since 1970."""
-    blanks: dict[str, Counts] = field(default_factory=dict)
-    """The same of rows in which it is blank."""
-    undated: Counter[str] = field(default_factory=Counter)
-    """Column -> rows of tables that have it whose time cannot be read."""
-    columns: dict[tuple[Any, str], Contingency] = field(default_factory=dict)
+    months: dict[tuple[str, ...], Months] = field(default_factory=dict)
+    """All columns that are read of a table -> rows of such tables."""
+    blanks: dict[str, Months] = field(default_factory=dict)
+    """Column -> rows in which it is blank."""
+    columns: dict[tuple[Hashable, str], Contingency] = field(default_factory=dict)
     """Layout of the file; column, or feature of how it is written -> kept rows by value and label."""
     zones: Counter[int] = field(default_factory=Counter)
     """Source -> rows whose time carries a zone such as +00."""
     commas: Counter[int] = field(default_factory=Counter)
     """Source -> rows with a comma in a coordinate."""
-
-    def __iadd__(self, other: TextTally) -> TextTally:
-        """Add the counts of other rows."""
-        added(self.months, other.months)
-        added(self.blanks, other.blanks)
-        self.undated.update(other.undated)
-        self.zones.update(other.zones)
-        self.commas.update(other.commas)
-        for name, counts in other.columns.items():
-            self.columns.setdefault(name, Contingency()).__iadd__(counts)
-        return self
+    slash_dates: dict[int, set[int]] = field(default_factory=dict)
+    """Source -> distinct dates with slashes, as `dates.slash_dates` numbers them."""
+    noticed: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """Source, what its reader noticed -> rows."""
 
 
-def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (), layout: Hashable = 0) -> TextTally:
+def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (), layout: Hashable = ()) -> TextTally:
     """Count one block.
 
     Args:
         block: its rows.
         frame: the verdicts of `clean` on them.
         charts: the charts-only columns.
-        layout: what tells the layout of the block's source from others.
+        layout: what tells the layout of the block's file from others.
     """
-    counts = TextTally()
     time_s = frame["time_s"].to_numpy()
-    is_dated, month = _months(time_s)
-    of_all = Counts.of(month[is_dated])
-    source = int(block.table["source"][0].as_py())
-    columns: dict[str, Contingency] = {}
     kept, is_target = frame["reason"].to_numpy() == 0, frame["is_target"].to_numpy()
+    is_dated, month = _months(time_s)
+
+    def by_month(rows: Bool) -> Months:
+        return Counter({**count_rows(month[rows & is_dated]), None: int((rows & ~is_dated).sum())})
+
+    tally = TextTally(months={tuple(block.texts): by_month(np.ones(len(block), bool))})
+    features: dict[str, Contingency] = {}
     label = np.where(kept, is_target.astype(np.int64), LABELS)
     for name, column in block.texts.items():
-        counts.months[name] = of_all
-        counts.undated[name] = len(is_dated) - int(is_dated.sum())
         if column.is_blank.any():
-            counts.blanks[name] = Counts.of(month[column.is_blank[column.codes] & is_dated])
+            tally.blanks[name] = by_month(column.is_blank[column.codes])
         if name in ("time", "time_of_day"):
-            counts.zones[source] += _rows_with(column, times.HAS_ZONE)
+            tally.zones[block.file] += _rows_with(column, dates.HAS_ZONE)
         elif name in POINT_ROLES:
-            counts.commas[source] += _rows_with(column, ",")
+            tally.commas[block.file] += _rows_with(column, ",")
+        if name in ("time", "date"):
+            tally.slash_dates[block.file] = set(dates.slash_dates(column.values).tolist())
         cells = np.bincount(column.codes * (LABELS + 1) + label, minlength=(LABELS + 1) * len(column.values))
         rows = cells.reshape(len(column.values), LABELS + 1)[:, :LABELS]
-        _count_labels(columns, name, column, rows, with_forms=name in charts)
-    _count_clock(columns, time_s[kept], is_target[kept])
-    counts.columns = {(layout, name): found for name, found in columns.items()}
-    return counts
+        _count_labels(features, name, column, rows, with_forms=name in charts)
+    _count_clock(features, time_s[kept] % DAY_S, is_target[kept])
+    tally.columns = {(layout, name): counts for name, counts in features.items()}
+    return tally
 
 
-def _months(time_s: Ints) -> tuple[Bools, Ints]:
-    """Whether each row has a time, and its month since 1970."""
-    is_dated = time_s != times.NOT_A_TIME
+def _months(time_s: Int64) -> tuple[Bool, Int64]:
+    """Return whether each row has a time, and its month since 1970."""
+    is_dated = time_s != dates.NOT_A_TIME
     days = np.where(is_dated, time_s // DAY_S, 0)
     first = int(days.min(initial=0))
     month_of = np.arange(first, int(days.max(initial=0)) + 1).astype("datetime64[D]").astype("datetime64[M]")
     return is_dated, month_of.astype(np.int64)[days - first]
 
 
-def _rows_with(column: Encoded, pattern: str) -> int:
-    """Rows in which a text holds what a pattern of RE2 finds."""
-    found = pc.match_substring_regex(column.values, pattern).to_numpy(zero_copy_only=False)
-    return int(found[column.codes].sum()) if found.any() else 0
+def _rows_with(column: DictionaryColumn, pattern: str) -> int:
+    """Return the number of rows in whose text a pattern of RE2 occurs."""
+    matches = pc.match_substring_regex(column.values, pattern).to_numpy(zero_copy_only=False)
+    return int(matches[column.codes].sum()) if matches.any() else 0
 
 
-def _count_labels(columns: Columns, name: str, column: Encoded, rows: Ints, *, with_forms: bool) -> None:
-    """Kept rows [D, 2] by value and label; of the columns that models read only how their numbers are written."""
+def _count_labels(
+    features: dict[str, Contingency], name: str, column: DictionaryColumn, rows: Int64, *, with_forms: bool
+) -> None:
+    """Count kept rows [D, 2] by value and label; of the columns that models read only how their numbers are written."""
     if name == "category":
         return
     if name in ROLES:
-        _add(columns, f"{name}: pattern", digits_hidden(column.values), rows)
+        _add(features, f"{name}: pattern", digits_hidden(column.values), rows)
         return
-    _add(columns, name, column.values, rows)
-    for feature, form in leaks.forms(name).items() if with_forms else ():
-        _add(columns, feature, pa.array(map(form, column.texts), pa.string()), rows)
+    _add(features, name, column.values, rows)
+    for feature, form in forms(name).items() if with_forms else ():
+        _add(features, feature, pa.array(map(form, column.texts), pa.string()), rows)
 
 
-def _add(columns: Columns, feature: str, texts: pa.Array, rows: Ints) -> None:
-    """Add rows [len(texts), 2]; texts may repeat."""
-    names, codes = distinct(texts)
-    total = np.zeros((len(names), LABELS), np.int64)
-    if len(names) == len(texts):
-        total[:] = rows
-    else:
-        np.add.at(total, codes, rows)
-    columns.setdefault(feature, Contingency()).add(names, total)
-
-
-def _count_clock(columns: Columns, time_s: Ints, is_target: Bools) -> None:
-    """How round the times are, by label."""
-    second = time_s % DAY_S
-    features = {
-        "clock: minute is 0": second % 3600 < 60,
-        "clock: minute is 0 or 30": second % 1800 < 60,
+def _count_clock(features: dict[str, Contingency], second: Int64, is_target: Bool) -> None:
+    """Count how round the times are, by label."""
+    clock = {
+        "clock: minute is 0": second % HOUR_S < MINUTE_S,
+        "clock: minute is 0 or 30": second % (HOUR_S // 2) < MINUTE_S,
         "clock: exact midnight": second == 0,
-        "clock: second is 0": second % 60 == 0,
+        "clock: second is 0": second % MINUTE_S == 0,
     }
-    for name, holds in features.items():
-        rows = [[int((holds[is_target == label] == value).sum()) for label in (False, True)] for value in (False, True)]
-        _add(columns, name, pa.array(["False", "True"]), np.array(rows, np.int64))
+    for name, holds in clock.items():
+        rows = np.bincount(2 * holds + is_target, minlength=4).reshape(2, LABELS)
+        _add(features, name, pa.array(["False", "True"]), rows)
 
 
-def missing_by_month(counts: TextTally) -> dict[str, Any]:
-    """Rows and blank rows of each column by month, months without rows included; for quality.json."""
-    found = sum(counts.months.values(), Counts()).numbers
-    months = range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)
+def _add(features: dict[str, Contingency], name: str, texts: pa.Array, rows: Int64) -> None:
+    """Add rows [len(texts), 2]; texts may repeat."""
+    values, codes = distinct(texts)
+    if len(values) < len(texts):
+        total = np.zeros((len(values), LABELS), np.int64)
+        np.add.at(total, codes, rows)
+        rows = total
+    features.setdefault(name, Contingency()).add(values, rows)
+
+
+def missing_rows(tally: TextTally) -> dict[str, int]:
+    """Return column -> rows in which it is blank or could not be read, over all files; for quality.json."""
+    return {name: sum(tally.blanks.get(name, Months()).values()) for name in _months_of_columns(tally)}
+
+
+def missing_by_month(tally: TextTally) -> dict[str, Any]:
+    """Return rows and blank rows of each column by month, months without rows included; for quality.json."""
+    columns = _months_of_columns(tally)
+    there = {month for months in columns.values() for month in months if month is not None}
+    months = range(min(there), max(there) + 1) if there else range(0)
+
+    def listed(counts: Months) -> list[int]:
+        return [counts[month] for month in months]
+
     return {
         "months": [str(np.datetime64(month, "M")) for month in months],
         "columns": {
-            name: {"rows": rows.listed(months), "blank": counts.blanks.get(name, Counts()).listed(months)}
-            for name, rows in counts.months.items()
+            name: {"rows": listed(rows), "blank": listed(tally.blanks.get(name, Months()))}
+            for name, rows in columns.items()
         },
-        "rows_without_month": {name: rows for name, rows in counts.undated.items() if rows},
+        "rows_without_month": {name: rows[None] for name, rows in columns.items() if rows[None]},
     }
+
+
+def _months_of_columns(tally: TextTally) -> dict[str, Months]:
+    """Return column -> rows of tables that have it."""
+    result: dict[str, Months] = {}
+    for columns, months in tally.months.items():
+        for name in columns:
+            result[name] = result.get(name, Months()) + months
+    return result

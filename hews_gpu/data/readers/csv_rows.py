@@ -9,22 +9,26 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
+from hews_gpu.arrays import Bool
 from hews_gpu.data.readers import records
-from hews_gpu.data.readers.blocks import TEXT, Job, Texts, spread, without_headers
-from hews_gpu.data.readers.records import Counted, Records
-from hews_gpu.data.readers.schemas import Columns
+from hews_gpu.data.readers.dictionary_column import TEXT
+from hews_gpu.data.readers.records import GOOD, Counted, Records
+from hews_gpu.data.readers.schemas import Columns, ReadSettings
 from hews_gpu.errors import UserError
 
-__all__ = ["Stretch", "is_plain", "open_bytes", "read_csv", "read_stretch", "scan_csv"]
+__all__ = ["CsvTable", "Stretch", "is_plain", "open_bytes", "open_csv"]
 
 HEADER_BYTES = 1 << 16
 """Read at a time until the header's end is found."""
@@ -39,93 +43,151 @@ class Stretch:
     """Some records of a CSV file that follow each other."""
 
     begin: int
-    """First byte, of the text as it is once unpacked; a record starts there."""
+    """First byte; a record starts there."""
     end: int
     """First byte beyond."""
     first_line: int
     rows: int
     is_simple: bool
-    """Whether each line of it is a record whose quotes close: this need not be found out again."""
+    """Whether each line of it is a record whose quotes close: this need not be determined again."""
 
 
-def read_csv(path: Path, job: Job) -> Texts:
-    """Blocks of a CSV file; `line` is the line on which the record starts, the header being line 1."""
-    with open_bytes(path) as stream:
-        counted = Counted(stream)
-        found, begun, line = _header(counted, job)
-        columns = job.choose(found)
-        yield from _blocks(counted, columns, job, begun=begun, first_line=line)
+@contextmanager
+def open_csv(path: Path, name: str, settings: ReadSettings) -> Iterator[CsvTable]:
+    """Open a CSV file, whose name for messages is `name`, and read its header.
 
-
-def scan_csv(path: Path, job: Job, stretch_bytes: int, copy: BinaryIO | None = None) -> Iterator[Stretch]:
-    """Count the records of a CSV file without looking at what they hold, and cut it into stretches of whole records.
-
-    Args:
-        path: the file.
-        job: how it is read; `job.choose` is told the column names before the first stretch is given.
-        stretch_bytes: how long a stretch should be.
-        copy: what the unpacked text is written to as well.
+    Raises:
+        UserError: it is empty, or its header is none.
     """
-    with open_bytes(path) as stream:
-        counted = Counted(stream, copy=copy)
-        found, begun, line = _header(counted, job)
-        job.choose(found)
-        begin, first_line, rows, is_simple = counted.position - len(begun), line, 0, True
-        chunks = records.iter_records(counted, len(found), begun=begun, first_line=line, chunk_bytes=job.chunk_bytes)
-        for chunk in chunks:
+    with open_bytes(path) as file:
+        stream = Counted(file)
+        yield CsvTable(stream, name, settings, *_header(stream, name, settings.chunk_bytes))
+
+
+@dataclass
+class CsvTable:
+    """An open CSV file; `line` of a row is the line on which its record starts, the header being line 1."""
+
+    stream: Counted
+    name: str
+    settings: ReadSettings
+    names: tuple[str, ...]
+    """Of all columns."""
+    begun: bytes
+    """What was read beyond the header."""
+    first_line: int
+    """Number of the line below the header."""
+    noticed: Counter[str] = field(default_factory=Counter)
+    """What a user may want to know of the file -> rows."""
+
+    def cut(self, stretch_bytes: int) -> Iterator[Stretch]:
+        """Count the records without looking at what they hold, and cut the file into stretches of so many bytes."""
+        begin, first_line, rows, is_simple = self.stream.position - len(self.begun), self.first_line, 0, True
+        for chunk in self._records(self.begun, first_line):
             if rows and chunk.offset - begin >= stretch_bytes:
                 yield Stretch(begin, chunk.offset, first_line, rows, is_simple)
                 begin, first_line, rows, is_simple = chunk.offset, int(chunk.line[0]), 0, True
             rows += len(chunk)
             is_simple &= chunk.is_simple
         if rows:
-            yield Stretch(begin, counted.position, first_line, rows, is_simple)
+            yield Stretch(begin, self.stream.position, first_line, rows, is_simple)
+
+    def blocks(self, columns: Columns, stretch: Stretch | None = None) -> Iterator[pa.Table]:
+        """Read the file, or a stretch of it if it is plain: the same rows and lines in either case."""
+        if stretch is None:
+            chunks = self._records(self.begun, self.first_line)
+        else:
+            self.stream.jump(stretch.begin, stretch.end)
+            chunks = self._records(b"", stretch.first_line, is_simple=stretch.is_simple)
+        most = self.settings.block_rows
+        for chunk in chunks:
+            for begin in range(0, len(chunk), most):
+                yield self._parse(chunk.part(begin, min(begin + most, len(chunk))), columns)
+
+    def _records(self, begun: bytes, first_line: int, *, is_simple: bool = False) -> Iterator[Records]:
+        fields, chunk_bytes = len(self.names), self.settings.chunk_bytes
+        return records.iter_records(
+            self.stream, fields, begun=begun, first_line=first_line, chunk_bytes=chunk_bytes, is_simple=is_simple
+        )
+
+    def _parse(self, part: Records, columns: Columns) -> pa.Table:
+        """Return line, problem and the chosen columns as text, one row per record; null where there is a problem."""
+        problem, rows = part.problem.copy(), np.flatnonzero(part.problem == GOOD)
+        wrong: list[int] = []
+
+        def skip(row: pyarrow.csv.InvalidRow) -> str:
+            wrong.append(row.number)
+            return "skip"
+
+        texts = None
+        if len(rows):
+            texts = _parse_csv(self._utf8(part), columns, skip)
+            wrong_rows = np.array(wrong, np.int64) - 1
+            problem[rows[wrong_rows]] = records.WRONG_FIELDS
+            rows = np.delete(rows, wrong_rows)
+            assert len(texts) == len(rows), "the CSV parser and the record splitter disagree"
+            is_header = _repeats_header(texts, columns)
+            if is_header.any():  # as files glued together have it
+                problem[rows[is_header]] = records.REPEATED_HEADER
+                texts = texts.filter(pa.array(~is_header))
+        good = problem == GOOD
+        content = {"line": pa.array(part.line), "problem": pa.array(problem)}
+        for name, position in columns.read.items():
+            column = pa.nulls(0, TEXT) if texts is None else texts[f"c{position}"].combine_chunks()
+            content[name] = column if good.all() else column.take(pa.array(np.cumsum(good) - 1, mask=~good))
+        return pa.table(content)
+
+    def _utf8(self, part: Records) -> bytes:
+        """Return the good records of a part as UTF-8."""
+        data = part.good_bytes()
+        if data.isascii():
+            return data
+        try:
+            data.decode("utf-8")
+            return data
+        except UnicodeDecodeError:
+            lines = [part.data[begin:end] for begin, end in part.good_spans()]
+            texts = [_decode(line).encode() for line in lines]
+            self.noticed[NOT_UTF8] += sum(text != line for text, line in zip(texts, lines, strict=True))
+            return b"\n".join(texts)
 
 
-def read_stretch(path: Path, stretch: Stretch, columns: Columns, job: Job) -> Texts:
-    """Blocks of one stretch of a plain CSV file: the same rows and lines as if the whole file were read."""
-    with path.open("rb") as file:
-        file.seek(stretch.begin)
-        counted, line = Counted(cast(BinaryIO, _Part(file, stretch))), stretch.first_line
-        yield from _blocks(counted, columns, job, first_line=line, is_simple=stretch.is_simple)
-
-
-class _Part(io.RawIOBase):
-    """The bytes of a file from where it stands up to the end of a stretch."""
-
-    def __init__(self, file: BinaryIO, stretch: Stretch) -> None:
-        self.file, self.left = file, stretch.end - stretch.begin
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self.file.read(self.left if size < 0 else min(size, self.left))
-        self.left -= len(chunk)
-        return chunk
-
-
-def _blocks(
-    stream: Counted, columns: Columns, job: Job, *, begun: bytes = b"", first_line: int, is_simple: bool = False
-) -> Texts:
-    chunks = records.iter_records(
-        *(stream, len(columns.found)),
-        begun=begun,
-        first_line=first_line,
-        chunk_bytes=job.chunk_bytes,
-        is_simple=is_simple,
+def _parse_csv(data: bytes, columns: Columns, skip: Callable[[pyarrow.csv.InvalidRow], str]) -> pa.Table:
+    names = [f"c{position}" for position in range(len(columns.names))]
+    chosen = [names[position] for position in dict.fromkeys(columns.read.values())]
+    return pyarrow.csv.read_csv(
+        pa.BufferReader(data),
+        read_options=pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=len(data) + 1),
+        parse_options=pyarrow.csv.ParseOptions(
+            newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(
+            include_columns=chosen, column_types=dict.fromkeys(chosen, TEXT), strings_can_be_null=False
+        ),
     )
-    for chunk in chunks:
-        for begin in range(0, len(chunk), job.block_rows):
-            yield _parse(chunk.part(begin, min(begin + job.block_rows, len(chunk))), columns, job)
+
+
+def _repeats_header(texts: pa.Table, columns: Columns) -> Bool:
+    """Return which rows hold the column's own name in every column with a role."""
+    is_header = np.full(len(texts), bool(columns.roles))
+    for position in columns.roles.values():
+        column = texts[f"c{position}"].combine_chunks()
+        code = pc.index(column.dictionary, columns.names[position]).as_py()
+        if code < 0:
+            return np.zeros(len(texts), bool)
+        is_header &= column.indices.to_numpy() == code
+    return is_header
 
 
 def is_plain(path: Path) -> bool:
-    """Whether the bytes of a file are its text: neither gzip nor UTF-16."""
+    """Return whether the bytes of a file are its text: neither gzip nor UTF-16."""
     with path.open("rb") as file:
         begin = file.read(2)
     return begin != GZIP_MAGIC and begin not in UTF16_MARKS
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """The bytes of a file as UTF-8, unpacked if they are gzip, whatever its name says."""
+    """Open a file for its bytes as UTF-8, unpacked if they are gzip, whatever its name says."""
     file = path.open("rb")
     packed = file.read(2) == GZIP_MAGIC
     file.seek(0)
@@ -153,11 +215,11 @@ class _Utf16(io.RawIOBase):
         super().close()
 
 
-def _header(stream: Counted, job: Job) -> tuple[tuple[str, ...], bytes, int]:
-    """Column names, the bytes read beyond them, and the number of the line these start."""
-    data, at_end, name = b"", False, job.name
+def _header(stream: Counted, name: str, chunk_bytes: int) -> tuple[tuple[str, ...], bytes, int]:
+    """Read the column names; return them, the bytes read beyond them, and the number of the line these start."""
+    data, at_end = b"", False
     while not at_end and len(data) <= records.MAX_LINE_BYTES:
-        chunk = records.read_chunk(stream, min(job.chunk_bytes, HEADER_BYTES))
+        chunk = records.read_chunk(stream, min(chunk_bytes, HEADER_BYTES))
         data, at_end = data + chunk, not chunk
         starts, stops, nexts = records.lines_of(data, at_end)
         for line, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
@@ -189,63 +251,8 @@ def _names(header: bytes, name: str) -> tuple[str, ...]:
 
 
 def _decode(data: bytes) -> str:
-    """Text of one record: UTF-8, or else Windows-1252, in which every byte but five is a letter."""
+    """Return the text of one record: UTF-8, or else Windows-1252, in which every byte but five is a letter."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return data.decode("cp1252", errors="replace")
-
-
-def _parse(part: Records, columns: Columns, job: Job) -> pa.Table:
-    """Line, problem and the chosen columns as text, one row per record; no text where there is a problem."""
-    good = part.problem == records.GOOD
-    wrong: list[int] = []
-
-    def note(row: pyarrow.csv.InvalidRow) -> str:
-        wrong.append(row.number)
-        return "skip"
-
-    texts = _parse_csv(_utf8(part, job), columns, note) if good.any() else None
-    problem = part.problem.copy()
-    problem[np.flatnonzero(good)[np.array(wrong, np.int64) - 1]] = records.WRONG_FIELDS
-    good = problem == records.GOOD
-    table = pa.table({"line": part.line, "problem": problem})
-    if texts is not None:
-        assert len(texts) == good.sum(), "the CSV parser and the record splitter disagree"
-    for name, position in columns.read.items():
-        column = pa.nulls(0, TEXT) if texts is None else texts[f"c{position}"].combine_chunks()
-        table = table.append_column(name, spread(column, good))
-    return without_headers(table, columns)
-
-
-def _utf8(part: Records, job: Job) -> bytes:
-    """The good records of a part as UTF-8."""
-    data = part.good_bytes()
-    if data.isascii():
-        return data
-    try:
-        data.decode("utf-8")
-        return data
-    except UnicodeDecodeError:
-        pieces = []
-        for begin, end in part.good_spans():
-            piece = part.data[begin:end]
-            text = _decode(piece).encode()
-            job.noticed[NOT_UTF8] += text != piece
-            pieces.append(text)
-        return b"\n".join(pieces)
-
-
-def _parse_csv(data: bytes, columns: Columns, note: Callable[[pyarrow.csv.InvalidRow], str]) -> pa.Table:
-    names = [f"c{position}" for position in range(len(columns.found))]
-    chosen = [names[position] for position in dict.fromkeys(columns.read.values())]
-    return pyarrow.csv.read_csv(
-        pa.BufferReader(data),
-        read_options=pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=len(data) + 1),
-        parse_options=pyarrow.csv.ParseOptions(
-            newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=note
-        ),
-        convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=chosen, column_types=dict.fromkeys(chosen, TEXT), strings_can_be_null=False
-        ),
-    )

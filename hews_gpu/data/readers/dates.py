@@ -15,34 +15,21 @@ few bad rows is far from either bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache, wraps
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hews_gpu.data.quality.dictionary_column import leading_bytes
-from hews_gpu.units import DAY_S
+from hews_gpu.arrays import Int64
+from hews_gpu.data.readers.dictionary_column import leading_bytes
+from hews_gpu.errors import UserError
+from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
-__all__ = [
-    "DATE_THEN_TIME",
-    "HAS_ZONE",
-    "NOT_A_TIME",
-    "day_number",
-    "day_numbers",
-    "distinct_values",
-    "from_milliseconds",
-    "is_day_first",
-    "join_seconds",
-    "second_of_day",
-    "slash_dates",
-    "slash_fields",
-]
+__all__ = ["NOT_A_TIME", "day_number", "day_numbers", "require_month_first", "second_of_day", "slash_dates"]
 
 NOT_A_TIME = int(np.iinfo(np.int64).min)
 EPOCH = date(1970, 1, 1).toordinal()
@@ -72,24 +59,26 @@ LONGEST = 64  # characters of a text that is remembered
 LEAST_MILLISECONDS = 300_000_000_000  # July 1979; digits such as 201401312330 mean a date, and are all below
 
 AMERICAN_LAYOUT, ISO_LAYOUT = 1, 2
-ISO_PLACES = ((4, 7), ((0, 1, 2, 3), (5, 6), (8, 9)))  # of its marks and of the digits of its numbers
-
-Ints = npt.NDArray[np.int64]
+LAYOUTS: Mapping[int, tuple[list[int], tuple[int, int], tuple[tuple[int, ...], ...]]] = {
+    AMERICAN_LAYOUT: ([*b"/"], (2, 5), ((0, 1), (3, 4), (6, 7, 8, 9))),
+    ISO_LAYOUT: ([*b"/-"], (4, 7), ((0, 1, 2, 3), (5, 6), (8, 9))),
+}
+"""Its marks, where they stand, and where the digits of its three numbers stand."""
 
 
 def remembered(parse: Callable[[str], int | None]) -> Callable[[str], int | None]:
-    """The same function, which knows its answers for the texts it met last, but for long ones, which fill memory."""
+    """Return the same function with a memory of its answers, but for long texts, which would fill it."""
     known = lru_cache(REMEMBERED)(parse)
     return wraps(parse)(lambda text: known(text) if len(text) <= LONGEST else parse(text))
 
 
 @remembered
 def day_number(text: str) -> int | None:
-    """Days since 1970-01-01 of MM/DD/YYYY, YYYY-MM-DD or YYYY/MM/DD; None if it is no date of 1900 to 2100."""
-    if found := AMERICAN.fullmatch(text):
-        month, day, year = map(int, found.groups())
-    elif found := ISO.fullmatch(text):
-        year, month, day = map(int, found.groups())
+    """Return days since 1970-01-01 of MM/DD/YYYY, YYYY-MM-DD or YYYY/MM/DD; None if it is no date of 1900 to 2100."""
+    if match := AMERICAN.fullmatch(text):
+        month, day, year = map(int, match.groups())
+    elif match := ISO.fullmatch(text):
+        year, month, day = map(int, match.groups())
     else:
         return None
     if not FIRST_YEAR <= year <= LAST_YEAR:
@@ -100,98 +89,99 @@ def day_number(text: str) -> int | None:
         return None
 
 
-def day_numbers(texts: pa.Array) -> Ints:
-    """`day_number` of each text, NOT_A_TIME where it gives None; texts of ten characters without a detour by Python."""
+def day_numbers(texts: pa.Array) -> Int64:
+    """Return `day_number` of each text, NOT_A_TIME for None; texts of ten characters are read without Python."""
     known, fields = _ten_characters(texts)
     year, month, day = np.where(known == ISO_LAYOUT, fields, np.roll(fields, 1, axis=0))
     good = (known > 0) & (year >= FIRST_YEAR) & (year <= LAST_YEAR) & (month >= 1) & (month <= 12)
     months = np.where(good, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
     first, beyond = (part.astype("datetime64[D]").astype(np.int64) for part in (months, months + 1))
     good &= (day >= 1) & (day <= beyond - first)
-    result: Ints = first + day - 1
+    result: Int64 = first + day - 1
     others = np.flatnonzero(~good)
     result[others] = distinct_values(texts.take(pa.array(others)).to_pylist(), day_number)
     return result
 
 
-def _ten_characters(texts: pa.Array) -> tuple[Ints, Ints]:
-    """Whether a text is 00/00/0000 or 0000-00-00 with any digits, as a layout or 0, and its three numbers [3, D]."""
-    bytes_of = leading_bytes(texts, 10)
-    length = pc.binary_length(texts).to_numpy()
+def _ten_characters(texts: pa.Array) -> tuple[Int64, Int64]:
+    """Return the layout of each text that is 00/00/0000 or 0000-00-00 with any digits, or 0; and its numbers [3, D]."""
+    bytes_of, is_ten = leading_bytes(texts, DATE_CHARACTERS), pc.binary_length(texts).to_numpy() == DATE_CHARACTERS
     digits = bytes_of.astype(np.int64) - ord("0")
     is_digit = (digits >= 0) & (digits <= 9)
     known, fields = np.zeros(len(texts), np.int64), np.zeros((3, len(texts)), np.int64)
-    for layout, marks, at in ((AMERICAN_LAYOUT, (2, 5), ((0, 1), (3, 4), (6, 7, 8, 9))), (ISO_LAYOUT, *ISO_PLACES)):
-        mark = bytes_of[:, marks[0]]
-        fits = (
-            (length == 10) & (mark == bytes_of[:, marks[1]]) & is_digit[:, [i for part in at for i in part]].all(axis=1)
-        )
-        fits &= (mark == ord("/")) if layout == AMERICAN_LAYOUT else (mark == ord("/")) | (mark == ord("-"))
+    for layout, (marks, (one, other), numbers) in LAYOUTS.items():
+        mark = bytes_of[:, one]
+        fits = is_ten & np.isin(mark, marks) & (mark == bytes_of[:, other]) & is_digit[:, sum(numbers, ())].all(axis=1)
         known[fits] = layout
-        for number, places in enumerate(at):
-            value = sum(10 ** (len(places) - 1 - k) * digits[:, place] for k, place in enumerate(places))
-            fields[number, fits] = value[fits]
+        for number, places in enumerate(numbers):
+            fields[number, fits] = digits[np.ix_(fits, places)] @ 10 ** np.arange(len(places))[::-1]
     return known, fields
 
 
-def slash_dates(texts: Iterable[str] | pa.Array) -> Ints:
-    """The distinct dates with slashes and the year last that texts begin with, as `slash_date` numbers them; sorted."""
+def slash_dates(texts: pa.Array | Sequence[str]) -> Int64:
+    """Return the distinct dates with slashes and the year last that texts begin with, as numbers; sorted."""
     texts = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
-    known, fields = _ten_characters(texts)
+    starts = pc.unique(pc.utf8_slice_codeunits(pc.utf8_ltrim_whitespace(texts), 0, DATE_CHARACTERS + 1))
+    known, fields = _ten_characters(starts)
     is_slash = known == AMERICAN_LAYOUT
-    plain = slash_date(*fields[:, is_slash])
-    others = texts.filter(pa.array(~is_slash))
+    others = starts.filter(pa.array(~is_slash))
     others = others.filter(pc.match_substring(others, "/")).to_pylist()
-    found = (slash_date(*map(int, match.groups())) for match in map(LEADING_SLASHES.match, others) if match)
-    return np.union1d(plain, np.fromiter(found, np.int64))
+    matches = [match.groups() for match in map(LEADING_SLASHES.match, others) if match]
+    first, second, year = np.hstack([fields[:, is_slash], np.array(matches, np.int64).reshape(-1, 3).T])
+    return np.unique((first * 100 + second) * 10_000 + year)
 
 
-def slash_date(first: Any, second: Any, year: Any) -> Any:
-    """A date with slashes as one number."""
-    return (first * 100 + second) * 10_000 + year
-
-
-def slash_fields(dates: Ints) -> tuple[Ints, Ints, Ints]:
-    """First field, second field and year of dates that are one number each."""
+def slash_fields(dates: Int64) -> tuple[Int64, Int64, Int64]:
+    """Return first field, second field and year of the numbers that `slash_dates` gives."""
     fields = dates // 10_000
     return fields // 100, fields % 100, dates % 10_000
 
 
-def is_day_first(dates: Ints) -> bool:
-    """Whether the slash dates of a file, each once, are DD/MM/YYYY, by the rule above."""
+def is_day_first(dates: Int64) -> bool:
+    """Return whether the slash dates of a file, each once, are DD/MM/YYYY, by the rule above."""
     first, second, _ = slash_fields(dates)
     plausible = (first >= 1) & (first <= 31) & (second >= 1) & (second <= 31) & (np.minimum(first, second) <= 12)
     day_first, month_first = int((first[plausible] > 12).sum()), int((second[plausible] > 12).sum())
     return day_first >= max(LEAST_DAY_FIRST, int(plausible.sum()) / 5) and 20 * month_first <= day_first
 
 
+def require_month_first(name: str, dates: Int64) -> None:
+    """Refuse a file whose slash dates, each once, are DD/MM/YYYY: they would be misread."""
+    if is_day_first(dates):
+        fields = zip(*(part.tolist() for part in slash_fields(dates)), strict=True)
+        first, second, year = max(fields, key=lambda date: (date[1] <= 12, date))
+        example = f"{first:02d}/{second:02d}/{year}"
+        allowed = f"its dates look day-first, such as {example}, but slashes are read month first"
+        raise UserError(name, allowed=allowed, remedy="Write them as YYYY-MM-DD")
+
+
 @remembered
 def second_of_day(text: str) -> int | None:
-    """Seconds since midnight, 0..86400, of HH:MM:SS, HH:MM or unpadded HHMM; None if it is no time of day.
+    """Return seconds since midnight, 0..86400, of HH:MM:SS, HH:MM or unpadded HHMM; None if it is no time of day.
 
     24:00:00 and 2400 are 86400, the next midnight. 12 AM is 0 and 12 PM is 43200. Parts of a second are dropped, and a
     zone is ignored.
     """
-    if found := COLONS.fullmatch(text):
-        hour, minute, second = int(found[1]), int(found[2]), int(found[3] or 0)
-        if found[4]:
+    if match := COLONS.fullmatch(text):
+        hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+        if match[4]:
             if not 1 <= hour <= 12:
                 return None
-            hour = hour % 12 + (12 if found[4] in "Pp" else 0)
-    elif found := DIGITS.fullmatch(text):
-        (hour, minute), second = divmod(int(found[1]), 100), 0
+            hour = hour % 12 + (12 if match[4] in "Pp" else 0)
+    elif match := DIGITS.fullmatch(text):
+        (hour, minute), second = divmod(int(match[1]), 100), 0
     else:
         return None
-    seconds = 3600 * hour + 60 * minute + second
+    seconds = HOUR_S * hour + MINUTE_S * minute + second
     return seconds if minute < 60 and second < 60 and seconds <= DAY_S else None
 
 
 def from_milliseconds(text: str) -> int | None:
-    """Seconds since 1970 of milliseconds since 1970, with or without an exponent; None if before 1979 or no such."""
-    if found := MILLISECONDS.fullmatch(text):
-        milliseconds = int(found[1])
-    elif found := EXPONENT.fullmatch(text):
-        milliseconds = int(Decimal(found[1]).scaleb(int(found[2])))
+    """Return seconds since 1970 of milliseconds since then, exponent or not; None if before 1979 or no such number."""
+    if match := MILLISECONDS.fullmatch(text):
+        milliseconds = int(match[1])
+    elif match := EXPONENT.fullmatch(text):
+        milliseconds = int(Decimal(match[1]).scaleb(int(match[2])))
     else:
         return None
     if milliseconds < LEAST_MILLISECONDS:
@@ -200,13 +190,13 @@ def from_milliseconds(text: str) -> int | None:
     return seconds if seconds < END_S else None
 
 
-def distinct_values(texts: Iterable[str], parse: Callable[[str], int | None]) -> Ints:
-    """`parse` of each text, NOT_A_TIME where it gives None."""
+def distinct_values(texts: Iterable[str], parse: Callable[[str], int | None]) -> Int64:
+    """Return `parse` of each text, NOT_A_TIME where it gives None."""
     values = (parse(text) for text in texts)
     return np.array([NOT_A_TIME if value is None else value for value in values], np.int64)
 
 
-def join_seconds(days: Ints, seconds: Ints) -> Ints:
-    """Local wall-clock seconds since 1970-01-01T00:00; NOT_A_TIME where either part is."""
+def join_seconds(days: Int64, seconds: Int64) -> Int64:
+    """Return local wall-clock seconds since 1970-01-01T00:00; NOT_A_TIME where either part is."""
     bad = (days == NOT_A_TIME) | (seconds == NOT_A_TIME)
     return np.where(bad, NOT_A_TIME, np.where(bad, 0, days) * DAY_S + np.where(bad, 0, seconds))

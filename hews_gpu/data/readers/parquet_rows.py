@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hews_gpu.data.readers.blocks import TEXT, Job, Texts
-from hews_gpu.data.readers.schemas import Columns
+from hews_gpu.data.readers.dictionary_column import TEXT
+from hews_gpu.data.readers.schemas import Columns, ReadSettings
 from hews_gpu.errors import UserError
 
-__all__ = ["Groups", "read_parquet", "scan_parquet"]
+__all__ = ["ParquetTable", "RowGroups", "open_parquet"]
 
 LEAST_INEXACT = 2.0**53  # from here on a float64 may stand for several whole numbers
 
 
 @dataclass(frozen=True)
-class Groups:
+class RowGroups:
     """Some row groups of a Parquet file that follow each other."""
 
     begin: int
@@ -34,27 +35,17 @@ class Groups:
     rows: int
 
 
-def read_parquet(path: Path, job: Job, groups: Groups | None = None) -> Texts:
-    """Blocks of a Parquet file, or of some of its row groups; `line` is the number of the row, from 1.
+@contextmanager
+def open_parquet(path: Path, name: str, settings: ReadSettings) -> Iterator[ParquetTable]:
+    """Open a Parquet file, whose name for messages is `name`.
 
     Raises:
-        UserError: not a whole Parquet file, or a column that has no text.
+        UserError: not a whole Parquet file.
     """
-    with _whole(job.name), pq.ParquetFile(path) as file:
-        yield from _blocks(file, groups or _all_groups(file), job)
-
-
-def scan_parquet(path: Path, job: Job, group_rows: int) -> list[Groups]:
-    """Row groups in runs of at least so many rows, from the file's own index; tells `job.choose` the column names."""
-    with _whole(job.name), pq.ParquetFile(path) as file:
-        _choose(file, job)
-        found, begin, first, rows = [], 0, 1, 0
-        for group in range(file.num_row_groups):
-            rows += file.metadata.row_group(group).num_rows
-            if rows >= group_rows or group == file.num_row_groups - 1:
-                found.append(Groups(begin, group + 1, first, rows))
-                begin, first, rows = group + 1, first + rows, 0
-    return [groups for groups in found if groups.rows]
+    with _whole(name):
+        file = pq.ParquetFile(path)
+    with file:
+        yield ParquetTable(file, name, settings, tuple(file.schema_arrow.names))
 
 
 @contextmanager
@@ -69,51 +60,66 @@ def _whole(name: str) -> Iterator[None]:
         raise UserError(name, allowed=f"is not a whole Parquet file ({why})", remedy="Fetch or copy it again") from None
 
 
-def _all_groups(file: pq.ParquetFile) -> Groups:
-    return Groups(0, file.num_row_groups, 1, file.metadata.num_rows)
+@dataclass
+class ParquetTable:
+    """An open Parquet file; `line` of a row is its number, from 1."""
 
+    file: pq.ParquetFile
+    name: str
+    settings: ReadSettings
+    names: tuple[str, ...]
+    """Of all columns."""
+    noticed: Counter[str] = field(default_factory=Counter)
+    """Nothing: of such a file there is nothing to notice."""
 
-def _choose(file: pq.ParquetFile, job: Job) -> Columns:
-    """What is read of a file; refuses a column that has no text."""
-    columns = job.choose(tuple(file.schema_arrow.names))
-    for position in sorted(set(columns.read.values())):
-        field = file.schema_arrow.field(position)
-        _require_text(job.name, field.name, field.type)
-    return columns
+    def cut(self, group_rows: int) -> list[RowGroups]:
+        """Return the row groups in runs of at least so many rows, from the file's own index."""
+        runs, begin, first, rows = [], 0, 1, 0
+        for group in range(self.file.num_row_groups):
+            rows += self.file.metadata.row_group(group).num_rows
+            if rows >= group_rows or group == self.file.num_row_groups - 1:
+                runs.append(RowGroups(begin, group + 1, first, rows))
+                begin, first, rows = group + 1, first + rows, 0
+        return [run for run in runs if run.rows]
 
+    def blocks(self, columns: Columns, groups: RowGroups | None = None) -> Iterator[pa.Table]:
+        """Read the file, or some of its row groups.
 
-def _blocks(file: pq.ParquetFile, groups: Groups, job: Job) -> Texts:
-    columns = _choose(file, job)
-    chosen = sorted(set(columns.read.values()))
-    fields = [file.schema_arrow.field(position) for position in range(len(columns.found))]
-    first = groups.first
-    leaf = np.cumsum([0, *(_leaves(field.type) for field in fields)])
-    # by position: of two columns of one name, the name would give the last one, the schema means the first
-    batches = file.reader.iter_batches(
-        job.block_rows, range(groups.begin, groups.end), column_indices=leaf[chosen].tolist(), use_threads=True
-    )
-    for batch in batches:
-        lines = np.arange(first, first + len(batch))
-        table = pa.table({"line": lines, "problem": np.zeros(len(batch), np.uint8)})
-        for name, position in columns.read.items():
-            table = table.append_column(name, _text_of(batch, chosen.index(position), job.name))
-        yield table
-        first += len(batch)
+        Raises:
+            UserError: the file is damaged, or a column has no text.
+        """
+        groups = groups or RowGroups(0, self.file.num_row_groups, 1, self.file.metadata.num_rows)
+        chosen = sorted(set(columns.read.values()))
+        fields = list(self.file.schema_arrow)
+        for position in chosen:
+            _require_text(self.name, fields[position])
+        leaf, first = np.cumsum([0, *(_leaves(column.type) for column in fields)]), groups.first
+        with _whole(self.name):
+            # by position: of two columns of one name, the name would give the last one, the schema means the first
+            for batch in self.file.reader.iter_batches(
+                self.settings.block_rows, range(groups.begin, groups.end), leaf[chosen].tolist(), use_threads=True
+            ):
+                content = {"line": np.arange(first, first + len(batch)), "problem": np.zeros(len(batch), np.uint8)}
+                texts = {
+                    name: _text_of(batch, chosen.index(position), self.name) for name, position in columns.read.items()
+                }
+                yield pa.table({**content, **texts})
+                first += len(batch)
 
 
 def _leaves(kind: pa.DataType) -> int:
-    """How many columns of the file make up one column of the table."""
+    """Return how many columns of the file make up one column of the table."""
     return sum(_leaves(kind.field(i).type) for i in range(kind.num_fields)) if pa.types.is_nested(kind) else 1
 
 
-def _require_text(file: str, name: str, kind: pa.DataType) -> None:
-    if pa.types.is_nested(kind):
-        allowed = f"the column '{name}' holds {kind}, which is no text, number or time"
+def _require_text(file: str, column: pa.Field) -> None:
+    if pa.types.is_nested(column.type):
+        allowed = f"the column '{column.name}' holds {column.type}, which is no text, number or time"
         raise UserError(file, allowed=allowed, remedy="Write it as text")
 
 
 def _text_of(batch: pa.RecordBatch, position: int, file: str) -> pa.Array:
-    """A column as text, of which every value is UTF-8: a file may call bytes text that are none."""
+    """Return a column as text, of which every value is UTF-8: a file may call bytes text that are none."""
     try:
         encoded = _text(batch.column(position))
         encoded.dictionary.validate(full=True)
@@ -126,7 +132,7 @@ def _text_of(batch: pa.RecordBatch, position: int, file: str) -> pa.Array:
 
 
 def _text(column: pa.Array) -> pa.Array:
-    """A column as dictionary-encoded text; null becomes the empty text."""
+    """Return a column as dictionary-encoded text; null becomes the empty text."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     texts = column.cast(pa.string())
@@ -136,7 +142,7 @@ def _text(column: pa.Array) -> pa.Array:
 
 
 def _digits(column: pa.Array) -> pa.Array:
-    """Whole numbers of a column of floats as digits without an exponent, value by value; null for any other."""
+    """Return whole numbers of a column of floats as digits without an exponent; null for any other value."""
     values = column.cast(pa.float64())
     is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), LEAST_INEXACT))
     return pc.if_else(is_whole, values, None).cast(pa.int64()).cast(pa.string())

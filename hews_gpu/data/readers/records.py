@@ -11,38 +11,19 @@ Shapes: R records, L lines of one chunk, Q quotes of one chunk.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = [
-    "BLANK",
-    "GOOD",
-    "PROBLEMS",
-    "REPEATED_HEADER",
-    "TOO_LONG",
-    "UNBALANCED",
-    "WRONG_FIELDS",
-    "Counted",
-    "Records",
-    "count_fields",
-    "iter_records",
-    "lines_of",
-    "read_chunk",
-]
+from hews_gpu.arrays import Int64, UInt8
+
+__all__ = ["GOOD", "PROBLEMS", "Counted", "Records", "count_fields", "iter_records", "lines_of", "read_chunk"]
 
 GOOD, BLANK, WRONG_FIELDS, UNBALANCED, TOO_LONG, REPEATED_HEADER = range(6)
-PROBLEMS = (
-    "",
-    "blank line",
-    "wrong number of fields",
-    "unbalanced quotes",
-    "line too long",
-    "header repeated",
-)
+PROBLEMS = ("", "blank line", "wrong number of fields", "unbalanced quotes", "line too long", "header repeated")
 CHUNK_BYTES = 16 << 20  # about 95,000 rows of a crime table: large enough for arrays, small beside 2 GB
 MAX_LINE_BYTES = 1 << 20  # a row of a crime table takes 200 bytes; a longer line is not one, and must not fill memory
 MAX_LINES = 64  # of one quoted record; more means that a quote was never closed
@@ -52,18 +33,16 @@ IS_SIDE = np.isin(np.arange(256), (COMMA, LF, CR, QUOTE))  # what may stand besi
 FIELD = re.compile(rb'"(?:[^"]|"")*+"[^,]*|[^",][^,]*|(?=,|\Z)')
 FLAWLESS_FIELD = re.compile(rb'"(?:[^"]|"")*+"(?=,|\Z)|[^",]*(?=,|\Z)')
 
-Ints = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class Records:
     """Consecutive records of a stream: data[start[r]:stop[r]] is record r without its line end."""
 
     data: bytes
-    start: Ints  # [R]
-    stop: Ints  # [R]
-    line: Ints  # [R], 1-based line on which the record starts
-    problem: npt.NDArray[np.uint8]  # [R], index into PROBLEMS
+    start: Int64  # [R]
+    stop: Int64  # [R]
+    line: Int64  # [R], 1-based line on which the record starts
+    problem: UInt8  # [R], index into PROBLEMS
     offset: int = 0
     """Where `data` begins in the stream, in bytes; a record begins there."""
     is_simple: bool = False
@@ -74,14 +53,12 @@ class Records:
         return len(self.start)
 
     def part(self, begin: int, end: int) -> Records:
-        """Records begin..end-1; `data` is shared."""
+        """Return records begin..end-1; `data` is shared."""
         cut = slice(begin, end)
-        return Records(
-            self.data, self.start[cut], self.stop[cut], self.line[cut], self.problem[cut], self.offset, self.is_simple
-        )
+        return replace(self, start=self.start[cut], stop=self.stop[cut], line=self.line[cut], problem=self.problem[cut])
 
     def good_bytes(self) -> bytes:
-        """The records without a problem, ready for a CSV parser."""
+        """Return the records without a problem, ready for a CSV parser."""
         if not len(self):
             return b""
         if not self.problem.any():
@@ -89,28 +66,31 @@ class Records:
         return b"\n".join([self.data[begin:end] for begin, end in self.good_spans()])
 
     def good_spans(self) -> Iterator[tuple[int, int]]:
-        """Start and stop of the records without a problem."""
+        """Return start and stop of the records without a problem."""
         good = self.problem == GOOD
         return zip(self.start[good].tolist(), self.stop[good].tolist(), strict=True)
 
 
 class Counted:
-    """A stream that knows how far it was read, and that may copy what it reads."""
+    """A stream that knows how far it was read, and that may end before its file does."""
 
-    def __init__(self, stream: BinaryIO, position: int = 0, copy: BinaryIO | None = None) -> None:
-        self.stream, self.position, self.copy = stream, position, copy
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.position, self.end = stream, 0, sys.maxsize
 
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
-        chunk = self.stream.read(size)
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, `size` of them at most."""
+        chunk = self.stream.read(min(size, self.end - self.position))
         self.position += len(chunk)
-        if self.copy is not None:
-            self.copy.write(chunk)
         return chunk
+
+    def jump(self, begin: int, end: int) -> None:
+        """Go on at byte `begin`, and end before byte `end`."""
+        self.stream.seek(begin)
+        self.position, self.end = begin, end
 
 
 def iter_records(
-    stream: Counted | BinaryIO,
+    stream: Counted,
     fields: int,
     *,
     begun: bytes = b"",
@@ -128,7 +108,6 @@ def iter_records(
         chunk_bytes: how much is read at a time.
         is_simple: whether each line is known to be a record whose quotes close.
     """
-    stream = stream if isinstance(stream, Counted) else Counted(stream, len(begun))
     pending, line, at_end = begun, first_line, False
     while not at_end:
         chunk = read_chunk(stream, chunk_bytes)
@@ -157,7 +136,7 @@ def iter_records(
 
 
 def read_chunk(stream: Counted, chunk_bytes: int) -> bytes:
-    """The next bytes; never ends between the CR and the LF of one line end."""
+    """Return the next bytes, which never end between the CR and the LF of one line end."""
     chunk = stream.read(chunk_bytes)
     while chunk.endswith(b"\r") and (more := stream.read(1)):
         chunk += more
@@ -165,7 +144,7 @@ def read_chunk(stream: Counted, chunk_bytes: int) -> bytes:
 
 
 def _skip_line(stream: Counted, chunk_bytes: int) -> tuple[bytes, bool]:
-    """Drop bytes up to and with the next line end: what follows it, and whether the stream has ended."""
+    """Drop bytes up to and with the next line end; return what follows it, and whether the stream has ended."""
     while chunk := read_chunk(stream, chunk_bytes):
         ends = [at for at in (chunk.find(b"\n"), chunk.find(b"\r")) if at >= 0]
         if ends:
@@ -174,8 +153,8 @@ def _skip_line(stream: Counted, chunk_bytes: int) -> tuple[bytes, bool]:
     return b"", True
 
 
-def lines_of(data: bytes, at_end: bool) -> tuple[Ints, Ints, Ints]:
-    """Start, stop and start of the next line of each whole line; at the end of the stream the rest is one too."""
+def lines_of(data: bytes, at_end: bool) -> tuple[Int64, Int64, Int64]:
+    """Return start, stop and start of the next line of each whole line; at the end of the stream the rest is one."""
     raw = np.frombuffer(data, np.uint8)
     stops = np.flatnonzero(raw == LF)
     nexts = stops + 1
@@ -193,13 +172,13 @@ def lines_of(data: bytes, at_end: bool) -> tuple[Ints, Ints, Ints]:
     return starts.astype(np.int64), stops.astype(np.int64), nexts.astype(np.int64)
 
 
-def _are_simple(data: bytes, starts: Ints, stops: Ints) -> bool:
-    """Whether each line is a record whose quotes close, and none is too long."""
+def _are_simple(data: bytes, starts: Int64, stops: Int64) -> bool:
+    """Return whether each line is a record whose quotes close, and none is too long."""
     return not len(starts) or (int((stops - starts).max()) <= MAX_LINE_BYTES and _quotes_close(data, stops))
 
 
-def _quotes_close(data: bytes, stops: Ints) -> bool:
-    """Whether every line closes its quotes and every quote stands beside a comma, a line end or another quote."""
+def _quotes_close(data: bytes, stops: Int64) -> bool:
+    """Return whether all lines close their quotes, each of which is beside a comma, a line end or another quote."""
     if b'"' not in data:
         return True
     raw = np.frombuffer(data, np.uint8)[: int(stops[-1])]
@@ -212,9 +191,9 @@ def _quotes_close(data: bytes, stops: Ints) -> bool:
 
 
 def _records_line_by_line(
-    data: bytes, starts: Ints, stops: Ints, fields: int, at_end: bool
-) -> tuple[Ints, Ints, npt.NDArray[np.uint8]]:
-    """First line, last line and problem of each record of a chunk with quoted line ends or stray quotes.
+    data: bytes, starts: Int64, stops: Int64, fields: int, at_end: bool
+) -> tuple[Int64, Int64, UInt8]:
+    """Return first line, last line and problem of each record of a chunk with quoted line ends or stray quotes.
 
     An unfinished record at its end is left over.
     """
@@ -235,7 +214,7 @@ def _records_line_by_line(
 
 
 def _record_at(data: bytes, begin: list[int], end: list[int], line: int, fields: int) -> tuple[int | None, int]:
-    """Last line and problem of the record that starts at `line`; None where the chunk ends before the record does."""
+    """Return last line and problem of the record that starts at `line`; None where the chunk ends before it does."""
     text = data[begin[line] : end[line]]
     if len(text) > MAX_LINE_BYTES:
         return line, TOO_LONG
@@ -248,20 +227,20 @@ def _record_at(data: bytes, begin: list[int], end: list[int], line: int, fields:
             return None, GOOD
         if b'"' not in data[begin[until] : end[until]]:
             continue
-        found = count_fields(data[begin[line] : end[until]], FLAWLESS_FIELD)
-        if found is not None:
-            return (until, GOOD) if found == fields else (line, UNBALANCED)
+        count = count_fields(data[begin[line] : end[until]], FLAWLESS_FIELD)
+        if count is not None:
+            return (until, GOOD) if count == fields else (line, UNBALANCED)
     return line, UNBALANCED
 
 
 def count_fields(text: bytes, pattern: re.Pattern[bytes] = FIELD) -> int | None:
-    """How many fields a record has; None if a quote stays open (or, for FLAWLESS_FIELD, is out of place)."""
+    """Return how many fields a record has; None if a quote stays open (or, for FLAWLESS_FIELD, is out of place)."""
     count, position = 0, 0
     while True:
-        found = pattern.match(text, position)
-        if found is None:
+        field = pattern.match(text, position)
+        if field is None:
             return None
-        count, position = count + 1, found.end()
+        count, position = count + 1, field.end()
         if position == len(text):
             return count
         position += 1

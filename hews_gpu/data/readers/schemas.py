@@ -1,4 +1,4 @@
-"""The schemas of incident tables: which column plays which role, found from the column names alone.
+"""The schemas of incident tables: which column plays which role, from the column names alone.
 
 A schema is data, not code: a new one is one more entry in SCHEMAS. Names are compared without regard to case, spaces,
 punctuation and a byte order mark, because one feed spells a column ``Primary Type`` in its export and ``primary_type``
@@ -9,23 +9,13 @@ person, cannot reach any output. A table that no schema fits is mapped under ``[
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hews_gpu.data.readers.records import CHUNK_BYTES
 from hews_gpu.errors import UserError, did_you_mean
 
-__all__ = [
-    "ARCGIS",
-    "CHICAGO",
-    "PORTAL",
-    "SCHEMAS",
-    "Columns",
-    "Schema",
-    "choose_columns",
-    "is_person_level",
-    "normal_name",
-    "vocabulary_of",
-]
+__all__ = ["SCHEMAS", "Columns", "ReadSettings", "Schema", "choose_columns", "is_person_level", "normal_name"]
 
 PERSON_WORDS = frozenset(
     {"age", "ages", "agegroup", "sex", "gender", "race", "races", "descent", "hispanic", "latino", "dob", "birth"}
@@ -110,16 +100,8 @@ ARCGIS = Schema(
     latitude="Latitude",
     category="Description",
     charts_only=("Inside/Outside", "Premise", "PremiseType", "Weapon", "Location"),
-    compared=(
-        "CCNumber",
-        "CrimeCode",
-        "Post",
-        "District",
-        "Old_District",
-        "New_District",
-        "Neighborhood",
-        "GeoLocation",
-        "Total_Incidents",
+    compared=tuple(
+        "CCNumber CrimeCode Post District Old_District New_District Neighborhood GeoLocation Total_Incidents".split()
     ),
     vocabulary=BALTIMORE_VOCABULARY,
     zone_is_mislabelled=True,
@@ -138,12 +120,26 @@ SCHEMAS: tuple[Schema, ...] = (PORTAL, ARCGIS, CHICAGO)
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadSettings:
+    """How the files of a city are read."""
+
+    schema: str = "auto"
+    """Name of a schema, or auto."""
+    mapped: Mapping[str, str] = field(default_factory=dict)
+    """Role -> column name, from ``[incidents.columns]``; goes before what the schema says."""
+    block_rows: int = 200_000
+    """Rows of a block, at most."""
+    chunk_bytes: int = CHUNK_BYTES
+    """How much is read at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Columns:
     """Which columns of one file are read, by position in the file."""
 
     schema: str
     """Name of the schema, or "mapped" for one given under ``[incidents.columns]``."""
-    found: tuple[str, ...]
+    names: tuple[str, ...]
     """All column names of the file, as they stand there."""
     roles: Mapping[str, int]
     """Role -> position; without longitude and latitude if the table has no such columns."""
@@ -163,103 +159,111 @@ class Columns:
         return set(POINT_ROLES) <= set(self.roles)
 
     @property
+    def vocabulary(self) -> Mapping[str, str]:
+        """That of the schema; empty for a mapped table."""
+        return {known.name: known.vocabulary for known in SCHEMAS}.get(self.schema, {})
+
+    @property
     def person_level(self) -> int:
         """How many columns of the file describe a person and are left unread."""
-        return sum(is_person_level(name) for name in self.found)
+        return sum(is_person_level(name) for name in self.names)
 
 
 def normal_name(name: str) -> str:
-    """A column name as it is compared: letters and digits only, no capitals; as it stands if it has neither."""
+    """Return a column name as it is compared: its letters and digits without capitals, or as it is if it has none."""
     return "".join(c for c in name.casefold() if c.isalnum()) or name.strip()
 
 
-def vocabulary_of(schema: str) -> Mapping[str, str]:
-    """The vocabulary of a schema by its name; empty for a mapped table."""
-    return {known.name: known.vocabulary for known in SCHEMAS}.get(schema, {})
-
-
 def is_person_level(name: str) -> bool:
-    """Whether a column seems to describe a person (age, sex, race, ...), judged by the words of its name."""
+    """Return whether a column seems to describe a person (age, sex, race, ...), judged by the words of its name."""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name.replace("\ufeff", ""))
     return any(word in PERSON_WORDS or PERSON_BEGINS.match(word) for word in map(str.casefold, words))
 
 
-def choose_columns(
-    found: Sequence[str], *, file: str, schema: str = "auto", mapped: Mapping[str, str] | None = None
-) -> Columns:
+def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | None = None) -> Columns:
     """Decide which columns of a file are read.
 
     Args:
-        found: the column names of the file.
+        names: the column names of the file.
         file: its name, for messages.
-        schema: name of a schema, or auto.
-        mapped: role -> column name, from ``[incidents.columns]``; goes before what the schema says.
+        settings: which schema, and what the user has mapped.
 
     Raises:
-        UserError: no schema fits, a needed column is missing or describes a person; names what was found.
+        UserError: no schema fits, a needed column is missing or describes a person; names the columns of the file.
     """
-    mapped = _mapping_for(found, dict(mapped or {}), schema)
-    known = _schema(found, schema, complete=not mapped, file=file)
-    roles = {**({} if known is None else known.roles), **mapped}
+    settings = settings or ReadSettings()
+    positions: dict[str, int] = {}
+    for position, name in enumerate(names):
+        positions.setdefault(normal_name(name), position)
+    mapped = _mapping_for(positions, settings)
+    schema = _schema_for(names, positions, settings.schema, is_mapped=bool(mapped), file=file)
+    roles = {**({} if schema is None else schema.roles), **mapped}
     if "time" in mapped:
         roles = {role: name for role, name in roles.items() if role not in ("date", "time_of_day")}
     elif {"date", "time_of_day"} & set(mapped):
         roles.pop("time", None)
     _require_roles(roles)
-    positions = _positions(found)
     if not any(role in mapped or normal_name(roles[role]) in positions for role in POINT_ROLES):
         roles = {role: name for role, name in roles.items() if role not in POINT_ROLES}
     for role, name in roles.items():
-        _require_column(role, name, positions, found, file)
+        _require_column(role, name, positions, names, file)
+    taken = {normal_name(name) for name in roles.values()}
+
+    def optional(wanted: Sequence[str]) -> dict[str, int]:
+        """Return those that the file has, that describe no person and play no role already."""
+        free = positions.keys() - taken
+        there = [name for name in wanted if normal_name(name) in free and not is_person_level(name)]
+        return {name: positions[normal_name(name)] for name in there}
+
     return Columns(
-        schema="mapped" if known is None else known.name,
-        found=tuple(found),
+        schema="mapped" if schema is None else schema.name,
+        names=tuple(names),
         roles={role: positions[normal_name(name)] for role, name in roles.items()},
-        charts_only=_optional(known.charts_only if known else (), positions, roles.values()),
-        compared=_optional(known.compared if known else (), positions, roles.values()),
+        charts_only=optional(schema.charts_only if schema else ()),
+        compared=optional(schema.compared if schema else ()),
     )
 
 
-def _mapping_for(found: Sequence[str], mapped: dict[str, str], schema: str) -> dict[str, str]:
-    """The user's mapping, or none if it is whole, is of another file of the city, and a known schema fits this one."""
-    whole = set(PLACE_ROLES) <= set(mapped) and ("time" in mapped or {"date", "time_of_day"} <= set(mapped))
-    there = set(_positions(found))
-    is_elsewhere = whole and not any(normal_name(name) in there for name in mapped.values())
-    fits = any(not _lacking(known, there) for known in SCHEMAS)
-    return {} if is_elsewhere and fits and schema == "auto" else mapped
+def _mapping_for(there: Collection[str], settings: ReadSettings) -> Mapping[str, str]:
+    """Return the user's mapping, or none if it is whole, of another file, and a known schema fits this one."""
+    mapped = settings.mapped
+    is_whole = set(PLACE_ROLES) <= set(mapped) and ("time" in mapped or {"date", "time_of_day"} <= set(mapped))
+    is_elsewhere = is_whole and not any(normal_name(name) in there for name in mapped.values())
+    fits = any(not _lacking(schema, there) for schema in SCHEMAS)
+    return {} if is_elsewhere and fits and settings.schema == "auto" else mapped
 
 
-def _lacking(schema: Schema, there: Set[str]) -> list[str]:
-    """Columns that a table lacks of a schema; one without any coordinates lacks none of these."""
+def _lacking(schema: Schema, there: Collection[str]) -> list[str]:
+    """Return the columns that a table lacks of a schema; one without any coordinates lacks none of these."""
     missing = {role: name for role, name in schema.roles.items() if normal_name(name) not in there}
     if set(POINT_ROLES) <= set(missing):
         missing = {role: name for role, name in missing.items() if role not in POINT_ROLES}
     return list(missing.values())
 
 
-def _schema(found: Sequence[str], name: str, *, complete: bool, file: str) -> Schema | None:
-    """The schema asked for, or the first that fits; None if none fits and the user mapped the columns."""
+def _schema_for(
+    names: Sequence[str], there: Collection[str], name: str, *, is_mapped: bool, file: str
+) -> Schema | None:
+    """Return the schema asked for, or the first that fits; None if none fits and the user mapped the columns."""
     if name != "auto":
         by_name = {schema.name: schema for schema in SCHEMAS}
         if name not in by_name:
             remedy = did_you_mean(name, ["auto", *by_name])
             raise UserError("[incidents] schema", name, allowed="is not a known schema", remedy=remedy)
         return by_name[name]
-    there = set(_positions(found))
-    missing = {schema.name: _lacking(schema, there) for schema in SCHEMAS}
     for schema in SCHEMAS:
-        if not missing[schema.name]:
+        if not _lacking(schema, there):
             return schema
-    if complete:
-        nearest = max(SCHEMAS, key=lambda schema: len(there & set(map(normal_name, schema.roles.values())))).name
-        lacks = ", ".join(f"'{column}'" for column in missing[nearest])
-        allowed = f"lacks {lacks} of the schema '{nearest}', and no other known schema fits; it has {_listed(found)}"
-        remedy = "Name the columns under [incidents.columns]; 'hews init NAME --from FILE' proposes them"
-        raise UserError(file, allowed=allowed, remedy=remedy)
-    return None
+    if is_mapped:
+        return None
+    nearest = max(SCHEMAS, key=lambda schema: len(set(there) & set(map(normal_name, schema.roles.values()))))
+    lacks = ", ".join(f"'{column}'" for column in _lacking(nearest, there))
+    allowed = f"lacks {lacks} of the schema '{nearest.name}', and no other known schema fits; it has {_listed(names)}"
+    remedy = "Name the columns under [incidents.columns]; 'hews init NAME --from FILE' proposes them"
+    raise UserError(file, allowed=allowed, remedy=remedy)
 
 
-def _require_roles(roles: Mapping[str, str]) -> None:
+def _require_roles(roles: Collection[str]) -> None:
     needed = ["time"] if "time" in roles else ["date", "time_of_day"]
     for role in (*needed, *PLACE_ROLES):
         if role not in roles:
@@ -268,32 +272,17 @@ def _require_roles(roles: Mapping[str, str]) -> None:
             raise UserError("[incidents.columns]", allowed=allowed, remedy=f'Add {role} = "COLUMN"')
 
 
-def _require_column(role: str, name: str, positions: Mapping[str, int], found: Sequence[str], file: str) -> None:
-    if normal_name(name) not in positions:
-        remedy = did_you_mean(name, [column for column in found if column.strip()] or [""])
-        allowed = f"has no column '{name}' for the {role.replace('_', ' ')}; it has {_listed(found)}"
+def _require_column(role: str, name: str, there: Collection[str], names: Sequence[str], file: str) -> None:
+    if normal_name(name) not in there:
+        remedy = did_you_mean(name, [column for column in names if column.strip()] or [""])
+        allowed = f"has no column '{name}' for the {role.replace('_', ' ')}; it has {_listed(names)}"
         raise UserError(file, allowed=allowed, remedy=remedy)
     if is_person_level(name):
         allowed = f"the column '{name}' describes a person, and such columns are never read"
         raise UserError(f"[incidents.columns] {role}", name, allowed=allowed, remedy="Name another column")
 
 
-def _positions(found: Sequence[str]) -> dict[str, int]:
-    """Normal name -> position of its first column."""
-    positions: dict[str, int] = {}
-    for position, name in enumerate(found):
-        positions.setdefault(normal_name(name), position)
-    return positions
-
-
-def _optional(names: Sequence[str], positions: Mapping[str, int], taken: Collection[str]) -> dict[str, int]:
-    """Those of the names that the file has, that describe no person and play no role already."""
-    used = {normal_name(name) for name in taken}
-    there = [name for name in names if normal_name(name) in positions.keys() - used and not is_person_level(name)]
-    return {name: positions[normal_name(name)] for name in there}
-
-
-def _listed(found: Sequence[str], limit: int = 30) -> str:
-    """Column names for a message; those that are too many are counted."""
-    more = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return ", ".join(f"'{name.strip()[:40]}'" for name in found[:limit]) + more
+def _listed(names: Sequence[str], limit: int = 30) -> str:
+    """Return column names for a message; those that are too many are counted."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(f"'{name.strip()[:40]}'" for name in names[:limit]) + more

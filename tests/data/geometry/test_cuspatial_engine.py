@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.inputs.small_polygons import CASES, points_near, random_points
+from hews_gpu.data.geometry.areas import Areas, find_in_grid
 from hews_gpu.data.geometry.cuspatial_engine import (
     MOST_POLYGONS,
     SEVERAL,
@@ -16,8 +17,6 @@ from hews_gpu.data.geometry.cuspatial_engine import (
     find_with_cuspatial,
     guarded,
 )
-from hews_gpu.data.geometry.grid import find_in_grid
-from hews_gpu.data.geometry.point_in_polygon import Areas
 
 
 def areas_of(case: str) -> Areas:

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, meters_per_degree
-from hews_gpu.data.geometry.polygons import assign, load_neighborhoods
+from hews_gpu.data.geometry.areas import OUTSIDE
+from hews_gpu.data.geometry.point_in_polygon import find_neighborhoods, meters_per_degree
+from hews_gpu.data.geometry.polygons import areas_of, load_neighborhoods
 from hews_gpu.errors import UserError
 from tests.data.toy import EAST, TWO_SQUARES, WEST, geojson, square
 
@@ -134,14 +135,16 @@ def test_a_missing_or_cut_off_file_is_refused(toy: Toy) -> None:
 def test_a_point_on_a_shared_edge_or_in_an_overlap_belongs_to_the_first() -> None:
     areas = frame(shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1), shapely.box(0.5, 0.5, 1.5, 1.5))
     x, y = np.array([1.0, 1.0, 0.75, 1.25, 1.25, 0.0, 2.0, 3.0]), np.array([0.25, 0.75, 0.75, 0.75, 1.25, 0, 1, 0.5])
-    ids, is_nearest = assign(areas, x, y)
+    ids, is_nearest = find_neighborhoods(areas_of(areas), x, y)
     assert ids.tolist() == [0, 0, 0, 1, 2, 0, 1, OUTSIDE]
     assert not is_nearest.any() and ids.dtype == np.int16
 
 
 def test_a_hole_is_outside() -> None:
     ring = shapely.box(0, 0, 3, 3).difference(shapely.box(1, 1, 2, 2))
-    assert assign(frame(ring), np.array([1.5, 1.0, 0.5]), np.array([1.5, 1.5, 0.5]))[0].tolist() == [OUTSIDE, 0, 0]
+    assert find_neighborhoods(areas_of(frame(ring)), np.array([1.5, 1.0, 0.5]), np.array([1.5, 1.5, 0.5]))[
+        0
+    ].tolist() == [OUTSIDE, 0, 0]
 
 
 LATTICE = st.tuples(st.integers(0, 8), st.integers(0, 8))
@@ -152,7 +155,7 @@ LATTICE = st.tuples(st.integers(0, 8), st.integers(0, 8))
 def test_every_point_of_a_lattice_agrees_with_shapely(rings: list[list[tuple[int, int]]]) -> None:
     polygons = [shapely.make_valid(shapely.Polygon(ring), method="structure", keep_collapsed=False) for ring in rings]
     x, y = (axis.ravel() / 2 for axis in np.meshgrid(np.arange(-1, 18), np.arange(-1, 18)))
-    ids, _ = assign(frame(*polygons), x, y)
+    ids, _ = find_neighborhoods(areas_of(frame(*polygons)), x, y)
     for point in range(len(x)):
         covering = [i for i, polygon in enumerate(polygons) if polygon.covers(shapely.Point(x[point], y[point]))]
         assert ids[point] == (covering[0] if covering else OUTSIDE)
@@ -166,10 +169,16 @@ def test_the_nearest_neighborhood_within_the_tolerance(toy: Toy) -> None:
     east, north = (float(scale) for scale in meters_per_degree(np.array(39.285)))
     x = np.array([WEST[0] - 100 / east, EAST[2] + 249 / east, EAST[2] + 251 / east, -76.61, -76.605])
     y = np.array([39.285, 39.285, 39.285, 39.29 + 200 / north, 39.285])
-    ids, is_nearest = assign(areas, x, y, tolerance_m=250)
+    ids, is_nearest = find_neighborhoods(areas_of(areas), x, y, tolerance_m=250)
     assert ids.tolist() == [0, 1, OUTSIDE, 0, 1]
     assert is_nearest.tolist() == [True, True, False, True, False]
-    assert assign(areas, x, y, tolerance_m=0)[0].tolist() == [OUTSIDE, OUTSIDE, OUTSIDE, OUTSIDE, 1]
+    assert find_neighborhoods(areas_of(areas), x, y, tolerance_m=0)[0].tolist() == [
+        OUTSIDE,
+        OUTSIDE,
+        OUTSIDE,
+        OUTSIDE,
+        1,
+    ]
 
 
 def test_the_length_of_a_degree_agrees_with_the_geodesic() -> None:
@@ -200,4 +209,4 @@ def test_random_points_in_real_polygons_agree_with_shapely(
     x, y = rng.uniform(west, east, 20_000), rng.uniform(south, north, 20_000)
     inside = np.array([shapely.contains_xy(polygon, x, y) for polygon in areas.geometry])
     expected = np.where(inside.any(axis=0), inside.argmax(axis=0), OUTSIDE)
-    np.testing.assert_array_equal(assign(areas, x, y)[0], expected)
+    np.testing.assert_array_equal(find_neighborhoods(areas_of(areas), x, y)[0], expected)

@@ -13,7 +13,6 @@ from hews_gpu.data.prepare.duplicates import (
     Places,
     Reach,
     distance_m,
-    first_duplicates,
     nearest_target,
     repeats_of_earlier_downloads,
     repeats_of_earlier_layouts,
@@ -72,7 +71,8 @@ def test_no_targets_and_no_rows() -> None:
     rows = places(np.random.default_rng(0), 5, 0)
     assert nearest_target(rows, empty, TWIN).tolist() == [NONE] * 5
     assert nearest_target(empty, rows.sorted_by_time(), TWIN).tolist() == []
-    assert first_duplicates(*(np.array([], dtype) for dtype in (np.uint64, np.uint64, np.int64))).tolist() == []
+    none, no_words = np.array([], np.int64), np.array([], np.uint64)
+    assert repeats_of_earlier_downloads((no_words, no_words), none, none, none)[0].tolist() == []
 
 
 def test_distance_agrees_with_the_geodesic() -> None:
@@ -89,7 +89,8 @@ def test_the_first_duplicate_is_the_one_with_the_lowest_row_id() -> None:
     a = np.array([7, 3, 7, 7, 3, 9], np.uint64)
     b = np.array([1, 1, 1, 2, 1, 1], np.uint64)
     ids = np.array([5, 4, 3, 2, 1, 0])
-    assert first_duplicates(a, b, ids).tolist() == [3, 1, NONE, NONE, NONE, NONE]
+    same = np.zeros(6, np.int64)
+    assert repeats_of_earlier_downloads((a, b), ids, same, same)[0].tolist() == [3, 1, NONE, NONE, NONE, NONE]
 
 
 @pytest.mark.parametrize("words", [3, 40, 4000])
@@ -102,7 +103,7 @@ def test_duplicates_among_rows_of_which_few_or_many_repeat(words: int) -> None:
     same = [[j for j in range(300) if (a[i], b[i]) == (a[j], b[j])] for i in range(300)]
     first = [min(ids[rows]) for rows in same]
     expected = [NONE if first[i] == ids[i] else int(first[i]) for i in range(300)]
-    assert first_duplicates(*hashes, ids).tolist() == expected
+    assert repeats_of_earlier_downloads(hashes, ids, layout, layout)[0].tolist() == expected
     _, is_overlap = repeats_of_earlier_downloads(hashes, ids, layout, download)
     for i in range(300):
         rank = sum(ids[j] < ids[i] for j in same[i] if download[j] == download[i])

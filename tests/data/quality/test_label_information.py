@@ -96,7 +96,7 @@ def test_layouts_are_measured_apart() -> None:
         counted(["a", "b"] * 200, [False, True] * 200),
         counted(["a", "b"] * 200, [False, False, True, True] * 100),
     )
-    report = leaks.report({(0, "X"): plain, (1, "X"): giving}, ["old.csv", "new.csv"])
+    report = leaks.label_information({(0, "X"): plain, (1, "X"): giving}, {0: "old.csv", 1: "new.csv"})
     assert [(entry["file"], entry["warning"]) for entry in report["columns"]] == [("new.csv", True), ("old.csv", False)]
 
 
@@ -106,7 +106,7 @@ def test_layouts_are_measured_apart() -> None:
 )
 def test_a_small_table_is_no_reason_for_a_warning(targets: int, others: int, warns: bool) -> None:
     labels = [True] * targets + [False] * others
-    report = leaks.report({(0, "X"): counted([str(label) for label in labels], labels)}, ["a.csv"])
+    report = leaks.label_information({(0, "X"): counted([str(label) for label in labels], labels)}, {0: "a.csv"})
     assert report["columns"][0]["warning"] == warns
     assert (report["warn_min_rows"], report["warn_min_rows_of_each_label"]) == (leaks.MIN_ROWS, leaks.MIN_LABELS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,13 @@ import pyarrow as pa
 import pytest
 
 from hews_gpu.config import CityConfig
-from hews_gpu.data.prepare.clean import BAD_TIME, OUT
+from hews_gpu.data.clean import BAD_TIME, OUT
 from hews_gpu.data.prepare.command import Cut, prepare
-from hews_gpu.data.quality.counts import Counts
-from hews_gpu.data.quality.dictionary_column import Block
-from hews_gpu.data.quality.tallies import Marks, Tally, monthly_events
+from hews_gpu.data.quality.report import monthly_events
+from hews_gpu.data.quality.tallies import DuplicateTally, RowTally
 from hews_gpu.data.quality.text_statistics import missing_by_month, tally_texts
-from hews_gpu.data.readers.blocks import TEXT
 from hews_gpu.data.readers.dates import NOT_A_TIME
+from hews_gpu.data.readers.dictionary_column import TEXT, Block
 from tests.data import formats
 from tests.data.toy import HEADER, row
 
@@ -66,10 +66,10 @@ def test_rows_set_aside_say_nothing_of_the_label_and_rows_without_time_are_of_no
     """1970 is the month that a time of nothing would fall into."""
     texts = pa.array(["BAR", "", "GHOST", "", "BAR"], TEXT)
     rows = pa.array(range(5))
-    block = Block(pa.table({"source": rows, "row_id": rows, "line": rows, "problem": rows, "Premise": texts}))
+    block = Block(pa.table({"line": rows, "problem": rows, "Premise": texts}))
     verdicts = {"time_s": [0, 40 * 86_400, 5, NOT_A_TIME, 7], "reason": [0, 0, OUT, BAD_TIME, 0]}
     counts = tally_texts(block, pd.DataFrame({**verdicts, "is_target": [True, False, True, True, False]}))
-    premise = counts.columns[0, "Premise"]
+    premise = counts.columns[(), "Premise"]
     assert {name: found.tolist() for name, found in premise.values.items()} == {"BAR": [1, 1], "": [1, 0]}
     assert missing_by_month(counts) == {
         "months": ["1970-01", "1970-02"],
@@ -135,10 +135,11 @@ def test_steps_leave_out_months_that_the_table_covers_in_part(toy: Toy, tmp_path
 
 def test_whole_months_only() -> None:
     first, last = (int(np.datetime64(day, "D").astype(int)) for day in ("2010-01-15", "2010-04-29"))
-    counts = Tally(source_days={0: Counts.of(range(first, last + 1))})
-    assert monthly_events(counts, Marks(rows_of=[]), ["A"]) == (["2010-02", "2010-03"], {"A": [0, 0], "(all)": [0, 0]})
-    counts += Tally(source_days={0: Counts.of([last]), 1: Counts.of([last + 1])})
-    assert monthly_events(counts, Marks(rows_of=[]), ["A"])[0] == ["2010-02", "2010-03", "2010-04"]
+    counts = RowTally(days={0: Counter(range(first, last + 1))})
+    expected = (["2010-02", "2010-03"], {"A": [0, 0], "(all)": [0, 0]})
+    assert monthly_events(counts, DuplicateTally(), ["A"]) == expected
+    counts += RowTally(days={0: Counter([last]), 1: Counter([last + 1])})
+    assert monthly_events(counts, DuplicateTally(), ["A"])[0] == ["2010-02", "2010-03", "2010-04"]
 
 
 @pytest.mark.parametrize(("threats", "named"), [(3, True), (4, False)])

@@ -7,31 +7,33 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.readers.blocks import Job
-from hews_gpu.data.readers.csv_rows import scan_csv
-from hews_gpu.data.readers.files import Source
+from hews_gpu.data.readers.csv_rows import CsvTable
+from hews_gpu.data.readers.files import IncidentFile, open_table
 from hews_gpu.data.readers.records import PROBLEMS
-from hews_gpu.data.readers.schemas import choose_columns
+from hews_gpu.data.readers.schemas import ReadSettings
 from hews_gpu.errors import UserError
 from tests.data.toy import HEADER, read_all, row
 
 Toy = Callable[..., CityConfig]
 
 
-def read(city: CityConfig, **cut: int) -> tuple[pa.Table, list[Source]]:
-    """All blocks as one table of plain text, and the sources."""
-    tables, sources = read_all(city, **cut)
-    table = pa.concat_tables(tables)
+def read(city: CityConfig, **cut: int) -> tuple[pa.Table, list[IncidentFile]]:
+    """All blocks as one table of plain text with source and row_id, and the files."""
+    blocks, files = read_all(city, **cut)
+    table = pa.concat_tables([block.table for block in blocks])
     texts = {
         n: table[n].cast(pa.string()) if pa.types.is_dictionary(table[n].type) else table[n] for n in table.column_names
     }
-    return pa.table(texts), sources
+    source = [block.file for block in blocks for _ in range(len(block))]
+    row_id = np.concatenate([block.row_id for block in blocks])
+    return pa.table({"source": source, "row_id": row_id, **texts}), files
 
 
 def test_chosen_columns_as_text_with_true_line_numbers(toy: Toy) -> None:
@@ -43,8 +45,7 @@ def test_chosen_columns_as_text_with_true_line_numbers(toy: Toy) -> None:
     assert problems == ["", "", "blank line", "wrong number of fields", "", "wrong number of fields"]
     assert table["category"].to_pylist() == ["LARCENY", "LARC\nENY", None, None, "LARCENY", None]
     assert table["latitude"].to_pylist() == ["39.285", "39.285", None, None, "not a number", None]
-    assert source.rows == 6 and source.schema == "portal"
-    assert source.blank["Weapon"] == 6 and source.blank["date"] == 3
+    assert source.rows == 6 and source.columns.schema == "portal"
 
 
 def test_gzip_whatever_the_name_and_plain_give_the_same(toy: Toy) -> None:
@@ -132,11 +133,11 @@ SCRAPS = [
     st.integers(1, 400),
 )
 def test_dirt_is_never_lost_and_the_cut_does_not_matter(
-    toy: Toy, scraps: list[str], block_rows: int, chunk_bytes: int, piece_bytes: int
+    toy: Toy, scraps: list[str], block_rows: int, chunk_bytes: int, partition_bytes: int
 ) -> None:
     city = toy(files={"a.csv": "\n".join([HEADER, *scraps, ""]).encode()})
     whole, _ = read(city)
-    cut, _ = read(city, block_rows=block_rows, chunk_bytes=chunk_bytes, piece_bytes=piece_bytes)
+    cut, _ = read(city, block_rows=block_rows, chunk_bytes=chunk_bytes, partition_bytes=partition_bytes)
     assert cut == whole
     assert whole["row_id"].to_pylist() == list(range(len(whole)))
     assert sum(code == 0 for code in whole["problem"].to_pylist()) >= sum(scrap == row() for scrap in scraps)
@@ -145,7 +146,7 @@ def test_dirt_is_never_lost_and_the_cut_does_not_matter(
 def test_columns_that_describe_a_person_are_not_read(toy: Toy, tmp_path: Path) -> None:
     text = f"{HEADER},Age,Sex,victim_race\n{row()},QQ17,QQ18,QQ19\n".encode()
     table, (source,) = read(toy(files={"a.csv": text}))
-    assert source.person_level_columns == 3
+    assert source.columns.person_level == 3
     assert not {"Age", "Sex", "victim_race"} & set(table.column_names)
     assert not any(b"QQ1" in path.read_bytes() for path in tmp_path.glob("*.arrow"))
 
@@ -156,10 +157,11 @@ def test_a_stretch_whose_lines_are_all_records_says_so_and_one_with_a_stray_quot
     stray = [[*plain, row(rest=f"{field},,y,6C"), *plain] for field in ('a"b"c', '"a"b')]
     for lines, expected in ((plain, True), ([row()] * 50, True), *((lines, False) for lines in stray)):
         path = toy(files={"a.csv": "\n".join([HEADER, *lines, ""]).encode()}).path.parent / "a.csv"
-        job = Job(
-            name="a.csv", choose=lambda found: choose_columns(found, file="a.csv"), block_rows=10, chunk_bytes=300
-        )
-        (stretch,) = scan_csv(path, job, 1 << 20)
+        cuts = []
+        for stretch_bytes in (1 << 20, 500):
+            with open_table(path, "a.csv", ReadSettings(chunk_bytes=300)) as opened:
+                assert isinstance(opened, CsvTable)
+                cuts.append(list(opened.cut(stretch_bytes)))
+        ((stretch,), cut) = cuts
         assert stretch.is_simple == expected and stretch.rows == len(lines)
-        cut = list(scan_csv(path, job, 500))
         assert len(cut) > 3 and sum(not part.is_simple for part in cut) == (not expected)

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.data.readers import records
-from hews_gpu.data.readers.records import BLANK, GOOD, TOO_LONG, UNBALANCED, iter_records
+from hews_gpu.data.readers.records import BLANK, GOOD, TOO_LONG, UNBALANCED, Counted, iter_records
 
 Found = list[tuple[int, bytes, int]]
 
@@ -20,7 +20,7 @@ Found = list[tuple[int, bytes, int]]
 def split(data: bytes, fields: int = 3, chunk_bytes: int = 1 << 20) -> Found:
     """(line, bytes, problem) of each record."""
     found: Found = []
-    for part in iter_records(io.BytesIO(data), fields, chunk_bytes=chunk_bytes):
+    for part in iter_records(Counted(io.BytesIO(data)), fields, chunk_bytes=chunk_bytes):
         ends = zip(part.line.tolist(), part.start.tolist(), part.stop.tolist(), part.problem.tolist(), strict=True)
         found += [(line, part.data[start:stop], problem) for line, start, stop, problem in ends]
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hews_gpu.data.readers.schemas import PORTAL, SCHEMAS, choose_columns, is_person_level
+from hews_gpu.data.readers.schemas import PORTAL, SCHEMAS, ReadSettings, choose_columns, is_person_level
 from hews_gpu.errors import UserError
 
 FOUND = ["CrimeDate", "CrimeTime", "Age", "Description", "Longitude", "Latitude", "Premise", "District", "Extra"]
@@ -41,30 +41,30 @@ def test_a_missing_column_is_named_together_with_what_was_found() -> None:
 
 def test_a_table_of_no_known_schema_can_be_mapped() -> None:
     roles = {"time": "when", "longitude": "x", "latitude": "y", "category": "what"}
-    columns = choose_columns(["what", "When", "x", "y"], file="t.csv", mapped=roles)
+    columns = choose_columns(["what", "When", "x", "y"], file="t.csv", settings=ReadSettings(mapped=roles))
     assert columns.schema == "mapped"
     assert columns.roles == {"time": 1, "longitude": 2, "latitude": 3, "category": 0}
 
 
 def test_a_mapped_role_goes_before_the_schema() -> None:
-    columns = choose_columns(FOUND, file="t.csv", mapped={"category": "Extra"})
+    columns = choose_columns(FOUND, file="t.csv", settings=ReadSettings(mapped={"category": "Extra"}))
     assert columns.schema == "portal" and columns.roles["category"] == 8
-    columns = choose_columns(FOUND, file="t.csv", mapped={"time": "Extra"})
+    columns = choose_columns(FOUND, file="t.csv", settings=ReadSettings(mapped={"time": "Extra"}))
     assert set(columns.roles) == {"time", "longitude", "latitude", "category"}
 
 
 def test_an_incomplete_or_wrong_mapping_is_refused() -> None:
     with pytest.raises(UserError, match="must name the column for 'latitude'"):
-        choose_columns(["a", "b", "c"], file="t.csv", mapped={"time": "a", "longitude": "b"})
+        choose_columns(["a", "b", "c"], file="t.csv", settings=ReadSettings(mapped={"time": "a", "longitude": "b"}))
     with pytest.raises(UserError, match=r"no column 'Longitud' for the longitude.*Did you mean 'Longitude'"):
-        choose_columns(FOUND, file="t.csv", mapped={"longitude": "Longitud"})
+        choose_columns(FOUND, file="t.csv", settings=ReadSettings(mapped={"longitude": "Longitud"}))
     with pytest.raises(UserError, match="describes a person"):
-        choose_columns(FOUND, file="t.csv", mapped={"category": "Age"})
+        choose_columns(FOUND, file="t.csv", settings=ReadSettings(mapped={"category": "Age"}))
 
 
 def test_an_unknown_schema_name_is_refused() -> None:
     with pytest.raises(UserError, match=r"is not a known schema\. Did you mean 'portal'"):
-        choose_columns(FOUND, file="t.csv", schema="portall")
+        choose_columns(FOUND, file="t.csv", settings=ReadSettings(schema="portall"))
 
 
 @pytest.mark.parametrize("name", ["Age", "SEX", "victim_race", "VictimAge", "Vict Sex", "Ethnicity", "OFFENDER GENDER"])

@@ -10,9 +10,8 @@ import pyarrow as pa
 import pytest
 
 from hews_gpu.config import CityConfig, normal_category
+from hews_gpu.data.clean import REASONS, Rules, block_frame, clean, parse_numbers
 from hews_gpu.data.geometry.polygons import areas_of, load_neighborhoods
-from hews_gpu.data.prepare.clean import REASONS, Rules, block_frame, clean, parse_numbers
-from hews_gpu.data.quality.dictionary_column import Block
 from tests.data.toy import read_all, row
 
 Toy = Callable[..., CityConfig]
@@ -22,7 +21,7 @@ def cleaned(city: CityConfig, known: frozenset[str] | None = None) -> pd.DataFra
     (block,), _ = read_all(city)
     targets = frozenset({"HOMICIDE", "SHOOTING"})
     rules = Rules(areas=areas_of(load_neighborhoods(city)), tolerance_m=250, targets=targets, known=known)
-    return clean(block_frame(Block(block)), rules)
+    return clean(block_frame(block), rules)
 
 
 def reasons(frame: pd.DataFrame) -> list[str]:

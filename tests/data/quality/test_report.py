@@ -1,11 +1,11 @@
-"""Steps in monthly counts: found where they were put, and nowhere in steady, seasonal or growing series."""
+"""Steps in monthly counts: found where they were put, and nowhere in steady or seasonal series; the summary."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from hews_gpu.data.prepare.steps import volume_steps
+from hews_gpu.data.quality.report import summary_rows, volume_steps
 
 MONTHS = [str(np.datetime64("2010-01") + i) for i in range(72)]
 
@@ -46,3 +46,22 @@ def test_rare_categories_and_short_tables_have_none() -> None:
     assert volume_steps(MONTHS, {"RARE": [0] * 36 + [4] * 36}) == []
     assert volume_steps(MONTHS[:23], {"THEFT": [10] * 12 + [900] * 11}) == []
     assert volume_steps([], {}) == []
+
+
+def test_kept_and_set_aside_add_up() -> None:
+    quality = {
+        "rows_read": 8,
+        "rows_kept": 5,
+        "rows_quarantined": 3,
+        "quarantined_by_reason": {"no coordinates": 2, "unparsable time": 1},
+        "targets_kept": 1,
+    }
+    assert summary_rows(quality) == [
+        ["", "rows", "share"],
+        ["read", "8", "100.00 %"],
+        ["kept", "5", "62.50 %"],
+        ["  of these targets", "1", "12.50 %"],
+        ["set aside in quarantine.parquet", "3", "37.50 %"],
+        ["  no coordinates", "2", "25.00 %"],
+        ["  unparsable time", "1", "12.50 %"],
+    ]

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.inputs.small_polygons import patchwork, points_near
-from hews_gpu.data.geometry.point_in_polygon import Areas, place
-from hews_gpu.data.prepare.backend import (
+from hews_gpu.data.backend import (
     array_of,
     as_array_like,
     concat,
@@ -22,7 +21,9 @@ from hews_gpu.data.prepare.backend import (
     to_host,
     to_pandas,
 )
-from hews_gpu.data.prepare.clean import NUMBERS, Rules, clean
+from hews_gpu.data.clean import NUMBERS, Rules, clean
+from hews_gpu.data.geometry.areas import Areas
+from hews_gpu.data.geometry.point_in_polygon import find_neighborhoods
 from hews_gpu.data.prepare.sort import events_of, sorted_events
 from hews_gpu.data.readers.dates import NOT_A_TIME
 
@@ -111,18 +112,18 @@ def test_verdicts_and_rows_are_those_of_pandas(backend: Any) -> None:
 def test_points_are_placed_on_a_gpu_as_on_the_host(on_device: bool) -> None:
     areas = rules("numba").areas
     x, y = points_near(areas.rings)
-    expected, _ = place(areas, x, y, engine="numba")
+    expected, _ = find_neighborhoods(areas, x, y, engine="numba")
     if on_device:
         cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
-        found, _ = place(areas, cupy.asarray(x), cupy.asarray(y), engine="cuda")
+        found, _ = find_neighborhoods(areas, cupy.asarray(x), cupy.asarray(y), engine="cuda")
         assert isinstance(found, cupy.ndarray)
     else:
-        found, _ = place(areas, x, y, engine="cuda")
+        found, _ = find_neighborhoods(areas, x, y, engine="cuda")
     assert np.array_equal(to_host(found), expected)
 
 
 def test_no_points_are_placed_nowhere() -> None:
     areas = rules("numba").areas
     for engine in ("numba", "cuda"):
-        found, nearest = place(areas, np.zeros(0), np.zeros(0), engine=engine)  # type: ignore[arg-type]
+        found, nearest = find_neighborhoods(areas, np.zeros(0), np.zeros(0), engine=engine)  # type: ignore[arg-type]
         assert len(found) == len(nearest) == 0

@@ -15,19 +15,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hews_gpu.arrays import Float64, Int64, UInt64, mix_bits
 from hews_gpu.config import normal_category
-from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, Areas, Engine, place
-from hews_gpu.data.prepare.backend import array_of, as_array_like, names_of
-from hews_gpu.data.quality.dictionary_column import Block, Encoded, distinct, hashes_of, mix
-from hews_gpu.data.readers import dates as times
+from hews_gpu.data.backend import array_of, as_array_like, names_of
+from hews_gpu.data.geometry.areas import OUTSIDE, Areas
+from hews_gpu.data.geometry.point_in_polygon import Engine, find_neighborhoods
+from hews_gpu.data.readers import dates
+from hews_gpu.data.readers.dictionary_column import Block, DictionaryColumn, distinct, hashes_of
 from hews_gpu.data.readers.records import PROBLEMS
 
-__all__ = ["NUMBERS", "REASONS", "Rules", "block_frame", "clean"]
+__all__ = ["NUMBERS", "REASONS", "VERDICTS", "Rules", "block_frame", "clean", "parse_numbers"]
 
 REASONS = (
     *PROBLEMS,
@@ -47,10 +48,8 @@ HASH_SEEDS = (0x5EED0A, 0x5EED0B)  # two 64-bit hashes: a clash has odds of 1e-2
 NUMBERS = ["row_id", "line", "source", "problem", "time_s", "longitude", "latitude", "has_place", "category"]
 NUMBERS += ["hash_a", "hash_b"]
 """The columns of a block that `clean` and the sort need."""
-
-Strings = list[str]
-Codes = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+VERDICTS = ("reason", "neighborhood_id", "is_nearest", "is_target")
+"""The columns that `clean` adds."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,53 +67,58 @@ class Rules:
 
 
 def block_frame(block: Block, vocabulary: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Text columns to numbers, distinct values once.
+    """Turn text columns into numbers, distinct values once.
 
     Args:
-        block: rows of one source.
-        vocabulary: category as the source spells it -> the name it is given.
+        block: rows of one file.
+        vocabulary: category as the file spells it -> the name it is given.
 
     Returns:
-        row_id, line, source, problem; time_s (int64, NOT_A_TIME if it cannot be read), longitude and latitude
-        (float64, NaN if blank or no number), has_place (bool, whether the table has columns for them); category
-        (normal spelling, in the words of the vocabulary) and raw_category (normal spelling only); hash_a and hash_b
-        (uint64 over all texts that are read, for exact duplicates).
+        row_id, line, source (number of the file), problem; time_s (int64, NOT_A_TIME if it cannot be read), longitude
+        and latitude (float64, NaN if blank or no number), has_place (bool, whether the table has columns for them);
+        category (normal spelling, in the words of the vocabulary) and raw_category (normal spelling only); hash_a and
+        hash_b (uint64 over all texts that are read, for exact duplicates).
     """
-    columns: dict[str, Any] = {name: block.table[name].to_numpy() for name in ("row_id", "line", "source", "problem")}
+    columns: dict[str, Any] = {"row_id": block.row_id, "line": block.table["line"].to_numpy()}
+    columns["source"] = np.full(len(block), block.file, np.int32)
+    columns["problem"] = block.table["problem"].to_numpy()
     columns["time_s"] = _seconds(block)
     for role in ("longitude", "latitude"):
         column = block.text(role)
         columns[role] = parse_numbers(column.values)[column.codes]
     columns["has_place"] = np.full(len(block), "longitude" in block.texts and "latitude" in block.texts)
-    columns |= _categories(block.text("category"), vocabulary or {})
-    columns |= dict(zip(("hash_a", "hash_b"), _row_hashes(block), strict=True))
+    category = block.text("category")
+    raw = [normal_category(text) for text in category.texts]
+    columns["category"] = _categorical([(vocabulary or {}).get(name, name) for name in raw], category.codes)
+    columns["raw_category"] = _categorical(raw, category.codes)
+    columns["hash_a"], columns["hash_b"] = _row_hashes(block)
     return pd.DataFrame(columns)
 
 
-def _seconds(block: Block) -> Codes:
-    """int64[R] of the columns with date and time of day, or of the one with both."""
+def _seconds(block: Block) -> Int64:
+    """Return int64[R] of the columns with date and time of day, or of the one with both."""
     single = block.texts.get("time")
     date, clock = _split(single) if single else (block.text("date"), block.text("time_of_day"))
-    days = times.day_numbers(date.values)[date.codes]
-    seconds = times.join_seconds(days, times.distinct_values(clock.texts, times.second_of_day)[clock.codes])
-    bad = np.flatnonzero(seconds == times.NOT_A_TIME)
+    days = dates.day_numbers(date.values)[date.codes]
+    seconds = dates.join_seconds(days, dates.distinct_values(clock.texts, dates.second_of_day)[clock.codes])
+    bad = np.flatnonzero(seconds == dates.NOT_A_TIME)
     if single and len(bad):
         of, codes = np.unique(single.codes[bad], return_inverse=True)
         texts = single.values.take(pa.array(of)).to_pylist()
-        seconds[bad] = times.distinct_values(texts, times.from_milliseconds)[codes]
+        seconds[bad] = dates.distinct_values(texts, dates.from_milliseconds)[codes]
     return seconds
 
 
-def _split(column: Encoded) -> tuple[Encoded, Encoded]:
-    """A column with date and time of day as two; both empty where there is no time of day."""
-    parts = pc.extract_regex(column.values, pattern=times.DATE_THEN_TIME)
+def _split(column: DictionaryColumn) -> tuple[DictionaryColumn, DictionaryColumn]:
+    """Split a column with date and time of day into two; both are empty where there is no time of day."""
+    parts = pc.extract_regex(column.values, pattern=dates.DATE_THEN_TIME)
     halves = (distinct(pc.fill_null(pc.struct_field(parts, i), "")) for i in (0, 1))
-    date, clock = (Encoded(values, codes[column.codes]) for values, codes in halves)
+    date, clock = (DictionaryColumn(values, codes[column.codes]) for values, codes in halves)
     return date, clock
 
 
-def parse_numbers(texts: pa.Array) -> Floats:
-    """float64[D] of plain decimal or scientific notation; NaN for anything else, infinities included."""
+def parse_numbers(texts: pa.Array) -> Float64:
+    """Return float64[D] of plain decimal or scientific notation; NaN for anything else, infinities included."""
     is_plain = pc.match_substring_regex(texts, PLAIN_NUMBER)
     cast = pc.cast(pc.if_else(is_plain, texts, pa.scalar(None, pa.string())), pa.float64())
     values = cast.to_numpy(zero_copy_only=False).copy()
@@ -125,25 +129,19 @@ def parse_numbers(texts: pa.Array) -> Floats:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _categories(column: Encoded, vocabulary: Mapping[str, str]) -> dict[str, pd.Categorical]:
-    raw = [normal_category(text) for text in column.texts]
-    named = {"category": [vocabulary.get(name, name) for name in raw], "raw_category": raw}
-    return {name: _categorical(names, column.codes) for name, names in named.items()}
-
-
-def _categorical(texts: Strings, codes: Codes) -> pd.Categorical:
+def _categorical(texts: list[str], codes: Int64) -> pd.Categorical:
     names = sorted(set(texts))
     position = {name: i for i, name in enumerate(names)}
     return pd.Categorical.from_codes(np.array([position[name] for name in texts], np.int64)[codes], names)
 
 
-def _row_hashes(block: Block) -> list[npt.NDArray[np.uint64]]:
-    """Two of uint64[R] over all texts: sums of hashes, which depend on the column's name, too."""
+def _row_hashes(block: Block) -> list[UInt64]:
+    """Return two of uint64[R] over all texts: sums of hashes, which depend on the column's name, too."""
     totals = [np.zeros(len(block), np.uint64) for _ in HASH_SEEDS]
     for name, column in block.texts.items():
         of_name = hashes_of(pa.array([name]), HASH_SEEDS)
         for total, own, hashes in zip(totals, of_name, hashes_of(column.values, HASH_SEEDS), strict=True):
-            total += mix(hashes ^ own)[column.codes]
+            total += mix_bits(hashes ^ own)[column.codes]
     return totals
 
 
@@ -161,13 +159,14 @@ def clean(frame: Any, rules: Rules) -> Any:
     longitude, latitude, problem = (array_of(frame[name]) for name in ("longitude", "latitude", "problem"))
     located = ~(np.isnan(longitude) | np.isnan(latitude))
     located &= (np.abs(longitude) > NULL_ISLAND_DEG) | (np.abs(latitude) > NULL_ISLAND_DEG)
-    legible = (problem == 0) & (array_of(frame["time_s"]) != times.NOT_A_TIME)
+    legible = (problem == 0) & (array_of(frame["time_s"]) != dates.NOT_A_TIME)
     ids = np.full_like(problem, OUTSIDE, dtype=np.int16)
     is_nearest = np.zeros_like(legible)
     here = np.flatnonzero(located & legible & (np.abs(longitude) <= 180) & (np.abs(latitude) <= 90))
     if len(here):
-        found = place(rules.areas, longitude[here], latitude[here], rules.tolerance_m, engine=rules.engine)
-        ids[here], is_nearest[here] = found
+        ids[here], is_nearest[here] = find_neighborhoods(
+            rules.areas, longitude[here], latitude[here], rules.tolerance_m, engine=rules.engine
+        )
     names, code = names_of(frame["category"]), array_of(frame["category"].cat.codes)
 
     def of_names(holds: Callable[[str], bool]) -> Any:

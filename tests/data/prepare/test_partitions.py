@@ -132,7 +132,7 @@ def test_a_file_damaged_in_a_late_piece_takes_its_earlier_pieces_along(
     name, content, _ = DAMAGE["spoilt parquet"]
     city = hundred(tmp_path, name, content(), setting="quarantine")
     where = Cluster(kind="address", where=two_workers.scheduler_address)
-    quality = prepare(city, tmp_path / "out", cut=Cut(piece_bytes=500), workers=where)
+    quality = prepare(city, tmp_path / "out", cut=Cut(partition_bytes=500), workers=where)
     assert [about["name"] for about in quality["files_quarantined"]] == [name]
     assert quality["rows_read"] == 2 * (FILES - 1)
     assert_as_without_it(tmp_path / "out", quality, without)

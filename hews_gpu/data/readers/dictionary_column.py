@@ -13,43 +13,54 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["Block", "Encoded", "digits_hidden", "distinct", "hashes_of", "is_blank", "leading_bytes"]
+from hews_gpu.arrays import GOLDEN, Bool, Int64, UInt8, UInt64, mix_bits
 
-FIRST_TEXT = 4  # of a block's columns, after source, row_id, line and problem
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: the step of SplitMix64
+__all__ = ["TEXT", "Block", "DictionaryColumn", "digits_hidden", "distinct", "hashes_of", "is_blank", "leading_bytes"]
+
+TEXT = pa.dictionary(pa.int32(), pa.string())
+BLANK = pa.array([""])
+FIRST_TEXT = 2  # of a block's columns, after line and problem
 SLICE_BYTES = 4 << 20
 HIDDEN_DIGITS = np.arange(256, dtype=np.uint8)
 HIDDEN_DIGITS[ord("0") : ord("9") + 1] = ord("0")
 IS_VISIBLE = (np.arange(256) > ord(" ")) & (np.arange(256) < 127)  # bytes of ASCII that no blank text begins with
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-Hashes = npt.NDArray[np.uint64]
-
 
 @dataclass(frozen=True, eq=False)
-class Encoded:
+class DictionaryColumn:
     """A text column; null is the empty text."""
 
     values: pa.Array  # string[D], distinct
-    codes: Ints  # [R] index into them
+    codes: Int64  # [R] index into them
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> DictionaryColumn:
+        """Make one of a column of type TEXT."""
+        if not len(column):
+            return cls(pa.array([], pa.string()), np.zeros(0, np.int64))
+        array = column.combine_chunks()
+        values, indices = array.dictionary, array.indices
+        if not (indices.null_count or values.null_count):
+            return cls(values, indices.to_numpy().astype(np.int64))
+        codes = indices.fill_null(len(values)).to_numpy().astype(np.int64)
+        values, moved = distinct(pa.concat_arrays([values.fill_null(""), BLANK]))
+        return cls(values, moved[codes])
 
     @cached_property
-    def is_blank(self) -> Bools:
+    def is_blank(self) -> Bool:
         """bool[D], whether a text is empty or all spaces."""
         return is_blank(self.values)
 
     @cached_property
     def texts(self) -> list[str]:
         """The distinct texts for Python."""
-        found: list[str] = self.values.to_pylist()
-        return found
+        texts: list[str] = self.values.to_pylist()
+        return texts
 
-    def column(self, rows: Bools) -> pa.DictionaryArray:
-        """Some rows of the column, over the texts that occur in them."""
+    def take(self, rows: Bool) -> pa.DictionaryArray:
+        """Return some rows of the column, over the texts that occur in them."""
         codes = self.codes[rows]
         occurs = np.bincount(codes, minlength=len(self.values)) > 0
         if occurs.all():
@@ -60,52 +71,42 @@ class Encoded:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows of one source: source, row_id, line and problem, then the texts that are read."""
+    """Rows of one file."""
 
     table: pa.Table
+    """line and problem of each row, then the texts that are read."""
+    file: int = 0
+    """Number of the file."""
+    first_row: int = 0
+    """Row id of the first row; the others follow."""
 
     def __len__(self) -> int:
         """R."""
         return len(self.table)
 
+    @property
+    def row_id(self) -> Int64:
+        """int64[R]."""
+        return np.arange(self.first_row, self.first_row + len(self))
+
     @cached_property
-    def texts(self) -> dict[str, Encoded]:
+    def texts(self) -> dict[str, DictionaryColumn]:
         """The text columns by name, in the order of the table."""
-        return {name: _encoded(self.table[name]) for name in self.table.column_names[FIRST_TEXT:]}
+        return {name: DictionaryColumn.of(self.table[name]) for name in self.table.column_names[FIRST_TEXT:]}
 
-    def text(self, name: str) -> Encoded:
-        """One of them; blank in every row where the table has no such column."""
-        return self.texts.get(name) or self.blank
-
-    @cached_property
-    def blank(self) -> Encoded:
-        """A column without texts."""
-        return Encoded(BLANK, np.zeros(len(self), np.int64))
+    def text(self, name: str) -> DictionaryColumn:
+        """Return one of them; blank in every row where the table has no such column."""
+        return self.texts.get(name) or DictionaryColumn(BLANK, np.zeros(len(self), np.int64))
 
 
-BLANK = pa.array([""])
-
-
-def _encoded(column: pa.ChunkedArray) -> Encoded:
-    if not len(column):
-        return Encoded(pa.array([], pa.string()), np.zeros(0, np.int64))
-    array = column.combine_chunks()
-    values, indices = array.dictionary, array.indices
-    if not (indices.null_count or values.null_count):
-        return Encoded(values, indices.to_numpy().astype(np.int64))
-    codes = indices.fill_null(len(values)).to_numpy().astype(np.int64)
-    values, moved = distinct(pa.concat_arrays([values.fill_null(""), BLANK]))
-    return Encoded(values, moved[codes])
-
-
-def distinct(texts: pa.Array) -> tuple[pa.Array, Ints]:
-    """Distinct texts in the order of their first occurrence, and which of them each text is."""
+def distinct(texts: pa.Array) -> tuple[pa.Array, Int64]:
+    """Return the distinct texts in the order of their first occurrence, and which of them each text is."""
     encoded = texts.dictionary_encode()
     return encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
 
 
-def is_blank(texts: pa.Array) -> Bools:
-    """bool[D], whether a text is empty or all spaces, as Python knows them."""
+def is_blank(texts: pa.Array) -> Bool:
+    """Return bool[D], whether a text is empty or all spaces, as Python knows them."""
     starts, lengths, data = _bytes_of(texts)
     there = np.flatnonzero(lengths)
     begins_visibly = np.zeros(len(texts), bool)
@@ -116,8 +117,8 @@ def is_blank(texts: pa.Array) -> Bools:
     return result
 
 
-def hashes_of(texts: pa.Array, seeds: tuple[int, ...]) -> list[Hashes]:
-    """uint64[D] of each text, one array per seed: equal texts have equal hashes.
+def hashes_of(texts: pa.Array, seeds: tuple[int, ...]) -> list[UInt64]:
+    """Return uint64[D], one array per seed: equal texts have equal hashes.
 
     The bytes times random numbers of their positions, added up, and the length, mixed. Such a sum of two different
     texts of one length is equal with odds of at most 2**-56 over the seeds (Carter and Wegman, "Universal classes of
@@ -128,7 +129,7 @@ def hashes_of(texts: pa.Array, seeds: tuple[int, ...]) -> list[Hashes]:
 
 
 def _slices(texts: pa.Array) -> Iterator[pa.Array]:
-    """The texts in slices of some SLICE_BYTES, a longer text alone, as several times their bytes are worked with."""
+    """Cut the texts into slices of about SLICE_BYTES, a longer text alone: a hash takes several times their bytes."""
     _, lengths, _ = _bytes_of(texts)
     number = (np.cumsum(lengths) - lengths) // SLICE_BYTES
     begins = np.flatnonzero(np.diff(number, prepend=-1)) if len(number) else np.zeros(1, np.int64)
@@ -136,33 +137,31 @@ def _slices(texts: pa.Array) -> Iterator[pa.Array]:
         yield texts.slice(begin, end - begin)
 
 
-def _hashes_of(texts: pa.Array, seeds: tuple[int, ...]) -> list[Hashes]:
+def _hashes_of(texts: pa.Array, seeds: tuple[int, ...]) -> list[UInt64]:
     starts, lengths, data = _bytes_of(texts)
     sums = [np.zeros(len(texts), np.uint64) for _ in seeds]
     there = np.flatnonzero(lengths)
     if len(there):
         position = np.arange(len(data)) - np.repeat(starts[there], lengths[there])  # [B] within its text
-        longest = np.arange(1, int(lengths.max()) + 1, dtype=np.uint64) * GOLDEN
+        steps = np.arange(1, int(lengths.max()) + 1, dtype=np.uint64) * GOLDEN
         wide = data.astype(np.uint64)
         for seed, total in zip(seeds, sums, strict=True):
-            factor = mix(longest + np.uint64(seed))
+            factor = mix_bits(steps + np.uint64(seed))
             total[there] = np.add.reduceat(wide * factor[position], starts[there])
-    return [
-        mix(total ^ mix(lengths.astype(np.uint64) * GOLDEN + np.uint64(seed)))
-        for seed, total in zip(seeds, sums, strict=True)
-    ]
+    sizes = lengths.astype(np.uint64) * GOLDEN
+    return [mix_bits(total ^ mix_bits(sizes + np.uint64(seed))) for seed, total in zip(seeds, sums, strict=True)]
 
 
-def _bytes_of(texts: pa.Array) -> tuple[Ints, Ints, npt.NDArray[np.uint8]]:
-    """Where each text starts, how many bytes of UTF-8 it has, and all bytes."""
+def _bytes_of(texts: pa.Array) -> tuple[Int64, Int64, UInt8]:
+    """Return where each text starts, how many bytes of UTF-8 it has, and all bytes."""
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
     raw = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
     return ends[:-1] - ends[0], np.diff(ends), raw
 
 
-def leading_bytes(texts: pa.Array, count: int) -> npt.NDArray[np.uint8]:
-    """uint8[D, count] first bytes of each text, zeros beyond its end."""
+def leading_bytes(texts: pa.Array, count: int) -> UInt8:
+    """Return uint8[D, count], the first bytes of each text, zeros beyond its end."""
     starts, lengths, data = _bytes_of(texts)
     place = np.arange(count)
     padded = np.append(data, np.zeros(count, np.uint8))
@@ -170,15 +169,8 @@ def leading_bytes(texts: pa.Array, count: int) -> npt.NDArray[np.uint8]:
 
 
 def digits_hidden(texts: pa.Array) -> pa.Array:
-    """The texts with 0 for every digit of ASCII."""
+    """Return the texts with 0 for every digit of ASCII."""
     starts, _, data = _bytes_of(texts)
     offsets = np.append(starts, len(data)).astype(np.int32)
     hidden = pa.py_buffer(HIDDEN_DIGITS[data])
     return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(offsets), hidden])
-
-
-def mix(x: Hashes) -> Hashes:
-    """The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): every bit of x moves half of the result's bits."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

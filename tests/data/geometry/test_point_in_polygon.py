@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 import shapely
 
-from hews_gpu.data.geometry.grid import find_in_grid, flat_rings, grid_of
-from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, ROWS_THAT_PAY, ROWS_THAT_PAY_COMPILING, engine_for
-from hews_gpu.data.geometry.polygons import assign
+from hews_gpu.data.geometry.areas import OUTSIDE, find_in_grid, flat_rings, grid_of
+from hews_gpu.data.geometry.point_in_polygon import (
+    ROWS_THAT_PAY,
+    ROWS_THAT_PAY_COMPILING,
+    engine_for,
+    find_neighborhoods,
+)
+from hews_gpu.data.geometry.polygons import areas_of
 from hews_gpu.kernels import _disk_cache
 from tests.kernels.pip_cases import CASES, CITY, patchwork, points_of
 
@@ -32,10 +37,9 @@ def test_rings_come_in_the_order_of_the_polygons_with_their_holes() -> None:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("tolerance_m", [0.0, 3000.0])
 def test_either_engine_gives_the_same_neighborhoods(case: str, tolerance_m: float) -> None:
-    areas = frame(CASES[case]())
-    x, y = points_of(areas.geometry.to_numpy(), random_points=500)
-    by_shapely = assign(areas, x, y, tolerance_m, engine="shapely")
-    by_numba = assign(areas, x, y, tolerance_m, engine="numba")
+    areas, (x, y) = areas_of(frame(CASES[case]())), points_of(CASES[case](), random_points=500)
+    by_shapely = find_neighborhoods(areas, x, y, tolerance_m, engine="shapely")
+    by_numba = find_neighborhoods(areas, x, y, tolerance_m, engine="numba")
     for one, other in zip(by_shapely, by_numba, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
@@ -43,9 +47,9 @@ def test_either_engine_gives_the_same_neighborhoods(case: str, tolerance_m: floa
 
 @pytest.mark.parametrize("engine", ["shapely", "numba"])
 def test_what_is_no_place_is_in_no_neighborhood_whatever_the_tolerance(engine: str) -> None:
-    areas = frame([shapely.box(0, 0, 1, 1)])
+    areas = areas_of(frame([shapely.box(0, 0, 1, 1)]))
     x, y = np.array([np.nan, 0.5, np.inf, -np.inf, 1.01]), np.array([0.5, np.nan, 0.5, 0.5, 0.5])
-    ids, is_nearest = assign(areas, x, y, 5000.0, engine=engine)  # type: ignore[arg-type]
+    ids, is_nearest = find_neighborhoods(areas, x, y, 5000.0, engine=engine)  # type: ignore[arg-type]
     assert ids.tolist() == [OUTSIDE] * 4 + [0]
     assert is_nearest.tolist() == [False] * 4 + [True]
 

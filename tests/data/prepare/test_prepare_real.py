@@ -15,9 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.prepare.clean import block_frame
-from hews_gpu.data.prepare.duplicates import NONE, first_duplicates
-from hews_gpu.data.quality.dictionary_column import Block
+from hews_gpu.data.clean import block_frame
+from hews_gpu.data.prepare.duplicates import NONE, repeats_of_earlier_downloads
 from tests.data.toy import read_all
 
 pytestmark = pytest.mark.real_data
@@ -84,10 +83,12 @@ def test_duplicates_over_all_rows(toy: Callable[..., CityConfig], real_data: Pat
     """All 15 columns are compared: 10,637 of all rows repeat an earlier one, 10,547 of those with coordinates."""
     city = tables(toy, real_data, "csa_55_vitalsigns16", "CSA2010")
     blocks, _ = read_all(city)
-    frames = [block_frame(Block(table)) for table in blocks]
+    frames = [block_frame(block) for block in blocks]
     hashes = [[value for frame in frames for value in frame[name]] for name in ("hash_a", "hash_b", "row_id")]
-    arrays = (np.array(hashes[0], np.uint64), np.array(hashes[1], np.uint64), np.array(hashes[2], np.int64))
-    assert (first_duplicates(*arrays) != NONE).sum() == 10_637
+    row_id, same = np.array(hashes[2], np.int64), np.zeros(len(hashes[2]), np.int64)
+    words = (np.array(hashes[0], np.uint64), np.array(hashes[1], np.uint64))
+    repeated, _ = repeats_of_earlier_downloads(words, row_id, layout=same, download=same)
+    assert (repeated != NONE).sum() == 10_637
 
 
 def test_every_row_of_the_arcgis_table_is_accounted_for(

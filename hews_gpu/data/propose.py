@@ -12,23 +12,25 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hews_gpu.config import city_template
-from hews_gpu.data.prepare.clean import block_frame, parse_numbers
-from hews_gpu.data.quality.dictionary_column import Block
-from hews_gpu.data.readers import dates as times
-from hews_gpu.data.readers.files import day_first_error, first_rows
-from hews_gpu.data.readers.schemas import Columns, choose_columns, is_person_level, normal_name
+from hews_gpu.data.clean import block_frame, parse_numbers
+from hews_gpu.data.readers import dates
+from hews_gpu.data.readers.dictionary_column import TEXT, Block
+from hews_gpu.data.readers.files import open_table
+from hews_gpu.data.readers.records import GOOD
+from hews_gpu.data.readers.schemas import Columns, ReadSettings, choose_columns, is_person_level, normal_name
 from hews_gpu.errors import UserError
 
-__all__ = ["Proposal", "propose", "propose_city"]
+__all__ = ["Proposal", "first_rows", "propose", "propose_city"]
 
 SAMPLE_ROWS = 2000
 PREVIEW_ROWS = 10
@@ -52,6 +54,8 @@ TARGET = re.compile(r"HOMICIDE|MURDER|SHOOTING|SHOTS", re.IGNORECASE)
 TELLING = ("HOMICIDE", "MURDER", "SHOOTING", "ROBBERY", "ASSAULT", "BURGLARY", "THEFT", "LARCENY", "ARSON")
 
 Strings = Sequence[str]
+Sample = Mapping[str, Strings]
+"""Column name -> text of the first rows."""
 
 
 @dataclass(frozen=True)
@@ -78,63 +82,59 @@ def propose(file: Path) -> Proposal:
         UserError: not a table that can be read.
     """
     sample = first_rows(file, SAMPLE_ROWS)
+    names = list(sample)
     try:
-        columns = choose_columns(list(sample), file=file.name)
+        columns = choose_columns(names, file=file.name)
     except UserError:
         mapped = _mapping(sample)
-        _require_month_first(file, sample, mapped.values())
-        missing = _missing(mapped)
-        if missing:
-            return _incomplete(file, sample, mapped, missing)
-        columns = choose_columns(list(sample), file=file.name, mapped=mapped)
-    names = {role: columns.found[position] for role, position in columns.roles.items()}
-    _require_month_first(file, sample, names.values())
-    shown = names if columns.schema == "mapped" else {}
-    missing = tuple(role for role in ("longitude", "latitude") if role not in names)
+        columns = Columns(schema="mapped", names=tuple(names), roles={r: names.index(n) for r, n in mapped.items()})
+    chosen = {role: names[position] for role, position in columns.roles.items()}
+    for name in chosen.values():
+        dates.require_month_first(file.name, dates.slash_dates(sample[name]))
     return Proposal(
-        file, columns.schema, shown, missing, _targets(sample[names["category"]]), _preview(sample, columns)
+        file=file,
+        schema=columns.schema,
+        columns=chosen if columns.schema == "mapped" else {},
+        missing=_missing(chosen),
+        targets=_targets(sample[chosen["category"]]) if "category" in chosen else (),
+        preview=_preview(sample, columns) if chosen else (),
     )
 
 
-def _incomplete(
-    file: Path, sample: Mapping[str, Strings], mapped: Mapping[str, str], missing: tuple[str, ...]
-) -> Proposal:
-    """A proposal that lacks roles, with what the others give."""
-    found = list(sample)
-    columns = Columns(
-        schema="mapped", found=tuple(found), roles={role: found.index(name) for role, name in mapped.items()}
-    )
-    targets = _targets(sample[mapped["category"]]) if "category" in mapped else ()
-    return Proposal(file, "mapped", mapped, missing, targets, _preview(sample, columns) if mapped else ())
+def first_rows(path: Path, count: int) -> dict[str, list[str]]:
+    """Return column name -> text of the first rows of a file of any kind, without columns that describe a person.
+
+    Raises:
+        UserError: the file is missing, of no known kind, or damaged.
+    """
+    if not path.is_file():
+        raise UserError("--from", path, allowed="does not exist", remedy="Name a table of incidents")
+    with open_table(path, path.name, ReadSettings(block_rows=count)) as file:
+        named = {name: position for position, name in enumerate(file.names) if not is_person_level(name)}
+        table = next(file.blocks(Columns(schema="mapped", names=file.names, roles={}, compared=named)), None)
+    if table is None:
+        raise UserError(path.name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
+    table = table.filter(pc.equal(table["problem"], GOOD)).slice(0, count)
+    return {name: table[name].cast(pa.string()).fill_null("").to_pylist() for name in table.column_names[2:]}
 
 
-def _require_month_first(file: Path, sample: Mapping[str, Strings], names: Iterable[str]) -> None:
-    """Refuse a table of which a chosen column holds dates that would be misread."""
-    for name in names:
-        dates = times.slash_dates(sample[name])
-        if times.is_day_first(dates):
-            raise day_first_error(file.name, dates)
-
-
-def _mapping(sample: Mapping[str, Strings]) -> dict[str, str]:
-    """The best column of each role; a column plays one role."""
+def _mapping(sample: Sample) -> dict[str, str]:
+    """Return the best column of each role; a column plays one role."""
     usable = {name: values for name, values in sample.items() if name.strip() and not is_person_level(name)}
     chosen = _best(usable, ("longitude", "latitude"))
     rest = {name: values for name, values in usable.items() if name not in chosen.values()}
     single, pair = _best(rest, ("time",)), _best(rest, ("date", "time_of_day"))
-    if "time" in single and not (
-        len(pair) == 2 and _is_later(single["time"]) and not any(map(_is_later, pair.values()))
-    ):
+    is_pair_better = len(pair) == 2 and not any(map(_is_later, pair.values())) and _is_later(single.get("time", ""))
+    if "time" in single and not is_pair_better:
         chosen |= single
     elif "date" in pair:
         chosen |= pair
-    return chosen | _best(
-        {name: values for name, values in usable.items() if name not in chosen.values()}, ("category",)
-    )
+    rest = {name: values for name, values in usable.items() if name not in chosen.values()}
+    return chosen | _best(rest, ("category",))
 
 
-def _best(usable: Mapping[str, Strings], roles: Sequence[str]) -> dict[str, str]:
-    """The best column of each of some roles, one after the other; without those for which there is none."""
+def _best(usable: Sample, roles: Sequence[str]) -> dict[str, str]:
+    """Return the best column of each of some roles, one after the other; without those for which there is none."""
     chosen: dict[str, str] = {}
     for role in roles:
         scores = {name: _score(role, name, values) for name, values in usable.items() if name not in chosen.values()}
@@ -145,13 +145,13 @@ def _best(usable: Mapping[str, Strings], roles: Sequence[str]) -> dict[str, str]
 
 
 def _words(name: str) -> str:
-    """The words of a column name, without capitals and digits, one space apart."""
+    """Return the words of a column name, without capitals and digits, one space apart."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return re.sub(r"[^a-z]+", " ", apart.casefold()).strip()
 
 
 def _is_later(name: str) -> bool:
-    """Whether a column seems to say when something was reported, ended or was changed, not when it happened."""
+    """Return whether a column seems to say when something was reported, ended or changed, not when it happened."""
     return bool(LATER.search(_words(name)))
 
 
@@ -161,7 +161,7 @@ def _missing(mapped: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _score(role: str, name: str, values: Strings) -> float:
-    """How well a column plays a role; 0 for not at all."""
+    """Return how well a column plays a role; 0 for not at all."""
     there = [value for value in values if value.strip()]
     if not there:
         return 0.0
@@ -180,26 +180,25 @@ def _share(there: Strings, test: Callable[[str], bool]) -> float:
 
 
 def _is_moment(text: str) -> bool:
-    found = re.match(times.DATE_THEN_TIME, text)
-    if found:
-        return times.day_number(found["date"]) is not None and times.second_of_day(found["time"]) is not None
-    return times.from_milliseconds(text) is not None
+    if match := re.match(dates.DATE_THEN_TIME, text):
+        return dates.day_number(match["date"]) is not None and dates.second_of_day(match["time"]) is not None
+    return dates.from_milliseconds(text) is not None
 
 
 def _has_clock(there: Strings) -> float:
-    """Share of moments, if not all are at midnight: then the time of day is in another column."""
+    """Return the share of moments, if not all are at midnight: then the time of day is in another column."""
     there = _month_first(there)
     clocks = {text.strip()[-8:] for text in there}
     return _share(there, _is_moment) if len(clocks) > 1 or len(there) == 1 else 0.0
 
 
 def _dates(there: Strings) -> float:
-    return _share(_month_first(there), lambda text: times.day_number(text) is not None)
+    return _share(_month_first(there), lambda text: dates.day_number(text) is not None)
 
 
 def _month_first(there: Strings) -> Strings:
-    """The same with the fields of day-first dates exchanged, so that such a column is found, and then refused."""
-    if not times.is_day_first(times.slash_dates(there)):
+    """Exchange the fields of day-first dates, so that such a column is proposed, and then refused."""
+    if not dates.is_day_first(dates.slash_dates(there)):
         return there
     return [re.sub(r"^\s*(\d+)/(\d+)/", r"\2/\1/", text) for text in there]
 
@@ -214,7 +213,7 @@ def _in_range(limit: float) -> Callable[[Strings], float]:
 
 
 def _few_words(there: Strings) -> float:
-    """Share of texts with letters, if there are few distinct ones; more if they sound like crimes."""
+    """Return the share of texts with letters, if there are few distinct ones; more if they sound like crimes."""
     distinct = {text.strip().upper() for text in there}
     if len(distinct) > max(2, min(200, len(there) // 2)) and len(there) > 5:
         return 0.0
@@ -226,7 +225,7 @@ def _few_words(there: Strings) -> float:
 FITS: Mapping[str, Callable[[Strings], float]] = {
     "time": _has_clock,
     "date": _dates,
-    "time_of_day": lambda there: _share(there, lambda text: times.second_of_day(text) is not None),
+    "time_of_day": lambda there: _share(there, lambda text: dates.second_of_day(text) is not None),
     "longitude": _in_range(180.0),
     "latitude": _in_range(90.0),
     "category": _few_words,
@@ -237,18 +236,16 @@ def _targets(values: Strings) -> tuple[str, ...]:
     return tuple(sorted({" ".join(value.split()).upper() for value in values if TARGET.search(value)}))
 
 
-def _preview(sample: Mapping[str, Strings], columns: Columns) -> tuple[tuple[str, str, str, str], ...]:
-    """The first rows as `hews prepare` would read them."""
-    from hews_gpu.data.readers.blocks import TEXT
-
+def _preview(sample: Sample, columns: Columns) -> tuple[tuple[str, str, str, str], ...]:
+    """Return the first rows as `hews prepare` would read them."""
     count = min(PREVIEW_ROWS, len(next(iter(sample.values()), ())))
-    content: dict[str, Any] = {name: np.zeros(count, np.int64) for name in ("source", "row_id", "line", "problem")}
+    content: dict[str, Any] = {name: np.zeros(count, np.int64) for name in ("line", "problem")}
     for role, position in columns.roles.items():
-        texts = pa.array(sample[columns.found[position]][:count], pa.string())
+        texts = pa.array(sample[columns.names[position]][:count], pa.string())
         content[role] = texts.dictionary_encode().cast(TEXT)
     frame = block_frame(Block(pa.table(content)))
     if "date" in columns.roles and "time_of_day" not in columns.roles:
-        days = [times.day_number(text) for text in sample[columns.found[columns.roles["date"]]][:count]]
+        days = [dates.day_number(text) for text in sample[columns.names[columns.roles["date"]]][:count]]
         shown = ["unreadable" if day is None else f"{np.datetime64(day, 'D')} at no time" for day in days]
     else:
         shown = [_moment(int(time_s)) for time_s in frame["time_s"]]
@@ -260,11 +257,11 @@ def _preview(sample: Mapping[str, Strings], columns: Columns) -> tuple[tuple[str
 
 
 def _moment(time_s: int) -> str:
-    return "unreadable" if time_s == times.NOT_A_TIME else str(np.datetime64(time_s, "s")).replace("T", " ")
+    return "unreadable" if time_s == dates.NOT_A_TIME else str(np.datetime64(time_s, "s")).replace("T", " ")
 
 
 def propose_city(name: str, table: Path, path: Path) -> tuple[str, dict[str, Any]]:
-    """A city file to be written to `path`, and what was proposed in it, with advice.
+    """Return a city file to be written to `path`, and what was proposed in it, with advice.
 
     Raises:
         UserError: not a table that can be read.
@@ -281,11 +278,11 @@ def propose_city(name: str, table: Path, path: Path) -> tuple[str, dict[str, Any
 
 
 def _advice(proposal: Proposal) -> str:
-    """What to check before the file is used."""
-    found = "the schema " + proposal.schema
+    """Return what to check before the file is used."""
+    shown = "the schema " + proposal.schema
     if proposal.schema == "mapped":
-        found = ", ".join(f"{role} = '{column}'" for role, column in proposal.columns.items()) or "no column"
-    parts = [f"Found {found}."]
+        shown = ", ".join(f"{role} = '{column}'" for role, column in proposal.columns.items()) or "no column"
+    parts = [f"Found {shown}."]
     if proposal.missing:
         parts.append(f"No column seems to hold: {', '.join(proposal.missing)}. Name it under [incidents.columns].")
     if not proposal.targets:
@@ -294,50 +291,41 @@ def _advice(proposal: Proposal) -> str:
 
 
 def _city_text(name: str, proposal: Proposal, path: Path) -> str:
-    """The proposal filled in, everything else as in the template; the table is named from the file's own folder."""
-    table = os.path.relpath(proposal.file.absolute(), path.absolute().parent)
+    """Return the template with the proposal filled in; the table is named from the file's own folder."""
     text = city_template("baltimore")
-    text = re.sub(
-        r"^# Baltimore: .*?(?=^# Every key)",
-        lambda _: _opening(proposal),
-        text,
-        count=1,
-        flags=re.DOTALL | re.MULTILINE,
-    )
-    text = _set(text, "name", name)
-    text = _set(text, "files", [table])
-    text = _set(text, "targets", list(proposal.targets) or ["HOMICIDE", "SHOOTING"])
-    text = re.sub(
-        r"^# \[incidents\.columns\].*?\n\n", _columns(proposal), text, count=1, flags=re.DOTALL | re.MULTILINE
-    )
-    text = re.sub(r"^\[fetch\].*?(?=^\[map\])", "", text, count=1, flags=re.DOTALL | re.MULTILINE)
-    text = _set(text, "file", "neighborhoods.geojson")
-    text = re.sub(r"^\[map\.palette\].*?(?=^\[channels\])", "", text, count=1, flags=re.DOTALL | re.MULTILINE)
-    return re.sub(r"^\[channels\.groups\].*?(?=^\[windows\])", _groups(proposal), text, flags=re.DOTALL | re.MULTILINE)
-
-
-def _opening(proposal: Proposal) -> str:
-    return f"# Proposed from {proposal.file.name}. Check [city] timezone, [incidents], [neighborhoods] and [splits].\n"
-
-
-def _set(text: str, key: str, value: str | list[str]) -> str:
-    """Replace the first value of a key; JSON strings and lists are TOML too."""
-    shown = json.dumps(value, ensure_ascii=False)
-    return re.sub(
-        rf'^{key} = (?:\[[^\n]*?\]|"[^"\n]*")', lambda _: f"{key} = {shown}", text, count=1, flags=re.MULTILINE
-    )
-
-
-def _columns(proposal: Proposal) -> Callable[[re.Match[str]], str]:
-    lines = [f"# The columns are those of the schema '{proposal.schema}', which is found by itself."]
+    targets = list(proposal.targets) or ["HOMICIDE", "SHOOTING"]
+    mapping = [f"# The columns are those of the schema '{proposal.schema}', which is found by itself."]
     if proposal.schema == "mapped":
-        lines = ["[incidents.columns]                 # a guess by names and contents: confirm it"]
-        lines += [f"{role} = {json.dumps(column, ensure_ascii=False)}" for role, column in proposal.columns.items()]
-    lines += [f'# {role} = "COLUMN" # not found: name it' for role in proposal.missing]
-    return lambda _: "\n".join([*lines, "", ""])
+        mapping = ["[incidents.columns]                 # a guess by names and contents: confirm it"]
+        mapping += [f"{role} = {_toml(column)}" for role, column in proposal.columns.items()]
+    mapping += [f'# {role} = "COLUMN" # not found: name it' for role in proposal.missing]
+    groups = ['[channels.groups]                   # one channel each; a last one, "other", takes the rest']
+    values: dict[str, str | Sequence[str]] = {
+        "name": name,
+        "files": [os.path.relpath(proposal.file.absolute(), path.absolute().parent)],
+        "targets": targets,
+        "file": "neighborhoods.geojson",
+    }
+    for key, value in values.items():
+        text = _replaced(text, rf'^{key} = (?:\[[^\n]*?\]|"[^"\n]*")', f"{key} = {_toml(value)}")
+    checks = "Check [city] timezone, [incidents], [neighborhoods] and [splits]."
+    sections = {
+        r"^# Baltimore: .*?(?=^# Every key)": f"# Proposed from {proposal.file.name}. {checks}\n",
+        r"^# \[incidents\.columns\].*?\n\n": "\n".join([*mapping, "", ""]),
+        r"^\[fetch\].*?(?=^\[map\])": "",
+        r"^\[map\.palette\].*?(?=^\[channels\])": "",
+        r"^\[channels\.groups\].*?(?=^\[windows\])": "\n".join([*groups, f"targets = {_toml(targets)}", "", ""]),
+    }
+    for pattern, section in sections.items():
+        text = _replaced(text, pattern, section)
+    return text
 
 
-def _groups(proposal: Proposal) -> Callable[[re.Match[str]], str]:
-    lines = ['[channels.groups]                   # one channel each; a last one, "other", takes the rest']
-    lines += [f"targets = {json.dumps(list(proposal.targets) or ['HOMICIDE', 'SHOOTING'], ensure_ascii=False)}", "", ""]
-    return lambda _: "\n".join(lines)
+def _replaced(text: str, pattern: str, new: str) -> str:
+    """Replace the first match of a pattern, in which ^ is the begin of a line and . any character."""
+    return re.sub(pattern, lambda _: new, text, count=1, flags=re.DOTALL | re.MULTILINE)
+
+
+def _toml(value: str | Sequence[str]) -> str:
+    """Return a text or a list of texts as TOML, of which JSON's are a part."""
+    return json.dumps(value, ensure_ascii=False)

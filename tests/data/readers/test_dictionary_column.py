@@ -11,18 +11,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hews_gpu.data.prepare.sort import chart_texts
-from hews_gpu.data.quality import dictionary_column as encoded
-from hews_gpu.data.quality.dictionary_column import (
+from hews_gpu.data.readers import dictionary_column as module
+from hews_gpu.data.readers.dates import day_numbers
+from hews_gpu.data.readers.dictionary_column import (
+    TEXT,
     Block,
-    Encoded,
+    DictionaryColumn,
     digits_hidden,
     distinct,
     hashes_of,
     is_blank,
     leading_bytes,
 )
-from hews_gpu.data.readers.blocks import TEXT
-from hews_gpu.data.readers.dates import day_numbers
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=30)
 SPACES = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
@@ -31,7 +31,7 @@ SPACES = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()
 def block(**columns: list[str | None]) -> Block:
     """A block of such columns."""
     rows = np.arange(len(next(iter(columns.values()))))
-    first = {name: rows for name in ("source", "row_id", "line", "problem")}
+    first = {name: rows for name in ("line", "problem")}
     return Block(pa.table({**first, **{name: pa.array(texts, TEXT) for name, texts in columns.items()}}))
 
 
@@ -76,11 +76,11 @@ def test_hashes_of_a_hundred_thousand_numbers_differ_in_each_of_their_halves() -
 def test_hashes_do_not_depend_on_how_many_bytes_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     texts = pa.array(["", "", "a" * 20, "", *(str(i) for i in range(50)), "b" * 3000, "", "c"])
     expected = hashes_of(texts, (1, 2))
-    monkeypatch.setattr(encoded, "SLICE_BYTES", size)
+    monkeypatch.setattr(module, "SLICE_BYTES", size)
     for found, of_seed in zip(hashes_of(texts, (1, 2)), expected, strict=True):
         np.testing.assert_array_equal(found, of_seed)
     assert [len(part) for part in hashes_of(texts.slice(0, 0), (1, 2))] == [0, 0]
-    parts = [[len(text) for text in part.to_pylist()] for part in encoded._slices(texts)]
+    parts = [[len(text) for text in part.to_pylist()] for part in module._slices(texts)]
     assert all(sum(lengths) < size + max(lengths) for lengths in parts)
 
 
@@ -120,7 +120,7 @@ def test_a_column_is_its_texts_with_null_as_the_empty_one(texts: list[str | None
 def test_a_column_that_is_not_there_is_blank_in_every_row() -> None:
     made = block(what=["a", "b"])
     assert list(made.texts) == ["what"] and len(made) == 2
-    assert made.text("where").column(np.ones(2, bool)).to_pylist() == ["", ""]
+    assert made.text("where").take(np.ones(2, bool)).to_pylist() == ["", ""]
 
 
 @pytest.mark.parametrize("rows", [[], [2], [0, 1, 3], [0, 1, 2, 3]])
@@ -128,14 +128,14 @@ def test_some_rows_of_a_column_hold_no_text_of_others(rows: list[int]) -> None:
     """What is set aside must not travel on in a dictionary."""
     texts = ["secret 1", "b", "secret 2", "secret 3"]
     chosen = np.isin(np.arange(4), rows)
-    part = block(what=texts).text("what").column(chosen)
+    part = block(what=texts).text("what").take(chosen)
     assert part.to_pylist() == [texts[row] for row in rows]
     assert set(part.dictionary.to_pylist()) == {texts[row] for row in rows}
 
 
 def test_charts_hold_no_text_of_rows_that_are_set_aside() -> None:
     made = block(Premise=["secret", "BAR", "STREET", "BAR"], Weapon=["", "KNIFE", "", "secret"])
-    charts = chart_texts(made, np.array([False, True, True, True]), ["Premise", "Other"])
+    charts = chart_texts(made, np.array([3, 0, 0, 0], np.uint8), ["Premise", "Other"])
     assert charts.to_pydict() == {"row_id": [1, 2, 3], "Premise": ["BAR", "STREET", "BAR"], "Other": ["", "", ""]}
     assert sorted(charts["Premise"].chunk(0).dictionary.to_pylist()) == ["BAR", "STREET"]
 
@@ -143,4 +143,4 @@ def test_charts_hold_no_text_of_rows_that_are_set_aside() -> None:
 def test_distinct_texts_come_in_the_order_of_their_first_occurrence() -> None:
     values, codes = distinct(pa.array(["b", "a", "b"]))
     assert values.to_pylist() == ["b", "a"] and codes.tolist() == [0, 1, 0]
-    assert Encoded(values, codes).column(np.ones(3, bool)).to_pylist() == ["b", "a", "b"]
+    assert DictionaryColumn(values, codes).take(np.ones(3, bool)).to_pylist() == ["b", "a", "b"]

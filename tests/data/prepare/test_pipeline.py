@@ -21,8 +21,9 @@ from hews_gpu.config import CityConfig
 from hews_gpu.data.events import load_events
 from hews_gpu.data.prepare.command import Cut, prepare
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN, TWIN, distance_m
-from hews_gpu.data.prepare.partitions import make_plan
-from hews_gpu.data.readers.files import Reading, incident_files
+from hews_gpu.data.prepare.partitions import plan_partitions
+from hews_gpu.data.readers.files import incident_files
+from hews_gpu.data.readers.schemas import ReadSettings
 from hews_gpu.data.windows import make_windows
 from tests.data.toy import HEADER, row
 
@@ -74,7 +75,7 @@ def test_marks_reach_across_every_edge_of_a_partition(toy: Toy, tmp_path: Path, 
     """With one row to a stretch, every day is one; twins are found by measuring all pairs of rows here."""
     city = toy(edge_rows())
     whole = prepare(city, tmp_path / "whole")
-    cut = Cut(block_rows=3, bucket_rows=bucket_rows, chunk_bytes=200, piece_bytes=200)
+    cut = Cut(block_rows=3, bucket_rows=bucket_rows, chunk_bytes=200, partition_bytes=200)
     parts = prepare(city, tmp_path / "parts", cut=cut)
     assert_same(tmp_path / "whole", tmp_path / "parts", whole, parts)
     table = pq.read_table(tmp_path / "parts" / "incidents.parquet")
@@ -96,7 +97,7 @@ def test_marks_reach_across_every_edge_of_a_partition(toy: Toy, tmp_path: Path, 
 
 
 def test_windows_that_straddle_partitions_hold_what_a_plain_loop_counts(toy: Toy, tmp_path: Path) -> None:
-    prepare(toy(edge_rows()), tmp_path / "out", cut=Cut(bucket_rows=1, piece_bytes=200, chunk_bytes=200))
+    prepare(toy(edge_rows()), tmp_path / "out", cut=Cut(bucket_rows=1, partition_bytes=200, chunk_bytes=200))
     events = load_events(tmp_path / "out")
     begin_s = int(events.time_s[0]) // DAY_S * DAY_S
     for length_s, stride_s, anchor_s in ((7200, 7200, 3600), (5400, 1800, 900), (3 * DAY_S, DAY_S, DAY_S // 2)):
@@ -169,9 +170,9 @@ KINDS = ("csv", "csv.gz", "crlf.csv", "utf16.csv", "parquet", "json")
     block_rows=st.sampled_from([1, 5, 1000]),
     bucket_rows=st.integers(1, 60),
     chunk_bytes=st.integers(80, 3000),
-    piece_bytes=st.integers(1, 5000),
+    partition_bytes=st.integers(1, 5000),
 )
-@example(seed=0, kinds=list(KINDS), block_rows=3, bucket_rows=5, chunk_bytes=150, piece_bytes=300)
+@example(seed=0, kinds=list(KINDS), block_rows=3, bucket_rows=5, chunk_bytes=150, partition_bytes=300)
 def test_any_cut_of_any_files_gives_the_same_tables(
     toy: Toy, tmp_path: Path, seed: int, kinds: list[str], **cut: int
 ) -> None:
@@ -182,26 +183,25 @@ def test_any_cut_of_any_files_gives_the_same_tables(
     assert whole["rows_read"] == whole["rows_kept"] + whole["rows_quarantined"]
 
 
-def test_a_large_file_makes_many_pieces_and_many_small_files_make_one(toy: Toy, tmp_path: Path) -> None:
+def test_a_large_file_makes_many_partitions_and_many_small_files_make_one(toy: Toy, tmp_path: Path) -> None:
     lines = lines_of(3, 300)
     files = {"big.csv": "\n".join([HEADER, *lines]).encode()}
     files |= {f"small{i:02d}.csv.gz": "\n".join([HEADER, row()]).encode() for i in range(20)}
-    how = Reading(schema="auto", mapped={}, chunk_bytes=500)
     city = toy(files=files)
-    whole, sources = prepare(city, tmp_path / "whole"), incident_files(city)
-    plan = make_plan(sources, how, tmp_path, piece_bytes=4000)
-    of_big = [piece for piece in plan.pieces if piece[0].number == 0]
-    others = [piece for piece in plan.pieces if piece[0].number != 0]
-    assert len(of_big) >= 3 and all(len(piece) == 1 for piece in of_big)
+    whole = prepare(city, tmp_path / "whole")
+    plan = plan_partitions(incident_files(city), ReadSettings(chunk_bytes=500), tmp_path, most_bytes=4000)
+    of_big = [partition for partition in plan.partitions if partition[0].number == 0]
+    others = [partition for partition in plan.partitions if partition[0].number != 0]
+    assert len(of_big) >= 3 and all(len(partition) == 1 for partition in of_big)
     assert len(others) == 1 and len(others[0]) == 20
     assert plan.rows == whole["rows_read"]
-    assert sources[3].bytes == len(gzip.compress(files["small02.csv.gz"])) and len(sources[3].sha256) == 64
+    assert plan.files[3].bytes == len(gzip.compress(files["small02.csv.gz"])) and len(plan.files[3].sha256) == 64
 
 
 def test_a_gap_of_decades_needs_no_partition_of_its_own(toy: Toy, tmp_path: Path) -> None:
     lines = [row(date=f"01/0{1 + i % 3}/{year}", category="SHOOTING") for year in (1905, 2014, 2099) for i in range(9)]
     city = toy(lines)
     whole = prepare(city, tmp_path / "whole")
-    parts = prepare(city, tmp_path / "parts", cut=Cut(bucket_rows=2, piece_bytes=150, chunk_bytes=100))
+    parts = prepare(city, tmp_path / "parts", cut=Cut(bucket_rows=2, partition_bytes=150, chunk_bytes=100))
     assert_same(tmp_path / "whole", tmp_path / "parts", whole, parts)
     assert whole["span"] == ["1905-01-01T23:30:00", "2099-01-03T23:30:00"]

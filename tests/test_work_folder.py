@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Callable
@@ -11,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from hews_gpu.data.prepare import workdir as work
-from hews_gpu.data.prepare.workdir import load, open_work, recall, save
+from hews_gpu import work_folder as module
 from hews_gpu.errors import UserError
+from hews_gpu.work_folder import open_work_folder, read_object, read_shared, write_object
 from hews_gpu.workers import Unfinished
 
 ABOUT = {"files": [["a.csv", 7]], "version": "1"}
@@ -22,14 +23,14 @@ ABOUT = {"files": [["a.csv", 7]], "version": "1"}
 def cut_off(out: Path, error: BaseException, *, keep: bool = False) -> Path:
     """The work folder after a job with one partition done ended in an error."""
     with pytest.raises(type(error)):
-        with open_work(out, ABOUT, resume=False, keep=keep) as folder:
-            save(folder / "found-000000", 7)
+        with open_work_folder(out, ABOUT, resume=False, keep=keep) as folder:
+            write_object(folder / "found-000000", 7)
             raise error
     return folder
 
 
 def test_it_is_beside_the_output_and_vanishes_when_the_job_is_done(tmp_path: Path) -> None:
-    with open_work(tmp_path / "out", ABOUT, resume=False, keep=True) as folder:
+    with open_work_folder(tmp_path / "out", ABOUT, resume=False, keep=True) as folder:
         assert folder == tmp_path / ".out.work" and folder.is_dir()
     assert not folder.exists()
 
@@ -55,43 +56,43 @@ def test_what_is_kept_of_a_job_that_was_cut_off(
 def test_resume_finds_it_and_a_fresh_start_does_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lost = Unfinished("--cluster", allowed="the scheduler was lost")
     cut_off(tmp_path / "out", lost)
-    with open_work(tmp_path / "out", ABOUT, resume=True, keep=True) as folder:
-        assert recall(folder / "found-000000") == 7
+    with open_work_folder(tmp_path / "out", ABOUT, resume=True, keep=True) as folder:
+        assert read_object(folder / "found-000000") == 7
     cut_off(tmp_path / "out", lost)
-    with open_work(tmp_path / "out", ABOUT, resume=False, keep=True) as folder:
+    with open_work_folder(tmp_path / "out", ABOUT, resume=False, keep=True) as folder:
         assert not (folder / "found-000000").exists()
     cut_off(tmp_path / "out", lost)
     capsys.readouterr()
-    with open_work(tmp_path / "out", {**ABOUT, "files": [["a.csv", 8]]}, resume=True, keep=True) as folder:
+    with open_work_folder(tmp_path / "out", {**ABOUT, "files": [["a.csv", 8]]}, resume=True, keep=True) as folder:
         assert not (folder / "found-000000").exists()
     assert "have changed since; everything is done anew" in capsys.readouterr().err
 
 
 def test_two_jobs_on_one_output_are_refused(tmp_path: Path) -> None:
-    with open_work(tmp_path / "out", ABOUT, resume=False, keep=False) as folder:
-        save(folder / "found-000000", 7)
+    with open_work_folder(tmp_path / "out", ABOUT, resume=False, keep=False) as folder:
+        write_object(folder / "found-000000", 7)
         with pytest.raises(UserError, match=r"--out = .*out': is being made by another process\. Wait for it"):
-            with open_work(tmp_path / "out", ABOUT, resume=False, keep=False):
+            with open_work_folder(tmp_path / "out", ABOUT, resume=False, keep=False):
                 pass
-        assert recall(folder / "found-000000") == 7
+        assert read_object(folder / "found-000000") == 7
 
 
 def test_one_who_comes_while_the_folder_is_removed_gets_one_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock was opened before the folder went: locked now, it would keep out nobody who comes later."""
-    flock, folder = work.fcntl.flock, tmp_path / ".out.work"
+    flock, folder = fcntl.flock, tmp_path / ".out.work"
 
     def late(file: Any, how: int) -> None:
-        monkeypatch.setattr(work.fcntl, "flock", flock)
+        monkeypatch.setattr(fcntl, "flock", flock)
         (folder / "found-000000").touch()
-        shutil.rmtree(work._put_aside(folder))  # by the one who had it
+        shutil.rmtree(module._put_aside(folder))  # by the one who had it
         flock(file, how)
 
-    monkeypatch.setattr(work.fcntl, "flock", late)
-    with open_work(tmp_path / "out", ABOUT, resume=False, keep=False):
+    monkeypatch.setattr(fcntl, "flock", late)
+    with open_work_folder(tmp_path / "out", ABOUT, resume=False, keep=False):
         with pytest.raises(UserError, match="is being made by another process"):
-            with open_work(tmp_path / "out", ABOUT, resume=False, keep=False):
+            with open_work_folder(tmp_path / "out", ABOUT, resume=False, keep=False):
                 pass
         assert (folder / "lock").is_file() and not (folder / "found-000000").exists()
     assert not list(tmp_path.iterdir())
@@ -99,29 +100,29 @@ def test_one_who_comes_while_the_folder_is_removed_gets_one_of_its_own(
 
 def test_a_folder_that_has_gone_hides_nothing_of_what_went_wrong(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.csv"):
-        with open_work(tmp_path / "out", ABOUT, resume=False, keep=False) as folder:
+        with open_work_folder(tmp_path / "out", ABOUT, resume=False, keep=False) as folder:
             shutil.rmtree(folder)
             raise UserError("a.csv", allowed="is empty")
 
 
 def test_what_is_loaded_is_read_once_and_again_when_it_has_changed(tmp_path: Path) -> None:
     path = tmp_path / "clean.job"
-    save(path, [1])
-    first = load(path)
-    assert load(path) is first
-    save(path, [2])
+    write_object(path, [1])
+    first = read_shared(path)
+    assert read_shared(path) is first
+    write_object(path, [2])
     os.utime(path, ns=(1, 1))
-    assert load(path) == [2]
+    assert read_shared(path) == [2]
     assert [entry.name for entry in tmp_path.iterdir()] == ["clean.job"]
 
 
 def test_a_write_that_fails_leaves_the_older_content(tmp_path: Path) -> None:
     path = tmp_path / "found-000001"
-    save(path, {"rows": 3})
+    write_object(path, {"rows": 3})
     unpicklable: Callable[[], int] = lambda: 1  # noqa: E731
     with pytest.raises(Exception, match="pickle"):
-        save(path, unpicklable)
-    assert recall(path) == {"rows": 3}
+        write_object(path, unpicklable)
+    assert read_object(path) == {"rows": 3}
 
 
 def test_a_file_system_without_locks_is_warned_of_and_used(
@@ -131,6 +132,6 @@ def test_a_file_system_without_locks_is_warned_of_and_used(
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with open_work(tmp_path / "out", ABOUT, resume=False, keep=False) as folder:
+    with open_work_folder(tmp_path / "out", ABOUT, resume=False, keep=False) as folder:
         assert folder.is_dir()
     assert "has no locks" in capsys.readouterr().err and not folder.exists()

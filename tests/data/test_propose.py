@@ -14,7 +14,7 @@ import pytest
 
 from hews_gpu.config import load_city
 from hews_gpu.data.prepare.command import prepare
-from hews_gpu.data.readers.propose import propose, propose_city
+from hews_gpu.data.propose import propose, propose_city
 from hews_gpu.errors import UserError
 from tests.data import formats
 from tests.data.toy import TWO_SQUARES, geojson

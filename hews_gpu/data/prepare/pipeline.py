@@ -1,0 +1,377 @@
+"""The two passes over a table, a partition at a time: clean the files' rows, then sort them by time and write them.
+
+The first pass reads and cleans partitions of files and leaves their kept rows sorted by time; the second one gathers a
+bucket, a stretch of time, from all of them, finds what repeats and writes it. A partition of either pass is a function
+of a work folder and a number: it runs in threads of this process or on any worker that sees the folder, in any order,
+and again if a worker was lost. Nothing here needs polygons as such, so that it runs where neither shapely nor geopandas
+is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hews_gpu import progress
+from hews_gpu.arrays import Int64
+from hews_gpu.data.backend import Backend, array_of, take_pandas, to_host, to_pandas
+from hews_gpu.data.clean import NUMBERS, VERDICTS, Rules, block_frame, clean
+from hews_gpu.data.prepare import sort
+from hews_gpu.data.prepare.duplicates import FileGroups, Targets, targets_of, with_duplicates
+from hews_gpu.data.prepare.partitions import FilePart, PartitionPlan
+from hews_gpu.data.prepare.sort import Part, open_arrow, write_arrow, write_parquet
+from hews_gpu.data.quality.tallies import DuplicateTally, RowTally, Tally, tally_duplicates, tally_rows
+from hews_gpu.data.quality.text_statistics import TextTally, tally_texts
+from hews_gpu.data.readers.dates import require_month_first
+from hews_gpu.data.readers.dictionary_column import Block
+from hews_gpu.data.readers.files import IncidentFile, layout_of, open_table
+from hews_gpu.data.readers.schemas import Columns, ReadSettings, choose_columns
+from hews_gpu.errors import UserError
+from hews_gpu.work_folder import read_object, read_shared, write_object
+from hews_gpu.workers import STOPPING, Workers
+
+__all__ = ["BUCKET_ROWS", "CleanJob", "CleanedTable", "clean_table", "sort_table"]
+
+BUCKET_ROWS = 500_000
+CLEAN_JOB, SORT_JOB = "clean.job", "sort.job"
+PAGE = re.compile(r"(.+)-\d{5}(\.[a-z.]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanJob:
+    """What all partitions of the first pass share."""
+
+    plan: PartitionPlan
+    settings: ReadSettings
+    rules: Rules
+    backend: Backend
+    leave_out_damaged: bool
+
+
+@dataclass(kw_only=True)
+class CleanedRows(Tally):
+    """What is known of the rows of one partition of the first pass, which lie beside it on disk."""
+
+    rows: int = 0
+    tally: RowTally = field(default_factory=RowTally)
+    texts: TextTally = field(default_factory=TextTally)
+    columns: dict[int, Columns] = field(default_factory=dict)
+    """File -> what is read of it."""
+    damaged: dict[int, str] = field(default_factory=dict)
+    """File -> what is wrong with it, of those of which nothing is here."""
+    categories: list[str] = field(default_factory=list)
+    """What the numbers of categories in its rows mean."""
+
+
+@dataclass(kw_only=True)
+class CleanedTable:
+    """The whole table after the first pass: what is known of it, and where its rows lie."""
+
+    files: list[IncidentFile]
+    tally: RowTally = field(default_factory=RowTally)
+    texts: TextTally = field(default_factory=TextTally)
+    damaged: dict[int, str] = field(default_factory=dict)
+    """File -> what is wrong with it, of those that are left out whole."""
+    bases: dict[int, int] = field(default_factory=dict)
+    """Partition -> rows of all partitions before it."""
+    codes: dict[int, list[str]] = field(default_factory=dict)
+    """Partition -> what the numbers of categories in its rows mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortJob:
+    """What all partitions of the second pass share."""
+
+    parts: Sequence[Part]
+    targets: Targets
+    groups: FileGroups
+    rows_of: Sequence[int]
+    """Of each file."""
+    categories: Sequence[str]
+    neighborhoods: Sequence[str]
+    names: Sequence[str]
+    """Of the files."""
+    backend: Backend
+
+
+def clean_table(work: Path, job: CleanJob, team: Workers) -> CleanedTable:
+    """Clean all partitions that are not done yet; of several mistakes the first one in the files is told.
+
+    Args:
+        work: the work folder; what is done in it already is not done again.
+        job: what to clean.
+        team: who does the partitions.
+
+    Raises:
+        UserError: a file is damaged or its dates are day first.
+    """
+    write_object(work / CLEAN_JOB, job)
+    plan = job.plan
+    missing = [number for number in range(len(plan.partitions)) if not _path(work, "cleaned", number).is_file()]
+    if len(missing) < len(plan.partitions):
+        done = len(plan.partitions) - len(missing)
+        progress.log(f"cleaning: {done} of {len(plan.partitions)} partitions are there already")
+    failed: dict[int, UserError] = {}
+    left = set(missing)
+    with progress.step("cleaning", sum(plan.rows_of(number) for number in missing), "rows") as bar:
+        for number, rows in team.run(clean_partition, work, missing):
+            left.discard(number)
+            if isinstance(rows, UserError):
+                failed[number] = rows
+            else:
+                bar.advance(rows)
+            if failed and min(failed) < min(left, default=len(plan.partitions)):
+                raise failed[min(failed)]
+    return _whole_table(work, plan)
+
+
+def clean_partition(folder: Path, number: int) -> int | UserError:
+    """Read, clean and count the rows of one partition, and leave them on disk.
+
+    Returns:
+        How many rows it has; or what is wrong with a file, for the leading process to tell.
+    """
+    job: CleanJob = read_shared(folder / CLEAN_JOB)
+    whole, tables, position = CleanedRows(), _Tables(), dict[str, int]()
+    try:
+        for part in job.plan.partitions[number]:
+            try:
+                rows, of_part = _clean_part(part, job, whole.rows, position)
+            except UserError as error:
+                if not (job.leave_out_damaged and error.field == part.name):
+                    raise
+                whole.damaged[part.number] = error.allowed
+            else:
+                whole += rows
+                tables += of_part
+    except UserError as error:
+        return error
+    whole.categories = list(position)
+    if tables.events:
+        events = sort.sorted_events(tables.events)
+        write_arrow(_path(folder, "events", number), events)
+        write_arrow(_path(folder, "targets", number), events.filter(events["is_target"]))
+        charts = pa.concat_tables(tables.charts, promote_options="default").unify_dictionaries()
+        write_arrow(_path(folder, "charts", number), charts)
+        write_arrow(_path(folder, "quarantine", number), pa.concat_tables(tables.quarantine))
+    write_object(_path(folder, "cleaned", number), whole)  # last: by this file the partition is known to be done
+    return whole.rows
+
+
+@dataclass(kw_only=True)
+class _Tables(Tally):
+    """The blocks of one partition in the making."""
+
+    events: list[Any] = field(default_factory=list)
+    charts: list[pa.Table] = field(default_factory=list)
+    quarantine: list[pa.Table] = field(default_factory=list)
+
+
+def _clean_part(part: FilePart, job: CleanJob, first_row: int, position: dict[str, int]) -> tuple[CleanedRows, _Tables]:
+    """Read and clean the rows of one file, numbered from `first_row` on; categories are numbered in `position`."""
+    whole, tables = CleanedRows(), _Tables()
+    names = [file.name for file in job.plan.files]
+    with open_table(part.path, part.name, job.settings) as table:
+        columns = part.columns or choose_columns(table.names, file=part.name, settings=job.settings)
+        layout = layout_of(job.plan.files[part.number].path, columns)
+        for rows in table.blocks(columns, part.part):
+            if STOPPING.is_set():
+                raise CancelledError
+            block = Block(rows, part.number, first_row + whole.rows)
+            frame = block_frame(block, columns.vocabulary)
+            verdicts = clean(take_pandas(frame[NUMBERS], job.backend), job.rules)
+            frame = frame.assign(**{name: to_host(array_of(verdicts[name])) for name in VERDICTS})
+            reason = frame["reason"].to_numpy()
+            tables.events.append(sort.events_of(verdicts, position))
+            tables.charts.append(sort.chart_texts(block, reason, columns.charts_only))
+            tables.quarantine.append(sort.quarantined(block, reason, names))
+            whole.rows += len(block)
+            whole.tally += tally_rows(frame, part.number, job.rules.areas.bounds)
+            whole.texts += tally_texts(block, frame, columns.charts_only, layout)
+        whole.texts.noticed.update({(part.number, what): n for what, n in table.noticed.items()})
+        whole.columns[part.number] = columns
+    return whole, tables
+
+
+def _path(folder: Path, kind: str, number: int) -> Path:
+    """Return where a partition leaves events, targets, charts, quarantine and cleaned, or sorted and duplicates."""
+    return folder / f"{kind}-{number:06d}"
+
+
+def _whole_table(work: Path, plan: PartitionPlan) -> CleanedTable:
+    """Put together what all partitions have left.
+
+    Raises:
+        UserError: no file can be read, or the dates of one would be misread.
+    """
+    table = CleanedTable(files=plan.files, damaged=dict(plan.damaged))
+    for number in range(len(plan.partitions)):
+        table.damaged |= _cleaned(work, number).damaged
+    if len(table.damaged) == len(plan.files):
+        first = plan.files[0]
+        raise UserError(first.name, allowed=f"{table.damaged[first.number]}; no other file can be read either")
+    columns: dict[int, Columns] = {}
+    rows = 0
+    for number, parts in enumerate(plan.partitions):
+        if all(part.number in table.damaged for part in parts):
+            continue  # another partition of the file could not be read: nothing of it is used
+        cleaned = _cleaned(work, number)
+        table.tally += cleaned.tally
+        table.texts += cleaned.texts
+        columns |= cleaned.columns
+        table.bases[number], table.codes[number] = rows, cleaned.categories
+        rows += cleaned.rows
+    rows_of = table.tally.by(lambda kind: kind.source)
+    table.files = [replace(file, columns=columns.get(file.number), rows=rows_of[file.number]) for file in plan.files]
+    for file in table.files:
+        require_month_first(file.name, np.array(sorted(table.texts.slash_dates.get(file.number, ())), np.int64))
+    return table
+
+
+def _cleaned(work: Path, number: int) -> CleanedRows:
+    content: CleanedRows = read_object(_path(work, "cleaned", number))
+    return content
+
+
+def sort_table(
+    folder: Path, work: Path, table: CleanedTable, neighborhoods: Sequence[str], team: Workers, bucket_rows: int
+) -> tuple[DuplicateTally, tuple[int, int] | None]:
+    """Sort the rows of a table, find what repeats, and write incidents, quarantine and charts_only.parquet.
+
+    Args:
+        folder: where the tables go.
+        work: the work folder, with what `clean_table` left in it.
+        table: what `clean_table` returned.
+        neighborhoods: their names.
+        team: who does the partitions.
+        bucket_rows: rows of a stretch of time, about.
+
+    Returns:
+        What repeats, and the times of the first and of the last row.
+    """
+    days: Counter[int] = sum(table.tally.days.values(), Counter())
+    edges_s = sort.bucket_edges(days, bucket_rows)
+    job, span_s = _sort_job(work, table, neighborhoods, edges_s, team.backend)
+    write_object(work / SORT_JOB, job)
+    duplicates = DuplicateTally()
+    with progress.step("sorting", table.tally.kept, "rows") as bar:
+        buckets = _in_order(work, max(0, len(edges_s) - 1), team, duplicates, bar)
+        write_parquet(folder / "incidents.parquet", sort.INCIDENTS, buckets)
+    write_parquet(folder / "quarantine.parquet", sort.QUARANTINE, _numbered(work, "quarantine", table.bases))
+    charts = dict.fromkeys(name for file in table.files if file.columns for name in file.columns.charts_only)
+    schema = pa.schema({"row_id": pa.int64(), **dict.fromkeys(charts, pa.string())})
+    write_parquet(folder / "charts_only.parquet", schema, _aligned(_numbered(work, "charts", table.bases), schema))
+    return duplicates, span_s
+
+
+def sort_bucket(folder: Path, number: int) -> int:
+    """Gather one stretch of time, sort it, find what repeats, and leave it on disk as it is to be written.
+
+    Returns:
+        How many rows it has.
+    """
+    job: SortJob = read_shared(folder / SORT_JOB)
+    loaded = sort.load_bucket(number, job.parts, job.backend)
+    frame = with_duplicates(to_pandas(loaded), job.targets, job.groups)
+    rows = sort.incidents_table(frame, job.categories, job.neighborhoods, job.names)
+    write_arrow(_path(folder, "sorted", number), rows)
+    write_object(_path(folder, "duplicates", number), tally_duplicates(frame, job.rows_of))
+    return len(frame)
+
+
+def _sort_job(
+    work: Path, table: CleanedTable, neighborhoods: Sequence[str], edges_s: Int64, backend: Backend
+) -> tuple[SortJob, tuple[int, int] | None]:
+    """Return what the second pass needs, above all all target rows; and the times of the first and of the last row."""
+    categories = sorted(table.tally.categories)
+    order = {name: code for code, name in enumerate(categories)}
+    groups = FileGroups(
+        _numbers([file.layout if file.columns else () for file in table.files]), _downloads(table.files)
+    )
+    parts, targets, spans = [], [], []
+    for number, base in table.bases.items():
+        codes = np.array([order.get(name, -1) for name in table.codes[number]], np.int32)
+        path = _path(work, "events", number)
+        time_s = open_arrow(path)["time_s"].to_numpy()
+        part = Part(path, base, codes, np.searchsorted(time_s, edges_s))
+        parts.append(part)
+        targets.append(part.read(open_arrow(_path(work, "targets", number))))
+        if len(time_s):
+            spans.append((int(time_s[0]), int(time_s[-1])))
+    job = SortJob(
+        parts=parts,
+        targets=targets_of(pa.concat_tables(targets).to_pandas(), groups),
+        groups=groups,
+        rows_of=[file.rows for file in table.files],
+        categories=categories,
+        neighborhoods=neighborhoods,
+        names=[file.name for file in table.files],
+        backend=backend,
+    )
+    return job, (min(spans)[0], max(last for _, last in spans)) if spans else None
+
+
+def _numbers(keys: Sequence[Any]) -> Int64:
+    """Number the distinct keys in the order of their first occurrence, and return the number of each key."""
+    first = list(dict.fromkeys(keys))
+    return np.array([first.index(key) for key in keys], np.int64)
+
+
+def _downloads(files: Sequence[IncidentFile]) -> Int64:
+    """Return the number of the download of each file, in the order of the files.
+
+    Files of one folder that are named as `hews fetch` names pages (incidents-00001.csv, incidents-00002.csv) are one
+    download: no page repeats another's rows, so that equal rows of two pages are two entries, such as two victims. Any
+    other file is a download of its own, however it was named in the city's file: the glob that finds the pages of one
+    table finds yearly or older copies of it as well. Should it be a page after all, then only an event whose rows are
+    equal in every word and end up in two files is counted too low; the other mistake would count whole files twice.
+    """
+    pages = [PAGE.fullmatch(file.path.name) for file in files]
+    names = [page[1] + page[2] if page else file.path.name for page, file in zip(pages, files, strict=True)]
+    return _numbers([file.path.with_name(name) for name, file in zip(names, files, strict=True)])
+
+
+def _in_order(work: Path, buckets: int, team: Workers, tally: DuplicateTally, bar: progress.Step) -> Iterator[pa.Table]:
+    """Sort all buckets that are not done yet; give the rows of each as it is its turn, and add up what repeats."""
+    ready = {number for number in range(buckets) if _path(work, "duplicates", number).is_file()}
+    missing = [number for number in range(buckets) if number not in ready]
+    if ready:
+        progress.log(f"sorting: {len(ready)} of {buckets} stretches of time are there already")
+    done = (number for number, _ in team.run(sort_bucket, work, missing))
+    turn = 0
+    for number in chain(sorted(ready)[:1], done):  # what is ready may be given at once
+        ready.add(number)
+        while turn in ready:
+            rows = open_arrow(_path(work, "sorted", turn))
+            tally += read_object(_path(work, "duplicates", turn))
+            bar.advance(len(rows))
+            turn += 1
+            yield rows
+
+
+def _numbered(work: Path, kind: str, bases: Mapping[int, int]) -> Iterator[pa.Table]:
+    """Give what the partitions left of one kind, in order, its rows numbered as in the whole table."""
+    for number, base in bases.items():
+        table = open_arrow(_path(work, kind, number))
+        at = table.column_names.index("row_id")
+        yield table.set_column(at, "row_id", pa.array(table["row_id"].to_numpy() + base))
+
+
+def _aligned(tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Give tables with the columns of a schema; text that a table has no column for is blank."""
+    for table in tables:
+        blank = pa.repeat("", len(table))
+        columns = [
+            table[name].cast(pa.string()).fill_null("") if name in table.column_names else blank
+            for name in schema.names[1:]
+        ]
+        yield pa.table([table["row_id"], *columns], schema=schema)
