@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.arrays import Bool, Float64
-from hews_gpu.audit.finding import ALPHA, Finding
 from hews_gpu.audit.future import AUDITED, Evaluate
+from hews_gpu.audit.gate_result import ALPHA, GateResult
 from hews_gpu.evaluation.backtest import forecast_blocks
 from hews_gpu.evaluation.bootstrap import Blocks
 from hews_gpu.evaluation.folds import Experiment
@@ -52,7 +52,7 @@ SURE = 1.96  # standard errors either way: 95 %
 
 
 def permuted_labels(y: Bool, rng: np.random.Generator, block: int = BLOCK) -> Bool:
-    """[S] outcomes with their blocks in another order; windows after the last whole block stay."""
+    """Put the blocks of outcomes [S] in another order; windows after the last whole block stay."""
     count = len(y) // block
     moved = y.copy()
     moved[: count * block] = y[: count * block].reshape(count, block)[rng.permutation(count)].ravel()
@@ -60,45 +60,45 @@ def permuted_labels(y: Bool, rng: np.random.Generator, block: int = BLOCK) -> Bo
 
 
 def permuted_gate(
-    rolling: Experiment,
+    experiment: Experiment,
     *,
     entries: Mapping[str, Entry] = AUDITED,
     evaluate: Evaluate = forecast_blocks,
     seed: int = 0,
-) -> Finding:
-    """Gate 2: fit, calibrate and test on exchanged labels; every AUC must be that of guessing.
+) -> GateResult:
+    """Fit, calibrate and test on exchanged labels (gate 2): every AUC must be that of guessing.
 
     Args:
-        rolling: a source cut into one test block.
+        experiment: a city cut into one test block.
         entries: forecasters by name.
         evaluate: fits and forecasts.
         seed: of the exchange.
     """
-    assert len(rolling.folds) == 1, "with more blocks the test labels of one are learned from in the next"
+    assert len(experiment.folds) == 1, "with more blocks the test labels of one are learned from in the next"
     rng = np.random.default_rng(seed)
-    fold, y = rolling.folds[0], rolling.all.y.copy()
+    fold, y = experiment.folds[0], experiment.all.y.copy()
     for part in (fold.train, fold.calibration, fold.test):
         y[part] = permuted_labels(y[part], rng)
-    exchanged = replace(rolling, all=Outcomes(windows=rolling.all.windows, y=y))
+    exchanged = replace(experiment, all=Outcomes(windows=experiment.all.windows, y=y))
     judged = evaluate(exchanged, entries, SILENT)
     level = ALPHA / len(entries)
-    found = {name: _against_chance(y[fold.test], one.p[0], level, rng) for name, one in judged.items()}
-    bad = [name for name, one in found.items() if not one["low"] <= 0.5 <= one["high"]]
-    worst = max(found, key=lambda name: abs(found[name]["auc"] - 0.5))
-    said = f"AUC of {worst} {found[worst]['auc']:.3f} [{found[worst]['low']:.3f}, {found[worst]['high']:.3f}]"
-    return Finding(
+    scores = {name: _against_chance(y[fold.test], one.p[0], level, rng) for name, one in judged.items()}
+    bad = [name for name, one in scores.items() if not one["low"] <= 0.5 <= one["high"]]
+    worst = max(scores, key=lambda name: abs(scores[name]["auc"] - 0.5))
+    summary = f"AUC of {worst} {scores[worst]['auc']:.3f} [{scores[worst]['low']:.3f}, {scores[worst]['high']:.3f}]"
+    return GateResult(
         gate="2 permuted labels",
-        tested=f"{', '.join(entries)} on {rolling.city.name}, labels exchanged in blocks of {BLOCK} windows",
-        result="fail" if bad else "pass",
-        said=said + (f"; not by chance: {', '.join(bad)}" if bad else " is the farthest from 0.5; all cover it"),
-        figures={"false_alarms": ALPHA, "level_each": level, "windows": len(fold.test), "forecasters": found},
+        tested=f"{', '.join(entries)} on {experiment.city.name}, labels exchanged in blocks of {BLOCK} windows",
+        verdict="fail" if bad else "pass",
+        summary=summary + (f"; not by chance: {', '.join(bad)}" if bad else " is the farthest from 0.5; all cover it"),
+        figures={"false_alarms": ALPHA, "level_each": level, "windows": len(fold.test), "forecasters": scores},
     )
 
 
 def _against_chance(
     y: Bool, p: Float64, level: float, rng: np.random.Generator, draws: int = DRAWS
 ) -> dict[str, float]:
-    """AUC with the interval that chance leaves it, and how often chance goes as far."""
+    """Return the AUC with the interval that chance leaves it, and how often chance goes as far."""
     from scipy.stats import rankdata
 
     count, positives = len(y) // BLOCK, int(y.sum())
@@ -115,8 +115,8 @@ def _against_chance(
     return {"auc": float(auc[0]), "low": float(auc[0]) - width, "high": float(auc[0]) + width, "p": chance}
 
 
-def null_skill(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float64, block: int) -> Finding:
-    """Gate 3: no forecast of a `null` city gains more over the climatology than the truth does.
+def null_skill(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float64, block: int) -> GateResult:
+    """Test that no forecast of a `null` city gains more over the climatology than the truth does (gate 3).
 
     Args:
         name: of the city.
@@ -130,28 +130,28 @@ def null_skill(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float64, bl
     reference = losses[CLIMATOLOGY]
     level = ALPHA / len(p)
     blocks = Blocks.drawn(len(y), block, draws=DRAWS)
-    found: dict[str, dict[str, float]] = {}
+    scores: dict[str, dict[str, float]] = {}
     for key, loss in losses.items():
         gain = _tested(truth - loss, blocks)  # beyond what the truth gains
-        found[key] = {"log_skill_bits": float((reference - loss).mean()), **gain}
+        scores[key] = {"log_skill_bits": float((reference - loss).mean()), **gain}
     allowed = float((reference - truth).mean())
-    bad = [key for key, one in found.items() if one["p"] < level]
-    best = max(found, key=lambda key: found[key]["log_skill_bits"])
-    said = (
-        f"best log skill {found[best]['log_skill_bits']:+.4f} bits ({best}), the truth has {allowed:+.4f}; "
-        f"a gain of {max(one['detectable_bits'] for one in found.values()):.4f} beyond it would show"
+    bad = [key for key, one in scores.items() if one["p"] < level]
+    best = max(scores, key=lambda key: scores[key]["log_skill_bits"])
+    summary = (
+        f"best log skill {scores[best]['log_skill_bits']:+.4f} bits ({best}), the truth has {allowed:+.4f}; "
+        f"a gain of {max(one['detectable_bits'] for one in scores.values()):.4f} beyond it would show"
     )
-    return Finding(
+    return GateResult(
         gate="3 nothing to find",
         tested=f"{', '.join(p)} on {name}",
-        result="fail" if bad else "pass",
-        said=said + (f"; significant: {', '.join(bad)}" if bad else ""),
-        figures={"false_alarms": ALPHA, "level_each": level, "allowed_bits": allowed, "forecasters": found},
+        verdict="fail" if bad else "pass",
+        summary=summary + (f"; significant: {', '.join(bad)}" if bad else ""),
+        figures={"false_alarms": ALPHA, "level_each": level, "allowed_bits": allowed, "forecasters": scores},
     )
 
 
 def _tested(gain: Float64, blocks: Blocks) -> dict[str, float]:
-    """A mean gain, how often chance alone gives as much, and how large one must be to be found 4 times out of 5."""
+    """Return a mean gain, how often chance gives as much, and how large one must be to be found 4 times out of 5."""
     from scipy.stats import norm
 
     drawn = blocks.means(gain)
@@ -161,8 +161,8 @@ def _tested(gain: Float64, blocks: Blocks) -> dict[str, float]:
     return {"beyond_truth_bits": mean, "standard_error": error, "p": chance, "detectable_bits": detectable}
 
 
-def beats_the_truth(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float64, block: int) -> Finding:
-    """Gate 4: no forecast is better than the truth plus two standard errors.
+def beats_the_truth(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float64, block: int) -> GateResult:
+    """Test that no forecast is better than the truth plus two standard errors (gate 4).
 
     Args:
         name: of the city.
@@ -173,31 +173,31 @@ def beats_the_truth(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float6
     """
     truth = log_loss_each_bits(y, oracle)
     blocks = Blocks.drawn(len(y), block, draws=DRAWS)
-    found = {key: _tested(truth - log_loss_each_bits(y, each), blocks) for key, each in p.items()}
-    for one in found.values():
+    scores = {key: _tested(truth - log_loss_each_bits(y, each), blocks) for key, each in p.items()}
+    for one in scores.values():
         error = one["standard_error"]
         one["standard_errors"] = one["beyond_truth_bits"] / error if error > 0 else 0.0
     level = ALPHA / len(p)
-    beyond = [key for key, one in found.items() if one["standard_errors"] > STANDARD_ERRORS]
-    bad = [key for key in beyond if found[key]["p"] < level]
-    best = max(found, key=lambda key: found[key]["standard_errors"])
-    one = found[best]
-    said = (
+    beyond = [key for key, one in scores.items() if one["standard_errors"] > STANDARD_ERRORS]
+    bad = [key for key in beyond if scores[key]["p"] < level]
+    best = max(scores, key=lambda key: scores[key]["standard_errors"])
+    one = scores[best]
+    summary = (
         f"closest: {best}, {one['beyond_truth_bits']:+.4f} bits of the truth "
         f"({one['standard_errors']:+.1f} SE, p = {one['p']:.2g})"
     )
     figures = {"most_standard_errors": STANDARD_ERRORS, "false_alarms": ALPHA, "level_each": level}
-    return Finding(
+    return GateResult(
         gate="4 truth",
         tested=f"{', '.join(p)} on {name}",
-        result="fail" if bad else "warning" if beyond else "pass",
-        said=said + (f"; better than the truth: {', '.join(beyond)}" if beyond else ""),
-        figures={**figures, "forecasters": found},
+        verdict="fail" if bad else "warning" if beyond else "pass",
+        summary=summary + (f"; better than the truth: {', '.join(beyond)}" if beyond else ""),
+        figures={**figures, "forecasters": scores},
     )
 
 
-def strata_gate(name: str, y: Bool, begin_s: NDArray[np.int64], p: Mapping[str, Float64]) -> Finding:
-    """Gate 7, a warning: an AUC within hours of the week of more than 0.05 above the climatology's on a real table.
+def strata_gate(name: str, y: Bool, begin_s: NDArray[np.int64], p: Mapping[str, Float64]) -> GateResult:
+    """Warn of an AUC within hours of the week of more than 0.05 above the climatology's on a real table (gate 7).
 
     Args:
         name: of the city.
@@ -209,36 +209,36 @@ def strata_gate(name: str, y: Bool, begin_s: NDArray[np.int64], p: Mapping[str, 
 
     stratum = hour_of_week(begin_s)
     blocks = Blocks.drawn(len(y), max(1, round(WEEK_S / int(np.median(np.diff(begin_s))))))
-    found: dict[str, dict[str, Any]] = {}
+    scores: dict[str, dict[str, Any]] = {}
     reference = roc_auc_within(y, p[CLIMATOLOGY], stratum)
     for key, each in p.items():
         above, share = auc_gain_within(y, each, p[CLIMATOLOGY], stratum)
         error = float(blocks.sums(share).std())
         by_chance = float(norm.sf(TOO_GOOD / error)) if error > 0 else 0.0
-        found[key] = {
+        scores[key] = {
             "auc": reference + above,
             "above": above,
             "interval": [above - SURE * error, above + SURE * error],
             "standard_error": error,
             "false_alarms": by_chance,
         }
-    bad = [key for key, one in found.items() if one["above"] > TOO_GOOD]
-    best = max(found, key=lambda key: found[key]["above"])
-    low, high = found[best]["interval"]
-    chance = max(one["false_alarms"] for one in found.values())
-    said = (
-        f"AUC within hours of the week: {best} {found[best]['auc']:.3f}, climatology {found[CLIMATOLOGY]['auc']:.3f}; "
-        f"{found[best]['above']:+.3f} [{low:+.3f}, {high:+.3f}]; chance alone gives {TOO_GOOD} with p = {chance:.1g}"
+    bad = [key for key, one in scores.items() if one["above"] > TOO_GOOD]
+    best = max(scores, key=lambda key: scores[key]["above"])
+    low, high = scores[best]["interval"]
+    chance = max(one["false_alarms"] for one in scores.values())
+    summary = (
+        f"AUC within hours of the week: {best} {scores[best]['auc']:.3f}, climatology {reference:.3f}; "
+        f"{scores[best]['above']:+.3f} [{low:+.3f}, {high:+.3f}]; chance alone gives {TOO_GOOD} with p = {chance:.1g}"
     )
-    return Finding(
+    return GateResult(
         gate="7 too good",
         tested=f"{', '.join(p)} on {name}",
-        result="warning" if bad else "pass",
-        said=said + (f"; look for a leak in {', '.join(bad)}" if bad else ""),
-        figures={"most": TOO_GOOD, "positives": int(y.sum()), "windows": len(y), "forecasters": found},
+        verdict="warning" if bad else "pass",
+        summary=summary + (f"; look for a leak in {', '.join(bad)}" if bad else ""),
+        figures={"most": TOO_GOOD, "positives": int(y.sum()), "windows": len(y), "forecasters": scores},
     )
 
 
 def block_of(stride_s: int) -> int:
-    """Windows in a week."""
+    """Return how many windows a week has."""
     return max(1, round(WEEK_S / stride_s))

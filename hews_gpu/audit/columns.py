@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from hews_gpu.audit.finding import Finding
+from hews_gpu.audit.gate_result import GateResult
 from hews_gpu.data.events import COLUMNS, open_prepared
 from hews_gpu.feed.maps import all_windows
 from hews_gpu.forecasters.city import event_groups
@@ -38,21 +38,21 @@ Reader = Callable[[Path], Mapping[str, NDArray[Any]]]
 
 
 def read_all(folder: Path) -> dict[str, NDArray[Any]]:
-    """Everything that forecasts are made from, out of a prepared folder: rows, events that belong together, maps."""
+    """Read all that forecasts are made from, out of a prepared folder: rows, events that belong together, maps."""
     prepared = open_prepared(folder)
-    found: dict[str, NDArray[Any]] = {
+    read: dict[str, NDArray[Any]] = {
         name: value for name, value in vars(prepared.events).items() if isinstance(value, np.ndarray)
     }
-    found["categories"] = np.array(prepared.events.categories)
-    found["groups"] = event_groups(prepared)
+    read["categories"] = np.array(prepared.events.categories)
+    read["groups"] = event_groups(prepared)
     windows = all_windows(prepared)
     some = windows.pairs[np.linspace(0, len(windows) - 1, min(DRAWN, len(windows))).astype(np.int64)]
-    found["reference maps"] = reference_rasterizer(prepared).maps(some)
-    found["channel maps"] = channels_rasterizer(prepared, steps=1).maps(some[:, None, :])
-    return found
+    read["reference maps"] = reference_rasterizer(prepared).maps(some)
+    read["channel maps"] = channels_rasterizer(prepared, steps=1).maps(some[:, None, :])
+    return read
 
 
-def columns_gate(folder: Path, *, read: Reader = read_all, seed: int = 0) -> Finding:
+def columns_gate(folder: Path, *, read: Reader = read_all, seed: int = 0) -> GateResult:
     """Change every column that no model may read, and compare what is read.
 
     Args:
@@ -74,11 +74,11 @@ def columns_gate(folder: Path, *, read: Reader = read_all, seed: int = 0) -> Fin
     extra = sorted(set(COLUMNS) - MAY_BE_READ)
     bad = bool(differ or extra)
     scrambled = f"{len(others)} columns and {len(charts.column_names)} chart columns changed"
-    return Finding(
+    return GateResult(
         gate="5 columns",
         tested=f"{', '.join(before)} read from {folder.name}",
-        result="fail" if bad else "pass",
-        said=f"{scrambled}: " + (f"{', '.join(differ + extra)} changed" if bad else "the same bits"),
+        verdict="fail" if bad else "pass",
+        summary=f"{scrambled}: " + (f"{', '.join(differ + extra)} changed" if bad else "the same bits"),
         figures={
             "read": list(COLUMNS),
             "changed": others,
@@ -90,7 +90,7 @@ def columns_gate(folder: Path, *, read: Reader = read_all, seed: int = 0) -> Fin
 
 
 def _scrambled(table: pa.Table, names: list[str], rng: np.random.Generator) -> pa.Table:
-    """The table with the values of some columns dealt to other rows, and words replaced."""
+    """Deal the values of some columns to other rows, and replace words."""
     for name in names:
         column = table[name]
         moved = column.take(pa.array(rng.permutation(len(column))))
@@ -101,7 +101,7 @@ def _scrambled(table: pa.Table, names: list[str], rng: np.random.Generator) -> p
 
 
 def _telling(folder: Path) -> list[str]:
-    """Columns that give the label away, as `hews prepare` measured; for the record, as nothing reads them."""
+    """Return the columns that give the label away, as `hews prepare` measured; for the record: nothing reads them."""
     try:
         quality = json.loads((folder / "quality.json").read_text(encoding="utf-8"))
         columns = quality["label_information"]["columns"]

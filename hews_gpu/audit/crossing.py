@@ -20,7 +20,7 @@ import numpy as np
 
 from hews_gpu.arrays import Bool, Int64
 from hews_gpu.audit.edits import known_s
-from hews_gpu.audit.finding import Finding
+from hews_gpu.audit.gate_result import GateResult
 from hews_gpu.data.events import Events
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.windows import Samples
@@ -46,7 +46,7 @@ class Part:
 
 
 def used(events: Events, samples: Samples, hidden: Bool | None = None) -> Part:
-    """The rows that a split's samples see and ask for."""
+    """Mark the rows that a split's samples see and ask for."""
     shown = np.ones(len(events), dtype=bool) if hidden is None else ~hidden
     pairs = samples.history.reshape(-1, 2)
     first, last = (np.searchsorted(events.time_s, edge) for edge in (samples.target_begin_s, samples.target_end_s))
@@ -55,7 +55,7 @@ def used(events: Events, samples: Samples, hidden: Bool | None = None) -> Part:
 
 
 def _covered(first: Int64, last: Int64, length: int) -> Bool:
-    """[E] rows within at least one of the ranges [first, last)."""
+    """Mark the rows within at least one of the ranges [first, last) [E]."""
     change = np.zeros(length + 1, dtype=np.int64)
     np.add.at(change, first, 1)
     np.add.at(change, last, -1)
@@ -64,7 +64,7 @@ def _covered(first: Int64, last: Int64, length: int) -> Bool:
 
 def splits_gate(
     events: Events, group: Int64, splits: Mapping[str, Samples], hidden: Bool | None = None, *, name: str = "the city"
-) -> Finding:
+) -> GateResult:
     """Scan the three splits of a prepared city.
 
     Args:
@@ -83,28 +83,29 @@ def splits_gate(
     inside = {key: straddling(events, group, samples, hidden) for key, samples in splits.items()}
     positives = sum(int(samples.y.sum()) for samples in splits.values())
     seen = sum(inside.values())
-    said = f"{sum(crossing.values())} events cross a split; {seen} of {positives} samples with a target see a row of it"
-    return Finding(
+    crossed = sum(crossing.values())
+    summary = f"{crossed} events cross a split; {seen} of {positives} samples with a target see a row of it"
+    return GateResult(
         gate=GATE,
         tested=f"maps of {name}: {', '.join(names)}",
-        result="fail" if seen or any(crossing.values()) else "pass",
-        said=said + (f"; {REMEDY}" if seen else ""),
+        verdict="fail" if seen or crossed else "pass",
+        summary=summary + (f"; {REMEDY}" if seen else ""),
         figures={"crossing": crossing, "straddling": inside, "positives": positives},
     )
 
 
-def folds_gate(rolling: Experiment) -> Finding:
+def folds_gate(experiment: Experiment) -> GateResult:
     """Scan the folds of the rolling origin: what fits could see against the labels of the blocks."""
-    source, task = rolling.city, rolling.plan.task
-    events = source.events
-    group = np.arange(len(events)) if source.group is None else source.group
-    known = known_s(source, task.delay_s, as_reported=rolling.plan.as_reported)
+    city, task = experiment.city, experiment.plan.task
+    events = city.events
+    group = np.arange(len(events)) if city.group is None else city.group
+    known = known_s(city, task.delay_s, as_reported=experiment.plan.as_reported)
     crossing: dict[str, int] = {}
     order = np.flatnonzero(events.is_target)
-    for i, fold in enumerate(rolling.folds):
+    for i, fold in enumerate(experiment.folds):
         labels = {}
         for key in ("train", "calibration", "test"):
-            windows = rolling.all.windows.select(getattr(fold, key))
+            windows = experiment.all.windows.select(getattr(fold, key))
             first, last = (np.searchsorted(events.time_s[order], edge) for edge in (windows.begin_s, windows.end_s))
             labels[key] = np.zeros(len(events), dtype=bool)
             labels[key][order[_covered(first, last, len(order))]] = True
@@ -114,34 +115,34 @@ def folds_gate(rolling: Experiment) -> Finding:
             "train > test": _shared(group, labels["train"], labels["test"]),
             "calibration > test": _shared(group, labels["calibration"], labels["test"]),
             "train > calibration": _shared(group, labels["train"], labels["calibration"]),
-            "train labels not known": _not_known(rolling, fold, "train", known),
-            "calibration labels not known": _not_known(rolling, fold, "calibration", known),
-            **{f"{key}, seen before": _seen(rolling, getattr(fold, key), known, group) for key in labels},
+            "train labels not known": _not_known(experiment, fold, "train", known),
+            "calibration labels not known": _not_known(experiment, fold, "calibration", known),
+            **{f"{key}, seen before": _seen(experiment, getattr(fold, key), known, group) for key in labels},
         }
         crossing |= {f"block {i + 1}, {key}": count for key, count in pairs.items()}
     total = sum(crossing.values())
-    return Finding(
+    return GateResult(
         gate=GATE,
-        tested=f"rolling origin on {source.name}, {len(rolling.folds)} blocks",
-        result="fail" if total else "pass",
-        said=f"{total} events cross a split or an issue time, of {len(np.unique(group)):,}",
+        tested=f"rolling origin on {city.name}, {len(experiment.folds)} blocks",
+        verdict="fail" if total else "pass",
+        summary=f"{total} events cross a split or an issue time, of {len(np.unique(group)):,}",
         figures={"crossing": crossing},
     )
 
 
-def _not_known(rolling: Experiment, fold: Fold, name: Literal["train", "calibration"], known: Int64) -> int:
-    """Windows that a fit takes for ones with a target though none was heard of when the next part's inputs begin."""
+def _not_known(experiment: Experiment, fold: Fold, name: Literal["train", "calibration"], known: Int64) -> int:
+    """Count windows learned as having a target of which nothing was known when the next part's inputs begin."""
     following = fold.calibration if name == "train" else fold.test
-    until_s = int(rolling.all.windows.issue_s[following[0]]) - rolling.plan.task.history_s
-    events, learned = rolling.city.events, rolling.learned(fold, name)
-    heard = np.sort(events.time_s[events.is_target & (known < until_s)])
-    first, last = (np.searchsorted(heard, edge) for edge in (learned.windows.begin_s, learned.windows.end_s))
+    until_s = int(experiment.all.windows.issue_s[following[0]]) - experiment.plan.task.history_s
+    events, learned = experiment.city.events, experiment.learned(fold, name)
+    known_targets_s = np.sort(events.time_s[events.is_target & (known < until_s)])
+    first, last = (np.searchsorted(known_targets_s, edge) for edge in (learned.windows.begin_s, learned.windows.end_s))
     return int((learned.y & (last == first)).sum())
 
 
-def _seen(rolling: Experiment, which: Int64, known: Int64, group: Int64) -> int:
-    """Windows with a target of whose event a row is known when the forecast is issued."""
-    events, windows = rolling.city.events, rolling.all.windows.select(which)
+def _seen(experiment: Experiment, which: Int64, known: Int64, group: Int64) -> int:
+    """Count windows with a target of whose event a row is known when the forecast is issued."""
+    events, windows = experiment.city.events, experiment.all.windows.select(which)
     _, member = np.unique(group, return_inverse=True)
     first_s = np.full(len(events), np.iinfo(np.int64).max)  # of events, of which there are no more than rows
     np.minimum.at(first_s, member, known)
@@ -153,9 +154,9 @@ def _seen(rolling: Experiment, which: Int64, known: Int64, group: Int64) -> int:
 
 
 def straddling(events: Events, group: Int64, samples: Samples, hidden: Bool | None = None) -> int:
-    """Samples with a target of which another row, or the row itself, is in their own input."""
+    """Count samples with a target of which another row, or the row itself, is in their own input."""
     rows = np.flatnonzero(events.is_target)
-    found = 0
+    count = 0
     low, high = samples.history[..., 0].min(axis=1), samples.history[..., 1].max(axis=1)
     first = np.searchsorted(events.time_s[rows], samples.target_begin_s)
     last = np.searchsorted(events.time_s[rows], samples.target_end_s)
@@ -164,10 +165,10 @@ def straddling(events: Events, group: Int64, samples: Samples, hidden: Bool | No
         seen = np.arange(low[s], high[s])
         if hidden is not None:
             seen = seen[~hidden[seen]]
-        found += bool(np.isin(asked, group[seen]).any())
-    return found
+        count += bool(np.isin(asked, group[seen]).any())
+    return count
 
 
 def _shared(group: Int64, seen: Bool, asked: Bool) -> int:
-    """Events with a row on either side."""
+    """Count events with a row on either side."""
     return len(np.intersect1d(group[seen], group[asked]))

@@ -1,4 +1,4 @@
-"""Random edits of everything that is known only from some moment on: what no input and no forecast may notice.
+"""Random edits of everything that is known only from some moment on; no input and no forecast may notice them.
 
 An edit drops, changes and adds rows. Rows go to the very second of the cut, into the hours after it and far beyond; a
 category appears that sorts before all others, so that every index moves; and the marks of rows before the cut change
@@ -21,7 +21,7 @@ from hews_gpu.data.events import Events, Prepared
 from hews_gpu.forecasters.city import City
 from hews_gpu.units import DAY_S, HOUR_S
 
-__all__ = ["STYLES", "Edit", "edit_prepared", "edit_source", "edits", "known_s"]
+__all__ = ["STYLES", "Edit", "edit_city", "edit_prepared", "edits", "known_s"]
 
 
 STYLES = ("delete", "add", "change", "mixed")
@@ -44,24 +44,24 @@ class Edit:
 
     @property
     def rng(self) -> np.random.Generator:
-        """Everything random of it."""
+        """The generator of everything random in it."""
         return np.random.default_rng([self.seed, self.cut_s, STYLES.index(self.style)])
 
 
 def edits(cuts_s: Int64, seed: int) -> Iterator[Edit]:
-    """One edit of each style in turn, at one cut after the other."""
+    """Yield an edit at each cut, the styles in turn."""
     for i, cut_s in enumerate(cuts_s.tolist()):
         yield Edit(cut_s, STYLES[i % len(STYLES)], seed + i)
 
 
-def known_s(source: City, delay_s: int, *, as_reported: bool) -> Int64:
-    """[E] from when on each row is known by the protocol: with its delay, and not before it is reported."""
-    times = source.events.time_s + delay_s
-    return np.maximum(times, source.reported_s) if as_reported and source.reported_s is not None else times
+def known_s(city: City, delay_s: int, *, as_reported: bool) -> Int64:
+    """Return when each row is known by the protocol [E]: with its delay, and not before it is reported."""
+    times = city.events.time_s + delay_s
+    return np.maximum(times, city.reported_s) if as_reported and city.reported_s is not None else times
 
 
 def edit_prepared(prepared: Prepared, edit: Edit) -> Prepared:
-    """The same city with other rows from the cut on; a row is taken to be known when it happens."""
+    """Return the city with other rows from the cut on; a row is taken to be known when it happens."""
     rng, events = edit.rng, prepared.events
     late = events.time_s >= edit.cut_s
     made, row = _edited(events, late, edit, earliest_s=edit.cut_s, rng=rng)
@@ -73,30 +73,30 @@ def edit_prepared(prepared: Prepared, edit: Edit) -> Prepared:
     return other
 
 
-def edit_source(source: City, edit: Edit, *, delay_s: int = 0, as_reported: bool = False) -> City:
-    """The same city with other rows from the cut on, as known under a delay; an event may lose some of its rows."""
-    rng, events = edit.rng, source.events
-    known = known_s(source, delay_s, as_reported=as_reported)
-    group = np.arange(len(events)) if source.group is None else source.group
+def edit_city(city: City, edit: Edit, *, delay_s: int = 0, as_reported: bool = False) -> City:
+    """Return the city with other rows from the cut on, as known under a delay; an event may lose some of its rows."""
+    rng, events = edit.rng, city.events
+    known = known_s(city, delay_s, as_reported=as_reported)
+    group = np.arange(len(events)) if city.group is None else city.group
     earliest_s = edit.cut_s - delay_s - (REPORTED_LATE_S if as_reported else 0)
     made, row = _edited(events, known >= edit.cut_s, edit, earliest_s=earliest_s, rng=rng)
     is_new = row < 0
     fresh = group.max(initial=0) + 1 + np.arange(len(made))
     reported = None
-    if source.reported_s is not None:
-        reported = np.where(is_new, np.maximum(made.time_s, edit.cut_s), source.reported_s[row])
+    if city.reported_s is not None:
+        reported = np.where(is_new, np.maximum(made.time_s, edit.cut_s), city.reported_s[row])
     return replace(
-        source,
+        city,
         events=made,
         reported_s=reported,
-        group=None if source.group is None else np.where(is_new, fresh, group[row]),
+        group=None if city.group is None else np.where(is_new, fresh, group[row]),
     )
 
 
 def _edited(
     events: Events, late: Bool, edit: Edit, *, earliest_s: int, rng: np.random.Generator
 ) -> tuple[Events, Int64]:
-    """The edited rows in order of time, and where each was among the old ones; -1 for one that is new or changed."""
+    """Return the edited rows in order of time, and where each was before; -1 for one that is new or changed."""
     drop, change = {"delete": (0.9, 0.0), "add": (0.0, 0.0), "change": (0.0, 0.9), "mixed": (0.3, 0.4)}[edit.style]
     action = rng.random(len(events))
     soon = events.time_s < edit.cut_s + DAY_S  # all of the next day goes; later on, splits must keep some targets
@@ -118,7 +118,7 @@ def _edited(
 def _new_rows(
     events: Events, count: int, earliest_s: int, far_s: int, rng: np.random.Generator
 ) -> dict[str, NDArray[Any]]:
-    """Rows of any category at the places of others, most of them soon after a moment, some at that very second."""
+    """Draw rows of any category at the places of others, soon after a moment, some at that very second."""
     where, what = rng.integers(0, len(events), size=(2, count))
     after_s = np.select(
         [rng.random(count) < 0.05, rng.random(count) < 0.1],
@@ -143,7 +143,7 @@ def _new_rows(
 
 
 def _with_stranger(events: Events, is_new: Bool, rng: np.random.Generator) -> Events:
-    """A tenth of the new rows are of a category that did not exist; its name comes first."""
+    """Give a tenth of the new rows a category that did not exist; its name comes first."""
     strange = is_new & ~events.is_target & (rng.random(len(events)) < 0.1)
     category = np.where(strange, 0, events.category + 1).astype(np.int16)
     return replace(events, category=category, categories=(STRANGER, *events.categories))

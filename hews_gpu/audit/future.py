@@ -1,6 +1,6 @@
 """Gate 1, the future: whatever happens to rows that are not known yet, inputs and forecasts keep every bit.
 
-Shapes: S samples or windows, K samples compared.
+Shapes: S windows, K windows compared, N neighborhoods.
 """
 
 from __future__ import annotations
@@ -8,19 +8,20 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hews_gpu.audit.edits import Edit, edit_prepared, edit_source, edits
-from hews_gpu.audit.finding import Finding
+from hews_gpu.arrays import Bool, Int64
+from hews_gpu.audit.edits import Edit, edit_city, edit_prepared, edits
+from hews_gpu.audit.gate_result import GateResult
 from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import Samples, make_windows
 from hews_gpu.evaluation.backtest import forecast_blocks
@@ -28,13 +29,12 @@ from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import Judged
 from hews_gpu.evaluation.places import baseline_areas
 from hews_gpu.feed.batch import Feed, MapSource
-from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.feed.feeds import FEEDS, open_feed
 from hews_gpu.feed.maps import store_maps
-from hews_gpu.forecasters.base import Entry, Forecaster, Setting, log_odds
+from hews_gpu.forecasters.base import Entry, SaysWhere, Setting, log_odds
+from hews_gpu.forecasters.catalog import Outcomes
 from hews_gpu.forecasters.city import City
-from hews_gpu.forecasters.climatology import HourOfWeekMonth
-from hews_gpu.forecasters.cnn import CnnForecaster, Part, corrections
+from hews_gpu.forecasters.cnn import CnnForecaster, Part
 from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.progress import SILENT, Step
@@ -42,47 +42,58 @@ from hews_gpu.raster.rasterizer import channels_rasterizer
 from hews_gpu.runs.run import run_experiment
 from hews_gpu.train.recipe import load_recipe
 
-__all__ = ["Evaluate", "Make", "Pipeline", "forecasts_gate", "make_pipeline", "maps_gate", "model_gate", "places_gate"]
+__all__ = [
+    "AUDITED",
+    "NETWORKS",
+    "Evaluate",
+    "MakePipeline",
+    "Pipeline",
+    "forecasts_gate",
+    "maps_gate",
+    "model_gate",
+    "places_gate",
+]
 
 GATE = "1 future"
 AUDITED = {name: entry for name, entry in FORECASTERS.items() if not entry.is_network}
-"""Fitted anew for each edit; what networks learn from and say is compared by `model_gate`."""
+"""Fitted anew for each edit."""
+NETWORKS = tuple(name for name in FORECASTERS if name not in AUDITED)
+"""What these learn from and what they forecast is compared, without training."""
 COMPARED = 40
-"""Samples before the cut that are drawn: more than three days of two-hour windows."""
+"""Windows before the cut that are compared: more than three days of two-hour windows."""
 LEARNED = 64
-"""Training samples that are drawn to see that what is learned from is the same."""
+"""Training windows whose maps are drawn to see that what is learned from is the same."""
 
 Array = NDArray[Any]
-Make = Callable[[Prepared], "Pipeline"]
+MakePipeline = Callable[[Prepared, str], "Pipeline"]
 Evaluate = Callable[[Experiment, Mapping[str, Entry], Step], dict[str, Judged]]
+EVERYWHERE: Evaluate = partial(forecast_blocks, where=True)
 
 
 class Pipeline:
-    """What `hews train --model cnn` makes of a prepared city's splits, up to the first step of training.
+    """What `hews train` makes of a prepared city's splits with a network, up to the first step of training.
 
     Args:
         prepared: the city.
-        kind: of the forecaster.
+        model: name of the network.
     """
 
-    def __init__(self, prepared: Prepared, kind: type[CnnForecaster] = CnnForecaster) -> None:
-        self.prepared = prepared
+    def __init__(self, prepared: Prepared, model: str = "cnn") -> None:
         self.experiment = run_experiment(prepared)
-        setting = Setting(city=self.experiment.city, recipe=load_recipe().with_model("cnn"))
-        self.forecaster = kind(setting, self.base())
-        fold = self.experiment.folds[0]
-        past = self.experiment.catalog.until(fold.known_until_s)
-        train, calibration = self.experiment.learned(fold, "train"), self.experiment.learned(fold, "calibration")
-        self.objective = self.forecaster.objective(past, train, calibration)
+        self.delay_s = self.experiment.plan.task.delay_s
+        self.forecaster = self.make_forecaster(
+            Setting(city=self.experiment.city, recipe=load_recipe().with_model(model)), model
+        )
+        past = self.experiment.catalog.until(self.experiment.folds[0].known_until_s)
+        self.objective = self.forecaster.objective(past, self.learned("train"), self.learned("calibration"))
 
-    def base(self) -> Forecaster:
-        """Return what the network corrects."""
-        return HourOfWeekMonth()
+    def make_forecaster(self, setting: Setting, model: str) -> CnnForecaster:
+        """Return the forecaster, not yet fitted."""
+        return cast("CnnForecaster", FORECASTERS[model].make(setting))
 
-    @property
-    def delay_s(self) -> int:
-        """After which a row is known."""
-        return self.experiment.plan.task.delay_s
+    def learned(self, part: str) -> Outcomes:
+        """Return the windows of a part that a fit may learn from."""
+        return self.experiment.learned(self.experiment.folds[0], part)  # type: ignore[arg-type]
 
     @cached_property
     def parts(self) -> dict[str, Part]:
@@ -91,68 +102,77 @@ class Pipeline:
         offset = log_odds(self.forecaster.base, self.experiment.catalog, test.windows)
         return {**self.objective.parts, "test": Part(windows=test.windows, offset=offset, y=test.y)}
 
-    def source(self, name: str) -> MapSource:
+    def source(self, part: str) -> MapSource:
         """Return what the maps of a part are drawn from."""
-        return self.forecaster.feed(self.parts[name], self.delay_s).source
+        return self.forecaster.feed(self.parts[part], self.delay_s).source
 
     @property
     def samples(self) -> dict[str, Samples]:
         """The rows that each part's maps show."""
         return {name: self.forecaster.samples(part, self.delay_s) for name, part in self.parts.items()}
 
-
-def make_pipeline(prepared: Prepared) -> Pipeline:
-    """Return the pipeline as `hews train` runs it."""
-    return Pipeline(prepared)
+    def before(self, part: str, cut_s: int) -> Int64:
+        """Return the positions of the last K windows of a part that were issued by the cut."""
+        return np.flatnonzero(self.parts[part].windows.issue_s <= cut_s)[-COMPARED:]
 
 
 @dataclass
-class _Tally:
+class _Comparison:
     """What was compared, and what was not the same."""
 
-    comparisons: int = 0
     arrays: int = 0
     bytes: int = 0
+    edits: list[Edit] = field(default_factory=list)
+    differences: list[dict[str, Any]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.differences: list[dict[str, Any]] = []
-
-    def compare(self, before: Mapping[str, Array], after: Mapping[str, Array], **where: Any) -> None:
-        """Bit by bit."""
-        self.comparisons += 1
+    def add(self, before: Mapping[str, Array], after: Mapping[str, Array], edit: Edit, **where: Any) -> None:
+        """Compare arrays by name, bit by bit."""
         assert before.keys() == after.keys()
+        if edit not in self.edits:
+            self.edits.append(edit)
         for name, old in before.items():
             new = after[name]
             self.arrays += 1
             self.bytes += old.nbytes
             if old.dtype != new.dtype or old.shape != new.shape or old.tobytes() != new.tobytes():
                 values = int((old != new).sum()) if old.shape == new.shape else -1
-                self.differences.append({"array": name, "values": values, **where})
+                self.differences.append(
+                    {"array": name, "values": values, "style": edit.style, "cut_s": edit.cut_s, **where}
+                )
 
-    def finding(self, tested: str, edits_: Sequence[Edit], **figures: Any) -> Finding:
-        """Any difference fails; there is no chance in it."""
-        cuts = sorted({str(np.datetime64(edit.cut_s, "s")) for edit in edits_})
-        same = f"{self.arrays} arrays ({self.bytes / 1e6:.1f} MB) after {len(edits_)} edits of the future"
-        found = self.differences
-        said = f"{same}: the same bits" if not found else f"{same}: {len(found)} differ, first {found[0]['array']}"
-        return Finding(
+    def result(self, tested: str, **figures: Any) -> GateResult:
+        """Return the result of the gate: any difference fails, for there is no chance in it."""
+        cuts = sorted({str(np.datetime64(edit.cut_s, "s")) for edit in self.edits})
+        compared = f"{self.arrays} arrays ({self.bytes / 1e6:.1f} MB) after {len(self.edits)} edits of the future"
+        differ = self.differences
+        outcome = f"{len(differ)} differ, first {differ[0]['array']}" if differ else "the same bits"
+        return GateResult(
             gate=GATE,
             tested=tested,
-            result="fail" if found else "pass",
-            said=said,
-            figures={"edits": len(edits_), "cuts": cuts, "arrays": self.arrays, "differences": found[:10], **figures},
+            verdict="fail" if differ else "pass",
+            summary=f"{compared}: {outcome}",
+            figures={
+                "edits": len(self.edits),
+                "cuts": cuts,
+                "arrays": self.arrays,
+                "differences": differ[:10],
+                **figures,
+            },
         )
+
+
+# ---------------------------------------------------------------- networks
 
 
 def maps_gate(
     prepared: Prepared,
     *,
     count: int,
-    make: Make = make_pipeline,
+    make: MakePipeline = Pipeline,
     feeds: Mapping[str, type[Feed]] = FEEDS,
     seed: int = 0,
-) -> Finding:
-    """Maps, calendar and climatology of the samples before a cut, from every feed in the registry.
+) -> GateResult:
+    """Compare maps, calendar and climatology of the windows before a cut, from every feed in the registry.
 
     Args:
         prepared: the city; a row is taken to be known when it happens.
@@ -161,98 +181,51 @@ def maps_gate(
         feeds: by name.
         seed: of cuts and edits.
     """
-    tally = _Tally()
-    done: list[Edit] = []
-    whole = make(prepared)
-    for name, cut_s in _cuts(whole, count, seed):
-        edit = next(edits(np.array([cut_s]), seed + len(done)))
-        edit = Edit(edit.cut_s, ("mixed", "delete", "add", "change")[len(done) % 4], edit.seed)
-        other = make(edit_prepared(prepared, edit))
+    comparison = _Comparison()
+    whole = make(prepared, "cnn")
+    for i, (part, cut_s) in enumerate(_cuts(whole, count, seed)):
+        edit = Edit(cut_s, ("mixed", "delete", "add", "change")[i % 4], seed + i)
+        other = make(edit_prepared(prepared, edit), "cnn")
         for feed in feeds:
-            before, after = (_drawn(one, name, cut_s, feed) for one in (whole, other))
-            tally.compare(before, after, feed=feed, split=name, style=edit.style, cut_s=cut_s)
-        done.append(edit)
-    tested = f"maps, calendar and climatology from {', '.join(feeds)}"
-    return tally.finding(tested, done, feeds=list(feeds))
+            before, after = (_drawn(pipeline, part, cut_s, feed) for pipeline in (whole, other))
+            comparison.add(before, after, edit, feed=feed, split=part)
+    return comparison.result(f"maps, calendar and climatology from {', '.join(feeds)}", feeds=list(feeds))
 
 
-def model_gate(prepared: Prepared, *, count: int, make: Make = make_pipeline, seed: int = 0) -> Finding:
-    """What the CNN learns from, and what it says, with cuts in the test split.
-
-    Training is a function of the training and validation batches and of what `start` measures: the former are compared
-    themselves; the model is built, scaled and given weights that are not zero, and its forecasts are compared.
-    """
-    tally = _Tally()
-    done: list[Edit] = []
-    whole = make(prepared)
-    cuts = [cut_s for name, cut_s in _cuts(whole, 3 * count, seed + 1) if name == "test"]
-    for edit in edits(np.array(cuts), seed + 1):
-        other = make(edit_prepared(prepared, edit))
-        tally.compare(_learned(whole), _learned(other), what="training", style=edit.style)
-        before, after = (_forecast(one, edit.cut_s) for one in (whole, other))
-        tally.compare(before, after, what="forecast", style=edit.style, cut_s=edit.cut_s)
-        done.append(edit)
-    return tally.finding("what the CNN is trained on, and its forecasts", done)
-
-
-def forecasts_gate(
-    source: City,
-    plan: Plan,
+def model_gate(
+    prepared: Prepared,
     *,
     count: int,
-    entries: Mapping[str, Entry] = AUDITED,
-    evaluate: Evaluate = forecast_blocks,
+    make: MakePipeline = Pipeline,
+    models: Sequence[str] = NETWORKS,
     seed: int = 0,
-) -> Finding:
-    """Forecasts and warnings of all forecasters before a cut, each fitted anew on the edited table.
+) -> GateResult:
+    """Compare what networks learn from, and what they forecast, with cuts in the test split.
+
+    Training is a function of the training and calibration batches and of what `start` measures: the former are compared
+    themselves; the network is built, scaled and given weights that are not zero, and its forecasts are compared.
 
     Args:
-        source: the city.
-        plan: task, delay and blocks.
-        count: edits, at cuts spread over the test windows.
-        entries: forecasters by name.
-        evaluate: fits, sets thresholds and forecasts.
+        prepared: the city; a row is taken to be known when it happens.
+        count: edits for each network.
+        make: the pipeline.
+        models: networks by name.
         seed: of cuts and edits.
     """
-    tally = _Tally()
-    whole = Experiment.open(source, plan)
-    delay_s = whole.plan.task.delay_s
-    said = evaluate(whole, entries, SILENT)
-    cuts_s = _test_cuts(whole, count, seed)
-    if plan.as_reported:  # what is reported late is a label of the calibration block only as seen from the first issue
-        cuts_s = np.append(cuts_s, whole.test.windows.issue_s[0])
-    done = list(edits(cuts_s, seed))
-    for edit in done:
-        changed = edit_source(source, edit, delay_s=delay_s, as_reported=plan.as_reported)
-        other = Experiment.open(changed, plan)
-        windows = whole.test.windows
-        seen = windows.issue_s <= edit.cut_s
-        again = evaluate(other, entries, SILENT)
-        for name in entries:
-            before, after = (_flat(judged[name], seen) for judged in (said, again))
-            tally.compare(before, after, forecaster=name, style=edit.style, cut_s=edit.cut_s)
-    delay = "as reported" if plan.as_reported else f"known after {delay_s / 3600:g} h"
-    tested = f"forecasts and warnings of {', '.join(entries)}; rows {delay}"
-    return tally.finding(tested, done, forecasters=list(entries), delay_s=delay_s, as_reported=plan.as_reported)
-
-
-def places_gate(source: City, plan: Plan, *, count: int, seed: int = 0) -> Finding:
-    """Shares of the neighborhoods by every place baseline before a cut, each fitted anew."""
-    tally = _Tally()
-    whole = Experiment.open(source, plan)
-    said = baseline_areas(whole)
-    done = list(edits(_test_cuts(whole, count, seed), seed))
-    for edit in done:
-        changed = edit_source(source, edit, delay_s=whole.plan.task.delay_s, as_reported=plan.as_reported)
-        seen = whole.test.windows.issue_s <= edit.cut_s
-        again = baseline_areas(Experiment.open(changed, plan))
-        before, after = ({name: p[seen] for name, p in one.items()} for one in (said, again))
-        tally.compare(before, after, style=edit.style, cut_s=edit.cut_s)
-    return tally.finding(f"places by {', '.join(PLACE_BASELINES)}", done, forecasters=list(PLACE_BASELINES))
+    comparison = _Comparison()
+    for model in models:
+        whole = make(prepared, model)
+        cuts = [cut_s for part, cut_s in _cuts(whole, 3 * count, seed + 1) if part == "test"]
+        for edit in edits(np.array(cuts), seed + 1):
+            other = make(edit_prepared(prepared, edit), model)
+            comparison.add(_learned(whole), _learned(other), edit, model=model, what="training")
+            before, after = (_forecast(pipeline, edit.cut_s) for pipeline in (whole, other))
+            comparison.add(before, after, edit, model=model, what="forecast")
+    return comparison.result(f"what {', '.join(models)} learn from, and their forecasts", forecasters=list(models))
 
 
 def _cuts(pipeline: Pipeline, count: int, seed: int) -> list[tuple[str, int]]:
-    """Issue times within the parts, the parts in turn; some of them a second after one."""
+    """Draw issue times within the parts, the parts in turn; some of them a second later."""
     rng = np.random.default_rng([seed, count])
     cuts = []
     names = ("test", "calibration", "train")
@@ -264,39 +237,29 @@ def _cuts(pipeline: Pipeline, count: int, seed: int) -> list[tuple[str, int]]:
     return cuts
 
 
-def _test_cuts(rolling: Experiment, count: int, seed: int) -> NDArray[np.int64]:
-    """Issue times in the first half of the test windows, each of another part of it."""
-    issue_s = rolling.test.windows.issue_s
-    edges = np.linspace(len(issue_s) // 20, len(issue_s) // 2, count + 1).astype(np.int64)
-    rng = np.random.default_rng([seed, count])
-    return np.array([issue_s[rng.integers(low, max(high, low + 1))] for low, high in pairwise(edges.tolist())])
-
-
-def _before(pipeline: Pipeline, name: str, cut_s: int) -> NDArray[np.int64]:
-    """The last K windows of a part that were issued by the cut."""
-    return np.flatnonzero(pipeline.parts[name].windows.issue_s <= cut_s)[-COMPARED:]
-
-
-def _drawn(pipeline: Pipeline, name: str, cut_s: int, feed: str) -> dict[str, Array]:
-    """What a feed gives for the windows before a cut; the training part's own climatology is no forecast."""
-    which = _before(pipeline, name, cut_s)
-    source = pipeline.source(name).select(which)
+def _drawn(pipeline: Pipeline, part: str, cut_s: int, feed: str) -> dict[str, Array]:
+    """Return what a feed gives for the windows before a cut; the training part's own climatology is no forecast."""
+    which = pipeline.before(part, cut_s)
+    source = pipeline.source(part).select(which)
     with tempfile.TemporaryDirectory() as folder:
-        issue_s = pipeline.parts[name].windows.issue_s[which] - pipeline.delay_s
+        known_s = pipeline.parts[part].windows.issue_s[which] - pipeline.delay_s
         if feed == "zarr":
-            feed = f"zarr:{_stored(pipeline, issue_s, Path(folder))}"
-        batches = _batches(open_feed(feed, source))
-    if name == "train":
-        del batches["climatology"]
-    return batches
+            feed = f"zarr:{_stored(pipeline, known_s, Path(folder))}"
+        with open_feed(feed, source) as opened:
+            batches = [
+                (batch.maps.numpy().copy(), batch.calendar.numpy(), batch.climatology.numpy())
+                for batch in opened.in_order(COMPARED)
+            ]
+    names = ("maps", "calendar", "climatology") if part != "train" else ("maps", "calendar")
+    return {name: np.concatenate([batch[i] for batch in batches]) for i, name in enumerate(names)}
 
 
-def _stored(pipeline: Pipeline, known_s: NDArray[np.int64], folder: Path) -> Path:
-    """The maps of the windows' history steps as `hews rasterize` stores them."""
-    city = pipeline.prepared.city
-    rasterizer = channels_rasterizer(pipeline.prepared, steps=1)
+def _stored(pipeline: Pipeline, known_s: Int64, folder: Path) -> Path:
+    """Store the maps of the windows' history steps as `hews rasterize` does."""
+    drawable = pipeline.experiment.city.drawable
+    city = drawable.city
     windows = make_windows(
-        pipeline.prepared.events.time_s,
+        drawable.events.time_s,
         begin_s=int(known_s[0]) - city.task.history_s,
         end_s=int(known_s[-1]) + city.windows.length_s,
         length_s=city.windows.length_s,
@@ -304,47 +267,110 @@ def _stored(pipeline: Pipeline, known_s: NDArray[np.int64], folder: Path) -> Pat
         anchor_s=int(known_s[0]),
     )
     with redirect_stderr(StringIO()):  # its progress is no news here
+        rasterizer = channels_rasterizer(drawable, steps=1)
         store_maps(folder / "maps.zarr", rasterizer, windows, np.zeros(len(windows), dtype=bool))
     return folder
 
 
-def _batches(feed: Feed) -> dict[str, Array]:
-    """Everything that a feed gives, in order."""
-    with feed:
-        parts = [(b.maps.numpy().copy(), b.calendar.numpy(), b.climatology.numpy()) for b in feed.in_order(COMPARED)]
-    names = ("maps", "calendar", "climatology")
-    return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
-
-
 def _learned(pipeline: Pipeline) -> dict[str, Array]:
-    """What training reads: all labels, times and log-odds of both parts, and maps of some windows."""
+    """Return what training reads: all labels, times and log-odds of both parts, and maps of some windows."""
     read: dict[str, Array] = {}
-    for name in ("train", "calibration"):
-        source = pipeline.source(name)
+    for part in ("train", "calibration"):
+        source = pipeline.source(part)
         for key in ("pairs", "y", "calendar", "climatology"):
-            read[f"{name} {key}"] = getattr(source, key)
+            read[f"{part} {key}"] = getattr(source, key)
         some = np.linspace(0, len(source) - 1, LEARNED).astype(np.int64)
-        read[f"{name} maps"] = source.rasterizer.maps(source.pairs[some])
+        read[f"{part} maps"] = source.rasterizer.maps(source.pairs[some])
     return read
 
 
 def _forecast(pipeline: Pipeline, cut_s: int) -> dict[str, Array]:
-    """Log-odds of the windows before a cut by the network, scaled as training would, with weights that are not zero."""
+    """Forecast the windows before a cut with the network, scaled as training would, with weights that are not zero."""
     module = pipeline.objective.module()
     pipeline.objective.start(module, lambda tensor: tensor)
     generator = torch.Generator().manual_seed(pipeline.objective.seed)
     with torch.no_grad():
         module.linear.copy_(torch.randn(module.linear.shape, generator=generator) * 0.1)
-    which = _before(pipeline, "test", cut_s)
-    feed = open_feed("direct", pipeline.source("test").select(which))
-    assert isinstance(feed, DirectFeed)
-    added = corrections(module, feed, lambda tensor: tensor)
-    return {"correction": added, "log-odds": pipeline.parts["test"].offset[which] + added}
+    forecaster, seen = pipeline.forecaster, pipeline.experiment.catalog
+    forecaster.keep(module.state_dict())
+    windows = pipeline.parts["test"].windows.select(pipeline.before("test", cut_s))
+    forecast = {
+        "correction": forecaster.correction(windows, pipeline.delay_s),
+        "p": forecaster.predict(seen, windows),
+    }
+    if isinstance(forecaster, SaysWhere):
+        forecast["p by neighborhood"] = forecaster.predict_areas(seen, windows)
+    return forecast
 
 
-def _flat(judged: Judged, seen: NDArray[np.bool_]) -> dict[str, Array]:
-    """Forecasts and warnings of the windows that count, for every seed."""
-    found: dict[str, Array] = {f"p, seed {k}": p[seen] for k, p in enumerate(judged.p)}
+# ---------------------------------------------------------------- what is fitted anew
+
+
+def forecasts_gate(
+    city: City,
+    plan: Plan,
+    *,
+    count: int,
+    entries: Mapping[str, Entry] = AUDITED,
+    evaluate: Evaluate = EVERYWHERE,
+    seed: int = 0,
+) -> GateResult:
+    """Compare forecasts and warnings of all forecasters before a cut, each fitted anew on the edited table.
+
+    Args:
+        city: what is forecast.
+        plan: task, delay and blocks.
+        count: edits, at cuts spread over the test windows.
+        entries: forecasters by name.
+        evaluate: fits, sets thresholds and forecasts.
+        seed: of cuts and edits.
+    """
+    comparison = _Comparison()
+    whole = Experiment.open(city, plan)
+    delay_s = whole.plan.task.delay_s
+    judged = evaluate(whole, entries, SILENT)
+    cuts_s = _test_cuts(whole, count, seed)
+    if plan.as_reported:  # what is reported late is a label of the calibration block only as seen from the first issue
+        cuts_s = np.append(cuts_s, whole.test.windows.issue_s[0])
+    for edit in edits(cuts_s, seed):
+        changed = edit_city(city, edit, delay_s=delay_s, as_reported=plan.as_reported)
+        again = evaluate(Experiment.open(changed, plan), entries, SILENT)
+        seen = whole.test.windows.issue_s <= edit.cut_s
+        for name in entries:
+            before, after = (_arrays(each[name], seen) for each in (judged, again))
+            comparison.add(before, after, edit, forecaster=name)
+    delay = "as reported" if plan.as_reported else f"known after {delay_s / 3600:g} h"
+    tested = f"forecasts and warnings of {', '.join(entries)}; rows {delay}"
+    return comparison.result(tested, forecasters=list(entries), delay_s=delay_s, as_reported=plan.as_reported)
+
+
+def places_gate(city: City, plan: Plan, *, count: int, seed: int = 0) -> GateResult:
+    """Compare the chances of the neighborhoods by every place baseline before a cut, each fitted anew."""
+    comparison = _Comparison()
+    whole = Experiment.open(city, plan)
+    areas = baseline_areas(whole)
+    for edit in edits(_test_cuts(whole, count, seed), seed):
+        changed = edit_city(city, edit, delay_s=whole.plan.task.delay_s, as_reported=plan.as_reported)
+        seen = whole.test.windows.issue_s <= edit.cut_s
+        again = baseline_areas(Experiment.open(changed, plan))
+        before, after = ({name: p[seen] for name, p in each.items()} for each in (areas, again))
+        comparison.add(before, after, edit)
+    return comparison.result(f"places by {', '.join(PLACE_BASELINES)}", forecasters=list(PLACE_BASELINES))
+
+
+def _test_cuts(experiment: Experiment, count: int, seed: int) -> Int64:
+    """Draw issue times in the first half of the test windows, each of another part of it."""
+    issue_s = experiment.test.windows.issue_s
+    edges = np.linspace(len(issue_s) // 20, len(issue_s) // 2, count + 1).astype(np.int64)
+    rng = np.random.default_rng([seed, count])
+    return np.array([issue_s[rng.integers(low, max(high, low + 1))] for low, high in pairwise(edges.tolist())])
+
+
+def _arrays(judged: Judged, seen: Bool) -> dict[str, Array]:
+    """Return forecasts and warnings of the windows that count, for every seed."""
+    arrays: dict[str, Array] = {f"p, seed {k}": p[seen] for k, p in enumerate(judged.p)}
     for budget, rows in judged.warned.items():
-        found |= {f"{budget} warnings a week, seed {k}": row[seen] for k, row in enumerate(rows)}
-    return found
+        arrays |= {f"{budget} warnings a week, seed {k}": row[seen] for k, row in enumerate(rows)}
+    if judged.areas is not None:
+        arrays["p by neighborhood"] = judged.areas[seen]
+    return arrays

@@ -1,4 +1,4 @@
-"""`hews audit`: all gates on a prepared folder or a trained run, or on generated cities whose truth is known.
+"""Run all gates on a prepared folder or a trained run, or on generated cities whose truth is known.
 
 Generated cities are made in a temporary folder, and prepared (and, in full, trained on) by processes of their own: what
 reads tables and what trains stay apart.
@@ -6,12 +6,14 @@ reads tables and what trains stay apart.
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,15 @@ from numpy.typing import NDArray
 from hews_gpu.audit.chance import beats_the_truth, block_of, null_skill, permuted_gate, strata_gate
 from hews_gpu.audit.columns import columns_gate
 from hews_gpu.audit.crossing import folds_gate, splits_gate
-from hews_gpu.audit.finding import Finding, verdict_of
-from hews_gpu.audit.future import AUDITED, forecasts_gate, make_pipeline, maps_gate, model_gate, places_gate
-from hews_gpu.audit.planted import PLANTED, Stage, show_planted
+from hews_gpu.audit.future import AUDITED, NETWORKS, Pipeline, forecasts_gate, maps_gate, model_gate, places_gate
+from hews_gpu.audit.gate_result import GateResult, worst
+from hews_gpu.audit.planted import ONE_BLOCK, PLANTED, Cities, check_planted
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.backtest import forecast_blocks
 from hews_gpu.evaluation.folds import Experiment, Plan
-from hews_gpu.files import read_manifest, write_json
+from hews_gpu.files import manifest, read_manifest, write_json
 from hews_gpu.forecasters.base import CLIMATOLOGY
 from hews_gpu.forecasters.city import City, event_groups, generated_city, whole_city
 from hews_gpu.progress import log, step
@@ -40,12 +42,12 @@ from hews_gpu.runs.folder import open_run_data
 from hews_gpu.synthetic import write_city
 from hews_gpu.units import DAY_S, HOUR_S
 
-__all__ = ["audit", "city_plan", "city_source", "run_gates", "write_audit"]
+__all__ = ["audit", "audited_city", "city_plan", "run_gates", "write_audit"]
 
 DELAYS_S = (0, HOUR_S, DAY_S, 7 * DAY_S)
 PRESET, TRAINED = "strong", ("null", "strong")
 QUICK_YEARS, YEARS, NULL_YEARS, TRAINED_YEARS = 2, 6, 10, 4
-Job = tuple[str, Callable[[], Iterable[Finding]]]
+Check = tuple[str, Callable[[], Iterable[GateResult]]]
 
 
 def audit(folder: Path | None = None, *, quick: bool = False, planted: bool = False) -> dict[str, Any]:
@@ -58,8 +60,8 @@ def audit(folder: Path | None = None, *, quick: bool = False, planted: bool = Fa
         planted: plant leaks in a generated city instead, and see that the gates see them.
 
     Returns:
-        ``verdict`` ("pass", "warning" or "fail"), ``findings`` (of each: gate, tested, result, said, figures) and
-        ``seconds``; plain data.
+        ``verdict`` ("pass", "warning" or "fail"), ``results`` (of each: gate, tested, verdict, summary, figures)
+        and ``seconds``; plain data.
 
     Raises:
         UserError: neither a prepared folder nor a run, or a folder to plant leaks in.
@@ -68,77 +70,75 @@ def audit(folder: Path | None = None, *, quick: bool = False, planted: bool = Fa
     if planted and folder is not None:
         raise UserError("--planted", folder, allowed="plants leaks in a generated city only", remedy="Leave DIR out")
     with tempfile.TemporaryDirectory(prefix="hews-audit-") as scratch:
-        found = _planted(Path(scratch)) if planted else _gates(folder, Path(scratch), quick)
+        results = _planted(Path(scratch)) if planted else _gates(folder, Path(scratch), quick)
     return {
         "of": "planted leaks" if planted else "generated cities" if folder is None else str(folder),
         "quick": quick,
-        "verdict": verdict_of(found),
-        "findings": [finding.plain() for finding in found],
+        "verdict": worst(result.verdict for result in results),
+        "results": [asdict(result) for result in results],
         "seconds": round(time.perf_counter() - began, 1),
     }
 
 
-def write_audit(path: Path, found: dict[str, Any]) -> None:
-    """Write what `audit` found as JSON, with who found it and when."""
-    from hews_gpu.files import manifest
-
-    write_json(path, {**manifest("audit", {}), **found})
+def write_audit(path: Path, audited: dict[str, Any]) -> None:
+    """Write what `audit` returned as JSON, with when and by what it was made."""
+    write_json(path, {**manifest("audit", {}), **audited})
 
 
-def _planted(scratch: Path) -> list[Finding]:
-    stage = Stage(prepare_generated(scratch, PRESET, QUICK_YEARS))
+def _planted(scratch: Path) -> list[GateResult]:
+    cities = Cities(prepare_generated(scratch, PRESET, QUICK_YEARS))
     with step("planting", len(PLANTED), "leaks") as bar:
-        return show_planted(stage, bar)
+        return check_planted(cities, bar)
 
 
-def _gates(folder: Path | None, scratch: Path, quick: bool) -> list[Finding]:
-    jobs = _generated_jobs(scratch, quick) if folder is None else _folder_jobs(folder, quick)
-    found: list[Finding] = []
-    with step("auditing", len(jobs), "steps") as bar:
-        for title, job in jobs:
-            found += job()
+def _gates(folder: Path | None, scratch: Path, quick: bool) -> list[GateResult]:
+    checks = _generated_checks(scratch, quick) if folder is None else _folder_checks(folder, quick)
+    results: list[GateResult] = []
+    with step("auditing", len(checks), "steps") as bar:
+        for title, check in checks:
+            results += check()
             bar.advance(1, title)
-    return found
+    return results
 
 
-def _folder_jobs(folder: Path, quick: bool) -> list[Job]:
-    """The gates on one folder."""
+def _folder_checks(folder: Path, quick: bool) -> list[Check]:
+    """Return the gates on one folder."""
     kind = read_manifest(folder).get("kind") if folder.is_dir() else None
     if kind == "run":
-        return [("forecasts of the run", lambda: run_gates(folder)), *_city_jobs(open_run_data(folder), quick)]
-    return _city_jobs(open_prepared(folder), quick)
+        return [("forecasts of the run", lambda: run_gates(folder)), *_city_checks(open_run_data(folder), quick)]
+    return _city_checks(open_prepared(folder), quick)
 
 
-def _city_jobs(prepared: Prepared, quick: bool) -> list[Job]:
-    """The gates on a prepared city."""
-    source, plan = city_source(prepared), city_plan(prepared)
+def _city_checks(prepared: Prepared, quick: bool) -> list[Check]:
+    """Return the gates on a prepared city."""
+    city, plan = audited_city(prepared), city_plan(prepared)
     count = 1 if quick else 4
     delays = DELAYS_S[:1] if quick else DELAYS_S
-    jobs: list[Job] = [
+    checks: list[Check] = [
         ("maps", lambda: [maps_gate(prepared, count=3 * count)]),
         ("model", lambda: [model_gate(prepared, count=count)]),
     ]
     for delay_s in delays:
         delayed = plan.with_task(delay_s=delay_s)
-        jobs.append(("forecasts", lambda delayed=delayed: [forecasts_gate(source, delayed, count=count)]))  # type: ignore[misc]
+        checks.append(("forecasts", lambda delayed=delayed: [forecasts_gate(city, delayed, count=count)]))  # type: ignore[misc]
     return [
-        *jobs,
-        ("places", lambda: [places_gate(source, plan, count=count)]),
+        *checks,
+        ("places", lambda: [places_gate(city, plan, count=count)]),
         ("columns", lambda: [columns_gate(prepared.folder)]),
-        ("twins", lambda: _twins(prepared, source, plan)),
-        ("permuted labels", lambda: [permuted_gate(Experiment.open(source, plan))]),
-        ("skill", lambda: _skill(source, plan)),
+        ("twins", lambda: _twins(prepared, city, plan)),
+        ("permuted labels", lambda: [permuted_gate(Experiment.open(city, plan))]),
+        ("skill", lambda: _skill(city, plan)),
     ]
 
 
-def city_source(prepared: Prepared) -> City:
-    """The table between the begin of the training split and the end of the test split, with each row's event."""
+def audited_city(prepared: Prepared) -> City:
+    """Return the table between the begin of the training split and the end of the test split, with each row's event."""
     city = whole_city(prepared)
     return replace(city, group=event_groups(prepared)[prepared.events.time_s < city.end_s])
 
 
 def city_plan(prepared: Prepared) -> Plan:
-    """One test block, the city's test split; the city's own task."""
+    """Plan one test block, the city's test split, with the city's own task."""
     city = prepared.city
     begin_s, test_s = city.splits.span_s("train")[0], city.splits.span_s("test")[0]
     task = Task.of_city(city)
@@ -146,20 +146,20 @@ def city_plan(prepared: Prepared) -> Plan:
     return Plan(task=task, first_test_s=test_s, blocks=1, calibration_s=calibration_s, seeds=(0,))
 
 
-def _twins(prepared: Prepared, source: City, plan: Plan) -> list[Finding]:
-    samples = make_pipeline(prepared).samples
-    found = splits_gate(prepared.events, event_groups(prepared), samples, name=prepared.city.city.name)
-    return [found, folds_gate(Experiment.open(source, plan))]
+def _twins(prepared: Prepared, city: City, plan: Plan) -> list[GateResult]:
+    samples = Pipeline(prepared).samples
+    splits = splits_gate(prepared.events, event_groups(prepared), samples, name=prepared.city.city.name)
+    return [splits, folds_gate(Experiment.open(city, plan))]
 
 
-def _skill(source: City, plan: Plan) -> list[Finding]:
-    """Gates 3, 4 and 7, as far as they apply: the first two where the truth is known, the last where it is not."""
-    rolling = Experiment.open(source, plan)
-    judged = forecast_blocks(rolling, AUDITED)
+def _skill(city: City, plan: Plan) -> list[GateResult]:
+    """Run gates 3 and 4 where the truth is known, and gate 7 where it is not."""
+    experiment = Experiment.open(city, plan)
+    judged = forecast_blocks(experiment, AUDITED)
     p = {name: one.p[0] for name, one in judged.items()}
-    is_null = source.truth is not None and getattr(source.truth, "preset", "") == "null"
-    windows, oracle = rolling.test.windows, rolling.oracle()
-    return _judged(source.name, rolling.test.y, windows.begin_s, p, oracle, plan.task.stride_s, is_null=is_null)
+    is_null = city.truth is not None and getattr(city.truth, "preset", "") == "null"
+    windows, oracle = experiment.test.windows, experiment.oracle()
+    return _judged(city.name, experiment.test.y, windows.begin_s, p, oracle, plan.task.stride_s, is_null=is_null)
 
 
 def _judged(
@@ -171,16 +171,16 @@ def _judged(
     stride_s: int,
     *,
     is_null: bool,
-) -> list[Finding]:
+) -> list[GateResult]:
     if oracle is None:
         return [strata_gate(name, y, begin_s, p)]
     block = block_of(stride_s)
-    found = [null_skill(name, y, p, oracle, block)] if is_null else []
-    return [*found, beats_the_truth(name, y, p, oracle, block)]
+    against_null = [null_skill(name, y, p, oracle, block)] if is_null else []
+    return [*against_null, beats_the_truth(name, y, p, oracle, block)]
 
 
-def run_gates(run: Path) -> list[Finding]:
-    """Gates 3, 4 and 7 on the test split of a run that has been evaluated."""
+def run_gates(run: Path) -> list[GateResult]:
+    """Run gates 3, 4 and 7 on the test split of a run that has been evaluated."""
     try:
         table = pq.read_table(run / FORECASTS).filter(pa.compute.field("split") == "test")
     except (OSError, pa.ArrowException):
@@ -190,51 +190,48 @@ def run_gates(run: Path) -> list[Finding]:
     columns = {name: table[name].to_numpy() for name in table.column_names if name.startswith("p")}
     p = {"the model": columns["p"], CLIMATOLOGY: columns["p_climatology"]}
     begin_s = table["window_start"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    truth = city_source(prepared).truth
+    truth = audited_city(prepared).truth
     is_null = truth is not None and getattr(truth, "preset", "") == "null"
     y, stride_s = table["y"].to_numpy() > 0, prepared.city.windows.stride_s
     name = f"{prepared.city.city.name} ({run.name})"
     return _judged(name, y, begin_s, p, columns.get("p_oracle"), stride_s, is_null=is_null)
 
 
-def _generated_jobs(scratch: Path, quick: bool) -> list[Job]:
-    """The gates on generated cities: one prepared as a real one is, the others drawn as arrays."""
-    city = prepare_generated(scratch, PRESET, QUICK_YEARS if quick else TRAINED_YEARS)
-    jobs = _city_jobs(open_prepared(city), quick)
+def _generated_checks(scratch: Path, quick: bool) -> list[Check]:
+    """Return the gates on generated cities: one prepared as a real one is, the others drawn as arrays."""
+    folder = prepare_generated(scratch, PRESET, QUICK_YEARS if quick else TRAINED_YEARS)
+    checks = _city_checks(open_prepared(folder), quick)
     years = QUICK_YEARS if quick else YEARS
-    jobs.append(("as reported", lambda: _as_reported(_drawn(PRESET, years), 1 if quick else 3)))
+    checks.append(("as reported", lambda: _as_reported(generated_city(PRESET, years=years), 1 if quick else 3)))
     others = () if quick else ("spatial", "pairs", "realistic")
     for preset in ("null", *others):
         many = NULL_YEARS if preset == "null" and not quick else years
-        jobs.append((preset, lambda preset=preset, many=many: _skill(_drawn(preset, many), Plan(blocks=1, seeds=(0,)))))  # type: ignore[misc]
+        checks.append((preset, lambda preset=preset, many=many: _skill(generated_city(preset, years=many), ONE_BLOCK)))  # type: ignore[misc]
     if not quick:
-        jobs += [(f"train on {name}", lambda name=name: _trained(scratch, name)) for name in TRAINED]  # type: ignore[misc]
-    return jobs
+        trained = itertools.product(NETWORKS, TRAINED)
+        checks += [(f"{model} on {preset}", partial(_trained, scratch, preset, model)) for model, preset in trained]
+    return checks
 
 
-def _as_reported(source: City, count: int) -> list[Finding]:
-    """Gates 1 and 6 where every row has a delay of its own, of which the longest take a week."""
-    plan = Plan(blocks=1, seeds=(0,), as_reported=True)
-    return [forecasts_gate(source, plan, count=count), folds_gate(Experiment.open(source, replace(plan, blocks=3)))]
+def _as_reported(city: City, count: int) -> list[GateResult]:
+    """Run gates 1 and 6 where every row has a delay of its own, of which the longest take a week."""
+    plan = replace(ONE_BLOCK, as_reported=True)
+    return [forecasts_gate(city, plan, count=count), folds_gate(Experiment.open(city, replace(plan, blocks=3)))]
 
 
-def _drawn(preset: str, years: int) -> City:
-    return generated_city(preset, years=years)
-
-
-def _trained(scratch: Path, preset: str) -> list[Finding]:
-    """What the training loop makes of a generated city."""
+def _trained(scratch: Path, preset: str, model: str) -> list[GateResult]:
+    """Train a network on a generated city, and audit its forecasts."""
     folder = scratch / preset / "prepared"
     if not folder.is_dir():
         prepare_generated(scratch, preset, TRAINED_YEARS)
-    run = scratch / preset / "run"
-    _hews("train", str(folder), "--out", str(run), "--model", "cnn", "--device", "cpu")
+    run = scratch / preset / model
+    _hews("train", str(folder), "--out", str(run), "--model", model, "--device", "cpu")
     _hews("evaluate", str(run))
     return run_gates(run)
 
 
 def prepare_generated(scratch: Path, preset: str, years: int) -> Path:
-    """Generate a city and prepare it; returns the prepared folder."""
+    """Generate a city and prepare it; return the prepared folder."""
     path = write_city(scratch / preset / "city", preset=preset, years=years)
     _hews("prepare", str(path), "--out", str(scratch / preset / "prepared"))
     return scratch / preset / "prepared"

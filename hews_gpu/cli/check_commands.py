@@ -54,9 +54,9 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Look for leaks: on a folder, or unless one is given on generated cities. Exit code 1 if a gate fails."""
+    from hews_gpu.audit.gate_result import audit_table
     from hews_gpu.audit.run import audit as run
     from hews_gpu.audit.run import write_audit
-    from hews_gpu.audit.summary import audit_table
 
     result = run(folder, quick=quick, planted=planted)
     if out is not None:

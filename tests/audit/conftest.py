@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from hews_gpu.audit.planted import Stage
+from hews_gpu.audit.planted import Cities
 from hews_gpu.data.events import open_prepared
 from tests.toy_city import incidents, write_prepared
 
@@ -51,6 +51,6 @@ def prepared(folder):
 
 
 @pytest.fixture(scope="session")
-def stage(folder):
+def cities(folder):
     """Where leaks are planted."""
-    return Stage(folder)
+    return Cities(folder)

@@ -61,10 +61,10 @@ def test_false_alarms_of_exchanged_labels_are_as_many_as_stated():
     assert 2 <= hits <= 20  # 10 expected
 
 
-def test_labels_exchanged_in_a_city_say_nothing(stage):
+def test_labels_exchanged_in_a_city_say_nothing(cities):
     for seed in range(2):
-        found = permuted_gate(stage.rolling(stage.strong), entries=BASELINES, seed=seed)
-        assert found.result == "pass", found.said
+        found = permuted_gate(cities.experiment(cities.strong), entries=BASELINES, seed=seed)
+        assert found.verdict == "pass", found.summary
         assert set(found.figures["forecasters"]) == set(BASELINES)
 
 
@@ -75,7 +75,7 @@ def test_nothing_is_found_where_nothing_is():
         y, fitted, truth = drawn(seed)
         noisy = expit(logit(truth) + np.random.default_rng(seed).normal(0, 0.05, len(y)))
         found = null_skill("null", y, {"climatology": fitted, "noisy": noisy}, truth, 84)
-        assert found.result == "pass", (seed, found.said)
+        assert found.verdict == "pass", (seed, found.summary)
         chances += [one["p"] for one in found.figures["forecasters"].values()]
     assert np.mean(np.array(chances) < 0.05) < 0.08
 
@@ -99,10 +99,10 @@ def test_nobody_beats_the_truth_but_who_knows_more():
     for seed in range(10):
         y, fitted, truth = drawn(seed)
         found = beats_the_truth("null", y, {"climatology": fitted, "flat": np.full(len(y), y.mean())}, truth, 84)
-        assert found.result == "pass", found.said
+        assert found.verdict == "pass", found.summary
         told = np.where(np.random.default_rng(seed).random(len(y)) < 0.1, np.where(y, 0.5, 0.1), truth)
         found = beats_the_truth("null", y, {"climatology": fitted, "told": told}, truth, 84)
-        assert found.result == "fail" and "told" in found.said
+        assert found.verdict == "fail" and "told" in found.summary
 
 
 def test_beating_the_truth_by_chance_is_as_rare_as_stated():
@@ -114,7 +114,7 @@ def test_beating_the_truth_by_chance_is_as_rare_as_stated():
         found = beats_the_truth("null", y, {"off": off}, truth, 84)
         one = found.figures["forecasters"]["off"]
         assert (one["p"] < 0.025) == (one["standard_errors"] > 2) or abs(one["p"] - 0.025) < 0.02
-        warned, failed = warned + (found.result != "pass"), failed + (found.result == "fail")
+        warned, failed = warned + (found.verdict != "pass"), failed + (found.verdict == "fail")
     assert warned <= 5 and failed <= 1  # 1.4 and 0.06 expected, less what being off costs
 
 
@@ -134,29 +134,29 @@ def test_the_interval_of_what_is_too_good_holds_what_it_should():
 
 
 @pytest.mark.parametrize("preset", ["null", "strong", "spatial", "pairs", "realistic"])
-def test_no_forecaster_beats_the_truth_of_a_city(stage, preset):
+def test_no_forecaster_beats_the_truth_of_a_city(cities, preset):
     """Gates 3 and 4 on generated cities of two years, seed 0: every registered forecaster, p < 0.001 over all."""
+    from hews_gpu.audit.future import AUDITED
     from hews_gpu.audit.run import _skill
     from hews_gpu.evaluation.folds import Plan
     from hews_gpu.forecasters.city import generated_city
-    from hews_gpu.forecasters.registry import FORECASTERS
 
-    kept = {"null": stage.null, "strong": stage.strong} if preset in ("null", "strong") else {}
+    kept = {"null": cities.null, "strong": cities.strong} if preset in ("null", "strong") else {}
     source = kept.get(preset) or generated_city(preset, years=2)
     found = {one.gate[0]: one for one in _skill(source, Plan(blocks=1, seeds=(0,)))}
     assert set(found) == ({"3", "4"} if preset == "null" else {"4"})
     for gate, one in found.items():
-        assert one.result == "pass", (gate, one.said)
+        assert one.verdict == "pass", (gate, one.summary)
         assert one.figures["false_alarms"] == 0.001
-        assert one.figures["level_each"] == 0.001 / len(FORECASTERS)
-        assert set(one.figures["forecasters"]) == set(FORECASTERS)
+        assert one.figures["level_each"] == 0.001 / len(AUDITED)
+        assert set(one.figures["forecasters"]) == set(AUDITED)
         assert all(each["p"] > one.figures["level_each"] for each in one.figures["forecasters"].values())
 
 
 def test_within_hours_only_the_clock_is_taken_out():
     y, fitted, truth = drawn(0)
     begin_s = BEGIN_S[2 * YEAR :]
-    assert strata_gate("city", y, begin_s, {"climatology": fitted, "truth": truth}).result == "pass"
+    assert strata_gate("city", y, begin_s, {"climatology": fitted, "truth": truth}).verdict == "pass"
     told = truth + 0.05 * y + np.random.default_rng(0).normal(0, 0.1, len(y))
     found = strata_gate("city", y, begin_s, {"climatology": fitted, "told": told})
-    assert found.result == "warning" and "told" in found.said
+    assert found.verdict == "warning" and "told" in found.summary

@@ -11,7 +11,7 @@ from hews_gpu.data.prepare.sort import INCIDENTS
 
 def test_the_pipeline_reads_time_place_category_and_marks(folder):
     found = columns_gate(folder)
-    assert found.result == "pass", found.said
+    assert found.verdict == "pass", found.summary
     assert set(found.figures["changed"]) == {"neighborhood", "is_nearest", "source", "line"}
     assert found.figures["charts_changed"] == ["row_id", "Premise"]
     assert set(COLUMNS) <= MAY_BE_READ < set(INCIDENTS.names)
@@ -25,6 +25,6 @@ def test_each_other_column_is_missed_by_nobody_who_reads_it(folder, column):
 
     found = columns_gate(folder, read=read)
     constant = column == "is_nearest"  # nowhere true in the toy: says nothing, whoever reads it
-    assert found.result == ("pass" if constant else "fail")
+    assert found.verdict == ("pass" if constant else "fail")
     assert found.figures["differences"] == ([] if constant else [column])
-    assert found.said.endswith("the same bits" if constant else f"{column} changed")
+    assert found.summary.endswith("the same bits" if constant else f"{column} changed")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.audit.crossing import folds_gate, splits_gate, straddling, used
-from hews_gpu.audit.future import make_pipeline
+from hews_gpu.audit.future import Pipeline
 from hews_gpu.data.events import Events
 from hews_gpu.data.windows import Samples
 from hews_gpu.forecasters.city import event_groups
@@ -52,9 +52,9 @@ def test_a_twin_before_the_issue_time_straddles_it():
 
 def test_an_event_with_victims_on_both_sides_crosses():
     found = splits_gate(table(), GROUP, {"train": sample(200), "test": sample(300)})
-    assert found.result == "fail" and found.figures["crossing"] == {"train > test": 1}
+    assert found.verdict == "fail" and found.figures["crossing"] == {"train > test": 1}
     found = splits_gate(table(), np.arange(6), {"train": sample(40), "test": sample(300)})
-    assert found.result == "pass" and found.figures["straddling"] == {"train": 0, "test": 0}
+    assert found.verdict == "pass" and found.figures["straddling"] == {"train": 0, "test": 0}
 
 
 def test_what_is_judged_later_may_see_what_was_asked_before():
@@ -65,9 +65,9 @@ def test_what_is_judged_later_may_see_what_was_asked_before():
 
 
 def test_the_toy_city_is_clean_and_counted_right(prepared):
-    splits, group = make_pipeline(prepared).samples, event_groups(prepared)
+    splits, group = Pipeline(prepared).samples, event_groups(prepared)
     found = splits_gate(prepared.events, group, splits)
-    assert found.result == "pass" and sum(found.figures["crossing"].values()) == 0
+    assert found.verdict == "pass" and sum(found.figures["crossing"].values()) == 0
     samples, events = splits["calibration"], prepared.events
     expected = 0
     for s in range(len(samples)):
@@ -78,36 +78,36 @@ def test_the_toy_city_is_clean_and_counted_right(prepared):
     assert straddling(events, group, samples) == expected
 
 
-def test_a_twin_dated_before_its_shooting_is_seen_unless_it_is_waited_for(stage):
+def test_a_twin_dated_before_its_shooting_is_seen_unless_it_is_waited_for(cities):
     """Rows a quarter of an hour before targets report the same: so long must be waited, and no longer."""
     from dataclasses import replace
 
-    events = stage.strong.events
+    events = cities.strong.events
     targets = np.flatnonzero(events.is_target)
     twins = np.searchsorted(events.time_s, events.time_s[targets] - 900)
     group = np.arange(len(events))
     group[twins] = targets
     apart_s = int((events.time_s[targets] - events.time_s[twins]).max())
     assert 0 < apart_s <= 900
-    found = folds_gate(stage.rolling(replace(stage.strong, group=group)))
+    found = folds_gate(cities.experiment(replace(cities.strong, group=group)))
     seen = {key: count for key, count in found.figures["crossing"].items() if "seen before" in key}
-    assert found.result == "fail" and all(count > 5 for count in seen.values()) and len(seen) == 3
-    windows = stage.rolling(stage.strong).all.windows
+    assert found.verdict == "fail" and all(count > 5 for count in seen.values()) and len(seen) == 3
+    windows = cities.experiment(cities.strong).all.windows
     part = np.searchsorted(windows.begin_s, events.time_s[targets], side="right") - 1
     straddle = (
         (part >= 0) & (events.time_s[twins] < windows.issue_s[part]) & (events.time_s[targets] < windows.end_s[part])
     )
     assert sum(seen.values()) <= len(np.unique(part[straddle]))
     for embargo_s, result in ((apart_s, "pass"), (60, "fail")):
-        assert folds_gate(stage.rolling(replace(stage.strong, group=group, embargo_s=embargo_s))).result == result
+        assert folds_gate(cities.experiment(replace(cities.strong, group=group, embargo_s=embargo_s))).verdict == result
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_folds_are_clean_with_events_of_any_shape(stage, seed):
+def test_folds_are_clean_with_events_of_any_shape(cities, seed):
     """Groups of neighboring rows, as victims and twins are, none of which lasts longer than its city waits."""
     from dataclasses import replace
 
     rng = np.random.default_rng(seed)
-    group = np.cumsum(rng.random(len(stage.strong.events)) < 0.5)
-    found = folds_gate(stage.rolling(replace(stage.strong, group=group, embargo_s=6 * 3600)))
-    assert found.result == "pass" and len(found.figures["crossing"]) == 9
+    group = np.cumsum(rng.random(len(cities.strong.events)) < 0.5)
+    found = folds_gate(cities.experiment(replace(cities.strong, group=group, embargo_s=6 * 3600)))
+    assert found.verdict == "pass" and len(found.figures["crossing"]) == 9

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hews_gpu.audit.edits import STYLES, Edit, edit_prepared, edit_source, known_s
+from hews_gpu.audit.edits import STYLES, Edit, edit_city, edit_prepared, known_s
 from hews_gpu.forecasters.catalog import make_catalog
 
 ROWS = ("time_s", "longitude", "latitude", "neighborhood", "is_target", "is_duplicate")
@@ -52,12 +52,12 @@ def test_marks_that_a_later_row_can_change_do_change(prepared):
 
 @pytest.mark.parametrize(("delay_s", "as_reported"), [(0, False), (86_400, False), (0, True)])
 @pytest.mark.parametrize("style", STYLES)
-def test_what_was_known_at_the_cut_stays_known_and_nothing_else_becomes_so(stage, delay_s, as_reported, style):
+def test_what_was_known_at_the_cut_stays_known_and_nothing_else_becomes_so(cities, delay_s, as_reported, style):
     """Also with events of several rows, of which one is known late: the catalog itself says what was known."""
-    source = replace(stage.strong, group=np.arange(len(stage.strong.events)) // 2)
+    source = replace(cities.strong, group=np.arange(len(cities.strong.events)) // 2)
     cut_s = int(source.events.time_s[40_000])
     options = {"delay_s": delay_s, "as_reported": as_reported}
-    other = edit_source(source, Edit(cut_s, style, 1), **options)
+    other = edit_city(source, Edit(cut_s, style, 1), **options)
     before, after = (one.catalog(delay_s, as_reported=as_reported) for one in (source, other))
     a, b = before.until(cut_s), after.until(cut_s)
     for name in ("time_s", "known_s", "area", "xy_m", "is_target", "is_first"):
@@ -70,8 +70,8 @@ def test_what_was_known_at_the_cut_stays_known_and_nothing_else_becomes_so(stage
         assert ((other.events.time_s < cut_s) & (other.reported_s >= cut_s)).sum() > 0
 
 
-def test_what_is_known_is_what_the_catalog_says(stage):
-    source = replace(stage.strong, group=np.arange(len(stage.strong.events)) // 3)
+def test_what_is_known_is_what_the_catalog_says(cities):
+    source = replace(cities.strong, group=np.arange(len(cities.strong.events)) // 3)
     events = source.events
     columns = {"area": events.neighborhood, "xy_m": np.zeros((len(events), 2)), "areas": 55}
     shared = {"time_s": events.time_s, "category": events.category, "is_target": events.is_target}

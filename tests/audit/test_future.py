@@ -8,7 +8,7 @@ import pytest
 import hews_gpu.evaluation
 import hews_gpu.feed
 import hews_gpu.forecasters
-from hews_gpu.audit.future import AUDITED, Pipeline, forecasts_gate, maps_gate, model_gate, places_gate
+from hews_gpu.audit.future import AUDITED, NETWORKS, Pipeline, forecasts_gate, maps_gate, model_gate, places_gate
 from hews_gpu.data.events import open_prepared
 from hews_gpu.evaluation.folds import Plan
 from hews_gpu.feed.batch import Feed
@@ -56,41 +56,44 @@ def test_every_forecaster_is_registered_and_so_audited(year):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_feed_keeps_its_bits(prepared, seed):
     found = maps_gate(prepared, count=4, seed=seed)
-    assert found.result == "pass", found.said
+    assert found.verdict == "pass", found.summary
     assert found.figures["feeds"] == list(FEEDS) and found.figures["edits"] == 4
     assert found.figures["arrays"] == 33 == 3 * 11  # 3 feeds; 4 cuts with 3 arrays, of which one without a climatology
 
 
 def test_what_the_model_learns_and_says_keeps_its_bits(prepared):
     found = model_gate(prepared, count=4)
-    assert found.result == "pass", found.said
-    assert found.figures["arrays"] == 4 * (2 * 5 + 2)
+    assert found.verdict == "pass", found.summary
+    assert found.figures["forecasters"] == list(NETWORKS) == ["cnn", "hewsnet+cnn"]
+    learned, forecasts = 2 * 5, (2, 3)  # only the second network says where
+    assert found.figures["arrays"] == 4 * sum(learned + each for each in forecasts)
 
 
 @pytest.mark.parametrize(("delay_s", "as_reported"), [(0, False), (DAY_S, True)])
 def test_every_forecaster_keeps_its_bits(year, delay_s, as_reported):
     plan = Plan(blocks=1, seeds=(0,), as_reported=as_reported, calibration_s=60 * DAY_S).with_task(delay_s=delay_s)
     found = forecasts_gate(year, plan, count=1, seed=3 if as_reported else 0)
-    assert found.result == "pass", found.said
+    assert found.verdict == "pass", found.summary
     assert found.figures["forecasters"] == list(AUDITED)
     edits = 2 if as_reported else 1  # one more at the first issue time, where late reports are labels
-    assert found.figures["arrays"] == edits * len(AUDITED) * 4  # forecasts, and warnings under three budgets
+    # forecasts, and warnings under three budgets; hewsnet says where
+    assert found.figures["arrays"] == edits * (len(AUDITED) * 4 + 1)
 
 
 def test_places_keep_their_bits(year):
-    assert places_gate(year, Plan(blocks=1, seeds=(0,)), count=1).result == "pass"
+    assert places_gate(year, Plan(blocks=1, seeds=(0,)), count=1).verdict == "pass"
 
 
 def test_a_difference_of_one_bit_fails(folder):
     """A pipeline that is off in the last bit of one value of one array, once the future is another."""
-    rows = len(open_prepared(folder).events)
+    rows = len(Pipeline(open_prepared(folder)).experiment.city.events)
 
     class OffByOneBit(Pipeline):
         def source(self, name):
             source = super().source(name)
-            if len(self.prepared.events) != rows and name == "test":
+            if len(self.experiment.city.events) != rows and name == "test":
                 source.calendar.view("i4")[:, 3] ^= 1
             return source
 
     found = maps_gate(open_prepared(folder), count=1, make=OffByOneBit, feeds={"direct": FEEDS["direct"]})
-    assert found.result == "fail" and found.figures["differences"][0]["array"] == "calendar"
+    assert found.verdict == "fail" and found.figures["differences"][0]["array"] == "calendar"

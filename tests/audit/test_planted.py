@@ -2,18 +2,18 @@
 
 import pytest
 
-from hews_gpu.audit.future import make_pipeline
-from hews_gpu.audit.planted import PLANTED, show_planted
+from hews_gpu.audit.future import Pipeline
+from hews_gpu.audit.planted import PLANTED, check_planted
 from hews_gpu.progress import SILENT
 
 GATES = {"1", "2", "3", "4", "5", "6", "7"}
 
 
 @pytest.mark.parametrize("leak", PLANTED, ids=lambda leak: leak.name)
-def test_a_planted_leak_is_seen(stage, leak):
-    found = leak.run(stage)
+def test_a_planted_leak_is_seen(cities, leak):
+    found = leak.run(cities)
     assert found.gate.startswith(leak.gate)
-    assert found.result == ("warning" if leak.gate == "7" else "fail"), found.said
+    assert found.verdict == ("warning" if leak.gate == "7" else "fail"), found.summary
 
 
 def test_every_gate_has_its_leaks():
@@ -21,12 +21,12 @@ def test_every_gate_has_its_leaks():
     assert len({leak.name for leak in PLANTED}) == len(PLANTED) >= 8
 
 
-def test_a_leak_that_no_gate_sees_is_shown_as_such(stage, monkeypatch):
+def test_a_leak_that_no_gate_sees_is_shown_as_such(cities, monkeypatch):
     from dataclasses import replace
 
     from hews_gpu.audit import planted
 
-    honest = replace(PLANTED[0], run=lambda stage: planted._maps(stage, make_pipeline))
+    honest = replace(PLANTED[0], run=planted._maps(Pipeline))
     monkeypatch.setattr(planted, "PLANTED", (honest,))
-    (found,) = show_planted(stage, SILENT)
-    assert found.result == "fail" and found.said.startswith("NOT SEEN")
+    (found,) = check_planted(cities, SILENT)
+    assert found.verdict == "fail" and found.summary.startswith("NOT SEEN")

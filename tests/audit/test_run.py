@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from hews_gpu.audit.finding import Finding, verdict_of
-from hews_gpu.audit.run import _folder_jobs, audit, city_plan, run_gates
+from hews_gpu.audit.run import _folder_checks, audit, city_plan, run_gates
 from hews_gpu.cli.commands import app
 from hews_gpu.errors import UserError
 from hews_gpu.runs.evaluate import evaluate
@@ -23,13 +22,15 @@ def invoke(*arguments):
 def test_a_folder_is_audited_and_written_down(folder, tmp_path):
     done = invoke(folder, "--quick", "--json", "--out", tmp_path / "audit.json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert {one["gate"][0] for one in found["findings"]} == set("12567")  # 3 and 4 need a truth
-    results = {one["gate"][0]: one["result"] for one in found["findings"]}
-    assert results["7"] == "warning" == found["verdict"]  # a shooting follows nearly every robbery: too good for a city
+    audited = json.loads(done.stdout)
+    assert {one["gate"][0] for one in audited["results"]} == set("12567")  # 3 and 4 need a truth
+    results = {one["gate"][0]: one["verdict"] for one in audited["results"]}
+    assert (
+        results["7"] == "warning" == audited["verdict"]
+    )  # a shooting follows nearly every robbery: too good for a city
     assert all(result == "pass" for gate, result in results.items() if gate not in "67")
     kept = json.loads((tmp_path / "audit.json").read_text())
-    assert kept["findings"] == found["findings"] and kept["kind"] == "audit"
+    assert kept["results"] == audited["results"] and kept["kind"] == "audit"
 
 
 def test_a_gate_that_fails_ends_with_1(folder, tmp_path):
@@ -53,9 +54,9 @@ def test_the_forecasts_of_a_run_are_audited(folder, tmp_path):
     with pytest.raises(UserError, match="hews evaluate"):
         run_gates(run)
     evaluate(run)
-    jobs = dict(_folder_jobs(run, quick=True))
-    assert {"maps", "twins"} < set(jobs)
-    (first,) = jobs["forecasts of the run"]()
+    checks = dict(_folder_checks(run, quick=True))
+    assert {"maps", "twins"} < set(checks)
+    (first,) = checks["forecasts of the run"]()
     assert first.gate == "7 too good" and "the model" in first.tested
 
 
@@ -71,12 +72,3 @@ def test_mistakes_are_one_line(folder, tmp_path):
         audit(tmp_path / "none")
     with pytest.raises(UserError, match="--planted"):
         audit(folder, planted=True)
-
-
-def test_the_worst_result_is_the_verdict():
-    def one(result):
-        return Finding(gate="g", tested="t", result=result, said="s")
-
-    assert verdict_of([]) == verdict_of([one("pass")]) == "pass"
-    assert verdict_of([one("pass"), one("warning")]) == "warning"
-    assert verdict_of([one("warning"), one("fail"), one("pass")]) == "fail"
