@@ -62,7 +62,7 @@ class Trainer:
 
     def start(self, run: Path, *, kill_at: tuple[str, int] | None = None) -> list[ForkServerProcess]:
         """Start training; `kill_at` names a function (such as os.fsync) and the call of it that ends in SIGKILL."""
-        from hews_gpu.train.distributed import free_port
+        from hews_gpu.training.distributed import free_port
 
         port, started = free_port(), []
         for rank in range(self.processes):
@@ -99,7 +99,7 @@ def kill(processes: Sequence[ForkServerProcess], rng: random.Random) -> int:
 
 def contents(run: Path) -> tuple[dict[str, bytes], Any]:
     """What a run has come to: bytes of its weights and of its last checkpoint's tensors, its position and settings."""
-    from hews_gpu.train.checkpoint import read_tensors
+    from hews_gpu.training.checkpoint import read_tensors
 
     last = max((run / "checkpoints").glob("step-*.safetensors"))
     tensors, notes = read_tensors(last, remedy="")
@@ -211,7 +211,7 @@ def _train(prepared: Path, run: Path, environ: Mapping[str, str], kill_at: tuple
     import torch
 
     from hews_gpu.runs.train import train
-    from hews_gpu.train.recipe import load_recipe, parse_recipe
+    from hews_gpu.training.recipe import load_recipe, parse_recipe
 
     torch.set_num_threads(1)
     if kill_at is not None:

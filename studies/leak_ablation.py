@@ -44,7 +44,7 @@ from hews_gpu.evaluation.strata import aucs_drawn
 from hews_gpu.progress import log
 from hews_gpu.reference.leak_ablation import STEPS, AblationRun, run_ablation
 from hews_gpu.reference.protocol import LEAKS, scores
-from hews_gpu.train.recipe import Recipe, load_recipe
+from hews_gpu.training.recipe import Recipe, load_recipe
 from hews_gpu.units import WEEK_S
 
 SMALL = "reference_small"

@@ -40,7 +40,7 @@ from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.progress import SILENT, Step
 from hews_gpu.raster.rasterizer import channels_rasterizer
 from hews_gpu.runs.run import run_experiment
-from hews_gpu.train.recipe import load_recipe
+from hews_gpu.training.recipe import load_recipe
 
 __all__ = [
     "AUDITED",

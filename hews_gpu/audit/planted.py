@@ -39,7 +39,7 @@ from hews_gpu.forecasters.cnn import CnnForecaster, Part
 from hews_gpu.forecasters.registry import BASELINES, FORECASTERS
 from hews_gpu.progress import Step
 from hews_gpu.reference.protocol import random_split
-from hews_gpu.train.objective import EpochRow, ToDevice
+from hews_gpu.training.objective import EpochRow, ToDevice
 from hews_gpu.units import DAY_S, HOUR_S, WEEK_S
 
 __all__ = ["PLANTED", "Cities", "PlantedLeak", "check_planted"]

@@ -62,7 +62,7 @@ def train(
 ) -> None:
     """Fit a forecaster as a recipe says, stopped or calibrated by the validation windows."""
     from hews_gpu.runs.train import train as run
-    from hews_gpu.train.recipe import load_recipe
+    from hews_gpu.training.recipe import load_recipe
 
     result = run(
         prepared,

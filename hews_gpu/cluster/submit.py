@@ -250,7 +250,7 @@ def _recipe_argument(recipe: str) -> str:
     """
     if (SHIPPED.parent / "recipes" / f"{recipe}.toml").is_file():
         return recipe  # without torch, which takes a login node some seconds
-    from hews_gpu.train.recipe import load_recipe
+    from hews_gpu.training.recipe import load_recipe
 
     load_recipe(recipe)
     return str(Path(recipe).expanduser().absolute())

@@ -30,7 +30,7 @@ from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import read_manifest
 
 if TYPE_CHECKING:
-    from hews_gpu.train.recipe import Recipe
+    from hews_gpu.training.recipe import Recipe
 
 __all__ = ["Result", "Sweep", "load_sweep", "recipe_of", "result_of", "run_folder", "sweep_table"]
 
@@ -135,7 +135,7 @@ def recipe_of(sweep: Sweep, job: int) -> Recipe:
     Raises:
         UserError: no such job, or a setting that no recipe may have.
     """
-    from hews_gpu.train.recipe import load_recipe, parse_recipe
+    from hews_gpu.training.recipe import load_recipe, parse_recipe
 
     if not 0 <= job < len(sweep.jobs):
         raise UserError("--job", job, allowed=f"must be 0..{len(sweep.jobs) - 1} in this sweep")

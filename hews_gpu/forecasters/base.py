@@ -20,7 +20,7 @@ from hews_gpu.forecasters.city import City
 from hews_gpu.forecasters.logistic import logit
 
 if TYPE_CHECKING:  # it loads torch
-    from hews_gpu.train.recipe import Recipe
+    from hews_gpu.training.recipe import Recipe
 
 __all__ = ["CLIMATOLOGY", "LEVEL", "Entry", "Forecaster", "SaysWhere", "Setting", "log_odds"]
 

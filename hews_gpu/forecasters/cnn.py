@@ -35,8 +35,8 @@ from hews_gpu.forecasters.city import City
 from hews_gpu.forecasters.cnn_network import SmallCnn, SmallCnnSettings
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
-from hews_gpu.train.objective import EpochRow, Stage, ToDevice
-from hews_gpu.train.recipe import load_recipe
+from hews_gpu.training.objective import EpochRow, Stage, ToDevice
+from hews_gpu.training.recipe import load_recipe
 
 __all__ = ["CnnFit", "CnnForecaster", "CnnObjective", "Part", "WhereCnnForecaster", "corrections"]
 
@@ -95,7 +95,7 @@ class CnnForecaster:
         self.training = _training(setting)
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
-        from hews_gpu.train.loop import fit_in_memory
+        from hews_gpu.training.loop import fit_in_memory
 
         objective = self.objective(past, train, calibration)
         choice = choose_device(self.setting.device.partition(":")[0])

@@ -21,7 +21,7 @@ from hews_gpu.evaluation.metrics import wilson_interval
 from hews_gpu.files import atomic_file, write_json, write_together
 from hews_gpu.progress import step
 from hews_gpu.reference.protocol import PARTS, Part, ReferenceObjective, scores
-from hews_gpu.train.recipe import LEAKY, Recipe
+from hews_gpu.training.recipe import LEAKY, Recipe
 
 __all__ = ["LEAKY_FILES", "evaluate_leaky", "leaky_table"]
 

@@ -18,10 +18,10 @@ from hews_gpu.environment.device import Choice
 from hews_gpu.forecasters.climatology import fit_climatology
 from hews_gpu.progress import step as progress_step
 from hews_gpu.reference.protocol import LEAKS, Leak, ReferenceObjective
-from hews_gpu.train.distributed import ProcessInfo, claim_device, process_group
-from hews_gpu.train.loop import TrainingLoop
-from hews_gpu.train.objective import Stage
-from hews_gpu.train.recipe import Recipe
+from hews_gpu.training.distributed import ProcessInfo, claim_device, process_group
+from hews_gpu.training.loop import TrainingLoop
+from hews_gpu.training.objective import Stage
+from hews_gpu.training.recipe import Recipe
 
 __all__ = ["STEPS", "AblationRun", "run_ablation", "stages_for"]
 

@@ -43,8 +43,8 @@ from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Backend, Mark, Rasterizer, reference_rasterizer
 from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings
-from hews_gpu.train.objective import EpochRow, Stage, ToDevice
-from hews_gpu.train.recipe import LEAKY, Recipe
+from hews_gpu.training.objective import EpochRow, Stage, ToDevice
+from hews_gpu.training.recipe import LEAKY, Recipe
 from hews_gpu.units import DAY_S
 
 __all__ = [

@@ -36,9 +36,9 @@ from hews_gpu.files import (
 from hews_gpu.forecasters.base import Forecaster
 from hews_gpu.forecasters.stored import pack, unpack
 from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings
-from hews_gpu.train.checkpoint import Checkpoints, read_tensors, write_tensors
-from hews_gpu.train.objective import EpochRow
-from hews_gpu.train.recipe import LEAKY, Recipe, parse_recipe
+from hews_gpu.training.checkpoint import Checkpoints, read_tensors, write_tensors
+from hews_gpu.training.objective import EpochRow
+from hews_gpu.training.recipe import LEAKY, Recipe, parse_recipe
 
 __all__ = [
     "CITY",

@@ -24,7 +24,7 @@ from hews_gpu.forecasters.city import City, prepared_city, whole_city
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.progress import log
 from hews_gpu.runs import folder
-from hews_gpu.train.recipe import Recipe
+from hews_gpu.training.recipe import Recipe
 from hews_gpu.units import DAY_S
 
 __all__ = ["Forecast", "Run", "open_run", "run_experiment"]

@@ -31,7 +31,7 @@ from hews_gpu.progress import log, step
 from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, areas_table, window_columns, write_table
 from hews_gpu.runs.folder import CITY
 from hews_gpu.runs.run import Run, on_city, open_run
-from hews_gpu.train.distributed import ProcessGroup, claim_device, first_rank_reports, process_group, process_info
+from hews_gpu.training.distributed import ProcessGroup, claim_device, first_rank_reports, process_group, process_info
 
 __all__ = ["KIND", "score"]
 

@@ -28,8 +28,8 @@ from hews_gpu.forecasters.registry import FORECASTERS, require_known
 from hews_gpu.progress import SILENT, Step, log, step
 from hews_gpu.runs import folder as runs
 from hews_gpu.runs.run import run_experiment
-from hews_gpu.train.checkpoint import Checkpoints, DiskFull, Snapshot, Tensors, require_same_settings, write_tensors
-from hews_gpu.train.distributed import (
+from hews_gpu.training.checkpoint import Checkpoints, DiskFull, Snapshot, Tensors, require_same_settings, write_tensors
+from hews_gpu.training.distributed import (
     ProcessGroup,
     ProcessInfo,
     claim_device,
@@ -38,11 +38,11 @@ from hews_gpu.train.distributed import (
     process_info,
     start_ranks,
 )
-from hews_gpu.train.logs import LOGS, RunLog
-from hews_gpu.train.loop import TrainingLoop
-from hews_gpu.train.objective import EpochRow, Objective
-from hews_gpu.train.preempt import StopSignals, stopped_by
-from hews_gpu.train.recipe import LEAKY, Recipe, load_recipe, parse_recipe
+from hews_gpu.training.logs import LOGS, RunLog
+from hews_gpu.training.loop import TrainingLoop
+from hews_gpu.training.objective import EpochRow, Objective
+from hews_gpu.training.preempt import StopSignals, stopped_by
+from hews_gpu.training.recipe import LEAKY, Recipe, load_recipe, parse_recipe
 
 __all__ = ["open_objective", "train", "train_as_told"]
 

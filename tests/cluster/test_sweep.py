@@ -6,7 +6,7 @@ import pytest
 
 from hews_gpu.cluster.sweep import _toml, load_sweep, recipe_of, result_of, run_folder, sweep_table
 from hews_gpu.errors import UserError
-from hews_gpu.train.recipe import known_recipes, load_recipe
+from hews_gpu.training.recipe import known_recipes, load_recipe
 
 
 def write(tmp_path, text):

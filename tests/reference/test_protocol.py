@@ -27,7 +27,7 @@ from hews_gpu.reference.protocol import (
     scores,
     split_by_time,
 )
-from hews_gpu.train.recipe import load_recipe, parse_recipe
+from hews_gpu.training.recipe import load_recipe, parse_recipe
 from hews_gpu.units import HOUR_S
 
 SMALL = load_recipe("reference2").text.replace("height = 150", "height = 62").replace("width = 150", "width = 78")

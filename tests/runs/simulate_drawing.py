@@ -9,7 +9,7 @@ os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
 from hews_gpu.data.events import open_prepared
 from hews_gpu.environment import device as environment
 from hews_gpu.runs.train import open_objective
-from hews_gpu.train.recipe import load_recipe, parse_recipe
+from hews_gpu.training.recipe import load_recipe, parse_recipe
 
 DEVICE = "meta"  # torch's device without memory: all that a GPU is asked for before the first batch
 

@@ -14,9 +14,9 @@ import pytest
 from hews_gpu.errors import UserError
 from hews_gpu.runs.evaluate import evaluate
 from hews_gpu.runs.train import train
-from hews_gpu.train.checkpoint import read_tensors
-from hews_gpu.train.loop import TrainingLoop
-from hews_gpu.train.preempt import EXIT_PREEMPTED, Preempted
+from hews_gpu.training.checkpoint import read_tensors
+from hews_gpu.training.loop import TrainingLoop
+from hews_gpu.training.preempt import EXIT_PREEMPTED, Preempted
 
 
 def quick(prepared, run, **options):
@@ -145,10 +145,10 @@ def test_a_run_that_exists_is_refused_and_replaced_only_by_force(prepared, run, 
 @pytest.mark.parametrize(
     "where",
     [
-        "train.loop.TrainingLoop.start",
+        "training.loop.TrainingLoop.start",
         "runs.folder.shutil.copyfile",
-        "train.checkpoint.write_tensors",
-        "train.checkpoint.save",
+        "training.checkpoint.write_tensors",
+        "training.checkpoint.save",
     ],
 )
 def test_force_keeps_the_older_run_until_the_first_checkpoint(prepared, run, tmp_path, monkeypatch, where, error):

@@ -29,7 +29,7 @@ import pkgutil, sys
 from importlib import import_module, resources
 import hews_gpu, hews_gpu.kernels
 from hews_gpu.config import city_template, known_cities
-from hews_gpu.train.recipe import known_recipes, load_recipe
+from hews_gpu.training.recipe import known_recipes, load_recipe
 target = sys.argv[1]
 for module in pkgutil.walk_packages(hews_gpu.kernels.__path__, "hews_gpu.kernels."):
     import_module(module.name)

@@ -99,8 +99,8 @@ IMPORTS = {
     "the judge knows runs": ("hews_gpu/evaluation/__init__.py", "import hews_gpu.runs", "layers"),
     "data draws maps": ("hews_gpu/data/__init__.py", "import hews_gpu.raster", "layers"),
     "raster reads the feed": ("hews_gpu/raster/__init__.py", "import hews_gpu.feed", "layers"),
-    "feed knows the trainer": ("hews_gpu/feed/__init__.py", "import hews_gpu.train", "layers"),
-    "train knows the report": ("hews_gpu/train/__init__.py", "import hews_gpu.report", "layers"),
+    "feed knows the trainer": ("hews_gpu/feed/__init__.py", "import hews_gpu.training", "layers"),
+    "train knows the report": ("hews_gpu/training/__init__.py", "import hews_gpu.report", "layers"),
     "the report calls the command line": ("hews_gpu/report/__init__.py", "import hews_gpu.cli.commands", "layers"),
     "a foundation module reaches up": ("hews_gpu/files.py", "import hews_gpu.data", "layers"),
     "a foundation module uses kernels": ("hews_gpu/environment/device.py", "import hews_gpu.kernels", "foundation"),
@@ -110,7 +110,7 @@ IMPORTS = {
         "import dask.dataframe",
         "torch-without-dask",
     ),
-    "the package calls a job": ("hews_gpu/train/__init__.py", "import jobs", "nothing-imports-jobs"),
+    "the package calls a job": ("hews_gpu/training/__init__.py", "import jobs", "nothing-imports-jobs"),
     "the kernels by their bare name": ("hews_gpu/raster/__init__.py", "import kernels", "nothing-imports-jobs"),
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from hews_gpu.errors import UserError
 from hews_gpu.report.build import build_report
-from hews_gpu.train.recipe import LEAKY, load_recipe
+from hews_gpu.training.recipe import LEAKY, load_recipe
 
 PART = {
     "windows": 120,

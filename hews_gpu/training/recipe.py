@@ -23,7 +23,7 @@ from torch import nn
 
 from hews_gpu.config import TrainingConfig
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.train.objective import Stage
+from hews_gpu.training.objective import Stage
 from hews_gpu.typed_toml import build, require
 
 __all__ = [

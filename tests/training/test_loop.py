@@ -16,10 +16,10 @@ from torch.nn import functional
 
 from hews_gpu.errors import UserError
 from hews_gpu.feed.plan import plan
-from hews_gpu.train.distributed import ProcessGroup, ProcessInfo
-from hews_gpu.train.loop import MODULUS, TrainingLoop, learning_rate, order_fingerprint
-from hews_gpu.train.objective import EpochRow, Stage
-from hews_gpu.train.recipe import EngineConfig
+from hews_gpu.training.distributed import ProcessGroup, ProcessInfo
+from hews_gpu.training.loop import MODULUS, TrainingLoop, learning_rate, order_fingerprint
+from hews_gpu.training.objective import EpochRow, Stage
+from hews_gpu.training.recipe import EngineConfig
 
 POINTS = 48
 STAGE = Stage(epochs=2, batch_size=12, learning_rate=0.02)

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from hews_gpu.train.preempt import Preempted, StopSignals, stopped_by
+from hews_gpu.training.preempt import Preempted, StopSignals, stopped_by
 
 SCRIPT = """
 import ctypes, signal, sys, time
-from hews_gpu.train.preempt import StopSignals
+from hews_gpu.training.preempt import StopSignals
 with StopSignals() as signals:
     signals.gently = True
     print("ready", flush=True)

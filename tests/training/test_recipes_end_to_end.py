@@ -18,7 +18,7 @@ from hews_gpu.feed.maps import rasterize
 from hews_gpu.runs.evaluate import evaluate
 from hews_gpu.runs.leaky import leaky_table
 from hews_gpu.runs.train import train
-from hews_gpu.train.recipe import LEAKY, load_recipe, parse_recipe
+from hews_gpu.training.recipe import LEAKY, load_recipe, parse_recipe
 
 PALETTE = """
 [map]

@@ -26,7 +26,7 @@ from hews_gpu.arrays import GOLDEN, Int64, mix_bits
 from hews_gpu.environment.device import Choice
 from hews_gpu.errors import UserError
 from hews_gpu.progress import SILENT, Step, log
-from hews_gpu.train.checkpoint import (
+from hews_gpu.training.checkpoint import (
     Snapshot,
     Tensors,
     load_optimizer_state,
@@ -35,10 +35,10 @@ from hews_gpu.train.checkpoint import (
     random_state,
     set_random_state,
 )
-from hews_gpu.train.distributed import ProcessGroup, ProcessInfo, process_group
-from hews_gpu.train.logs import EpochCost
-from hews_gpu.train.objective import EpochRow, Objective, Stage
-from hews_gpu.train.recipe import EngineConfig
+from hews_gpu.training.distributed import ProcessGroup, ProcessInfo, process_group
+from hews_gpu.training.logs import EpochCost
+from hews_gpu.training.objective import EpochRow, Objective, Stage
+from hews_gpu.training.recipe import EngineConfig
 
 __all__ = ["Position", "TrainingLoop", "fit_in_memory", "learning_rate", "order_fingerprint"]
 

@@ -12,7 +12,7 @@ import torch
 
 from hews_gpu.errors import UserError
 from hews_gpu.runs.train import train
-from hews_gpu.train.checkpoint import (
+from hews_gpu.training.checkpoint import (
     FORMAT,
     Checkpoints,
     Snapshot,
@@ -20,12 +20,12 @@ from hews_gpu.train.checkpoint import (
     require_same_settings,
     write_tensors,
 )
-from hews_gpu.train.recipe import load_recipe, parse_recipe
+from hews_gpu.training.recipe import load_recipe, parse_recipe
 
 SCRIPT = """
 import sys, torch
 from pathlib import Path
-from hews_gpu.train.checkpoint import write_tensors
+from hews_gpu.training.checkpoint import write_tensors
 tensors = {"b": torch.arange(6.0).reshape(2, 3).T, "a": torch.ones(())}
 write_tensors(Path(sys.argv[1]), tensors, {"zeta": 1, "alpha": [1.5, None], "mid": {"y": 1, "x": 2}})
 """

@@ -8,8 +8,8 @@ from torch import nn
 
 from hews_gpu.config import TrainingConfig
 from hews_gpu.errors import UserError
-from hews_gpu.train.objective import Stage
-from hews_gpu.train.recipe import CheckpointsConfig, known_recipes, load_recipe, parse_recipe
+from hews_gpu.training.objective import Stage
+from hews_gpu.training.recipe import CheckpointsConfig, known_recipes, load_recipe, parse_recipe
 
 CITY = TrainingConfig(epochs=7, batch_size=64, learning_rate=0.02, weight_decay=0.3, patience=2, seed=9)
 HEAD = 'protocol = "reference"\nmodel = "reference2"\n'

@@ -12,8 +12,8 @@ import pytest
 import torch.distributed as dist
 
 from hews_gpu.errors import UserError
-from hews_gpu.train.distributed import ProcessGroup, ProcessInfo, is_connection_loss, process_info, start_ranks
-from hews_gpu.train.recipe import load_recipe
+from hews_gpu.training.distributed import ProcessGroup, ProcessInfo, is_connection_loss, process_info, start_ranks
+from hews_gpu.training.recipe import load_recipe
 from studies.kills import Trainer, wait
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}

@@ -9,7 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hews_gpu.runs.train import train
-from hews_gpu.train.logs import RunLog
+from hews_gpu.training.logs import RunLog
 
 
 def shown(folder):
