@@ -9,10 +9,9 @@ from typing import Any
 from hews_gpu.errors import UserError
 from hews_gpu.files import atomic_file
 from hews_gpu.progress import step
-from hews_gpu.report.folder import read_folder
-from hews_gpu.report.formatting import SPACE, category_list, moment, number, percent, signed, span
-from hews_gpu.report.page import GENERATOR, Block, Facts, Page, Part, Prose, Row, Section, Table, Verdict, render
-from hews_gpu.report.result import JUDGE_FIRST, Result, read_object
+from hews_gpu.report.formatting import category_list, moment, number, percent, signed, span
+from hews_gpu.report.page import GENERATOR, Block, Page, Part, Row, Verdict, facts, prose, render, section, table, text
+from hews_gpu.report.result import JUDGE_FIRST, Result, read_folder, read_object
 from hews_gpu.report.results_file import read_json, read_results
 from hews_gpu.report.sections.city import city, data, maps
 from hews_gpu.report.sections.findings import findings_page, kind_of
@@ -32,7 +31,7 @@ from hews_gpu.report.significance import CLIMATOLOGY, LEVEL, ORACLE, label
 
 __all__ = ["build_report"]
 
-SECTIONS: Sequence[Callable[[Result], Section | None]] = (
+SECTIONS: Sequence[Callable[[Result], Block | None]] = (
     skill,
     reliability,
     warnings_and_value,
@@ -45,11 +44,6 @@ SECTIONS: Sequence[Callable[[Result], Section | None]] = (
     how,
 )
 """In their order on the page; each is left out where the result does not hold what it needs."""
-LIMITS = Section("limits", "Limits, and what this is not for", [Prose("limits.html.j2")])
-HELD_AGAINST = (
-    "Every forecast is held against the calendar: the climatology, which knows only the hour of the week and the month."
-    " A warning system is worth something if it knows more than that."
-)
 
 
 def build_report(run: Path, *, out: Path | None = None, data: Path | None = None, force: bool = False) -> Path:
@@ -102,42 +96,45 @@ def _page_of_folder(run: Path, data: Path | None) -> Page:
     if metrics.get("leaky") is True:
         return leaky_page(run, metrics, data)
     result = read_folder(run, metrics, data)
-    folds = result.metrics["protocol"]["folds"]
-    about, what = (
-        [f"judged on {span(moment(folds[0]['test']['begin']), moment(folds[-1]['test']['end']))}"],
-        "incidents",
-    )
+    folds = metrics["protocol"]["folds"]
+    about = [f"judged on {span(moment(folds[0]['test']['begin']), moment(folds[-1]['test']['end']))}"]
+    what = "target incidents"
     if result.prepared is not None:
         times, what = result.prepared.events.time_s, category_list(result.prepared.city.incidents.targets)
         about.insert(0, span(int(times[0]), int(times[-1]) + 1))
     if ORACLE in result.forecasts:
         about.append("a generated city")
-    verdict = result.comparison.verdict()
     return Page(
         title=f"{result.title}: forecast report",
-        kicker=f"{'Backtest' if metrics.get('kind') == 'backtest' else 'Early warning'} of {what}",
+        kicker=f"{'Backtest of forecasts' if metrics.get('kind') == 'backtest' else 'Early warning'} of {what}",
         heading=result.title,
         about=" · ".join(about),
-        verdict=Verdict(verdict.sentence, verdict.tone, [" ".join(verdict.notes), HELD_AGAINST]),
+        verdict=_verdict(result),
         tiles=tiles(result),
-        parts=[Part([*_sections(result), LIMITS, _reading()])],
+        parts=[Part([*_sections(result), section("limits", prose("limits.html.j2")), _reading()])],
         foot="Forecasts of every window are in forecasts.parquet, from which each score can be computed again.",
     )
 
 
-def _sections(result: Result) -> list[Section]:
+def _verdict(result: Result, name: str = "", more: Sequence[str] = ()) -> Verdict:
+    """Return the verdict that opens the page."""
+    verdict = result.comparison.verdict()
+    notes = [*(more or [" ".join(verdict.notes)]), text("held_against").words("text")]
+    return Verdict(f"{name}{verdict.sentence}", verdict.tone, notes)
+
+
+def _sections(result: Result) -> list[Block]:
     with step("drawing the report", len(SECTIONS), "sections") as bar:
         made = []
-        for section in SECTIONS:
-            made.append(section(result))
+        for make in SECTIONS:
+            made.append(make(result))
             bar.advance()
     return [one for one in made if one is not None]
 
 
-def _reading(facts: Sequence[tuple[str, str]] = ()) -> Section:
+def _reading(pairs: Sequence[tuple[str, str]] = ()) -> Block:
     """Return what the scores mean, and how a results file was made."""
-    made: list[Block] = [Facts("How the file was made", facts)] if facts else []
-    return Section("reading", "Reading the scores", [Prose("reading.html.j2"), *made])
+    return section("reading", prose("reading.html.j2"), *([facts("file", pairs)] if pairs else []))
 
 
 def _page_of_file(file: Path, data: Path | None) -> Page:
@@ -149,32 +146,29 @@ def _page_of_file(file: Path, data: Path | None) -> Page:
         return findings_page(content, file)
     sources = read_results(content, file)
     results = [Result(title=str(one.get("city", name)), metrics=one) for name, one in sources.items()]
-    verdicts = [result.comparison.verdict() for result in results]
-    first, reading = results[0], _reading(facts_of_file(content))
+    first, several, reading = results[0], len(results) > 1, _reading(facts_of_file(content))
     date = str(content["date"])[:10] if isinstance(content.get("date"), str) else ""
-    if len(results) == 1:
-        notes, parts = [" ".join(verdicts[0].notes)], [Part([*_sections(first), reading])]
-    else:
-        good = sum(verdict.tone == "good" for verdict in verdicts)
-        notes, parts = [_summary(good, len(results))], []
-        for i, (result, verdict) in enumerate(zip(results, verdicts, strict=True)):
-            joined = Verdict(verdict.sentence, verdict.tone, [" ".join(verdict.notes)])
-            parts.append(Part(_sections(result), f"s{i}", result.title, _about(result.metrics), [joined]))
-        parts.append(Part([], reading.id, reading.title, "", reading.blocks))
+    kicker = "Rolling evaluation of forecasts"
+    parts = [Part([*_sections(first), reading])] if not several else []
+    for i, result in enumerate(results if several else ()):
+        verdict = result.comparison.verdict()
+        joined = Verdict(verdict.sentence, verdict.tone, [" ".join(verdict.notes)])
+        parts.append(Part(_sections(result), f"s{i}", result.title, _about(result.metrics), joined))
     return Page(
-        title=f"Rolling evaluation of forecasts, {date}" if date else "Rolling evaluation of forecasts",
-        kicker="Rolling evaluation of forecasts",
-        heading="What can be foreseen" if len(results) > 1 else first.title,
+        title=f"{kicker}, {date}" if date else kicker,
+        kicker=kicker,
+        heading="What can be foreseen" if several else first.title,
         about=f"{file.name} · measured {date}" if date else file.name,
-        verdict=Verdict(f"{first.title}: {verdicts[0].sentence}", verdicts[0].tone, [*notes, HELD_AGAINST]),
-        tiles=[] if len(results) > 1 else tiles(first),
-        blocks=[_glance(results)] if len(results) > 1 else [],
-        parts=parts,
+        verdict=_verdict(first, f"{first.title}: ", [_summary(results)] if several else ()),
+        tiles=[] if several else tiles(first),
+        blocks=[_glance(results)] if several else [],
+        parts=[*parts, Part([reading], "scores", "Reading the scores")] if several else parts,
         foot=f"Made from {file.name}.",
     )
 
 
-def _summary(good: int, every: int) -> str:
+def _summary(results: Sequence[Result]) -> str:
+    good, every = sum(bool(result.comparison.winners) for result in results), len(results)
     if good == 0:
         return f"On none of {every} sources does anything beat the climatology."
     rest = "." if good == every else "; on the rest there is no significant skill, which is a result."
@@ -191,7 +185,7 @@ def _about(metrics: Mapping[str, Any]) -> str:
     return f"{kind} · {counts} ({percent(metrics['base_rate'])})"
 
 
-def _glance(results: Sequence[Result]) -> Table:
+def _glance(results: Sequence[Result]) -> Block:
     """Return each source in a row: its best forecast, and what that gains over the calendar and the recent level."""
     rows = []
     for result in results:
@@ -200,5 +194,4 @@ def _glance(results: Sequence[Result]) -> Table:
         gains = [gain_cell(best, scores, other) for other in (CLIMATOLOGY, LEVEL)]
         auc = f"{number(result.forecasts[CLIMATOLOGY]['auc'], 3)} → {number(scores['auc'], 3)}"
         rows.append(Row(result.title, [label(best), *gains, signed(closure["value"], 2) if closure else "", auc]))
-    heads = ["Source", "Best forecast", "Over the calendar, bits", "Over the recent level, bits", "Oracle gap closed"]
-    return Table(f"Each source with its best forecast; 95{SPACE}% intervals", [*heads, "AUC, calendar → best"], rows)
+    return table("glance", rows)

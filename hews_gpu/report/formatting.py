@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "moment",
     "number",
     "percent",
+    "plain",
     "range_of",
     "seconds",
     "signed",
@@ -45,11 +46,14 @@ def signed(value: Any, digits: int = 4) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "\u2212")
 
 
-def range_of(ends: Any, digits: int = 4, *, plus: bool = True) -> str:
-    """Return ``+0.0012 to +0.0034``, without the plus signs unless `plus`; nothing where there is no interval."""
-    if not ends:
-        return ""
-    return " to ".join(signed(end, digits) if plus else signed(end, digits).removeprefix("+") for end in ends)
+def plain(value: Any, digits: int) -> str:
+    """Return ``0.51`` or, with a real minus sign, a negative number."""
+    return signed(value, digits).removeprefix("+")
+
+
+def range_of(ends: Any, digits: int = 4, write: Callable[[Any, int], str] = signed) -> str:
+    """Return ``+0.0012 to +0.0034``, or with `plain` without plus signs; nothing where there is no interval."""
+    return " to ".join(write(end, digits) for end in ends or ())
 
 
 def percent(value: Any, digits: int = 1) -> str:

@@ -1,17 +1,20 @@
-"""The one page: blocks of content, sections of blocks, parts of sections, and the template that shows them.
+"""The one page: blocks, sections of blocks, parts of sections, and the template that shows them.
 
-A section is made of plain values: text stays text until Jinja2 escapes it, so that a name from a file is never markup.
-Only figures are `Markup`; they are drawn and escaped in `style`. The page's own content policy forbids scripts and
-every address but data URIs, so that it stays what it is wherever it is opened. `look` is a CSS class throughout.
+A block is made of plain values: text stays text until Jinja2 escapes it, so that a name from a file is never markup.
+Only figures are `Markup`; they are drawn and escaped in `style`. What is the same on every page, titles, captions and
+heads of tables, is in ``text.toml``, by the kind and the name of the block. The page's own content policy forbids
+scripts and every address but data URIs, so that it stays what it is wherever it is opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import resources
 from itertools import count
-from typing import ClassVar
+from typing import Any
 
 from markupsafe import Markup
 
@@ -19,6 +22,7 @@ from hews_gpu import __version__
 from hews_gpu.report.style import DARK, ID, LIGHT, css_variables
 
 GENERATOR = f"HEWS-GPU {__version__}"
+TEXT = tomllib.loads(resources.files("hews_gpu.report").joinpath("text.toml").read_text(encoding="utf-8"))
 Cell = str | Sequence[str]
 """What a cell shows; of several texts those after the first are set smaller, below it."""
 
@@ -46,67 +50,8 @@ class Row:
     name: str
     cells: Sequence[Cell]
     note: str = ""
-    look: str = ""  # "group" is a heading over the rows that follow
+    look: str = ""  # a CSS class; "group" is a heading over the rows that follow
     bar: float | None = None  # percent of the width of the last column
-
-
-@dataclass(frozen=True)
-class Text:
-    """A paragraph."""
-
-    kind: ClassVar[str] = "text"
-    text: str
-    look: str = ""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A drawing with its title, its legend and its caption; with the look "scroll" it never shrinks."""
-
-    kind: ClassVar[str] = "figure"
-    title: str
-    drawing: Markup
-    caption: str = ""
-    key: Sequence[Key] = ()
-    look: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under heads; `folded` shows no more than the caption until it is opened."""
-
-    kind: ClassVar[str] = "table"
-    caption: str
-    heads: Sequence[str]
-    rows: Sequence[Row]
-    folded: bool = False
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Names and values; a name may be empty."""
-
-    kind: ClassVar[str] = "facts"
-    title: str
-    pairs: Sequence[tuple[str, str]]
-    look: str = "facts"
-
-
-@dataclass(frozen=True)
-class Code:
-    """Text to be copied."""
-
-    kind: ClassVar[str] = "code"
-    title: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Legend:
-    """What the lines of the figures that follow stand for."""
-
-    kind: ClassVar[str] = "legend"
-    key: Sequence[Key]
 
 
 @dataclass(frozen=True)
@@ -122,65 +67,92 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """Small pictures side by side over a legend."""
+class Block:
+    """One piece of the page; made by the functions below, one for each kind."""
 
-    kind: ClassVar[str] = "gallery"
-    title: str
-    pictures: Sequence[Picture]
-    caption: str
+    kind: str
+    name: str
+    content: Any = None
     key: Sequence[Key] = ()
+    values: Mapping[str, str] = field(default_factory=dict)  # what is filled into its words
+
+    def words(self, part: str) -> str:
+        """Return its title, caption, lead, text or look."""
+        return str(TEXT.get(self.kind, {}).get(self.name, {}).get(part, "")).format(**self.values)
+
+    def own(self, part: str) -> Any:
+        """Return what ``text.toml`` says of it that is no text: heads, folded."""
+        return TEXT[self.kind][self.name].get(part)
+
+
+def text(name: str, **values: str) -> Block:
+    """Make a paragraph."""
+    return Block("text", name, values=values)
+
+
+def figure(name: str, drawing: Markup, key: Sequence[Key] = (), **values: str) -> Block:
+    """Make a figure with its title, its legend and its caption."""
+    return Block("figure", name, drawing, key, values)
+
+
+def table(name: str, rows: Sequence[Row], heads: Sequence[str] = (), **values: str) -> Block:
+    """Make a table; its heads are in ``text.toml`` unless given."""
+    return Block("table", name, (heads or TEXT["table"][name]["heads"], rows), values=values)
+
+
+def facts(name: str, pairs: Sequence[tuple[str, str]]) -> Block:
+    """Make a card of names and values; a name may be empty."""
+    return Block("facts", name, pairs)
+
+
+def gallery(name: str, pictures: Sequence[Picture], key: Sequence[Key] = (), **values: str) -> Block:
+    """Make a row of small pictures over a legend."""
+    return Block("gallery", name, pictures, key, values)
+
+
+def legend(key: Sequence[Key]) -> Block:
+    """Make the legend of the figures that follow."""
+    return Block("legend", "", key=key)
+
+
+def code(title: str, content: str) -> Block:
+    """Make a folded text to be copied."""
+    return Block("code", title, content)
+
+
+def prose(template: str) -> Block:
+    """Make a text that is the same on every page."""
+    return Block("prose", template)
+
+
+def columns(*blocks: Block, look: str = "pair") -> Block:
+    """Put blocks side by side where there is room: a pair, or three."""
+    return Block("columns", look, blocks)
+
+
+def section(name: str, *blocks: Block, **values: str) -> Block:
+    """Make one question and its answer; its name is its id, unique within the part."""
+    return Block("section", name, blocks, values=values)
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What came out, in a sentence, with what else is to be said; its tone is good, flat or bad."""
 
-    kind: ClassVar[str] = "verdict"
     sentence: str
     tone: str
     notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Blocks side by side where there is room: a pair or three."""
-
-    kind: ClassVar[str] = "columns"
-    blocks: Sequence[Block]
-    look: str = "pair"
-
-
-@dataclass(frozen=True)
-class Prose:
-    """Text that is the same on every page, from a template."""
-
-    kind: ClassVar[str] = "prose"
-    template: str
-
-
-Block = Text | Figure | Table | Facts | Code | Legend | Gallery | Verdict | Columns | Prose
-
-
-@dataclass(frozen=True)
-class Section:
-    """One question and its answer; `id` is unique within the part."""
-
-    id: str
-    title: str
-    blocks: Sequence[Block]
-    lead: str = ""
-
-
-@dataclass(frozen=True)
 class Part:
-    """The sections of one result; `id` and `title` are for a page of several parts."""
+    """The sections of one result; the rest is for a page of several parts."""
 
-    sections: Sequence[Section]
+    sections: Sequence[Block]
     id: str = ""
     title: str = ""
     about: str = ""
-    blocks: Sequence[Block] = ()
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,12 +23,16 @@ from hews_gpu.arrays import Bool, Float64
 from hews_gpu.config import load_city
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.errors import UserError
+from hews_gpu.files import read_manifest
+from hews_gpu.report.results_file import require_result
 from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, Comparison
 
-__all__ = ["JUDGE_FIRST", "Result", "open_data", "read_history", "read_object", "read_table"]
+__all__ = ["JUDGE_FIRST", "Result", "open_data", "read_folder", "read_history", "read_object", "read_table"]
 
 JUDGE_FIRST = "Run 'hews evaluate' first"
 PREPARE_AGAIN = "Run 'hews prepare' again"
+FORECAST_COLUMNS = ("issue_time", "window_start", "window_end", "split", "y", "p_climatology")
+PLACE_COLUMNS = ("window_start", "neighborhood", "p", "p_long_run", "events")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +60,9 @@ class Result:
 
     @cached_property
     def comparison(self) -> Comparison:
-        """Who beats whom; about the model that was trained, where one was."""
-        model = str(self.metrics.get("model", "")) if self.metrics.get("kind") == "run" else ""
-        return Comparison(self.forecasts, model)
+        """Who beats whom; about the model that the result names, where it names one."""
+        model = str(self.metrics.get("model", ""))
+        return Comparison(self.forecasts, model if model in self.forecasts else "")
 
     @property
     def best(self) -> str:
@@ -95,13 +99,36 @@ class Result:
         """What the preparation counted; empty where there is no prepared folder."""
         return read_object(self.prepared.folder / "quality.json", PREPARE_AGAIN) if self.prepared else {}
 
-    @cached_property
-    def charts(self) -> pd.DataFrame | None:
-        """The formatting columns joined with is_target, or None: for tables about the input, never for a model."""
-        if self.prepared is None or not (path := self.prepared.folder / "charts_only.parquet").is_file():
-            return None
-        marks = pd.read_parquet(self.prepared.folder / "incidents.parquet", columns=["row_id", "is_target"])
-        return marks.merge(pd.read_parquet(path), on="row_id", how="inner")
+
+def read_folder(run: Path, metrics: Mapping[str, Any], data: Path | None = None) -> Result:
+    """Open a judged run or a backtest, and the prepared folder it came from.
+
+    Args:
+        run: the folder.
+        metrics: what its metrics.json holds.
+        data: the prepared folder, where it is not the one that the run recorded.
+
+    Raises:
+        UserError: either is missing or something else, or the run has not been judged.
+    """
+    manifest = read_manifest(run)
+    require_result(metrics, run / "metrics.json", JUDGE_FIRST)
+    forecasts = read_table(run / "forecasts.parquet", FORECAST_COLUMNS)
+    test = forecasts[forecasts["split"].astype(str) == "test"].sort_values("issue_time").reset_index(drop=True)
+    if not len(test):
+        allowed = "holds no forecast of the test split"
+        raise UserError(str(run / "forecasts.parquet"), allowed=allowed, remedy=JUDGE_FIRST)
+    prepared = None if "preset" in metrics else open_data(run, manifest, data)
+    places = run / "forecasts_by_neighborhood.parquet"
+    return Result(
+        title=prepared.city.city.name if prepared else str(metrics["preset"]),
+        metrics=metrics,
+        test=test,
+        places=read_table(places, PLACE_COLUMNS) if places.is_file() else None,
+        history=read_history(run / "history.csv"),
+        manifest=manifest,
+        prepared=prepared,
+    )
 
 
 def open_data(folder: Path, manifest: Mapping[str, Any], data: Path | None) -> Prepared:

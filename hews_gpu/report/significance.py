@@ -79,8 +79,9 @@ class Comparison:
     @cached_property
     def contenders(self) -> dict[str, Bits]:
         """Gains over the climatology of all that could beat it, the greatest first."""
-        names = [self.model] if self.model else [name for name in self.forecasts if name not in NOT_MODELS]
-        gains: dict[str, Bits] = {name: gain_over(self.forecasts[name], CLIMATOLOGY) or ZERO for name in names}
+        gains: dict[str, Bits] = {
+            name: gain_over(one, CLIMATOLOGY) or ZERO for name, one in self.forecasts.items() if name not in NOT_MODELS
+        }
         return dict(sorted(gains.items(), key=lambda item: -item[1]["value"]))
 
     @cached_property
@@ -90,18 +91,22 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """The winner with the greatest gain; without a winner, whichever lost least."""
-        return next(iter([*self.winners, *self.contenders, CLIMATOLOGY]))
+        """The model; else the winner with the greatest gain; without a winner, whichever lost least."""
+        return self.model or next(iter([*self.winners, *self.contenders, CLIMATOLOGY]))
 
     def verdict(self) -> Verdict:
         """Return what came out against the calendar as a sentence, and against the recent level as its first note."""
         best, bits = self.best, gain_over(self.forecasts[self.best], CLIMATOLOGY) or ZERO
+        others = [name for name in self.winners if name != best]
         notes = [*self._over_level(), *self._worth(), *self._ties(), *self._losers(), *self._oracle()]
-        if self.winners:
-            others = self.winners[1:]
+        if best in self.winners:
             also = f", and so {'do' if len(others) > 1 else 'does'} {_listed(others)}" if others else ""
             sentence = f"{_capital(_named(best))} beats the climatology by {stated(bits)}{also}."
             return Verdict(sentence, "good", notes)
+        if others:
+            verb = "do" if len(others) > 1 else "does"
+            first = gain_over(self.forecasts[others[0]], CLIMATOLOGY) or ZERO
+            notes.insert(0, f"{_capital(_listed(others))} {verb}, the best of them by {stated(first)}.")
         if self.model and sign(bits) < 0:
             return Verdict(f"Worse than the climatology: {_named(best)} loses {stated(bits)}.", "bad", notes)
         what = f"{_named(best)} does not beat" if self.model else "nothing beats"
@@ -109,7 +114,10 @@ class Comparison:
 
     def _over_level(self) -> list[str]:
         """Return the second verdict: whether what beats the calendar also beats calendar x recent level."""
-        ahead = {name: gain_over(self.forecasts[name], LEVEL) for name in self.winners if name != LEVEL}
+        asked = [self.model] if self.model else self.winners
+        ahead = {
+            name: gain_over(self.forecasts[name], LEVEL) for name in asked if name in self.winners and name != LEVEL
+        }
         known = {name: bits for name, bits in ahead.items() if bits is not None}
         if not known:
             return []
@@ -131,7 +139,7 @@ class Comparison:
 
     def _worth(self) -> list[str]:
         """Return how much a significant gain is beside what the climatology leaves open and the oracle gains."""
-        if not self.winners:
+        if self.best not in self.winners:
             return []
         scores, other = self.forecasts[self.best], self.forecasts[CLIMATOLOGY]
         gained = self.contenders[self.best]["value"] / other["log_loss_bits"]
@@ -151,12 +159,14 @@ class Comparison:
 
     def _ties(self) -> list[str]:
         """Return the winners that the best one cannot be told apart from."""
-        gains = {name: gain_over(self.forecasts[name], self.best) for name in self.winners[1:]}
+        if self.best not in self.winners:
+            return []
+        gains = {name: gain_over(self.forecasts[name], self.best) for name in self.winners if name != self.best}
         even = [name for name, bits in gains.items() if bits is not None and sign(bits) == 0]
         return [f"{_capital(_listed(even))} cannot be told apart from {_named(self.best)} here."] if even else []
 
     def _losers(self) -> list[str]:
-        losers = [name for name, bits in self.contenders.items() if sign(bits) < 0 and not self.model]
+        losers = [name for name, bits in self.contenders.items() if sign(bits) < 0 and name != self.model]
         verb = "is" if len(losers) == 1 else "are"
         return [f"{_capital(_listed(losers))} {verb} significantly worse than the climatology."] if losers else []
 

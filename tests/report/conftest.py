@@ -87,7 +87,7 @@ DETAILS = {
 }
 
 
-def write_prepared(folder: Path, *, name: str = "Toytown", charts: bool = True) -> Path:
+def write_prepared(folder: Path, *, name: str = "Toytown") -> Path:
     folder.mkdir(parents=True)
     (folder / "city.toml").write_text(TOML.format(name=json.dumps(name)), encoding="utf-8")
     areas = [
@@ -101,12 +101,6 @@ def write_prepared(folder: Path, *, name: str = "Toytown", charts: bool = True) 
     table.to_parquet(folder / "neighborhoods.parquet")
     incidents = _incidents(np.random.default_rng(7))
     incidents.to_parquet(folder / "incidents.parquet")
-    if charts:
-        inside = np.where(incidents["is_target"], "Outside", np.where(incidents.index % 3 == 0, "", "O"))
-        charts_only = pd.DataFrame(
-            {"row_id": incidents["row_id"], "Inside/Outside": inside, "Premise": "<i>STREET</i>"}
-        )
-        charts_only.to_parquet(folder / "charts_only.parquet")
     kept = len(incidents)
     reasons = {"unparsable_time": 3, "no_coordinates": 41, "outside the <study> area": 12}
     quality = {"rows_read": kept + 56, "rows_kept": kept, "rows_quarantined": 56, "quarantined_by_reason": reasons}

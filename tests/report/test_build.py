@@ -16,7 +16,6 @@ import pytest
 
 from hews_gpu.errors import UserError
 from hews_gpu.report.build import build_report
-from hews_gpu.report.formatting import signed
 
 VOID = {"meta", "link", "img", "br", "hr"}
 
@@ -101,7 +100,7 @@ def test_every_picture_is_described(page):
     assert all(len(attributes.get("alt") or "") > 20 for attributes in page.all("img"))
     for attributes in page.all("svg"):
         assert attributes["role"] == "img" and attributes["aria-labelledby"]
-    assert len(page.all("svg")) == 26 and len(page.all("img")) == 6
+    assert len(page.all("svg")) == 25 and len(page.all("img")) == 6
 
 
 def test_ids_are_unique_and_links_lead_somewhere(page):
@@ -130,32 +129,21 @@ def test_names_of_users_are_text_not_markup(make, tmp_path):
     run = make.write_run(tmp_path / "run", prepared)
     text = build_report(run).read_text(encoding="utf-8")
     page = Page(text)
-    assert not page.all("script") and not page.all("b<") and "<i>STREET" not in text
+    assert not page.all("script") and not page.all("b<")
     assert "<script>alert('x')</script>" in page.text  # shown as it was written
     assert "Cedar <b>Park</b>" in page.text
     assert "outside the <study> area" in page.text
 
 
 def test_what_may_be_missing_leaves_no_hole(make, tmp_path):
-    prepared = make.write_prepared(tmp_path / "prepared", charts=False)
+    prepared = make.write_prepared(tmp_path / "prepared")
     run = make.write_run(tmp_path / "run", prepared, oracle=False)
     (run / "history.csv").unlink()
     (run / "forecasts_by_neighborhood.parquet").unlink()
     page = Page(build_report(run).read_text(encoding="utf-8"))
     assert "oracle" not in page.text.replace("Oracle gap closedof", "").lower()
-    assert "Columns that are kept from the model" not in page.text and "What happened" not in page.text
+    assert "What happened" not in page.text
     assert "Log loss per epoch" not in page.text
-
-
-def test_a_run_judged_before_the_schema_is_judged_again(make, prepared, tmp_path):
-    run = make.write_run(tmp_path / "run", prepared)
-    metrics = json.loads((run / "metrics.json").read_text())
-    keys = ("windows", "positives", "base_rate")
-    old = {key: metrics[key] for key in keys} | {"auc": metrics["forecasts"]["hewsnet"]["auc"]}
-    make._json(run / "metrics.json", old | {"splits": metrics["parts"]})
-    text = Page(build_report(run).read_text(encoding="utf-8")).text
-    bits = metrics["forecasts"]["hewsnet"]["against"]["climatology"]["log_skill_bits"]["value"]
-    assert f"CNN on maps gains {signed(bits)} bits per window" in text and "Worth acting on?" in text
 
 
 def test_a_run_that_was_not_judged_leaves_no_file(make, prepared, tmp_path):
@@ -163,6 +151,39 @@ def test_a_run_that_was_not_judged_leaves_no_file(make, prepared, tmp_path):
     with pytest.raises(UserError, match="Run 'hews evaluate' first"):
         build_report(run)
     assert not list(run.glob("*report*"))
+
+
+@pytest.fixture(scope="module")
+def backtest(make, prepared, tmp_path_factory):
+    """A backtest of three models in two blocks, as `hews backtest` leaves it."""
+    folder = make.write_run(tmp_path_factory.mktemp("toy") / "backtest", prepared)
+    (folder / "history.csv").unlink()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    fold = metrics["protocol"]["folds"][0]
+    metrics["protocol"]["folds"] = [fold, fold]
+    make._json(folder / "metrics.json", {**metrics, "kind": "backtest"})
+    table = pd.read_parquet(folder / "forecasts.parquet")
+    table[table["split"] == "test"].rename(columns={"p": "p_hewsnet"}).to_parquet(folder / "forecasts.parquet")
+    return folder
+
+
+def test_a_backtest_has_the_same_sections(backtest, page):
+    own = Page(build_report(backtest).read_text(encoding="utf-8"))
+    sections, of_a_run = ([one.get("id") for one in each.all("section")] for each in (own, page))
+    assert sections == of_a_run
+    assert "Backtest of forecasts of homicide and shooting" in own.text and "2 test blocks" in own.text
+    assert "Block 2" in own.text and "Log loss per epoch" not in own.text
+
+
+def test_a_backtest_of_a_generated_city_needs_no_folder(backtest, tmp_path):
+    folder = shutil.copytree(backtest, tmp_path / "backtest")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps({**metrics, "preset": "strong", "years": 4, "seed": 1}))
+    (folder / "hews.json").write_text("{}")
+    own = Page(build_report(folder, force=True).read_text(encoding="utf-8"))
+    ids = [one.get("id") for one in own.all("section")]
+    assert ids == "skill trust warnings hours where run limits reading".split()
+    assert "strong" in own.text and "Hit rate in 0.5" in own.text
 
 
 def test_a_report_is_replaced_only_when_told(report, run):

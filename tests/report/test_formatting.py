@@ -21,7 +21,7 @@ from hews_gpu.report import formatting
         (formatting.signed(-0.00001), "0.0000"),
         (formatting.signed(None), "\u2013"),
         (formatting.range_of([-0.01, 0.02]), "\u22120.0100 to +0.0200"),
-        (formatting.range_of([0.51, 0.62], 2, plus=False), "0.51 to 0.62"),
+        (formatting.range_of([0.51, 0.62], 2, formatting.plain), "0.51 to 0.62"),
         (formatting.range_of(None), ""),
         (formatting.hours(5400), "1.5\u00a0h"),
         (formatting.percent(0.123), "12.3\u00a0%"),

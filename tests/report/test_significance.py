@@ -60,13 +60,14 @@ def test_without_a_level_there_is_no_second_verdict():
         (bits(-0.012), "bad", "Worse than the climatology: HewsNet loses \u22120.0120"),
     ],
 )
-def test_the_verdict_of_a_run_is_about_its_model_alone(gain, tone, words):
+def test_the_verdict_is_about_the_model_where_one_is_named_and_tells_of_others(gain, tone, words):
     forecasts = {"climatology": forecast(), "level": forecast(climatology=bits(0.5))}
     forecasts["hewsnet"] = forecast(climatology=gain)
     comparison = Comparison(forecasts, "hewsnet")
     verdict = comparison.verdict()
     assert comparison.best == "hewsnet" and verdict.tone == tone and words in verdict.sentence
-    assert "level" not in verdict.sentence
+    told = "and so does the recent level" if tone == "good" else "The recent level does, the best of them by +0.5000"
+    assert told in " ".join([verdict.sentence, *verdict.notes])
 
 
 def test_a_gain_is_set_beside_what_was_open_and_what_was_possible():

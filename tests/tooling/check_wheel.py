@@ -20,8 +20,8 @@ DATA_PATTERNS = (
     "hews_gpu/cities/*.toml",
     "hews_gpu/recipes/*.toml",
     "hews_gpu/slurm/[a-z]*",
+    "hews_gpu/report/*.toml",
     "hews_gpu/report/**/*.j2",
-    "hews_gpu/report/**/*.html",
     "hews_gpu/report/**/*.css",
 )
 LOOK = """

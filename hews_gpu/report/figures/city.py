@@ -26,18 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "Outlines",
-    "areas",
-    "classes",
-    "heat_map",
-    "legend",
-    "month_ticks",
-    "months",
-    "outlines",
-    "path_of",
-    "rhythm",
-]
+__all__ = ["Outlines", "areas", "classes", "heat_map", "legend", "month_ticks", "months", "outlines", "rhythm"]
 
 
 KM_PER_DEGREE = 111.195  # of a sphere with the Earth's mean radius, 6371 km
@@ -84,11 +73,6 @@ def outlines(neighborhoods: geopandas.GeoDataFrame, *, pixels: int = 500) -> Out
     tolerance_km = 0.5 * (north - south) * KM_PER_DEGREE / pixels
     rings = [_rings(shape) for shape in shapely.simplify(shapes, tolerance_km)]
     return Outlines(rings, shapely.area(shapes), flat.west, flat.latitude)
-
-
-def path_of(shape: Any) -> Any:
-    """Return a polygon, of one part or several, as a matplotlib path."""
-    return _path(_rings(shape))
 
 
 def _rings(shape: Any) -> list[Float64]:

@@ -11,23 +11,16 @@ from typing import Any
 
 from hews_gpu.errors import UserError
 from hews_gpu.report.figures.findings import learning, waterfall
-from hews_gpu.report.formatting import number, percent, range_of, signed
-from hews_gpu.report.page import Block, Facts, Figure, Page, Part, Row, Section, Table, Verdict
+from hews_gpu.report.formatting import number, percent, plain, range_of, signed
+from hews_gpu.report.page import Block, Page, Part, Row, Verdict, facts, figure, section, table, text
 from hews_gpu.report.sections.how import facts_of_file
 from hews_gpu.report.significance import label
 
 __all__ = ["findings_page", "kind_of"]
 
 Content = Mapping[str, Any]
-ABLATION_HEADS = (
-    "Taken away",
-    "AUC (95 %)",
-    "Accuracy (95 %)",
-    "Commoner class",
-    "AUC of the clock",
-    "Trained on",
-    "Held out",
-)
+Made = tuple[str, str, Verdict, list[Block]]
+"""What stands over the heading, the heading, the verdict, and the blocks of the result."""
 
 
 def findings_page(content: Content, file: Path) -> Page:
@@ -48,14 +41,14 @@ def findings_page(content: Content, file: Path) -> Page:
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         allowed = f"is not a whole result of {kind} ({type(error).__name__}: {error})"
         raise UserError(str(file), allowed=allowed, remedy=f"Make it anew with 'hews bench {kind}'") from None
-    run = Section("run", "How it was run", [Facts("", facts_of_file(content))])
+    sections = [section("result", *blocks), section("run", facts("run", facts_of_file(content)), repeatable="")]
     return Page(
         title=f"{kicker}, {date}" if date else kicker,
         kicker=kicker,
         heading=heading,
         about=f"{file.name} · measured {date}" if date else file.name,
         verdict=verdict,
-        parts=[Part([Section("result", "The result", blocks), run])],
+        parts=[Part(sections)],
         foot=f"Made from {file.name}.",
     )
 
@@ -66,7 +59,7 @@ def kind_of(content: Any) -> str | None:
     return next((kind for kind in KINDS if isinstance(name, str) and f"{name}_".startswith(f"{kind}_")), None)
 
 
-def _ablation(content: Content) -> tuple[str, str, Verdict, list[Block]]:
+def _ablation(content: Content) -> Made:
     steps = content["rooms"] if "rooms" in content else content["steps"]  # the older name of the same rows
     first, last = steps[0], steps[-1]
     clock, size = last["climatology"]["auc"], " x ".join(map(str, content["map"]))
@@ -79,41 +72,27 @@ def _ablation(content: Content) -> tuple[str, str, Verdict, list[Block]]:
         f"seeds; {content['city']}, {content['begin']} to {content['end']}."
     ]
     if content["model"] == "reference_small":
-        notes.append(
-            "A small CNN on small maps was used, because the reference's own takes hours on a CPU: its scores are its "
-            "own, the order of the steps is the finding."
-        )
+        notes.append(text("small").words("text"))
     if last["auc"]["interval"][0] <= clock:
         notes.append("What the honest model finds is no more than the clock knows.")
     never = percent(last["commoner_class"], 0)
     notes.append(f"At true prevalence accuracy says little: never to warn is right {never} of the time.")
-    caption = (
-        "Each row takes one more leak away. Dot: the score, with its 95 % interval over one-week blocks. Bar: the "
-        "change from the row above. Square: what the clock alone reaches. Diamond: the share of the commoner class, "
-        "which is right without looking."
-    )
-    blocks: list[Block] = [
-        Figure("", waterfall(steps), caption, look="scroll"),
-        Table("The same as a table", ABLATION_HEADS, [_step(step) for step in steps]),
-    ]
+    blocks = [figure("ablation", waterfall(steps)), table("ablation", [_step(step) for step in steps])]
     verdict = Verdict(sentence, "bad", notes)
     return "Leak ablation of the reference protocol", "What the score of the reference was made of", verdict, blocks
 
 
 def _step(step: Content) -> Row:
-    scored = [
-        (number(step[name]["value"], 3), range_of(step[name]["interval"], 3, plus=False))
-        for name in ("auc", "accuracy")
+    cells: list[Any] = [
+        (number(step[name]["value"], 3), range_of(step[name]["interval"], 3, plain)) for name in ("auc", "accuracy")
     ]
-    counts = [
-        (number(step["windows"][part]), f"{number(step['positives'][part])} with a target")
-        for part in ("train", "test")
-    ]
-    plain = [number(step["commoner_class"], 3), number(step["climatology"]["auc"], 3)]
-    return Row(step["title"], [*scored, *plain, *counts], step["leak"] or "every leak in its place")
+    cells += [number(step["commoner_class"], 3), number(step["climatology"]["auc"], 3)]
+    for part in ("train", "test"):
+        cells.append((number(step["windows"][part]), f"{number(step['positives'][part])} with a target"))
+    return Row(step["title"], cells, step["leak"] or "every leak in its place")
 
 
-def _years(content: Content) -> tuple[str, str, Verdict, list[Block]]:
+def _years(content: Content) -> Made:
     presets = content["presets"]
     last = {preset: points[-1] for preset, points in presets.items()}
     each = ", ".join(
@@ -123,16 +102,12 @@ def _years(content: Content) -> tuple[str, str, Verdict, list[Block]]:
     names = list(next(iter(last.values()))["oracle_gap_closure"])
     heads = ("Years learned from", *(f"{label(name)} (95 %)" for name in names), "HewsNet ahead of boosting, bits")
     sentence = f"From {longest} years HewsNet closes, of the gap between climatology and oracle: {each}."
-    note = (
-        f"Generated cities of seed {content['seed']}, whose laws are of HewsNet's own family; the same "
-        f"{content['test_years']} years are forecast from the years before them, each time by fits of their own."
-    )
-    caption = (
-        "1 is the oracle, 0 the climatology fitted on the same years. Bands: 95 % intervals over one-week blocks of "
-        "the test years."
-    )
-    tables = [Table(preset, heads, [_point(point, names) for point in points]) for preset, points in presets.items()]
-    blocks: list[Block] = [Figure("", learning(presets), caption, look="scroll"), *tables]
+    note = text("years", seed=str(content["seed"]), years=str(content["test_years"])).words("text")
+    tables = [
+        table("years", [_point(point, names) for point in points], heads, preset=preset)
+        for preset, points in presets.items()
+    ]
+    blocks = [figure("years", learning(presets)), *tables]
     return "Closure against years of data", "How many years it takes", Verdict(sentence, "good", [note]), blocks
 
 
@@ -140,11 +115,8 @@ def _point(point: Content, names: list[str]) -> Row:
     closures = [point["oracle_gap_closure"][name] for name in names]
     ahead = point["hewsnet_ahead_of_boosting_bits"]
     cells = [(signed(one["value"], 2), range_of(one["one_week"], 2)) for one in closures]
-    return Row(
-        str(point["years"]),
-        [*cells, (signed(ahead["value"]), range_of(ahead["one_week"]))],
-        f"{number(point['training_windows'])} windows",
-    )
+    cells.append((signed(ahead["value"]), range_of(ahead["one_week"])))
+    return Row(str(point["years"]), cells, f"{number(point['training_windows'])} windows")
 
 
 KINDS = {"leak_ablation": _ablation, "museum": _ablation, "years": _years}

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from hews_gpu.files import read_manifest
 from hews_gpu.report.figures.scores import training
 from hews_gpu.report.formatting import day, duration, moment, number, seconds
-from hews_gpu.report.page import Block, Code, Columns, Facts, Figure, Row, Section, Table, Text
+from hews_gpu.report.page import Block, Row, code, columns, facts, figure, section, table, text
 from hews_gpu.report.result import Result
 from hews_gpu.units import DAY_S, HOUR_S
 
@@ -20,31 +22,25 @@ __all__ = ["facts_of_file", "how", "protocol", "training_facts", "training_figur
 
 LIBRARIES = ("numpy", "pandas", "pyarrow", "dask", "shapely", "geopandas", "numba", "torch", "scikit-learn")
 OF_A_FILE = ("command", "date", "commit", "cpu", "cores", "system", "device", "recipe", "parameters", "seeds", "python")
-SHOWN_ELSEWHERE = {"kind", "created", "version", "command", "prepared", "data", "data_fingerprint", "seed", "epochs"}
-SHOWN_ELSEWHERE |= {"city", "prepared_from_run", "state"}
+SHOWN_ELSEWHERE = set("kind created version command prepared data data_fingerprint seed epochs city state".split())
+SHOWN_ELSEWHERE |= {"prepared_from_run", "settings_digest"}
 
 
-def how(result: Result) -> Section:
+def how(result: Result) -> Block:
     """Say how the forecasts were made and judged, so that anybody can do it again."""
-    blocks: list[Block] = [Text(protocol(result.metrics)), _folds(result.metrics["protocol"]["folds"])]
-    side: list[Block] = [*training_figure(result)]
-    manifests = {"train": result.manifest}
+    blocks = [text("protocol", protocol=protocol(result.metrics)), _folds(result.metrics["protocol"]["folds"])]
+    side, manifests = training_figure(result.history), {str(result.metrics.get("kind", "run")): result.manifest}
     if result.prepared is not None:
         manifests = {"prepare": read_manifest(result.prepared.folder), **manifests}
     if commands := [one for stage, manifest in manifests.items() for one in _command(stage, manifest)]:
-        side.append(Facts("Commands", commands, "commands"))
-    blocks += [Columns(side)] if side else []
-    if facts := _facts(result, manifests):
-        blocks.append(Facts("", facts))
+        side.append(facts("commands", commands))
+    blocks += [columns(*side)] if side else []
+    if known := _facts(result, manifests):
+        blocks.append(facts("run", known))
     if result.prepared is not None and result.prepared.city.path.is_file():
-        blocks.append(Code("The city file", result.prepared.city.path.read_text(encoding="utf-8")))
-    lead = ""
-    if result.manifest:
-        lead = (
-            "With the same files, settings and seed, the same commands give the same maps and batches to the bit, and "
-        )
-        lead += "the same forecasts but for rounding on other hardware."
-    return Section("run", "How it was run", blocks, lead)
+        blocks.append(code("The city file", result.prepared.city.path.read_text(encoding="utf-8")))
+    repeatable = text("repeatable").words("text") if result.manifest else ""
+    return section("run", *blocks, repeatable=repeatable)
 
 
 def protocol(metrics: Mapping[str, Any]) -> str:
@@ -69,39 +65,34 @@ def protocol(metrics: Mapping[str, Any]) -> str:
 
 def _locked(metrics: Mapping[str, Any]) -> str:
     """Return whether the block that is kept for the end was looked at; nothing where there is none."""
-    span = metrics.get("locked_block")
     try:
-        begin, end = (moment(edge) for edge in span or ())
+        begin, end = (moment(edge) for edge in metrics.get("locked_block") or ())
     except (TypeError, ValueError):
         return ""
     done = "was opened" if metrics.get("locked_block_opened") else "was not opened: nothing here has seen it"
     return f" The locked block, {day(begin)} to {day(end - 1)}, {done}."
 
 
-def _folds(folds: list[Mapping[str, Any]]) -> Table:
+def _folds(folds: list[Mapping[str, Any]]) -> Block:
     """Return where each part of each fold begins and ends, and how many windows and targets it has."""
-    parts, rows = ("train", "calibration", "test"), []
+    rows = []
     for i, fold in enumerate(folds, 1):
-        cells = [(f"{one['begin'][:10]} to {one['end'][:10]}", _counted(one)) for one in (fold[part] for part in parts)]
+        cells = []
+        for part in (fold["train"], fold["calibration"], fold["test"]):
+            counts = f"{number(part['windows'])} windows, {number(part['positives'])} with a target"
+            cells.append((f"{part['begin'][:10]} to {part['end'][:10]}", counts))
         rows.append(Row(f"Block {i}", cells))
-    return Table("Folds", ["", *(part.capitalize() for part in parts)], rows, folded=len(folds) > 1)
+    return table("folds", rows)
 
 
-def _counted(part: Mapping[str, Any]) -> str:
-    return f"{number(part['windows'])} windows, {number(part['positives'])} with a target"
-
-
-def training_figure(result: Result) -> list[Figure]:
+def training_figure(history: pd.DataFrame) -> list[Block]:
     """Return the loss over epochs, where a network was trained."""
-    if not len(result.history):
-        return []
-    caption = "Log loss per epoch; the circle is the epoch that was kept, epoch 0 the state before training."
-    return [Figure("Training", training(result.history), caption)]
+    return [figure("training", training(history))] if len(history) else []
 
 
-def training_facts(result: Result) -> list[tuple[str, str]]:
+def training_facts(history: pd.DataFrame) -> list[tuple[str, str]]:
     """Return how long the training took and how fast it was."""
-    history, rows = result.history, []
+    rows = []
     if "seconds" in history:
         trained = int((history["seconds"] > 0).sum())  # the state before the first epoch took none
         rows.append(("Training", f"{trained} epochs in {seconds(history['seconds'].sum())}"))
@@ -128,23 +119,21 @@ def _command(stage: str, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _facts(result: Result, manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return names and values; whatever the manifests tell beyond what is shown elsewhere."""
     rows: list[tuple[str, str]] = []
-    fingerprint = result.manifest.get("data_fingerprint") or result.metrics.get("fingerprint")
-    if fingerprint:
+    if fingerprint := result.manifest.get("data_fingerprint") or result.metrics.get("fingerprint"):
         rows.append(("Data fingerprint", str(fingerprint)))
-    if result.quality.get("seconds"):
+    if took := result.quality.get("seconds"):
         peak = result.quality.get("peak_memory_bytes")
-        memory = f", at most {peak / 2**30:.1f} GiB of memory" if peak else ""
-        rows.append(("Preparing", f"{seconds(result.quality['seconds'])}{memory}"))
+        rows.append(("Preparing", seconds(took) + (f", at most {peak / 2**30:.1f} GiB of memory" if peak else "")))
     if result.prepared is not None:
         rows.append(("Seed", str(result.prepared.city.training.seed)))
-    rows += training_facts(result)
-    for stage, found in manifests.items():
-        rows += [(f"{stage}: {name}", text) for name, text in _flat(found, SHOWN_ELSEWHERE)]
+    rows += training_facts(result.history)
+    for stage, manifest in manifests.items():
+        rows += [(f"{stage}: {name}", value) for name, value in _flat(manifest, SHOWN_ELSEWHERE)]
     return [*rows, ("Versions", _versions())] if result.manifest else rows
 
 
 def _flat(content: Mapping[str, Any], skip: set[str], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested notes as dotted names and short values; long lists are only counted, absolute paths left out."""
+    """Return nested notes as dotted names and short values; long lists only counted, absolute paths left out."""
     rows: list[tuple[str, str]] = []
     for name, value in content.items():
         if name in skip or value is None or (isinstance(value, str) and value.startswith("/")):

@@ -20,23 +20,18 @@ from hews_gpu.evaluation.bootstrap import Blocks
 from hews_gpu.evaluation.neighborhood_scores import hot_spot_curve, totals_by_neighborhood
 from hews_gpu.report.figures import city as maps
 from hews_gpu.report.figures import where as figures
-from hews_gpu.report.figures.scores import legend
-from hews_gpu.report.formatting import SPACE, YEAR_S, hours, number, percent, range_of, signed
-from hews_gpu.report.page import Block, Columns, Figure, Key, Legend, Row, Section, Table, Text
+from hews_gpu.report.figures.scores import legend as looks
+from hews_gpu.report.formatting import SPACE, YEAR_S, hours, number, percent, plain, range_of, signed
+from hews_gpu.report.page import Block, Key, Row, columns, figure, legend, section, table, text
 from hews_gpu.report.result import JUDGE_FIRST, Result
 from hews_gpu.report.significance import label
-from hews_gpu.units import WEEK_S
+from hews_gpu.units import HOUR_S, WEEK_S
 
 __all__ = ["where"]
 
 SHARES = (0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5)  # of the area
 MOST_RANKED = 20
-SCORES = {
-    "hit_rate": ("Hit rate", "Share of incidents that fell in hot spots of that size; dashed: spread evenly."),
-    "pai": ("PAI", "Hit rate over share of the area; dashed: chance."),
-    "pei_star": ("PEI*", "Of the most that hot spots of that size could have held in hindsight, how much they held."),
-    "rri": ("RRI", "Hits over those that the same hot spots would have had before the test; dashed: as before."),
-}
+SCORES = ("hit_rate", "pai", "pei_star", "rri")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,41 +55,39 @@ class Places:
         return {name: self.rate(-np.log1p(-np.clip(p, 0, 1 - 1e-9)).sum(axis=0)) for name, p in self.p.items()}
 
 
-def where(result: Result) -> Section | None:
+def where(result: Result) -> Block | None:
     """Say where the forecast looks, where it happened, and what that adds to the long-run rate."""
-    scores = result.metrics.get("places")
-    blocks: list[Block] = []
+    blocks, counts, scores = [], "", result.metrics.get("places")
     if result.places is not None and result.prepared is not None:
         flat = maps.outlines(result.prepared.neighborhoods)
         places = _read(result, flat.area_km2)
         if places.counts.any() and places.before.any():
             blocks += [*_maps(result, places, flat), *_curves(places), *_ranking(result, places)]
-    lead = "A probability for each neighborhood, held against its long-run rate."
     if scores:
-        lead += f" {number(scores['events'])} target incidents in {number(scores['neighborhoods'])} neighborhoods."
+        counts = f" {number(scores['events'])} target incidents in {number(scores['neighborhoods'])} neighborhoods."
         blocks += _tables(result, scores)
-    return Section("where", "Where?", blocks, lead) if blocks else None
+    return section("where", *blocks, counts=counts) if blocks else None
 
 
 def _read(result: Result, area_km2: Float64) -> Places:
     """Lay the table of forecasts by neighborhood out as arrays, in the order of the polygons."""
-    table, prepared = result.places, result.prepared
-    assert table is not None and prepared is not None
+    rows, prepared = result.places, result.prepared
+    assert rows is not None and prepared is not None
     names = [str(name) for name in prepared.neighborhoods["name"]]
-    place = pd.Index(names).get_indexer(table["neighborhood"].astype(str))
-    order, shape = np.lexsort([place, table["window_start"].to_numpy()]), (len(table) // len(names), len(names))
+    place = pd.Index(names).get_indexer(rows["neighborhood"].astype(str))
+    order, shape = np.lexsort([place, rows["window_start"].to_numpy()]), (len(rows) // len(names), len(names))
     if not np.array_equal(place[order], np.tile(np.arange(len(names)), shape[0])):
         allowed = "does not hold every neighborhood of the prepared folder once a window"
         raise UserError("forecasts_by_neighborhood.parquet", allowed=allowed, remedy=JUDGE_FIRST)
-    table, stride_s, events = table.iloc[order], int(result.metrics["protocol"]["stride_s"]), prepared.events
-    is_before = events.time_s < int(pd.Timestamp(table["window_start"].iloc[0]).timestamp())
+    rows, stride_s, events = rows.iloc[order], int(result.metrics["protocol"]["stride_s"]), prepared.events
+    is_before = events.time_s < int(pd.Timestamp(rows["window_start"].iloc[0]).timestamp())
     earlier = events.neighborhood[is_before & events.is_target & (events.neighborhood >= 0)]
     columns = {result.best: "p", "long_run": "p_long_run"}
     return Places(
         names=names,
         area_km2=area_km2,
-        p={name: table[column].to_numpy(dtype=float).reshape(shape) for name, column in columns.items()},
-        counts=table["events"].to_numpy(dtype=np.int64).reshape(shape),
+        p={name: rows[column].to_numpy(dtype=float).reshape(shape) for name, column in columns.items()},
+        counts=rows["events"].to_numpy(dtype=np.int64).reshape(shape),
         before=np.bincount(earlier, minlength=len(names)),
         years=shape[0] * stride_s / YEAR_S,
         blocks=Blocks.drawn(shape[0], max(1, round(WEEK_S / stride_s))),
@@ -106,29 +99,21 @@ def _maps(result: Result, places: Places, flat: maps.Outlines) -> list[Block]:
     rates = {**places.expected(), "happened": places.rate(places.counts.sum(axis=0))}
     every = np.concatenate(list(rates.values()))
     _, edges = maps.classes(every)
-    heads = {result.best: f"Expected by {label(result.best)}", "long_run": "Expected from the long-run rate"}
-    drawn = []
-    for name, rate in rates.items():
-        what = "target incidents" if name == "happened" else "expected target incidents"
-        drawn.append(Figure(heads.get(name, "What happened"), maps.areas(flat, rate, what, edges)[0], look="map"))
-    text = "Target incidents per square kilometer and year over the test windows. Plain rates over area: they know "
-    text += (
-        "nothing of how many people live or pass there, nor of how readily crime is reported. They don't rank danger."
-    )
+    titles = {result.best: f"Expected by {label(result.best)}", "long_run": "Expected from the long-run rate"}
+    drawn = [
+        figure("risk", maps.areas(flat, rate, "target incidents", edges)[0], title=titles.get(name, "What happened"))
+        for name, rate in rates.items()
+    ]
     key = maps.legend(edges, float(f"{every.max():.2g}"), zeros=bool((every == 0).any()))
-    return [Text(text, "soft"), Legend(key), Columns(drawn, "three")]
+    return [text("risk"), legend(key), columns(*drawn, look="three")]
 
 
 def _curves(places: Places) -> list[Block]:
     """Show hit rate, PAI, PEI* and RRI over the share of the area."""
     drawn_from = (places.area_km2, SHARES, places.before, places.blocks)
     curves = {name: hot_spot_curve(places.counts, p, *drawn_from) for name, p in places.p.items()}
-    drawn = [Figure(head, figures.hot_spots(score, curves), caption) for score, (head, caption) in SCORES.items()]
-    text = (
-        "Hot spots: in each window, the neighborhoods with the highest expected density, until a share of the area is "
-    )
-    text += "covered; bands are 95 % intervals from resampling weeks."
-    return [Text(text, "soft"), Legend(legend(list(curves))), Columns(drawn)]
+    drawn = [figure(score, figures.hot_spots(score, curves)) for score in SCORES]
+    return [text("hot_spots"), legend(looks(list(curves))), columns(*drawn)]
 
 
 def _ranking(result: Result, places: Places) -> list[Block]:
@@ -141,15 +126,15 @@ def _ranking(result: Result, places: Places) -> list[Block]:
     rows = []
     for rank, i in enumerate(order, 1):
         cells: list[tuple[str, ...]] = [(number(rate[i], 2),) for rate in expected.values()]
-        cells.append((number(happened[i], 2), range_of(ends[i].tolist(), 2, plus=False)))
-        cells.append((number(totals["rank"][i]), range_of(totals["rank_interval"][i].tolist(), 0, plus=False)))
-        rows.append(Row(f"{rank}. {places.names[i]}", cells, f"{number(totals['events'][i])} incidents"))
-    heads = ["Neighborhood", *(label(name) for name in expected), "Happened", "Rank by what happened"]
-    caption = "Incidents per square kilometer and year, as expected and as happened. The intervals are from resampling "
-    caption += "weeks; a rank whose interval is wide is no rank at all."
-    key = [*legend(list(expected)), Key("target", "happened, with 95 % interval", "", "●")]
-    figure = Figure("Neighborhoods in order of the forecast", drawing, caption, key)
-    return [Columns([figure, Table("The same as a table, with 95 % intervals", heads, rows)])]
+        cells.append((number(happened[i], 2), range_of(ends[i].tolist(), 2, plain)))
+        cells += [
+            (number(totals[name][i]), range_of(totals[f"{name}_interval"][i].tolist(), 0, plain))
+            for name in ("events", "rank")
+        ]
+        rows.append(Row(f"{rank}. {places.names[i]}", cells))
+    heads = ["Neighborhood", *(f"Expected by {label(name)}" for name in expected), "Happened", "Incidents"]
+    key = [*looks(list(expected)), Key("target", "happened, with 95 % interval", "", "●")]
+    return [figure("ranked", drawing, key), table("ranked", rows, [*heads, "Rank by what happened"])]
 
 
 def _tables(result: Result, scores: Mapping[str, Any]) -> list[Block]:
@@ -163,18 +148,14 @@ def _tables(result: Result, scores: Mapping[str, Any]) -> list[Block]:
             indices = f"PAI {number(spot['pai'], 2)}, PEI {number(spot['pei'], 3)}, PEI* {number(spot['pei_star'], 3)}"
             cells.append((percent(spot["hit_rate"]), interval, indices))
         rows.append(Row(label(name), cells, look="model" if name == result.best else ""))
-    shares = [f"{100 * spot['area_share']:g}{SPACE}%" for spot in next(iter(scores["forecasts"].values()))["hot_spots"]]
-    caption = (
-        "Probability per neighborhood, and incidents that fell in hot spots that cover a share of the area, with 95 % "
-    )
-    heads = ["Forecast", "Over the long-run rate, bits", "AUC", *(f"Hit rate in {share}" for share in shares)]
-    blocks: list[Block] = [Table(f"{caption}intervals", heads, rows)]
+    spots = next(iter(scores["forecasts"].values()))["hot_spots"]
+    shares = [f"Hit rate in {100 * spot['area_share']:g}{SPACE}%" for spot in spots]
+    blocks = [table("places", rows, ["Forecast", "Over the long-run rate, bits", "AUC", *shares])]
     if bands := scores.get("near_pairs"):
         told = [
-            f"{number(one['pairs'])} pairs {number(one['from_s'] / 3600)} to {hours(one['to_s'], 0)} apart, "
+            f"{number(one['pairs'])} pairs {number(one['from_s'] / HOUR_S)} to {hours(one['to_s'], 0)} apart, "
             f"{number(one['expected'], 1)} by chance (p{SPACE}={SPACE}{one['p']:.3f})"
             for one in bands
         ]
-        within = f"{number(bands[0]['within_m'])}{SPACE}m"
-        blocks.append(Text(f"Incidents within {within} of each other: {'; '.join(told)}."))
+        blocks.append(text("near_pairs", within=f"{number(bands[0]['within_m'])}{SPACE}m", bands="; ".join(told)))
     return blocks

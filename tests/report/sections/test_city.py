@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from hews_gpu.report.folder import read_folder
-from hews_gpu.report.result import read_object
+from hews_gpu.report.result import read_folder, read_object
 from hews_gpu.report.sections import city
 
 
@@ -26,22 +25,6 @@ def test_quality_shows_every_reason_with_its_share(inputs):
     assert rows["exact duplicates of an earlier row"][0] == f"{int(inputs.prepared.events.is_duplicate.sum()):,}"
 
 
-def test_formatting_that_gives_the_label_away_is_found():
-    charts = pd.DataFrame({"is_target": [True, True, False, False, False, False]})
-    charts = charts.assign(
-        row_id=range(6), side=["Outside", "Inside", "O", "I", "", None], note=["x", None, "x", "x", "x", "x"]
-    )
-    rows = {row.name: row.cells for row in city.give_away(charts)}
-    assert rows == {
-        "side": ["50.0\u00a0%", "0.0\u00a0%", "100.0\u00a0%"],
-        "note": ["0.0\u00a0%", "50.0\u00a0%", "0.0\u00a0%"],
-    }
-
-
-def test_without_charts_nothing_is_said_of_formatting():
-    assert city.give_away(None) == []
-
-
 def test_the_palette_counts_every_incident(inputs):
     key = city.palette(inputs.prepared)
     assert sum(int(one.detail.replace(",", "")) for one in key) == len(inputs.prepared.events)
@@ -49,9 +32,21 @@ def test_the_palette_counts_every_incident(inputs):
 
 
 def test_rounded_times_are_listed_by_the_size_of_the_category(inputs):
-    tables = {block.heads[0]: block.rows for block in city.data(inputs).blocks if block.kind == "table"}
-    assert [row.name for row in tables["Category"]] == ["LARCENY", "SHOOTING"]
-    assert tables["Category"][0].cells == ["300", "40.0\u00a0%", "20.0\u00a0%", "2.0\u00a0%"]
+    _, rows = next(block.content for block in city.data(inputs).content if block.name == "rounding")
+    assert [row.name for row in rows] == ["LARCENY", "SHOOTING"]
+    assert rows[0].cells == ["300", "40.0\u00a0%", "20.0\u00a0%", "2.0\u00a0%"]
+
+
+def test_only_columns_that_tell_too_much_of_the_label_are_listed(inputs):
+    _, rows = next(block.content for block in city.data(inputs).content if block.name == "label_information")
+    assert [(row.name, row.cells) for row in rows] == [("Inside/Outside", ["0.1200", "100\u00a0%"])]
+
+
+def test_what_a_network_on_maps_read_is_shown_for_such_a_network_alone(inputs):
+    assert [block.name for block in city.maps(inputs).content] == ["test"]
+    other = dict(inputs.metrics, model="cnn", forecasts={**inputs.forecasts, "cnn": inputs.forecasts["hewsnet"]})
+    gallery = city.maps(replace(inputs, metrics=other)).content[1]
+    assert gallery.name == "channels" and len(gallery.content) == 3
 
 
 def test_areas_are_rates_per_square_kilometer_and_year(inputs):
@@ -59,5 +54,5 @@ def test_areas_are_rates_per_square_kilometer_and_year(inputs):
     counts = np.bincount(events.neighborhood[events.is_target], minlength=9)
     area_km2 = inputs.prepared.neighborhoods.to_crs("EPSG:6933").area.to_numpy() / 1e6
     most = (counts / area_km2).max() / ((events.time_s[-1] - events.time_s[0]) / (365.2425 * 86_400))
-    drawing = city.city(inputs).blocks[0].blocks[1].drawing
+    drawing = city.city(inputs).content[0].content[1].content
     assert float(re.search(r"from [\d.]+ to ([\d.]+); 0 with none", drawing)[1]) == pytest.approx(most, rel=0.02)

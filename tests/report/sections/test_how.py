@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hews_gpu.report.folder import read_folder
-from hews_gpu.report.result import read_object
+from hews_gpu.report.result import read_folder, read_object
 from hews_gpu.report.sections.how import how, protocol
 
 
@@ -17,8 +16,9 @@ def result(run):
 @pytest.fixture(scope="module")
 def pairs(result):
     """Names and values of all cards of the section."""
-    blocks = [one for block in how(result).blocks for one in (block.blocks if block.kind == "columns" else [block])]
-    return [pair for block in blocks if block.kind == "facts" for pair in block.pairs]
+    content = how(result).content
+    blocks = [one for block in content for one in (block.content if block.kind == "columns" else [block])]
+    return [pair for block in blocks if block.kind == "facts" for pair in block.content]
 
 
 def test_facts_tell_no_path_of_the_machine(result, pairs):

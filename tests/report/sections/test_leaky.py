@@ -66,7 +66,7 @@ def test_the_page_shows_maps_that_it_was_right_and_wrong_about(leaky_run):
     assert page.count('<img src="data:image/png') == 4
     for title in ("Surest of a target, there was one", "Surest of none, there was a target"):
         assert title in page
-    assert "3 January 2015, 00:00, probability 99.0\u00a0% (leaky)" in page
+    assert "Sat 3 Jan 2015, 00:00 to 02:00" in page and "; probability 99.0\u00a0% (leaky)" in page
 
 
 def test_what_a_user_named_is_escaped_and_nothing_is_loaded(leaky_run):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from hews_gpu.report.formatting import percent, signed
+from hews_gpu.report.result import read_folder, read_object
+from hews_gpu.report.sections.scores import skill
 from tests.report.pages import alone, page_of, text_of
 
 
@@ -78,6 +80,13 @@ def test_late_reports_and_near_pairs_are_told(results, tmp_path):
     text = text_of(page_of(source, tmp_path))
     assert "half within 0.3 h and 99 % within 48.0 h" in text and "boosting +0.0123 +0.0100 to +0.0200" in text
     assert "within 200 m of each other: 31 pairs 1 to 24 h apart, 22.5 by chance (p = 0.047)." in text
+
+
+def test_the_model_on_what_it_learned_from_is_told(run):
+    result = read_folder(run, read_object(run / "metrics.json", ""))
+    _, rows = next(block.content for block in skill(result).content if block.name == "parts")
+    part = result.metrics["parts"]["train"]
+    assert rows[0].name == "train" and rows[0].cells[-2:] == [f"{part['auc']:.3f}", f"{part['log_loss_bits']:.4f}"]
 
 
 def test_a_planted_change_is_seen(results, tmp_path):

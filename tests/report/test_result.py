@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.report.folder import read_folder
-from hews_gpu.report.result import JUDGE_FIRST, read_object
+from hews_gpu.report.result import JUDGE_FIRST, read_folder, read_object
 
 
 @pytest.fixture
