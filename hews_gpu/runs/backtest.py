@@ -35,7 +35,7 @@ from hews_gpu.files import (
 )
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.forecasters.registry import BASELINES, require_known
-from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, METRICS, areas_table, window_columns, write_table
+from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, METRICS, areas_with_counts, window_columns, write_table
 from hews_gpu.runs.folder import CITY
 
 __all__ = ["DEFAULT_MODELS", "KIND", "Settings", "backtest"]
@@ -127,7 +127,7 @@ def backtest(
     tables = {FORECASTS: _table(experiment, judged)}
     areas = judged[settings.model].areas
     if areas is not None:
-        tables[BY_NEIGHBORHOOD] = areas_table(experiment.test.windows, areas, _names(settings, areas.shape[1]))
+        tables[BY_NEIGHBORHOOD] = areas_with_counts(experiment, areas, _names(settings, areas.shape[1]))
     writers = {name: (lambda path, table=table: write_table(table, path)) for name, table in tables.items()}
     write_together(out, {**writers, METRICS: lambda path: write_json(path, metrics)})
     write_json(out / MANIFEST, manifest(KIND, {**_notes(settings), "state": "done"}))

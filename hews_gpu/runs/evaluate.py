@@ -34,7 +34,16 @@ from hews_gpu.reference.evaluate import LEAKY_FILES, evaluate_leaky
 from hews_gpu.runs.folder import load_network, open_run_data, run_recipe
 from hews_gpu.runs.run import PARTS_OF, open_run
 
-__all__ = ["BY_NEIGHBORHOOD", "FORECASTS", "METRICS", "areas_table", "evaluate", "times", "write_table"]
+__all__ = [
+    "BY_NEIGHBORHOOD",
+    "FORECASTS",
+    "METRICS",
+    "areas_table",
+    "areas_with_counts",
+    "evaluate",
+    "times",
+    "write_table",
+]
 
 FORECASTS, BY_NEIGHBORHOOD, METRICS = "forecasts.parquet", "forecasts_by_neighborhood.parquet", "metrics.json"
 
@@ -85,7 +94,7 @@ def evaluate(
     tables = {FORECASTS: _table(experiment, p, recipe.model)}
     if areas is not None:
         neighborhoods = opened.prepared.neighborhoods["name"].astype(str).tolist()
-        tables[BY_NEIGHBORHOOD] = _areas_with_counts(experiment, areas, neighborhoods)
+        tables[BY_NEIGHBORHOOD] = areas_with_counts(experiment, areas, neighborhoods)
     writers = {name: (lambda path, table=table: write_table(table, path)) for name, table in tables.items()}
     write_together(out, {**writers, METRICS: lambda path: write_json(path, metrics)})
     return metrics
@@ -155,7 +164,8 @@ def _table(experiment: Experiment, p: Mapping[str, Mapping[str, Float64]], model
     return pa.concat_tables(tables)
 
 
-def _areas_with_counts(experiment: Experiment, areas: Float64, neighborhoods: list[str]) -> pa.Table:
+def areas_with_counts(experiment: Experiment, areas: Float64, neighborhoods: list[str]) -> pa.Table:
+    """Return the test windows' `areas_table`, with the long-run rate's probabilities and what happened beside it."""
     windows = experiment.test.windows
     more = {
         "p_long_run": baseline_areas(experiment, (LONG_RUN,))[LONG_RUN],
