@@ -1,4 +1,4 @@
-"""Lists for the pages, taken from the code: the directives `commands` (of `hews`) and `packages` (of `hews_gpu`)."""
+"""Lists for the pages, taken from the code: the directives `commands`, `packages` and `forecasters`."""
 
 from __future__ import annotations
 
@@ -62,8 +62,20 @@ class Packages(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
+class Forecasters(SphinxDirective):
+    """The forecasters by name."""
+
+    def run(self) -> list[nodes.Node]:
+        from hews_gpu.forecasters.registry import FORECASTERS
+
+        self.env.note_reread()
+        rows = [f"| `{name}` | {entry.title} |" for name, entry in FORECASTERS.items()]
+        return self.parse_text_to_nodes("\n".join(["| name | what it is |", "|---|---|", *rows]))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("commands", Commands)
+    app.add_directive("forecasters", Forecasters)
     app.add_directive("packages", Packages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""Figures for the pages: the directive `figures` and the role `figure`, both from committed benchmark results.
+"""Figures for the pages from committed results: the directives `figures` and `plot`, and the role `figure`.
 
 docs/results.toml names each figure: the benchmark, the path of keys in its JSON file, the format. The newest file of
 that benchmark is read when the site is built, so a new result changes the pages and no figure is typed. A figure that
@@ -25,12 +25,12 @@ FIGURES = ROOT / "docs" / "results.toml"
 
 
 @cache
-def newest(benchmark: str) -> Path:
-    """Return the latest result file of a benchmark, `NAME-YYYY-MM-DD.json`; raise if there is none."""
-    dated = re.compile(re.escape(benchmark) + r"-(\d{4}-\d{2}-\d{2})\.json")
-    files = [path for folder in FOLDERS for path in (ROOT / folder).glob("*.json") if dated.fullmatch(path.name)]
+def newest(benchmark: str, kind: str = "json") -> Path:
+    """Return the latest file of a benchmark, `NAME-YYYY-MM-DD.json` or another kind; raise if there is none."""
+    dated = re.compile(re.escape(benchmark) + rf"-\d{{4}}-\d{{2}}-\d{{2}}\.{kind}")
+    files = [path for folder in FOLDERS for path in (ROOT / folder).glob(f"*.{kind}") if dated.fullmatch(path.name)]
     if not files:
-        raise LookupError(f"no result file of {benchmark!r} in {' or '.join(FOLDERS)}")
+        raise LookupError(f"no {kind} file of {benchmark!r} in {' or '.join(FOLDERS)}")
     return max(files, key=lambda path: path.name)
 
 
@@ -128,6 +128,21 @@ class Figures(SphinxDirective):
         return self.parse_text_to_nodes(text)
 
 
+class Plot(SphinxDirective):
+    """The newest plot of a benchmark, an SVG beside its results; the text says what it shows."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        try:
+            path = newest(self.arguments[0], "svg")
+        except LookupError as error:
+            raise self.error(str(error)) from error
+        picture = f"/../{path.relative_to(ROOT).as_posix()}"
+        return self.parse_text_to_nodes(f"```{{image}} {picture}\n:alt: {' '.join(self.content)}\n```")
+
+
 class Figure(SphinxRole):
     """One figure of docs/results.toml within a sentence."""
 
@@ -145,5 +160,6 @@ class Figure(SphinxRole):
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directive and the role."""
     app.add_directive("figures", Figures)
+    app.add_directive("plot", Plot)
     app.add_role("figure", Figure())
     return {"parallel_read_safe": True, "parallel_write_safe": True}
