@@ -75,7 +75,7 @@ class ZarrFeed(Feed):
         return self._finish(share, out, augment)
 
     def _copy(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        """The stored maps of samples, uint8 [B, H, X, C], chunk by chunk."""
+        """Copy the stored maps of samples into uint8 [B, H, X, C], chunk by chunk."""
         rows = self._rows[ids]  # [B, T]
         parts = out.reshape(*out.shape[:3], rows.shape[1], -1)  # [B, H, X, T, G]
         chunk, place = np.divmod(rows, self._chunks.windows)
@@ -98,7 +98,7 @@ class _Chunks:
             raise _damaged(store, f"{maps.nchunks - maps.nchunks_initialized} or more of its chunks are missing")
 
     def __getitem__(self, which: int) -> NDArray[np.uint8]:
-        """Chunk `which`, uint8 [K, H, X, C].
+        """Return chunk `which`, uint8 [K, H, X, C].
 
         Raises:
             UserError: it is damaged.
@@ -122,7 +122,7 @@ class _Chunks:
 
 
 def _open(store: Path) -> Any:
-    """The group of a folder of maps."""
+    """Open the group of a folder of maps."""
     import zarr
 
     path = store / "maps.zarr" if (store / "maps.zarr").is_dir() else store
@@ -143,14 +143,14 @@ def _require_same(store: Path, stored: dict[str, Any], needed: dict[str, Any]) -
     differ = [key for key in needed if stored.get(key) != needed[key]]
     if not differ:
         return
-    told = [f"{key} {stored.get(key)!r}, here {needed[key]!r}" for key in differ if key != "tables"]
-    told = told or ["its incidents, outlines or colors are others"]
-    allowed = f"holds maps of other data or settings: {'; '.join(told)}"
+    named = [f"{key} {stored.get(key)!r}, here {needed[key]!r}" for key in differ if key != "tables"]
+    named = named or ["its incidents, outlines or colors are others"]
+    allowed = f"holds maps of other data or settings: {'; '.join(named)}"
     raise UserError("maps", store, allowed=allowed, remedy=AGAIN)
 
 
 def _find_rows(store: Path, pairs: NDArray[np.int64], source: MapSource) -> NDArray[np.int64]:
-    """The stored window of each step of each sample, int64 [S, T]: the one that holds the same incidents."""
+    """Return the stored window of each step of each sample, int64 [S, T]: the one that holds the same incidents."""
     events = source.rasterizer.events
     known, row = np.unique(_keys(pairs, events), return_index=True)
     wanted = _keys(source.pairs, events).reshape(len(source), -1)
@@ -164,7 +164,7 @@ def _find_rows(store: Path, pairs: NDArray[np.int64], source: MapSource) -> NDAr
 
 
 def _keys(pairs: NDArray[np.int64], events: int) -> NDArray[np.int64]:
-    """One number for each pair [first, last); all empty windows look alike and share one."""
+    """Return one number for each pair [first, last); all empty windows look alike and share one."""
     first, last = pairs[..., 0], pairs[..., 1]
     return np.where(first == last, -1, first * (events + 1) + last)
 

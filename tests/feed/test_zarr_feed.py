@@ -37,7 +37,7 @@ def test_little_memory_gives_the_same_maps(toy_prepared, toy_stores, style, monk
     monkeypatch.setattr("hews_gpu.feed.zarr_feed.CACHE_BYTES", 1)
     source = toy_source(toy_prepared, style)
     feed = ZarrFeed(source, store=toy_stores[style])
-    plan = np.random.default_rng(0).permutation(len(source)).reshape(2, -1)
+    plan = np.array_split(np.random.default_rng(0).permutation(len(source)), 2)
     found = [batch.maps.clone() for batch in feed.batches(plan)]
     expected = [torch.from_numpy(source.rasterizer.maps(source.pairs[ids])).permute(0, 3, 1, 2) for ids in plan]
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

@@ -80,7 +80,7 @@ def write_prepared(folder: Path, *, hours=(0, 96), events=80) -> Path:
 def toy_source(prepared: Path, style="reference", values="uint8", **options) -> MapSource:
     """All windows of the reference style (30 x 24 x 3), or of counts over 3 steps of 2 groups (6 x 5 x 6)."""
     opened = open_prepared(prepared)
-    windows = all_windows(opened)
+    windows = all_windows(opened, style)
     y = np.random.default_rng(2).random(len(windows)) < 0.3
     if style == "reference":
         return MapSource.of_maps(reference_rasterizer(opened, **options).writing(VALUES[values]), windows.pairs, y)
