@@ -13,34 +13,25 @@ from hews_gpu.report.formatting import category_list, moment, number, percent, s
 from hews_gpu.report.page import GENERATOR, Block, Page, Part, Row, Verdict, facts, prose, render, section, table, text
 from hews_gpu.report.result import JUDGE_FIRST, Result, read_folder, read_object
 from hews_gpu.report.results_file import read_json, read_results
-from hews_gpu.report.sections.city import city, data, maps
+from hews_gpu.report.sections import city, scores
 from hews_gpu.report.sections.findings import findings_page, kind_of
 from hews_gpu.report.sections.how import facts_of_file, how
 from hews_gpu.report.sections.leaky import leaky_page
-from hews_gpu.report.sections.scores import (
-    curves,
-    gain_cell,
-    hours_and_weeks,
-    reliability,
-    skill,
-    tiles,
-    warnings_and_value,
-)
 from hews_gpu.report.sections.where import where
 from hews_gpu.report.significance import CLIMATOLOGY, LEVEL, ORACLE, label
 
 __all__ = ["build_report"]
 
 SECTIONS: Sequence[Callable[[Result], Block | None]] = (
-    skill,
-    reliability,
-    warnings_and_value,
-    curves,
-    hours_and_weeks,
+    scores.skill,
+    scores.reliability,
+    scores.warnings_and_value,
+    scores.curves,
+    scores.hours_and_weeks,
     where,
-    maps,
-    city,
-    data,
+    city.maps,
+    city.city,
+    city.data,
     how,
 )
 """In their order on the page; each is left out where the result does not hold what it needs."""
@@ -110,7 +101,7 @@ def _page_of_folder(run: Path, data: Path | None) -> Page:
         heading=result.title,
         about=" · ".join(about),
         verdict=_verdict(result),
-        tiles=tiles(result),
+        tiles=scores.tiles(result),
         parts=[Part([*_sections(result), section("limits", prose("limits.html.j2")), _reading()])],
         foot="Forecasts of every window are in forecasts.parquet, from which each score can be computed again.",
     )
@@ -160,7 +151,7 @@ def _page_of_file(file: Path, data: Path | None) -> Page:
         heading="What can be foreseen" if several else first.title,
         about=f"{file.name} · measured {date}" if date else file.name,
         verdict=_verdict(first, f"{first.title}: ", [_summary(results)] if several else ()),
-        tiles=[] if several else tiles(first),
+        tiles=[] if several else scores.tiles(first),
         blocks=[_glance(results)] if several else [],
         parts=[*parts, Part([reading], "scores", "Reading the scores")] if several else parts,
         foot=f"Made from {file.name}.",
@@ -189,9 +180,9 @@ def _glance(results: Sequence[Result]) -> Block:
     """Return each source in a row: its best forecast, and what that gains over the calendar and the recent level."""
     rows = []
     for result in results:
-        best, scores = result.best, result.forecasts[result.best]
-        closure = scores.get("oracle_gap_closure")
-        gains = [gain_cell(best, scores, other) for other in (CLIMATOLOGY, LEVEL)]
-        auc = f"{number(result.forecasts[CLIMATOLOGY]['auc'], 3)} → {number(scores['auc'], 3)}"
+        best, own = result.best, result.forecasts[result.best]
+        closure = own.get("oracle_gap_closure")
+        gains = [scores.gain_cell(best, own, other) for other in (CLIMATOLOGY, LEVEL)]
+        auc = f"{number(result.forecasts[CLIMATOLOGY]['auc'], 3)} → {number(own['auc'], 3)}"
         rows.append(Row(result.title, [label(best), *gains, signed(closure["value"], 2) if closure else "", auc]))
     return table("glance", rows)

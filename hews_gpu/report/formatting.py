@@ -10,24 +10,6 @@ import numpy as np
 
 from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
-__all__ = [
-    "SPACE",
-    "YEAR_S",
-    "category_list",
-    "day",
-    "duration",
-    "hours",
-    "listed",
-    "moment",
-    "number",
-    "percent",
-    "plain",
-    "range_of",
-    "seconds",
-    "signed",
-    "span",
-]
-
 YEAR_S = 365.2425 * DAY_S
 SPACE = "\u00a0"  # one that no line breaks at, between a number and its unit
 MISSING = "–"  # noqa: RUF001 - the dash that tables use for no value

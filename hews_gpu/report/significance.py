@@ -22,6 +22,7 @@ __all__ = ["BASE_RATE", "CLIMATOLOGY", "LEVEL", "MARKS", "ORACLE", "Comparison",
 CLIMATOLOGY, LEVEL, ORACLE, BASE_RATE = "climatology", "level", "oracle", "base_rate"
 NOT_MODELS = (CLIMATOLOGY, BASE_RATE, ORACLE)  # the first two are to be beaten, the oracle knows the answer
 LABELS = {
+    "level": "recent level",
     "hawkes": "Hawkes",
     "hewsnet": "HewsNet",
     "cnn": "CNN on maps",

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.report.pages import save
+
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
@@ -176,3 +178,14 @@ def test_it_prints_on_a_few_sheets_on_white(browser, report):
     sheets = browser.print()
     assert sheets.startswith(b"%PDF")
     assert 4 <= sheets.count(b"/Type /Page\n") + sheets.count(b"/Type /Page ") <= 18
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_page_of_several_sources_fits_too(browser, results, tmp_path, width):
+    from hews_gpu.report.build import build_report
+
+    browser.open(build_report(save(results, tmp_path)), width)
+    assert browser.value("document.documentElement.scrollWidth") == width
+    assert browser.value(WIDEST) <= width and browser.value(CUT_OFF) == 0
+    assert complaints(browser) == []

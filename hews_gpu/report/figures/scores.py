@@ -69,12 +69,7 @@ def legend(names: Sequence[str]) -> list[Key]:
 
 
 def skill(gains: Mapping[str, Bits], over: str) -> Markup:
-    """Draw log skill: a dot, a thick band over one-week blocks, a thin one over the longest blocks.
-
-    Args:
-        gains: by forecaster, over the same other one.
-        over: that other one.
-    """
+    """Draw log skill over one other forecaster: a dot, a thick band over one-week blocks, a thin one over others."""
     with figure(420, 70 + 48 * len(gains)) as drawing:
         axes = drawing.add_subplot()
         axes.axvline(0, color=role(look(over).color), linewidth=1.6, linestyle=look(over).line)
@@ -182,52 +177,49 @@ def _base_rate(axes: Axes, base_rate: float, name: str) -> None:
 
 
 def roc(forecasts: Mapping[str, Float64], y: Bool) -> Markup:
-    """Draw the share of target windows caught against the share of quiet windows alarmed.
-
-    Args:
-        forecasts: [S] by forecaster.
-        y: [S] whether a target incident followed.
-    """
+    """Draw the share of target windows caught against the share of quiet windows alarmed; [S] each."""
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    with figure(420, 330) as drawing:
-        axes = drawing.add_subplot()
-        axes.plot([0, 1], [0, 1], color=role("soft"), linewidth=1, linestyle=(0, (5, 4)))
-        for name, p in forecasts.items():
-            alarmed, caught, _ = roc_curve(y, p)
-            axes.plot(alarmed, caught, **look(name).drawn(0, 1.6))
-        axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="quiet windows that were alarmed")
-        axes.set_ylabel("target windows that were caught")
-        soften(axes, grid="both", percent="xy")
-        stated = [f"{label(name)} {roc_auc_score(y, p):.3f}" for name, p in forecasts.items()]
-        return svg(drawing, f"ROC curves; area under the curve: {', '.join(stated)}.")
+    lines = {name: roc_curve(y, p)[:2] for name, p in forecasts.items()}
+    stated = [f"{label(name)} {roc_auc_score(y, p):.3f}" for name, p in forecasts.items()]
+    alt = f"ROC curves; area under the curve: {', '.join(stated)}."
+    return _shares(lines, "quiet windows that were alarmed", "target windows that were caught", alt)
 
 
 def precision_recall(forecasts: Mapping[str, Float64], y: Bool) -> Markup:
-    """Draw the share of alarms that were right against the share of target windows caught; arguments as `roc`."""
+    """Draw the share of alarms that were right against the share of target windows caught; [S] each."""
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
+    lines = {}
+    for name, p in forecasts.items():
+        precision, recall, _ = precision_recall_curve(y, p)
+        settled = recall >= FEW
+        lines[name] = recall[settled], precision[settled]
+    stated = [f"{label(name)} {average_precision_score(y, p):.3f}" for name, p in forecasts.items()]
+    alt = f"Precision and recall; average precision: {', '.join(stated)}."
+    return _shares(lines, "target windows that were caught", "alarms that were right", alt, float(y.mean()))
+
+
+def _shares(
+    lines: Mapping[str, tuple[Float64, Float64]], x: str, y: str, alt: str, base_rate: float | None = None
+) -> Markup:
     with figure(420, 330) as drawing:
-        axes, top = drawing.add_subplot(), float(y.mean())
-        _base_rate(axes, top, "base rate")
-        for name, p in forecasts.items():
-            precision, recall, _ = precision_recall_curve(y, p)
-            settled = recall >= FEW
-            axes.plot(recall[settled], precision[settled], **look(name).drawn(0, 1.6))
-            top = max(top, float(precision[settled].max()))
-        axes.set(xlim=(0, 1), ylim=(0, min(1.01, 1.15 * top)), xlabel="target windows that were caught")
-        axes.set_ylabel("alarms that were right")
+        axes, top = drawing.add_subplot(), 1.15 * max(float(rate.max()) for _, rate in lines.values())
+        if base_rate is None:
+            axes.plot([0, 1], [0, 1], color=role("soft"), linewidth=1, linestyle=(0, (5, 4)))
+        else:
+            _base_rate(axes, base_rate, "base rate")
+        for name, (share, rate) in lines.items():
+            axes.plot(share, rate, **look(name).drawn(0, 1.6))
+        axes.set(xlim=(0, 1), ylim=(0, min(1.01, top)), xlabel=x, ylabel=y)
         soften(axes, grid="both", percent="xy")
-        stated = [f"{label(name)} {average_precision_score(y, p):.3f}" for name, p in forecasts.items()]
-        return svg(drawing, f"Precision and recall; average precision: {', '.join(stated)}.")
+        return svg(drawing, alt)
 
 
 def warnings(given: Mapping[str, Sequence[Scores]], base_rate: float) -> Markup:
     """Draw the share of warnings that were right against warnings actually given a week, one mark per budget.
 
-    Args:
-        given: by forecaster, one row per budget.
-        base_rate: share of windows with a target: what warnings at random would reach.
+    At random the share of windows with a target, `base_rate`, would be right.
     """
     with figure(420, 290) as drawing:
         axes, top, stated = drawing.add_subplot(), base_rate, []
@@ -245,11 +237,7 @@ def warnings(given: Mapping[str, Sequence[Scores]], base_rate: float) -> Markup:
 
 
 def value(curves: Mapping[str, Sequence[Scores]]) -> Markup:
-    """Draw relative economic value over the cost-loss ratio; below zero a user does better without the forecast.
-
-    Args:
-        curves: by forecaster, points with cost_loss and value.
-    """
+    """Draw relative economic value over the cost-loss ratio; below zero a user does better without the forecast."""
     with figure(420, 290) as drawing:
         axes, stated = drawing.add_subplot(), []
         axes.axhline(0, color=role("soft"), linewidth=1.1)

@@ -103,7 +103,7 @@ def training_facts(history: pd.DataFrame) -> list[tuple[str, str]]:
 
 def facts_of_file(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return how a results file was made: its plain entries at the top, as far as it has them."""
-    return [(key.capitalize(), str(content[key])) for key in OF_A_FILE if isinstance(content.get(key), str | int)]
+    return [("CPU" if key == "cpu" else key.capitalize(), str(content[key])) for key in OF_A_FILE if isinstance(content.get(key), str | int)]
 
 
 def _command(stage: str, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -53,9 +53,9 @@ def test_every_figure_tells_its_numbers(results, tmp_path):
     first = page[page.index('id="s0"') : page.index('id="s1"')]
     told = re.findall(r"<title[^>]*>([^<]*)", first)
     scores = source["forecasts"]["boosting"]
-    for other in ("climatology", "level"):
+    for other, name in (("climatology", "climatology"), ("level", "recent level")):
         bits = scores["against"][other]["log_skill_bits"]["value"]
-        assert any(one.startswith(f"Log skill over the {other}.") and f"boosting {bits:+.4f}" in one for one in told)
+        assert any(one.startswith(f"Log skill over the {name}.") and f"boosting {bits:+.4f}" in one for one in told)
     lowest = scores["calibration"]["reliability"][0]
     every = " ".join(told)
     assert f"boosting {lowest['p_mean']:.0%} was {lowest['y_rate']:.0%}" in every
