@@ -50,8 +50,8 @@ class Result:
     @property
     def forecasts(self) -> Mapping[str, Any]:
         """Scores by forecaster."""
-        found: Mapping[str, Any] = self.metrics["forecasts"]
-        return found
+        scores: Mapping[str, Any] = self.metrics["forecasts"]
+        return scores
 
     @cached_property
     def shown(self) -> Mapping[str, Any]:
@@ -73,8 +73,8 @@ class Result:
     def columns(self) -> dict[str, str]:
         """Column of `test` of each forecaster that it holds, but for the base rate."""
         there = () if self.test is None else self.test.columns
-        found = {name: f"p_{name}" for name in self.shown if f"p_{name}" in there}
-        return {**found, self.best: "p"} if "p" in there else found
+        columns = {name: f"p_{name}" for name in self.shown if f"p_{name}" in there}
+        return {**columns, self.best: "p"} if "p" in there else columns
 
     @cached_property
     def y(self) -> Bool:

@@ -31,7 +31,13 @@ def maps(result: Result) -> Block | None:
     if result.best in READ_MAPS:
         issue_s = int(map_figures.seconds_of(test["issue_time"])[p.argmax()])
         when = f"issued on {day(issue_s)}, {issue_s % DAY_S // 3600:02d}:{issue_s % 3600 // 60:02d}"
-        blocks.append(gallery("channels", map_figures.channels(prepared, issue_s), when=when))
+        blocks.append(
+            gallery(
+                "channels",
+                map_figures.channels(prepared, issue_s - int(result.metrics["protocol"]["delay_s"])),
+                when=when,
+            )
+        )
     return section("maps", *blocks, length=duration(prepared.city.windows.length_s))
 
 

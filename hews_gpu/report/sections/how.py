@@ -103,7 +103,11 @@ def training_facts(history: pd.DataFrame) -> list[tuple[str, str]]:
 
 def facts_of_file(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return how a results file was made: its plain entries at the top, as far as it has them."""
-    return [("CPU" if key == "cpu" else key.capitalize(), str(content[key])) for key in OF_A_FILE if isinstance(content.get(key), str | int)]
+    return [
+        ("CPU" if key == "cpu" else key.capitalize(), str(content[key]))
+        for key in OF_A_FILE
+        if isinstance(content.get(key), str | int)
+    ]
 
 
 def _command(stage: str, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -150,10 +154,10 @@ def _flat(content: Mapping[str, Any], skip: set[str], prefix: str = "") -> list[
 
 def _versions() -> str:
     """Return versions of what is installed now, beside the report: manifests may record those of the run."""
-    found = [f"Python {platform.python_version()}"]
+    versions = [f"Python {platform.python_version()}"]
     for name in LIBRARIES:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(versions)
