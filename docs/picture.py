@@ -37,7 +37,6 @@ def main() -> None:
 def draw(city: Prepared, forecast: np.ndarray, true: np.ndarray) -> None:
     """Draw the three panels."""
     (image,) = hews.rasterize(city, *SEEN)
-    plt.rcParams["font.family"] = "DejaVu Sans"
     colors = {"cmap": "YlOrRd", "vmin": 0, "vmax": HIGHEST}
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained")
     axes[0].imshow(image)
@@ -48,7 +47,7 @@ def draw(city: Prepared, forecast: np.ndarray, true: np.ndarray) -> None:
         axis.set_title(title, fontsize=11)
     for axis in axes:
         axis.set_axis_off()
-    figure.colorbar(axes[2].collections[0], ax=axes, shrink=0.75, label="of a shooting")
+    figure.colorbar(axes[2].collections[0], ax=axes, shrink=0.75, label="probability of a shooting")
     figure.savefig(OUT, dpi=120, facecolor="white")
 
 
