@@ -27,6 +27,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "ext"]
 templates_path = ["_templates"]
+smartquotes = False  # would make a dash of the two before an option
 
 myst_enable_extensions = ["colon_fence", "deflist", "substitution"]
 myst_heading_anchors = 3

@@ -29,7 +29,10 @@ def command_text(name: str, command: TyperCommand | TyperGroup) -> str:
         is_argument = isinstance(parameter, TyperArgument)
         names = [] if is_argument else [", ".join([*parameter.opts, *parameter.secondary_opts])]
         written = " ".join([*names, parameter.metavar or (str(parameter.name).upper() if is_argument else "")])
-        cells = (f"`{written.strip()}`", " ".join((parameter.help or "").split()))
+        meaning = " ".join((parameter.help or "").split())
+        if isinstance(parameter.default, str | int | Path) and parameter.default is not False:
+            meaning += f" Default: `{parameter.default}`." if parameter.show_default else ""
+        cells = (f"`{written.strip()}`", meaning)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([heading, ":::{container} options", "| | |", "|---|---|", *rows, ":::", ""])
 

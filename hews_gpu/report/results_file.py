@@ -1,6 +1,6 @@
 """The result schema: what JSON must hold to be shown, checked whole before anything is made of it.
 
-One result is the metrics.json of a run or a backtest, or what ``hews evaluate --preset NAME --json`` prints; a results
+One result is the metrics.json of a run or a backtest, or what ``hews backtest --preset NAME --json`` prints; a results
 file of ``hews bench`` holds several, by source. What is more than the schema is left alone.
 """
 
@@ -17,7 +17,7 @@ from hews_gpu.report.significance import CLIMATOLOGY, Comparison
 __all__ = ["read_json", "read_results", "require_result"]
 
 ACCEPTED = (
-    "Give RUN, a file of benchmarks/results/forecasts-*.json, or what 'hews evaluate --preset NAME --json' printed"
+    "Give RUN, a file of benchmarks/results/forecasts-*.json, or what 'hews backtest --preset NAME --json' printed"
 )
 PAIR = (float, float)
 # A schema is a type, a list of such, a pair of numbers, or names with schemas. Names that end in ? may be missing or

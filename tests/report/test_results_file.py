@@ -60,7 +60,7 @@ def test_a_file_that_lacks_something_is_refused_and_nothing_is_written(results, 
     change(source)
     with pytest.raises(UserError, match=message) as caught:
         build_report(save(source, tmp_path))
-    assert "\n" not in str(caught.value) and "hews evaluate --preset" in str(caught.value)
+    assert "\n" not in str(caught.value) and "hews backtest --preset" in str(caught.value)
     assert not (tmp_path / "results.html").exists()
 
 
