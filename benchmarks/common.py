@@ -1,11 +1,11 @@
-"""What every benchmark shares: where and how it ran, and fair timing of alternatives.
+"""What every benchmark shares: fair timing of alternatives, where and how it ran, flags, and dated result files.
 
 Alternatives are timed in turn, round by round, in one process, so that a neighbor's load or a clock that slows down
 meets all of them; what is reported is the median over the rounds of the ratio within a round, with its spread. A
 benchmark does the same work on each side, checks that the answers agree, and then saves one dated JSON file.
 
-A benchmark is a script `benchmarks/NAME.py` with the flags ``--quick`` and ``--json`` (`parse_flags`), started by
-``hews bench NAME`` or ``python -m benchmarks.NAME`` in the checkout.
+A benchmark is a script `benchmarks/NAME.py`, started by ``hews bench NAME`` or ``python -m benchmarks.NAME`` in the
+checkout; most have the flags of `parse_flags` and end in `finish`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,43 @@ from typing import Any
 
 from hews_gpu.files import write_json
 
-__all__ = ["RESULTS", "Timing", "header", "parse_flags", "ratios", "real_data", "save_result", "time_in_turn"]
+__all__ = [
+    "RESULTS",
+    "Timing",
+    "finish",
+    "header",
+    "parse_flags",
+    "processor_s",
+    "ratios",
+    "real_data",
+    "save_result",
+    "time_in_turn",
+    "wall_s",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("numpy", "numba", "pandas", "pyarrow", "dask", "shapely", "geopandas", "torch", "zarr", "matplotlib")
 GIB = 2**30
+SHORTEST_S = 0.2  # the clock of a process is coarse: within a turn, work is repeated for at least so long
+Clock = Callable[[Callable[[], object]], float]
+"""Does some work and returns its seconds."""
+
+
+def wall_s(work: Callable[[], object]) -> float:
+    """Return the seconds that some work takes by the clock."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def processor_s(work: Callable[[], object]) -> float:
+    """Return the processor seconds that some work takes; the load of the machine hardly changes them."""
+    begin, repeats, spent = time.process_time(), 0, 0.0
+    while spent < SHORTEST_S:
+        work()
+        repeats, spent = repeats + 1, time.process_time() - begin
+    return spent / repeats
 
 
 @dataclass(frozen=True)
@@ -47,14 +78,18 @@ class Timing:
         """Median over the rounds."""
         return statistics.median(self.seconds)
 
-    def as_json(self) -> dict[str, Any]:
-        """Median, fastest and slowest round, and how many rounds."""
-        fastest, slowest = min(self.seconds), max(self.seconds)
-        return {"median_s": self.median_s, "min_s": fastest, "max_s": slowest, "rounds": len(self.seconds)}
+    def per(self, count: float) -> Timing:
+        """Return the seconds of one of `count` equal parts of the work."""
+        return Timing(tuple(seconds / count for seconds in self.seconds))
 
 
 def time_in_turn(
-    alternatives: Mapping[str, Callable[[], object]], *, rounds: int = 7, warm_up: int = 1
+    alternatives: Mapping[str, Callable[[], Any]],
+    *,
+    rounds: int = 7,
+    warm_up: int = 1,
+    clock: Clock = wall_s,
+    same: Callable[[Any, Any], bool] | None = None,
 ) -> dict[str, Timing]:
     """Time each alternative once per round; each round starts with another one.
 
@@ -62,9 +97,18 @@ def time_in_turn(
         alternatives: a name and a function without arguments for each; all do the same work.
         rounds: how many times each is timed; at least 3, or a spread means nothing.
         warm_up: untimed rounds before, which compile and touch memory.
+        clock: what measures one turn.
+        same: whether two answers agree; each answer is compared with that of the first alternative before timing.
+
+    Raises:
+        AssertionError: two answers differ.
     """
     assert rounds >= 3, "a spread needs at least 3 rounds"
     names = list(alternatives)
+    if same is not None:
+        expected = alternatives[names[0]]()
+        for name in names[1:]:
+            assert same(expected, alternatives[name]()), f"{names[0]} and {name} differ"
     seconds: dict[str, list[float]] = {name: [] for name in names}
     collects = gc.isenabled()
     gc.disable()  # a collection in the middle would be charged to whoever happened to run
@@ -73,10 +117,9 @@ def time_in_turn(
         for i in range(-warm_up, rounds):
             shift = i % len(names)
             for name in names[shift:] + names[:shift]:
-                begin = time.perf_counter()
-                alternatives[name]()
+                took_s = clock(alternatives[name])
                 if i >= 0:
-                    seconds[name].append(time.perf_counter() - begin)
+                    seconds[name].append(took_s)
             gc.collect()
     finally:
         gc.unfreeze()
@@ -86,7 +129,7 @@ def time_in_turn(
 
 
 def ratios(timings: Mapping[str, Timing], baseline: str) -> dict[str, dict[str, float]]:
-    """How many times faster than `baseline` each alternative is: the median ratio within a round, lowest, highest."""
+    """Return how many times faster than `baseline` each is: median, lowest and highest ratio within a round."""
     slow = timings[baseline].seconds
     result = {}
     for name, timing in timings.items():
@@ -96,32 +139,28 @@ def ratios(timings: Mapping[str, Timing], baseline: str) -> dict[str, dict[str, 
 
 
 def header(packages: Sequence[str] = ()) -> dict[str, Any]:
-    """When, by which command and commit, on which hardware and with which versions a benchmark ran.
+    """Return when, by which command and commit, on which hardware and with which versions a benchmark ran.
 
     Args:
         packages: what else the benchmark used, beside `PACKAGES`.
     """
+    data = ["HEWS_REAL_DATA=DATA"] if os.environ.get("HEWS_REAL_DATA") else []  # where they lie says nothing
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([*_surroundings(), Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([*data, Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": _commit(),
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load_at_start": round(os.getloadavg()[0], 2),
-        "memory_gib": round(_memory_bytes() / GIB, 1),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{name: _version(name) for name in (*PACKAGES, *packages)},
     }
 
 
-def _surroundings() -> list[str]:
-    """Variables that a benchmark goes by, as one would set them; where the data lie is the machine's own business."""
-    return ["HEWS_REAL_DATA=DATA"] if os.environ.get("HEWS_REAL_DATA") else []
-
-
 def _commit() -> str:
-    """The checkout's commit, with `-dirty` where files differ from it; else what HEWS_COMMIT says, or unknown.
+    """Return the checkout's commit, with `-dirty` where files differ from it; else what HEWS_COMMIT says, or unknown.
 
     The variable is for a copy of the files without their history, as one takes to a machine with a GPU.
     """
@@ -139,10 +178,6 @@ def _cpu_model() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def _version(name: str) -> str:
     try:
         return version(name)
@@ -151,25 +186,50 @@ def _version(name: str) -> str:
 
 
 def real_data() -> Path | None:
-    """The folder that HEWS_REAL_DATA names; None where it names none. The process ends if nothing is there."""
+    """Return the folder that HEWS_REAL_DATA names, or None; the process ends if nothing is there."""
     name = os.environ.get("HEWS_REAL_DATA")
     if name and not (Path(name) / "baltimore").is_dir():
         sys.exit(f"HEWS_REAL_DATA = {name!r}: must hold a folder baltimore; unset it to do without real cities")
     return Path(name) if name else None
 
 
-def parse_flags(description: str) -> argparse.Namespace:
-    """The flags every benchmark has: `quick` and `json`."""
+def parse_flags(description: str, *, devices: Sequence[str] = ("cpu",), **more: dict[str, Any]) -> argparse.Namespace:
+    """Return the flags every benchmark has: `quick`, `json` and `device`, which must be one of `devices` and work.
+
+    Args:
+        description: of the benchmark, for --help.
+        devices: what it can run on.
+        more: flags of its own by name, each with the arguments of `ArgumentParser.add_argument`.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and less data; under a minute")
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
-    return parser.parse_args()
+    parser.add_argument("--device", choices=devices, default=devices[0])
+    for name, arguments in more.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", **arguments)
+    flags = parser.parse_args()
+    if flags.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            sys.exit(f"{Path(sys.argv[0]).stem}: torch finds no NVIDIA GPU here")
+    return flags
 
 
-def _main() -> None:
-    """Print the header of the benchmark whose command line follows, for `hews bench NAME --out`."""
-    del sys.argv[0]
-    print(json.dumps(header()))
+def finish(
+    name: str,
+    result: Mapping[str, Any],
+    flags: argparse.Namespace,
+    show: Callable[[Any], None] | None = None,
+    packages: Sequence[str] = (),
+) -> None:
+    """Print a result, as JSON or by `show`, and save it unless it is of a quick run."""
+    if flags.json or show is None:
+        print(json.dumps(result, indent=2))
+    else:
+        show(result)
+    if not flags.quick:
+        print(f"saved {save_result(name, result, packages=packages)}", file=sys.stderr)
 
 
 def save_result(name: str, result: Mapping[str, Any], folder: Path = RESULTS, packages: Sequence[str] = ()) -> Path:
@@ -177,7 +237,7 @@ def save_result(name: str, result: Mapping[str, Any], folder: Path = RESULTS, pa
 
     Args:
         name: of the benchmark.
-        result: what it found.
+        result: what it measured.
         folder: where to.
         packages: whose versions the header names, beside the usual ones.
     """
@@ -188,5 +248,6 @@ def save_result(name: str, result: Mapping[str, Any], folder: Path = RESULTS, pa
     return path
 
 
-if __name__ == "__main__":
-    _main()
+if __name__ == "__main__":  # the header of the benchmark whose command line follows, for `hews bench NAME --out`
+    del sys.argv[0]
+    print(json.dumps(header()))

@@ -1,15 +1,13 @@
 """Samples per second of every feed, and what a training step waits for it.
 
 Each feed gives the same batches, which is checked first: to the bit without augmentation, within a tolerance with it.
-Then they are read as fast as they come, in turn; the zarr feed in the order of the files too, with its chunks in memory
-and without. Last, the reference models are trained for some steps on a cached batch and on each feed: the ratio of the
-two times is what a feed costs, whatever it hides behind the model.
+Then they are read as fast as they come, in turn; the zarr feed in the order of the files too. Last, the reference
+models are trained for some steps on a cached batch and on each feed: the ratio of the two times is what a feed costs,
+whatever it hides behind the model.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -26,7 +24,7 @@ import numba
 import torch
 from torch.nn import functional
 
-from benchmarks.common import Timing, parse_flags, save_result, time_in_turn
+from benchmarks.common import Timing, finish, parse_flags, ratios, time_in_turn
 from benchmarks.gpu.raster import painting
 from hews_gpu.errors import UserError
 from hews_gpu.feed.augment import Augmentation
@@ -70,7 +68,7 @@ QUICK = Scale(windows=256, read=128, steps=ONE, training_rounds={"reference1": 3
 
 
 def make_source(windows: int, *, height: int, width: int, backend: Literal["numba", "cuda"] = "numba") -> MapSource:
-    """Consecutive windows of a random city, as many incidents in each as in Baltimore's."""
+    """Return consecutive windows of a random city, as many incidents in each as in Baltimore's."""
     random = np.random.default_rng(0)
     rasterizer = painting(backend, height=height, width=width)
     edges = np.concatenate([[0], np.cumsum(random.poisson(MEAN_INCIDENTS, windows))])
@@ -79,7 +77,7 @@ def make_source(windows: int, *, height: int, width: int, backend: Literal["numb
 
 
 def store(folder: Path, source: MapSource) -> Path:
-    """The source's maps as files, as `hews rasterize` writes them."""
+    """Write the source's maps as files, as `hews rasterize` writes them."""
     from hews_gpu.data.windows import MapWindows
     from hews_gpu.feed.maps import store_maps
 
@@ -91,21 +89,21 @@ def store(folder: Path, source: MapSource) -> Path:
 
 
 def make_feeds(source: MapSource, folder: Path | None, device: str) -> dict[str, Feed]:
-    """Every feed that can run here; on a GPU nothing is read from files, and DALI may be missing."""
-    found: dict[str, Feed] = {}
+    """Open every feed that can run here; on a GPU nothing is read from files, and DALI may be missing."""
+    feeds: dict[str, Feed] = {}
     for name in FEEDS:
         try:
             named = f"{name}:{folder}" if name == "zarr" and folder else name
-            found[name] = open_feed(named, source, device=device)
+            feeds[name] = open_feed(named, source, device=device)
         except UserError as error:
             if device == "cpu":
                 raise
             print(f"left out: {error}", file=sys.stderr)
-    return found
+    return feeds
 
 
 def require_same(feeds: dict[str, Feed], windows: int) -> float:
-    """See that all feeds give the batches of the direct one; returns the largest difference with augmentation."""
+    """Check that all feeds give the batches of the direct one; return the largest difference with augmentation."""
     plan = list(shares(1, 0, 0, 1, windows=windows, batch_size=READ_BATCH))[:4]
     most = 0.0
     for augment in (None, AUGMENT):
@@ -118,8 +116,8 @@ def require_same(feeds: dict[str, Feed], windows: int) -> float:
     return most
 
 
-def reading(feeds: dict[str, Feed], scale: Scale, cold: Feed | None = None) -> list[dict[str, Any]]:
-    """Samples per second of each feed, read as fast as it can, nothing done with them; `cold` forgets in between."""
+def reading(feeds: dict[str, Feed], scale: Scale) -> list[dict[str, Any]]:
+    """Return samples per second of each feed, read as fast as it can."""
     plan = list(shares(1, 0, 0, 1, windows=scale.windows, batch_size=READ_BATCH))[: scale.read // READ_BATCH]
     ordered = [Share(np.arange(k * READ_BATCH, (k + 1) * READ_BATCH) % scale.windows) for k in range(len(plan))]
     few = plan[: max(len(plan) // 4, 1)]
@@ -129,8 +127,6 @@ def reading(feeds: dict[str, Feed], scale: Scale, cold: Feed | None = None) -> l
         works[name, "shuffled, augmented"] = (len(few), _read(feed, few, AUGMENT))
     if "zarr" in feeds:
         works["zarr", "in the files' order"] = (len(plan), _read(feeds["zarr"], ordered))
-    if cold is not None:
-        works["zarr", "shuffled, nothing kept"] = (len(few), _read(cold, few, is_cold=True))
     timings = time_in_turn({" | ".join(key): work for key, (_, work) in works.items()}, rounds=scale.rounds)
     rows = []
     for (which, how), (batches, _) in works.items():
@@ -142,12 +138,8 @@ def reading(feeds: dict[str, Feed], scale: Scale, cold: Feed | None = None) -> l
     return rows
 
 
-def _read(
-    feed: Feed, plan: list[Share], augment: Augmentation | None = None, *, is_cold: bool = False
-) -> Callable[[], object]:
+def _read(feed: Feed, plan: list[Share], augment: Augmentation | None = None) -> Callable[[], object]:
     def work() -> None:
-        if is_cold:
-            feed.close()
         for _ in feed.batches(plan, augment=augment):
             pass
         _wait(feed.device)
@@ -156,7 +148,7 @@ def _read(
 
 
 def _wait(device: torch.device) -> None:
-    """Until a GPU has done what was asked of it."""
+    """Wait until a GPU has done what was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -169,7 +161,7 @@ class Training:
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=1e-4)
 
     def step(self, batch: Batch) -> None:
-        """One optimizer step."""
+        """Take one optimizer step."""
         self.optimizer.zero_grad()
         loss = functional.binary_cross_entropy_with_logits(self.module(batch.maps), batch.y)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -179,11 +171,11 @@ class Training:
 def training(
     name: Literal["reference1", "reference2"], feeds: dict[str, Feed], scale: Scale, augment: Augmentation | None
 ) -> dict[str, Any]:
-    """Steps on a cached batch and on each feed, in turn; a feed goes on where it was, as in the middle of an epoch."""
+    """Take steps on a cached batch and on each feed, in turn; a feed goes on where it was, as within an epoch."""
     device = feeds["direct"].device
     model, steps = Training(name, device), scale.steps[name]
-    streams = {feed: _endless(feeds[feed], scale, augment) for feed in feeds}
-    cached = next(_endless(feeds["direct"], scale, augment))
+    streams = {feed: endless(feeds[feed], scale.batch, augment) for feed in feeds}
+    cached = next(endless(feeds["direct"], scale.batch, augment))
     cached = replace(cached, maps=cached.maps.clone())  # the feed draws into its memory again
     waited: dict[str, list[float]] = {feed: [] for feed in feeds}
 
@@ -209,24 +201,32 @@ def training(
     return {"model": name, "batch": scale.batch, "augmented": augment is not None, "cached_step_s": step_s} | rows
 
 
-def _endless(feed: Feed, scale: Scale, augment: Augmentation | None) -> Iterator[Batch]:
-    """One epoch after the other, all as one plan: a feed starts once."""
-    plan = [share for epoch in range(8) for share in shares(1, epoch, 0, 1, windows=len(feed), batch_size=scale.batch)]
+def endless(feed: Feed, batch: int, augment: Augmentation | None = None) -> Iterator[Batch]:
+    """Give one epoch after the other, all as one plan: a feed starts once."""
+    plan = (share for epoch in range(64) for share in shares(1, epoch, 0, 1, windows=len(feed), batch_size=batch))
     return feed.batches(plan, augment=augment)
 
 
 def _cost(timings: dict[str, Timing], feed: str, waited: list[float]) -> dict[str, Any]:
-    """Step time over that on a cached batch, round by round and of the fastest; and the share of it spent waiting."""
-    pairs = list(zip(timings[feed].seconds, timings["cached"].seconds, strict=True))
-    over = [with_feed / cached for with_feed, cached in pairs]
+    """Relate the time of a step to that on a cached batch, round by round and of the fastest; the share of waiting."""
+    over = ratios(timings, feed)["cached"]
     share = statistics.median(w / s for w, s in zip(waited, timings[feed].seconds, strict=True))
-    fastest = min(timings[feed].seconds) / min(timings["cached"].seconds)
-    spread = {"lowest_highest": [min(over), max(over)], "fastest_over_fastest": fastest}
-    return {"step_over_cached": statistics.median(over), **spread, "waiting_share": share}
+    return {
+        "step_over_cached": over["median"],
+        "lowest_highest": [over["low"], over["high"]],
+        "fastest_over_fastest": min(timings[feed].seconds) / min(timings["cached"].seconds),
+        "waiting_share": share,
+    }
 
 
-def run(scale: Scale, device: str = "cpu") -> dict[str, Any]:
-    """All measurements."""
+def run(machine: object) -> dict[str, Any]:
+    """Measure on torch's current GPU, whatever `machine` is: a section of `make gpu-check`."""
+    del machine
+    return measure(GPU, "cuda")
+
+
+def measure(scale: Scale, device: str = "cpu") -> dict[str, Any]:
+    """Measure reading, then training, on every feed."""
     backend: Literal["numba", "cuda"] = "cuda" if device == "cuda" else "numba"
     result: dict[str, Any] = {"threads": torch.get_num_threads(), "numba_threads": numba.get_num_threads()}
     for name, cases in (("reference1", (None,)), ("reference2", (None, AUGMENT))):
@@ -235,11 +235,10 @@ def run(scale: Scale, device: str = "cpu") -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             place = store(Path(folder) / "maps.zarr", source) if device == "cpu" else None
             feeds = make_feeds(source, place, device)
-            cold = None if place is None else open_feed(f"zarr:{place}", source)
             if name == "reference1":
                 result |= {"map": list(source.rasterizer.shape), "windows": scale.windows, "batch_read": READ_BATCH}
                 result["largest_difference_augmented"] = require_same(feeds, scale.windows)
-                result["reading"] = reading(feeds, scale, cold)
+                result["reading"] = reading(feeds, scale)
                 if place is not None:
                     result["stored_bytes"] = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
             rows = [training(name, feeds, scale, augment) for augment in cases]  # type: ignore[arg-type]
@@ -247,8 +246,8 @@ def run(scale: Scale, device: str = "cpu") -> dict[str, Any]:
     return result
 
 
-def print_tables(result: dict[str, Any]) -> None:
-    """What was read, then what a training step costs."""
+def show(result: dict[str, Any]) -> None:
+    """Print what was read, then what a training step costs."""
     print(f"{result['windows']} maps of {result['map']}, {result['threads']} threads; all feeds gave the same batches")
     print(f"{'feed':<10}{'read':<26}{'samples/s':>11}   [lowest, highest]")
     for row in result["reading"]:
@@ -271,21 +270,10 @@ def print_tables(result: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run, print, and save a dated file unless it was a quick run."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    device, sys.argv[1:] = parser.parse_known_args()
-    flags = parse_flags(__doc__ or "")
-    if device.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("feed: torch finds no NVIDIA GPU here")
-    full = FULL if device.device == "cpu" else GPU
-    result = run(QUICK if flags.quick else full, device.device)
-    if flags.json:
-        print(json.dumps(result, indent=2))
-    else:
-        print_tables(result)
-    if not flags.quick:
-        name = "feed" if device.device == "cpu" else "feed-cuda"
-        print(f"saved {save_result(name, result)}", file=sys.stderr)
+    flags = parse_flags(__doc__ or "", devices=("cpu", "cuda"))
+    full = FULL if flags.device == "cpu" else GPU
+    result = measure(QUICK if flags.quick else full, flags.device)
+    finish("feed" if flags.device == "cpu" else "feed-cuda", result, flags, show)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,16 @@ each prepared polygon looks at those in its own rectangle only.
 
     python -m benchmarks.pip [--quick] [--json] [--device cuda]
 
-A full run also writes how time grows as an SVG beside its JSON file. P points.
+A full run also measures how time grows with points and with polygons. P points.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import pairwise
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -29,54 +29,38 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when starte
 import numba
 import shapely
 
-from benchmarks.common import Timing, parse_flags, ratios, real_data, save_result
-from benchmarks.inputs.baltimore import load_polygons
-from benchmarks.inputs.random_city import random_city
+from benchmarks.common import finish, parse_flags, processor_s, ratios, real_data, time_in_turn
+from benchmarks.inputs.polygons import Rings, patchwork
+from hews_gpu.arrays import Float64, Int64
 from hews_gpu.data.geometry.areas import find_in_grid, grid_of
 
 Polygons = NDArray[np.object_]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 GRID, TREE_OF_POLYGONS, TREE_OF_POINTS = "grid", "tree of polygons", "tree of points, prepared polygons"
 SORTED = "sorted coordinates, prepared polygons"
 VERTICES = 129_000
 """Of the 278 neighborhoods of a real city."""
 SLOWER = 10
 """The tree of polygons is asked for the first tenth of the points, and its time counted ten times."""
+POINTS = (1_000, 10_000, 100_000, 1_000_000)
+POLYGONS = (10, 30, 100, 300, 1000)
+AREAS, FEW = 278, 100_000
+"""The series of growth over points has so many polygons, the one over polygons so many points."""
 
 
-SHORTEST_S = 0.2
-"""An alternative is repeated within its turn for at least so long: the clock of a process is coarse."""
-
-
-def cpu_seconds(alternatives: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, Timing]:
-    """CPU seconds of each alternative, in turn, round by round, after one round of warming up."""
-    seconds: dict[str, list[float]] = {name: [] for name in alternatives}
-    for k in range(-1, rounds):
-        for name, run in alternatives.items():
-            begin, repeats, spent = time.process_time(), 0, 0.0
-            while spent < SHORTEST_S:
-                run()
-                repeats, spent = repeats + 1, time.process_time() - begin
-            if k >= 0:
-                seconds[name].append(spent / repeats)
-    return {name: Timing(tuple(values)) for name, values in seconds.items()}
-
-
-def by_tree_of_polygons(tree: shapely.STRtree, points: Polygons) -> NDArray[np.int64]:
-    """int64[P]: the first polygon that covers each point, or -1."""
+def by_tree_of_polygons(tree: shapely.STRtree, points: Polygons) -> Int64:
+    """Return int64[P]: the first polygon that covers each point, or -1."""
     point, polygon = tree.query(points, predicate="intersects")
     return _first(polygon, point, len(points))
 
 
-def by_tree_of_points(polygons: Polygons, points: Polygons) -> NDArray[np.int64]:
-    """The same, asking the other way round, which lets shapely use what it prepared for each polygon."""
+def by_tree_of_points(polygons: Polygons, points: Polygons) -> Int64:
+    """Ask the other way round, which lets shapely use what it prepared for each polygon."""
     polygon, point = shapely.STRtree(points).query(polygons, predicate="intersects")
     return _first(polygon, point, len(points))
 
 
-def by_sorted_coordinates(polygons: Polygons, bounds: Floats, x: Floats, y: Floats) -> Ints:
-    """The same without points as objects: of those in a polygon's rectangle, the prepared polygon is asked at once."""
+def by_sorted_coordinates(polygons: Polygons, bounds: Float64, x: Float64, y: Float64) -> Int64:
+    """Ask without points as objects: of those in a polygon's rectangle, the prepared polygon is asked at once."""
     order = np.argsort(y)
     x, y = x[order], y[order]
     found = np.full(len(x), -1)
@@ -87,14 +71,14 @@ def by_sorted_coordinates(polygons: Polygons, bounds: Floats, x: Floats, y: Floa
     return found
 
 
-def _first(polygon: Ints, point: Ints, points: int) -> Ints:
+def _first(polygon: Int64, point: Int64, points: int) -> Int64:
     found = np.full(points, np.iinfo(np.int64).max)
     np.minimum.at(found, point, polygon)
     return np.where(found == np.iinfo(np.int64).max, -1, found)
 
 
-def hard_points(polygons: Polygons, count: int) -> dict[str, tuple[Floats, Floats]]:
-    """Points on which searches go wrong: level with vertices, on them, and on a lattice as rounded coordinates are."""
+def hard_points(polygons: Polygons, count: int) -> dict[str, tuple[Float64, Float64]]:
+    """Return points on which searches go wrong: level with vertices, on them, on a lattice as rounded ones are."""
     x, y = random_points(polygons, count)
     corner = shapely.get_coordinates(polygons)
     corners = np.ascontiguousarray(corner[:, 0]), np.ascontiguousarray(corner[:, 1])
@@ -110,21 +94,21 @@ def hard_points(polygons: Polygons, count: int) -> dict[str, tuple[Floats, Float
 
 
 def exactness(polygons: Polygons, count: int) -> dict[str, dict[str, int]]:
-    """Points of each kind, how many lie in several polygons (on edges), and for how many grid and shapely differ."""
+    """Count points of each kind, those in several polygons (on edges), and those where grid and shapely differ."""
     grid, bounds = grid_of(polygons), shapely.bounds(polygons)
     shapely.prepare(polygons)
-    found = {}
+    counts = {}
     for kind, (x, y) in hard_points(polygons, count).items():
         expected = by_sorted_coordinates(polygons, bounds, x, y)
         several = expected != len(polygons) - 1 - by_sorted_coordinates(polygons[::-1], bounds[::-1], x, y)
         different = int((find_in_grid(grid, x, y) != expected).sum())
-        found[kind] = {"points": len(x), "in_several": int((several & (expected >= 0)).sum()), "different": different}
-    return found
+        counts[kind] = {"points": len(x), "in_several": int((several & (expected >= 0)).sum()), "different": different}
+    return counts
 
 
-def require_exact(found: Mapping[str, Mapping[str, int]]) -> None:
+def require_exact(counts: Mapping[str, Mapping[str, int]]) -> None:
     """Raise AssertionError where a point was given to another polygon than shapely's first."""
-    for kind, row in found.items():
+    for kind, row in counts.items():
         assert row["different"] == 0, (
             f"{kind}: grid and shapely differ for {row['different']} of {row['points']} points"
         )
@@ -133,25 +117,21 @@ def require_exact(found: Mapping[str, Mapping[str, int]]) -> None:
 def bench_polygons(name: str, polygons: Polygons, *, quick: bool) -> dict[str, Any]:
     """Check that all agree on random and on hard points, then time them in turn."""
     count, rounds = (100_000, 3) if quick else (1_000_000, 5)
-    exact = exactness(polygons, 100_000 if quick else 1_000_000)
+    exact = exactness(polygons, count)
     require_exact(exact)
     x, y = random_points(polygons, count)
     points, few, bounds = shapely.points(x, y), count // SLOWER, shapely.bounds(polygons)
     shapely.prepare(polygons)
-    tree, built = shapely.STRtree(polygons), cpu_seconds({GRID: lambda: grid_of(polygons)}, rounds=3)[GRID]
-    grid = grid_of(polygons)
+    tree, grid = shapely.STRtree(polygons), grid_of(polygons)
+    built = time_in_turn({GRID: lambda: grid_of(polygons)}, rounds=3, clock=processor_s)[GRID]
     ways: dict[str, Callable[[], NDArray[Any]]] = {
         GRID: lambda: find_in_grid(grid, x, y),
         TREE_OF_POLYGONS: lambda: by_tree_of_polygons(tree, points[:few]),
         TREE_OF_POINTS: lambda: by_tree_of_points(polygons, points),
         SORTED: lambda: by_sorted_coordinates(polygons, bounds, x, y),
     }
-    found = ways[GRID]()
-    for way in (TREE_OF_POLYGONS, TREE_OF_POINTS, SORTED):
-        answer = ways[way]()
-        assert np.array_equal(found[: len(answer)], answer), f"the grid and shapely's {way} differ"
-    timings = cpu_seconds(ways, rounds=rounds)
-    timings[TREE_OF_POLYGONS] = Timing(tuple(s * SLOWER for s in timings[TREE_OF_POLYGONS].seconds))
+    timings = time_in_turn(ways, rounds=rounds, clock=processor_s, same=_agree)
+    timings[TREE_OF_POLYGONS] = timings[TREE_OF_POLYGONS].per(1 / SLOWER)
     against = {way: ratios(timings, way)[GRID] for way in ways if way != GRID}
     fastest = min(against, key=lambda way: timings[way].median_s)
     return {
@@ -173,60 +153,68 @@ def bench_polygons(name: str, polygons: Polygons, *, quick: bool) -> dict[str, A
     }
 
 
-def random_points(polygons: Polygons, count: int) -> tuple[Floats, Floats]:
-    """Anywhere in the bounds of the polygons."""
+def _agree(found: Int64, other: Int64) -> bool:
+    """Return whether `other` is the same for as many points as it holds."""
+    return np.array_equal(found[: len(other)], other)
+
+
+def growth(*, points: tuple[int, ...] = POINTS, polygons: tuple[int, ...] = POLYGONS) -> list[dict[str, Any]]:
+    """Measure two series: over points in 278 polygons, and over polygons of as many vertices in all."""
+    city = drawn_finely(AREAS)
+    return [
+        {"x": "points", "y": "nanoseconds per point", "rows": [_point(n, city, n) for n in points]},
+        {"x": "polygons", "y": "nanoseconds per point", "rows": [_point(n, drawn_finely(n), FEW) for n in polygons]},
+    ]
+
+
+def _point(x: int, polygons: Polygons, count: int) -> dict[str, Any]:
+    east, north = random_points(polygons, count)
+    shapely.prepare(polygons)
+    ways: dict[str, Callable[[], NDArray[Any]]] = {
+        "ours": partial(find_in_grid, grid_of(polygons), east, north),
+        "shapely": partial(by_sorted_coordinates, polygons, shapely.bounds(polygons), east, north),
+    }
+    timings = time_in_turn(ways, rounds=3, clock=processor_s, same=np.array_equal)
+    return {"x": x, **{name: timing.median_s / count * 1e9 for name, timing in timings.items()}}
+
+
+def random_points(polygons: Polygons, count: int) -> tuple[Float64, Float64]:
+    """Return points anywhere in the bounds of the polygons."""
     west, south, east, north = shapely.total_bounds(polygons)
     x, y = np.random.default_rng(0).uniform([west, south], [east, north], (count, 2)).T
     return np.ascontiguousarray(x), np.ascontiguousarray(y)
 
 
 def drawn_finely(areas: int) -> Polygons:
-    """The areas of a random city, with as many vertices as a real one has."""
-    polygons: Polygons = random_city(0, neighborhoods=areas, events=1).neighborhoods.geometry.to_numpy()
-    made: Polygons = shapely.segmentize(polygons, shapely.length(polygons).sum() / VERTICES)
-    return made
+    """Return so many areas with as many vertices in all as a real city has."""
+    side = ceil(sqrt(areas))
+    plain = shapes_of(patchwork(side, side, 0, most=areas))
+    fine: Polygons = shapely.segmentize(plain, shapely.length(plain).sum() / VERTICES)
+    return fine
+
+
+def shapes_of(rings: Rings) -> Polygons:
+    """Return the polygons as objects of shapely; of each, the first ring is the shell and others are holes."""
+    vertex, start, polygon = rings
+    loops = [shapely.linearrings(vertex[i:j]) for i, j in pairwise(start)]
+    own = [[loops[ring] for ring in np.flatnonzero(polygon == n)] for n in range(int(polygon.max()) + 1)]
+    return np.array([shapely.polygons(shell, holes or None) for shell, *holes in own])
 
 
 def cities(*, quick: bool) -> dict[str, Polygons]:
-    """A random city as finely drawn as a real one, and real ones where HEWS_REAL_DATA names their folder."""
-    folder = real_data()
-    made: dict[str, Polygons] = {"random, 278 areas": drawn_finely(278)}
-    if folder:
-        made["Baltimore, 278 areas"] = load_polygons(folder, 278).geometry.to_numpy()
-    if folder and not quick:
-        made["Baltimore, 55 areas"] = load_polygons(folder, 55).geometry.to_numpy()
+    """Return areas as finely drawn as a real city's, and real ones where HEWS_REAL_DATA names their folder."""
+    made = {f"patchwork, {AREAS} areas": drawn_finely(AREAS)}
+    data = None if quick else real_data()
+    if data:
+        from benchmarks.inputs.cities import load_polygons
+
+        made |= {f"Baltimore, {n} areas": load_polygons(data, n).geometry.to_numpy() for n in (278, 55)}
     return made
 
 
-def bench_on_device(name: str, polygons: Polygons, *, quick: bool) -> dict[str, Any]:
-    """Check that the GPU agrees with the CPU, then time its kernel by events on its own clock."""
-    from hews_gpu.kernels import pip_cuda
-    from hews_gpu.kernels._shim_cuda import cuda
-
-    if not cuda.is_available():
-        sys.exit("pip: no NVIDIA GPU can be used here")
-    count, rounds = (10_000_000, 5) if quick else (100_000_000, 9)
-    x, y = random_points(polygons, count)
-    grid = grid_of(polygons)
-    tables, on_x, on_y = type(grid)(*map(cuda.to_device, grid)), cuda.to_device(x), cuda.to_device(y)
-    out = cuda.to_device(np.empty(count, np.int32))
-    find = pip_cuda.find_all[pip_cuda.blocks_for(count), pip_cuda.THREADS]
-    find(tables, on_x, on_y, out)
-    assert np.array_equal(out.copy_to_host(), find_in_grid(grid, x, y)), "GPU and CPU differ"
-    seconds = []
-    for _ in range(rounds):
-        begin, end = cuda.event(), cuda.event()
-        begin.record()
-        find(tables, on_x, on_y, out)
-        end.record()
-        end.synchronize()
-        seconds.append(cuda.event_elapsed_time(begin, end) / 1000)
-    timing = Timing(tuple(seconds))
-    return {"work": name, "points": count, "points_per_s": count / timing.median_s, "same": True, **timing.as_json()}
-
-
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """One line per city and way of shapely."""
+def show(result: dict[str, Any]) -> None:
+    """Print one line per city and way of shapely."""
+    rows = result["rows"]
     print("one core, CPU seconds; every way gives each point to the same polygon")
     print(f"{'work':<22}{'vertices':>9}{'build ms':>10}  {'way':<46}{'M points/s':>11}  grid faster by")
     for row in rows:
@@ -242,39 +230,17 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Run, print, and save a dated file unless it was a quick run."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    device, sys.argv[1:] = parser.parse_known_args()
-    flags = parse_flags(__doc__ or "")
-    on_device = device.device == "cuda"
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS if on_device else 1)
-    bench = bench_on_device if on_device else bench_polygons
-    rows = [bench(name, polygons, quick=flags.quick) for name, polygons in cities(quick=flags.quick).items()]
-    result = {"device": device.device, "threads": numba.get_num_threads(), "clock": "CPU seconds", "rows": rows}
-    if on_device:
-        result["clock"] = "events on the device"
-    elif not flags.quick:
-        from benchmarks.growth.pip import growth
+    flags = parse_flags(__doc__ or "", devices=("cpu", "cuda"))
+    if flags.device == "cuda":
+        from benchmarks.gpu import pip
+        from benchmarks.gpu.raster import Gpu
 
-        result["growth"] = growth()
-    if flags.json or on_device:
-        print(json.dumps(result, indent=2))
-    else:
-        print_table(rows)
-    if not flags.quick:
-        save("pip-cuda" if on_device else "pip", result)
-
-
-def save(name: str, result: dict[str, Any]) -> None:
-    """The dated JSON file, and the curves if they were measured."""
-    path = save_result(name, result)
-    print(f"saved {path}", file=sys.stderr)
-    if "growth" in result:
-        from benchmarks.growth.pip import TITLE
-        from benchmarks.growth.plot import save_curves
-
-        curves = path.with_name(path.stem.replace("pip-", "pip-growth-") + ".svg")
-        print(f"saved {save_curves(result['growth'], TITLE, curves)}", file=sys.stderr)
+        finish("pip-cuda", {"device": "cuda", "rows": pip.run(Gpu(), rounds=3 if flags.quick else 9)}, flags)
+        return
+    numba.set_num_threads(1)
+    rows = [bench_polygons(name, polygons, quick=flags.quick) for name, polygons in cities(quick=flags.quick).items()]
+    result = {"device": "cpu", "threads": 1, "clock": "CPU seconds", "rows": rows}
+    finish("pip", result if flags.quick else {**result, "growth": growth()}, flags, show)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,15 @@
 The table is generated (one in fifty rows dirty, 278 areas of 129,000 vertices) and every alternative reads the same
 file, each in a process of its own. Memory is that of the process and all it started, sampled: their resident pages are
 added up, so that what they share, and what they have mapped of files, counts several times; `peak_without_files_gb`
-leaves out what the system can take back at any time. Where all of it runs in a control group with a limit (version 1,
-which counts cached files too), `memory_limit_gb` says so. On a machine that does other work, processor seconds and
-their ratios say more than seconds. Sizes, who runs at which, and what was left out are in the result. Compiled kernels
-are there from an earlier run, as they are for anybody but the first time.
+leaves out what the system can take back at any time. On a machine that does other work, processor seconds and their
+ratios say more than seconds. Sizes, who runs at which, and what was left out are in the result. Compiled kernels are
+there from an earlier run, as they are for anybody but the first time.
 
 Rasterizing is timed on two workers against writing the same bytes to a memory map.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -31,12 +29,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when starte
 
 import numpy as np
 import psutil
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.common import RESULTS, ROOT, save_result
+from benchmarks.common import ROOT, finish, parse_flags, time_in_turn
 from benchmarks.inputs.tiled_city import areas, geojson, write_table
-from hews_gpu.workers import Opener, Workers
+from hews_gpu.cli.printing import print_table
+from hews_gpu.data.geometry.areas import find_in_grid
+from hews_gpu.kernels.pip_tables import build_tables
+from hews_gpu.workers import Workers
 
 __all__ = ["main", "measure", "slope"]
 
@@ -49,6 +48,7 @@ MOST_MEMORY_GB = 16.0
 BARE_READS = 5
 """Before all others and after each of them; the median counts, as one read takes half as long again as another."""
 MAP_WINDOWS = 8192
+FILE_WINDOWS = 256  # of a file of maps
 SAMPLE_S = 0.2
 TOML = """
 [city]
@@ -69,7 +69,7 @@ test = ["1906-06-01", "1907-01-01"]
 
 
 def write_city(folder: Path, rows: int, days: int) -> int:
-    """Write the table and its areas; returns the table's bytes."""
+    """Write the table, its areas and a city file; return the table's bytes."""
     rings = areas()
     write_table(folder / "table.csv", rows, days=days, rings=rings)
     (folder / "areas.geojson").write_text(json.dumps(geojson(rings)))
@@ -77,15 +77,15 @@ def write_city(folder: Path, rows: int, days: int) -> int:
     return (folder / "table.csv").stat().st_size
 
 
-def cost_of(command: Sequence[str]) -> dict[str, Any]:
-    """Run a command: what it printed last, its seconds, processor seconds of it and all it started, peak memory.
+def cost_of(command: Sequence[str], cwd: Path = ROOT) -> dict[str, Any]:
+    """Run a command; return what it printed, its seconds, processor seconds of it and all it started, peak memory.
 
     One that takes more than MOST_MEMORY_GB is ended, and has `stopped` instead of what it printed.
     """
     before = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=ROOT
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=cwd
     )
     peak = _Peak(process.pid)
     peak.start()
@@ -138,36 +138,24 @@ class _Peak(threading.Thread):
 
 
 def commands(folder: Path, rows: int, *, workers: Sequence[int]) -> dict[str, list[str]]:
-    """Who is measured on a table of so many rows."""
+    """Return the command of everybody who is measured on a table of so many rows."""
     python = sys.executable
     ours = [python, "-m", "hews_gpu", "prepare", str(folder / "city.toml"), "--json", "--force", "--out"]
     rival = [python, "-m", "benchmarks.rivals.tables"]
     files = [str(folder / name) for name in ("table.csv", "areas.geojson", "rival.parquet")]
-    found = {}
+    result = {}
     if 0 in workers:
-        found["ours, one process"] = [*ours, str(folder / "one")]
+        result["ours, one process"] = [*ours, str(folder / "one")]
     for count in workers:
         if count and rows >= 1_000_000:
-            found[f"ours, workers: {count}"] = [*ours, str(folder / f"of-{count}"), "--cluster", f"local:{count}"]
+            result[f"ours, workers: {count}"] = [*ours, str(folder / f"of-{count}"), "--cluster", f"local:{count}"]
     if rows <= RIVALS_UP_TO:
-        found |= {"pandas script": [*rival, "pandas", *files], "polars script": [*rival, "polars", *files]}
-    return found
-
-
-def keep_kernels() -> None:
-    """Have the kernels of the point search compiled and kept, as they are after anybody's first large table."""
-    lines = (
-        "import numpy as np",
-        "from hews_gpu.data.geometry.areas import find_in_grid",
-        "from hews_gpu.kernels.pip_tables import build_tables",
-        "from benchmarks.inputs.tiled_city import areas",
-        "find_in_grid(build_tables(*areas()), np.zeros(9), np.zeros(9))",
-    )
-    cost_of([sys.executable, "-c", "\n".join(lines)])
+        result |= {"pandas script": [*rival, "pandas", *files], "polars script": [*rival, "polars", *files]}
+    return result
 
 
 def measure(rows: int, days: int, *, workers: Sequence[int] = (0, 1, 2)) -> dict[str, Any]:
-    """Everybody on one table; all must keep the same number of rows.
+    """Measure everybody on one table; all must keep the same number of rows.
 
     Raises:
         AssertionError: they do not.
@@ -175,8 +163,7 @@ def measure(rows: int, days: int, *, workers: Sequence[int] = (0, 1, 2)) -> dict
     with tempfile.TemporaryDirectory(dir=ROOT / "runs") as name:
         folder = Path(name)
         table_bytes = write_city(folder, rows, days)
-        costs, kept = {"bare": _bare_read(folder, rows)}, {}
-        reads = [costs["bare"]]
+        reads, costs, kept = [_bare_read(folder, rows)], {}, {}
         for who, command in commands(folder, rows, workers=workers).items():
             costs[who] = cost = cost_of(command)
             printed = cost.pop("printed", None)
@@ -189,10 +176,8 @@ def measure(rows: int, days: int, *, workers: Sequence[int] = (0, 1, 2)) -> dict
     assert len(set(kept.values())) == 1, f"they keep different rows: {kept}"
     every = [read["processor_seconds"] for read in reads]
     bare = round(median(every), 3)
-    costs["bare"] |= {"processor_seconds": bare, "every_processor_seconds": every}
-    for cost in costs.values():
-        if "stopped" in cost:
-            continue
+    costs = {"bare": reads[0] | {"processor_seconds": bare, "every_processor_seconds": every}, **costs}
+    for cost in (cost for cost in costs.values() if "stopped" not in cost):
         cost["microseconds_per_row"] = round(1e6 * cost["processor_seconds"] / rows, 3)
         cost["times_bare_read"] = round(cost["processor_seconds"] / bare, 2)
         cost["rows_per_s"] = round(rows / cost["seconds"])
@@ -200,7 +185,7 @@ def measure(rows: int, days: int, *, workers: Sequence[int] = (0, 1, 2)) -> dict
 
 
 def _bare_read(folder: Path, rows: int) -> dict[str, Any]:
-    """PyArrow's reader alone; its processor seconds are without the start of Python."""
+    """Measure PyArrow's reader alone; its processor seconds are without the start of Python."""
     names = ("table.csv", "areas.geojson", "rival.parquet")
     cost = cost_of([sys.executable, "-m", "benchmarks.rivals.tables", "bare", *(str(folder / name) for name in names)])
     read, seconds = cost.pop("printed").split()
@@ -208,37 +193,26 @@ def _bare_read(folder: Path, rows: int) -> dict[str, Any]:
     return cost | {"processor_seconds": round(float(seconds), 3)}
 
 
-def memory_limit_gb() -> float | None:
-    """Of the control group that this process is in; None: none that we can see."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, kinds, group = line.split(":", 2)
-        limit = Path(f"/sys/fs/cgroup/memory{group}/memory.limit_in_bytes")
-        if kinds == "memory" and limit.is_file() and int(limit.read_text()) < psutil.virtual_memory().total:
-            return round(int(limit.read_text()) / 1e9, 3)
-    return None
+def _sizes(results: dict[str, Any], who: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return the rows, and the costs of everybody, of the tables that somebody has come through."""
+    return [(r["rows"], r["costs"]) for r in results.values() if "rows_per_s" in r["costs"].get(who, ())]
 
 
 def slope(results: dict[str, Any], who: str) -> float | None:
-    """Of the logarithm of processor seconds with that of rows, by least squares; None of fewer than two sizes."""
-    pairs = [
-        (result["rows"], result["costs"][who]["processor_seconds"])
-        for result in results.values()
-        if "rows_per_s" in result["costs"].get(who, ())
-    ]
+    """Fit the logarithm of processor seconds to that of rows by least squares; None for fewer than two sizes."""
+    pairs = [(rows, costs[who]["processor_seconds"]) for rows, costs in _sizes(results, who)]
     if len(pairs) < 2:
         return None
-    x, y = (np.log([pair[i] for pair in pairs]) for i in (0, 1))
+    x, y = np.log(pairs).T
     return round(float(np.polyfit(x, y, 1)[0]), 3)
 
 
 def of_more_rows(results: dict[str, Any], who: str) -> dict[str, float] | None:
-    """What a row costs once everything has started: of the largest table against the smallest, for each row more."""
-    costs = [
-        (result["rows"], result["costs"]) for result in results.values() if "rows_per_s" in result["costs"].get(who, ())
-    ]
-    if len(costs) < 2:
+    """Return what a row costs once everything has started: of the largest table against the smallest, each row more."""
+    sizes = _sizes(results, who)
+    if len(sizes) < 2:
         return None
-    (few, low), (many, high) = costs[0], costs[-1]
+    (few, low), (many, high) = sizes[0], sizes[-1]
     more = [high[name]["processor_seconds"] - low[name]["processor_seconds"] for name in (who, "bare")]
     return {
         "microseconds_per_row": round(1e6 * more[0] / (many - few), 3),
@@ -262,7 +236,7 @@ class _Timed:
 
 
 def measure_maps(windows: int, workers: int) -> dict[str, Any]:
-    """Bytes per second of maps drawn into Zarr by some workers, and of the same bytes written to a memory map."""
+    """Measure bytes per second of maps drawn into Zarr by some workers, and of the same bytes in a memory map."""
     import zarr
 
     from hews_gpu.cluster.dask_workers import Cluster
@@ -270,50 +244,43 @@ def measure_maps(windows: int, workers: int) -> dict[str, Any]:
     from hews_gpu.data.prepare.command import prepare
     from hews_gpu.feed.maps import rasterize
 
-    timed: list[_Timed] = []
+    cluster, timed = Cluster(kind="local", workers=workers, least_rows=0), []
 
-    def opener(of: Opener) -> Opener:
-        @contextmanager
-        def opened(rows: int, folder: Path) -> Iterator[Workers]:
-            with of(rows, folder) as team:
-                timed.append(_Timed(team, 2 * workers))
-                yield timed[-1]
-
-        return opened
+    @contextmanager
+    def opened(rows: int, folder: Path) -> Iterator[Workers]:
+        with cluster(rows, folder) as team:
+            timed.append(_Timed(team, 2 * workers))
+            yield timed[-1]
 
     with tempfile.TemporaryDirectory(dir=ROOT / "runs") as name:
         folder = Path(name)
-        days = 730
-        write_city(folder, windows * 10, days)
+        write_city(folder, windows * 10, 730)
         prepare(load_city(folder / "city.toml"), folder / "prepared")
-        of = opener(Cluster(kind="local", workers=workers, least_rows=0))
-        made = rasterize(folder / "prepared", folder / "maps", style="reference", workers=of)
+        made = rasterize(folder / "prepared", folder / "maps", style="reference", workers=opened)
         maps = zarr.open_array(folder / "maps" / "maps.zarr" / "maps", mode="r")
-        count = int(made["bytes"])
-        some = np.asarray(maps[:256])
-        memmap_s = []
-        for _ in range(3):
+        some = np.asarray(maps[:FILE_WINDOWS])
+
+        def write_memmap() -> None:
             target = np.memmap(folder / "memmap", np.uint8, "w+", shape=maps.shape)
-            begin = time.perf_counter()
             for first in range(0, maps.shape[0], len(some)):
                 part = target[first : first + len(some)]
                 part[:] = some[: len(part)]
             target.flush()
-            memmap_s.append(time.perf_counter() - begin)
             del target
             (folder / "memmap").unlink()
-    zarr_s, middle = timed[0].seconds, sorted(memmap_s)[1]
-    share = timed[0].partitions * 256 / maps.shape[0]  # of the bytes, in files of 256 windows
+
+        memmap_s = time_in_turn({"memmap": write_memmap}, rounds=3, warm_up=0)["memmap"].median_s
+    zarr_s = timed[0].seconds
+    share = timed[0].partitions * FILE_WINDOWS / maps.shape[0]  # of the bytes
     return {
         "windows": int(made["windows"]),
-        "bytes": count,
+        "bytes": int(made["bytes"]),
         "bytes_stored": int(made["bytes_stored"]),
         "workers": workers,
         "zarr_s": round(zarr_s, 3),
-        "zarr_gb_per_s": round(share * count / zarr_s / 1e9, 3),
-        "memmap_s": [round(seconds, 3) for seconds in memmap_s],
-        "memmap_gb_per_s": round(count / middle / 1e9, 3),
-        "share_of_memmap": round(share * middle / zarr_s, 3),
+        "zarr_gb_per_s": round(share * int(made["bytes"]) / zarr_s / 1e9, 3),
+        "memmap_gb_per_s": round(int(made["bytes"]) / memmap_s / 1e9, 3),
+        "share_of_memmap": round(share * memmap_s / zarr_s, 3),
         "files_timed": timed[0].partitions,
         "note": "drawing, compressing and writing; not the first files, at which the workers load their kernels",
     }
@@ -321,64 +288,46 @@ def measure_maps(windows: int, workers: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure what the flags ask for, save and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small table only; under a minute")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
-    parser.add_argument("--sizes", default="276k,2.7M", help=f"of {', '.join(SIZES)}, or none; each is several minutes")
-    parser.add_argument("--workers", default="0,1,2", help="0 is one process without a cluster")
-    parser.add_argument("--no-maps", action="store_true", help="leave rasterizing out")
-    flags = parser.parse_args()
+    sizes_help = f"of {', '.join(SIZES)}, or none; each is several minutes"
+    flags = parse_flags(
+        __doc__ or "",
+        sizes={"default": "276k,2.7M", "help": sizes_help},
+        workers={"default": "0,1,2", "help": "0 is one process without a cluster"},
+        no_maps={"action": "store_true", "help": "leave rasterizing out"},
+    )
     (ROOT / "runs").mkdir(exist_ok=True)
     workers = [int(word) for word in flags.workers.split(",")]
-    keep_kernels()
+    find_in_grid(build_tables(*areas()), np.zeros(9), np.zeros(9))  # compiles the kernels, which are kept
     if flags.quick:
-        results = {"20k": measure(20_000, 200, workers=[0])}
-        made: dict[str, Any] = {"sizes": results}
-    else:
-        sizes = [size for size in flags.sizes.split(",") if size != "none"]
-        name = "tables" if len(sizes) > 1 else f"tables_{'_'.join(sizes) or 'maps'}"
-        results = {size: measure(SIZES[size], DAYS[size], workers=workers) for size in sizes}
-        made = {
-            "sizes": results,
-            "slopes": {who: slope(results, who) for who in _all(results)},
-            "more_rows": {who: of_more_rows(results, who) for who in _all(results)},
-        }
-        if (limit := memory_limit_gb()) is not None:
-            made["memory_limit_gb"] = limit
-        if not flags.no_maps:
-            made["maps"] = measure_maps(MAP_WINDOWS, 2)
-        print(f"saved {save_result(name, made, RESULTS, ['polars', 'distributed', 'xarray'])}", file=sys.stderr)
-    if flags.json:
-        print(json.dumps(made, indent=2))
-    else:
-        show(made)
-
-
-def _all(results: dict[str, Any]) -> list[str]:
-    return list(dict.fromkeys(who for result in results.values() for who in result["costs"]))
+        finish("tables", {"sizes": {"20k": measure(20_000, 200, workers=[0])}}, flags, show)
+        return
+    sizes = [size for size in flags.sizes.split(",") if size != "none"]
+    results = {size: measure(SIZES[size], DAYS[size], workers=workers) for size in sizes}
+    everybody = list(dict.fromkeys(who for result in results.values() for who in result["costs"]))
+    made: dict[str, Any] = {
+        "sizes": results,
+        "slopes": {who: slope(results, who) for who in everybody},
+        "more_rows": {who: of_more_rows(results, who) for who in everybody},
+    }
+    if not flags.no_maps:
+        made["maps"] = measure_maps(MAP_WINDOWS, 2)
+    name = "tables" if len(sizes) > 1 else f"tables_{'_'.join(sizes) or 'maps'}"
+    finish(name, made, flags, show, ["polars", "distributed"])
 
 
 def show(made: dict[str, Any]) -> None:
     """Print the costs as a table."""
-    stopped: list[str] = []
-    table = Table(title="prepare", title_justify="left")
-    for heading in ("rows", "who", "seconds", "processor s", "us a row", "times bare read", "peak, GB"):
-        table.add_column(heading, justify="left" if heading == "who" else "right")
-    for result in made["sizes"].values():
-        for who, cost in result["costs"].items():
-            if "stopped" in cost:
-                stopped.append(f"{result['rows']:,} rows, {who}: {cost['stopped']}")
-                continue
-            keys = ("seconds", "processor_seconds", "microseconds_per_row", "times_bare_read", "peak_memory_gb")
-            table.add_row(f"{result['rows']:,}", who, *(f"{cost[key]:,.2f}" for key in keys))
-    Console().print(table)
-    print(*stopped, sep="\n", end="\n" if stopped else "")
+    keys = ("seconds", "processor_seconds", "microseconds_per_row", "times_bare_read", "peak_memory_gb")
+    costs = [(f"{r['rows']:,}", who, cost) for r in made["sizes"].values() for who, cost in r["costs"].items()]
+    rows = [[n, who, *(f"{cost[key]:,.2f}" for key in keys)] for n, who, cost in costs if "stopped" not in cost]
+    print_table("prepare", [["rows", "who", *(key.replace("_", " ") for key in keys)], *rows])
+    for n, who, cost in costs:
+        if "stopped" in cost:
+            print(f"{n} rows, {who}: {cost['stopped']}")
     if "maps" in made:
         maps = made["maps"]
-        print(
-            f"maps: {maps['zarr_gb_per_s']:.2f} GB/s into Zarr on {maps['workers']} workers, "
-            f"{maps['share_of_memmap']:.2f} of writing them to a memory map"
-        )
+        print(f"maps: {maps['zarr_gb_per_s']:.2f} GB/s into Zarr on {maps['workers']} workers, ", end="")
+        print(f"{maps['share_of_memmap']:.2f} of writing them to a memory map")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ the Baltimore portal file with the 55 areas where HEWS_REAL_DATA has it.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,8 +20,9 @@ import pyarrow.csv
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import parse_flags, save_result
-from hews_gpu.config import city_template
+from benchmarks.common import finish, parse_flags, real_data
+from benchmarks.inputs.cities import write_baltimore
+from benchmarks.tables import cost_of
 from hews_gpu.synthetic import write_city
 
 STAGES = {
@@ -37,17 +36,6 @@ SCORES = ("windows", "positives", "base_rate", "auc", "average_precision", "brie
 ROWS = ("rows_read", "rows_kept", "rows_quarantined", "quarantined_by_reason", "targets_kept")
 
 
-def write_baltimore(folder: Path, data: Path) -> Path:
-    """The shipped city file, pointed at the real table; returns the table."""
-    table = data / "baltimore" / "portal_2012_2017.csv.gz"
-    text = city_template("baltimore")
-    for key, path in (("files = [", table), ("file = ", data / "baltimore" / "csa_55_vitalsigns16.geojson.gz")):
-        line = next(line for line in text.splitlines() if line.startswith(key))
-        text = text.replace(line, f'files = ["{path}"]' if "[" in key else f'file = "{path}"', 1)
-    (folder / "city.toml").write_text(text, encoding="utf-8")
-    return table
-
-
 def write_demo(folder: Path) -> Path:
     """The demo's city; returns its table."""
     toml = write_city(folder / "city", years=4)
@@ -56,26 +44,6 @@ def write_demo(folder: Path) -> Path:
         text = text.replace(f'"{name}"', f'"city/{name}"')
     (folder / "city.toml").write_text(text, encoding="utf-8")
     return folder / "city" / "incidents.csv.gz"
-
-
-def run_stage(folder: Path, command: str) -> tuple[dict[str, float], Any]:
-    """Run one command of `hews`; returns what it cost and what it printed as JSON."""
-    begin = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hews_gpu", *command.split()], cwd=folder, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(process.returncode)
-    cost = {
-        "seconds": round(time.perf_counter() - begin, 2),
-        "processor_seconds": round(used.ru_utime + used.ru_stime, 2),
-        "peak_memory_gb": round(used.ru_maxrss * 1024 / 1e9, 3),
-    }
-    return cost, json.loads(printed) if "--json" in command else None
 
 
 def bare_read_s(table: Path) -> float:
@@ -96,7 +64,9 @@ def measure(write: Callable[[Path], Path]) -> dict[str, Any]:
         read_s = bare_read_s(table)
         costs, printed = {}, {}
         for stage, command in STAGES.items():
-            costs[stage], printed[stage] = run_stage(folder, command)
+            cost = cost_of([sys.executable, "-m", "hews_gpu", *command.split()], cwd=folder)
+            text = cost.pop("printed")
+            costs[stage], printed[stage] = cost, json.loads(text) if "--json" in command else {}
     quality, maps, metrics = printed["prepare"], printed["rasterize"], printed["evaluate"]
     return {
         "table": table.name,
@@ -113,29 +83,28 @@ def measure(write: Callable[[Path], Path]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, save where the real table took part, and print."""
+    """Measure, print, and save where the real table took part."""
     flags = parse_flags(__doc__ or "")
-    data = os.environ.get("HEWS_REAL_DATA")
+    data = None if flags.quick else real_data()
     results = {"demo": measure(write_demo)}
-    if data and not flags.quick:
-        results["baltimore"] = measure(lambda folder: write_baltimore(folder, Path(data)))
-        print(f"saved {save_result('pipeline', results)}", file=sys.stderr)
-    if flags.json:
-        print(json.dumps(results, indent=2))
-        return
+    if data is None:
+        flags.quick = True  # nothing that is worth keeping
+    else:
+        results["baltimore"] = measure(lambda folder: write_baltimore(folder, data))
+    finish("pipeline", results, flags, show)
+
+
+def show(results: dict[str, Any]) -> None:
+    """Print one table per city."""
     for name, result in results.items():
-        show(name, result)
-
-
-def show(name: str, result: dict[str, Any]) -> None:
-    """Print one city's result as a table."""
-    table = Table(title=f"The whole path: {name}", title_justify="left")
-    for heading in ("stage", "seconds", "processor seconds", "peak memory, GB"):
-        table.add_column(heading, justify="left" if heading == "stage" else "right")
-    for stage, cost in result["stages"].items():
-        table.add_row(stage, *(f"{value:,.2f}" for value in cost.values()))
-    Console().print(table)
-    print(f"{result['rows']['rows_read']:,} rows, {result['all_windows']['windows']:,} windows. {result['verdict']}")
+        table = Table(title=f"The whole path: {name}", title_justify="left")
+        for heading in ("stage", "seconds", "processor seconds", "peak memory, GB"):
+            table.add_column(heading, justify="left" if heading == "stage" else "right")
+        for stage, cost in result["stages"].items():
+            table.add_row(stage, *(f"{cost[key]:,.2f}" for key in ("seconds", "processor_seconds", "peak_memory_gb")))
+        Console().print(table)
+        rows, windows = result["rows"]["rows_read"], result["all_windows"]["windows"]
+        print(f"{rows:,} rows, {windows:,} windows. {result['verdict']}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ SECTION_S = 60
 SECTIONS = {
     "raster": "benchmarks.gpu.raster",
     "pip": "benchmarks.gpu.pip",
-    "feed": "benchmarks.gpu.feed",
+    "feed": "benchmarks.feed",
     "training": "benchmarks.gpu.training",
     "prepare": "benchmarks.gpu.prepare",
 }

@@ -1,37 +1,35 @@
 """`prepare` with cuDF on a `LocalCUDACluster` against pandas in one process: the same tables, and rows per second.
 
-The table and its areas are made here, with NumPy and PyArrow alone; files of polygons are not read, so that neither
-shapely nor geopandas is needed. What is: numpy, pandas, pyarrow, numba with numba-cuda, cupy, cudf, dask, distributed
-and dask-cuda. It runs in a process of its own, because RAPIDS and torch fight over a GPU's memory in one.
+It runs in a process of its own, because RAPIDS and torch fight over a GPU's memory in one, and needs cupy, cudf and
+dask-cuda besides what the project itself asks for.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 import tempfile
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.common import ROOT
+from benchmarks.common import ROOT, wall_s
 
 if TYPE_CHECKING:
-    from benchmarks.inputs.small_polygons import Rings
     from hews_gpu.workers import Opener
 
-__all__ = ["measure", "prepared", "run"]
+__all__ = ["measure", "run"]
 
-NEEDED = ("pandas", "pyarrow", "numba", "cupy", "cudf", "dask", "distributed", "dask_cuda")
+NEEDED = ("geopandas", "pandas", "pyarrow", "cupy", "cudf", "dask", "distributed", "dask_cuda")
 ROWS, DAYS = 3_000_000, 2_000
 MOST_S = 200
 TABLES = ("incidents", "quarantine", "charts_only")
 
 
 def run(machine: object) -> dict[str, Any]:
-    """The measurement, or which library is missing."""
+    """Measure in a process of its own, or say which library is missing."""
     del machine
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -41,89 +39,65 @@ def run(machine: object) -> dict[str, Any]:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
         return {"failed": " / ".join(lines[-3:])[-600:]}
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
 
 
-def prepared(table: Path, rings: Rings, folder: Path, workers: Opener) -> dict[str, Any]:
-    """All that `prepare` does to a table once its polygons are read: seconds and a digest of each of its tables."""
-    from benchmarks.inputs.table_hash import table_hash
-    from hews_gpu.data.clean import Rules
-    from hews_gpu.data.geometry.areas import Areas
-    from hews_gpu.data.geometry.point_in_polygon import Engine
-    from hews_gpu.data.prepare.partitions import plan_partitions
-    from hews_gpu.data.prepare.pipeline import BUCKET_ROWS, CleanJob, clean_table, sort_table
-    from hews_gpu.data.readers.files import IncidentFile
-    from hews_gpu.data.readers.schemas import ReadSettings
+def table_hash(path: Path) -> str:
+    """Return SHA-256 of the names of a Parquet file's columns and of a 64-bit hash of each row, in order of the rows.
 
-    work = folder / "work"
-    work.mkdir(parents=True)
-    west, south = (float(side) for side in rings[0].min(axis=0))
-    east, north = (float(side) for side in rings[0].max(axis=0))
-    areas = Areas(rings=rings, bounds=(west, south, east, north))
-    settings = ReadSettings()
-    begin = time.perf_counter()
-    plan = plan_partitions([IncidentFile(path=table, name=table.name, number=0)], settings, work)
-    planned_s = time.perf_counter() - begin
-    with workers(plan.rows, work) as team:
-        engine: Engine = "cuda" if team.backend == "cudf" else "numba"
-        job = CleanJob(
-            plan=plan,
-            settings=settings,
-            rules=Rules(areas=areas, tolerance_m=0.0, targets=frozenset({"SHOOTING"}), known=None, engine=engine),
-            backend=team.backend,
-            leave_out_damaged=False,
-        )
-        names = [f"Area {number}" for number in range(int(rings[2].max()) + 1)]
-        begin = time.perf_counter()
-        made = clean_table(work, job, team)
-        duplicates, _ = sort_table(folder, work, made, names, team, BUCKET_ROWS)
-        seconds = planned_s + time.perf_counter() - begin
-        backend = team.backend
-    rows = made.tally.rows
-    return {
-        "backend": backend,
-        "engine": engine,
-        "partitions": len(plan.partitions),
-        "rows": rows,
-        "kept": made.tally.kept,
-        "duplicates": sum(n for (_, _, is_repeat, _), n in duplicates.months.items() if is_repeat),
-        "twins": duplicates.twins,
-        "near_twins": duplicates.near_twins,
-        "seconds": seconds,
-        "rows_per_s": rows / seconds,
-        "hashes": {name: table_hash(folder / f"{name}.parquet") for name in TABLES},
-    }
+    Dictionaries count as the texts they stand for, so that the order of their entries does not matter.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        digest = hashlib.sha256("\n".join(file.schema_arrow.names).encode())
+        for batch in file.iter_batches(250_000):
+            columns = {}
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                text = pa.types.is_dictionary(column.type)
+                columns[name] = pd.Series((column.cast(pa.string()) if text else column).to_pandas())
+            digest.update(pd.util.hash_pandas_object(pd.DataFrame(columns), index=False).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def measure(workers: Opener, *, rows: int = ROWS, days: int = DAYS) -> dict[str, Any]:
-    """The same table by threads of this process and by some workers.
+    """Prepare the same table by threads of this process and by some workers.
 
     Raises:
         AssertionError: the tables differ.
     """
-    from benchmarks.inputs.tiled_city import areas, write_table
+    from benchmarks.tables import write_city
+    from hews_gpu.config import load_city
+    from hews_gpu.data.prepare.command import prepare
     from hews_gpu.workers import in_this_process
 
-    rings = areas()
+    seconds, quality, hashes = {}, {}, {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_table(folder / "table.csv", rows, days=days, rings=rings)
-        host = prepared(folder / "table.csv", rings, folder / "host", in_this_process)
-        other = prepared(folder / "table.csv", rings, folder / "other", workers)
-        table_bytes = (folder / "table.csv").stat().st_size
-    differing = [
-        key for key in host if key not in ("backend", "engine", "seconds", "rows_per_s") and host[key] != other[key]
-    ]
-    assert not differing, f"{other['backend']} and pandas differ in {differing}"
+        table_bytes = write_city(folder, rows, days)
+        city = load_city(folder / "city.toml")
+        for who, opener in (("host", in_this_process), ("workers", workers)):
+
+            def one(out: Path = folder / who, opener: Opener = opener, who: str = who) -> None:
+                quality[who] = prepare(city, out, workers=opener)
+
+            seconds[who] = wall_s(one)
+            hashes[who] = {table: table_hash(folder / who / f"{table}.parquet") for table in TABLES}
+    differing = [table for table in TABLES if hashes["host"][table] != hashes["workers"][table]]
+    assert not differing, f"workers and one process differ in {differing}"
+    kept = {key: quality["host"][key] for key in ("rows_read", "rows_kept")}
+    rate = {who: rows / seconds[who] for who in seconds}
     return {
-        "work": "prepare, 278 areas, polygons not read",
+        "work": "prepare, 278 areas",
         "rows": rows,
         "table_bytes": table_bytes,
         "same_tables": True,
-        "pandas_in_this_process": host,
-        f"{other['backend']}_on_workers": other,
-        "ratio_of_rows_per_s": other["rows_per_s"] / host["rows_per_s"],
+        **kept,
+        "rows_per_s": rate,
+        "ratio_of_rows_per_s": rate["workers"] / rate["host"],
     }
 
 

@@ -8,21 +8,21 @@ B windows of a batch, T steps.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.common import ratios, time_in_turn
 from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.output import Dtype, Values
 from hews_gpu.raster.rasterizer import Backend, Rasterizer
 from hews_gpu.raster.style import disc_stamps
 
-__all__ = ["Gpu", "Machine", "counting", "measure", "painting", "run"]
+__all__ = ["Gpu", "counting", "measure", "painting", "run"]
 
 EVENTS = 200_000
 MEAN_INCIDENTS = 10.7
@@ -31,28 +31,8 @@ STEPS, GROUPS = 12, 6
 LARGE, SMALL = 8192, 256
 
 
-class Machine(Protocol):
-    """Memory and clocks of what draws: a GPU, or in tests anything."""
-
-    def empty(self, shape: tuple[int, ...], dtype: Dtype) -> Any: ...
-
-    def to_device(self, array: NDArray[Any]) -> Any: ...
-
-    def to_host(self, array: Any) -> NDArray[Any]: ...
-
-    def device_s(self, call: Callable[[], object], calls: int) -> float: ...
-
-    def wall_s(self, call: Callable[[], object]) -> float: ...
-
-    def fill(self, array: Any) -> None: ...
-
-    def copy(self, source: Any, target: Any) -> None: ...
-
-    def launch(self, kernel: Any, blocks: int, threads: int, arguments: tuple[Any, ...]) -> None: ...
-
-
 class Gpu:
-    """The current CUDA device, through torch."""
+    """Memory and clocks of the current CUDA device, through torch."""
 
     def __init__(self) -> None:
         import torch
@@ -60,20 +40,20 @@ class Gpu:
         self.torch: Any = torch
 
     def empty(self, shape: tuple[int, ...], dtype: Dtype) -> Any:
-        """Memory written once, so that no page is touched for the first time while the clock runs."""
+        """Return memory written once, so that no page is touched for the first time while the clock runs."""
         return self.torch.zeros(shape, dtype=getattr(self.torch, dtype), device="cuda")
 
     def to_device(self, array: NDArray[Any]) -> Any:
-        """A copy on the device."""
+        """Return a copy on the device."""
         return self.torch.from_numpy(array).cuda()
 
     def to_host(self, array: Any) -> NDArray[Any]:
-        """A copy in NumPy."""
+        """Return a copy in NumPy."""
         made: NDArray[Any] = array.cpu().numpy()
         return made
 
     def device_s(self, call: Callable[[], object], calls: int) -> float:
-        """Seconds of one call on the device's clock; the device is kept busy until all calls are queued."""
+        """Return seconds of one call on the device's clock; the device is kept busy until all calls are queued."""
         begin, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
         self.torch.cuda._sleep(20_000_000)
         begin.record()
@@ -84,7 +64,7 @@ class Gpu:
         return float(begin.elapsed_time(end)) / 1e3 / calls
 
     def wall_s(self, call: Callable[[], object]) -> float:
-        """Seconds from a call to the end of what it started."""
+        """Return seconds from a call to the end of what it started."""
         self.torch.cuda.synchronize()
         begin = time.perf_counter()
         call()
@@ -109,7 +89,7 @@ class Gpu:
 
 
 def _as_numba(argument: Any) -> Any:
-    """Torch's tensors, alone or in a named tuple, as arrays that numba takes without a copy."""
+    """Return torch's tensors, alone or in a named tuple, as arrays that numba takes without a copy."""
     from hews_gpu.kernels._shim_cuda import cuda
 
     if isinstance(argument, tuple):
@@ -118,7 +98,7 @@ def _as_numba(argument: Any) -> Any:
 
 
 def painting(backend: Backend, *, areas: int = 55, height: int = 216, width: int = 172) -> Rasterizer:
-    """The reference style: pixels belong to the nearest of some random places, outlines lie where neighbors differ."""
+    """Draw in the reference style: pixels belong to the nearest of some places, with outlines between."""
     random = np.random.default_rng(0)
     seeds = random.random((areas, 2)) * (height, width)
     row, column = np.divmod(np.arange(height * width), width)
@@ -150,7 +130,7 @@ def painting(backend: Backend, *, areas: int = 55, height: int = 216, width: int
 
 
 def counting(backend: Backend, *, height: int = 54, width: int = 43) -> Rasterizer:
-    """The channels style: 12 steps of 6 groups."""
+    """Draw in the channels style: 12 steps of 6 groups."""
     random = np.random.default_rng(1)
     tables = ChannelsTables(
         cell=random.integers(0, height * width, EVENTS).astype(np.int32),
@@ -167,7 +147,7 @@ def _geometry(height: int, width: int) -> MapGeometry:
 
 
 def pairs_for(rasterizer: Rasterizer, batch: int) -> NDArray[np.int64]:
-    """Windows of a Poisson number of incidents, empty ones among them."""
+    """Return windows of a Poisson number of incidents, empty ones among them."""
     random = np.random.default_rng(2)
     shape = (batch, rasterizer.steps) if rasterizer.steps else (batch,)
     length = random.poisson(MEAN_INCIDENTS, shape)
@@ -176,7 +156,7 @@ def pairs_for(rasterizer: Rasterizer, batch: int) -> NDArray[np.int64]:
 
 
 def measure(
-    machine: Machine, make: Callable[[Backend], Rasterizer], values: Values, batch: int, *, rounds: int, calls: int
+    machine: Gpu, make: Callable[[Backend], Rasterizer], values: Values, batch: int, *, rounds: int, calls: int
 ) -> dict[str, Any]:
     """Check a few windows against the CPU, then time the batch in turn with filling its memory."""
     rasterizer, host = make("cuda").writing(values), make("numba").writing(values)
@@ -191,16 +171,11 @@ def measure(
     def draw() -> None:
         rasterizer.fill(on_device, out)
 
-    seconds: dict[str, list[float]] = {"draw": [], "fill": [], "wall": []}
-    for i in range(-1, rounds):
-        drawn, filled = machine.device_s(draw, calls), machine.device_s(lambda: machine.fill(out), calls)
-        wall = machine.wall_s(draw)
-        if i >= 0:
-            for name, value in (("draw", drawn), ("fill", filled), ("wall", wall)):
-                seconds[name].append(value)
-    draw_s, fill_s, wall_s = (statistics.median(seconds[name]) for name in ("draw", "fill", "wall"))
+    works = {"draw": draw, "fill": lambda: machine.fill(out)}
+    timings = time_in_turn(works, rounds=rounds, clock=lambda work: machine.device_s(work, calls))
+    wall_s = time_in_turn({"draw": draw}, rounds=rounds, clock=machine.wall_s)["draw"].median_s
+    draw_s, fill_s, share = timings["draw"].median_s, timings["fill"].median_s, ratios(timings, "fill")["draw"]
     size = batch * int(np.prod(rasterizer.shape)) * values.codes.itemsize
-    shares = [b / a for a, b in zip(seconds["draw"], seconds["fill"], strict=True)]
     return {
         "batch": batch,
         "dtype": values.dtype,
@@ -210,13 +185,13 @@ def measure(
         "maps_per_s": batch / draw_s,
         "gb_per_s": size / draw_s / 1e9,
         "fill_gb_per_s": size / fill_s / 1e9,
-        "share_of_fill": statistics.median(shares),
-        "share_lowest_highest": [min(shares), max(shares)],
+        "share_of_fill": share["median"],
+        "share_lowest_highest": [share["low"], share["high"]],
     }
 
 
-def run(machine: Machine, *, large: int = LARGE, small: int = SMALL, rounds: int = 9) -> list[dict[str, Any]]:
-    """Every measurement: both styles, large and small batches, bytes and floats."""
+def run(machine: Gpu, *, large: int = LARGE, small: int = SMALL, rounds: int = 9) -> list[dict[str, Any]]:
+    """Measure both styles, large and small batches, bytes and floats."""
     rows = []
     styles: dict[str, Callable[[Backend], Rasterizer]] = {
         "reference, 55 areas": painting,

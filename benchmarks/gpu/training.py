@@ -16,10 +16,9 @@ import torch
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.feed import make_source
+from benchmarks.feed import endless, make_source
 from hews_gpu.feed.batch import Batch, Feed
 from hews_gpu.feed.feeds import open_feed
-from hews_gpu.feed.plan import shares
 from hews_gpu.reference.networks import ReferenceCnn, reference_settings
 
 __all__ = ["busy_share", "measure", "run"]
@@ -31,7 +30,7 @@ WARM, STEPS, PROFILED = 10, 200, 40
 
 
 def run(machine: object) -> dict[str, Any]:
-    """Steps of both batch sizes on torch's current device, whatever `machine` is."""
+    """Take steps of both batch sizes on torch's current device, whatever `machine` is."""
     del machine
     settings = reference_settings("reference2")
     source = make_source(WINDOWS, height=settings.height, width=settings.width, backend="cuda")
@@ -46,7 +45,7 @@ def measure(model: torch.nn.Module, feed: Feed, *, batch: int, steps: int, profi
     """Train for some steps: samples per second, the share of the time spent waiting for maps, the GPU's busy share."""
     device = feed.device
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-    batches = _endless(feed, batch)
+    batches = endless(feed, batch)
     first = _steps(model, optimizer, batches, WARM, device)
     waited, began = feed.waited_s, time.perf_counter()
     last = _steps(model, optimizer, batches, steps, device)
@@ -61,12 +60,12 @@ def measure(model: torch.nn.Module, feed: Feed, *, batch: int, steps: int, profi
         spans = [event.time_range for event in seen.events() or () if str(event.device_type).endswith("CUDA")]
         busy = busy_share([(span.start, span.end) for span in spans])
     batches.close()  # type: ignore[attr-defined]
-    found = {"batch": batch, "steps": steps, "samples_per_s": batch * steps / seconds, "step_s": seconds / steps}
-    return {**found, "waiting_share": waited / seconds, "gpu_busy_share": busy, "loss": [first, last]}
+    result = {"batch": batch, "steps": steps, "samples_per_s": batch * steps / seconds, "step_s": seconds / steps}
+    return {**result, "waiting_share": waited / seconds, "gpu_busy_share": busy, "loss": [first, last]}
 
 
 def busy_share(spans: list[tuple[float, float]]) -> float | None:
-    """Share of the time from the first begin to the last end that lies in at least one span; None of none."""
+    """Return the share of the time from the first begin to the last end that lies in a span; None for no spans."""
     if not spans:
         return None
     covered, reached = 0.0, -math.inf
@@ -79,7 +78,7 @@ def busy_share(spans: list[tuple[float, float]]) -> float | None:
 def _steps(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], count: int, device: torch.device
 ) -> float:
-    """Take steps and wait for them; returns the mean loss, nats."""
+    """Take steps and wait for them; return the mean loss, nats."""
     total = torch.zeros((), device=device)
     for _ in range(count):
         batch = next(batches)
@@ -91,9 +90,3 @@ def _steps(
         optimizer.step()
         total += loss.detach()
     return float(total) / count
-
-
-def _endless(feed: Feed, batch: int) -> Iterator[Batch]:
-    """One epoch after the other, all as one plan."""
-    plan = (share for epoch in range(64) for share in shares(1, epoch, 0, 1, windows=len(feed), batch_size=batch))
-    return feed.batches(plan)

@@ -6,18 +6,18 @@ fifty is dirty in one of the ways of real tables. What a row holds depends on th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-from numpy.typing import NDArray
 
-from benchmarks.inputs.small_polygons import Rings, patchwork
+from benchmarks.inputs.polygons import Rings, patchwork
+from hews_gpu.arrays import Bool, Int64
 
-__all__ = ["CATEGORIES", "HEADER", "areas", "geojson", "write_table"]
+__all__ = ["areas", "geojson", "write_table"]
 
 HEADER = "CrimeDate,CrimeTime,Description,Longitude,Latitude,Premise,Weapon,Location,CrimeCode,District"
 CATEGORIES = ("LARCENY", "COMMON ASSAULT", "BURGLARY", "AGG. ASSAULT", "AUTO THEFT", "ROBBERY - STREET", "SHOOTING")
@@ -33,13 +33,11 @@ PLACES = 80_000
 
 
 def areas(most: int = 278) -> Rings:
-    """Polygons of some 129,000 vertices in all for 278 of them; in a unit square and a little more."""
+    """Return polygons of some 129,000 vertices in all for 278 of them; in a unit square and a little more."""
     return patchwork(16, 16, 130, most=most)
 
 
-def write_table(
-    path: Path, rows: int, *, days: int, rings: Rings, seed: int = 0, progress: Callable[[int], None] | None = None
-) -> None:
+def write_table(path: Path, rows: int, *, days: int, rings: Rings, seed: int = 0) -> None:
     """Write a CSV file in the portal's schema.
 
     Args:
@@ -48,21 +46,16 @@ def write_table(
         days: over how many days from 1905 on they are spread; at most 71,000 are read back.
         rings: of the areas; places are drawn in their bounding box.
         seed: of everything random.
-        progress: told the rows written so far.
     """
     places = _places(rings, seed)
     with path.open("wb") as file:
         file.write(f"{HEADER}\n".encode())
-        done = 0
         for table in _blocks(rows, days, places, seed):
             pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed"))
-            done += len(table)
-            if progress is not None:
-                progress(done)
 
 
 def _places(rings: Rings, seed: int) -> tuple[pa.Array, pa.Array]:
-    """Texts of longitude and latitude of each place."""
+    """Return texts of longitude and latitude of each place."""
     random = np.random.default_rng([seed, 1])
     low, high = rings[0].min(axis=0), rings[0].max(axis=0)
     at = low + (high - low) * random.random((PLACES, 2))
@@ -98,7 +91,7 @@ def _blocks(rows: int, days: int, places: tuple[pa.Array, pa.Array], seed: int) 
 
 
 def _with_repeats(table: pa.Table, random: np.random.Generator) -> pa.Table:
-    """Some rows once more, as they are or as a shooting that another report goes with."""
+    """Repeat some rows, as they are or as a shooting that another report goes with."""
     row = np.arange(len(table))
     again = random.random(len(row)) < REPEATED
     table = table.take(pa.array(np.where(again, np.maximum(row - 1, 0), row)))
@@ -106,16 +99,16 @@ def _with_repeats(table: pa.Table, random: np.random.Generator) -> pa.Table:
     return table.set_column(2, "Description", _spoilt(table["Description"].combine_chunks(), twin, "SHOOTING"))
 
 
-def _take(values: pa.Array, index: NDArray[np.int64]) -> pa.Array:
+def _take(values: pa.Array, index: Int64) -> pa.Array:
     return values.take(pa.array(index))
 
 
-def _spoilt(column: pa.Array, where: NDArray[np.bool_], text: str) -> pa.Array:
+def _spoilt(column: pa.Array, where: Bool, text: str) -> pa.Array:
     return pc.if_else(pa.array(where), text, column)
 
 
 def geojson(rings: Rings) -> dict[str, object]:
-    """The areas as a FeatureCollection with the property name: each ring is a polygon of its own shell or a hole."""
+    """Return the areas as a FeatureCollection with the property name; of each, the first ring is the shell."""
     vertex, start, polygon = rings
     features = []
     for number in range(int(polygon.max()) + 1):

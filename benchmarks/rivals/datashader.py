@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.rivals.scene import Bytes, Draw, Floats, Scene, library
+from benchmarks.rivals.scene import Draw, Scene, library
+from hews_gpu.arrays import Float64, Int64, UInt8
 
 __all__ = ["LIBRARIES", "ways"]
 
@@ -47,14 +48,14 @@ class Layers:
         self.lit_color = _packed(np.array([scene.lit_color], np.uint8))[0]
         self.radius = int(scene.disc_radius_px)
 
-    def _coverage(self, line: Floats) -> NDArray[np.float64]:
+    def _coverage(self, line: Float64) -> Float64:
         """[H, X]: how much of each pixel a line covers, south first."""
         points = self.frame({"x": line[:, 0], "y": line[:, 1]})
         drawn = self.canvas.line(points, "x", "y", agg=self.shader.any(), line_width=self.scene.line_width_px)
-        covered: NDArray[np.float64] = np.nan_to_num(drawn.data.astype(np.float64))
+        covered: Float64 = np.nan_to_num(drawn.data.astype(np.float64))
         return covered
 
-    def draw(self, first: int, last: int, out: Bytes) -> None:
+    def draw(self, first: int, last: int, out: UInt8) -> None:
         """One window."""
         pictures = [self.base]
         lit = self.scene.lit(first, last)
@@ -83,7 +84,7 @@ class Layers:
             pictures.append(self.tf.spread(picture, px=self.radius, shape="circle", how="over"))
         return pictures
 
-    def _layers(self, column: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _layers(self, column: Int64, row: Int64) -> Int64:
         """The lowest layer for each disc that is above all earlier ones that it overlaps."""
         layer = np.zeros(len(column), np.int64)
         for i in range(1, len(column)):
@@ -92,7 +93,7 @@ class Layers:
         return layer
 
 
-def _packed(colors: Bytes) -> NDArray[np.uint32]:
+def _packed(colors: UInt8) -> NDArray[np.uint32]:
     """Red, green, blue from the lowest byte up."""
     wide = colors.astype(np.uint32)
     packed: NDArray[np.uint32] = wide[:, 0] | wide[:, 1] << np.uint32(8) | wide[:, 2] << np.uint32(16)

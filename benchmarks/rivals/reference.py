@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import geopandas as gpd
 import numpy as np
 
-from benchmarks.rivals.scene import Bytes, library
+from benchmarks.rivals.scene import library
+from hews_gpu.arrays import UInt8
 from hews_gpu.raster.geometry import MapGeometry
 
 if TYPE_CHECKING:
-    from benchmarks.inputs.windows import WindowedCity
+    from benchmarks.inputs.cities import WindowedCity
 
 __all__ = ["NAME", "ReferencePath"]
 
@@ -29,7 +30,7 @@ class ReferencePath:
 
     def __init__(self, work: WindowedCity, geometry: MapGeometry, folder: Path) -> None:
         self.geometry, self.style, self.file = geometry, work.style, folder / "map.png"
-        self.areas, self.places = work.city.neighborhoods, work.city.places
+        self.areas, self.places = work.neighborhoods, work.places
         self.colors = np.array([work.style.color(category) for category in self.places.categories])
         self.pyplot: Any = library("matplotlib.pyplot")
 
@@ -56,7 +57,7 @@ class ReferencePath:
         figure.savefig(self.file, dpi=DPI)
         plt.close(figure)
 
-    def draw(self, first: int, last: int, out: Bytes) -> None:
+    def draw(self, first: int, last: int, out: UInt8) -> None:
         """One window, read back from the file."""
         self.store(first, last)
         np.copyto(out, np.rint(self.pyplot.imread(self.file)[..., :3] * 255).astype(np.uint8))

@@ -18,22 +18,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.inputs.random_city import outlines_of
+from hews_gpu.arrays import Float64, UInt8
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.style import rgb
 
 if TYPE_CHECKING:
-    from benchmarks.inputs.windows import WindowedCity
+    from benchmarks.inputs.cities import WindowedCity
 
 __all__ = ["RIVALS", "Box", "Draw", "Scene", "library", "rivals", "scene_of"]
 
-Floats = NDArray[np.float64]
-Bytes = NDArray[np.uint8]
-Draw = Callable[[int, int, Bytes], None]
+Draw = Callable[[int, int, UInt8], None]
 """Draw the incidents [first, last) into uint8[H, X, 3]."""
 Box = tuple[int, int, int, int]
 """Top, bottom, left, right in pixels: half-open."""
-RIVALS = ("opencv", "pillow", "agg", "datashader")
+RIVALS = ("opencv", "datashader")
 """Modules of this package."""
 
 
@@ -43,13 +41,13 @@ class Scene:
 
     height: int
     width: int
-    rings: tuple[tuple[Floats, ...], ...]
+    rings: tuple[tuple[Float64, ...], ...]
     """Of each neighborhood: float64[V, 2] column, row; closed, the last vertex being the first."""
-    x: Floats  # [E] column
-    y: Floats  # [E] row
+    x: Float64  # [E] column
+    y: Float64  # [E] row
     color: NDArray[np.integer[Any]]  # [E] row of `palette`
     neighborhood: NDArray[np.integer[Any]]  # [E] -1 for none
-    palette: Bytes  # [K, 3]
+    palette: UInt8  # [K, 3]
     lit_color: tuple[int, int, int]
     line_width_px: float
     line_alpha: float
@@ -70,15 +68,14 @@ class Scene:
 
 
 def scene_of(work: WindowedCity, geometry: MapGeometry) -> Scene:
-    """The scene of a city, at a map's geometry."""
-    style, places = work.style, work.city.places
-    outlines = outlines_of(work.city.neighborhoods)
+    """Return the scene of a city, at a map's geometry."""
+    style, places, outlines = work.style, work.places, work.outlines
     ends = np.column_stack([axis for k in (0, 2) for axis in geometry.to_pixels(*outlines.ends[:, k : k + 2].T)])
     x, y = geometry.to_pixels(places.longitude, places.latitude)
     return Scene(
         height=geometry.height,
         width=geometry.width,
-        rings=tuple(_rings(ends[outlines.owner == n]) for n in range(len(work.city.neighborhoods))),
+        rings=tuple(_rings(ends[outlines.owner == n]) for n in range(len(outlines))),
         x=x,
         y=y,
         color=places.category,
@@ -92,25 +89,25 @@ def scene_of(work: WindowedCity, geometry: MapGeometry) -> Scene:
     )
 
 
-def _rings(ends: Floats) -> tuple[Floats, ...]:
-    """Segments [S, 4] of closed rings, one after another, as vertices."""
+def _rings(ends: Float64) -> tuple[Float64, ...]:
+    """Return segments [S, 4] of closed rings, one after another, as vertices."""
     breaks = np.flatnonzero((ends[1:, :2] != ends[:-1, 2:]).any(axis=1)) + 1
     return tuple(np.concatenate([ring[:, :2], ring[-1:, 2:]]) for ring in np.split(ends, breaks) if len(ring))
 
 
 def library(name: str) -> Any:
-    """A package that may be missing and may have no types."""
+    """Import a package that may be missing and may have no types."""
     return importlib.import_module(name)
 
 
-def rivals(scene: Scene, *, is_silent: bool = False) -> dict[str, Draw]:
-    """Every way of every rival that is installed; says on stderr which is not."""
+def rivals(scene: Scene) -> dict[str, Draw]:
+    """Return every way of every rival that is installed; say on standard error which is not."""
     ways: dict[str, Draw] = {}
     for name in RIVALS:
         module = library(f"benchmarks.rivals.{name}")
         missing = [package for package in module.LIBRARIES if find_spec(package) is None]
-        if missing and not is_silent:
+        if missing:
             print(f"raster: {name} is left out, as {' and '.join(missing)} is not installed", file=sys.stderr)
-        elif not missing:
+        else:
             ways |= module.ways(scene)
     return ways

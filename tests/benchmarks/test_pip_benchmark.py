@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import shapely
 
-from benchmarks import pip
-from benchmarks.growth import pip as pip_growth
-from benchmarks.inputs.random_city import random_city
+from benchmarks import common, pip
+from tests.inputs.random_city import random_city
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +48,16 @@ def test_one_wrong_point_is_refused(polygons, monkeypatch):
 
 
 def test_growth_has_a_row_per_size(monkeypatch):
-    monkeypatch.setattr(pip, "SHORTEST_S", 0.001)
+    monkeypatch.setattr(common, "SHORTEST_S", 0.001)
     monkeypatch.setattr(pip, "VERTICES", 2000)
-    series = pip_growth.growth(points=(1000,), polygons=(10, 30))
+    series = pip.growth(points=(1000,), polygons=(10, 30))
     assert [[row["x"] for row in one["rows"]] for one in series] == [[1000], [10, 30]]
     assert all(row["shapely"] > 0 and row["ours"] > 0 for one in series for row in one["rows"])
+
+
+def test_finely_drawn_areas_keep_their_holes():
+    areas = pip.drawn_finely(278)
+    assert len(areas) == 278 and 100_000 < shapely.get_coordinates(areas).shape[0] < 160_000
+    assert shapely.is_valid(areas).all() and shapely.get_num_interior_rings(areas).sum() > 30
+    inside = shapely.intersection(areas[:-1], areas[1:])
+    assert shapely.area(inside).max() < 1e-9

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from multiprocessing import Pipe
-
 import numpy as np
 import pytest
 import shapely
 
-from benchmarks.inputs.random_city import random_city, random_pairs
-from benchmarks.inputs.windows import WindowedCity
+from benchmarks.inputs.cities import WindowedCity
 from benchmarks.rivals import race, scene
-from benchmarks.rivals.compare import BOUND, RED_CHANGE, red_shares, require_same, sameness
+from benchmarks.rivals.race import BOUND, RED_CHANGE, red_shares, require_same, sameness
 from benchmarks.rivals.reference import NAME, ReferencePath
-from benchmarks.rivals.side_by_side import save_side_by_side
 from hews_gpu.raster.style import ReferenceStyle
+from tests.inputs.random_city import outlines_of, random_city, random_pairs
 
 WINDOWS = 4
 
@@ -26,7 +22,8 @@ class Toy:
     def __init__(self):
         city = random_city(3, neighborhoods=12, events=400)
         pairs = random_pairs(3, 400, 200, mean_incidents=4)
-        self.work = WindowedCity("toy", city, pairs, ReferenceStyle(palette={"SHOOTING": "#D62728"}))
+        style = ReferenceStyle(palette={"SHOOTING": "#D62728"})
+        self.work = WindowedCity("toy", city.neighborhoods, outlines_of(city.neighborhoods), city.places, pairs, style)
         self.pairs = self.work.plain_windows(WINDOWS)
         self.rasterizer = self.work.rasterizer()
         self.tables = self.rasterizer.tables
@@ -55,7 +52,7 @@ def test_every_installed_library_draws_what_we_draw(toy, tmp_path):
 
 
 def test_the_outlines_of_areas_with_an_incident_are_red_and_of_others_what_they_share(toy):
-    areas = toy.work.city.neighborhoods.geometry.to_numpy()
+    areas = toy.work.neighborhoods.geometry.to_numpy()
     for (first, last), picture in zip(toy.pairs, toy.maps, strict=True):
         lit = toy.scene.lit(first, last)
         red = red_shares(picture, toy.tables, first, last)
@@ -142,16 +139,16 @@ def test_one_red_outline_too_many_is_seen_even_where_the_pictures_differ_by_litt
 
 def test_what_is_not_installed_is_left_out_with_a_line(toy, monkeypatch, capsys):
     known = scene.find_spec
-    monkeypatch.setattr(scene, "find_spec", lambda name: None if name == "aggdraw" else known(name))
+    monkeypatch.setattr(scene, "find_spec", lambda name: None if name == "cv2" else known(name))
     ways = scene.rivals(toy.scene)
-    assert not any("aggdraw" in name for name in ways) and "Pillow, cached masks" in ways
-    assert capsys.readouterr().err == "raster: agg is left out, as aggdraw is not installed\n"
+    assert list(ways) == ["datashader, cached base"]
+    assert capsys.readouterr().err == "raster: opencv is left out, as cv2 is not installed\n"
 
 
 def test_a_race_gives_everybody_a_rate_and_a_ratio(toy):
     ways = {name: draw for name, draw in toy.ways.items() if name.startswith("OpenCV")}
     pairs = np.concatenate([toy.pairs] * 16)
-    rows = race.race(toy.rasterizer, toy.scene, ways, {}, pairs, threads=1, rounds=3, seconds=0.01)
+    rows = race.race(toy.rasterizer, ways, pairs, rounds=3, seconds=0.01)
     assert list(rows) == [race.OURS, race.REUSING, *ways]
     assert rows[race.OURS]["ratios"][race.OURS]["median"] == 1 and rows[race.OURS]["windows"] == len(pairs)
     for row in rows.values():
@@ -165,27 +162,3 @@ def test_ours_and_others_fill_a_reused_batch_alike(toy):
     race.fill_all(toy.rasterizer, pairs, one)
     race.draw_all(toy.ours, pairs, other)
     assert np.array_equal(one, other) and one.any(axis=(1, 2, 3)).all()
-
-
-def test_a_member_of_a_team_draws_what_it_is_told(toy, monkeypatch):
-    """In a thread here, whose drawings are looked at; a process of its own in a race."""
-    drawn = []
-    monkeypatch.setattr(race, "rivals", lambda *_, **__: {"way": lambda first, last, out: drawn.append((first, last))})
-    mine, theirs = Pipe()
-    member = threading.Thread(target=race._serve, args=(theirs, toy.scene, toy.pairs))
-    member.start()
-    assert mine.recv() == "ready"
-    drawn.clear()
-    mine.send(("way", 3))
-    assert mine.recv() == "done"
-    mine.send(None)
-    member.join(10)
-    assert drawn == [tuple(pair) for pair in toy.pairs[:3].tolist()] and not member.is_alive()
-
-
-def test_one_window_by_all_is_a_picture(toy, tmp_path):
-    from PIL import Image
-
-    path = save_side_by_side(toy.work, tmp_path / "all.png", window=0)
-    with Image.open(path) as image:
-        assert image.width > 1000 and len(image.convert("RGB").getcolors(1 << 20)) > 20

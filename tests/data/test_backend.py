@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.inputs.small_polygons import patchwork, points_near
+from benchmarks.inputs.polygons import patchwork, points_near
 from hews_gpu.data.backend import (
     array_of,
     as_array_like,

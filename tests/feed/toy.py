@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.inputs.random_city import CATEGORIES, random_city
 from hews_gpu.data.events import open_prepared
 from hews_gpu.feed.batch import MapSource
 from hews_gpu.feed.maps import all_windows
 from hews_gpu.files import new_folder
 from hews_gpu.raster.output import Values
 from hews_gpu.raster.rasterizer import channels_rasterizer, reference_rasterizer
+from tests.inputs.random_city import CATEGORIES, random_city
 
 STEPS = 3
 VALUES = {

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.inputs.baltimore import Baltimore
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.style import ReferenceStyle
+from tests.inputs.baltimore import Baltimore
 
 __all__ = ["PALETTE", "STYLE", "WINDOWS", "published_geometry", "published_map", "published_pair"]
 

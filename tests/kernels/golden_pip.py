@@ -9,7 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
-from benchmarks.inputs.small_polygons import CASES, points_near
+from benchmarks.inputs.polygons import points_near
+from tests.inputs.polygon_cases import CASES
 from tests.kernels.pip_reference import find_by_rays
 
 PATH = Path(__file__).with_suffix(".json")

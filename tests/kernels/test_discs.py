@@ -4,13 +4,13 @@ import numba
 import numpy as np
 import pytest
 
-from benchmarks.inputs.random_city import BOX, random_city
 from hews_gpu.kernels import raster_cpu, reference_numpy
 from hews_gpu.kernels.layout_cpu import lay_out
 from hews_gpu.kernels.tables import DiscsTables
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Rasterizer
 from hews_gpu.raster.style import FULL_DISC, ChannelsStyle, disc_stamps
+from tests.inputs.random_city import BOX, random_city
 
 GROUPS, STEPS, EVENTS = 3, 4, 500
 PAIRS = np.array(

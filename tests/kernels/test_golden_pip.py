@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.inputs.small_polygons import CASES, patchwork, points_near, random_points
+from benchmarks.inputs.polygons import patchwork, points_near, random_points
 from hews_gpu.kernels.pip_tables import build_tables
 from hews_gpu.kernels.pip_walk import find_all
+from tests.inputs.polygon_cases import CASES
 from tests.kernels.golden_pip import PATH, hash_of, right_answers
 
 GOLDEN = json.loads(PATH.read_text(encoding="utf-8"))

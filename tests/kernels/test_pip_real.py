@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import shapely
 
-from benchmarks.inputs.baltimore import load_baltimore, load_polygons
+from benchmarks.inputs.cities import load_polygons
 from hews_gpu.data.geometry.areas import find_in_grid, grid_of
 from hews_gpu.data.geometry.point_in_polygon import find_neighborhoods
 from hews_gpu.data.geometry.polygons import areas_of
+from tests.inputs.baltimore import load_baltimore
 
 pytestmark = [pytest.mark.real_data, pytest.mark.parametrize("areas", [55, 278])]
 

@@ -6,7 +6,6 @@ import numba
 import numpy as np
 import pytest
 
-from benchmarks.inputs.random_city import BOX, CATEGORIES, RandomCity, random_city, random_pairs
 from hews_gpu.config import MapConfig
 from hews_gpu.kernels import raster_cpu, reference_numpy
 from hews_gpu.kernels.layout_cpu import lay_out
@@ -14,6 +13,7 @@ from hews_gpu.kernels.tables import ReferenceTables
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Places, Rasterizer
 from hews_gpu.raster.style import ChannelsStyle
+from tests.inputs.random_city import BOX, CATEGORIES, RandomCity, random_city, random_pairs
 
 SMALL = {"height": 40, "width": 36}  # 40 * 36 * 3 bytes are whole words; 41 x 37 are not
 CASES = {

@@ -8,13 +8,13 @@ from itertools import combinations
 
 import numpy as np
 
-from benchmarks.inputs.random_city import BOX, CATEGORIES, outlines_of, random_city
 from hews_gpu.data.events import Events
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.output import Values
 from hews_gpu.raster.rasterizer import Places, Rasterizer
 from hews_gpu.raster.style import ChannelsStyle, ReferenceStyle
+from tests.inputs.random_city import BOX, CATEGORIES, outlines_of, random_city
 
 OPTIONS = {
     "style": ("reference", "fine lines, broad discs", "counts", "3 steps of counts", "discs", "9 steps of broad discs"),

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import shapely
 
-from benchmarks.inputs.random_city import outlines_of, random_city
 from hews_gpu.config import MapConfig
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.style import ReferenceStyle
+from tests.inputs.random_city import outlines_of, random_city
 
 
 def in_pixels(polygons, *, height=12, width=12, **style):

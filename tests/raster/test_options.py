@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.inputs.random_city import CATEGORIES
 from hews_gpu.raster.rasterizer import Places
+from tests.inputs.random_city import CATEGORIES
 from tests.raster.options import EVENTS, OPTIONS, drawing, drawn, marked, pairwise, rasterizer_of
 
 SCRIPT = Path(__file__).with_name("simulate_options.py")

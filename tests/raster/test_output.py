@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.inputs.random_city import random_city
 from hews_gpu.config import MapConfig
 from hews_gpu.errors import UserError
 from hews_gpu.raster.output import Values, is_on_device, target_address
+from tests.inputs.random_city import random_city
 
 CITY = random_city(2, neighborhoods=6, events=80)
 PAIRS = np.array([[0, 80], [3, 20], [5, 5]])

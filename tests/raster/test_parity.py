@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 import shapely
 
-from benchmarks.inputs.random_city import RandomCity, random_city, random_pairs
-from benchmarks.inputs.small_polygons import patchwork
+from benchmarks.inputs.polygons import patchwork
 from hews_gpu.config import MapConfig
 from hews_gpu.raster.rasterizer import Places, Rasterizer
 from tests.inputs.matplotlib_maps import draw_with_matplotlib
+from tests.inputs.random_city import RandomCity, random_city, random_pairs
 
 CONFIG = MapConfig(height=216, width=172)
 FAR, SHARP = 20, 3

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.inputs.random_city import BOX, random_city
 from hews_gpu.config import MapConfig
 from hews_gpu.errors import UserError
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.output import Values
 from hews_gpu.raster.rasterizer import Rasterizer
 from hews_gpu.raster.style import ChannelsStyle
+from tests.inputs.random_city import BOX, random_city
 
 CITY = random_city(1, neighborhoods=5, events=50)
 CONFIG = MapConfig(height=20, width=16)

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.inputs.baltimore import load_baltimore
 from hews_gpu.config import MapConfig
 from hews_gpu.data.windows import make_windows
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Rasterizer
 from hews_gpu.raster.style import ChannelsStyle
+from tests.inputs.baltimore import load_baltimore
 from tests.inputs.matplotlib_maps import draw_with_matplotlib
 
 pytestmark = pytest.mark.real_data

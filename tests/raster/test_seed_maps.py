@@ -13,10 +13,9 @@ picture is missing from the next window's, too. What is left is that the table w
 import numpy as np
 import pytest
 
-from benchmarks.inputs.baltimore import load_baltimore
-from benchmarks.inputs.random_city import outlines_of
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.rasterizer import Rasterizer
+from tests.inputs.baltimore import load_baltimore
 from tests.inputs.matplotlib_maps import draw_with_matplotlib
 from tests.inputs.published_maps import (
     BEGIN_S,
@@ -27,6 +26,7 @@ from tests.inputs.published_maps import (
     published_map,
     published_pair,
 )
+from tests.inputs.random_city import outlines_of
 
 pytestmark = pytest.mark.real_data
 CHANGED = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.inputs.small_polygons import CASES, points_near, random_points
+from benchmarks.inputs.polygons import points_near, random_points
 from hews_gpu.data.geometry.areas import Areas, find_in_grid
 from hews_gpu.data.geometry.cuspatial_engine import (
     MOST_POLYGONS,
@@ -17,6 +17,7 @@ from hews_gpu.data.geometry.cuspatial_engine import (
     find_with_cuspatial,
     guarded,
 )
+from tests.inputs.polygon_cases import CASES
 
 
 def areas_of(case: str) -> Areas:

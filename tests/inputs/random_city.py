@@ -1,4 +1,4 @@
-"""A random city for benchmarks and tests: a box cut into polygons, and incidents thrown over it.
+"""A random city: a box cut into polygons, and incidents thrown over it.
 
 No rhythm, no hot spots, nothing to forecast: only shapes that exercise a rasterizer. Some polygons have a hole, some
 incidents lie on a border, on a vertex, on top of each other, or outside the city.
@@ -17,13 +17,12 @@ import shapely
 from numpy.typing import NDArray
 
 from hews_gpu.config import MapConfig
+from hews_gpu.data.geometry import outlines
 from hews_gpu.data.geometry.outlines import Outlines
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Backend, Places, Rasterizer
 from hews_gpu.raster.style import ReferenceStyle
-
-__all__ = ["BOX", "CATEGORIES", "RandomCity", "outlines_of", "random_city", "random_pairs"]
 
 BOX = (-77.0, 39.0, -76.8, 39.2)
 """West, south, east, north: nowhere in particular."""
@@ -50,14 +49,8 @@ class RandomCity:
 
 
 def outlines_of(neighborhoods: gpd.GeoDataFrame) -> Outlines:
-    """Every edge of every ring of polygons, as a prepared city has them."""
-    polygons = neighborhoods.geometry.to_numpy()
-    parts, polygon_of_part = shapely.get_parts(polygons, return_index=True)
-    rings, part_of_ring = shapely.get_rings(parts, return_index=True)
-    points, ring = shapely.get_coordinates(rings, return_index=True)
-    same = ring[1:] == ring[:-1]
-    ends = np.hstack([points[:-1], points[1:]])[same]
-    return Outlines(ends, polygon_of_part[part_of_ring[ring[:-1][same]]], tuple(shapely.to_wkb(polygons)))
+    """The outlines of polygons as a prepared city has them."""
+    return outlines.outlines_of(shapely.to_wkb(neighborhoods.geometry.to_numpy()))
 
 
 def random_city(seed: int, *, neighborhoods: int = 12, events: int = 400) -> RandomCity:

@@ -1,4 +1,4 @@
-"""Baltimore's real polygons and incidents, for tests and benchmarks where HEWS_REAL_DATA names their folder.
+"""Baltimore's real polygons and incidents, where HEWS_REAL_DATA names their folder.
 
 Read by hand here, so that rasterizing can be tested without the rest of the pipeline.
 """
@@ -14,12 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.inputs.random_city import RandomCity
+from benchmarks.inputs.cities import load_polygons
 from hews_gpu.raster.rasterizer import Places
-
-__all__ = ["Baltimore", "load_baltimore", "load_polygons"]
-
-POLYGONS = {55: "csa_55_vitalsigns16", 278: "neighborhoods_278_census2010"}
+from tests.inputs.random_city import RandomCity
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +24,6 @@ class Baltimore(RandomCity):
     """Polygons and incidents as for a random city, and the incidents' times."""
 
     time_s: NDArray[np.int64]
-
-
-def load_polygons(folder: Path, areas: Literal[55, 278]) -> gpd.GeoDataFrame:
-    """The 55 statistical areas or the 278 neighborhoods, in EPSG:4326."""
-    return gpd.read_file(f"/vsigzip/{folder}/baltimore/{POLYGONS[areas]}.geojson.gz").to_crs(4326)
 
 
 def load_baltimore(folder: Path, areas: Literal[55, 278]) -> Baltimore:

@@ -1,1 +1,0 @@
-"""How time grows with the size of the work: measured series and the curves drawn from them."""

@@ -1,1 +1,0 @@
-"""The limits that a benchmark measures beside the work: what no program on this machine could be faster than."""
