@@ -291,7 +291,7 @@ def test_the_arrays_are_those_of_the_prepared_table(tmp_path, preset):
     assert (fast.known_s >= fast.events.time_s).all()
 
     truth = load_truth(tmp_path / "prepared" / "truth.npz")
-    samples = make_samples(prepared.events, city, truth.begin_s, truth.end_s)
+    samples = make_samples(prepared.events, issue_windows(truth.begin_s, truth.end_s, Task.of_city(city)), city)
     times = samples.issue_s, samples.target_begin_s, samples.target_end_s
     p = truth.probability(*times)
     assert np.array_equal(p, fast.truth.probability(*times))
