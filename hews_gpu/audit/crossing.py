@@ -26,14 +26,14 @@ from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.windows import Samples
 from hews_gpu.evaluation.folds import Experiment, Fold
 
-__all__ = ["Part", "folds_gate", "splits_gate", "straddling", "used"]
+__all__ = ["SplitRows", "folds_gate", "splits_gate", "straddling", "used"]
 
 GATE = "6 duplicates and twins"
 REMEDY = f"let [task] lead_s be {NEAR_TWIN.within_s} or more"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class SplitRows:
     """One side of a split, as rows of the table."""
 
     inputs: Bool  # [E] seen by some sample
@@ -45,13 +45,13 @@ class Part:
         return self.inputs | self.labels
 
 
-def used(events: Events, samples: Samples, hidden: Bool | None = None) -> Part:
+def used(events: Events, samples: Samples, hidden: Bool | None = None) -> SplitRows:
     """Mark the rows that a split's samples see and ask for."""
     shown = np.ones(len(events), dtype=bool) if hidden is None else ~hidden
     pairs = samples.history.reshape(-1, 2)
     first, last = (np.searchsorted(events.time_s, edge) for edge in (samples.target_begin_s, samples.target_end_s))
     inputs = _covered(pairs[:, 0], pairs[:, 1], len(events)) & shown
-    return Part(inputs=inputs, labels=_covered(first, last, len(events)) & events.is_target)
+    return SplitRows(inputs=inputs, labels=_covered(first, last, len(events)) & events.is_target)
 
 
 def _covered(first: Int64, last: Int64, length: int) -> Bool:

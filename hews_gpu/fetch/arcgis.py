@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from hews_gpu.errors import UserError
 from hews_gpu.fetch.client import Answer, Client, Endpoint, RequestError, read_json
-from hews_gpu.fetch.pages import Key, Page, require_collection
+from hews_gpu.fetch.pages import Key, TablePage, require_collection
 
 __all__ = ["ArcgisTable", "layer_address"]
 
@@ -70,7 +70,7 @@ class ArcgisTable:
         """Ask again when the layer was last edited."""
         return _last_edit(self._ask("", {}, _read_layer))
 
-    def page(self, after: Key | None) -> Page:
+    def page(self, after: Key | None) -> TablePage:
         """Return the rows with the smallest object ids above `after`, with points and outlines in degrees (WGS 84)."""
         parameters = {
             "where": self._filter(after),
@@ -96,7 +96,7 @@ class ArcgisTable:
     def _ask(self, path: str, parameters: Mapping[str, str], read: Callable[[Answer], T]) -> T:
         return self.client.get(self._url(path, parameters), read, endpoint=self.endpoint)
 
-    def _read_page(self, answer: Answer, *, url: str) -> Page:
+    def _read_page(self, answer: Answer, *, url: str) -> TablePage:
         features = require_collection(_read_content(answer))
         body = answer.body
         if not self.geojson:
@@ -105,7 +105,7 @@ class ArcgisTable:
         if not self.geojson or any(not allowed.issuperset(_properties(feature)) for feature in features):
             features = [_only(feature, allowed) for feature in features]
             body = json.dumps({"type": "FeatureCollection", "features": features}).encode()
-        return Page(url=url, body=body, keys=[self._key_of(feature) for feature in features])
+        return TablePage(url=url, body=body, keys=[self._key_of(feature) for feature in features])
 
     def _key_of(self, feature: Mapping[str, Any]) -> int:
         key = _properties(feature).get(self.key, feature.get("id"))

@@ -25,7 +25,7 @@ from hews_gpu.config import CityConfig, FetchConfig, city_template, load_city
 from hews_gpu.errors import UserError
 from hews_gpu.fetch.arcgis import ArcgisTable
 from hews_gpu.fetch.client import Answer, Client, Endpoint, read_json
-from hews_gpu.fetch.pages import Page, Table, choose_fields, require_collection
+from hews_gpu.fetch.pages import Table, TablePage, choose_fields, require_collection
 from hews_gpu.fetch.snapshot import LATEST, Snapshot, locked_folder, open_snapshot
 from hews_gpu.fetch.socrata import SocrataTable
 from hews_gpu.progress import log, step
@@ -150,7 +150,7 @@ def _read_pages(table: Table, snapshot: Snapshot, expected: int) -> None:
     raise UserError("[fetch] page_rows", allowed=f"gives more than {MAX_PAGES} pages", remedy="Raise it")
 
 
-def _require_onward(page: Page, pages: Sequence[Mapping[str, Any]], table: Table) -> None:
+def _require_onward(page: TablePage, pages: Sequence[Mapping[str, Any]], table: Table) -> None:
     """Refuse a feed that does not page by key: its rows would be lost, or come again and again."""
     keys = page.keys
     seen = {*(p["first"] for p in pages), *(p["last"] for p in pages)}
@@ -176,7 +176,7 @@ def _fetch_neighborhoods(client: Client, settings: FetchConfig, snapshot: Snapsh
     snapshot.save()
 
 
-def fetch_polygons(client: Client, endpoint: Endpoint, protocol: str) -> tuple[int, Page]:
+def fetch_polygons(client: Client, endpoint: Endpoint, protocol: str) -> tuple[int, TablePage]:
     """Return how many polygons a feed says there are, and all of them.
 
     Args:
@@ -201,18 +201,18 @@ def fetch_polygons(client: Client, endpoint: Endpoint, protocol: str) -> tuple[i
     return count, page
 
 
-def property_names(page: Page) -> list[str]:
+def property_names(page: TablePage) -> list[str]:
     """Return the columns that polygons can be named by."""
     features = json.loads(page.body)["features"]
     return sorted({name for feature in features for name in (feature.get("properties") or {})})
 
 
-def _read_file(answer: Answer, *, url: str) -> Page:
+def _read_file(answer: Answer, *, url: str) -> TablePage:
     features = require_collection(read_json(answer))
-    return Page(url=url, body=answer.body, keys=range(len(features)))
+    return TablePage(url=url, body=answer.body, keys=range(len(features)))
 
 
-def _all_pages(layer: ArcgisTable) -> Page:
+def _all_pages(layer: ArcgisTable) -> TablePage:
     """Return all pages of a layer as one."""
     features: list[Any] = []
     keys: list[Any] = []
@@ -220,7 +220,7 @@ def _all_pages(layer: ArcgisTable) -> Page:
         page = layer.page(keys[-1] if keys else None)
         if page.rows == 0:
             body = json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False).encode()
-            return Page(url=page.url, body=body, keys=keys)
+            return TablePage(url=page.url, body=body, keys=keys)
         features += json.loads(page.body)["features"]
         keys += page.keys
         if len(set(keys)) < len(keys):

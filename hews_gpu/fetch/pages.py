@@ -18,13 +18,13 @@ from hews_gpu.data.readers.schemas import is_person_level
 from hews_gpu.errors import UserError
 from hews_gpu.fetch.client import RequestError
 
-__all__ = ["Key", "Page", "Table", "choose_fields", "require_collection"]
+__all__ = ["Key", "Table", "TablePage", "choose_fields", "require_collection"]
 
 Key = int | str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class TablePage:
     """Consecutive rows of a table."""
 
     url: str
@@ -59,7 +59,7 @@ class Table(Protocol):
     def edited_now(self) -> str:
         """Ask for `edited` again."""
 
-    def page(self, after: Key | None) -> Page:
+    def page(self, after: Key | None) -> TablePage:
         """Return the rows with the smallest keys above `after`; without rows at the end of the table."""
 
 

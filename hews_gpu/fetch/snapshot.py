@@ -19,7 +19,7 @@ from typing import Any
 
 from hews_gpu import __version__
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.pages import Page
+from hews_gpu.fetch.pages import TablePage
 from hews_gpu.files import atomic_file, atomic_link, disk_full_is_a_user_error, locked, write_json
 
 __all__ = ["LATEST", "RECORD", "Snapshot", "locked_folder", "open_snapshot"]
@@ -67,7 +67,7 @@ class Snapshot:
         """Drop all pages of a table."""
         self.record["tables"][name] = {"whole": False, "pages": []}
 
-    def add(self, name: str, file: str, page: Page) -> None:
+    def add(self, name: str, file: str, page: TablePage) -> None:
         """Write a page and its record."""
         path = self.folder / file
         with _disk_full_keeps_finished_pages(path):

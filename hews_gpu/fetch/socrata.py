@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 from hews_gpu.errors import UserError
 from hews_gpu.fetch.client import Answer, Client, Endpoint, RequestError, read_json
-from hews_gpu.fetch.pages import Key, Page, require_collection
+from hews_gpu.fetch.pages import Key, TablePage, require_collection
 
 __all__ = ["TOKEN_VARIABLE", "SocrataTable"]
 
@@ -71,7 +71,7 @@ class SocrataTable:
         """Ask again when the dataset's rows were last changed."""
         return _last_edit(self._view())
 
-    def page(self, after: Key | None) -> Page:
+    def page(self, after: Key | None) -> TablePage:
         """Return the rows that follow `after` in the order of the row id."""
         parameters = {
             "$select": ",".join(self.fields),
@@ -82,7 +82,7 @@ class SocrataTable:
         url = self._url(".csv", parameters)
         return self._ask(url, partial(self._read_page, url=url))
 
-    def polygons(self) -> Page:
+    def polygons(self) -> TablePage:
         """Return all rows with their outlines, as one GeoJSON file."""
         url = self._url(".geojson", {"$limit": str(MAX_POLYGONS)})
         return self._ask(url, partial(_read_polygons, url=url))
@@ -105,7 +105,7 @@ class SocrataTable:
         """Return the portal's description of the dataset: its columns, and when it changed."""
         return self._ask(f"{self.root}/api/views/{self.dataset}.json", _read_view)
 
-    def _read_page(self, answer: Answer, *, url: str) -> Page:
+    def _read_page(self, answer: Answer, *, url: str) -> TablePage:
         """Check that the page is whole: the columns asked for, and every row as wide as the header."""
         text = _read_text(answer)
         header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
@@ -113,7 +113,7 @@ class SocrataTable:
             raise RequestError(f"answered with the columns {', '.join(header)[:200] or 'none'}", retry="always")
         if not text.endswith("\n") or any(len(row) != len(header) for row in rows):
             raise RequestError("cut its answer in the middle of a row", retry="always")
-        return Page(url=url, body=answer.body, keys=[row[0] for row in rows])
+        return TablePage(url=url, body=answer.body, keys=[row[0] for row in rows])
 
 
 def _dataset(endpoint: Endpoint) -> tuple[str, str]:
@@ -168,6 +168,6 @@ def _read_count(answer: Answer) -> int:
     return int(values[0])
 
 
-def _read_polygons(answer: Answer, *, url: str) -> Page:
+def _read_polygons(answer: Answer, *, url: str) -> TablePage:
     features = require_collection(_read_content(answer))
-    return Page(url=url, body=answer.body, keys=range(len(features)))
+    return TablePage(url=url, body=answer.body, keys=range(len(features)))

@@ -29,7 +29,7 @@ __all__ = [
     "Addresses",
     "Anywhere",
     "Place",
-    "Places",
+    "PlaceModel",
     "around",
     "choose",
     "make_addresses",
@@ -127,7 +127,7 @@ class Anywhere:
         return np.ones(1)
 
 
-Places = Addresses | Anywhere
+PlaceModel = Addresses | Anywhere
 
 
 def choose(rng: np.random.Generator, count: int, weights: Float64) -> Int64:

@@ -18,7 +18,7 @@ from hews_gpu.arrays import Float64, Int64
 from hews_gpu.synthetic.geography import Layout, make_layout
 from hews_gpu.synthetic.law import MINUTES_PER_HOUR, NOTHING, Kernel, Law, Trigger
 from hews_gpu.synthetic.pairs import Incidents, PairCategory, PairLaw
-from hews_gpu.synthetic.places import Addresses, Place, Places, choose, make_addresses, make_anywhere, meters
+from hews_gpu.synthetic.places import Addresses, Place, PlaceModel, choose, make_addresses, make_anywhere, meters
 from hews_gpu.synthetic.presets import AREAS
 from hews_gpu.synthetic.truth import AreaTruth, Truth
 from hews_gpu.units import MINUTE_S
@@ -87,7 +87,7 @@ class _Stream:
     points: Points = field(default=NO_POINTS)
     xy_m: Float64 = field(default_factory=lambda: np.empty((0, 2)))  # [E, 2]
 
-    def arrive(self, places: Places) -> None:
+    def arrive(self, places: PlaceModel) -> None:
         """Draw the events that nothing sets off."""
         minute = arrivals(self.rng, self.rate_per_h)
         self.points = Points(minute, places.draw(self.rng, len(minute), self.weights))
@@ -104,7 +104,7 @@ def simulate(law: Law, seeds: Seeds, *, begin_s: int, hours: int) -> History:
     """
     layout = make_layout(np.random.default_rng(seeds.layout), areas=AREAS if law.has_addresses else None)
     make_places = make_addresses if law.has_addresses else make_anywhere
-    places: Places = make_places(np.random.default_rng(seeds.places), layout)
+    places: PlaceModel = make_places(np.random.default_rng(seeds.places), layout)
 
     def stream(seed: np.random.SeedSequence, rate_per_h: Float64, hot_share: float) -> _Stream:
         rng = np.random.default_rng(seed)
@@ -138,7 +138,7 @@ def simulate(law: Law, seeds: Seeds, *, begin_s: int, hours: int) -> History:
     return History(layout=layout, events=events, truth=truth)
 
 
-def _scale_to_pairs(causes: list[_Stream], trigger: Trigger, places: Places) -> None:
+def _scale_to_pairs(causes: list[_Stream], trigger: Trigger, places: PlaceModel) -> None:
     """Scale the rates of both categories: as many pairs are to be expected in every city, whatever its layout."""
     assert isinstance(places, Addresses)
     rng = np.random.default_rng(causes[0].rng.integers(2**63))
@@ -151,7 +151,7 @@ def _scale_to_pairs(causes: list[_Stream], trigger: Trigger, places: Places) -> 
 
 
 def _law_of_targets(
-    law: Law, seeds: Seeds, places: Places, target: _Stream, causes: list[_Stream], begin_s: int
+    law: Law, seeds: Seeds, places: PlaceModel, target: _Stream, causes: list[_Stream], begin_s: int
 ) -> Truth:
     """Return the law as the truth holds it; the target events are still to be drawn."""
     trigger, cause = law.trigger, causes[0] if len(causes) == 1 else None
@@ -185,7 +185,7 @@ def _pair_category(stream: _Stream, places: Addresses) -> PairCategory:
     return PairCategory(rate_per_h=stream.rate_per_h, weights=stream.weights, past=past)
 
 
-def _gain(seeds: Seeds, trigger: Trigger | None, causes: list[_Stream], places: Places) -> Float64:
+def _gain(seeds: Seeds, trigger: Trigger | None, causes: list[_Stream], places: PlaceModel) -> Float64:
     """Draw where a cause sets something off: 1, or 0 [N]; of some choices the one nearest to the wanted share."""
     if trigger is None or trigger.hidden_areas is None:
         return np.ones(places.areas)
@@ -196,7 +196,7 @@ def _gain(seeds: Seeds, trigger: Trigger | None, causes: list[_Stream], places: 
     return gain
 
 
-def _active(truth: Truth, places: Places, causes: list[_Stream]) -> Points:
+def _active(truth: Truth, places: PlaceModel, causes: list[_Stream]) -> Points:
     """Return what sets off target events: incidents, or the first one of each pair at the end of its window."""
     if not causes:
         return NO_POINTS
@@ -208,7 +208,7 @@ def _active(truth: Truth, places: Places, causes: list[_Stream]) -> Points:
     return Points(minute[active], place[active])
 
 
-def _draw_targets(law: Law, places: Places, target: _Stream, causes: Points, end_minute: int) -> None:
+def _draw_targets(law: Law, places: PlaceModel, target: _Stream, causes: Points, end_minute: int) -> None:
     """Draw all target events."""
     target.arrive(places)
     if law.trigger is not None:
@@ -230,7 +230,7 @@ def arrivals(rng: np.random.Generator, rate_per_h: Float64) -> Int64:
     return np.sort(hour * MINUTES_PER_HOUR + rng.integers(0, MINUTES_PER_HOUR, size=len(hour)))
 
 
-def children(rng: np.random.Generator, parents: Points, kernel: Kernel, end_minute: int, places: Places) -> Points:
+def children(rng: np.random.Generator, parents: Points, kernel: Kernel, end_minute: int, places: PlaceModel) -> Points:
     """Draw the events that `parents` set off directly, before `end_minute`.
 
     Args:
@@ -247,7 +247,7 @@ def children(rng: np.random.Generator, parents: Points, kernel: Kernel, end_minu
     return joined(Points(minute[kept], places.draw_near(rng, parents.place[parent], kept, kernel.spread_m)))
 
 
-def cluster(rng: np.random.Generator, first: Points, kernel: Kernel, end_minute: int, places: Places) -> Points:
+def cluster(rng: np.random.Generator, first: Points, kernel: Kernel, end_minute: int, places: PlaceModel) -> Points:
     """Draw all descendants of `first`, where each event sets off others of its own kind, and return all of them.
 
     Args:

@@ -76,14 +76,23 @@ from hews_gpu.synthetic.places import PER_DEGREE, meters
 from hews_gpu.synthetic.presets import DEMO, LAWS
 from hews_gpu.units import HOUR_S, MINUTE_S
 
-__all__ = ["AreaTruth", "Forecasts", "Truth", "excitation", "expected", "forecasts_by_lead", "load_truth", "save_truth"]
+__all__ = [
+    "AreaTruth",
+    "ForecastGroup",
+    "Truth",
+    "excitation",
+    "expected",
+    "forecasts_by_lead",
+    "load_truth",
+    "save_truth",
+]
 
 
 # ---------------------------------------------------------------- forecasts in minutes
 
 
-class Forecasts(NamedTuple):
-    """Forecasts of one lead and horizon; all in minutes."""
+class ForecastGroup(NamedTuple):
+    """ForecastGroup of one lead and horizon; all in minutes."""
 
     which: Int64  # [S] their positions in the call
     issue: Int64  # [S] since the begin of the simulation: all that happened before is known
@@ -98,7 +107,7 @@ class Forecasts(NamedTuple):
 
 def forecasts_by_lead(
     truth: Truth, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike, delay_s: int = 0
-) -> Iterator[Forecasts]:
+) -> Iterator[ForecastGroup]:
     """Group forecasts by lead and horizon. What is known late is a longer lead: the issue moves back by the delay.
 
     Args:
@@ -121,7 +130,7 @@ def forecasts_by_lead(
     kinds, kind = np.unique(np.stack([begin - known, end - begin], axis=1), axis=0, return_inverse=True)
     for number, (lead, horizon) in enumerate(kinds):
         mine = np.flatnonzero(kind.reshape(-1) == number)
-        yield Forecasts(mine, known[mine], int(lead), int(horizon))
+        yield ForecastGroup(mine, known[mine], int(lead), int(horizon))
 
 
 def _as_minutes(truth: Truth, name: str, time_s: Int64) -> Int64:
@@ -282,14 +291,14 @@ class Truth:
         """
         return self._probability(forecasts_by_lead(self, issue_s, begin_s, end_s, delay_s), by_area=False)[:, 0]
 
-    def _probability(self, groups: Iterator[Forecasts], *, by_area: bool) -> Float64:
+    def _probability(self, groups: Iterator[ForecastGroup], *, by_area: bool) -> Float64:
         done = [(group.which, self._log_silence(group, by_area=by_area)) for group in groups]
         result = np.empty((sum(len(which) for which, _ in done), self.areas if by_area else 1))
         for which, total in done:
             result[which] = -np.expm1(-total)
         return result
 
-    def _log_silence(self, group: Forecasts, *, by_area: bool) -> Float64:
+    def _log_silence(self, group: ForecastGroup, *, by_area: bool) -> Float64:
         """Return -log P(no target in the window) of each forecast, [S, N] or [S, 1]."""
         law = silence(self.excited_by_targets, self.excited_by_triggers, group.lead, group.horizon)
         share = self.area_share if by_area else np.ones(1)
@@ -313,7 +322,7 @@ class Truth:
             return excitation(minute, issue, kernel.keep)[:, None]
         return np.stack([excitation(minute[area == n], issue, kernel.keep) for n in range(self.areas)], axis=1)
 
-    def _from_triggers_to_come(self, law: Silence, group: Forecasts, *, by_area: bool) -> Float64:
+    def _from_triggers_to_come(self, law: Silence, group: ForecastGroup, *, by_area: bool) -> Float64:
         """Return what triggers of the minutes after the issue time may still set off, [S, N] or [S, 1]."""
         branching = self.excited_by_triggers.branching
         if self.pairs is not None:
@@ -326,7 +335,7 @@ class Truth:
         once = expected(self.trigger_per_h, -np.expm1(-branching * law.reach), group.issue)
         return once[:, None] * (share if by_area else share.sum())
 
-    def _from_pairs_to_come(self, pairs: PairLaw, cost: Float64, group: Forecasts, *, by_area: bool) -> Float64:
+    def _from_pairs_to_come(self, pairs: PairLaw, cost: Float64, group: ForecastGroup, *, by_area: bool) -> Float64:
         """Return the same where triggers are pairs; `cost` [L] is that of one whose window ends at a minute."""
         columns: list[int | None] = list(range(self.areas)) if by_area else [None]
         total = np.zeros((len(group.issue), len(columns)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.pages import Page
+from hews_gpu.fetch.pages import TablePage
 from hews_gpu.fetch.snapshot import Snapshot, locked_folder, open_snapshot
 
 DAY, NEXT_DAY = date(2026, 11, 23), date(2026, 11, 24)
@@ -21,7 +21,7 @@ def open_at(root: Path, today: date = DAY, query: dict[str, str] = QUERY) -> Sna
 
 def one_page(root: Path, today: date = DAY, query: dict[str, str] = QUERY) -> Snapshot:
     snapshot = open_at(root, today, query)
-    snapshot.add("incidents", "incidents-00001.csv", Page(url="u", body=b"a\n1\n", keys=[1]))
+    snapshot.add("incidents", "incidents-00001.csv", TablePage(url="u", body=b"a\n1\n", keys=[1]))
     return snapshot
 
 
@@ -48,7 +48,7 @@ def test_an_unfinished_one_behind_a_whole_one_is_not_gone_on_with(tmp_path: Path
     (tmp_path / "2026-11-23").rename(tmp_path / "2026-11-20")
     whole = open_snapshot(tmp_path, "Toy", {**QUERY, "where": "x"}, DAY)
     whole.record["query"] = QUERY
-    whole.add("incidents", "incidents-00001.csv", Page(url="u", body=b"a\n1\n", keys=[1]))
+    whole.add("incidents", "incidents-00001.csv", TablePage(url="u", body=b"a\n1\n", keys=[1]))
     whole.finish()
     assert open_at(tmp_path, NEXT_DAY).folder.name == "2026-11-24"
 
@@ -78,7 +78,7 @@ def test_a_folder_with_no_record_of_ours_is_not_touched(text: str, tmp_path: Pat
 def test_a_damaged_page_drops_those_behind_it(tmp_path: Path) -> None:
     snapshot = one_page(tmp_path)
     for n in (2, 3):
-        snapshot.add("incidents", f"incidents-{n:05d}.csv", Page(url="u", body=b"a\n%d\n" % n, keys=[n]))
+        snapshot.add("incidents", f"incidents-{n:05d}.csv", TablePage(url="u", body=b"a\n%d\n" % n, keys=[n]))
     (snapshot.folder / "incidents-00002.csv").write_text("a\n9\n")
     again = open_at(tmp_path)
     assert again.drop_damaged_pages("incidents") == 2
@@ -102,6 +102,6 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 def test_the_tenth_of_a_day_is_newer_than_the_ninth(tmp_path: Path) -> None:
     one_page(tmp_path).folder.rename(tmp_path / "2026-11-23-9")
     whole = Snapshot(tmp_path / "2026-11-23-10", open_at(tmp_path / "none").record)
-    whole.add("incidents", "incidents-00001.csv", Page(url="u", body=b"a\n1\n", keys=[1]))
+    whole.add("incidents", "incidents-00001.csv", TablePage(url="u", body=b"a\n1\n", keys=[1]))
     whole.finish()
     assert open_at(tmp_path, NEXT_DAY).folder.name == "2026-11-24"

@@ -1,4 +1,4 @@
-"""Places: what happens at an address belongs to one neighborhood, and can be written down without loss."""
+"""PlaceModel: what happens at an address belongs to one neighborhood, and can be written down without loss."""
 
 from __future__ import annotations
 
