@@ -153,7 +153,6 @@ def _issue_drawn(city: City, samples: Samples) -> Samples:
 
 def _hour_off(city: City, samples: Samples) -> Samples:
     shifted = city.events.time_s - HOUR_S  # the rows are taken for an hour earlier than they were
-    assert city.config is not None
     edges_s = samples.issue_s[:, None] + np.arange(-city.config.steps, 1) * city.config.windows.length_s
     edges = np.searchsorted(shifted, edges_s)
     return replace(samples, history=np.stack([edges[:, :-1], edges[:, 1:]], axis=2))

@@ -207,7 +207,6 @@ def verdict(bits: Mapping[str, Any], reference: str = CLIMATOLOGY) -> str:
     there has been more of it of late.
     """
     skill_bits, (low, high) = bits["value"], bits["one_week"]
-    skill_bits, (low, high) = bits["value"], bits["one_week"]
     against = {CLIMATOLOGY: "climatology", LEVEL: "the climatology at its recent level"}[reference]
     if skill_bits == low == high == 0:
         return f"No significant skill: the model is {against}, which nothing it learned could beat."

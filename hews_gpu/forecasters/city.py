@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from hews_gpu.arrays import Float64, Int64
 from hews_gpu.config import CityConfig, city_template
 from hews_gpu.data.events import Events, Prepared
-from hews_gpu.data.geometry.outlines import Outlines, outlines_of
+from hews_gpu.data.geometry.outlines import outlines_of
 from hews_gpu.data.geometry.point_in_polygon import meters_per_degree
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.windows import Windows
@@ -68,27 +68,19 @@ class City:
     """How far apart the times of one event's rows may be; no row is looked at from so long before a window on."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What it is, for the results."""
-    config: CityConfig | None = None
-    """How maps are drawn of it."""
+    prepared: Prepared | None = None
+    """What maps are drawn from: all rows, of which `events` are the first, so that stored maps fit."""
 
     @property
-    def drawable(self) -> Prepared:
-        """What a rasterizer draws this city's maps from.
+    def config(self) -> CityConfig:
+        """How maps are drawn of it.
 
         Raises:
-            UserError: nobody said how its maps are drawn.
+            UserError: nobody said so.
         """
-        if self.config is None:
+        if self.prepared is None:
             raise UserError("city", self.name, allowed="has no [channels] section, so that no map of it can be drawn")
-        prepared = Prepared(self.config.path.parent, self.config, self.events)
-        prepared.__dict__["outlines"] = self._outlines
-        return prepared
-
-    @cached_property
-    def _outlines(self) -> Outlines:
-        import shapely
-
-        return outlines_of(shapely.to_wkb(np.array(self.polygons)))
+        return self.prepared.city
 
     def catalog(self, delay_s: int = 0, *, as_reported: bool = False) -> Catalog:
         """Return the rows in the order in which they became known.
@@ -165,9 +157,13 @@ def generated_city(preset: str, *, years: int, seed: int = 0) -> City:
     """
     import tomllib
 
+    import shapely
+
     from hews_gpu.synthetic import simulate_city
 
     city = simulate_city(preset, seed=seed, years=years)
+    drawn = Prepared(Path(), build(CityConfig, tomllib.loads(city_template("demo")), section=""), city.events)
+    drawn.__dict__["outlines"] = outlines_of(shapely.to_wkb(np.array(city.polygons)))
     return City(
         name=preset,
         events=city.events,
@@ -177,7 +173,7 @@ def generated_city(preset: str, *, years: int, seed: int = 0) -> City:
         truth=cast("Truth", city.truth),
         reported_s=city.known_s,
         notes={"preset": preset, "years": years, "seed": seed},
-        config=build(CityConfig, tomllib.loads(city_template("demo")), section=""),
+        prepared=drawn,
     )
 
 
@@ -201,7 +197,7 @@ def prepared_city(prepared: Prepared, *, begin_s: int, end_s: int) -> City:
         embargo_s=NEAR_TWIN.within_s,
         notes={"city": prepared.city.city.name, "rows": len(events), "fingerprint": prepared.fingerprint},
         truth=_truth(prepared.folder),
-        config=prepared.city,
+        prepared=prepared,
     )
 
 

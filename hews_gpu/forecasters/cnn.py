@@ -148,13 +148,14 @@ class CnnForecaster:
     def samples(self, part: Part, delay_s: int) -> Samples:
         """Return the rows that the maps of a part's windows show."""
         city = self.setting.city
-        assert city.config is not None
         return make_samples(city.events, part.windows, city.config, delay_s, part.y)
 
     @cached_property
     def rasterizer(self) -> Rasterizer:
         """Draws the history of a window."""
-        return channels_rasterizer(self.setting.city.drawable, backend=drawn_by(self.setting.device).backend)
+        prepared = self.setting.city.prepared
+        assert prepared is not None  # `config` has refused a city that cannot be drawn
+        return channels_rasterizer(prepared, backend=drawn_by(self.setting.device).backend)
 
     @cached_property
     def sizes(self) -> SmallCnnSettings:
@@ -273,8 +274,7 @@ def corrections(
 
 def _training(setting: Setting) -> TrainingConfig:
     """Return the city's training settings with the seed that decides: the recipe's, the city's, plus the setting's."""
-    training = setting.city.config.training if setting.city.config is not None else TrainingConfig()
-    recipe = setting.recipe
+    training, recipe = setting.city.config.training, setting.recipe
     seed = training.seed if recipe is None or recipe.seed is None else recipe.seed
     return replace(training, seed=seed + setting.seed)
 
@@ -282,7 +282,6 @@ def _training(setting: Setting) -> TrainingConfig:
 def _city_settings(city: City) -> dict[str, Any]:
     """Return the data and the city file's deciding keys, flat, as JSON gives them back."""
     config = city.config
-    assert config is not None
     bounds = config.map.bounds
     settings: dict[str, Any] = {
         "data_fingerprint": city.notes.get("fingerprint", str(city.notes)),

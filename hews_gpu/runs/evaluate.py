@@ -113,11 +113,9 @@ def _references(experiment: Experiment) -> dict[str, Forecaster]:
 
 
 def _by_part(experiment: Experiment, forecaster: Forecaster) -> dict[str, Float64]:
-    """Return a forecaster's probabilities of each part's windows."""
-    fold = experiment.folds[0]
-    index = [getattr(fold, part) for part in PARTS]
-    p = forecaster.predict(experiment.catalog, experiment.all.windows.select(np.concatenate(index)))
-    return dict(zip(PARTS, np.split(p, np.cumsum([len(each) for each in index])[:-1]), strict=True))
+    """Return a forecaster's probabilities of each part's windows, forecast apart from the others."""
+    fold, windows = experiment.folds[0], experiment.all.windows
+    return {part: forecaster.predict(experiment.catalog, windows.select(getattr(fold, part))) for part in PARTS}
 
 
 def _areas(experiment: Experiment, forecaster: Forecaster) -> Float64 | None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.errors import UserError
+from hews_gpu.feed.maps import rasterize
 from hews_gpu.runs.evaluate import evaluate
 from hews_gpu.runs.train import train
 from hews_gpu.training.checkpoint import read_tensors
@@ -254,3 +255,14 @@ def test_where_there_is_nothing_to_learn_it_stops_early_and_keeps_the_best_epoch
     metrics = evaluate(tmp_path / "run")  # with the weights of the best epoch, not the last
     assert metrics["parts"]["validation"]["log_loss_bits"] == pytest.approx(summary["validation_log_loss_bits"])
     assert metrics["log_skill_bits_interval"][0] <= 0
+
+
+def test_stored_maps_serve_a_run_though_the_table_reaches_further_than_its_splits(toy, tmp_path):
+    prepared = toy.write(tmp_path / "prepared", toy.incidents(), epochs=1)
+    path = prepared / "city.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace('"2024-05-06"', '"2024-04-22"'), encoding="utf-8")
+    rasterize(prepared, tmp_path / "maps", style="channels")
+    quick(prepared, tmp_path / "drawn")
+    train(prepared, tmp_path / "stored", model="cnn", device="cpu", feed=f"zarr:{tmp_path / 'maps'}")
+    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("drawn", "stored")]
+    assert files[0] == files[1]
