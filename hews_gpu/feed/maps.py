@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.origin import origin
-from hews_gpu.data.windows import MapWindows, make_windows, targets_within
+from hews_gpu.data.prepare.duplicates import NEAR_TWIN
+from hews_gpu.data.windows import MapWindows, Task, make_windows, targets_within
 from hews_gpu.environment.device import choose_raster_backend
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import new_folder
@@ -154,7 +155,7 @@ def all_windows(prepared: Prepared, style: str = "reference") -> MapWindows:
     """Return every window between the first and last bound of the splits, or of the table where that is shorter.
 
     Windows of reference maps are those that are forecast; those of channels are the steps that their histories are cut
-    into, which end when a forecast is issued.
+    into, which end where the knowledge of a forecast does.
 
     Raises:
         UserError: there is none.
@@ -162,7 +163,9 @@ def all_windows(prepared: Prepared, style: str = "reference") -> MapWindows:
     city, times = prepared.city, prepared.events.time_s
     begin_s, end_s = city.splits.span_s("train")[0], city.splits.span_s("test")[1]
     length_s, stride_s, anchor_s = city.windows.length_s, city.windows.stride_s, city.windows.anchor_s
-    anchor_s -= city.task.lead_s if style == "channels" else 0
+    if style == "channels":
+        task = Task.of_city(city).apart(NEAR_TWIN.within_s)
+        anchor_s -= task.lead_s + task.delay_s
     if len(times):
         begin_s = max(begin_s, anchor_s + (int(times[0]) - anchor_s) // stride_s * stride_s)
         end_s = min(end_s, anchor_s + (int(times[-1]) - anchor_s) // stride_s * stride_s + length_s)
