@@ -49,7 +49,7 @@ def since(source: City, begin_s: int) -> City:
     events = Events(**columns, categories=source.events.categories)
     reported = None if source.reported_s is None else source.reported_s[kept]
     group = None if source.group is None else source.group[kept]
-    return replace(source, events=events, begin_s=begin_s, reported_s=reported, group=group)
+    return replace(source, events=events, begin_s=begin_s, reported_s=reported, group=group, prepared=None)
 
 
 def point(source: City, years: int, test_years: int) -> dict[str, Any]:

@@ -85,9 +85,14 @@ def edit_city(city: City, edit: Edit, *, delay_s: int = 0, as_reported: bool = F
     reported = None
     if city.reported_s is not None:
         reported = np.where(is_new, np.maximum(made.time_s, edit.cut_s), city.reported_s[row])
+    drawn = None
+    if city.prepared is not None:
+        drawn = Prepared(city.prepared.folder, city.prepared.city, made)
+        drawn.__dict__["outlines"] = city.prepared.outlines
     return replace(
         city,
         events=made,
+        prepared=drawn,
         reported_s=reported,
         group=None if city.group is None else np.where(is_new, fresh, group[row]),
     )

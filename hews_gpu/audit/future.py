@@ -256,10 +256,11 @@ def _drawn(pipeline: Pipeline, part: str, cut_s: int, feed: str) -> dict[str, Ar
 
 def _stored(pipeline: Pipeline, known_s: Int64, folder: Path) -> Path:
     """Store the maps of the windows' history steps as `hews rasterize` does."""
-    drawable = pipeline.experiment.city.drawable
-    city = drawable.city
+    prepared = pipeline.experiment.city.prepared
+    assert prepared is not None  # `Pipeline` opens a network, which draws
+    city = prepared.city
     windows = make_windows(
-        drawable.events.time_s,
+        prepared.events.time_s,
         begin_s=int(known_s[0]) - city.task.history_s,
         end_s=int(known_s[-1]) + city.windows.length_s,
         length_s=city.windows.length_s,
@@ -267,7 +268,7 @@ def _stored(pipeline: Pipeline, known_s: Int64, folder: Path) -> Path:
         anchor_s=int(known_s[0]),
     )
     with redirect_stderr(StringIO()):  # its progress is no news here
-        rasterizer = channels_rasterizer(drawable, steps=1)
+        rasterizer = channels_rasterizer(prepared, steps=1)
         store_maps(folder / "maps.zarr", rasterizer, windows, np.zeros(len(windows), dtype=bool))
     return folder
 

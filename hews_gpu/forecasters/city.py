@@ -71,6 +71,11 @@ class City:
     prepared: Prepared | None = None
     """What maps are drawn from: all rows, of which `events` are the first, so that stored maps fit."""
 
+    def __post_init__(self) -> None:
+        rows = len(self.events)
+        if self.prepared is not None and not np.array_equal(self.prepared.events.time_s[:rows], self.events.time_s):
+            raise ValueError(f"maps of {self.name} would be drawn from other rows than its {rows:,}")
+
     @property
     def config(self) -> CityConfig:
         """How maps are drawn of it.

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from hews_gpu.cli.commands import app
 from hews_gpu.errors import UserError
 from hews_gpu.feed.maps import rasterize
+from hews_gpu.reference.evaluate import leaky_table
 from hews_gpu.runs.evaluate import evaluate
-from hews_gpu.runs.leaky import leaky_table
 from hews_gpu.runs.train import train
 from hews_gpu.training.recipe import LEAKY, load_recipe, parse_recipe
 
