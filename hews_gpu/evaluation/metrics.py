@@ -66,7 +66,7 @@ def wilson_interval(successes: int, count: int, z: float = Z_95) -> tuple[float,
     scale = 1 + z**2 / count
     middle = (rate + z**2 / (2 * count)) / scale
     half = z / scale * np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    return max(0.0, min(rate, float(middle - half))), min(1.0, max(rate, float(middle + half)))  # never past the rate
 
 
 def reliability(y: ArrayLike, p: ArrayLike, bins: int = 10) -> list[ReliabilityBin]:

@@ -92,6 +92,7 @@ def train(
         choice = choose_device(device)
         city = open_prepared(prepared)
         if not recipe.is_leaky and not require_known(recipe.model).is_network:
+            _refuse_options_of_networks(recipe.model, feed, max_epochs)
             return _fit_at_once(city, run, recipe, info, force=force, resume=bool(resume))
         own = claim_device(info, choice)
         objective, save = open_objective(city, recipe, feed, own)
@@ -158,6 +159,15 @@ def _given(experiment: Experiment) -> tuple[Catalog, Outcomes, Outcomes]:
     fold = experiment.folds[0]
     past = experiment.catalog.until(fold.known_until_s)
     return past, experiment.learned(fold, "train"), experiment.learned(fold, "calibration")
+
+
+def _refuse_options_of_networks(model: str, feed: str, max_epochs: int | None) -> None:
+    """Refuse what would be left aside without a word where no batches are drawn."""
+    remedy = "Leave it out, or use --model cnn"
+    if feed != "direct":
+        raise UserError("--feed", feed, allowed=f"is for networks, which draw maps: {model} draws none", remedy=remedy)
+    if max_epochs is not None:
+        raise UserError("max_epochs", max_epochs, allowed=f"is for networks: {model} is fitted at once", remedy=remedy)
 
 
 def _fit_at_once(

@@ -266,3 +266,11 @@ def test_stored_maps_serve_a_run_though_the_table_reaches_further_than_its_split
     train(prepared, tmp_path / "stored", model="cnn", device="cpu", feed=f"zarr:{tmp_path / 'maps'}")
     files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("drawn", "stored")]
     assert files[0] == files[1]
+
+
+def test_what_only_networks_can_do_is_refused_of_a_model_fitted_at_once(prepared, tmp_path):
+    with pytest.raises(UserError, match=r"--feed = 'dali': is for networks, .* hewsnet draws none. Leave it out"):
+        train(prepared, tmp_path / "run", device="cpu", feed="dali")
+    with pytest.raises(UserError, match=r"max_epochs = 3: is for networks: level is fitted at once"):
+        train(prepared, tmp_path / "run", model="level", device="cpu", max_epochs=3)
+    assert not (tmp_path / "run").exists()
