@@ -46,7 +46,7 @@ def kernel(body: Callable[..., None], registers: int | None = None) -> Any:
 if SIMULATED:
 
     def load16(array: Any, index: Any) -> tuple[Any, Any]:
-        """Words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
+        """Read words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
         return array[index], array[index + 1]
 
     def store16(array: Any, index: Any, low: Any, high: Any) -> None:
@@ -64,7 +64,7 @@ else:
 
     @overload(multiply, target="cuda")
     def _multiply_on_device(a: Any, b: Any) -> Callable[..., Any]:
-        """An instruction of its own: of a plain product and a sum after it the assembler makes one, rounded once."""
+        """Multiply by an instruction of its own: of a plain product and a sum after it the assembler makes one."""
         del a, b
 
         def product(a: Any, b: Any) -> Any:
@@ -73,14 +73,14 @@ else:
         return product
 
     def _as_pair(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> tuple[Any, Any]:
-        """The type of two words, and a pointer to word `index` as such a pair."""
+        """Return the type of two words, and a pointer to word `index` as such a pair."""
         pair = ir.VectorType(ir.IntType(64), 2)
         data = context.make_array(array_type)(context, builder, array).data
         return pair, builder.bitcast(builder.gep(data, [index]), pair.as_pointer())
 
     @intrinsic
     def load16(typing: Any, array: Any, index: Any) -> Any:
-        """Words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
+        """Read words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
         del typing, index
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -40,7 +40,7 @@ BYTE, SHORT = ir.IntType(8), ir.IntType(16)
 
 
 def _vector_at(context: Any, builder: Any, kind: Any, array: Any, at: Any, lanes: int) -> Any:
-    """Pointer to so many bytes of an array."""
+    """Return a pointer to so many bytes of an array."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [at]), ir.VectorType(BYTE, lanes).as_pointer())
 
@@ -80,7 +80,7 @@ def settle(typing: Any) -> Any:
 
 @intrinsic
 def address(typing: Any, array: Any, at: Any) -> Any:
-    """Where in memory byte `at` of the array is."""
+    """Return where in memory byte `at` of the array is."""
     del typing, at
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -107,7 +107,7 @@ def copy(typing: Any, source: Any, at: Any, target: Any, to: Any, size: Any) -> 
 
 @intrinsic
 def flip(typing: Any, target: Any, to: Any, change: Any, at: Any) -> Any:
-    """Exclusive or of `FLIP_BYTES` bytes of `change` into as many of `target`."""
+    """Flip in `FLIP_BYTES` bytes of `target` the bits that are set in as many of `change`."""
     del typing, to, at
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -124,7 +124,7 @@ def flip(typing: Any, target: Any, to: Any, change: Any, at: Any) -> Any:
 
 @intrinsic
 def blend_lanes(typing: Any, target: Any, to: Any, above: Any, above_at: Any, alpha: Any, alpha_at: Any) -> Any:
-    """`scalars.blend` of `BLEND_BYTES` bytes of `above` over as many of `target`, with as many alphas.
+    """Blend `BLEND_BYTES` bytes of `above` over as many of `target`, with as many alphas, as `scalars.blend` does.
 
     With t = below * (255 - alpha) + above * alpha + 128 the result is (t + (t >> 8)) >> 8, and no t is above 65,407. So
     all of it may be done modulo 65,536, where t is also (below << 8) - below + 128 + alpha * (above - below).

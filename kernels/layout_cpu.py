@@ -11,7 +11,7 @@ more than `MOST_OWNERS` owners, and maps smaller than a block, stay out of this 
 Discs. Alpha and color are repeated for the three bytes of a pixel and padded with alpha 0, which leaves a byte as it
 is, so that one row of a disc is one run of bytes without a remainder.
 
-Incidents. What drawing wants to know of one is worked out once and lies together.
+Incidents. What drawing reads of one is worked out once and lies together.
 
 Shapes: E incidents, N neighborhoods, S sets of neighborhoods that share a pixel (single ones among them), V blocks
 listed, Q pixels (per owner) that are blended as they come, K colors, D the side of a disc's stamp, R bytes in a padded
@@ -151,7 +151,7 @@ def _starts(counts: Int64) -> Int32:
 
 
 def _sets(tables: ReferenceTables, neighborhoods: int, most_owners: int) -> tuple[UInt32, UInt32, UInt32, Bytes]:
-    """`set_start`, `sets`, `block` and `change` of a plan."""
+    """Return `set_start`, `sets`, `block` and `change` of a layout."""
     counts = np.diff(tables.start)
     parts = [look_changes(tables, np.flatnonzero(counts == k), k) for k in range(1, most_owners + 1)]
     members = np.concatenate([np.empty((0, MOST_OWNERS), np.int64), *(part[0] for part in parts)])
@@ -169,7 +169,7 @@ def _sets(tables: ReferenceTables, neighborhoods: int, most_owners: int) -> tupl
 
 
 def look_changes(tables: ReferenceTables, at: Int64, owners: int) -> tuple[Int64, Int64, Int64]:
-    """For the pixels `at` of so many owners and each set of those: members [.., 4], pixel, change [.., 3]."""
+    """Return for the pixels `at` of so many owners and each set of those: members [.., 4], pixel, change [.., 3]."""
     pairs = tables.start[at][:, None] + np.arange(owners)  # [pixels, owners]
     pixel = tables.pixel[at].astype(np.int64)
     below = tables.base.reshape(-1, 3)[pixel].astype(np.int32)
@@ -190,7 +190,7 @@ def look_changes(tables: ReferenceTables, at: Int64, owners: int) -> tuple[Int64
 
 
 def _blocks(which: Int64, byte: Int64, flip: Int64, size: int) -> tuple[Int64, UInt32, Bytes]:
-    """Bytes put together to blocks: list, first byte, change, by list, then byte. What stays as it is falls out.
+    """Put bytes together to blocks: list, first byte, change, by list, then byte. What stays as it is falls out.
 
     The last block ends with the map, for nothing behind it may be touched: it begins inside the one before, whose
     bytes it leaves alone.

@@ -116,7 +116,7 @@ def _starts(counts: Int64) -> Int32:
 
 
 def _packed(*columns: NDArray[Any]) -> NDArray[np.uint64]:
-    """Columns as int32, incident by incident."""
+    """Return columns as int32, incident by incident."""
     rows = np.stack([column.astype(np.int32) for column in columns], axis=1)
     return np.ascontiguousarray(rows).view(np.uint64).reshape(-1)
 
@@ -126,7 +126,7 @@ def _runs(tables: ReferenceTables) -> int:
 
 
 def _flips(tables: ReferenceTables) -> tuple[Int64, NDArray[np.uint64], NDArray[np.uint64]]:
-    """Sets per run [R], and of each, by run: owners [V], change [V * 2]."""
+    """Return sets per run [R], and of each, by run: owners [V], change [V * 2]."""
     counts = np.diff(tables.start)
     parts = [look_changes(tables, np.flatnonzero(counts == k), k) for k in range(1, MOST_OWNERS + 1)]
     members, pixel, rgb = (np.concatenate([part[i] for part in parts]) for i in range(3))
@@ -145,7 +145,7 @@ def _flips(tables: ReferenceTables) -> tuple[Int64, NDArray[np.uint64], NDArray[
 
 
 def _rest(tables: ReferenceTables) -> tuple[Int64, Int32]:
-    """Entries per run [R], and the entries [Q, 3] by run, then pixel, then owner."""
+    """Return entries per run [R], and the entries [Q, 3] by run, then pixel, then owner."""
     counts = np.diff(tables.start)
     rest = np.repeat(counts > MOST_OWNERS, counts)
     byte = np.repeat(tables.pixel.astype(np.int64), counts)[rest] * 3

@@ -17,7 +17,7 @@ THREADS = 256
 
 
 def blocks_for(points: int) -> int:
-    """How many blocks hold a thread for each point; at least one."""
+    """Return how many blocks hold a thread for each point; at least one."""
     return max(1, -(-points // THREADS))
 
 

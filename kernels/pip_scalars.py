@@ -23,7 +23,7 @@ SPLITTER = 2.0**27 + 1.0
 
 @scalar
 def two_sum(a: float, b: float) -> tuple[float, float]:
-    """The rounded sum and what rounding took away."""
+    """Return the rounded sum and what rounding took away."""
     total = a + b
     b_part = total - a
     return total, (a - (total - b_part)) + (b - b_part)
@@ -31,7 +31,7 @@ def two_sum(a: float, b: float) -> tuple[float, float]:
 
 @scalar
 def halves(a: float) -> tuple[float, float]:
-    """High and low half: a = high + low exactly, 26 bits each."""
+    """Return high and low half: a = high + low exactly, 26 bits each."""
     c = multiply(SPLITTER, a)
     high = c - (c - a)
     return high, a - high
@@ -39,7 +39,7 @@ def halves(a: float) -> tuple[float, float]:
 
 @scalar
 def two_product(a: float, b: float) -> tuple[float, float]:
-    """The rounded product and what rounding took away."""
+    """Return the rounded product and what rounding took away."""
     product = multiply(a, b)
     a_high, a_low = halves(a)
     b_high, b_low = halves(b)
@@ -51,7 +51,7 @@ def two_product(a: float, b: float) -> tuple[float, float]:
 
 @scalar
 def cross(ax: float, ay: float, bx: float, by: float) -> tuple[float, float, float, float]:
-    """The determinant ax * by - ay * bx as a sum of four numbers that do not overlap, smallest first."""
+    """Return the determinant ax * by - ay * bx as a sum of four numbers that do not overlap, smallest first."""
     p1, p0 = two_product(ax, by)
     q1, q0 = two_product(ay, bx)
     carry, r0 = two_sum(p0, -q0)
@@ -63,7 +63,7 @@ def cross(ax: float, ay: float, bx: float, by: float) -> tuple[float, float, flo
 
 @scalar
 def grow(e0: float, e1: float, e2: float, e3: float, b: float) -> tuple[float, float, float, float, float]:
-    """A sum of four numbers that do not overlap, plus one more, as five that do not overlap, smallest first."""
+    """Add one number to a sum of four that do not overlap; return five that do not, smallest first."""
     carry, r0 = two_sum(b, e0)
     carry, r1 = two_sum(carry, e1)
     carry, r2 = two_sum(carry, e2)
@@ -73,13 +73,13 @@ def grow(e0: float, e1: float, e2: float, e3: float, b: float) -> tuple[float, f
 
 @scalar
 def leading(a: float, b: float) -> float:
-    """`a` unless it is zero, else `b`."""
+    """Return `a` unless it is zero, else `b`."""
     return a if a != 0.0 else b
 
 
 @scalar
 def exact_side(ax: float, ay: float, bx: float, by: float, x: float, y: float) -> float:
-    """A number with the exact sign of `side`: the largest part of the determinant as twelve that do not overlap."""
+    """Return a number with the exact sign of `side`: the largest part of the determinant as twelve apart."""
     e0, e1, e2, e3 = cross(ax, ay, bx, by)
     f0, f1, f2, f3 = cross(bx, by, x, y)
     g0, g1, g2, g3 = cross(x, y, ax, ay)
@@ -102,7 +102,7 @@ def exact_side(ax: float, ay: float, bx: float, by: float, x: float, y: float) -
 
 @scalar
 def side(ax: float, ay: float, bx: float, by: float, x: float, y: float) -> float:
-    """Positive where (x, y) lies to the left of the line from a to b, negative to the right, zero exactly on it."""
+    """Return a positive number where (x, y) is to the left of the line from a to b, negative to the right, 0 on it."""
     left = multiply(ax - x, by - y)
     right = multiply(ay - y, bx - x)
     determinant = left - right

@@ -60,7 +60,7 @@ class PipTables(NamedTuple):
 
 
 def build_tables(vertex: Floats, ring_start: Ints, polygon_of_ring: Ints) -> PipTables:
-    """The grid of some polygons; tens of milliseconds for 100,000 vertices, memory in proportion to them.
+    """Build the grid of some polygons; tens of milliseconds for 100,000 vertices, memory in proportion to them.
 
     Args:
         vertex: float64[V, 2], finite, ring after ring; the last vertex of a ring repeats its first.
@@ -104,7 +104,7 @@ def build_tables(vertex: Floats, ring_start: Ints, polygon_of_ring: Ints) -> Pip
 
 
 def _nothing() -> PipTables:
-    """The grid of no polygons: bounds that hold no point."""
+    """Return the grid of no polygons: bounds that hold no point."""
     none = np.zeros(0, np.int32)
     return PipTables(
         bounds=np.array([np.inf, np.inf, -np.inf, -np.inf]),
@@ -134,26 +134,26 @@ class _Grid(NamedTuple):
         return np.where(counts > 1, counts / np.where(counts > 1, size, 1.0), 0.0)
 
     def positions(self, vertex: Floats) -> Floats:
-        """[.., 2] in cells from the south-west corner, by the very arithmetic that finds a point's cell."""
+        """Return [.., 2] in cells from the south-west corner, by the very arithmetic that gives a point's cell."""
         at: Floats = (vertex - self.bounds[:2]) * self.cells_per_unit
         return at
 
     def halved(self) -> _Grid:
-        """With cells twice as long."""
+        """Return the grid with cells twice as long."""
         return self._replace(rows=(self.rows + 1) // 2, columns=(self.columns + 1) // 2)
 
     def column_lines(self) -> Floats:
-        """float64[X] x of the anchors, ascending. A single column has it outside: edges in it are all listed."""
+        """Return float64[X], x of the anchors, ascending. A single column has it outside: all its edges are listed."""
         west, _, east, _ = self.bounds
         return _lines(west, east, np.full(self.columns, 0.47))
 
     def row_lines(self, fraction: Floats) -> Floats:
-        """float64[M] y of the anchors, ascending, at such a fraction [M] of each row's height."""
+        """Return float64[M], y of the anchors, ascending, at such a fraction [M] of each row's height."""
         _, south, _, north = self.bounds
         return _lines(south, north, fraction)
 
     def pairs(self, vertex: Floats, edge: Ints) -> tuple[Ints, Ints]:
-        """Every edge (index into `edge`) with every cell that it touches or nearly touches, edge by edge."""
+        """Return every edge (index into `edge`) with every cell that it touches or nearly touches, edge by edge."""
         at = self.positions(vertex)
         (ua, va), (ub, vb) = at[edge].T, at[edge + 1].T
         low, high = _covered(np.minimum(va, vb), np.maximum(va, vb), self.rows)
@@ -170,7 +170,7 @@ class _Grid(NamedTuple):
 
 
 def _lines(low: float, high: float, fraction: Floats) -> Floats:
-    """One line per interval of [low, high]; below it where there is only one interval."""
+    """Return one line per interval of [low, high]; below it where there is only one interval."""
     count = len(fraction)
     if count == 1:
         return np.array([low - max(1.0, abs(low), high - low)])
@@ -178,21 +178,21 @@ def _lines(low: float, high: float, fraction: Floats) -> Floats:
 
 
 def _covered(low: Floats, high: Floats, count: int) -> tuple[Ints, Ints]:
-    """First and last of `count` unit intervals that [low, high], made longer by REACH, touches."""
+    """Return first and last of `count` unit intervals that [low, high], made longer by REACH, touches."""
     first = np.clip(np.floor(low - REACH), 0, count - 1)
     last = np.clip(np.floor(high + REACH), 0, count - 1)
     return first.astype(np.int64), last.astype(np.int64)
 
 
 def _ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
-    """All integers of each range first .. last (inclusive), range by range: whose, and which."""
+    """Return all integers of each range first .. last (inclusive), range by range: whose, and which."""
     counts = np.maximum(last - first + 1, 0)
     whose = np.repeat(np.arange(len(first)), counts)
     return whose, np.arange(len(whose)) - np.repeat(np.cumsum(counts) - counts - first, counts)
 
 
 def _fitting_grid(vertex: Floats, edge: Ints) -> _Grid:
-    """As many cells as pay, nearly square, but not so many that long edges fill the memory."""
+    """Choose as many cells as pay, nearly square, but not so many that long edges fill the memory."""
     bounds = np.concatenate([vertex.min(axis=0), vertex.max(axis=0)])
     size = bounds[2:] - bounds[:2]
     steps = size / (FINEST * np.spacing(np.maximum(np.abs(bounds[:2]), np.abs(bounds[2:]))))
@@ -209,7 +209,7 @@ def _fitting_grid(vertex: Floats, edge: Ints) -> _Grid:
 
 
 def _most_pairs(grid: _Grid, vertex: Floats, edge: Ints) -> float:
-    """At least as many pairs as there are: a line through r rows and c columns touches at most r + c cells."""
+    """Return at least as many pairs as there are: a line through r rows and c columns touches at most r + c cells."""
     at = np.floor(grid.positions(vertex))
     return float((np.abs(at[edge + 1] - at[edge]).sum(axis=1) + 1).sum())
 
@@ -224,7 +224,7 @@ class _Spans(NamedTuple):
 
 
 def _spans(grid: _Grid, vertex: Floats, edge: Ints, polygon: Ints) -> tuple[_Spans, Floats]:
-    """Which anchors lie inside, and the y of the anchors of each row, moved until no edge is near one."""
+    """Return which anchors lie inside, and the y of the anchors of each row, moved until no edge is near one."""
     a, b = vertex[edge], vertex[edge + 1]
     swap = (a[:, 1] > b[:, 1])[:, None]
     lower, upper = np.where(swap, b, a), np.where(swap, a, b)  # [E, 2]
@@ -244,7 +244,7 @@ def _spans(grid: _Grid, vertex: Floats, edge: Ints, polygon: Ints) -> tuple[_Spa
 def _crossings(
     lines: Floats, columns: Floats, lower: Floats, upper: Floats
 ) -> tuple[Ints, Ints, Ints, NDArray[np.bool_]]:
-    """Each edge with each row whose line it meets, the first anchor to its right, and whether all that is sure."""
+    """Return each edge with each row whose line it meets, the first anchor to its right, and whether that is sure."""
     first = np.searchsorted(lines, lower[:, 1], side="left")
     last = np.searchsorted(lines, upper[:, 1], side="right") - 1
     which, row = _ranges(first, last)
@@ -260,7 +260,7 @@ def _crossings(
 
 
 def _sure_side(a: Floats, b: Floats, x: Floats, y: Floats) -> Floats:
-    """As `pip_scalars.side`, but zero wherever rounding leaves a doubt."""
+    """Compute `pip_scalars.side`, but zero wherever rounding leaves a doubt."""
     left = (a[:, 0] - x) * (b[:, 1] - y)
     right = (a[:, 1] - y) * (b[:, 0] - x)
     determinant = left - right
@@ -268,7 +268,7 @@ def _sure_side(a: Floats, b: Floats, x: Floats, y: Floats) -> Floats:
 
 
 def _scan(grid: _Grid, run_cell: Ints, run_polygon: Ints, spans: _Spans) -> tuple[NDArray[np.bool_], Int32]:
-    """For each run whether it is its polygon's first in a cell whose anchor is inside, and each cell's first cover.
+    """Return for each run whether it is its polygon's first in a cell whose anchor is inside; and each cell's cover.
 
     Polygons are painted from last to first over all cells of their spans but those that their own edges touch.
     """

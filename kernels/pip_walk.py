@@ -1,9 +1,9 @@
-"""The polygon of a point, found in its cell of the grid: one walk for every compiler, and the CPU loop over points.
+"""The search for a point's polygon in its cell of the grid: one walk for every compiler, and the CPU loop over points.
 
 From the point to the cell's anchor goes a line. An edge is crossed if its ends lie on different sides of that line and
 the line's ends on different sides of the edge; an end that lies on the line counts as to its right, so that a line
 through a vertex crosses one of its two edges or both or none, as a line beside it would. All sides are exact, so
-nothing is ever nearly crossed. A point on an edge is found before, by its own test.
+nothing is ever nearly crossed. A point on an edge is recognized before, by its own test.
 
 Shapes as in `kernels.pip_tables`; P points.
 """
@@ -37,7 +37,7 @@ def cell_of(
     columns: int,
     rows: int,
 ) -> int:
-    """Row by row number of the cell that (x, y) lies in; -1 outside the bounds and where x or y is no number."""
+    """Return the row by row number of the cell of (x, y); -1 outside the bounds and where x or y is no number."""
     if not (west <= x <= east and south <= y <= north):
         return -1
     column = min(int((x - west) * columns_per_unit), columns - 1)
@@ -56,12 +56,12 @@ def find_among_edges(
     run: NDArray[np.int32],
     vertex: NDArray[np.float64],
 ) -> int:
-    """The first polygon that covers (x, y), its edges included, in the k-th cell with edges; or OUTSIDE."""
-    anchor_x, anchor_y, found = anchor[k, 0], anchor[k, 1], around[k]
+    """Return the first polygon that covers (x, y), edges included, in the k-th cell with edges; or OUTSIDE."""
+    anchor_x, anchor_y, cover = anchor[k, 0], anchor[k, 1], around[k]
     polygon, is_inside = OUTSIDE, False
     for r in range(run_start[k], run_start[k + 1]):
         if run[r, 0] != polygon:
-            if is_inside or OUTSIDE < found < run[r, 0]:
+            if is_inside or OUTSIDE < cover < run[r, 0]:
                 break
             polygon = run[r, 0]
         is_inside ^= run[r, 1] == 1
@@ -81,7 +81,7 @@ def find_among_edges(
         if is_on_edge:
             is_inside = True
             break
-    return int(polygon if is_inside else found)
+    return int(polygon if is_inside else cover)
 
 
 @threads

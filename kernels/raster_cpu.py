@@ -189,7 +189,7 @@ def _count_windows(
     is_past_cache: bool,
     thread: int,
 ) -> None:
-    """Begin each map with that of no incidents, then add each incident of each step."""
+    """Start each map from that of no incidents, then add each incident of each step."""
     base, counter, groups, scratch = layout.base.reshape(-1), layout.counter, layout.groups, layout.scratch[thread]
     size, canvas = base.size, scratch if is_past_cache else out
     for b in range(begin, end):
@@ -229,7 +229,7 @@ def _add_windows(
     is_past_cache: bool,
     thread: int,
 ) -> None:
-    """Begin each map with that of no incidents, then add the disc of each incident of each step."""
+    """Start each map from that of no incidents, then add the disc of each incident of each step."""
     height, width, channels = layout.base.shape
     base = layout.base.reshape(-1)
     incident, stamp, groups, scratch = layout.incident, layout.stamp, layout.groups, layout.scratch[thread]

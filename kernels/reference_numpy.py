@@ -24,7 +24,7 @@ def fill_reference(tables: ReferenceTables, pairs: NDArray[np.int64], out: NDArr
 
 
 def _over(below: NDArray[np.uint8], above: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`above` over `below`, widened so that no product wraps, rounded to nearest."""
+    """Blend `above` over `below`, widened so that no product wraps, rounded to nearest."""
     a = alpha.astype(np.int64)
     v = below.astype(np.int64) * (255 - a) + above.astype(np.int64) * a
     return ((v + 127) // 255).astype(np.uint8)
@@ -77,7 +77,7 @@ def fill_channels(tables: ChannelsTables, pairs: NDArray[np.int64], out: NDArray
 
 
 def fill_discs(tables: DiscsTables, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-    """The same with a disc per incident: whole sums on a canvas that is wider on every side, then cut, at most 255."""
+    """Add a disc per incident: whole sums on a canvas that is wider on every side, then cut, at most 255."""
     _, height, width, _ = out.shape
     side, channels = tables.stamp.shape[-1], pairs.shape[1] * tables.groups
     reach = side // 2

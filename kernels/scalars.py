@@ -21,7 +21,7 @@ FIXED_ONE = 1 << FIXED_BITS
 
 @scalar
 def blend(below: np.int32, above: np.int32, alpha: np.int32) -> np.int32:
-    """`above` over `below`: their mean weighted by alpha / 255, rounded to the nearest integer; all in 0..255.
+    """Blend `above` over `below`: their mean weighted by alpha / 255, rounded to the nearest integer; all in 0..255.
 
     `(t + (t >> 8)) >> 8` with `t = v + 128` is `v / 255` rounded, for every v up to 255 * 255. There are no ties, as
     255 is odd, so this equals `(v + 127) // 255`; and all of it fits in 16 bits.
@@ -32,12 +32,12 @@ def blend(below: np.int32, above: np.int32, alpha: np.int32) -> np.int32:
 
 @scalar
 def saturated_increment(count: np.int32) -> np.int32:
-    """One more, but never more than 255."""
+    """Return one more, but never more than 255."""
     return np.int32(count + (1 if count < 255 else 0))
 
 
 @scalar
 def saturated_sum(total: np.int32, more: np.int32) -> np.int32:
-    """Their sum, but never more than 255; neither is negative, so the order of many of them does not matter."""
+    """Return their sum, but never more than 255; neither is negative, so the order of many of them does not matter."""
     both = np.int32(total + more)
     return np.int32(both if both < 255 else 255)

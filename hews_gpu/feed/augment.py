@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from hews_gpu.arrays import Float32, Float64
 from hews_gpu.errors import UserError
 from hews_gpu.kernels import warp_cpu
 from hews_gpu.kernels._shim import ONE_AT_A_TIME
@@ -33,7 +33,7 @@ VARYING = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How far maps are varied; each amount is drawn evenly from minus to plus what is said here.
+    """How far maps are varied; each amount is drawn evenly from minus to plus what is given here.
 
     The amounts are the reference system's, but for the mirror: a city is not mirror-symmetric. Off altogether unless a
     recipe asks for it.
@@ -61,7 +61,7 @@ class Augmentation:
             if not 0 <= value <= limit:
                 raise UserError(f"augmentation.{name}", value, allowed=f"must be 0..{limit}")
 
-    def matrices(self, epoch: int, first: int, count: int, height: int, width: int) -> NDArray[np.float32]:
+    def matrices(self, epoch: int, first: int, count: int, height: int, width: int) -> Float32:
         """Return where each pixel of the varied maps is taken from.
 
         Args:
@@ -92,7 +92,7 @@ class Augmentation:
         return np.ascontiguousarray((back @ rotate @ shear @ zoom @ there)[:, :2], dtype=np.float32)
 
 
-def warp(maps: Tensor, matrices: NDArray[np.float32]) -> Tensor:
+def warp(maps: Tensor, matrices: Float32) -> Tensor:
     """Resample maps by where each pixel is taken from, on the device they are on.
 
     Args:
@@ -112,7 +112,7 @@ def warp(maps: Tensor, matrices: NDArray[np.float32]) -> Tensor:
     return varied.permute(0, 3, 1, 2).to(maps.dtype)
 
 
-def warp_by_torch(maps: Tensor, matrices: NDArray[np.float32]) -> Tensor:
+def warp_by_torch(maps: Tensor, matrices: Float32) -> Tensor:
     """Resample with torch's own operations, on any device; on a CPU it takes several times as long."""
     height, width = maps.shape[2:]
     scale = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
@@ -127,7 +127,7 @@ def warp_by_torch(maps: Tensor, matrices: NDArray[np.float32]) -> Tensor:
     return varied.to(maps.dtype, memory_format=torch.channels_last)
 
 
-def _stack(*rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+def _stack(*rows: list[Float64]) -> Float64:
     """Return matrices [B, 3, 3] from the first two rows of each."""
     count = len(rows[0][0])
     last = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (count, 3))

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from hews_gpu.arrays import Bool, Float32, Float64, Int64
 from hews_gpu.feed.augment import Augmentation, warp
 from hews_gpu.feed.plan import Share
 from hews_gpu.raster.rasterizer import Rasterizer
@@ -46,7 +46,7 @@ Made = TypeVar("Made")
 Buffer = TypeVar("Buffer")
 
 
-def calendar_features(begin_s: NDArray[np.int64]) -> NDArray[np.float32]:
+def calendar_features(begin_s: Int64) -> Float32:
     """Return sines and cosines of the hour of day, the time of week and the day of year.
 
     Args:
@@ -55,7 +55,7 @@ def calendar_features(begin_s: NDArray[np.int64]) -> NDArray[np.float32]:
     Returns:
         float32 [S, F], all within -1..1.
     """
-    columns: list[NDArray[np.float64]] = []
+    columns: list[Float64] = []
     for period_s, harmonics in CYCLES:
         phase = 2 * np.pi * (np.asarray(begin_s, dtype=np.int64) % period_s) / period_s
         columns += [wave(k * phase) for k in range(1, harmonics + 1) for wave in (np.sin, np.cos)]
@@ -66,7 +66,7 @@ def calendar_features(begin_s: NDArray[np.int64]) -> NDArray[np.float32]:
 class Batch:
     """What the model reads of B samples, and their labels."""
 
-    ids: NDArray[np.int64]  # [B] positions among the feed's samples
+    ids: Int64  # [B] positions among the feed's samples
     maps: Tensor  # [B, C, H, X] of the rasterizer's dtype, channels-last; valid until the next batch is asked for
     calendar: Tensor  # float32 [B, F]; F = 0 where the task has no calendar
     climatology: Tensor  # float32 [B] log-odds; 0 where the task has none
@@ -98,11 +98,11 @@ class MapSource:
 
     rasterizer: Rasterizer
     """Its `values` decide the dtype and the normalization of the maps."""
-    pairs: NDArray[np.int64]
+    pairs: Int64
     """[S, 2] (one window) or [S, T, 2] (T history steps): index pairs [first, last) into the event table."""
-    y: NDArray[np.float32]  # [S] 0 or 1
-    calendar: NDArray[np.float32]  # [S, F]
-    climatology: NDArray[np.float32]  # [S]
+    y: Float32  # [S] 0 or 1
+    calendar: Float32  # [S, F]
+    climatology: Float32  # [S]
 
     def __post_init__(self) -> None:
         steps = self.rasterizer.steps
@@ -124,7 +124,7 @@ class MapSource:
         return len(self.pairs)
 
     @classmethod
-    def of_samples(cls, rasterizer: Rasterizer, samples: Samples, climatology: NDArray[np.float64]) -> MapSource:
+    def of_samples(cls, rasterizer: Rasterizer, samples: Samples, climatology: Float64) -> MapSource:
         """Return the forecast task: histories of T steps, their calendar, and log-odds float64 [S] to start from."""
         return cls(
             rasterizer=rasterizer,
@@ -135,13 +135,13 @@ class MapSource:
         )
 
     @classmethod
-    def of_maps(cls, rasterizer: Rasterizer, pairs: NDArray[np.int64], y: NDArray[np.bool_]) -> MapSource:
+    def of_maps(cls, rasterizer: Rasterizer, pairs: Int64, y: Bool) -> MapSource:
         """Return maps and their labels, nothing else: the reference system's task."""
         empty = np.zeros((len(pairs), 0), np.float32)
         zero = np.zeros(len(pairs), np.float32)
         return cls(rasterizer=rasterizer, pairs=pairs, y=y.astype(np.float32), calendar=empty, climatology=zero)
 
-    def select(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> MapSource:
+    def select(self, which: Bool | Int64) -> MapSource:
         """Return the samples at the given positions or where the mask is true."""
         columns = {f.name: getattr(self, f.name)[which] for f in fields(self) if f.name != "rasterizer"}
         return MapSource(rasterizer=self.rasterizer, **columns)
@@ -226,9 +226,7 @@ class Feed(ABC):
         """Return whether the rasterizer draws into a GPU's memory."""
         return self.source.rasterizer.backend == "cuda"
 
-    def batches(
-        self, plan: Iterable[Share | NDArray[np.int64]], *, augment: Augmentation | None = None
-    ) -> Iterator[Batch]:
+    def batches(self, plan: Iterable[Share | Int64], *, augment: Augmentation | None = None) -> Iterator[Batch]:
         """Yield one batch per entry of `plan`, in its order; a few more are made meanwhile.
 
         A batch's maps are overwritten once the next is asked for: copy what must last. An error while a batch is made
@@ -284,7 +282,7 @@ class Feed(ABC):
     def _new_ring(self) -> Ring[Any]:
         return tensors(self.source.rasterizer)
 
-    def _batch(self, ids: NDArray[np.int64], maps: Tensor) -> Batch:
+    def _batch(self, ids: Int64, maps: Tensor) -> Batch:
         """Return maps [B, C, H, X] with what goes with them."""
         calendar, climatology, y = (column[ids].to(maps.device) for column in self._columns)
         return Batch(ids, maps, calendar, climatology, y)
@@ -299,7 +297,7 @@ class Feed(ABC):
         return self._batch(share.ids, maps.to(self.device))
 
 
-def _shares(plan: Iterable[Share | NDArray[np.int64]], augment: Augmentation | None) -> Iterator[Share]:
+def _shares(plan: Iterable[Share | Int64], augment: Augmentation | None) -> Iterator[Share]:
     for entry in plan:
         if isinstance(entry, Share):
             yield entry

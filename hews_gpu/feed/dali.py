@@ -15,11 +15,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from hews_gpu.arrays import Float32, Int64
 from hews_gpu.errors import UserError
 from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import AHEAD, Batch, Feed, MapSource, Ring, prefetch, tensors
@@ -159,7 +158,7 @@ class DaliFeed(Feed):
         self._bytes.fill(pairs, out)
         return (out.numpy(), *matrices)
 
-    def _draw_on_device(self, out: Any, pairs: NDArray[np.int64], matrices: tuple[NDArray[np.float32], ...]) -> Drawn:
+    def _draw_on_device(self, out: Any, pairs: Int64, matrices: tuple[Float32, ...]) -> Drawn:
         """Draw into a CuPy array; it is whole when this returns, so DALI need not know of the stream."""
         assert self._cupy is not None
         with self._cupy.cuda.Device(self._device_id), ONE_AT_A_TIME:
@@ -183,7 +182,7 @@ class DaliFeed(Feed):
         return copied.permute(0, 3, 1, 2).to(dtype)
 
 
-def _matrices(share: Share, augment: Augmentation, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _matrices(share: Share, augment: Augmentation, shape: tuple[int, ...]) -> Float32:
     return augment.matrices(share.epoch, share.first, len(share), shape[0], shape[1])
 
 

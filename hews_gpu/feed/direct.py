@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from hews_gpu.arrays import Int64
 from hews_gpu.feed.augment import Augmentation, warp
 from hews_gpu.feed.batch import AHEAD, Batch, Feed, MapSource, prefetch, tensors
 from hews_gpu.feed.plan import Share
@@ -127,7 +127,7 @@ class DeviceDrawer:
             return list(whole.parts([len(share) for share in group])), side.record_event()
 
     def _hand_over(self, place: int, batches: list[Batch], drawn: Any, free: list[list[Any]]) -> Iterator[Batch]:
-        """Give batches to the reader's stream, and mark when that is done with each."""
+        """Yield batches to the reader's stream, and mark when that is done with each."""
         for batch in batches:
             reader = self.cuda.current_stream(self.device)
             reader.wait_event(drawn)
@@ -150,7 +150,7 @@ def _grouped(shares: Iterator[Share], samples: int) -> Iterator[list[Share]]:
         yield group
 
 
-def _require_within(ids: NDArray[np.int64], samples: int) -> None:
+def _require_within(ids: Int64, samples: int) -> None:
     """Refuse samples that do not exist, as a GPU would read anything."""
     if len(ids) and not (ids.min() >= 0 and ids.max() < samples):
         raise IndexError(f"ids: must be 0..{samples - 1}")

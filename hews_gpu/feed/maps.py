@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hews_gpu.arrays import Bool, Int64, UInt8
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.origin import origin
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
@@ -63,7 +64,7 @@ class DrawJob:
     prepared: Path
     style: str
     backend: Backend
-    pairs: NDArray[np.int64]  # [W, 2]
+    pairs: Int64  # [W, 2]
     per_file: int
     """Windows of a file."""
 
@@ -72,7 +73,7 @@ class DrawJob:
         """How many there are."""
         return -(-len(self.pairs) // self.per_file)
 
-    def pairs_of(self, number: int) -> NDArray[np.int64]:
+    def pairs_of(self, number: int) -> Int64:
         """Return the windows of one file."""
         return self.pairs[number * self.per_file : (number + 1) * self.per_file]
 
@@ -177,7 +178,7 @@ def all_windows(prepared: Prepared, style: str = "reference") -> MapWindows:
     return windows
 
 
-def store_maps(path: Path, rasterizer: Rasterizer, windows: MapWindows, has_target: NDArray[np.bool_]) -> None:
+def store_maps(path: Path, rasterizer: Rasterizer, windows: MapWindows, has_target: Bool) -> None:
     """Draw windows into a new Zarr group, as `rasterize` describes it, here and one file after the other."""
     maps, per_file = _new_group(path, rasterizer, windows, has_target, {}), _per_file(windows)
     for begin in range(0, len(windows), per_file):
@@ -224,7 +225,7 @@ def _rasterizer(job: Path, modified_ns: int) -> Rasterizer:
     return content.rasterizer(open_prepared(content.prepared))
 
 
-def _write_maps(maps: zarr.Array[Any], rasterizer: Rasterizer, pairs: NDArray[np.int64], begin: int) -> float:
+def _write_maps(maps: zarr.Array[Any], rasterizer: Rasterizer, pairs: Int64, begin: int) -> float:
     """Draw windows and store them from place `begin` on; return the seconds that drawing alone took."""
     drawn = _memory(len(pairs) * int(np.prod(rasterizer.shape))).reshape(len(pairs), *rasterizer.shape)
     with ONE_AT_A_TIME:  # drawing uses all cores; the other threads compress and write meanwhile
@@ -236,14 +237,14 @@ def _write_maps(maps: zarr.Array[Any], rasterizer: Rasterizer, pairs: NDArray[np
     return took_s
 
 
-def _draw(rasterizer: Rasterizer, pairs: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+def _draw(rasterizer: Rasterizer, pairs: Int64, out: UInt8) -> None:
     """Draw windows [W, 2] into out uint8[W, H, X, C]."""
     rasterizer.fill(pairs if rasterizer.steps == 0 else pairs[:, None, :], out)
 
 
-def _memory(size: int) -> NDArray[np.uint8]:
+def _memory(size: int) -> UInt8:
     """Return uint8[size] of this thread's own, the same again: new memory costs as much as drawing into it."""
-    kept: NDArray[np.uint8] | None = getattr(OWN, "memory", None)
+    kept: UInt8 | None = getattr(OWN, "memory", None)
     if kept is None or len(kept) < size:
         kept = OWN.memory = np.empty(size, np.uint8)
     return kept[:size]
@@ -258,7 +259,7 @@ def _new_group(
     path: Path,
     rasterizer: Rasterizer,
     windows: MapWindows,
-    has_target: NDArray[np.bool_],
+    has_target: Bool,
     attributes: dict[str, Any],
 ) -> zarr.Array[Any]:
     """Make the group with everything in it but the maps, and return their array, still to be filled."""
@@ -378,9 +379,9 @@ def _write_preview(prepared: Prepared, rasterizer: Rasterizer, windows: MapWindo
     figure.savefig(path)
 
 
-def _color_counts(counts: NDArray[np.uint8], colors: list[str]) -> NDArray[np.uint8]:
+def _color_counts(counts: UInt8, colors: list[str]) -> UInt8:
     """Return counts uint8[H, X, C] as a picture uint8[H, X, 3]: channels' colors, mixed by count, on light gray."""
     total = counts.sum(axis=2, dtype=np.int64)[..., None]
     mixed = counts.astype(np.float64) @ np.array([rgb(color) for color in colors]) / np.maximum(total, 1)
-    picture: NDArray[np.uint8] = np.where(total > 0, mixed, 245.0).astype(np.uint8)
+    picture: UInt8 = np.where(total > 0, mixed, 245.0).astype(np.uint8)
     return picture

@@ -27,6 +27,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from hews_gpu.arrays import Bool, Int64
+
 __all__ = ["Share", "balanced_ids", "epoch_order", "plan", "shares", "steps_per_epoch"]
 
 CACHED_EPOCHS = 4  # the epoch under way and its neighbors: a step then costs a slice, not a sort
@@ -37,7 +39,7 @@ BALANCING = 1  # in the key of the words that choose a class's windows, so that 
 class Share:
     """One rank's part of one global batch, and where in the epoch it stands."""
 
-    ids: NDArray[np.int64]  # [B / R]
+    ids: Int64  # [B / R]
     epoch: int = 0
     first: int = 0
     """Place of ids[0] in the epoch's global order; the others follow. The same whatever the number of ranks."""
@@ -53,7 +55,7 @@ class Share:
                 yield Share(self.ids[begin:end], self.epoch, self.first + begin)
 
 
-def balanced_ids(y: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:
+def balanced_ids(y: Bool, seed: int) -> Int64:
     """Choose as many windows of either class as the rarer one has: all of that, and others drawn by the seed.
 
     Args:
@@ -88,7 +90,7 @@ def plan(
     *,
     windows: int,
     batch_size: int,
-) -> NDArray[np.int64]:
+) -> Int64:
     """Return the ids of the windows that one rank reads at one step.
 
     Args:
@@ -133,7 +135,7 @@ def shares(
 
 
 @lru_cache(maxsize=CACHED_EPOCHS)
-def epoch_order(seed: int, epoch: int, windows: int) -> NDArray[np.int64]:
+def epoch_order(seed: int, epoch: int, windows: int) -> Int64:
     """Return the global order of one epoch: a permutation of 0 .. windows - 1, int64 [W]; read-only.
 
     Raises:

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from hews_gpu.arrays import Int64, UInt8
 from hews_gpu.errors import UserError
 from hews_gpu.feed.augment import Augmentation
 from hews_gpu.feed.batch import Batch, Feed, MapSource, prefetch
@@ -74,7 +74,7 @@ class ZarrFeed(Feed):
             out.copy_(bits.view(out.dtype))
         return self._finish(share, out, augment)
 
-    def _copy(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    def _copy(self, ids: Int64, out: UInt8) -> None:
         """Copy the stored maps of samples into uint8 [B, H, X, C], chunk by chunk."""
         rows = self._rows[ids]  # [B, T]
         parts = out.reshape(*out.shape[:3], rows.shape[1], -1)  # [B, H, X, T, G]
@@ -92,12 +92,12 @@ class _Chunks:
         self.store, self.maps = store, maps
         self.windows = maps.chunks[0]
         self.most = max(1, CACHE_BYTES // int(np.prod(maps.chunks)))
-        self.kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self.kept: OrderedDict[int, UInt8] = OrderedDict()
         self.lock = threading.Lock()  # several iterators may read at once
         if maps.nchunks_initialized < maps.nchunks:
             raise _damaged(store, f"{maps.nchunks - maps.nchunks_initialized} or more of its chunks are missing")
 
-    def __getitem__(self, which: int) -> NDArray[np.uint8]:
+    def __getitem__(self, which: int) -> UInt8:
         """Return chunk `which`, uint8 [K, H, X, C].
 
         Raises:
@@ -149,7 +149,7 @@ def _require_same(store: Path, stored: dict[str, Any], needed: dict[str, Any]) -
     raise UserError("maps", store, allowed=allowed, remedy=AGAIN)
 
 
-def _find_rows(store: Path, pairs: NDArray[np.int64], source: MapSource) -> NDArray[np.int64]:
+def _find_rows(store: Path, pairs: Int64, source: MapSource) -> Int64:
     """Return the stored window of each step of each sample, int64 [S, T]: the one that holds the same incidents."""
     events = source.rasterizer.events
     known, row = np.unique(_keys(pairs, events), return_index=True)
@@ -163,7 +163,7 @@ def _find_rows(store: Path, pairs: NDArray[np.int64], source: MapSource) -> NDAr
     return row[place]
 
 
-def _keys(pairs: NDArray[np.int64], events: int) -> NDArray[np.int64]:
+def _keys(pairs: Int64, events: int) -> Int64:
     """Return one number for each pair [first, last); all empty windows look alike and share one."""
     first, last = pairs[..., 0], pairs[..., 1]
     return np.where(first == last, -1, first * (events + 1) + last)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hews_gpu.arrays import Float64, Int32, Int64, UInt8
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.style import ReferenceStyle
 
@@ -30,23 +30,21 @@ that bends within a pixel, or runs aslant, leaves as much ink as it should."""
 PIECE_PARTS = 8.0
 """Longer segments are cut, so that the parts compared with a slanted one stay few; in parts."""
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
 class Basemap:
     """Integer tables of one city's outlines on one map."""
 
     geometry: MapGeometry
-    base: NDArray[np.uint8]
+    base: UInt8
     """[H, X, 3]: white, and every outline blended over it in black."""
-    pixel: NDArray[np.int32]
+    pixel: Int32
     """[P] row * X + column of the pixels that some outline touches, ascending."""
-    start: NDArray[np.int32]
+    start: Int32
     """[P + 1] pixel p is touched by the owners [start[p], start[p + 1])."""
-    owner: NDArray[np.int32]
+    owner: Int32
     """[Q] neighborhood, ascending within a pixel."""
-    coverage: NDArray[np.uint8]
+    coverage: UInt8
     """[Q] share of the pixel that the owner's outline covers, in 1/255."""
     neighborhoods: int
     """N."""
@@ -73,7 +71,7 @@ class Basemap:
         )
 
 
-def _cut(ends: Floats, owners: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+def _cut(ends: Float64, owners: Int64) -> tuple[Float64, Int64]:
     """Cut segments into pieces of at most `PIECE_PARTS`."""
     begin, way = ends[:, :2], ends[:, 2:] - ends[:, :2]
     pieces = np.maximum(np.ceil(np.hypot(way[:, 0], way[:, 1]) / PIECE_PARTS), 1).astype(np.int64)
@@ -84,14 +82,14 @@ def _cut(ends: Floats, owners: NDArray[np.int64]) -> tuple[Floats, NDArray[np.in
     return np.concatenate([low, low + share], axis=1), owners[of]
 
 
-def _count_up(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _count_up(counts: Int64) -> Int64:
     """Return 0 .. counts[0] - 1, 0 .. counts[1] - 1, ..."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _coverage(
-    ends: Floats, owners: NDArray[np.int64], geometry: MapGeometry, line_width_px: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    ends: Float64, owners: Int64, geometry: MapGeometry, line_width_px: float
+) -> tuple[Int64, Int64, Float64]:
     """Return owner, pixel and covered share of each (owner, pixel) that an outline touches, by owner, then pixel."""
     height, width = geometry.height, geometry.width
     pieces, piece_owners = _cut(ends * PARTS, owners)
@@ -103,9 +101,7 @@ def _coverage(
     return keys // (height * width), keys % (height * width), share
 
 
-def _parts(
-    ends: Floats, owners: NDArray[np.int64], rows: int, columns: int, line_width: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+def _parts(ends: Float64, owners: Int64, rows: int, columns: int, line_width: float) -> tuple[Int64, Int64, Float64]:
     """Return owner, part and coverage of the parts of pixels, with all lengths in parts."""
     reach = 0.5 + line_width / 2
     size = (columns, rows)
@@ -125,9 +121,7 @@ def _parts(
     return _most_per_key(key, covered[near], rows * columns)
 
 
-def _most_per_key(
-    key: NDArray[np.int64], covered: Floats, pixels: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+def _most_per_key(key: Int64, covered: Float64, pixels: int) -> tuple[Int64, Int64, Float64]:
     """Return the largest coverage of each (owner, pixel), that is, of its nearest segment."""
     if len(key) == 0:
         return key, key, covered
@@ -137,7 +131,7 @@ def _most_per_key(
     return key[first] // pixels, key[first] % pixels, np.maximum.reduceat(covered, first)
 
 
-def _distance(x: Floats, y: Floats, ends: Floats) -> Floats:
+def _distance(x: Float64, y: Float64, ends: Float64) -> Float64:
     """Return the distance of points from segments [.., 4]; a segment of no length is a point."""
     x0, y0 = ends[:, 0], ends[:, 1]
     along_x, along_y = ends[:, 2] - x0, ends[:, 3] - y0
@@ -147,7 +141,7 @@ def _distance(x: Floats, y: Floats, ends: Floats) -> Floats:
     return np.hypot(x - x0 - t * along_x, y - y0 - t * along_y)
 
 
-def _blend_black(pixel: NDArray[np.int64], alpha: Floats, geometry: MapGeometry) -> NDArray[np.uint8]:
+def _blend_black(pixel: Int64, alpha: Float64, geometry: MapGeometry) -> UInt8:
     """Blend black over white once per entry; each blend multiplies what is there by 1 - alpha."""
     light = np.ones(geometry.height * geometry.width)
     np.multiply.at(light, pixel, 1 - alpha)

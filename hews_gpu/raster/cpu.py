@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hews_gpu.arrays import Int64
 from hews_gpu.kernels import layout_cpu, raster_cpu, reference_numpy
 from hews_gpu.kernels._shim import ONE_AT_A_TIME, max_threads
 from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
@@ -63,7 +64,7 @@ class NumbaKernels:
             else:
                 self._encode(pairs, values, target)
 
-    def _encode(self, pairs: NDArray[np.int64], values: Values, target: NDArray[Any]) -> None:
+    def _encode(self, pairs: Int64, values: Values, target: NDArray[Any]) -> None:
         """Draw into the scratch, some maps at a time, and write these through the table."""
         if len(self._scratch) == 0:
             self._scratch = np.empty((SCRATCH_MAPS * max_threads(), *self.shape), np.uint8)

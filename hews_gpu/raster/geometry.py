@@ -1,7 +1,7 @@
 """Where a longitude and latitude lie on a map: one affine step from degrees to pixels, then fixed point.
 
 Row 0 is the north edge. Pixel i spans [i, i + 1). Positions become int32 in 1/16 pixel, rounded to nearest; why 1/16
-is said at `hews_gpu.kernels.scalars.FIXED_BITS`. Whatever is outside, or not a number at all, is clamped to `FAR_PX`
+is written at `hews_gpu.kernels.scalars.FIXED_BITS`. Whatever is outside, or not a number at all, is clamped to `FAR_PX`
 beyond the map's edges, where no disc reaches it and no product of distances overflows.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hews_gpu.arrays import Float64, Int32
 from hews_gpu.kernels.scalars import FIXED_ONE
 
 __all__ = ["FAR_PX", "MARGIN", "MapGeometry"]
@@ -62,33 +62,29 @@ class MapGeometry:
         """West, south, east, north in degrees."""
         return self.west, self.south, self.east, self.north
 
-    def to_pixels(
-        self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def to_pixels(self, longitude: Float64, latitude: Float64) -> tuple[Float64, Float64]:
         """Return column and row as real numbers: 0 at the west and north edges, X and H at the east and south ones."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is not a place on earth may become infinite
             x = (np.asarray(longitude, np.float64) - self.west) * (self.width / (self.east - self.west))
             y = (self.north - np.asarray(latitude, np.float64)) * (self.height / (self.north - self.south))
         return x, y
 
-    def to_fixed(
-        self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def to_fixed(self, longitude: Float64, latitude: Float64) -> tuple[Int32, Int32]:
         """Return column and row as int32 in 1/16 pixel, rounded to nearest; clamped, and far outside if not finite."""
         x, y = self.to_pixels(longitude, latitude)
         return _fixed(x, self.width), _fixed(y, self.height)
 
-    def to_cells(self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.int32]:
+    def to_cells(self, longitude: Float64, latitude: Float64) -> Int32:
         """Return the pixel that holds each point, row * X + column, int32; -1 outside the map (edges are half-open)."""
         x, y = self.to_pixels(longitude, latitude)
         with np.errstate(invalid="ignore"):
             inside = (x >= 0) & (x < self.width) & (y >= 0) & (y < self.height)
         row, column = np.floor(np.where(inside, y, 0)), np.floor(np.where(inside, x, 0))
-        cell: NDArray[np.int32] = np.where(inside, row * self.width + column, -1).astype(np.int32)
+        cell: Int32 = np.where(inside, row * self.width + column, -1).astype(np.int32)
         return cell
 
 
-def _fixed(position_px: NDArray[np.float64], size_px: int) -> NDArray[np.int32]:
+def _fixed(position_px: Float64, size_px: int) -> Int32:
     far = np.where(np.isfinite(position_px), position_px, -FAR_PX)
-    fixed: NDArray[np.int32] = np.rint(np.clip(far, -FAR_PX, size_px + FAR_PX) * FIXED_ONE).astype(np.int32)
+    fixed: Int32 = np.rint(np.clip(far, -FAR_PX, size_px + FAR_PX) * FIXED_ONE).astype(np.int32)
     return fixed

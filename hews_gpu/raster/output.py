@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hews_gpu.arrays import Float64
 from hews_gpu.errors import UserError, did_you_mean
 
 __all__ = ["DTYPES", "Dtype", "Values", "address_of", "host_target", "is_on_device", "target_address"]
@@ -33,7 +34,7 @@ class Values:
     """[256] bit patterns as uint8, uint16 or uint32."""
 
     @classmethod
-    def of(cls, real: NDArray[np.float64], dtype: Dtype = "float32") -> Values:
+    def of(cls, real: Float64, dtype: Dtype = "float32") -> Values:
         """Round 256 numbers to `dtype`, to nearest and ties to even; uint8 is clipped to 0..255.
 
         Raises:
@@ -56,17 +57,17 @@ class Values:
 
     @classmethod
     def plain(cls, dtype: Dtype = "uint8") -> Values:
-        """0..255 as they are."""
+        """Return the table that leaves 0..255 as they are."""
         return cls.of(BYTES, dtype)
 
     @classmethod
     def unit(cls, dtype: Dtype = "float32") -> Values:
-        """0..255 as 0..1."""
+        """Return the table of 0..255 as 0..1."""
         return cls.of(BYTES / 255, dtype)
 
     @classmethod
     def normalized(cls, mean: float, deviation: float, dtype: Dtype = "float32") -> Values:
-        """(value - mean) / deviation, both in units of a byte.
+        """Return the table of (value - mean) / deviation, both in units of a byte.
 
         Raises:
             ValueError: a deviation that is not positive.
@@ -77,7 +78,7 @@ class Values:
 
     @classmethod
     def log_counts(cls, dtype: Dtype = "float32") -> Values:
-        """log(1 + count); as uint8 stretched over 0..255."""
+        """Return the table of log(1 + count); as uint8 stretched over 0..255."""
         scale = 255 / np.log(256) if dtype == "uint8" else 1.0
         return cls.of(np.log1p(BYTES) * scale, dtype)
 
@@ -86,8 +87,8 @@ class Values:
         """Whether bytes are written as they are."""
         return self.dtype == "uint8" and bool(np.array_equal(self.codes, BYTES))
 
-    def real(self) -> NDArray[np.float64]:
-        """float64[256]: the numbers that the patterns stand for."""
+    def real(self) -> Float64:
+        """Return float64[256], the numbers that the patterns stand for."""
         if self.dtype == "bfloat16":
             return (self.codes.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
         return self.codes.view(self.dtype).astype(np.float64)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hews_gpu.arrays import Bool, Float64, Int32, Int64
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.kernels.scalars import FIXED_ONE
 from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
@@ -53,19 +54,19 @@ MARKS = {"targets": "is_target", "twins": "is_twin", "duplicates": "is_duplicate
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Places:
-    """Where and what each incident is: all that a map needs to know of the table."""
+    """Where and what each incident is: all that a map shows of the table."""
 
-    longitude: NDArray[np.float64]  # [E] degrees
-    latitude: NDArray[np.float64]  # [E] degrees
+    longitude: Float64  # [E] degrees
+    latitude: Float64  # [E] degrees
     category: NDArray[np.integer[Any]]  # [E] index into `categories`
     neighborhood: NDArray[np.integer[Any]]  # [E] -1 for none
     categories: Sequence[str]
-    hidden: NDArray[np.bool_] | None = None  # [E] incidents that no map shows, such as repeated rows; None: all shown
+    hidden: Bool | None = None  # [E] incidents that no map shows, such as repeated rows; None: all shown
 
     @classmethod
     def of(cls, events: Events, *, without: Collection[Mark] = ()) -> Places:
         """Return the places of a prepared table, hiding all incidents marked as in `without`."""
-        hidden: NDArray[np.bool_] | None = None
+        hidden: Bool | None = None
         for mark in without:
             if mark not in MARKS:
                 raise UserError("without", mark, allowed="is not known", remedy=did_you_mean(mark, MARKS))
@@ -226,7 +227,7 @@ class Rasterizer:
         """
         self.kernels.check(stream)
 
-    def maps(self, pairs: NDArray[np.int64]) -> NDArray[Any]:
+    def maps(self, pairs: Int64) -> NDArray[Any]:
         """Draw the maps of `pairs` into a new array [B, H, X, C]; bfloat16 as uint16."""
         dtype = {"bfloat16": "uint16"}.get(self.values.dtype, self.values.dtype)
         out = np.empty((len(pairs), *self.shape), dtype)
@@ -280,7 +281,7 @@ def channels_rasterizer(prepared: Prepared, *, steps: int | None = None, backend
     return Rasterizer.channels(geometry, style, places, steps=city.steps if steps is None else steps, backend=backend)
 
 
-def _fixed(geometry: MapGeometry, places: Places) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _fixed(geometry: MapGeometry, places: Places) -> tuple[Int32, Int32]:
     """Return column and row of each incident in 1/16 pixel; far outside if hidden."""
     x, y = geometry.to_fixed(places.longitude, places.latitude)
     if places.hidden is not None:

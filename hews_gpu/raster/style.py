@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hews_gpu.arrays import UInt8
 from hews_gpu.config import ChannelsConfig, MapConfig
 from hews_gpu.kernels.scalars import FIXED_ONE
 
@@ -32,7 +32,7 @@ STRIPS = 64
 
 
 def stable_color(category: str) -> str:
-    """A color such as #4E79A7 that depends on nothing but the category's name."""
+    """Return a color such as #4E79A7 that depends on nothing but the category's name."""
     digest = hashlib.sha256(category.encode("utf-8")).digest()
     return QUALITATIVE[int.from_bytes(digest[:4], "big") % len(QUALITATIVE)]
 
@@ -56,15 +56,15 @@ class ReferenceStyle:
 
     @classmethod
     def from_config(cls, config: MapConfig) -> ReferenceStyle:
-        """The style that a city's `[map]` section asks for."""
+        """Return the style that a city's `[map]` section asks for."""
         return cls(palette=config.palette, disc_radius_px=config.disc_radius_px, line_width_px=config.line_width_px)
 
     def color(self, category: str) -> str:
-        """The color of one category, such as #CC7722."""
+        """Return the color of one category, such as #CC7722."""
         return self.palette.get(category) or stable_color(category)
 
-    def colors(self, categories: Sequence[str]) -> NDArray[np.uint8]:
-        """uint8[K, 3]: a row per category."""
+    def colors(self, categories: Sequence[str]) -> UInt8:
+        """Return uint8[K, 3], a row per category."""
         rows = [rgb(self.color(category)) for category in categories]
         return np.array(rows, np.uint8).reshape(len(categories), 3)
 
@@ -82,7 +82,7 @@ class ChannelsStyle:
 
     @classmethod
     def from_config(cls, config: ChannelsConfig) -> ChannelsStyle:
-        """The style that a city's `[channels]` section asks for."""
+        """Return the style that a city's `[channels]` section asks for."""
         return cls(groups=config.groups, draw=config.draw, disc_radius_px=config.disc_radius_px)
 
     @property
@@ -90,19 +90,19 @@ class ChannelsStyle:
         """Channel names in order, `other` last."""
         return (*self.groups, "other")
 
-    def group_of(self, categories: Sequence[str]) -> NDArray[np.uint8]:
-        """uint8[K]: the channel of each category."""
+    def group_of(self, categories: Sequence[str]) -> UInt8:
+        """Return uint8[K], the channel of each category."""
         known = {category: g for g, members in enumerate(self.groups.values()) for category in members}
         return np.array([known.get(category, len(self.groups)) for category in categories], np.uint8)
 
 
 def rgb(color: str) -> tuple[int, int, int]:
-    """Red, green, blue of a color such as #CC7722."""
+    """Return red, green, blue of a color such as #CC7722."""
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
-def disc_stamps(radius_px: float, alpha: float) -> NDArray[np.uint8]:
-    """Alpha of every pixel near a disc, for each of the 16 x 16 positions of its center within a pixel.
+def disc_stamps(radius_px: float, alpha: float) -> UInt8:
+    """Compute alpha of every pixel near a disc, for each of the 16 x 16 positions of its center within a pixel.
 
     Coverage is the exact area that pixel and disc share: along y in closed form, along x by `STRIPS` midpoints.
 
