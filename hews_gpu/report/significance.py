@@ -132,11 +132,10 @@ class Comparison:
         ]
 
     def _nearest(self, bits: Bits) -> list[str]:
-        if self.best == CLIMATOLOGY or sign(bits) < 0 or "four_weeks" not in bits:
+        if self.best == CLIMATOLOGY or sign(bits) < 0:
             return []
-        over = f"over four-week blocks the interval is {range_of(bits['four_weeks'])}"
         verb = "gains" if self.model else "comes nearest with"
-        return [f"{_capital(_named(self.best))} {verb} {stated(bits)}; {over}."]
+        return [f"{_capital(_named(self.best))} {verb} {stated(bits)}."]
 
     def _worth(self) -> list[str]:
         """Return how much a significant gain is beside what the climatology leaves open and the oracle gains."""
@@ -177,8 +176,11 @@ class Comparison:
 
 
 def stated(bits: Bits) -> str:
-    """Return a gain in bits with its interval over one-week blocks."""
-    return f"{signed(bits['value'])} bits per window (95{SPACE}% interval {range_of(bits['one_week'])})"
+    """Return a gain in bits with its interval over one-week blocks, and one over longer ones if that holds zero."""
+    longer = [ends for name, ends in bits.items() if name not in ("value", "one_week") and ends[0] <= 0 <= ends[1]]
+    decides = longer and not bits["one_week"][0] <= 0 <= bits["one_week"][1]
+    more = f"; over longer blocks {range_of(longer[-1])}" if decides else ""
+    return f"{signed(bits['value'])} bits per window (95{SPACE}% interval {range_of(bits['one_week'])}{more})"
 
 
 def _named(name: str) -> str:

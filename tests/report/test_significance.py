@@ -47,6 +47,14 @@ def test_the_second_verdict_is_against_the_recent_level(over_level, words):
     assert words in verdict.notes[0] and ("foresight" in verdict.notes[0]) == ("also beats" in words)
 
 
+def test_the_interval_that_decides_is_told():
+    forecasts = {"climatology": forecast(), "level": forecast(climatology=bits(0.01))}
+    over_level = bits(0.002, four_weeks=[-0.0004, 0.004])
+    forecasts["hewsnet"] = forecast(climatology=bits(0.02), level=over_level)
+    note = Comparison(forecasts).verdict().notes[0].replace("\u00a0", " ")
+    assert "(95 % interval +0.0010 to +0.0030; over longer blocks \u22120.0004 to +0.0040), which is not" in note
+
+
 def test_without_a_level_there_is_no_second_verdict():
     forecasts = {"climatology": forecast(), "hewsnet": forecast(climatology=bits(0.02))}
     assert "level" not in " ".join(Comparison(forecasts).verdict().notes)
