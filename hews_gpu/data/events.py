@@ -117,6 +117,13 @@ class Prepared:
     city: CityConfig
     events: Events
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """For a manifest: where the data lies (absolute) and its fingerprint; no path that is about to be renamed."""
+        lasts = not any(".partial-" in part for part in self.folder.parts)
+        place = {"prepared": str(self.folder)} if lasts else {}
+        return {**place, "data_fingerprint": self.fingerprint}
+
     @cached_property
     def neighborhoods(self) -> geopandas.GeoDataFrame:
         """The polygons (EPSG:4326, columns name and geometry), in the order that `Events.neighborhood` counts in."""

@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -45,6 +46,7 @@ WORDS: Mapping[str, str] = {
     "category": r"offen[cs]e|\bofns\b|primary.?type|category|crime.?type|\bcrm\b|description|charge|^type$|kind",
 }
 MOMENTS = ("time", "date", "time_of_day")
+MOST_DEGREES = {"longitude": 180.0, "latitude": 90.0}
 HAPPENED = re.compile(r"\bocc|occur|\bfr\b|\bfrom\b|\bbegin|\bstart|incident|offen[cs]e|crime|committed")
 LATER = re.compile(
     r"\brptd?\b|report|\bto\b|updat|\bend(?:ed|ing)?\b|modif|creat|entered|entry|load|publi|clos|clear|arrest"
@@ -91,13 +93,15 @@ def propose(file: Path) -> Proposal:
     chosen = {role: names[position] for role, position in columns.roles.items()}
     for name in chosen.values():
         dates.require_month_first(file.name, dates.slash_dates(sample[name]))
+    needed = ["time"] if "time" in chosen or "date" not in chosen else ["date", "time_of_day"]
+    categories = sample[chosen["category"]] if "category" in chosen else []
     return Proposal(
         file=file,
         schema=columns.schema,
         columns=chosen if columns.schema == "mapped" else {},
-        missing=_missing(chosen),
-        targets=_targets(sample[chosen["category"]]) if "category" in chosen else (),
-        preview=_preview(sample, columns) if chosen else (),
+        missing=tuple(role for role in (*needed, *MOST_DEGREES, "category") if role not in chosen),
+        targets=tuple(sorted({" ".join(text.split()).upper() for text in categories if TARGET.search(text)})),
+        preview=_preview({role: sample[name] for role, name in chosen.items()}) if chosen else (),
     )
 
 
@@ -121,7 +125,7 @@ def first_rows(path: Path, count: int) -> dict[str, list[str]]:
 def _mapping(sample: Sample) -> dict[str, str]:
     """Return the best column of each role; a column plays one role."""
     usable = {name: values for name, values in sample.items() if name.strip() and not is_person_level(name)}
-    chosen = _best(usable, ("longitude", "latitude"))
+    chosen = _best(usable, tuple(MOST_DEGREES))
     rest = {name: values for name, values in usable.items() if name not in chosen.values()}
     single, pair = _best(rest, ("time",)), _best(rest, ("date", "time_of_day"))
     is_pair_better = len(pair) == 2 and not any(map(_is_later, pair.values())) and _is_later(single.get("time", ""))
@@ -155,19 +159,14 @@ def _is_later(name: str) -> bool:
     return bool(LATER.search(_words(name)))
 
 
-def _missing(mapped: Mapping[str, str]) -> tuple[str, ...]:
-    needed = ["time"] if "time" in mapped or "date" not in mapped else ["date", "time_of_day"]
-    return tuple(role for role in (*needed, "longitude", "latitude", "category") if role not in mapped)
-
-
 def _score(role: str, name: str, values: Strings) -> float:
     """Return how well a column plays a role; 0 for not at all."""
     there = [value for value in values if value.strip()]
     if not there:
         return 0.0
-    share = FITS[role](there)
+    share = _fit(role, there)
     named = re.search(WORDS[role], _words(name)) or re.search(WORDS[role], normal_name(name))
-    if share < LEAST or (role in ("longitude", "latitude", "time_of_day") and not named):
+    if share < LEAST or (role in (*MOST_DEGREES, "time_of_day") and not named):
         return 0.0
     score = share * len(there) / len(values) + (NAMED if named else 0.0)
     if role in MOMENTS:
@@ -175,89 +174,57 @@ def _score(role: str, name: str, values: Strings) -> float:
     return score
 
 
-def _share(there: Strings, test: Callable[[str], bool]) -> float:
-    return sum(map(test, there)) / len(there)
-
-
-def _is_moment(text: str) -> bool:
-    if match := re.match(dates.DATE_THEN_TIME, text):
-        return dates.day_number(match["date"]) is not None and dates.second_of_day(match["time"]) is not None
-    return dates.from_milliseconds(text) is not None
-
-
-def _has_clock(there: Strings) -> float:
-    """Return the share of moments, if not all are at midnight: then the time of day is in another column."""
-    there = _month_first(there)
-    clocks = {text.strip()[-8:] for text in there}
-    return _share(there, _is_moment) if len(clocks) > 1 or len(there) == 1 else 0.0
-
-
-def _dates(there: Strings) -> float:
-    return _share(_month_first(there), lambda text: dates.day_number(text) is not None)
-
-
-def _month_first(there: Strings) -> Strings:
-    """Exchange the fields of day-first dates, so that such a column is proposed, and then refused."""
-    if not dates.is_day_first(dates.slash_dates(there)):
-        return there
-    return [re.sub(r"^\s*(\d+)/(\d+)/", r"\2/\1/", text) for text in there]
-
-
-def _in_range(limit: float) -> Callable[[Strings], float]:
-    def share(there: Strings) -> float:
+def _fit(role: str, there: Strings) -> float:
+    """Return the share of values that a role can have; 0 if they are few words, one place or one time of the day."""
+    if role == "category":
+        return _sound_like_crimes(there)
+    if role == "time_of_day":
+        return float((dates.distinct_values(there, dates.second_of_day) != dates.NOT_A_TIME).mean())
+    if role in MOST_DEGREES:
         numbers = parse_numbers(pa.array(there, pa.string()))
-        good = np.abs(numbers) <= limit
+        good = np.abs(numbers) <= MOST_DEGREES[role]
         return float(good.mean()) if len(np.unique(numbers[good])) > 1 or len(there) == 1 else 0.0
+    if dates.is_day_first(dates.slash_dates(there)):  # is read all the same, so that it is proposed, and then refused
+        there = [re.sub(r"^\s*(\d+)/(\d+)/", r"\2/\1/", text) for text in there]
+    if role == "date":
+        return float((dates.day_numbers(pa.array(there, pa.string())) != dates.NOT_A_TIME).mean())
+    if len({text.strip()[-8:] for text in there}) == 1 < len(there):  # midnight: the time is in another column
+        return 0.0
+    return float((_read({"time": there})["time_s"] != dates.NOT_A_TIME).mean())
 
-    return share
 
-
-def _few_words(there: Strings) -> float:
+def _sound_like_crimes(there: Strings) -> float:
     """Return the share of texts with letters, if there are few distinct ones; more if they sound like crimes."""
     distinct = {text.strip().upper() for text in there}
     if len(distinct) > max(2, min(200, len(there) // 2)) and len(there) > 5:
         return 0.0
-    letters = _share(there, lambda text: sum(c.isalpha() for c in text) >= 3)
-    telling = _share(sorted(distinct), lambda text: any(word in text for word in TELLING))
+    letters = sum(sum(c.isalpha() for c in text) >= 3 for text in there) / len(there)
+    telling = sum(any(word in text for word in TELLING) for text in distinct) / len(distinct)
     return letters * (0.6 + telling)
 
 
-FITS: Mapping[str, Callable[[Strings], float]] = {
-    "time": _has_clock,
-    "date": _dates,
-    "time_of_day": lambda there: _share(there, lambda text: dates.second_of_day(text) is not None),
-    "longitude": _in_range(180.0),
-    "latitude": _in_range(90.0),
-    "category": _few_words,
-}
-
-
-def _targets(values: Strings) -> tuple[str, ...]:
-    return tuple(sorted({" ".join(value.split()).upper() for value in values if TARGET.search(value)}))
-
-
-def _preview(sample: Sample, columns: Columns) -> tuple[tuple[str, str, str, str], ...]:
-    """Return the first rows as `hews prepare` would read them."""
-    count = min(PREVIEW_ROWS, len(next(iter(sample.values()), ())))
+def _read(columns: Sample) -> pd.DataFrame:
+    """Read texts by role as `hews prepare` does."""
+    count = len(next(iter(columns.values())))
     content: dict[str, Any] = {name: np.zeros(count, np.int64) for name in ("line", "problem")}
-    for role, position in columns.roles.items():
-        texts = pa.array(sample[columns.names[position]][:count], pa.string())
-        content[role] = texts.dictionary_encode().cast(TEXT)
-    frame = block_frame(Block(pa.table(content)))
-    if "date" in columns.roles and "time_of_day" not in columns.roles:
-        days = [dates.day_number(text) for text in sample[columns.names[columns.roles["date"]]][:count]]
-        shown = ["unreadable" if day is None else f"{np.datetime64(day, 'D')} at no time" for day in days]
-    else:
-        shown = [_moment(int(time_s)) for time_s in frame["time_s"]]
+    texts = {role: pa.array(values, pa.string()).dictionary_encode().cast(TEXT) for role, values in columns.items()}
+    return block_frame(Block(pa.table({**content, **texts})))
+
+
+def _preview(columns: Sample) -> tuple[tuple[str, str, str, str], ...]:
+    """Return the first rows of the columns by role as `hews prepare` would read them."""
+    columns = {role: values[:PREVIEW_ROWS] for role, values in columns.items()}
+    frame = _read(columns)
+    times = frame["time_s"].to_numpy().astype("datetime64[s]")  # what is not a time is not a time of NumPy's either
+    shown = ["unreadable" if np.isnat(time) else str(time).replace("T", " ") for time in times]
+    if "date" in columns and "time_of_day" not in columns:
+        days = dates.day_numbers(pa.array(columns["date"], pa.string())).astype("datetime64[D]")
+        shown = ["unreadable" if np.isnat(day) else f"{day} at no time" for day in days]
     rows = []
     for when, x, y, category in zip(shown, frame["longitude"], frame["latitude"], frame["category"], strict=True):
         place = ["none" if np.isnan(degrees) else f"{degrees:.5f}" for degrees in (x, y)]
         rows.append((when, place[0], place[1], str(category) or "none"))
     return tuple(rows)
-
-
-def _moment(time_s: int) -> str:
-    return "unreadable" if time_s == dates.NOT_A_TIME else str(np.datetime64(time_s, "s")).replace("T", " ")
 
 
 def propose_city(name: str, table: Path, path: Path) -> tuple[str, dict[str, Any]]:

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from hews_gpu.arrays import Bool, Int64, UInt8
 from hews_gpu.data.events import Prepared, open_prepared
-from hews_gpu.data.origin import origin
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.windows import MapWindows, Task, make_windows, targets_within
 from hews_gpu.environment.device import choose_raster_backend
@@ -119,7 +118,7 @@ def rasterize(
     if style not in STYLES:
         raise UserError("--style", style, allowed="is not known", remedy=did_you_mean(style, STYLES))
     windows, backend = all_windows(prepared, style), choose_raster_backend("auto").backend  # the same bytes from either
-    with new_folder(out, kind="maps", force=force, notes={"style": style, **origin(prepared)}) as folder:
+    with new_folder(out, kind="maps", force=force, notes={"style": style, **prepared.origin}) as folder:
         job = DrawJob(
             prepared=prepared.folder, style=style, backend=backend, pairs=windows.pairs, per_file=_per_file(windows)
         )

@@ -21,7 +21,6 @@ from torch import nn
 
 from hews_gpu.config import load_city
 from hews_gpu.data.events import Prepared, open_prepared
-from hews_gpu.data.origin import origin
 from hews_gpu.errors import UserError
 from hews_gpu.files import (
     MANIFEST,
@@ -242,5 +241,5 @@ def _notes(run: Path, prepared: Prepared, recipe: Recipe, state: str) -> dict[st
         "model": recipe.model,
         **({"warning": LEAKY} if recipe.is_leaky else {}),
         "prepared_from_run": os.path.relpath(prepared.folder, run.absolute()),
-        **origin(prepared),
+        **prepared.origin,
     }

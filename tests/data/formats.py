@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -104,3 +105,9 @@ def write_parquet(path: Path, table: bytes, text: bool = True) -> None:
     header = next(csv.reader(io.StringIO(table.decode())))
     options = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()) if text else None)
     pq.write_table(pa.csv.read_csv(pa.BufferReader(table), convert_options=options), path)
+
+
+def read_incidents(out: Path) -> list[Incident]:
+    """The incidents of a prepared folder, in the form of INCIDENTS."""
+    rows = pq.read_table(out / "incidents.parquet").to_pylist()
+    return [(str(np.datetime64(r["time_s"], "s")), r["category"], r["longitude"], r["latitude"]) for r in rows]

@@ -15,9 +15,8 @@ from hews_gpu.data.backend import (
     concat,
     names_of,
     sort_by_time,
-    take_arrow,
-    take_pandas,
     to_arrow,
+    to_backend,
     to_host,
     to_pandas,
 )
@@ -69,11 +68,11 @@ def rules(engine: Any) -> Rules:
 
 def test_frames_come_back_as_they_went(backend: Any) -> None:
     frame = block(100)
-    there = take_pandas(frame, backend)
+    there = to_backend(frame, backend)
     pd.testing.assert_frame_equal(to_pandas(there), frame)
     assert names_of(there["category"]) == list(frame["category"].cat.categories)
     assert to_host(array_of(there["time_s"])).tolist() == frame["time_s"].tolist()
-    again = take_arrow(to_arrow(there[["time_s", "longitude", "has_place", "hash_a"]]), backend)
+    again = to_backend(to_arrow(there[["time_s", "longitude", "has_place", "hash_a"]]), backend)
     pd.testing.assert_frame_equal(to_pandas(again), frame[["time_s", "longitude", "has_place", "hash_a"]])
     like = as_array_like(np.arange(3), array_of(there["time_s"]))
     assert type(like) is type(array_of(there["time_s"]))
@@ -84,7 +83,7 @@ def test_rows_of_one_time_stay_in_the_order_of_their_ids(backend: Any) -> None:
     """Three parts as `load_bucket` puts them together, each sorted by both, with a thousand rows of the same hour."""
     times = np.sort(np.random.default_rng(1).integers(0, 3, (3, 1000)) * 3600, axis=1)
     parts = [pd.DataFrame({"time_s": time_s, "row_id": 1000 * n + np.arange(1000)}) for n, time_s in enumerate(times)]
-    found = to_pandas(sort_by_time(concat([take_pandas(part, backend) for part in parts])))
+    found = to_pandas(sort_by_time(concat([to_backend(part, backend) for part in parts])))
     expected = sorted(zip(*(found[name].tolist() for name in ("time_s", "row_id")), strict=True))
     assert list(zip(found["time_s"].tolist(), found["row_id"].tolist(), strict=True)) == expected
     assert found.index.tolist() == list(range(3000))
@@ -92,7 +91,7 @@ def test_rows_of_one_time_stay_in_the_order_of_their_ids(backend: Any) -> None:
 
 def test_verdicts_and_rows_are_those_of_pandas(backend: Any) -> None:
     expected = clean(block(), rules("numba"))
-    found = clean(take_pandas(block(), backend), rules("cuda" if backend == "cudf" else "numba"))
+    found = clean(to_backend(block(), backend), rules("cuda" if backend == "cudf" else "numba"))
     for name in ("reason", "neighborhood_id", "is_nearest", "is_target"):
         column = to_host(array_of(found[name]))
         assert column.dtype == expected[name].dtype and np.array_equal(column, expected[name].to_numpy()), name

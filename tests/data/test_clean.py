@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, normal_category
 from hews_gpu.data.clean import REASONS, Rules, block_frame, clean, parse_numbers
 from hews_gpu.data.geometry.polygons import areas_of, load_neighborhoods
-from tests.data.toy import read_all, row
+from hews_gpu.data.prepare.command import Cut, prepare
+from tests.data.toy import HEADER, read_all, row
 
 Toy = Callable[..., CityConfig]
+
+
+def incidents(out: Path) -> pd.DataFrame:
+    return pq.read_table(out / "incidents.parquet").to_pandas()
+
+
+SHOT = row(category="SHOOTING")
 
 
 def cleaned(city: CityConfig, known: frozenset[str] | None = None) -> pd.DataFrame:
@@ -131,3 +147,104 @@ def test_clean_is_pure_and_takes_an_empty_partition(toy: Toy) -> None:
     assert len(clean(again.iloc[:0], rules)) == 0
     clean(again, rules)
     pd.testing.assert_frame_equal(again, before)
+
+
+DAY = (date(2014, 1, 31) - date(1970, 1, 1)).days
+Values = list[tuple[str, Any]]
+DATES: Values = [("01/31/2014", DAY), ("1/31/2014", DAY), ("2014-01-31", DAY), ("2014/1/31", DAY)]
+NO_DATES: Values = [(text, None) for text in ("", "0001-01-01", "9999-12-31", "31/01/2014", "02/30/2014", "nan", "1")]
+TIMES: Values = [("23:30:00", 84_600), ("112", 4320), ("1:12", 4320), ("2400", 86_400), ("11:59:59 PM", 86_399)]
+TIMES += [("12:00:00 AM", 0), ("13:18:00+00", 47_880), ("0", 0)]
+NO_TIMES: Values = [(text, None) for text in ("", "24:01", "25:00", "1260", "13:00 PM", "noon", "-5", "nan", "1e3")]
+X: Values = [("-76.605", -76.605), (" -76.6150 ", -76.615), ("-7.6605e1", -76.605)]
+NO_X: Values = [(t, None) for t in ("", "-76,61", "1,234", "nan", "NaN", "inf", "-1e999", "0x1", "W 76", "\u0661")]
+OUT: Values = [("-77.5", "out"), ("39.285", "out"), ("1425000", "out"), ("0", "out")]
+WHATS: Values = [
+    ("SHOOTING", "SHOOTING"),
+    (" agg.  assault", "AGG. ASSAULT"),
+    ("A\n B", "A B"),
+    ('5" PIPE, X', '5" PIPE, X'),
+]
+
+
+NO_WHATS: Values = [("", ""), ("  ", "")]
+BROKEN = {
+    "": "blank line",
+    "a,b": "wrong number of fields",
+    f"{SHOT},x": "wrong number of fields",
+    HEADER: "header repeated",
+    'x,"never closed,,,,,,,': "unbalanced quotes",
+}
+
+
+def fuzzed(rng: np.random.Generator, rows: int) -> tuple[str, list[tuple[Any, ...]]]:
+    """A table, and for each row (line, reason, time_s, longitude, category) by the rules as a person would say them."""
+    buffer = io.StringIO()
+    write = csv.writer(buffer, lineterminator="\n")
+    line, expected = 2, []
+
+    def draw(good: Values, bad: Values) -> tuple[str, Any]:
+        options = bad if rng.random() < 0.12 else good
+        return options[rng.integers(len(options))]
+
+    for _ in range(rows):
+        if rng.random() < 0.1:
+            text, reason = list(BROKEN.items())[rng.integers(len(BROKEN))]
+            buffer.write(f"{text}\n")
+            expected.append((line, reason, None, None, None))
+            line += 1
+            continue
+        day, clock = draw(DATES, NO_DATES), draw(TIMES, NO_TIMES)
+        x, what = draw(X, NO_X + OUT), draw(WHATS, NO_WHATS)
+        cells = [day[0], clock[0], what[0], x[0], "39.285", "P", "", "1 \u00e9 ST", "6C"]
+        write.writerow(cells)
+        if day[1] is None or clock[1] is None:
+            reason = "unparsable time"
+        elif x[1] is None:
+            reason = "no coordinates"
+        elif x[1] == "out":
+            reason = "outside the study area"
+        else:
+            reason = "" if what[1] else "no category"
+        time_s = None if reason == "unparsable time" else day[1] * 86_400 + clock[1]
+        expected.append((line, reason, time_s, None if reason else x[1], what[1]))
+        line += 1 + what[0].count("\n")
+    return f"{HEADER}\n{buffer.getvalue()}", expected
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32), st.sampled_from([7, 300, 10_000]), st.sampled_from([200, 5_000, 1 << 20]))
+def test_ten_thousand_fuzzed_rows_none_lost_none_misread(
+    toy: Toy, seed: int, block_rows: int, chunk_bytes: int
+) -> None:
+    text, expected = fuzzed(np.random.default_rng(seed), 1000)
+    city = toy(files={"t.csv": text.encode()})
+    blocks, _ = read_all(city, block_rows=block_rows, chunk_bytes=chunk_bytes, partition_bytes=3 * chunk_bytes)
+    rules = Rules(areas=areas_of(load_neighborhoods(city)), tolerance_m=0, targets=frozenset(), known=None)
+    frames = [clean(block_frame(block), rules) for block in blocks]
+    lines = [line for frame in frames for line in frame["line"]]
+    assert lines == [line for line, *_ in expected]
+    found = [
+        (line, REASONS[reason], time_s, x, what)
+        for frame in frames
+        for line, reason, time_s, x, what in zip(
+            frame["line"], frame["reason"], frame["time_s"], frame["longitude"], frame["category"], strict=True
+        )
+    ]
+    for (_, reason, time_s, x, what), want in zip(found, expected, strict=True):
+        assert reason == want[1]
+        if want[2] is not None:
+            assert time_s == want[2] and what == want[4]
+        if not reason:
+            assert x == want[3]
+
+
+def test_a_fuzzed_table_adds_up_to_the_end(toy: Toy, tmp_path: Path) -> None:
+    text, expected = fuzzed(np.random.default_rng(1), 1500)
+    quality = prepare(toy(files={"t.csv": text.encode()}), tmp_path / "out", cut=Cut(block_rows=111, bucket_rows=50))
+    reasons = [reason for _, reason, *_ in expected]
+    assert quality["rows_read"] == 1500 and quality["rows_kept"] == reasons.count("")
+    assert quality["quarantined_by_reason"] == {r: reasons.count(r) for r in REASONS[1:] if reasons.count(r)}
+    assert len(incidents(tmp_path / "out")) + pq.read_metadata(tmp_path / "out/quarantine.parquet").num_rows == 1500
+    for path in ("incidents", "quarantine"):
+        assert set(pq.read_table(tmp_path / f"out/{path}.parquet")["line"].to_pylist()) <= {e[0] for e in expected}

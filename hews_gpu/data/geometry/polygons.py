@@ -70,10 +70,9 @@ def _read(path: Path, name: str) -> GeoDataFrame:
     except (EOFError, OSError, ValueError, zlib.error, ShapelyError, DataSourceError, DataLayerError) as error:
         if isinstance(error, UserError):
             raise
-        allowed = f"cannot be read as polygons ({error})"
-        raise UserError(f"{SECTION} file", path, allowed=allowed, remedy="Fetch or convert it again") from None
+        raise _unusable(path, f"cannot be read as polygons ({error})", "Fetch or convert it again") from None
     if not isinstance(frame, geopandas.GeoDataFrame) or name not in frame or frame.geometry.isna().all():
-        raise UserError(f"{SECTION} file", path, allowed="holds no polygons", remedy="Name a file of polygons")
+        raise _unusable(path, "holds no polygons", "Name a file of polygons")
     return geopandas.GeoDataFrame({"name": frame[name]}, geometry=frame.geometry, crs=frame.crs)
 
 
@@ -97,7 +96,11 @@ def _require_known_system(data: Path | bytes, path: Path) -> None:
             CRS.from_user_input(system)
         except CRSError:
             allowed = f"names a coordinate system that is not known: {system}"
-            raise UserError(f"{SECTION} file", path, allowed=allowed, remedy=f"Save it as {WGS84}") from None
+            raise _unusable(path, allowed, f"Save it as {WGS84}") from None
+
+
+def _unusable(path: Path, allowed: str, remedy: str = "") -> UserError:
+    return UserError(f"{SECTION} file", path, allowed=allowed, remedy=remedy)
 
 
 def _in_degrees(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
@@ -116,12 +119,11 @@ def _in_degrees(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
 
 def _require_degrees(frame: GeoDataFrame, path: Path, allowed: str) -> None:
     if not np.isfinite(shapely.get_coordinates(frame.geometry.to_numpy())).all():
-        allowed = "holds a polygon with a coordinate that is not a number"
-        raise UserError(f"{SECTION} file", path, allowed=allowed, remedy="Fetch or convert it again")
+        raise _unusable(path, "holds a polygon with a coordinate that is not a number", "Fetch or convert it again")
     west, south, east, north = frame.total_bounds
     if len(frame) and not (-180 <= west and east <= 180 and -90 <= south and north <= 90):
-        allowed = f"{allowed} (x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g})"
-        raise UserError(f"{SECTION} file", path, allowed=allowed, remedy="Save it with its coordinate system")
+        bounds = f"(x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g})"
+        raise _unusable(path, f"{allowed} {bounds}", "Save it with its coordinate system")
 
 
 def _checked(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
@@ -134,7 +136,7 @@ def _checked(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
     polygons = np.array(list(map(_polygonal, shapes)), object)
     keep = ~shapely.is_empty(polygons)
     if not keep.any():
-        raise UserError(f"{SECTION} file", path, allowed="holds no polygons", remedy="Name a file of polygons")
+        raise _unusable(path, "holds no polygons", "Name a file of polygons")
     names = ["" if name is None or name != name else str(name).strip() for name in frame["name"]]
     names = [name for name, kept in zip(names, keep, strict=True) if kept]
     _require_distinct(names, path)
@@ -158,7 +160,7 @@ def _require_distinct(names: list[str], path: Path) -> None:
         allowed = f"{len(repeated)} names in {path.name} belong to more than one polygon, such as '{repeated[0]}'"
         raise UserError(f"{SECTION} name", allowed=allowed, remedy="Name another column, or dissolve them by name")
     if len(names) > MAX_NEIGHBORHOODS:
-        raise UserError(f"{SECTION} file", path, allowed=f"holds {len(names)}; at most {MAX_NEIGHBORHOODS} polygons")
+        raise _unusable(path, f"holds {len(names)}; at most {MAX_NEIGHBORHOODS} polygons")
 
 
 def _polygonal(geometry: shapely.Geometry) -> shapely.Geometry:

@@ -97,30 +97,28 @@ def plan_partitions(
     Raises:
         UserError: a file cannot be read as a table, has no rows, or lacks a column.
     """
-    sizes = [file.path.stat().st_size for file in files]
-    total = sum(sizes)
+    files = [replace(file, bytes=file.path.stat().st_size) for file in files]
+    total = sum(file.bytes for file in files)
     most_bytes = most_bytes or min(MOST_BYTES, max(LEAST_BYTES, total // PARTITIONS))
-    by_file: list[tuple[list[FilePart], int]] = []
-    damaged = {}
+    plan, parts = PartitionPlan(files=files), []
     with ThreadPoolExecutor(1) as digester, progress.step("reading", round(total / 1e6, 1), "MB") as bar:
         digests = [digester.submit(_digest, file) for file in files]
         try:
-            for file, size in zip(files, sizes, strict=True):
+            for file in files:
                 try:
-                    by_file.append((_parts_of(file, settings, work, most_bytes), size))
+                    parts.append(_parts_of(file, settings, work, most_bytes))
                 except UserError as error:
                     if not (leave_out_damaged and error.field == file.name):
                         raise
-                    damaged[file.number] = error.allowed
-                bar.advance(size / 1e6)
+                    plan.damaged[file.number] = error.allowed
+                    parts.append([])
+                bar.advance(file.bytes / 1e6)
         except BaseException:
             digester.shutdown(cancel_futures=True)
             raise
-        known = [
-            replace(file, bytes=size, sha256=digest.result())
-            for file, size, digest in zip(files, sizes, digests, strict=True)
-        ]
-    return PartitionPlan(files=known, partitions=_gathered(by_file, most_bytes), damaged=damaged)
+        plan.files = [replace(file, sha256=digest.result()) for file, digest in zip(files, digests, strict=True)]
+    plan.partitions = _gathered(parts, [file.bytes for file in files], most_bytes)
+    return plan
 
 
 def _digest(file: IncidentFile) -> str:
@@ -149,19 +147,19 @@ def _parts_of(file: IncidentFile, settings: ReadSettings, work: Path, most_bytes
     return parts
 
 
-def _gathered(by_file: list[tuple[list[FilePart], int]], most_bytes: int) -> list[Partition]:
+def _gathered(parts: list[list[FilePart]], sizes: list[int], most_bytes: int) -> list[Partition]:
     """Return the parts of files as partitions: files much smaller than a partition share one, in their order."""
     partitions: list[Partition] = []
     few: list[FilePart] = []
     few_bytes = 0
-    for parts, size in by_file:
-        is_large = len(parts) > 1 or size >= most_bytes
+    for of_file, size in zip(parts, sizes, strict=True):
+        is_large = len(of_file) > 1 or (bool(of_file) and size >= most_bytes)
         if few and (is_large or few_bytes >= most_bytes):
             partitions.append(tuple(few))
             few, few_bytes = [], 0
         if is_large:
-            partitions += [(part,) for part in parts]
-        else:
-            few += parts
+            partitions += [(part,) for part in of_file]
+        elif of_file:
+            few += of_file
             few_bytes += size
     return [*partitions, tuple(few)] if few else partitions

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from hews_gpu import progress
 from hews_gpu.arrays import Int64
-from hews_gpu.data.backend import Backend, array_of, take_pandas, to_host, to_pandas
+from hews_gpu.data.backend import Backend, array_of, to_backend, to_host, to_pandas
 from hews_gpu.data.clean import NUMBERS, VERDICTS, Rules, block_frame, clean
 from hews_gpu.data.prepare import sort
 from hews_gpu.data.prepare.duplicates import FileGroups, Targets, targets_of, with_duplicates
@@ -61,7 +61,6 @@ class CleanJob:
 class CleanedRows(Tally):
     """What is known of the rows of one partition of the first pass, which lie beside it on disk."""
 
-    rows: int = 0
     tally: RowTally = field(default_factory=RowTally)
     texts: TextTally = field(default_factory=TextTally)
     columns: dict[int, Columns] = field(default_factory=dict)
@@ -70,6 +69,10 @@ class CleanedRows(Tally):
     """File -> what is wrong with it, of those of which nothing is here."""
     categories: list[str] = field(default_factory=list)
     """What the numbers of categories in its rows mean."""
+    events: list[Any] = field(default_factory=list)
+    """Kept rows, a frame for each block, until they are written; so are the tables below."""
+    charts: list[pa.Table] = field(default_factory=list)
+    quarantine: list[pa.Table] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -77,13 +80,13 @@ class CleanedTable:
     """The whole table after the first pass: what is known of it, and where its rows lie."""
 
     files: list[IncidentFile]
+    damaged: dict[int, str]
+    """File -> what is wrong with it, of those that are left out whole."""
     tally: RowTally = field(default_factory=RowTally)
     texts: TextTally = field(default_factory=TextTally)
-    damaged: dict[int, str] = field(default_factory=dict)
-    """File -> what is wrong with it, of those that are left out whole."""
     bases: dict[int, int] = field(default_factory=dict)
     """Partition -> rows of all partitions before it."""
-    codes: dict[int, list[str]] = field(default_factory=dict)
+    categories: dict[int, list[str]] = field(default_factory=dict)
     """Partition -> what the numbers of categories in its rows mean."""
 
 
@@ -94,12 +97,9 @@ class SortJob:
     parts: Sequence[Part]
     targets: Targets
     groups: FileGroups
-    rows_of: Sequence[int]
-    """Of each file."""
+    files: Sequence[IncidentFile]
     categories: Sequence[str]
     neighborhoods: Sequence[str]
-    names: Sequence[str]
-    """Of the files."""
     backend: Backend
 
 
@@ -141,44 +141,33 @@ def clean_partition(folder: Path, number: int) -> int | UserError:
         How many rows it has; or what is wrong with a file, for the leading process to tell.
     """
     job: CleanJob = read_shared(folder / CLEAN_JOB)
-    whole, tables, position = CleanedRows(), _Tables(), dict[str, int]()
+    whole, position = CleanedRows(), dict[str, int]()
     try:
         for part in job.plan.partitions[number]:
             try:
-                rows, of_part = _clean_part(part, job, whole.rows, position)
+                whole += _clean_part(part, job, whole.tally.rows, position)
             except UserError as error:
                 if not (job.leave_out_damaged and error.field == part.name):
                     raise
                 whole.damaged[part.number] = error.allowed
-            else:
-                whole += rows
-                tables += of_part
     except UserError as error:
         return error
     whole.categories = list(position)
-    if tables.events:
-        events = sort.sorted_events(tables.events)
+    if whole.events:
+        events = sort.sorted_events(whole.events)
         write_arrow(_path(folder, "events", number), events)
         write_arrow(_path(folder, "targets", number), events.filter(events["is_target"]))
-        charts = pa.concat_tables(tables.charts, promote_options="default").unify_dictionaries()
+        charts = pa.concat_tables(whole.charts, promote_options="default").unify_dictionaries()
         write_arrow(_path(folder, "charts", number), charts)
-        write_arrow(_path(folder, "quarantine", number), pa.concat_tables(tables.quarantine))
-    write_object(_path(folder, "cleaned", number), whole)  # last: by this file the partition is known to be done
-    return whole.rows
+        write_arrow(_path(folder, "quarantine", number), pa.concat_tables(whole.quarantine))
+    # last: by this file the partition is known to be done
+    write_object(_path(folder, "cleaned", number), replace(whole, events=[], charts=[], quarantine=[]))
+    return whole.tally.rows
 
 
-@dataclass(kw_only=True)
-class _Tables(Tally):
-    """The blocks of one partition in the making."""
-
-    events: list[Any] = field(default_factory=list)
-    charts: list[pa.Table] = field(default_factory=list)
-    quarantine: list[pa.Table] = field(default_factory=list)
-
-
-def _clean_part(part: FilePart, job: CleanJob, first_row: int, position: dict[str, int]) -> tuple[CleanedRows, _Tables]:
+def _clean_part(part: FilePart, job: CleanJob, first_row: int, position: dict[str, int]) -> CleanedRows:
     """Read and clean the rows of one file, numbered from `first_row` on; categories are numbered in `position`."""
-    whole, tables = CleanedRows(), _Tables()
+    whole = CleanedRows()
     names = [file.name for file in job.plan.files]
     with open_table(part.path, part.name, job.settings) as table:
         columns = part.columns or choose_columns(table.names, file=part.name, settings=job.settings)
@@ -186,20 +175,19 @@ def _clean_part(part: FilePart, job: CleanJob, first_row: int, position: dict[st
         for rows in table.blocks(columns, part.part):
             if STOPPING.is_set():
                 raise CancelledError
-            block = Block(rows, part.number, first_row + whole.rows)
+            block = Block(rows, part.number, first_row + whole.tally.rows)
             frame = block_frame(block, columns.vocabulary)
-            verdicts = clean(take_pandas(frame[NUMBERS], job.backend), job.rules)
+            verdicts = clean(to_backend(frame[NUMBERS], job.backend), job.rules)
             frame = frame.assign(**{name: to_host(array_of(verdicts[name])) for name in VERDICTS})
             reason = frame["reason"].to_numpy()
-            tables.events.append(sort.events_of(verdicts, position))
-            tables.charts.append(sort.chart_texts(block, reason, columns.charts_only))
-            tables.quarantine.append(sort.quarantined(block, reason, names))
-            whole.rows += len(block)
             whole.tally += tally_rows(frame, part.number, job.rules.areas.bounds)
             whole.texts += tally_texts(block, frame, columns.charts_only, layout)
+            whole.events.append(sort.events_of(verdicts, position))
+            whole.charts.append(sort.chart_texts(block, reason, columns.charts_only))
+            whole.quarantine.append(sort.quarantined(block, reason, names))
         whole.texts.noticed.update({(part.number, what): n for what, n in table.noticed.items()})
         whole.columns[part.number] = columns
-    return whole, tables
+    return whole
 
 
 def _path(folder: Path, kind: str, number: int) -> Path:
@@ -215,7 +203,7 @@ def _whole_table(work: Path, plan: PartitionPlan) -> CleanedTable:
     """
     table = CleanedTable(files=plan.files, damaged=dict(plan.damaged))
     for number in range(len(plan.partitions)):
-        table.damaged |= _cleaned(work, number).damaged
+        table.damaged |= read_object(_path(work, "cleaned", number)).damaged
     if len(table.damaged) == len(plan.files):
         first = plan.files[0]
         raise UserError(first.name, allowed=f"{table.damaged[first.number]}; no other file can be read either")
@@ -224,22 +212,17 @@ def _whole_table(work: Path, plan: PartitionPlan) -> CleanedTable:
     for number, parts in enumerate(plan.partitions):
         if all(part.number in table.damaged for part in parts):
             continue  # another partition of the file could not be read: nothing of it is used
-        cleaned = _cleaned(work, number)
+        cleaned: CleanedRows = read_object(_path(work, "cleaned", number))
+        table.bases[number], table.categories[number] = rows, cleaned.categories
+        rows += cleaned.tally.rows
         table.tally += cleaned.tally
         table.texts += cleaned.texts
         columns |= cleaned.columns
-        table.bases[number], table.codes[number] = rows, cleaned.categories
-        rows += cleaned.rows
     rows_of = table.tally.by(lambda kind: kind.source)
     table.files = [replace(file, columns=columns.get(file.number), rows=rows_of[file.number]) for file in plan.files]
     for file in table.files:
         require_month_first(file.name, np.array(sorted(table.texts.slash_dates.get(file.number, ())), np.int64))
     return table
-
-
-def _cleaned(work: Path, number: int) -> CleanedRows:
-    content: CleanedRows = read_object(_path(work, "cleaned", number))
-    return content
 
 
 def sort_table(
@@ -282,9 +265,9 @@ def sort_bucket(folder: Path, number: int) -> int:
     job: SortJob = read_shared(folder / SORT_JOB)
     loaded = sort.load_bucket(number, job.parts, job.backend)
     frame = with_duplicates(to_pandas(loaded), job.targets, job.groups)
-    rows = sort.incidents_table(frame, job.categories, job.neighborhoods, job.names)
+    rows = sort.incidents_table(frame, job.categories, job.neighborhoods, [file.name for file in job.files])
     write_arrow(_path(folder, "sorted", number), rows)
-    write_object(_path(folder, "duplicates", number), tally_duplicates(frame, job.rows_of))
+    write_object(_path(folder, "duplicates", number), tally_duplicates(frame, [file.rows for file in job.files]))
     return len(frame)
 
 
@@ -299,7 +282,7 @@ def _sort_job(
     )
     parts, targets, spans = [], [], []
     for number, base in table.bases.items():
-        codes = np.array([order.get(name, -1) for name in table.codes[number]], np.int32)
+        codes = np.array([order.get(name, -1) for name in table.categories[number]], np.int32)
         path = _path(work, "events", number)
         time_s = open_arrow(path)["time_s"].to_numpy()
         part = Part(path, base, codes, np.searchsorted(time_s, edges_s))
@@ -311,10 +294,9 @@ def _sort_job(
         parts=parts,
         targets=targets_of(pa.concat_tables(targets).to_pandas(), groups),
         groups=groups,
-        rows_of=[file.rows for file in table.files],
+        files=table.files,
         categories=categories,
         neighborhoods=neighborhoods,
-        names=[file.name for file in table.files],
         backend=backend,
     )
     return job, (min(spans)[0], max(last for _, last in spans)) if spans else None

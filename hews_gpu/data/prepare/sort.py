@@ -21,28 +21,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Int32, Int64, UInt8
-from hews_gpu.data.backend import Backend, array_of, as_array_like, concat, names_of, sort_by_time, take_arrow, to_arrow
+from hews_gpu.data.backend import Backend, array_of, as_array_like, concat, names_of, sort_by_time, to_arrow, to_backend
 from hews_gpu.data.clean import REASONS
 from hews_gpu.data.prepare.duplicates import NONE
 from hews_gpu.data.readers.dictionary_column import Block
 from hews_gpu.files import atomic_file
 from hews_gpu.units import DAY_S
 
-__all__ = [
-    "INCIDENTS",
-    "QUARANTINE",
-    "Part",
-    "bucket_edges",
-    "chart_texts",
-    "events_of",
-    "incidents_table",
-    "load_bucket",
-    "open_arrow",
-    "quarantined",
-    "sorted_events",
-    "write_arrow",
-    "write_parquet",
-]
+__all__ = ["INCIDENTS", "QUARANTINE", "Part", "open_arrow", "write_arrow", "write_parquet"]
 
 NAME = pa.dictionary(pa.int32(), pa.string())
 INCIDENTS = pa.schema(
@@ -169,7 +155,7 @@ def load_bucket(number: int, parts: Iterable[Part], backend: Backend = "pandas")
         begin, end = part.ends[number : number + 2].tolist()
         if begin < end:
             pieces.append(part.read(open_arrow(part.path).slice(begin, end - begin)))
-    return sort_by_time(take_arrow(pa.concat_tables(pieces), backend))
+    return sort_by_time(to_backend(pa.concat_tables(pieces), backend))
 
 
 def incidents_table(

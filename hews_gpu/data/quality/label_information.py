@@ -1,6 +1,6 @@
 """How much a column that no model reads gives away of the label: mutual information, from counts that add up.
 
-Formatting may betray the answer: in one real table a column is spelt out on exactly the rows of the target categories.
+Formatting may betray the answer: in one real table a column is spelled out on exactly the target rows.
 For each text column, and for a few features of how a value is written, this measures the mutual information with
 `is_target` over the kept rows, in bits, and as a share of the label's entropy.
 
@@ -36,7 +36,6 @@ WARN_SHARE = 0.05  # of the label's entropy: about what the small-scale geograph
 MIN_ROWS = 300  # chance alone passes WARN_SHARE with 5 values in 2 of 1000 such tables, with 15 in 43
 MIN_LABELS = 50  # rows that are targets, and rows that are none
 HASH_SEED = 0x1EAC
-NUMBER = re.compile(r"\d+")
 STREET = re.compile(r"([A-Z]+)\W*$")
 
 ESTIMATOR = (

@@ -52,21 +52,15 @@ def _of_names(city: CityConfig, rows: RowTally) -> list[str]:
 
 
 def _of_places(quality: dict[str, Any], rows: RowTally, texts: TextTally) -> list[str]:
-    warnings = []
-    if rows.swapped:
-        warnings.append(
-            f"{rows.swapped:,} rows outside would lie in the city with longitude and latitude exchanged; they are in "
-            "quarantine.parquet, and nothing was exchanged: correct the file or [incidents.columns]"
-        )
-    if rows.not_degrees:
-        warnings.append(
-            f"{rows.not_degrees:,} rows have coordinates that are no degrees but look like meters or feet; they are "
-            "in quarantine.parquet: convert them to longitude and latitude"
-        )
-    if commas := sum(texts.commas.values()):
-        warnings.append(
-            f"{commas:,} coordinates hold a comma and were not read as numbers: write them with a decimal point"
-        )
+    commas = sum(texts.commas.values())
+    told = {
+        "rows outside would lie in the city with longitude and latitude exchanged; they are in quarantine.parquet, and "
+        "nothing was exchanged: correct the file or [incidents.columns]": rows.swapped,
+        "rows have coordinates that are no degrees but look like meters or feet; they are in quarantine.parquet: "
+        "convert them to longitude and latitude": rows.not_degrees,
+        "coordinates hold a comma and were not read as numbers: write them with a decimal point": commas,
+    }
+    warnings = [f"{n:,} {what}" for what, n in told.items() if n]
     if pairs := quality["overlapping_neighborhoods"]:
         shown = ", ".join(f"'{a}' and '{b}'" for a, b in pairs[:MANY])
         warnings.append(

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from hews_gpu.arrays import Bool, Int64
 from hews_gpu.data.quality.label_information import Contingency, forms
-from hews_gpu.data.quality.tallies import Tally, count_rows
+from hews_gpu.data.quality.tallies import Tally, count_rows, months_of
 from hews_gpu.data.readers import dates
 from hews_gpu.data.readers.dictionary_column import Block, DictionaryColumn, digits_hidden, distinct
 from hews_gpu.data.readers.schemas import POINT_ROLES, TIME_ROLES
@@ -66,7 +66,8 @@ def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (),
     """
     time_s = frame["time_s"].to_numpy()
     kept, is_target = frame["reason"].to_numpy() == 0, frame["is_target"].to_numpy()
-    is_dated, month = _months(time_s)
+    is_dated = time_s != dates.NOT_A_TIME
+    month = months_of(np.where(is_dated, time_s // DAY_S, 0))
 
     def by_month(rows: Bool) -> Months:
         return Counter({**count_rows(month[rows & is_dated]), None: int((rows & ~is_dated).sum())})
@@ -89,15 +90,6 @@ def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (),
     _count_clock(features, time_s[kept] % DAY_S, is_target[kept])
     tally.columns = {(layout, name): counts for name, counts in features.items()}
     return tally
-
-
-def _months(time_s: Int64) -> tuple[Bool, Int64]:
-    """Return whether each row has a time, and its month since 1970."""
-    is_dated = time_s != dates.NOT_A_TIME
-    days = np.where(is_dated, time_s // DAY_S, 0)
-    first = int(days.min(initial=0))
-    month_of = np.arange(first, int(days.max(initial=0)) + 1).astype("datetime64[D]").astype("datetime64[M]")
-    return is_dated, month_of.astype(np.int64)[days - first]
 
 
 def _rows_with(column: DictionaryColumn, pattern: str) -> int:

@@ -188,17 +188,12 @@ def is_plain(path: Path) -> bool:
 
 def open_bytes(path: Path) -> BinaryIO:
     """Open a file for its bytes as UTF-8, unpacked if they are gzip, whatever its name says."""
-    file = path.open("rb")
-    packed = file.read(2) == GZIP_MAGIC
+    with path.open("rb") as raw:
+        is_packed = raw.read(2) == GZIP_MAGIC
+    file = cast(BinaryIO, gzip.open(path, "rb") if is_packed else path.open("rb"))
+    mark = file.read(2)
     file.seek(0)
-    if packed:
-        file.close()
-        file = cast(io.BufferedReader, gzip.open(path, "rb"))
-    if file.read(2) not in UTF16_MARKS:
-        file.seek(0)
-        return file
-    file.seek(0)
-    return cast(BinaryIO, _Utf16(file))
+    return cast(BinaryIO, _Utf16(file)) if mark in UTF16_MARKS else file
 
 
 class _Utf16(io.RawIOBase):

@@ -15,7 +15,7 @@ few bad rows is far from either bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache, wraps
@@ -24,8 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hews_gpu.arrays import Int64
-from hews_gpu.data.readers.dictionary_column import leading_bytes
+from hews_gpu.arrays import Bool, Int64
 from hews_gpu.errors import UserError
 from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
@@ -45,7 +44,10 @@ COLONS = re.compile(
     rf"\s*(\d{{1,2}}):(\d{{2}})(?::(\d{{2}})(?:\.\d*)?)?\s*(?:([AaPp])\.?[Mm]\.?)?\s*{ZONE}?\s*", re.ASCII
 )
 DIGITS = re.compile(r"\s*(\d{1,4})(?:\.0*)?\s*", re.ASCII)
-# one column with both, and one with a zone; for the linear-time regular expressions of Arrow
+# what is read without Python, by the linear-time regular expressions of Arrow
+PLAIN_AMERICAN = r"^(?P<month>[0-9]{2})/(?P<day>[0-9]{2})/(?P<year>[0-9]{4})$"
+PLAIN_ISO = r"^(?P<year>[0-9]{4})[-/](?P<month>[0-9]{2})[-/](?P<day>[0-9]{2})$"
+# one column with both, and one with a zone; for Arrow, too
 DATE_THEN_TIME = r"^\s*(?P<date>[0-9/-]+)[Tt\s]\s*(?P<time>[0-9].*?)\s*$"
 SPACE = r"[\s\v\x1c-\x1f\x85\p{Z}]"  # what Python takes for one, in the words of RE2
 HAS_ZONE = rf":\d{{2}}(?:\.\d*)?{SPACE}*{ZONE}{SPACE}*$"
@@ -57,13 +59,6 @@ DATE_CHARACTERS = 10  # of MM/DD/YYYY
 REMEMBERED = 1 << 17  # texts: more than a day has seconds; the blocks of a table share them
 LONGEST = 64  # characters of a text that is remembered
 LEAST_MILLISECONDS = 300_000_000_000  # July 1979; digits such as 201401312330 mean a date, and are all below
-
-AMERICAN_LAYOUT, ISO_LAYOUT = 1, 2
-LAYOUTS: Mapping[int, tuple[list[int], tuple[int, int], tuple[tuple[int, ...], ...]]] = {
-    AMERICAN_LAYOUT: ([*b"/"], (2, 5), ((0, 1), (3, 4), (6, 7, 8, 9))),
-    ISO_LAYOUT: ([*b"/-"], (4, 7), ((0, 1, 2, 3), (5, 6), (8, 9))),
-}
-"""Its marks, where they stand, and where the digits of its three numbers stand."""
 
 
 def remembered(parse: Callable[[str], int | None]) -> Callable[[str], int | None]:
@@ -90,44 +85,37 @@ def day_number(text: str) -> int | None:
 
 
 def day_numbers(texts: pa.Array) -> Int64:
-    """Return `day_number` of each text, NOT_A_TIME for None; texts of ten characters are read without Python."""
-    known, fields = _ten_characters(texts)
-    year, month, day = np.where(known == ISO_LAYOUT, fields, np.roll(fields, 1, axis=0))
-    good = (known > 0) & (year >= FIRST_YEAR) & (year <= LAST_YEAR) & (month >= 1) & (month <= 12)
-    months = np.where(good, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
-    first, beyond = (part.astype("datetime64[D]").astype(np.int64) for part in (months, months + 1))
-    good &= (day >= 1) & (day <= beyond - first)
-    result: Int64 = first + day - 1
-    others = np.flatnonzero(~good)
+    """Return `day_number` of each text, NOT_A_TIME for None; plain texts are read without Python."""
+    result = np.full(len(texts), NOT_A_TIME, np.int64)
+    for pattern in (PLAIN_AMERICAN, PLAIN_ISO):
+        is_plain, (year, month, day) = _plain_dates(texts, pattern)
+        good = (year >= FIRST_YEAR) & (year <= LAST_YEAR) & (month >= 1) & (month <= 12)
+        months = np.where(good, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
+        first, beyond = (part.astype("datetime64[D]").astype(np.int64) for part in (months, months + 1))
+        good &= (day >= 1) & (day <= beyond - first)
+        result[is_plain] = np.where(good, first + day - 1, NOT_A_TIME)
+    others = np.flatnonzero(result == NOT_A_TIME)
     result[others] = distinct_values(texts.take(pa.array(others)).to_pylist(), day_number)
     return result
 
 
-def _ten_characters(texts: pa.Array) -> tuple[Int64, Int64]:
-    """Return the layout of each text that is 00/00/0000 or 0000-00-00 with any digits, or 0; and its numbers [3, D]."""
-    bytes_of, is_ten = leading_bytes(texts, DATE_CHARACTERS), pc.binary_length(texts).to_numpy() == DATE_CHARACTERS
-    digits = bytes_of.astype(np.int64) - ord("0")
-    is_digit = (digits >= 0) & (digits <= 9)
-    known, fields = np.zeros(len(texts), np.int64), np.zeros((3, len(texts)), np.int64)
-    for layout, (marks, (one, other), numbers) in LAYOUTS.items():
-        mark = bytes_of[:, one]
-        fits = is_ten & np.isin(mark, marks) & (mark == bytes_of[:, other]) & is_digit[:, sum(numbers, ())].all(axis=1)
-        known[fits] = layout
-        for number, places in enumerate(numbers):
-            fields[number, fits] = digits[np.ix_(fits, places)] @ 10 ** np.arange(len(places))[::-1]
-    return known, fields
+def _plain_dates(texts: pa.Array, pattern: str) -> tuple[Bool, list[Int64]]:
+    """Return which texts a pattern matches, and year, month and day of those."""
+    parts = pc.extract_regex(texts, pattern=pattern)
+    is_plain = parts.is_valid()
+    plain = parts.filter(is_plain)
+    fields = [pc.struct_field(plain, name).cast(pa.int64()).to_numpy() for name in ("year", "month", "day")]
+    return is_plain.to_numpy(zero_copy_only=False), fields
 
 
 def slash_dates(texts: pa.Array | Sequence[str]) -> Int64:
     """Return the distinct dates with slashes and the year last that texts begin with, as numbers; sorted."""
     texts = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
     starts = pc.unique(pc.utf8_slice_codeunits(pc.utf8_ltrim_whitespace(texts), 0, DATE_CHARACTERS + 1))
-    known, fields = _ten_characters(starts)
-    is_slash = known == AMERICAN_LAYOUT
-    others = starts.filter(pa.array(~is_slash))
-    others = others.filter(pc.match_substring(others, "/")).to_pylist()
+    is_plain, (years, months, days) = _plain_dates(starts, PLAIN_AMERICAN)
+    others = starts.filter(pc.and_(pa.array(~is_plain), pc.match_substring(starts, "/"))).to_pylist()
     matches = [match.groups() for match in map(LEADING_SLASHES.match, others) if match]
-    first, second, year = np.hstack([fields[:, is_slash], np.array(matches, np.int64).reshape(-1, 3).T])
+    first, second, year = np.hstack([(months, days, years), np.array(matches, np.int64).reshape(-1, 3).T])
     return np.unique((first * 100 + second) * 10_000 + year)
 
 

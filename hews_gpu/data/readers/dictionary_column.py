@@ -14,10 +14,11 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hews_gpu.arrays import GOLDEN, Bool, Int64, UInt8, UInt64, mix_bits
 
-__all__ = ["TEXT", "Block", "DictionaryColumn", "digits_hidden", "distinct", "hashes_of", "is_blank", "leading_bytes"]
+__all__ = ["TEXT", "Block", "DictionaryColumn", "digits_hidden", "distinct", "hashes_of"]
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 BLANK = pa.array([""])
@@ -25,7 +26,6 @@ FIRST_TEXT = 2  # of a block's columns, after line and problem
 SLICE_BYTES = 4 << 20
 HIDDEN_DIGITS = np.arange(256, dtype=np.uint8)
 HIDDEN_DIGITS[ord("0") : ord("9") + 1] = ord("0")
-IS_VISIBLE = (np.arange(256) > ord(" ")) & (np.arange(256) < 127)  # bytes of ASCII that no blank text begins with
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,10 @@ class DictionaryColumn:
 
     @cached_property
     def is_blank(self) -> Bool:
-        """bool[D], whether a text is empty or all spaces."""
-        return is_blank(self.values)
+        """bool[D], whether a text is empty or all spaces, as Python knows them."""
+        is_empty = pc.equal(pc.binary_length(self.values), 0)
+        blank: Bool = pc.or_(is_empty, pc.utf8_is_space(self.values)).to_numpy(zero_copy_only=False)
+        return blank
 
     @cached_property
     def texts(self) -> list[str]:
@@ -105,18 +107,6 @@ def distinct(texts: pa.Array) -> tuple[pa.Array, Int64]:
     return encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
 
 
-def is_blank(texts: pa.Array) -> Bool:
-    """Return bool[D], whether a text is empty or all spaces, as Python knows them."""
-    starts, lengths, data = _bytes_of(texts)
-    there = np.flatnonzero(lengths)
-    begins_visibly = np.zeros(len(texts), bool)
-    begins_visibly[there] = IS_VISIBLE[data[starts[there]]]
-    unclear = np.flatnonzero(~begins_visibly)
-    result = np.zeros(len(texts), bool)
-    result[unclear] = [not text.strip() for text in texts.take(pa.array(unclear)).to_pylist()]
-    return result
-
-
 def hashes_of(texts: pa.Array, seeds: tuple[int, ...]) -> list[UInt64]:
     """Return uint64[D], one array per seed: equal texts have equal hashes.
 
@@ -158,14 +148,6 @@ def _bytes_of(texts: pa.Array) -> tuple[Int64, Int64, UInt8]:
     ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
     raw = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
     return ends[:-1] - ends[0], np.diff(ends), raw
-
-
-def leading_bytes(texts: pa.Array, count: int) -> UInt8:
-    """Return uint8[D, count], the first bytes of each text, zeros beyond its end."""
-    starts, lengths, data = _bytes_of(texts)
-    place = np.arange(count)
-    padded = np.append(data, np.zeros(count, np.uint8))
-    return np.where(place < lengths[:, None], padded[starts[:, None] + place], 0).astype(np.uint8)
 
 
 def digits_hidden(texts: pa.Array) -> pa.Array:

@@ -34,71 +34,44 @@ PLACE_ROLES = (*POINT_ROLES, "category")
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """One known layout of an incident table. Either `time`, or both `date` and `time_of_day`."""
+    """One known layout of an incident table."""
 
     name: str
-    time: str | None = None
-    """Column that holds date and time of day."""
-    date: str | None = None
-    """Column that holds the date."""
-    time_of_day: str | None = None
-    """Column that holds the time of day."""
-    longitude: str
-    latitude: str
-    category: str
-    charts_only: tuple[str, ...] = ()
+    roles: Mapping[str, str]
+    """Role -> column, of the columns without which a table is not of this schema: `time` (or both `date` and
+    `time_of_day`), `longitude`, `latitude` and `category`."""
+    charts_only: tuple[str, ...]
     """Formatting and free text: kept apart for charts, never for a model. May be absent."""
-    compared: tuple[str, ...] = ()
+    compared: tuple[str, ...]
     """Read only to tell whether two rows are exact duplicates, and to see what they give away; not written. May be
     absent."""
-    vocabulary: Mapping[str, str] = field(default_factory=dict)
+    vocabulary: Mapping[str, str]
     """Category as older vintages spell it -> the name it has in the others, both in normal spelling."""
     zone_is_mislabelled: bool = False
     """Times carry +00 or are milliseconds since 1970, but are local wall-clock times all the same."""
 
-    @property
-    def roles(self) -> dict[str, str]:
-        """Role -> column name, of the columns without which a table is not of this schema."""
-        named = {role: getattr(self, role) for role in (*TIME_ROLES, *PLACE_ROLES)}
-        return {role: column for role, column in named.items() if column is not None}
 
-
+POINT = {"longitude": "Longitude", "latitude": "Latitude"}
+ASSAULTS = ("AGG. ASSLT.- GUN", "AGG. ASSLT.- CUT", "AGG. ASSLT.- OTH.", "AGG. ASSLT.- HAND")
 # Baltimore's tables of victims say HOMICIDE and AGG. ASSAULT; its tables of arrests and older extracts name the charge
 # by its code (1A, 4A to 4D), with or without it in front. Only names that mean one thing are listed.
 BALTIMORE_VOCABULARY = {
-    "MURDER": "HOMICIDE",
-    "1A-MURDER": "HOMICIDE",
-    "AGG. ASSLT.- GUN": "AGG. ASSAULT",
-    "AGG. ASSLT.- CUT": "AGG. ASSAULT",
-    "AGG. ASSLT.- OTH.": "AGG. ASSAULT",
-    "AGG. ASSLT.- HAND": "AGG. ASSAULT",
-    "4A-AGG. ASSLT.- GUN": "AGG. ASSAULT",
-    "4B-AGG. ASSLT.- CUT": "AGG. ASSAULT",
-    "4C-AGG. ASSLT.- OTH.": "AGG. ASSAULT",
-    "4D-AGG. ASSLT.- HAND": "AGG. ASSAULT",
+    **dict.fromkeys(("MURDER", "1A-MURDER"), "HOMICIDE"),
+    **dict.fromkeys(ASSAULTS, "AGG. ASSAULT"),
+    **dict.fromkeys((f"4{code}-{name}" for code, name in zip("ABCD", ASSAULTS, strict=True)), "AGG. ASSAULT"),
 }
-# Chicago renamed one category in 2020 and spelt another in three ways.
-CHICAGO_VOCABULARY = {
-    "CRIM SEXUAL ASSAULT": "CRIMINAL SEXUAL ASSAULT",
-    "NON - CRIMINAL": "NON-CRIMINAL",
-}
+# Chicago renamed one category in 2020 and spelled another in three ways.
+CHICAGO_VOCABULARY = {"CRIM SEXUAL ASSAULT": "CRIMINAL SEXUAL ASSAULT", "NON - CRIMINAL": "NON-CRIMINAL"}
 PORTAL = Schema(
     name="portal",
-    date="CrimeDate",
-    time_of_day="CrimeTime",
-    longitude="Longitude",
-    latitude="Latitude",
-    category="Description",
+    roles={"date": "CrimeDate", "time_of_day": "CrimeTime", **POINT, "category": "Description"},
     charts_only=("Inside/Outside", "Premise", "Weapon", "Location"),
     compared=("CrimeCode", "Post", "District", "Neighborhood", "Location 1", "Total Incidents"),
     vocabulary=BALTIMORE_VOCABULARY,
 )
 ARCGIS = Schema(
     name="arcgis",
-    time="CrimeDateTime",
-    longitude="Longitude",
-    latitude="Latitude",
-    category="Description",
+    roles={"time": "CrimeDateTime", **POINT, "category": "Description"},
     charts_only=("Inside/Outside", "Premise", "PremiseType", "Weapon", "Location"),
     compared=tuple(
         "CCNumber CrimeCode Post District Old_District New_District Neighborhood GeoLocation Total_Incidents".split()
@@ -108,10 +81,7 @@ ARCGIS = Schema(
 )
 CHICAGO = Schema(
     name="chicago",
-    time="Date",
-    longitude="Longitude",
-    latitude="Latitude",
-    category="Primary Type",
+    roles={"time": "Date", **POINT, "category": "Primary Type"},
     charts_only=("Block", "Description", "Location Description"),
     compared=("Case Number", "IUCR", "FBI Code", "Beat", "District", "Ward", "Community Area"),
     vocabulary=CHICAGO_VOCABULARY,

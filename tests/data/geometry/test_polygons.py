@@ -5,20 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import geopandas
 import numpy as np
 import pytest
-import shapely
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.geometry.areas import OUTSIDE
-from hews_gpu.data.geometry.point_in_polygon import find_neighborhoods, meters_per_degree
-from hews_gpu.data.geometry.polygons import areas_of, load_neighborhoods
+from hews_gpu.data.geometry.polygons import load_neighborhoods
 from hews_gpu.errors import UserError
 from tests.data.toy import EAST, TWO_SQUARES, WEST, geojson, square
 
@@ -130,83 +124,3 @@ def test_a_missing_or_cut_off_file_is_refused(toy: Toy) -> None:
     city.path.write_text(city.path.read_text().replace("areas.geojson", "areas.gz"))
     with pytest.raises(UserError, match="cannot be read as polygons"):
         load_neighborhoods(load_city(city.path))
-
-
-def test_a_point_on_a_shared_edge_or_in_an_overlap_belongs_to_the_first() -> None:
-    areas = frame(shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1), shapely.box(0.5, 0.5, 1.5, 1.5))
-    x, y = np.array([1.0, 1.0, 0.75, 1.25, 1.25, 0.0, 2.0, 3.0]), np.array([0.25, 0.75, 0.75, 0.75, 1.25, 0, 1, 0.5])
-    ids, is_nearest = find_neighborhoods(areas_of(areas), x, y)
-    assert ids.tolist() == [0, 0, 0, 1, 2, 0, 1, OUTSIDE]
-    assert not is_nearest.any() and ids.dtype == np.int16
-
-
-def test_a_hole_is_outside() -> None:
-    ring = shapely.box(0, 0, 3, 3).difference(shapely.box(1, 1, 2, 2))
-    assert find_neighborhoods(areas_of(frame(ring)), np.array([1.5, 1.0, 0.5]), np.array([1.5, 1.5, 0.5]))[
-        0
-    ].tolist() == [OUTSIDE, 0, 0]
-
-
-LATTICE = st.tuples(st.integers(0, 8), st.integers(0, 8))
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.lists(LATTICE, min_size=3, max_size=8, unique=True), min_size=1, max_size=6))
-def test_every_point_of_a_lattice_agrees_with_shapely(rings: list[list[tuple[int, int]]]) -> None:
-    polygons = [shapely.make_valid(shapely.Polygon(ring), method="structure", keep_collapsed=False) for ring in rings]
-    x, y = (axis.ravel() / 2 for axis in np.meshgrid(np.arange(-1, 18), np.arange(-1, 18)))
-    ids, _ = find_neighborhoods(areas_of(frame(*polygons)), x, y)
-    for point in range(len(x)):
-        covering = [i for i, polygon in enumerate(polygons) if polygon.covers(shapely.Point(x[point], y[point]))]
-        assert ids[point] == (covering[0] if covering else OUTSIDE)
-    inside = [shapely.contains_xy(polygon, x, y) for polygon in polygons]
-    alone = np.sum(inside, axis=0) == 1
-    assert (ids[alone] == np.argmax(inside, axis=0)[alone]).all() or len(polygons) > 1
-
-
-def test_the_nearest_neighborhood_within_the_tolerance(toy: Toy) -> None:
-    areas = load_neighborhoods(toy())
-    east, north = (float(scale) for scale in meters_per_degree(np.array(39.285)))
-    x = np.array([WEST[0] - 100 / east, EAST[2] + 249 / east, EAST[2] + 251 / east, -76.61, -76.605])
-    y = np.array([39.285, 39.285, 39.285, 39.29 + 200 / north, 39.285])
-    ids, is_nearest = find_neighborhoods(areas_of(areas), x, y, tolerance_m=250)
-    assert ids.tolist() == [0, 1, OUTSIDE, 0, 1]
-    assert is_nearest.tolist() == [True, True, False, True, False]
-    assert find_neighborhoods(areas_of(areas), x, y, tolerance_m=0)[0].tolist() == [
-        OUTSIDE,
-        OUTSIDE,
-        OUTSIDE,
-        OUTSIDE,
-        1,
-    ]
-
-
-def test_the_length_of_a_degree_agrees_with_the_geodesic() -> None:
-    from pyproj import Geod
-
-    for latitude in (0.0, 39.3, -33.9, 64.1):
-        east, north = meters_per_degree(np.array(latitude))
-        geod = Geod(ellps="WGS84")
-        assert geod.inv(0, latitude, 0.001, latitude)[2] * 1000 == pytest.approx(float(east), rel=2e-5)
-        assert geod.inv(0, latitude - 5e-4, 0, latitude + 5e-4)[2] * 1000 == pytest.approx(float(north), rel=2e-5)
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("file", "name", "count"),
-    [("csa_55_vitalsigns16", "CSA2010", 55), ("neighborhoods_278_census2010", "Name", 278)],
-)
-def test_random_points_in_real_polygons_agree_with_shapely(
-    toy: Toy, real_data: Path, file: str, name: str, count: int
-) -> None:
-    city = toy()
-    text = city.path.read_text().replace("areas.geojson", str(real_data / f"baltimore/{file}.geojson.gz"))
-    city.path.write_text(text.replace('"Name"', f'"{name}"'))
-    areas = load_neighborhoods(load_city(city.path))
-    assert len(areas) == count
-    west, south, east, north = areas.total_bounds
-    rng = np.random.default_rng(0)
-    x, y = rng.uniform(west, east, 20_000), rng.uniform(south, north, 20_000)
-    inside = np.array([shapely.contains_xy(polygon, x, y) for polygon in areas.geometry])
-    expected = np.where(inside.any(axis=0), inside.argmax(axis=0), OUTSIDE)
-    np.testing.assert_array_equal(find_neighborhoods(areas_of(areas), x, y)[0], expected)

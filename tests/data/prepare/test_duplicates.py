@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from hews_gpu.config import CityConfig, load_city
+from hews_gpu.data.events import load_events
 from hews_gpu.data.prepare import duplicates as marks
+from hews_gpu.data.prepare.command import Cut, prepare
 from hews_gpu.data.prepare.duplicates import (
     NEAR_TWIN,
     NONE,
@@ -17,7 +24,10 @@ from hews_gpu.data.prepare.duplicates import (
     repeats_of_earlier_downloads,
     repeats_of_earlier_layouts,
 )
+from tests.data import formats
+from tests.data.formats import INCIDENTS, Incident
 
+Toy = Callable[..., CityConfig]
 M_PER_DEG = 111_000.0
 
 
@@ -160,3 +170,150 @@ def test_each_entry_stays_as_often_as_the_download_with_the_most_has_it() -> Non
         assert (of_these & ~is_overlap).sum() == max(np.bincount(download[of_these]))
         assert set(repeated[of_these]) - {NONE} <= set(ids[of_these].tolist())
         assert ((repeated == NONE) & of_these).sum() == 1
+
+
+def shifted(incidents: list[Incident], meters: float) -> list[Incident]:
+    return [(when, what, x, y + meters / 111_000) for when, what, x, y in incidents]
+
+
+def test_an_event_of_two_layouts_counts_once(toy: Toy, tmp_path: Path) -> None:
+    """Geocoded anew by 60 m: repeats. By 120 m, at another minute, of another category: not."""
+    base = [(f"2014-01-{day:02d}T12:00:00", "LARCENY", -76.605, 39.285) for day in range(1, 6)]
+    other = shifted(base[:1], 60) + shifted(base[1:2], 120)
+    other += [("2014-01-03T12:01:00", *base[2][1:]), (base[3][0], "HOMICIDE", *base[3][2:]), base[4]]
+    out = tmp_path / "out"
+    quality = prepare(toy(files={"old.csv": formats.portal(base), "new.csv": formats.arcgis(other)}), out)
+    repeated = {
+        (r["source"], r["line"]): r["duplicate_of"] for r in pq.read_table(out / "incidents.parquet").to_pylist()
+    }
+    assert {key: of for key, of in repeated.items() if of is not None} == {("new.csv", 2): 0, ("new.csv", 6): 4}
+    assert quality["overlaps"] == quality["duplicates"] == 2 and quality["rows_kept"] == 10
+    (pair,) = quality["overlapping_files"]
+    assert pair["files"] == ["old.csv", "new.csv"] and pair["days"] == ["2014-01-01", "2014-01-05"]
+    assert pair["rows"] == [5, 5] and pair["repeated"] == 2
+    loaded = load_events(out)
+    assert len(loaded) == 8 and loaded.is_target.sum() == 1
+    assert not loaded.is_duplicate.any()
+
+
+@pytest.mark.parametrize("bucket_rows", [1, 10**6])
+def test_a_target_whose_time_was_revised_counts_once(toy: Toy, tmp_path: Path, bucket_rows: int) -> None:
+    """Within 24 hours, midnight or not, and 200 m; one to one, nearest in time first; no other category."""
+    base = [
+        ("2014-01-02T23:50:00", "SHOOTING", -76.605, 39.285),
+        ("2014-01-05T12:00:00", "SHOOTING", -76.605, 39.285),
+        ("2014-01-05T14:00:00", "SHOOTING", -76.605, 39.285),
+        ("2014-01-10T12:00:00", "SHOOTING", -76.605, 39.285),
+        ("2014-01-15T12:00:00", "HOMICIDE", -76.605, 39.285),
+        ("2014-01-20T12:00:00", "LARCENY", -76.605, 39.285),
+    ]
+    at = base[0][2:]
+    other = [
+        *shifted([("2014-01-03T10:00:00", "SHOOTING", *at)], 150),
+        ("2014-01-05T13:30:00", "SHOOTING", *at),
+        ("2014-01-05T13:45:00", "SHOOTING", *at),
+        ("2014-01-11T12:01:00", "SHOOTING", *at),
+        *shifted([("2014-01-15T13:00:00", "HOMICIDE", *at)], 220),
+        ("2014-01-15T12:30:00", "SHOOTING", *at),
+        ("2014-01-20T12:01:00", "LARCENY", *at),
+    ]
+    out = tmp_path / "out"
+    files = {"old.csv": formats.portal(base), "new.csv": formats.arcgis(other)}
+    quality = prepare(toy(files=files), out, cut=Cut(bucket_rows=bucket_rows))
+    rows = {(r["source"], r["line"]): r for r in pq.read_table(out / "incidents.parquet").to_pylist()}
+    repeated = {line: r["duplicate_of"] for (source, line), r in rows.items() if source == "new.csv"}
+    assert repeated == {2: 0, 3: 1, 4: 2, 5: None, 6: None, 7: None, 8: None}
+    assert all(r["is_overlap"] == (r["duplicate_of"] is not None) for r in rows.values())
+    (pair,) = quality["overlapping_files"]
+    assert pair["repeated"] == quality["overlaps"] == quality["target_overlaps"] == 3
+    assert pair["targets"] == {
+        "HOMICIDE": {"rows": [1, 1], "repeated": 0, "unmatched": 1},
+        "SHOOTING": {"rows": [3, 5], "repeated": 3, "unmatched": 2},
+    }
+    (warning,) = [text for text in quality["warnings"] if "share" in text]
+    assert "3 rows of the second repeat the first" in warning
+    assert "HOMICIDE 0 matched, 1 unmatched, SHOOTING 3 matched, 2 unmatched" in warning
+    assert warning.endswith("use one file per period")
+
+
+MANY = [(f"2014-01-{day:02d}T10:10:00", "SHOOTING", -76.605, 39.285) for day in range(1, 31)]
+
+
+@pytest.mark.parametrize("as_glob", [False, True])
+@pytest.mark.parametrize(("first", "second"), [(MANY, MANY), (MANY[:20], MANY[10:]), (MANY[10:], MANY[:20])])
+def test_two_downloads_of_one_feed_load_each_event_once(
+    toy: Toy, tmp_path: Path, first: list[Incident], second: list[Incident], as_glob: bool
+) -> None:
+    city = toy(files={"a.csv": formats.portal(first), "b.csv": formats.portal(second)})
+    if as_glob:
+        city.path.write_text(city.path.read_text().replace('["a.csv", "b.csv"]', '["*.csv"]'))
+    quality = prepare(load_city(city.path), tmp_path / "out")
+    assert len(load_events(tmp_path / "out")) == 30
+    shared = len(first) + len(second) - 30
+    assert quality["overlaps"] == quality["overlapping_files"][0]["repeated"] == shared
+    assert quality["rows_kept"] == quality["targets_kept"] == quality["rows_read"] == 30 + shared
+    assert quality["rows_by_month"] == quality["targets_by_month"] == {"2014-01": 30}
+    assert np.sum(quality["targets_by_weekday_and_hour"]) == 30
+    assert not any("unmatched" in text for text in quality["warnings"])
+
+
+def test_as_many_victims_stay_as_the_download_with_the_most_has(toy: Toy, tmp_path: Path) -> None:
+    one = INCIDENTS[1]
+    files = {f"{name}.csv": formats.portal([one] * count) for name, count in {"a": 2, "b": 3, "c": 1, "d": 3}.items()}
+    quality = prepare(toy(files=files), tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out/incidents.parquet").to_pylist()
+    assert [r["row_id"] for r in rows if not r["is_overlap"]] == [0, 1, 4]
+    assert [r["duplicate_of"] for r in rows] == [None, *[0] * 8]
+    assert len(load_events(tmp_path / "out")) == 3 and quality["overlaps"] == 6
+
+
+def test_two_downloads_do_not_match_the_events_of_another_layout_twice(toy: Toy, tmp_path: Path) -> None:
+    one = INCIDENTS[1]
+    files = {"a.csv": formats.portal([one]), "b.csv": formats.portal([one]), "c.csv": formats.arcgis([one] * 2)}
+    prepare(toy(files=files), tmp_path / "out")
+    assert len(load_events(tmp_path / "out")) == 2
+
+
+def test_two_victims_stay_two_in_both_layouts(toy: Toy, tmp_path: Path) -> None:
+    """Rows that differ in the portal's premise, and are three in the feed: the third is an event of its own."""
+    one = INCIDENTS[1]
+    portal = formats.portal([one, one]).replace(b",I\r\n", b",O\r\n", 1)
+    feed = formats.geojson([one, one, one]).replace(b'"I"', b'"A"', 1).replace(b'"I"', b'"B"', 1)
+    quality = prepare(toy(files={"a.csv": portal, "b.geojson": feed}), tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out/incidents.parquet").to_pylist()
+    assert [r["duplicate_of"] for r in rows] == [None, None, 0, 1, None]
+    assert quality["overlaps"] == 2
+
+
+def test_a_repeat_of_a_repeat_names_the_first_row(toy: Toy, tmp_path: Path) -> None:
+    one = INCIDENTS[1]
+    files = {
+        "a.csv": formats.portal([one]),
+        "b.csv": formats.arcgis([one] * 2),
+        "c.geojson": formats.geojson([one] * 2),
+    }
+    prepare(toy(files=files), tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out/incidents.parquet").to_pylist()
+    assert [r["duplicate_of"] for r in rows] == [None, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("names", "overlaps"),
+    [
+        (("incidents-00001.geojson", "incidents-00002.geojson"), 0),
+        (("p1.geojson", "p2.geojson"), 1),
+        (("incidents-00001.geojson", "other-00002.geojson"), 1),
+        (("incidents-2016.geojson", "incidents-2017.geojson"), 1),
+    ],
+)
+def test_equal_rows_on_two_pages_of_one_download_are_two_victims(
+    toy: Toy, tmp_path: Path, names: tuple[str, str], overlaps: int
+) -> None:
+    """Pages are told by names as `hews fetch` gives them; of other files, each is a download of its own."""
+    one = INCIDENTS[1]
+    contents = formats.geojson([one]), formats.geojson([one, one]).replace(b'"I"', b'"O"', 1)
+    quality = prepare(toy(files=dict(zip(names, contents, strict=True))), tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out/incidents.parquet").to_pylist()
+    assert [r["duplicate_of"] for r in rows] == [None, None, 0]
+    assert quality["overlaps"] == overlaps and len(load_events(tmp_path / "out")) == 3 - overlaps
+    assert sum(pair["repeated"] for pair in quality["overlapping_files"]) == overlaps

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ from hews_gpu.data.prepare.partitions import plan_partitions
 from hews_gpu.data.readers.files import incident_files
 from hews_gpu.data.readers.schemas import ReadSettings
 from hews_gpu.data.windows import make_windows
+from hews_gpu.errors import UserError
 from tests.data.toy import HEADER, row
 
 Toy = Callable[..., CityConfig]
 DAY_S = 86_400
 COSTS = ("seconds", "peak_memory_bytes")
+
 
 # Every kind of edge that a partition may have: midnight, ends of months and years, a leap day, the hour that the clock
 # skips and the one it repeats, minutes that end at a day's last second, and a lone day far from all others.
@@ -55,10 +58,10 @@ INSTANTS = [
 def edge_rows() -> list[str]:
     """In turn a shooting and a report beside it, always one out of reach, and a repeat of each; in no order."""
     lines = []
-    for i, (date, clock) in enumerate(INSTANTS):
+    for i, (on, clock) in enumerate(INSTANTS):
         near = ("AGG. ASSAULT", "-76.6055") if i % 2 else ("SHOOTING", "-76.605")
         for category, longitude in (near, ("LARCENY", "-76.6021")):
-            lines += [row(date=date, time=clock, category=category, longitude=longitude)] * 2
+            lines += [row(date=on, time=clock, category=category, longitude=longitude)] * 2
     order = np.random.default_rng(1).permutation(len(lines))
     return [lines[i] for i in order.tolist()]
 
@@ -205,3 +208,52 @@ def test_a_gap_of_decades_needs_no_partition_of_its_own(toy: Toy, tmp_path: Path
     parts = prepare(city, tmp_path / "parts", cut=Cut(bucket_rows=2, partition_bytes=150, chunk_bytes=100))
     assert_same(tmp_path / "whole", tmp_path / "parts", whole, parts)
     assert whole["span"] == ["1905-01-01T23:30:00", "2099-01-03T23:30:00"]
+
+
+@pytest.mark.parametrize("chunk_bytes", [300, 1 << 20])
+def test_day_first_dates_stop_with_one_line(toy: Toy, tmp_path: Path, chunk_bytes: int) -> None:
+    """Read month first, 36 of these 84 rows would be kept in months in which nothing happened."""
+    days = [date(2014, 1, 1) + timedelta(days=day) for day in range(84)]
+    lines = [row(date=day.strftime("%d/%m/%Y"), category="SHOOTING") for day in days]
+    with pytest.raises(UserError, match=r"^table\.csv: its dates look day-first, such as 31/01/2014.* YYYY-MM-DD\.$"):
+        prepare(toy(lines), tmp_path / "out", cut=Cut(chunk_bytes=chunk_bytes))
+    one_column = "CrimeDateTime,Longitude,Latitude,Description\n" + "".join(
+        f"{day:%d/%m/%Y} 23:30:00,-76.605,39.285,SHOOTING\n" for day in days
+    )
+    with pytest.raises(UserError, match="its dates look day-first"):
+        prepare(toy(files={"t.csv": one_column.encode()}), tmp_path / "out", cut=Cut(chunk_bytes=chunk_bytes))
+
+
+def test_month_first_dates_with_a_few_bad_ones_are_kept(toy: Toy, tmp_path: Path) -> None:
+    days = [date(2014, 1, 1) + timedelta(days=day) for day in range(84)]
+    lines = [row(date=day.strftime("%m/%d/%Y"), category="SHOOTING") for day in days]
+    bad = [row(date=text) for text in ("13/01/2014", "31/12/2013", "25/02/2014", "19/03/2014")]
+    quality = prepare(toy([*lines, *bad]), tmp_path / "out")
+    assert quality["rows_kept"] == 84 and quality["quarantined_by_reason"] == {"unparsable time": 4}
+
+
+def big_table() -> list[str]:
+    """Some 300 rows over three days, with crowds, repeats, targets and dirt, in no order."""
+    rng = np.random.default_rng(3)
+    lines = []
+    for _ in range(300):
+        day, minute, spot = rng.integers(1, 4), 30 * rng.integers(0, 48), rng.choice([-9, *range(8)])
+        category = rng.choice(["SHOOTING", "AGG. ASSAULT", "LARCENY", ""], p=[0.15, 0.4, 0.4, 0.05])
+        at = f"{-76.616 + spot * 0.0009:.4f}" if rng.random() > 0.05 else ""
+        time = f"{minute // 60:02d}:{minute % 60:02d}:00" if rng.random() > 0.05 else "?"
+        lines.append(row(date=f"01/0{day}/2014", time=time, category=category, longitude=at))
+    return lines
+
+
+@pytest.mark.parametrize("rows", [7, 100])
+def test_the_cut_into_blocks_and_buckets_does_not_matter(toy: Toy, tmp_path: Path, rows: int) -> None:
+    city = toy(big_table())
+    whole = prepare(city, tmp_path / "whole", cut=Cut(block_rows=10**6))
+    parts = prepare(city, tmp_path / "parts", cut=Cut(block_rows=rows, bucket_rows=rows, chunk_bytes=60 * rows))
+    for name in ("incidents", "quarantine", "charts_only"):
+        assert pq.read_table(tmp_path / f"parts/{name}.parquet") == pq.read_table(tmp_path / f"whole/{name}.parquet")
+    for measured in ("seconds", "peak_memory_bytes"):
+        whole.pop(measured), parts.pop(measured)
+    assert parts == whole
+    assert whole["twins"] > 5 and whole["near_twins"] > whole["twins"] and whole["duplicates"] > 2
+    assert whole["rows_read"] == 300 and len(whole["quarantined_by_reason"]) == 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,9 @@ import pytest
 from hews_gpu.config import CityConfig
 from hews_gpu.data.clean import BAD_TIME, OUT
 from hews_gpu.data.prepare.command import Cut, prepare
-from hews_gpu.data.quality.report import monthly_events
-from hews_gpu.data.quality.tallies import DuplicateTally, RowTally
 from hews_gpu.data.quality.text_statistics import missing_by_month, tally_texts
 from hews_gpu.data.readers.dates import NOT_A_TIME
 from hews_gpu.data.readers.dictionary_column import TEXT, Block
-from tests.data import formats
 from tests.data.toy import HEADER, row
 
 Toy = Callable[..., CityConfig]
@@ -101,55 +97,3 @@ def test_the_cut_does_not_matter(toy: Toy, tmp_path: Path) -> None:
     for measured in ("seconds", "peak_memory_bytes"):
         whole.pop(measured), parts.pop(measured)
     assert parts == whole
-
-
-def test_a_category_that_one_file_lacks_is_named(toy: Toy, tmp_path: Path) -> None:
-    shot = ("2014-01-01T01:00:00", "SHOOTING", -76.605, 39.285)
-    threat = ("2014-02-01T01:00:00", "THREAT", -76.605, 39.285)
-    old, new = [shot, threat] * 40, [("2014-03-01T01:00:00", *shot[1:])] * 60
-    quality = prepare(toy(files={"old.csv": formats.portal(old), "new.csv": formats.arcgis(new)}), tmp_path / "out")
-    assert quality["vocabulary_changes"] == [{"category": "THREAT", "files": ["new.csv"], "rows": 0, "expected": 30.0}]
-    assert any("category 'THREAT' has 0 rows in new.csv" in text for text in quality["warnings"])
-
-
-def test_a_zone_is_ignored_and_said_so_unless_the_feed_is_known_for_it(toy: Toy, tmp_path: Path) -> None:
-    mapped = b"when,x,y,what\n2014-01-31T23:30:00+00:00,-76.605,39.285,SHOOTING\n2014-01-31T23:30:00,-76.605,39.285,B\n"
-    roles = '[incidents.columns]\ntime = "when"\nlongitude = "x"\nlatitude = "y"\ncategory = "what"\n'
-    quality = prepare(toy(files={"a.csv": mapped}, incidents=roles), tmp_path / "mapped")
-    assert any("a.csv: 1 times carry a zone such as +00, which was ignored" in text for text in quality["warnings"])
-    quality = prepare(toy(files={"a.csv": formats.arcgis()}), tmp_path / "arcgis")
-    assert not any("zone" in text for text in quality["warnings"])
-
-
-def test_steps_leave_out_months_that_the_table_covers_in_part(toy: Toy, tmp_path: Path) -> None:
-    days = pd.date_range("2010-01-15", "2013-12-31", freq="D")
-    lines = [
-        row(date=day.strftime("%m/%d/%Y"), category=what, time=f"{hour}:07")
-        for day in days
-        for hour, what in enumerate(["SHOOTING", "LARCENY"] if day.year < 2012 else ["SHOOTING"])
-    ]
-    steps = prepare(toy(lines), tmp_path / "out")["volume_steps"]
-    assert "12 months" in steps["rule"]
-    assert [(s["category"], s["month"]) for s in steps["found"]] == [("LARCENY", "2012-01"), ("(all)", "2012-01")]
-
-
-def test_whole_months_only() -> None:
-    first, last = (int(np.datetime64(day, "D").astype(int)) for day in ("2010-01-15", "2010-04-29"))
-    counts = RowTally(days={0: Counter(range(first, last + 1))})
-    expected = (["2010-02", "2010-03"], {"A": [0, 0], "(all)": [0, 0]})
-    assert monthly_events(counts, DuplicateTally(), ["A"]) == expected
-    counts += RowTally(days={0: Counter([last]), 1: Counter([last + 1])})
-    assert monthly_events(counts, DuplicateTally(), ["A"])[0] == ["2010-02", "2010-03", "2010-04"]
-
-
-@pytest.mark.parametrize(("threats", "named"), [(3, True), (4, False)])
-def test_a_tenth_of_what_is_expected_is_no_change_of_vocabulary(
-    toy: Toy, tmp_path: Path, threats: int, named: bool
-) -> None:
-    """Half of the old rows are threats, so of 60 + k new ones 31.5 (k = 3) or 32 (k = 4) should be: a tenth is 3.15."""
-    shot = ("2014-01-01T01:00:00", "SHOOTING", -76.605, 39.285)
-    threat = ("2014-02-01T01:00:00", "THREAT", -76.605, 39.285)
-    new = [("2014-03-01T01:00:00", *shot[1:])] * 60 + [("2014-03-02T01:00:00", *threat[1:])] * threats
-    files = {"old.csv": formats.portal([shot, threat] * 40), "new.csv": formats.arcgis(new)}
-    changes = prepare(toy(files=files), tmp_path / "out")["vocabulary_changes"]
-    assert [change["category"] for change in changes] == ["THREAT"] * named

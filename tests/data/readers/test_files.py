@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.readers.csv_rows import CsvTable
-from hews_gpu.data.readers.files import IncidentFile, open_table
+from hews_gpu.data.prepare.command import prepare
+from hews_gpu.data.readers.files import IncidentFile
 from hews_gpu.data.readers.records import PROBLEMS
-from hews_gpu.data.readers.schemas import ReadSettings
 from hews_gpu.errors import UserError
+from tests.data import formats
+from tests.data.formats import INCIDENTS
 from tests.data.toy import HEADER, read_all, row
 
 Toy = Callable[..., CityConfig]
@@ -151,17 +153,40 @@ def test_columns_that_describe_a_person_are_not_read(toy: Toy, tmp_path: Path) -
     assert not any(b"QQ1" in path.read_bytes() for path in tmp_path.glob("*.arrow"))
 
 
-def test_a_stretch_whose_lines_are_all_records_says_so_and_one_with_a_stray_quote_does_not(toy: Toy) -> None:
-    """A stretch that says so is not looked through again; one stray quote in the middle of many chunks is enough."""
-    plain = [row(rest=f'"{i}, x",,y,6C') for i in range(50)]
-    stray = [[*plain, row(rest=f"{field},,y,6C"), *plain] for field in ('a"b"c', '"a"b')]
-    for lines, expected in ((plain, True), ([row()] * 50, True), *((lines, False) for lines in stray)):
-        path = toy(files={"a.csv": "\n".join([HEADER, *lines, ""]).encode()}).path.parent / "a.csv"
-        cuts = []
-        for stretch_bytes in (1 << 20, 500):
-            with open_table(path, "a.csv", ReadSettings(chunk_bytes=300)) as opened:
-                assert isinstance(opened, CsvTable)
-                cuts.append(list(opened.cut(stretch_bytes)))
-        ((stretch,), cut) = cuts
-        assert stretch.is_simple == expected and stretch.rows == len(lines)
-        assert len(cut) > 3 and sum(not part.is_simple for part in cut) == (not expected)
+KINDS: dict[str, tuple[str, bytes, str]] = {
+    "portal": ("t.csv", formats.portal(), "portal"),
+    "arcgis": ("t.csv.gz", formats.arcgis(), "arcgis"),
+    "chicago": ("t.csv", formats.chicago(), "chicago"),
+    "chicago api": ("t.csv", formats.chicago(api=True), "chicago"),
+    "points": ("t.geojson", formats.geojson(), "arcgis"),
+    "points, packed": ("t.geojson.gz", formats.geojson(), "arcgis"),
+    "columns": ("t.geojson", formats.geojson(point=False, columns=True), "arcgis"),
+    "columns and points": ("t.json", formats.geojson(columns=True), "arcgis"),
+    "blank columns": ("t.geojson", formats.geojson(Longitude=None, Latitude=""), "arcgis"),
+    "esri json": ("t.json", formats.esri_json(), "arcgis"),
+    "0 and 0 in columns": ("t.geojson", formats.geojson(Longitude=0.0, Latitude=0), "arcgis"),
+    "more after the list": ("t.geojson", formats.geojson()[:-1] + b',\n"more": {"a": [1, "]"]}}\n \n', "arcgis"),
+    "records": ("t.json", formats.records(), "chicago"),
+    "utf-16": ("t.csv", formats.arcgis().decode().encode("utf-16"), "arcgis"),
+    "utf-8 mark": ("t.geojson", b"\xef\xbb\xbf" + formats.geojson(), "arcgis"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_table_gives_the_same_incidents(toy: Toy, tmp_path: Path, kind: str) -> None:
+    name, content, schema = KINDS[kind]
+    quality = prepare(toy(files={name: content}), tmp_path / "out")
+    assert formats.read_incidents(tmp_path / "out") == list(INCIDENTS)
+    assert quality["files"][0]["schema"] == schema
+    assert quality["rows_read"] == quality["rows_kept"] == 3 and quality["targets_kept"] == 2
+
+
+def test_lines_and_charts_of_a_feed_are_those_of_the_portal(toy: Toy, tmp_path: Path) -> None:
+    prepare(toy(files={"a.csv": formats.portal(), "b.geojson": formats.geojson()}), tmp_path / "out")
+    charts = pq.read_table(tmp_path / "out/charts_only.parquet").to_pylist()
+    assert charts == [{"row_id": i, "Inside/Outside": "I"} for i in range(6)]
+    rows = pq.read_table(tmp_path / "out/incidents.parquet").to_pylist()
+    assert sorted((r["source"], r["line"]) for r in rows) == [
+        *(("a.csv", line) for line in (2, 3, 4)),
+        *(("b.geojson", record) for record in (1, 2, 3)),
+    ]

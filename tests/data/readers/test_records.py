@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,3 +104,33 @@ def test_well_formed_tables_split_as_the_csv_module_writes_them(table: list[list
     assert [text + b"\n" for _, text, _ in found] == lines
     starts = np.cumsum([1] + [line.count(b"\n") for line in lines])[:-1]
     assert [line for line, *_ in found] == starts.tolist()
+
+
+class Endless(io.RawIOBase):
+    """A header's worth of rows, then one line of 2 GB that is never held anywhere, then a row."""
+
+    def __init__(self, length: int) -> None:
+        self.parts, self.left = [b"a,b,c\n1,2,3\n"], length
+
+    def read(self, size: int = -1) -> bytes:
+        if self.parts:
+            return self.parts.pop()
+        take = min(size, self.left)
+        self.left -= take
+        if take and not self.left:
+            self.parts = [b"\n4,5,6\n"]
+        return b"x" * take
+
+
+def test_a_line_of_2_gb_costs_one_row_and_no_memory() -> None:
+    tracemalloc.start()
+    stream: Any = Endless(2 << 30)
+    found = [
+        (int(line), int(problem))
+        for part in iter_records(Counted(stream), 3)
+        for line, problem in zip(part.line, part.problem, strict=True)
+    ]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == [(1, GOOD), (2, GOOD), (3, TOO_LONG), (4, GOOD)]
+    assert peak < 64 << 20

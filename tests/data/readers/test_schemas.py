@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
 import pytest
 
+from hews_gpu.config import CityConfig
+from hews_gpu.data.prepare.command import prepare
 from hews_gpu.data.readers.schemas import PORTAL, SCHEMAS, ReadSettings, choose_columns, is_person_level
 from hews_gpu.errors import UserError
+from tests.data import formats
+from tests.data.formats import INCIDENTS
+from tests.data.toy import row
 
+Toy = Callable[..., CityConfig]
 FOUND = ["CrimeDate", "CrimeTime", "Age", "Description", "Longitude", "Latitude", "Premise", "District", "Extra"]
 
 
@@ -82,12 +92,16 @@ LOS_ANGELES = (
     "Vict Sex,Vict Descent,Premis Cd,Premis Desc,Weapon Used Cd,Weapon Desc,Status,Status Desc,Crm Cd 1,LOCATION,"
     "Cross Street,LAT,LON"
 )
+
+
 NEW_YORK = (
     "CMPLNT_NUM,CMPLNT_FR_DT,CMPLNT_FR_TM,CMPLNT_TO_DT,CMPLNT_TO_TM,ADDR_PCT_CD,RPT_DT,KY_CD,OFNS_DESC,PD_CD,PD_DESC,"
     "CRM_ATPT_CPTD_CD,LAW_CAT_CD,BORO_NM,LOC_OF_OCCUR_DESC,PREM_TYP_DESC,JURIS_DESC,PARKS_NM,HADEVELOPT,X_COORD_CD,"
     "Y_COORD_CD,SUSP_AGE_GROUP,SUSP_RACE,SUSP_SEX,Latitude,Longitude,Lat_Lon,PATROL_BORO,STATION_NAME,VIC_AGE_GROUP,"
     "VIC_RACE,VIC_SEX,PERP_AGE_GROUP,PERP_SEX,PERP_RACE,STATISTICAL_MURDER_FLAG,OCCUR_DATE,OCCUR_TIME"
 )
+
+
 CHICAGO_COLUMNS = (
     "ID,Case Number,Date,Block,IUCR,Primary Type,Description,Location Description,Arrest,Domestic,Beat,District,Ward,"
     "Community Area,FBI Code,X Coordinate,Y Coordinate,Year,Updated On,Latitude,Longitude,Location,"
@@ -167,3 +181,45 @@ def test_no_schema_lists_a_person_level_column() -> None:
         for name in (*schema.roles.values(), *schema.charts_only, *schema.compared):
             assert not is_person_level(name)
     assert PORTAL in SCHEMAS
+
+
+def drop(table: bytes, *names: str) -> bytes:
+    """A CSV table without some columns."""
+    lines = [line.split(",") for line in table.decode().splitlines()]
+    keep = [i for i, name in enumerate(lines[0]) if name not in names]
+    return "\n".join(",".join(line[i] for i in keep) for line in lines).encode()
+
+
+def test_a_table_without_coordinates_is_set_aside_with_that_reason(toy: Toy, tmp_path: Path) -> None:
+    placeless = drop(formats.arcgis(), "Longitude", "Latitude")
+    quality = prepare(toy(files={"a.csv": placeless, "b.csv": formats.portal()}), tmp_path / "out")
+    assert quality["quarantined_by_reason"] == {"table has no coordinate columns": 3}
+    assert quality["targets_quarantined_by_reason"] == {"table has no coordinate columns": 2}
+    aside = pq.read_table(tmp_path / "out/quarantine.parquet").to_pylist()
+    assert [(r["source"], r["line"], r["category_text"]) for r in aside][1] == ("a.csv", 3, "SHOOTING")
+    assert formats.read_incidents(tmp_path / "out") == list(INCIDENTS)
+
+
+def test_a_table_without_coordinates_alone_is_refused(toy: Toy, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none of the 3 rows can be used \(table has no coordinate columns: 3\)"):
+        prepare(toy(files={"a.csv": drop(formats.chicago(), "Longitude", "Latitude")}), tmp_path / "out")
+
+
+def test_names_of_older_vintages_become_one_and_stay_countable(toy: Toy, tmp_path: Path) -> None:
+    lines = [row(category=name) for name in ("MURDER", "Homicide", "agg.  asslt.- gun", "AGG. ASSAULT", "1a-murder")]
+    quality = prepare(toy(lines), tmp_path / "out")
+    assert quality["categories"] == {"AGG. ASSAULT": 2, "HOMICIDE": 3} and quality["targets_kept"] == 3
+    assert quality["renamed_categories"] == {
+        "1A-MURDER": {"named": "HOMICIDE", "rows": 1},
+        "AGG. ASSLT.- GUN": {"named": "AGG. ASSAULT", "rows": 1},
+        "MURDER": {"named": "HOMICIDE", "rows": 1},
+    }
+
+
+def test_a_whole_mapping_is_for_the_files_that_have_its_columns(toy: Toy, tmp_path: Path) -> None:
+    mapped = b"when,x,y,what\n2014-01-31T23:30:00,-76.605,39.285,LARCENY\n"
+    roles = '[incidents.columns]\ntime = "when"\nlongitude = "x"\nlatitude = "y"\ncategory = "what"\n'
+    files = {"a.csv": mapped, "b.csv": formats.chicago(INCIDENTS[1:])}
+    quality = prepare(toy(files=files, incidents=roles), tmp_path / "out")
+    assert formats.read_incidents(tmp_path / "out") == list(INCIDENTS)
+    assert [about["schema"] for about in quality["files"]] == ["mapped", "chicago"]

@@ -1,0 +1,76 @@
+"""What a user is told of a table, and that nothing is changed in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from hews_gpu.config import CityConfig, load_city
+from hews_gpu.data.prepare.command import prepare
+from tests.data import formats
+from tests.data.toy import TWO_SQUARES, geojson, row, square
+
+Toy = Callable[..., CityConfig]
+SHOT = row(category="SHOOTING")
+
+
+def incidents(out: Path) -> pd.DataFrame:
+    return pq.read_table(out / "incidents.parquet").to_pandas()
+
+
+def test_swapped_coordinates_are_suggested_and_never_exchanged(toy: Toy, tmp_path: Path) -> None:
+    swapped = row(longitude="39.285", latitude="-76.605")
+    quality = prepare(toy([SHOT, swapped, swapped]), tmp_path / "out")
+    assert quality["quarantined_by_reason"] == {"outside the study area": 2}
+    (warning,) = [text for text in quality["warnings"] if "exchanged" in text]
+    assert warning.startswith("2 rows outside would lie in the city with longitude and latitude exchanged")
+    assert len(incidents(tmp_path / "out")) == 1
+
+
+def test_coordinates_in_feet_and_numbers_with_commas_are_suggested(toy: Toy, tmp_path: Path) -> None:
+    feet = row(longitude="1425000.5", latitude="592000.25")
+    commas = [row(longitude='"-76,605"'), row(longitude='"1,425,000"', latitude='"592,000"')]
+    quality = prepare(toy([SHOT, feet, *commas]), tmp_path / "out")
+    assert quality["quarantined_by_reason"] == {"no coordinates": 2, "outside the study area": 1}
+    assert any(
+        "1 rows have coordinates that are no degrees but look like meters or feet" in w for w in quality["warnings"]
+    )
+    assert any("3 coordinates hold a comma" in w for w in quality["warnings"])
+
+
+def test_overlapping_and_nested_polygons_are_named_and_the_first_wins(toy: Toy, tmp_path: Path) -> None:
+    inner = square("Inner", -76.608, 39.284, -76.602, 39.286)
+    high = square("High", -76.60, 39.28, -76.59, 39.29)
+    high["geometry"]["coordinates"] = [[[x, y, 12.5] for x, y in high["geometry"]["coordinates"][0]]]
+    empty = {"type": "Feature", "properties": {"Name": "Empty"}, "geometry": {"type": "Polygon", "coordinates": []}}
+    nothing = {"type": "Feature", "properties": {"Name": "Nothing"}, "geometry": None}
+    areas = geojson([*TWO_SQUARES, inner, high, empty, nothing])
+    quality = prepare(toy([SHOT, row(longitude="-76.595")], areas=areas), tmp_path / "out")
+    assert quality["overlapping_neighborhoods"] == [["East", "Inner"]] and quality["neighborhoods"] == 4
+    assert any("1 pairs of neighborhoods overlap ('East' and 'Inner')" in text for text in quality["warnings"])
+    assert incidents(tmp_path / "out")["neighborhood"].tolist() == ["East", "High"]
+
+
+def test_a_misspelt_category_of_a_channel_is_a_warning(toy: Toy, tmp_path: Path) -> None:
+    city = toy([SHOT])
+    city.path.write_text(city.path.read_text() + '[channels.groups]\ngun = ["Shootin", "shooting"]\nx = ["RAPE"]\n')
+    (warning,) = [text for text in prepare(load_city(city.path), tmp_path / "out")["warnings"] if "groups" in text]
+    assert "2 categories that no row has: 'SHOOTIN' (did you mean 'SHOOTING'?), 'RAPE'" in warning
+
+
+def test_any_target_lost_to_its_time_is_a_warning(toy: Toy, tmp_path: Path) -> None:
+    lines = [SHOT] * 99 + [SHOT.replace(SHOT.split(",")[1], "noonish", 1)]
+    warnings = prepare(toy(lines), tmp_path / "out")["warnings"]
+    assert any("1 of 100 target rows were set aside (unparsable time: 1)" in text for text in warnings)
+
+
+def test_a_zone_is_ignored_and_said_so_unless_the_feed_is_known_for_it(toy: Toy, tmp_path: Path) -> None:
+    mapped = b"when,x,y,what\n2014-01-31T23:30:00+00:00,-76.605,39.285,SHOOTING\n2014-01-31T23:30:00,-76.605,39.285,B\n"
+    roles = '[incidents.columns]\ntime = "when"\nlongitude = "x"\nlatitude = "y"\ncategory = "what"\n'
+    quality = prepare(toy(files={"a.csv": mapped}, incidents=roles), tmp_path / "mapped")
+    assert any("a.csv: 1 times carry a zone such as +00, which was ignored" in text for text in quality["warnings"])
+    quality = prepare(toy(files={"a.csv": formats.arcgis()}), tmp_path / "arcgis")
+    assert not any("zone" in text for text in quality["warnings"])
