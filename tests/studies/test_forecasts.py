@@ -18,16 +18,15 @@ from hews_gpu.errors import UserError
 from hews_gpu.evaluation.folds import Plan
 from hews_gpu.evaluation.locked import openings
 from hews_gpu.forecasters.city import generated_city
-from hews_gpu.forecasters.registry import FORECASTERS
 from studies import forecasts
-from studies.forecasts import FIRST_TEST, closed, judge, judge_locked, main, seconds, show
+from studies.forecasts import FIRST_TEST, JUDGED, closed, judge, judge_locked, main, seconds, show
 from tests.evaluation.test_locked import folder_of
 
 
 def test_a_source_is_judged_and_shown(capsys):
     found = judge(generated_city("strong", years=2), Plan(blocks=1, seeds=(0,)), quick=True)
     json.dumps(found, allow_nan=False)
-    assert set(found["forecasts"]) == {*FORECASTERS, "oracle"}
+    assert set(found["forecasts"]) == {*JUDGED, "oracle"}
     assert set(found["places"]["forecasts"]) > {"near_repeat", "hewsnet", "oracle"}
     show("strong", found)
     assert "temporal Hawkes" in capsys.readouterr().out
