@@ -39,6 +39,7 @@ def pipeline(
     gpus_per_node: Gpus = 1,
     time: Time = None,
     recipe: Annotated[str, typer.Option("--recipe", metavar="NAME|PATH.toml", help="How to train.")] = "forecast",
+    model: Annotated[str | None, typer.Option("--model", help="A forecaster; else the recipe's.")] = None,
     rasterize: Annotated[bool, typer.Option("--rasterize", help="Store the maps as files, too.")] = False,
     out: Out = None,
     site: SiteFile = None,
@@ -50,7 +51,9 @@ def pipeline(
     from hews_gpu.cluster.submit import Resources, pipeline_plan
 
     resources = Resources(nodes=nodes, gpus_per_node=gpus_per_node, time=time)
-    plan = pipeline_plan(city, site=read_site(site), resources=resources, out=out, rasterize=rasterize, recipe=recipe)
+    plan = pipeline_plan(
+        city, site=read_site(site), resources=resources, out=out, rasterize=rasterize, recipe=recipe, model=model
+    )
     _send(plan, dry_run=dry_run, as_json=as_json)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -103,23 +104,24 @@ def pipeline_plan(
     out: Path | None = None,
     rasterize: bool = False,
     recipe: str = "forecast",
+    model: str | None = None,
 ) -> Plan:
     """From a city file to a report: prepare, rasterize if asked, train, evaluate, report.
 
     Raises:
-        UserError: the city file or the recipe is wrong.
+        UserError: the city file, the recipe or the model is wrong, or processes are asked for that would do nothing.
     """
     from hews_gpu.config import load_city
 
     load_city(city)
-    recipe = _recipe_argument(recipe)
+    trained = _train_arguments(recipe, model, resources)
     out = (out or Path("runs") / city.stem).absolute()
     make = _Stages(out, site)
     name = [str(city.absolute())]
     stages = [
         make.stage("prepare", name, gpu=False),
         *([make.stage("rasterize", name, gpu=False)] if rasterize else []),
-        make.stage("train", [*name, "--recipe", recipe], file=resources.file, options=resources.options()),
+        make.stage("train", [*name, *trained], file=resources.file, options=resources.options()),
         make.stage("evaluate", name, gpu=False),
         make.stage("report", name, gpu=False),
     ]
@@ -242,18 +244,29 @@ class _Stages:
         return Stage(name=label, script=shell.script, text=text, array=array, tasks=tasks)
 
 
-def _recipe_argument(recipe: str) -> str:
-    """The recipe as the job will find it, checked: a shipped one's name, or an absolute path.
+def _train_arguments(recipe: str, model: str | None, resources: Resources) -> list[str]:
+    """Return the recipe as the job will find it, a shipped one's name or an absolute path, and the model.
 
     Raises:
-        UserError: it is wrong.
+        UserError: one is wrong, or the model is fitted by one process and more were asked for.
     """
-    if (SHIPPED.parent / "recipes" / f"{recipe}.toml").is_file():
-        return recipe  # without torch, which takes a login node some seconds
-    from hews_gpu.training.recipe import load_recipe
+    from hews_gpu.forecasters.registry import require_known
 
-    load_recipe(recipe)
-    return str(Path(recipe).expanduser().absolute())
+    shipped = SHIPPED.parent / "recipes" / f"{recipe}.toml"
+    if shipped.is_file():
+        content = tomllib.loads(shipped.read_text(encoding="utf-8"))  # without torch, which takes a login node seconds
+        protocol, default = content["protocol"], content["model"]
+    else:
+        from hews_gpu.training.recipe import load_recipe
+
+        own = load_recipe(recipe)
+        protocol, default = own.protocol, own.model
+        recipe = str(Path(recipe).expanduser().absolute())
+    tasks = resources.nodes * max(resources.gpus_per_node, 1)
+    if protocol == "forecast" and not require_known(model or default).is_network and tasks > 1:
+        allowed = f"is more than one: {model or default} is fitted by one process"
+        raise UserError("tasks", tasks, allowed=allowed, remedy="Use --model cnn, or one node and one GPU")
+    return ["--recipe", recipe, *(["--model", model] if model else [])]
 
 
 def _require_quiet(out: Path) -> None:

@@ -40,7 +40,8 @@ def option(text, script, key):
 
 
 def test_the_whole_chain_is_printed_anywhere_and_nothing_is_written(folder):
-    text = hews("submit", "pipeline", "city.toml", "--nodes", 2, "--gpus-per-node", 4, "--dry-run", cwd=folder).stdout
+    size = ("--nodes", 2, "--gpus-per-node", 4, "--model", "cnn")
+    text = hews("submit", "pipeline", "city.toml", *size, "--dry-run", cwd=folder).stdout
     commands = [line for line in text.splitlines() if line.startswith("$ ")]
     assert [Path(line.split()[-1]).name for line in commands] == [
         f"{name}.sbatch" for name in ("prepare", "train", "evaluate", "report")
@@ -55,7 +56,9 @@ def test_the_whole_chain_is_printed_anywhere_and_nothing_is_written(folder):
 
 @pytest.mark.parametrize(("gpus", "tasks"), [(0, "1"), (1, "1"), (3, "3")])
 def test_one_task_per_gpu(folder, gpus, tasks):
-    text = hews("submit", "pipeline", "city.toml", "--gpus-per-node", gpus, "--dry-run", cwd=folder).stdout
+    text = hews(
+        "submit", "pipeline", "city.toml", "--model", "cnn", "--gpus-per-node", gpus, "--dry-run", cwd=folder
+    ).stdout
     assert option(text, "train", "ntasks-per-node") == tasks
     assert ("#SBATCH --gpus-per-node=" in text) == (gpus > 0)
 
@@ -70,6 +73,8 @@ def test_without_slurm_it_says_where_to_go(folder):
     [
         (("city.toml", "--nodes", "0"), "--nodes = 0: must be 1 or more"),
         (("city.toml", "--recipe", "forcast"), "Did you mean 'forecast'"),
+        (("city.toml", "--model", "cnm"), "Did you mean 'cnn'"),
+        (("city.toml", "--nodes", "2"), "tasks = 2: is more than one: hewsnet is fitted by one process"),
         (("none.toml",), "none.toml"),
         (("city.toml", "--site", "none.env"), "none.env': is not a file"),
     ],

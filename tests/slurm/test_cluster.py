@@ -30,7 +30,7 @@ epochs = 1
 @pytest.fixture(scope="module")
 def chain(cluster, city) -> SimpleNamespace:
     """The whole chain with training on two nodes, submitted by one line and followed to its end."""
-    line = ("submit", "pipeline", city, "--nodes", "2", "--gpus-per-node", "1", "--rasterize")
+    line = ("submit", "pipeline", city, "--model", "cnn", "--nodes", "2", "--gpus-per-node", "1", "--rasterize")
     dry = cluster.hews(*line, "--dry-run")
     assert cluster.jobs() == []
     told = cluster.hews(*line)
@@ -105,8 +105,8 @@ def test_submitted_again_it_leaves_out_what_is_there(cluster, chain, city):
 
 def test_stopped_twice_it_ends_with_the_same_bits(cluster, chain, beside, city):
     stopped, alone = beside("stopped"), beside("alone")
-    undisturbed = cluster.sbatch("slurm/train.sbatch", city, HEWS_OUT=str(alone))
-    job = cluster.sbatch("slurm/train.sbatch", city, HEWS_OUT=str(stopped))
+    undisturbed = cluster.sbatch("slurm/train.sbatch", city, "--model", "cnn", HEWS_OUT=str(alone))
+    job = cluster.sbatch("slurm/train.sbatch", city, "--model", "cnn", HEWS_OUT=str(stopped))
     log = lambda: cluster.log(job)  # noqa: E731
     cluster.wait_for(lambda: "epoch 3 of" in log(), 60, "the third epoch", log)
     cluster.client("scancel", "--signal=USR2", "--batch", job)  # what SLURM sends two minutes before the end
@@ -143,7 +143,7 @@ def test_maps_that_were_drawn_before_a_requeue_are_not_drawn_again(cluster, chai
 def test_a_node_that_fails_ends_in_requeue(cluster, chain, beside, city):
     out = beside("broken")
     options = ("--nodes=2", "--gpus-per-node=1", "--ntasks-per-node=1")
-    job = cluster.sbatch(*options, "slurm/train-nodes.sbatch", city, HEWS_OUT=str(out))
+    job = cluster.sbatch(*options, "slurm/train-nodes.sbatch", city, "--model", "cnn", HEWS_OUT=str(out))
     log = lambda: cluster.log(job)  # noqa: E731
     cluster.wait_for(lambda: "epoch 3 of" in log(), 90, "the third epoch", log)
     cluster.kill_node("n2")
@@ -268,6 +268,6 @@ def test_what_slurm_refuses_is_one_line_and_leaves_no_job(cluster, city):
     assert "SBATCH_PARTITION in the site file" in refused.err
     assert len(refused.err.strip().splitlines()) == 1
     cluster.wait_for(lambda: not cluster.jobs(), 20, "an empty queue")
-    many = cluster.hews("submit", "pipeline", city, "--out", "runs/refused", "--gpus-per-node", "9")
+    many = cluster.hews("submit", "pipeline", city, "--out", "runs/refused", "--model", "cnn", "--gpus-per-node", "9")
     assert "warning: train: " in many.err and "node configuration is not available" in many.err
     cluster.hews("cancel", "runs/refused")
