@@ -27,7 +27,7 @@ from hews_gpu.forecasters.climatology import hour_of_week
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.units import WEEK_S
 
-__all__ = ["BLOCK_WEEKS", "Judged", "compare", "gap_closure", "headline", "verdict"]
+__all__ = ["BLOCK_WEEKS", "Judged", "compare", "gap_closure", "headline", "sign", "verdict"]
 
 BLOCK_WEEKS = {"one_week": 1, "four_weeks": 4}
 SMALLEST_GAP_BITS = 1e-4  # below it there is nothing to close, and the ratio is noise
@@ -200,17 +200,30 @@ def headline(scores: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def sign(bits: Mapping[str, Any]) -> int:
+    """Return 1 or -1 where a gain or a loss is significant: zero lies outside its intervals over blocks of any length.
+
+    Args:
+        bits: the mean difference, ``value``, and its intervals by the length of their blocks.
+    """
+    ends = [end for name, interval in bits.items() if name != "value" for end in interval]
+    return int(min(ends) > 0) - int(max(ends) < 0)
+
+
 def verdict(bits: Mapping[str, Any], reference: str = CLIMATOLOGY) -> str:
-    """Return one sentence on a log skill against the calendar or the recent level: value and `one_week` interval.
+    """Return one sentence on a log skill against the calendar or the recent level, as `sign` finds it.
 
     Only skill over the recent level is foresight: what is gained over the climatology may be no more than knowing that
     there has been more of it of late.
     """
-    skill_bits, (low, high) = bits["value"], bits["one_week"]
+    intervals = {name: ends for name, ends in bits.items() if name != "value"}
     against = {CLIMATOLOGY: "climatology", LEVEL: "the climatology at its recent level"}[reference]
-    if skill_bits == low == high == 0:
+    if bits["value"] == 0 and not any(end for ends in intervals.values() for end in ends):
         return f"No significant skill: the model is {against}, which nothing it learned could beat."
-    measured = f"{skill_bits:+.4f} bits per window against {against}, 95 % interval {low:+.4f} to {high:+.4f}"
-    if low <= 0 <= high:
+    shown = next((name for name, (low, high) in intervals.items() if low <= 0 <= high), "one_week")
+    low, high = intervals[shown]
+    over = "" if shown == "one_week" else f" over blocks of {shown.replace('_', ' ')}"
+    measured = f"{bits['value']:+.4f} bits per window against {against}, 95 % interval{over} {low:+.4f} to {high:+.4f}"
+    if not sign(bits):
         return f"No significant skill: {measured}, which includes 0."
     return f"Significant skill: {measured}." if low > 0 else f"Worse than {against}: {measured}."

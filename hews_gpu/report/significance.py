@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from hews_gpu.evaluation.judge import sign
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.report.formatting import SPACE, listed, number, percent, range_of, signed
 from hews_gpu.report.page import Verdict
 
-__all__ = ["BASE_RATE", "CLIMATOLOGY", "LEVEL", "MARKS", "ORACLE", "Comparison", "gain_over", "label", "sign", "title"]
+__all__ = ["BASE_RATE", "CLIMATOLOGY", "LEVEL", "MARKS", "ORACLE", "Comparison", "gain_over", "label", "title"]
 
 CLIMATOLOGY, LEVEL, ORACLE, BASE_RATE = "climatology", "level", "oracle", "base_rate"
 NOT_MODELS = (CLIMATOLOGY, BASE_RATE, ORACLE)  # the first two are to be beaten, the oracle knows the answer
@@ -48,12 +49,6 @@ def title(name: str) -> str:
     """Return what a forecaster is, in a few words; nothing where the label says it."""
     known = FORECASTERS[name].title if name in FORECASTERS else ""
     return "the best possible forecast" if name == ORACLE else known * (known != label(name))
-
-
-def sign(bits: Bits) -> int:
-    """Return 1 or -1 where a gain or a loss is significant, 0 where it is neither."""
-    ends = [end for name, interval in bits.items() if name != "value" for end in interval]
-    return int(min(ends) > 0) - int(max(ends) < 0)
 
 
 def gain_over(scores: Mapping[str, Any], other: str) -> Bits | None:

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 
 from hews_gpu.evaluation.bootstrap import Blocks
-from hews_gpu.evaluation.judge import Judged, compare, gap_closure
+from hews_gpu.evaluation.judge import Judged, compare, gap_closure, verdict
 from hews_gpu.forecasters.logistic import log_loss_each_bits, logit
 
 STRIDE_S = 7200
@@ -81,3 +81,24 @@ def test_no_gap_no_closure():
     assert gap_closure(np.ones(100), np.zeros(100), blocks) is None
     found = gap_closure(np.full(100, 0.1), np.full(100, 0.4), blocks)
     assert found["value"] == pytest.approx(0.25) and found["one_week"] == pytest.approx([0.25, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("value", "one_week", "four_weeks", "begins", "holds"),
+    [
+        (0.010, [0.006, 0.014], [0.004, 0.016], "Significant skill: +0.0100", "interval +0.0060 to +0.0140."),
+        (
+            0.010,
+            [0.006, 0.014],
+            [-0.001, 0.02],
+            "No significant skill",
+            "four weeks -0.0010 to +0.0200, which",
+        ),
+        (0.001, [-0.01, 0.01], [-0.02, 0.02], "No significant skill", "interval -0.0100 to +0.0100, which includes 0"),
+        (-0.01, [-0.014, -0.006], [-0.016, -0.004], "Worse than climatology: -0.0100", "-0.0140 to -0.0060"),
+        (0.0, [0.0, 0.0], [0.0, 0.0], "No significant skill: the model is climatology", "nothing it learned"),
+    ],
+)
+def test_a_verdict_asks_for_every_interval_and_shows_the_one_that_decides(value, one_week, four_weeks, begins, holds):
+    sentence = verdict({"value": value, "one_week": one_week, "four_weeks": four_weeks})
+    assert sentence.startswith(begins) and holds in sentence

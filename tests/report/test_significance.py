@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hews_gpu.report.significance import Comparison, sign
+from hews_gpu.evaluation.judge import sign
+from hews_gpu.report.significance import Comparison
 from tests.report.pages import alone, page_of, text_of
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hews_gpu.evaluation.judge import sign
 from hews_gpu.report.figures import scores as figures
 from hews_gpu.report.formatting import SPACE, hours, number, percent, plain, range_of, signed
 from hews_gpu.report.page import Block, Key, Row, columns, figure, legend, section, table
 from hews_gpu.report.result import Result
-from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, LEVEL, MARKS, ORACLE, gain_over, label, sign, title
+from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, LEVEL, MARKS, ORACLE, gain_over, label, title
 
 __all__ = ["curves", "gain_cell", "hours_and_weeks", "reliability", "skill", "tiles", "warnings_and_value"]
 
