@@ -137,7 +137,7 @@ def test_every_module_and_path_that_the_pages_name_exists() -> None:
         for dotted in re.findall(r"`~?(hews_gpu(?:\.\w+)+)`", text):
             assert _resolves(dotted.split(".")), f"{page}: {dotted}"
         roots = "hews_gpu|kernels|benchmarks|studies|tests|docs|slurm|requirements|jobs"
-        for path in re.findall(rf"`((?:{roots})/[\w/.-]+)`", text):
+        for path in re.findall(rf"`(?!docs/_build)((?:{roots})/[\w/.-]+)`", text):  # what is built may be missing
             assert (ROOT / path).exists() or re.search(r"[A-Z]{4}", path), f"{page}: {path}"  # NAME is to be filled in
 
 
