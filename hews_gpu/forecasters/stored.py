@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -56,6 +57,9 @@ def unpack(hint: Any, content: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) 
     origin, args = get_origin(hint), get_args(hint)
     if origin is np.ndarray:
         return arrays[content["array"]]
+    if origin is UnionType:
+        (kind,) = (kind for kind in args if kind is not NoneType)
+        return None if content is None else unpack(kind, content, arrays)
     if isinstance(hint, type) and is_dataclass(hint):
         hints = get_type_hints(hint)
         return hint(**{f.name: unpack(hints[f.name], content[f.name], arrays) for f in fields(hint)})
@@ -65,5 +69,7 @@ def unpack(hint: Any, content: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) 
     if origin is list:
         return [unpack(args[0], item, arrays) for item in content]
     if origin in (dict, Mapping):
-        return {key: unpack(args[1], item, arrays) for key, item in content.items()}
+        return {key: unpack(args[1], item, arrays) for key, item in dict(content).items()}
+    if not isinstance(content, int | float if hint is float else hint):
+        raise TypeError(f"{content!r} stands where a {hint.__name__} should")
     return content

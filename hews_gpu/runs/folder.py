@@ -145,7 +145,8 @@ def load_fitted(path: Path, forecaster: Forecaster, *, remedy: str) -> bool:
                 return False
             one.fitted = unpack(get_type_hints(type(one))["fitted"], notes["fitted"][part], arrays)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(str(path), allowed=f"is not of this version ({error!r})", remedy=remedy) from None
+        allowed = f"does not hold what this version stores ({error!r})"
+        raise UserError(str(path), allowed=allowed, remedy="Train anew with --force") from None
     return True
 
 

@@ -8,7 +8,7 @@ forecaster is fitted in one go, and its folder appears when it is whole.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -104,7 +104,7 @@ def train(
         **{"device": choice.device, "devices": devices, "max_epochs": max_epochs},
     }
     with ExitStack() as stack:
-        found = _Run(run, city, recipe, objective, save)
+        this = _Run(run, city, recipe, objective, save)
         going_on = False
         if info.is_first:
             going_on = runs.going_on(run, force=force, resume=resume)
@@ -116,9 +116,9 @@ def train(
         signals = stack.enter_context(StopSignals())
         stack.enter_context(start_ranks(info, "hews_gpu.runs.train:train_as_told", arguments))
         group = stack.enter_context(process_group(info, choice, recipe.engine.precision))
-        found.join(group, signals)
-        found.load() if group.broadcast(going_on) else found.begin(force=force)
-        summary = found.finish(max_epochs, choice.device)
+        this.join(group, signals)
+        this.load() if group.broadcast(going_on) else this.begin(force=force)
+        summary = this.finish(max_epochs, choice.device)
         return summary if info.is_first else {}
 
 
@@ -129,7 +129,8 @@ def train_as_told(arguments: dict[str, Any]) -> None:
     train(prepared, run, recipe=parse_recipe(text, name), **arguments)
 
 
-Save = Callable[[Path, Tensors, Mapping[str, Any]], object]
+Save = Callable[[Path, Tensors, int], None]
+"""Writes weights, and the epoch that they are of, to a path, with what it takes to use them."""
 
 
 def open_objective(prepared: Prepared, recipe: Recipe, feed: str, device: str) -> tuple[Objective, Save]:
@@ -141,15 +142,20 @@ def open_objective(prepared: Prepared, recipe: Recipe, feed: str, device: str) -
     if recipe.is_leaky:
         from hews_gpu.reference.protocol import ReferenceObjective
 
-        return ReferenceObjective(prepared, recipe, feed=feed, device=device), write_tensors
+        objective = ReferenceObjective(prepared, recipe, feed=feed, device=device)
+
+        def save_network(path: Path, weights: Tensors, epoch: int) -> None:
+            write_tensors(path, weights, {**objective.architecture, "epoch": epoch})
+
+        return objective, save_network
     experiment = run_experiment(prepared)
     setting = Setting(city=experiment.city, device=device, recipe=recipe)
     forecaster = FORECASTERS[recipe.model].make(setting)
     assert isinstance(forecaster, CnnForecaster)
 
-    def save(path: Path, weights: Tensors, notes: Mapping[str, Any]) -> None:
+    def save(path: Path, weights: Tensors, epoch: int) -> None:
         forecaster.keep(weights)
-        runs.save_forecaster(path, recipe.model, forecaster, {"epoch": notes["epoch"]})
+        runs.save_forecaster(path, recipe.model, forecaster, {"epoch": epoch})
 
     return forecaster.objective(*_given(experiment), feed=feed), save
 
@@ -248,14 +254,14 @@ class _Run:
 
     def load(self) -> None:
         """Go on from the last whole checkpoint; one that is refused leaves the run as it was."""
-        found: Snapshot | None = None
+        last: Snapshot | None = None
         with self.group.raise_on_all_ranks():
             if self.group.is_first:
-                found = self.checkpoints.load_last()
-                require_same_settings(str(self.checkpoints.folder), found.notes["settings"], self.engine.settings)
-        found = self.group.broadcast(found)
-        assert found is not None
-        self.engine.restore(found)
+                last = self.checkpoints.load_last()
+                require_same_settings(str(self.checkpoints.folder), last.notes["settings"], self.engine.settings)
+        last = self.group.broadcast(last)
+        assert last is not None
+        self.engine.restore(last)
         position = self.engine.position
         self._saved_step = position.step
         self._say(f"goes on from step {position.step}, in epoch {position.epoch + 1}")
@@ -268,8 +274,7 @@ class _Run:
             self.fit(max_epochs)
             with self.group.raise_on_all_ranks(), self.checkpoints.report_full_disk():
                 if self.group.is_first:
-                    notes, history = self._weights_notes(), self.engine.position.history
-                    runs.finish(self.folder, lambda path: self.save_weights(path, self.engine.best, notes), history)
+                    runs.finish(self.folder, self._save_best, self.engine.position.history)
         return self._summary(device)
 
     def fit(self, max_epochs: int | None) -> None:
@@ -313,16 +318,16 @@ class _Run:
                         with self.checkpoints.report_full_disk():
                             runs.write_history(self.folder, engine.position.history)
                         if engine.position.best_epoch == epoch.epoch:
-                            self.checkpoints.save_best(engine.best, self._weights_notes())
+                            self.checkpoints.save_best(self._save_best)
                 except DiskFull as full:
                     if self.recipe.checkpoints.on_disk_full == "stop":
                         raise
                     self._say(f"{full.field}: {full.allowed}; training goes on without one")
         self._saved_s, self._saved_step = time.monotonic(), engine.position.step
 
-    def _weights_notes(self) -> dict[str, Any]:
-        """What is written beside weights."""
-        return {**self.objective.architecture, "epoch": self.engine.position.best_epoch}
+    def _save_best(self, path: Path) -> None:
+        """Write the best weights so far, with what it takes to use them."""
+        self.save_weights(path, self.engine.best, self.engine.position.best_epoch)
 
     def _tell(self, row: EpochRow) -> None:
         seconds = (row.cost or {}).get("seconds") or 0.0

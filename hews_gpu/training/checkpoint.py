@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,14 +214,14 @@ class Checkpoints:
                 write_tensors(path, snapshot.tensors, snapshot.notes)
         _remove(self._newest_first()[self.keep :])
 
-    def save_best(self, tensors: Tensors, notes: Mapping[str, Any]) -> None:
-        """Write the best weights so far.
+    def save_best(self, save: Callable[[Path], object]) -> None:
+        """Have the best weights so far written as they would be at the end: `save` is given the path.
 
         Raises:
             UserError: the disk is full or cannot be written.
         """
         with self.report_full_disk():
-            write_tensors(self.folder / BEST, tensors, notes)
+            save(self.folder / BEST)
 
     def load_last(self) -> Snapshot:
         """Read the last checkpoint that is whole; later ones that are damaged are renamed to `.damaged` and reported.

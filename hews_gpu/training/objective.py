@@ -102,10 +102,6 @@ class Objective(Protocol):
         """Everything that decides the result, flat, as JSON gives it back; compared when a run goes on."""
 
     @property
-    def architecture(self) -> Mapping[str, Any]:
-        """Written beside the weights: what it takes to build the model again."""
-
-    @property
     def seed(self) -> int:
         """Everything random derives from it."""
 

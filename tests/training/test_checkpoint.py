@@ -91,7 +91,7 @@ def test_the_last_few_stay_and_what_a_kill_left_goes(tmp_path):
     (checkpoints.folder / ".step-00000002.safetensors.partial-1").write_bytes(b"half")
     for step in (2, 10, 3_000_000):
         checkpoints.save(step, snapshot(step))
-    checkpoints.save_best({"a": torch.ones(1)}, {"epoch": 3})
+    checkpoints.save_best(lambda path: write_tensors(path, {"a": torch.ones(1)}, {"epoch": 3}))
     assert names(checkpoints.folder) == ["best.safetensors", "step-00000010.safetensors", "step-03000000.safetensors"]
     assert checkpoints and checkpoints.load_last().notes["step"] == 3_000_000
     assert checkpoints.load_last().part("model")["a"].tolist() == [3_000_000.0] * 3
@@ -181,7 +181,7 @@ def test_a_run_may_go_on_without_checkpoints(prepared, run, tmp_path, capsys):
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_last_one(prepared, run, tmp_path):
-    with small_disk(tmp_path / "disk", "60k") as disk:
+    with small_disk(tmp_path / "disk", "64k") as disk:
         said = "checkpoints: the disk is full; step-000000(.*).safetensors is the last good.*--resume"
         with pytest.raises(UserError, match=said) as caught:
             train(prepared, disk / "run", model="cnn", device="cpu")
@@ -201,5 +201,5 @@ def test_older_checkpoints_make_room_for_a_new_one(prepared, run, tmp_path):
 def test_the_best_weights_so_far_can_be_used_while_a_run_is_under_way(prepared, run, tmp_path):
     train(prepared, tmp_path / "run", model="cnn", device="cpu", max_epochs=2)
     _, notes = read_tensors(tmp_path / "run/checkpoints/best.safetensors", remedy="")
-    assert notes["epoch"] == 2 and notes["architecture"] == "cnn"
+    assert notes["epoch"] == 2 and notes["model"] == "cnn"
     assert (run / "checkpoints/best.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()

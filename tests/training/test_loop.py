@@ -50,7 +50,7 @@ class Toy:
     seed = 5
     samples = POINTS
     micro_batch = 5
-    settings = architecture = MappingProxyType({})
+    settings = MappingProxyType({})
 
     def __post_init__(self):
         generator = torch.Generator().manual_seed(0)
