@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import compress
 from typing import Any
 
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
-from hews_gpu.forecasters.registry import FORECASTERS
 
 __all__ = ["skill_table"]
 
 HEADING = [
     "forecast",
     "AUC",
-    "within hours",
+    "in hours",
     "Brier",
-    "log skill, bits [95 %]",
+    "log skill, bits",
     "over recent level",
-    "oracle gap closed [95 %]",
+    "gap closed",
     "slope",
 ]
 
@@ -25,19 +25,22 @@ HEADING = [
 def skill_table(metrics: Mapping[str, Any]) -> list[list[str]]:
     """Return the test windows' scores as rows of text, heading first: every forecast, the oracle last.
 
+    Forecasts go by the names that ``--model`` takes; a column that would be empty is left out.
+
     Args:
         metrics: what `evaluate` or `backtest` returns.
     """
-    titles = {**{name: entry.title for name, entry in FORECASTERS.items()}, "oracle": "oracle (best possible)"}
-    return [HEADING, *(_row(titles.get(name, name), name, scores) for name, scores in metrics["forecasts"].items())]
+    rows = [_row(name, scores) for name, scores in metrics["forecasts"].items()]
+    filled = [any(column) for column in zip(*rows, strict=True)]
+    return [list(compress(row, filled)) for row in (HEADING, *rows)]
 
 
-def _row(title: str, name: str, scores: Mapping[str, Any]) -> list[str]:
+def _row(name: str, scores: Mapping[str, Any]) -> list[str]:
     plain = [f"{scores[key]:.4f}" for key in ("auc", "auc_within_hours", "brier")]
     slope = scores["calibration"]["slope"]
     closure = _with_interval(scores.get("oracle_gap_closure"), "+.2f")
     skills = [_skill(name, scores, other) for other in (CLIMATOLOGY, LEVEL)]
-    return [title, *plain, *skills, closure, "" if slope is None else f"{slope:.2f}"]
+    return [name, *plain, *skills, closure, "" if slope is None else f"{slope:.2f}"]
 
 
 def _skill(name: str, scores: Mapping[str, Any], other: str) -> str:

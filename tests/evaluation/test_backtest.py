@@ -59,6 +59,10 @@ def test_the_headline_and_the_table_are_of_the_model(found):
     assert headline(found["forecasts"]["climatology"])["log_skill_bits"] == 0
     rows = skill_table(found)
     assert len(rows) == 6 and all(len(row) == len(rows[0]) for row in rows)
+    assert "gap closed" in rows[0]
+    scores = {name: {**one, "oracle_gap_closure": None} for name, one in found["forecasts"].items() if name != "oracle"}
+    without = skill_table({"forecasts": scores})
+    assert "gap closed" not in without[0] and [row[0] for row in without[1:]] == list(scores)
 
 
 def test_curves_ask_for_the_same_windows_and_later_knowledge_is_worth_less(strong):

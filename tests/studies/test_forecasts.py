@@ -29,7 +29,7 @@ def test_a_source_is_judged_and_shown(capsys):
     assert set(found["forecasts"]) == {*JUDGED, "oracle"}
     assert set(found["places"]["forecasts"]) > {"near_repeat", "hewsnet", "oracle"}
     show("strong", found)
-    assert "temporal Hawkes" in capsys.readouterr().out
+    assert "hawkes" in capsys.readouterr().out
 
 
 def test_the_rolling_blocks_end_where_the_locked_one_begins(tmp_path):
