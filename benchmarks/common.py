@@ -201,7 +201,7 @@ def parse_flags(description: str, *, devices: Sequence[str] = ("cpu",), **more: 
         devices: what it can run on.
         more: flags of its own by name, each with the arguments of `ArgumentParser.add_argument`.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and less data; under a minute")
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
     parser.add_argument("--device", choices=devices, default=devices[0])
@@ -222,14 +222,18 @@ def finish(
     flags: argparse.Namespace,
     show: Callable[[Any], None] | None = None,
     packages: Sequence[str] = (),
-) -> None:
-    """Print a result, as JSON or by `show`, and save it unless it is of a quick run."""
+    folder: Path = RESULTS,
+) -> Path | None:
+    """Print a result, as JSON or by `show`; save it unless it is of a quick run, and return the file."""
     if flags.json or show is None:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result, indent=2, allow_nan=False))
     else:
         show(result)
-    if not flags.quick:
-        print(f"saved {save_result(name, result, packages=packages)}", file=sys.stderr)
+    if flags.quick:
+        return None
+    path = save_result(name, result, folder, packages)
+    print(f"saved {path}", file=sys.stderr)
+    return path
 
 
 def save_result(name: str, result: Mapping[str, Any], folder: Path = RESULTS, packages: Sequence[str] = ()) -> Path:

@@ -7,52 +7,20 @@ to boosting window by window, and where. ``--quick``: one preset of three years,
 
 from __future__ import annotations
 
-import json
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
 
-from benchmarks.common import header, parse_flags, real_data, save_result
-from hews_gpu.evaluation.folds import Plan
-from studies.forecasts import PRESETS, QUICK_YEARS, YEARS, baltimore, closed, generated, judge, show, side_by_side
-
-
-def judge_one(name: str) -> dict[str, Any]:
-    """A preset, or the real table up to its locked block."""
-    if name in PRESETS:
-        return judge(generated(name, YEARS), Plan(), quick=True)
-    data = real_data()
-    assert data is not None
-    with tempfile.TemporaryDirectory() as folder:
-        return judge(*closed(baltimore(data, Path(folder))), quick=True)
-
-
-def judge_all() -> dict[str, Any]:
-    """Every source, as many at a time as there are cores."""
-    names = [*(["baltimore"] if real_data() else []), *PRESETS]
-    found = side_by_side(judge_one, names, header()["cores"])
-    return {"presets": {name: found[name] for name in PRESETS}, **{n: found[n] for n in names if n not in PRESETS}}
+from benchmarks.common import finish, header, parse_flags
+from studies.forecasts import judge_all, judge_quickly, show
 
 
 def main() -> None:
-    """Judge, save unless quick, and print."""
+    """Judge, print, and save unless quick."""
     flags = parse_flags(__doc__ or "")
-    if flags.quick:
-        plan = Plan(blocks=1, seeds=(0,))
-        results: dict[str, Any] = {"presets": {"strong": judge(generated("strong", QUICK_YEARS), plan, quick=True)}}
-    else:
-        results = judge_all()
-        print(f"saved {save_result('hewsnet', results)}", file=sys.stderr)
-    if flags.json:
-        print(json.dumps(results, indent=2, allow_nan=False))
-        return
-    for name, found in results["presets"].items():
-        show(f"{found['years']} years of {name}", found)
-    if "baltimore" in results:
-        show(results["baltimore"]["city"], results["baltimore"])
+    result = judge_quickly(["strong"]) if flags.quick else judge_all(jobs=header()["cores"], with_curves=False)
+    finish("hewsnet", result, flags, show)
 
 
 if __name__ == "__main__":

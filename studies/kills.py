@@ -13,9 +13,7 @@ two processes they find each other as under torchrun, and are killed one after t
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
 import multiprocessing
 import os
 import random
@@ -31,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
 
-from benchmarks.common import save_result
+from benchmarks.common import finish, parse_flags
 
 __all__ = ["Life", "Tally", "Trainer", "await_step", "contents", "disturb", "measure", "wait"]
 
@@ -245,14 +243,10 @@ def _torchrun(rank: int, size: int, port: int) -> dict[str, str]:
 
 def main() -> None:
     """Kill, compare, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few kills")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON too")
-    parser.add_argument("--processes", type=int, action="append", help="of each run; 1 and 2 unless given")
-    flags = parser.parse_args()
     from tests.toy_city import incidents, write_prepared  # which asks for pytest
 
-    kills = QUICK if flags.quick else FULL
+    numbers = {"type": int, "action": "append", "help": "of each run; 1 and 2 unless given"}
+    flags = parse_flags(__doc__ or "", processes=numbers)
     tallies = []
     with tempfile.TemporaryDirectory() as scratch:
         prepared = write_prepared(Path(scratch) / "prepared", incidents())
@@ -262,16 +256,18 @@ def main() -> None:
             trainer, yardstick = Trainer(prepared, processes), folder / "yardstick"
             trainer.finish(folder / "warm-up")  # imports everything, and compiles the kernels where they are not yet
             life = measure(trainer, yardstick)
-            tally = disturb(trainer, folder, yardstick, life, kills, seed=processes)
-            tallies.append(vars(tally))
-            print(f"{processes} process(es): {tally.kills} kills, {tally.different} of {tally.runs} runs differ")
+            tallies.append(vars(disturb(trainer, folder, yardstick, life, QUICK if flags.quick else FULL, processes)))
+    name = "kills" if flags.processes is None else f"kills_{'_'.join(map(str, flags.processes))}"
     result = {"kills": sum(tally["kills"] for tally in tallies), "by_processes": tallies, "quick": flags.quick}
-    if flags.json:
-        print(json.dumps(result))
-    if not flags.quick:
-        name = "kills" if flags.processes is None else f"kills_{'_'.join(map(str, flags.processes))}"
-        print(f"saved {save_result(name, result, packages=('lightning', 'safetensors'))}")
+    finish(name, result, flags, show, packages=("lightning", "safetensors"))
     sys.exit(any(tally["different"] for tally in tallies))
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print one line for each number of processes."""
+    for tally in result["by_processes"]:
+        processes, kills, different, runs = (tally[key] for key in ("processes", "kills", "different", "runs"))
+        print(f"{processes} process(es): {kills} kills, {different} of {runs} runs differ")
 
 
 if __name__ == "__main__":

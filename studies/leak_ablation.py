@@ -18,7 +18,6 @@ file that is read. ``--quick``: a generated city of two years, two epochs, one s
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -31,11 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when starte
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.common import RESULTS, real_data, save_result
-from hews_gpu.config import city_template, load_city
+from benchmarks.common import RESULTS, finish, parse_flags, real_data
+from hews_gpu.cli.printing import print_table
+from hews_gpu.config import load_city
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
@@ -45,11 +43,11 @@ from hews_gpu.progress import log
 from hews_gpu.reference.leak_ablation import STEPS, AblationRun, run_ablation
 from hews_gpu.reference.protocol import LEAKS, scores
 from hews_gpu.training.recipe import Recipe, load_recipe
+from hews_gpu.typed_toml import require
 from hews_gpu.units import WEEK_S
 
 SMALL = "reference_small"
-TABLE, OUTLINES = "portal_2012_2017.csv.gz", "csa_55_vitalsigns16.geojson.gz"
-BEGIN = "2012-01-01"
+TRAIN = ("2012-01-01", "2016-07-01")
 SEEDS = 2
 TITLES = {
     "reference": "the reference protocol",
@@ -61,80 +59,38 @@ TITLES = {
 }
 
 
-def main() -> None:
-    """Train, judge, save unless quick, and print."""
-    asked = arguments()
-    try:
-        if asked.prepare is not None:
-            prepare_baltimore(asked.prepare)
-            return
-        result = measure(asked)
-    except UserError as error:
-        print(f"hews: {error}", file=sys.stderr)
-        sys.exit(2)
-    if not asked.quick:
-        name = "leak_ablation" if asked.recipe == SMALL else f"leak_ablation_{Path(asked.recipe).stem}"
-        path = save_result(name, result, asked.results)
-        draw(result, path.with_suffix(".svg"))
-        print(f"saved {path}", file=sys.stderr)
-    if asked.json:
-        print(json.dumps(result, indent=2, allow_nan=False))
-    else:
-        show(result)
-
-
-def arguments() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small generated city; nothing saved")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
-    parser.add_argument("--recipe", default=SMALL, metavar="NAME|PATH.toml", help="of protocol reference")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="a folder made by 'hews prepare', or by --prepare")
-    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="how many times each is trained")
-    parser.add_argument("--minutes", type=float, metavar="M", help="time for all training; each run gets the same")
-    parser.add_argument(
-        "--results", "--out", type=Path, default=RESULTS, metavar="DIR", help="where the result is saved"
-    )
-    parser.add_argument("--prepare", type=Path, metavar="DIR", help="only prepare Baltimore's table there")
-    asked = parser.parse_args()
-    if asked.seeds < 1 or (asked.minutes is not None and asked.minutes <= 0):
-        parser.error("--seeds must be 1 or more, --minutes more than 0")
-    return asked
-
-
-def measure(asked: argparse.Namespace) -> dict[str, Any]:
+def measure(flags: argparse.Namespace) -> dict[str, Any]:
     """Run the ablation and return everything that is saved.
 
     Raises:
         UserError: no data, an unknown or unfit recipe, or a device that does not work.
     """
-    recipe = load_recipe(asked.recipe)
+    recipe = load_recipe(flags.recipe)
     if not recipe.is_leaky:
         allowed, remedy = "has no leaks to take away", f"Give one of protocol reference, such as {SMALL}"
-        raise UserError("--recipe", asked.recipe, allowed=allowed, remedy=remedy)
-    choice = choose_device(asked.device)
+        raise UserError("--recipe", flags.recipe, allowed=allowed, remedy=remedy)
+    choice = choose_device(flags.device)
     log(f"device: {choice}")
-    seeds = tuple(range(1 if asked.quick else asked.seeds))
-    if asked.quick:
+    seeds = tuple(range(1 if flags.quick else flags.seeds))
+    if flags.quick:
         recipe = replace(recipe, stages=tuple(replace(stage, epochs=2) for stage in recipe.stages[:1]))
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
-        prepared = open_prepared(asked.data) if asked.data else find_data(Path(folder), quick=asked.quick)
-        limit_s = None if asked.minutes is None else asked.minutes * 60 / (len(seeds) * len(STEPS))
+        prepared = open_prepared(flags.data) if flags.data else find_data(Path(folder), quick=flags.quick)
+        limit_s = None if flags.minutes is None else flags.minutes * 60 / (len(seeds) * len(STEPS))
         try:
             if choice.device == "cpu":
                 torch.set_num_threads(1)  # maps this small are not worth the threads' waiting for each other
             runs = run_ablation(prepared, recipe, choice, seeds=seeds, limit_s=limit_s)
         finally:
             torch.set_num_threads(threads)
-        return {**described(prepared, recipe, runs, asked), "device": choice.device, "steps": judged(runs)}
+        return {**described(prepared, recipe, runs, flags), "device": choice.device, "steps": judged(runs)}
 
 
 def find_data(folder: Path, *, quick: bool) -> Prepared:
-    """Baltimore's table where HEWS_REAL_DATA has it; for a quick look a generated city."""
+    """Prepare Baltimore's table where HEWS_REAL_DATA has it; for a quick look a generated city."""
     if not quick:
-        return prepare_baltimore(folder / "prepared", folder)
+        return prepare_baltimore(folder / "prepared")
     from hews_gpu.data.prepare.command import prepare
     from hews_gpu.synthetic import write_city
 
@@ -142,37 +98,26 @@ def find_data(folder: Path, *, quick: bool) -> Prepared:
     return open_prepared(folder / "prepared")
 
 
-def prepare_baltimore(out: Path, settings: Path | None = None) -> Prepared:
+def prepare_baltimore(out: Path) -> Prepared:
     """Prepare the table of 2012 to August 2017.
-
-    Args:
-        out: folder to make.
-        settings: folder for the city's file; a temporary one unless given.
 
     Raises:
         UserError: HEWS_REAL_DATA is not set, or `out` exists.
     """
+    from benchmarks.inputs.cities import write_baltimore
     from hews_gpu.data.prepare.command import prepare
 
     data = real_data()
     if data is None:
         remedy = "Set it, give a prepared folder with --data, or take a quick look with --quick"
         raise UserError("HEWS_REAL_DATA", None, allowed="must name the folder of the real tables", remedy=remedy)
-    folder = data.absolute() / "baltimore"
-    lines = {"files = [": f'files = ["{folder / TABLE}"]', "file = ": f'file = "{folder / OUTLINES}"'}
-    lines["train = "] = f'train = ["{BEGIN}", "2016-07-01"]'
-    text = city_template("baltimore")
-    for key, line in lines.items():
-        text = text.replace(next(row for row in text.splitlines() if row.startswith(key)), line, 1)
     with tempfile.TemporaryDirectory() as name:
-        file = (settings or Path(name)) / "baltimore.toml"
-        file.write_text(text, encoding="utf-8")
-        prepare(load_city(file), out)
+        prepare(load_city(write_baltimore(Path(name), data, train=TRAIN)), out)
     return open_prepared(out)
 
 
 def described(
-    prepared: Prepared, recipe: Recipe, runs: Sequence[AblationRun], asked: argparse.Namespace
+    prepared: Prepared, recipe: Recipe, runs: Sequence[AblationRun], flags: argparse.Namespace
 ) -> dict[str, Any]:
     """Describe what was trained on what."""
     own, first = prepared.city.map, runs[0]
@@ -187,7 +132,7 @@ def described(
         "parameters": first.parameters,
         "map": [recipe.map.height or own.height, recipe.map.width or own.width],
         "seeds": len({one.seed for one in runs}),
-        "minutes": asked.minutes,
+        "minutes": flags.minutes,
         "locked_block_opened": False,
     }
 
@@ -243,22 +188,46 @@ def draw(result: dict[str, Any], file: Path) -> None:
 
 def show(result: dict[str, Any]) -> None:
     """Print the steps."""
+    rows = [["leaks taken away", "AUC [95 %]", "accuracy [95 %]", "commoner class", "clock's AUC", "held out"]]
+    for row in result["steps"]:
+        others = [f"{row['commoner_class']:.3f}", f"{row['climatology']['auc']:.3f}", str(row["windows"]["test"])]
+        rows.append([row["title"], _cell(row["auc"]), _cell(row["accuracy"]), *others])
     size = "x".join(map(str, result["map"]))
     title = f"{result['city']}, {result['begin']} to {result['end']}: {result['model']} on maps of {size}"
-    table = Table(title=title, title_justify="left")
-    heads = ("leaks taken away", "AUC [95 %]", "accuracy [95 %]", "commoner class", "clock's AUC", "held out")
-    for i, head in enumerate(heads):
-        table.add_column(head, justify="right" if i else "left")
-    for row in result["steps"]:
-        cells = [_cell(row[name]) for name in ("auc", "accuracy")]
-        others = [f"{row['commoner_class']:.3f}", f"{row['climatology']['auc']:.3f}", str(row["windows"]["test"])]
-        table.add_row(row["title"], *cells, *others)
-    Console(width=140).print(table)
+    print_table(title, rows)
 
 
 def _cell(one: dict[str, Any]) -> str:
     low, high = one["interval"]
     return f"{one['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def main() -> None:
+    """Train, judge, print, and save unless quick."""
+    flags = parse_flags(
+        __doc__ or "",
+        devices=("cpu", "cuda", "auto"),
+        recipe={"default": SMALL, "metavar": "NAME|PATH.toml", "help": "of protocol reference"},
+        data={"type": Path, "metavar": "DIR", "help": "a folder made by 'hews prepare', or by --prepare"},
+        seeds={"type": int, "default": SEEDS, "metavar": "N", "help": "how many times each is trained"},
+        minutes={"type": float, "metavar": "M", "help": "time for all training; each run gets the same"},
+        results={"type": Path, "default": RESULTS, "metavar": "DIR", "help": "where the result is saved"},
+        prepare={"type": Path, "metavar": "DIR", "help": "only prepare Baltimore's table there"},
+    )
+    try:
+        require(flags.seeds >= 1, "--seeds", flags.seeds, "must be 1 or more")
+        require(flags.minutes is None or flags.minutes > 0, "--minutes", flags.minutes, "must be more than 0")
+        if flags.prepare is not None:
+            prepare_baltimore(flags.prepare)
+            return
+        result = measure(flags)
+    except UserError as error:
+        print(f"hews: {error}", file=sys.stderr)
+        sys.exit(2)
+    name = "leak_ablation" if flags.recipe == SMALL else f"leak_ablation_{Path(flags.recipe).stem}"
+    path = finish(name, result, flags, show, folder=flags.results)
+    if path is not None:
+        draw(result, path.with_suffix(".svg"))
 
 
 if __name__ == "__main__":

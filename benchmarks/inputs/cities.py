@@ -5,8 +5,9 @@ Both go the way that a user's table goes: written, prepared, opened. Shapes: W w
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -27,13 +28,13 @@ from hews_gpu.raster.style import ReferenceStyle
 from hews_gpu.synthetic import write_city
 from hews_gpu.units import DAY_S
 
-__all__ = ["SEVEN_YEARS", "WindowedCity", "load_polygons", "windowed_cities", "windows_of", "write_baltimore"]
+__all__ = ["PORTAL", "SEVEN_YEARS", "WindowedCity", "load_polygons", "windowed_cities", "windows_of", "write_baltimore"]
 
 SEVEN_YEARS = 29_952
 """Windows of two hours in 2,496 days: as many as the reference system drew of its city."""
 WINDOW_S = 7200
 DAYS_PER_YEAR = 365
-TABLE = "portal_2012_2017.csv.gz"
+PORTAL = "portal_2012_2017.csv.gz"
 POLYGONS = {55: ("csa_55_vitalsigns16", "CSA2010"), 278: ("neighborhoods_278_census2010", "Name")}
 
 
@@ -85,19 +86,38 @@ def windows_of(time_s: Int64, windows: int | None = None) -> Int64:
     return np.stack([edges[:-1], edges[1:]], axis=1).astype(np.int64)
 
 
-def write_baltimore(folder: Path, data: Path, areas: Literal[55, 278] = 55) -> Path:
-    """Write the shipped city file as city.toml, pointed at the real table of 2012 to 2017; return the table."""
-    table = data / "baltimore" / TABLE
+def write_baltimore(
+    folder: Path,
+    data: Path,
+    *,
+    tables: Sequence[str] = (PORTAL,),
+    areas: Literal[55, 278] = 55,
+    train: Sequence[str] | None = None,
+) -> Path:
+    """Write the shipped city file, pointed at the real tables, and return its path.
+
+    Args:
+        folder: where to.
+        data: what HEWS_REAL_DATA names.
+        tables: files of the city's folder.
+        areas: how many polygons.
+        train: first and last date of the training split; that of the shipped file unless given.
+    """
     polygons, name = POLYGONS[areas]
-    values = {"files": f'["{table}"]', "file": f'"{data}/baltimore/{polygons}.geojson.gz"', "name": f'"{name}"'}
-    text, section = [], ""
+    values = {
+        ("[incidents]", "files"): [str(data.absolute() / "baltimore" / table) for table in tables],
+        ("[neighborhoods]", "file"): str(data.absolute() / "baltimore" / f"{polygons}.geojson.gz"),
+        ("[neighborhoods]", "name"): name,
+        **({} if train is None else {("[splits]", "train"): list(train)}),
+    }
+    lines, section = [], ""
     for line in city_template("baltimore").splitlines():
-        section = line if line.startswith("[") else section
+        section = line.split()[0] if line.startswith("[") else section
         key = line.split(" = ")[0]
-        is_place = section.startswith(("[incidents]", "[neighborhoods]")) and key in values
-        text.append(f"{key} = {values[key]}" if is_place else line)
-    (folder / "city.toml").write_text("\n".join(text) + "\n", encoding="utf-8")
-    return table
+        lines.append(f"{key} = {json.dumps(values[section, key])}" if (section, key) in values else line)
+    path = folder / "city.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
 
 
 def load_polygons(data: Path, areas: Literal[55, 278]) -> gpd.GeoDataFrame:
@@ -115,8 +135,7 @@ def windowed_cities(data: Path | None, windows: int = SEVEN_YEARS) -> Iterator[W
         del city
         for areas in (55, 278) if data else ():
             assert data is not None
-            write_baltimore(folder, data, areas)
-            yield _prepared("Baltimore", folder / "city.toml", folder, None)
+            yield _prepared("Baltimore", write_baltimore(folder, data, areas=areas), folder, None)
 
 
 def _prepared(name: str, toml: Path, folder: Path, windows: int | None) -> WindowedCity:

@@ -9,16 +9,9 @@ Shapes: S test windows, C calibration windows, N neighborhoods.
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +31,7 @@ from hews_gpu.forecasters.city import City, generated_city, whole_city
 from hews_gpu.forecasters.registry import BASELINES, FORECASTERS, require_known
 from hews_gpu.progress import SILENT, Step, log, step
 from hews_gpu.units import WEEK_S
+from hews_gpu.workers import processes
 
 __all__ = [
     "MOST_YEARS",
@@ -277,20 +271,9 @@ def run_fits(
     missing = [fit for fit in fits if not fit.path(folder).is_file()]
     if len(missing) < len(fits):
         log(f"backtest: {len(fits) - len(missing)} of {len(fits)} fits are there already")
-    with step("backtest", len(missing), "fits") as bar, _mapper(min(jobs, len(missing))) as run:
+    with step("backtest", len(missing), "fits") as bar, processes(min(jobs, len(missing))) as run:
         for fit in run(_make_fit, [(problem, plan, fit, folder, device) for fit in missing]):
             bar.advance(1, f"{fit.name}, block {fit.block + 1}")
-
-
-@contextmanager
-def _mapper(jobs: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Yield a function like `map`, over processes where there is more than one job."""
-    if jobs <= 1:
-        yield map
-        return
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of the processes to come
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_settle, initargs=(os.getpid(),)) as pool:
-        yield pool.map
 
 
 def _make_fit(given: tuple[Problem, Plan, Fit, Path, str]) -> Fit:
@@ -324,15 +307,3 @@ def _read_fit(path: Path) -> Forecasts:
     except (OSError, ValueError, TypeError) as error:
         remedy = "Remove it and give the same command with --resume"
         raise UserError(str(path), allowed=f"cannot be read ({error})", remedy=remedy) from None
-
-
-def _settle(parent: int) -> None:
-    """Let a worker write lines, not bars over those of others, and end with the process that started it."""
-    sys.stderr.isatty = lambda: False  # type: ignore[method-assign]
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)

@@ -96,13 +96,12 @@ def test_a_result_is_saved_below_its_header(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("is_quick", "as_json"), [(True, False), (True, True), (False, False)])
 def test_a_result_is_shown_and_only_that_of_a_full_run_is_kept(
-    is_quick: bool, as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    is_quick: bool, as_json: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(save_result, "__defaults__", (tmp_path, ()))
     flags = Namespace(quick=is_quick, json=as_json)
-    finish("toy", {"x": 1}, flags, lambda result: print(f"x is {result['x']}"))
+    path = finish("toy", {"x": 1}, flags, lambda result: print(f"x is {result['x']}"), folder=tmp_path)
     assert capsys.readouterr().out == ('{\n  "x": 1\n}\n' if as_json else "x is 1\n")
-    assert len(list(tmp_path.iterdir())) == (not is_quick)
+    assert list(tmp_path.iterdir()) == ([] if is_quick else [path]) and (path is None) == is_quick
 
 
 def test_a_device_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,9 @@
 """The benchmark of forecasts on a small generated city, and that it opens the locked block once, by its flag alone."""
 
 import json
-import os
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -24,11 +20,11 @@ from tests.evaluation.test_locked import folder_of
 
 
 def test_a_source_is_judged_and_shown(capsys):
-    found = judge(generated_city("strong", years=2), Plan(blocks=1, seeds=(0,)), quick=True)
-    json.dumps(found, allow_nan=False)
-    assert set(found["forecasts"]) == {*JUDGED, "oracle"}
-    assert set(found["places"]["forecasts"]) > {"near_repeat", "hewsnet", "oracle"}
-    show("strong", found)
+    result = judge(generated_city("strong", years=2), Plan(blocks=1, seeds=(0,)), with_curves=False)
+    json.dumps(result, allow_nan=False)
+    assert set(result["forecasts"]) == {*JUDGED, "oracle"}
+    assert set(result["places"]["forecasts"]) > {"near_repeat", "hewsnet", "oracle"}
+    show({"presets": {"strong": result}})
     assert "hawkes" in capsys.readouterr().out
 
 
@@ -60,7 +56,7 @@ def test_the_locked_block_is_judged_once_after_a_rehearsal(prepared, tmp_path, m
     assert source.events.time_s.max() < locked_s and not source.notes["locked_block_opened"]
     seen, ledger = [], tmp_path / "ledger.jsonl"
 
-    def spy(source, plan, *, quick):
+    def spy(source, plan, *, with_curves):
         seen.append((int(source.events.time_s.max()), plan.first_test_s, len(openings(ledger))))
         return {**source.notes, "plan": plan}
 
@@ -85,32 +81,6 @@ def test_a_failing_rehearsal_spends_nothing(prepared, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         judge_locked(prepared, "the final result", tmp_path / "ledger.jsonl")
     assert openings(tmp_path / "ledger.jsonl") == []
-
-
-POOL = """
-import os, sys, time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from studies.forecasts import _settle
-if __name__ == "__main__":
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_settle, initargs=(os.getpid(),)) as pool:
-        print(pool.submit(os.getpid).result(), flush=True)
-        pool.submit(time.sleep, 600)
-        pool.submit(time.sleep, 600).result()
-"""
-
-
-def test_a_worker_ends_with_whoever_started_it(tmp_path):
-    """Also where that is killed and can clean nothing up."""
-    (tmp_path / "pool.py").write_text(POOL)
-    command, root = [sys.executable, str(tmp_path / "pool.py")], str(Path(__file__).parents[2])
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}) as done:
-        worker = int(done.stdout.readline())
-        done.kill()
-    deadline = time.monotonic() + 60
-    while Path(f"/proc/{worker}").exists() and "zombie" not in Path(f"/proc/{worker}/status").read_text():
-        assert time.monotonic() < deadline, "it works on"
-        time.sleep(0.2)
 
 
 def test_the_flag_needs_a_commit_and_the_whole_evaluation(monkeypatch, tmp_path):

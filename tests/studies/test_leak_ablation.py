@@ -75,7 +75,7 @@ def test_every_step_has_a_title():
     [
         (["--recipe", "forecast"], "--recipe = 'forecast': has no leaks to take away"),
         (["--data", "nowhere"], "data folder = 'nowhere': does not exist"),
-        (["--seeds", "0"], "--seeds must be 1 or more"),
+        (["--seeds", "0"], "--seeds = 0: must be 1 or more"),
     ],
 )
 def test_mistakes_end_in_one_line(flags, message):
