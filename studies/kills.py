@@ -216,7 +216,7 @@ def _train(prepared: Path, run: Path, environ: Mapping[str, str], kill_at: tuple
         _kill_self_at(*kill_at)
     text, count = re.subn(r"(?m)^every_s .*$", WRITES_OFTEN, load_recipe().text)
     assert count == 1
-    train(prepared, run, recipe=parse_recipe(text, "often"), resume="auto", device="cpu")
+    train(prepared, run, model="cnn", recipe=parse_recipe(text, "often"), resume="auto", device="cpu")
 
 
 def _kill_self_at(name: str, call: int) -> None:
