@@ -85,6 +85,30 @@ def submit_sweep(
     _send(plan, dry_run=dry_run, as_json=as_json)
 
 
+@submit.command(name="backtest")
+def submit_backtest(
+    prepared: Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by 'hews prepare'.")],
+    models: Annotated[str | None, typer.Option("--models", metavar="A,B,...", help="Forecasters to judge.")] = None,
+    blocks: Annotated[int | None, typer.Option("--blocks", help="Test blocks, each with fits of its own.")] = None,
+    tasks: Annotated[int, typer.Option("--tasks", help="Of the array, which share the fits out.")] = 8,
+    gpus: Annotated[int, typer.Option("--gpus-per-node", help="For networks; 0: on the CPU.")] = 0,
+    time: Time = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for everything; else runs/DIR-backtest.")] = None,
+    site: SiteFile = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Submit a backtest as an array of fits and a job that judges them: the same result as 'hews backtest'."""
+    from hews_gpu.cluster.site import read_site
+    from hews_gpu.cluster.submit import Resources, backtest_plan
+
+    resources = Resources(gpus_per_node=gpus, time=time)
+    plan = backtest_plan(
+        prepared, models=models, blocks=blocks, tasks=tasks, site=read_site(site), resources=resources, out=out
+    )
+    _send(plan, dry_run=dry_run, as_json=as_json)
+
+
 @submit.command()
 def bench(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Benchmarks, such as raster pip.")],

@@ -24,7 +24,7 @@ from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import MANIFEST, atomic_file, disk_full_is_a_user_error
 from hews_gpu.progress import log
 
-__all__ = ["Plan", "Resources", "Stage", "bench_plan", "pipeline_plan", "sent", "sweep_plan"]
+__all__ = ["Plan", "Resources", "Stage", "backtest_plan", "bench_plan", "pipeline_plan", "sent", "sweep_plan"]
 
 LOGS = "logs"
 ARRAY_LIMIT = 1000  # slurm.conf's MaxArraySize is 1001 unless a site says otherwise
@@ -175,6 +175,46 @@ def sweep_plan(sweep: Path, *, site: Site, resources: Resources, at_once: int, j
     options = {**resources.options(), "array": array}
     stage = _Stages(out, site).stage("sweep", [str(sweep.absolute())], options=options, array=array, tasks=jobs)
     return Plan(kind="sweep", out=out, stages=(stage,), extra={"sweep": str(sweep.absolute())})
+
+
+def backtest_plan(
+    prepared: Path,
+    *,
+    models: str | None,
+    blocks: int | None,
+    tasks: int,
+    site: Site,
+    resources: Resources,
+    out: Path | None = None,
+) -> Plan:
+    """An array whose tasks share the fits of a backtest out, and a job after them that makes the result.
+
+    Raises:
+        UserError: the folder is not a prepared one, a model is unknown, or a number is out of range.
+    """
+    from hews_gpu.data.events import open_prepared
+    from hews_gpu.forecasters.registry import require_known
+
+    open_prepared(prepared)
+    for name in models.split(",") if models else ():
+        require_known(name.strip())
+    if not 1 <= tasks <= ARRAY_LIMIT:
+        raise UserError("--tasks", tasks, allowed=f"must be 1..{ARRAY_LIMIT}")
+    if blocks is not None and not 1 <= blocks <= 100:
+        raise UserError("--blocks", blocks, allowed="must be 1..100")
+    device = ["--device", "cuda"] if resources.gpus_per_node else []
+    told = {"--models": models, "--blocks": blocks}
+    arguments = [str(prepared.absolute()), *(str(x) for pair in told.items() if pair[1] for x in pair)]
+    out = (out or Path("runs") / f"{prepared.absolute().name}-backtest").absolute()
+    make, array = _Stages(out, site), f"0-{tasks - 1}"
+    options = resources.options() | {"array": array}
+    stages = (
+        make.stage(
+            "backtest", [*arguments, *device], options=options, gpu=bool(device), label="fits", array=array, tasks=tasks
+        ),
+        make.stage("backtest", arguments, gpu=False, label="backtest"),
+    )
+    return Plan(kind="backtest", out=out, stages=stages)
 
 
 def sent(plan: Plan) -> list[Job]:

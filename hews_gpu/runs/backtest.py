@@ -10,12 +10,14 @@ import hashlib
 import json
 import shutil
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock
 
 from hews_gpu.data.events import open_prepared
 from hews_gpu.data.windows import Task
@@ -42,6 +44,8 @@ __all__ = ["DEFAULT_MODELS", "KIND", "Settings", "backtest"]
 
 KIND = "backtest"
 FITS = "fits"
+LOCK_S = 300
+"""As long as one task waits for another to make the folder."""
 DEFAULT_MODELS = (*BASELINES, "hewsnet")
 
 
@@ -115,7 +119,8 @@ def backtest(
             return backtest(settings, Path(scratch) / KIND, jobs=jobs, device=device)
     plan = settings.plan
     fits = fits_of(settings.every, plan, plan.blocks)
-    _claim(settings, out, force=force, resume=resume or share is not None)
+    with nullcontext() if share is None else _in_turn(out):
+        _claim(settings, out, force=force, resume=resume or share is not None)
     if share is not None:
         mine = fits[share[0] :: share[1]]
         run_fits(settings.problem, plan, mine, out / FITS, jobs=jobs, device=device)
@@ -132,6 +137,13 @@ def backtest(
     write_together(out, {**writers, METRICS: lambda path: write_json(path, metrics)})
     write_json(out / MANIFEST, manifest(KIND, {**_notes(settings), "state": "done"}))
     return metrics
+
+
+def _in_turn(out: Path) -> FileLock:
+    """Return a lock under which the tasks of an array, which begin together, look for the folder or make it."""
+    with disk_full_is_a_user_error(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(out.with_name(f".{out.name}.lock"), timeout=LOCK_S)
 
 
 def _claim(settings: Settings, out: Path, *, force: bool, resume: bool) -> None:

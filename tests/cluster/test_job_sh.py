@@ -63,7 +63,7 @@ def test_the_sites_setup_runs_and_its_failure_ends_the_job(tmp_path):
     assert events_of(tmp_path / "runs" / "city", "train")[-1].detail == "5"
 
 
-@pytest.mark.parametrize("name", ["prepare", "train-nodes", "sweep", "bench"])
+@pytest.mark.parametrize("name", ["prepare", "train-nodes", "sweep", "backtest", "bench"])
 def test_a_job_without_its_file_says_how_it_is_given(name, tmp_path):
     command = ["bash", str(SHIPPED / f"{name}.sbatch")]
     environment = {"PATH": os.environ["PATH"], "HEWS_SLURM": str(SHIPPED)}

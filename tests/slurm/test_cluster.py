@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,19 @@ from safetensors.numpy import load_file
 
 pytestmark = pytest.mark.slurm
 
-FILES = ("prepare", "rasterize", "train", "train-node", "train-nodes", "evaluate", "report", "score", "sweep", "bench")
+FILES = (
+    "prepare",
+    "rasterize",
+    "train",
+    "train-node",
+    "train-nodes",
+    "evaluate",
+    "report",
+    "score",
+    "sweep",
+    "backtest",
+    "bench",
+)
 SHORT = """
 protocol = "forecast"
 model = "cnn"
@@ -233,6 +246,24 @@ def test_prepare_on_a_dask_cluster_over_both_nodes(cluster, chain, city):
     assert all("Start worker at" in logs[name] for name in logs if name.startswith("worker"))
     assert not list((out / "slurm").glob("scheduler-*.json"))
     assert not cluster.processes("SLURM_JOB_NAME=hews-prepare")
+
+
+def test_a_backtest_shared_out_by_an_array_gives_what_one_machine_gives(cluster, chain):
+    year = cluster.root / "year"
+    shutil.copytree(chain.out / "prepared", year)
+    text = (year / "city.toml").read_text()
+    for short, whole in (("2021-03-01", "2021-09-01"), ("2021-03-15", "2021-10-01"), ("2021-04-01", "2022-01-01")):
+        text = text.replace(f'"{short}"', f'"{whole}"')
+    (year / "city.toml").write_text(text)
+    options = (year, "--models", "level,hawkes", "--blocks", "2")
+    cluster.hews("submit", "backtest", *options, "--tasks", "2", "--out", "runs/shared")
+    cluster.hews("status", "runs/shared", "--follow", "--every", "1", timeout_s=300)
+    alone = cluster.root / "alone"
+    cluster.hews("backtest", *options, "--out", alone, timeout_s=300)
+    for name in ("metrics.json", "forecasts.parquet"):
+        assert (cluster.root / "runs/shared/backtest" / name).read_bytes() == (alone / name).read_bytes(), name
+    refused = cluster.hews("submit", "backtest", year, "--models", "levl", "--out", "runs/no", code=2)
+    assert "Did you mean 'level'?" in refused.err and not (cluster.root / "runs/no").exists()
 
 
 def test_a_benchmark_is_submitted_and_compared(cluster):
