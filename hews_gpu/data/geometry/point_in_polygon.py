@@ -14,6 +14,7 @@ Shapes: N neighborhoods, P points, Q distinct points.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +39,7 @@ ROWS_THAT_PAY = 1_000_000
 microsecond a row of an incident table, where two in three rows repeat a place."""
 ROWS_THAT_PAY_COMPILING = 4_000_000
 """The same where no kernel can be kept, so that every process compiles it."""
+ONE_AT_A_TIME = Lock()  # a prepared polygon makes its index when it is first asked: two threads at it corrupt memory
 
 
 def engine_for(rows: int, *, on_device: bool = False) -> Engine:
@@ -116,11 +118,12 @@ def _in_tree(areas: Areas, longitude: Any, latitude: Any) -> Int16:
     import shapely
 
     assert areas.shapes is not None, "shapely needs the shapes"
-    shapely.prepare(areas.shapes)
     ids = np.full(len(longitude), OUTSIDE, np.int16)
     is_place = np.isfinite(longitude) & np.isfinite(latitude)
     points, inverse = _distinct_points(longitude[is_place], latitude[is_place])
-    polygon, point = shapely.STRtree(points).query(areas.shapes, predicate="intersects")
+    with ONE_AT_A_TIME:
+        shapely.prepare(areas.shapes)
+        polygon, point = shapely.STRtree(points).query(areas.shapes, predicate="intersects")
     ids[is_place] = _lowest(polygon, point, len(points))[inverse]
     return ids
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import geopandas
@@ -144,3 +147,22 @@ def test_random_points_in_real_polygons_agree_with_shapely(
     inside = np.array([shapely.contains_xy(polygon, x, y) for polygon in areas.geometry])
     expected = np.where(inside.any(axis=0), inside.argmax(axis=0), OUTSIDE)
     np.testing.assert_array_equal(find_neighborhoods(areas_of(areas), x, y)[0], expected)
+
+
+def test_prepared_polygons_are_asked_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They make their index when they are first asked; two threads at it corrupted memory in one of two such runs."""
+    busy, query = Lock(), shapely.STRtree.query
+
+    def alone(*arguments: Any, **options: Any) -> Any:
+        assert busy.acquire(blocking=False), "two threads at once"
+        try:
+            time.sleep(0.01)
+            return query(*arguments, **options)
+        finally:
+            busy.release()
+
+    monkeypatch.setattr(shapely.STRtree, "query", alone)
+    areas = areas_of(areas_with(shapely.box(0, 0, 1, 1)))
+    with ThreadPoolExecutor(4) as pool:
+        lookups = [pool.submit(find_neighborhoods, areas, np.array([x]), np.array([0.5])) for x in (0.1, 0.5, 0.9, 1.1)]
+    assert [lookup.result()[0].tolist() for lookup in lookups] == [[0], [0], [0], [OUTSIDE]]
