@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.forecasters.catalog import make_catalog
+from hews_gpu.forecasters.city import generated_city
 
 BEGIN_S = 1_577_836_800  # 2020-01-01T00:00
 DAY_S = 86_400
@@ -37,3 +38,9 @@ def columns(seed=0, days=200):
 @pytest.fixture(scope="session")
 def city():
     return make_catalog(**columns())
+
+
+@pytest.fixture(scope="session")
+def strong():
+    """A generated city of two years, small enough for every test."""
+    return generated_city("strong", years=2)

@@ -1,13 +1,5 @@
 """Generated cities, small enough for every test."""
 
-import pytest
-
-from hews_gpu.forecasters.city import generated_city
-from tests.invented_city import city
+from tests.invented_city import city, strong
 
 __all__ = ["city", "strong"]
-
-
-@pytest.fixture(scope="session")
-def strong():
-    return generated_city("strong", years=2)

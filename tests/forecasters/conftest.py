@@ -1,5 +1,5 @@
-"""The invented city."""
+"""Generated cities, small enough for every test."""
 
-from tests.invented_city import city
+from tests.invented_city import city, strong
 
-__all__ = ["city"]
+__all__ = ["city", "strong"]

@@ -70,6 +70,9 @@ def test_ranks_are_started_with_the_environment_of_torchrun_which_is_put_back(mo
         first = process_info(None)
         assert (first.rank, first.world_size, first.launcher) == (0, 2, "torchrun")
         assert os.environ["MASTER_PORT"] != "7"
+        until = time.monotonic() + 60  # at the end of the block it would have a few seconds only
+        while not made.is_dir() and time.monotonic() < until:
+            time.sleep(0.02)
     assert made.is_dir() and dict(os.environ) == before
 
 
