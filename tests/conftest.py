@@ -38,6 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.markexpr == "gpu":
         config.addinivalue_line("filterwarnings", "default")
+        return
+    from hypothesis import settings  # a machine with a GPU may lack it
+
+    settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+    settings.load_profile("any machine")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
