@@ -24,6 +24,7 @@ from hews_gpu.arrays import UInt8
 from hews_gpu.config import load_city, parse_local_time
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.windows import make_windows
+from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def rasterize(city: Prepared, begin: str, end: str, *, style: Literal["reference
     """
     from hews_gpu.raster.rasterizer import channels_rasterizer, reference_rasterizer
 
+    if style not in ("reference", "channels"):
+        raise UserError("style", style, allowed="must be reference or channels")
     windows = make_windows(
         city.events.time_s,
         begin_s=parse_local_time("begin", begin),
@@ -99,10 +102,13 @@ def train(city: Prepared, out: AnyPath, *, model: str = "hewsnet", device: str =
 
 
 def load_run(folder: AnyPath, *, device: str = "cpu") -> Run:
-    """Open a trained run: `forecast` says what is to be expected at any issue time, `evaluate` how good that is."""
+    """Open a trained run, whose networks use a device: auto, cpu or cuda.
+
+    Its `forecast` says what is to be expected at any issue time, its `evaluate` how good that is.
+    """
     from hews_gpu.runs.run import open_run
 
-    return open_run(Path(folder), device=device)
+    return open_run(Path(folder), device=choose_device(device).device)
 
 
 def backtest(
@@ -138,18 +144,27 @@ def judge(forecasts: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
     Returns:
         Every score of every forecast, by its name.
+
+    Raises:
+        UserError: a column is missing, an outcome or a probability is none, or windows repeat.
     """
     from hews_gpu.evaluation.judge import Judged, compare
 
     needed = {"window_start", "y", "p_climatology"}
     if missing := needed - set(forecasts.columns):
         raise UserError("forecasts", sorted(missing), allowed="columns are missing", remedy="Give a forecasts.parquet")
+    names = [name for name in forecasts.columns if name == "p" or name.startswith("p_")]
     begin_s = forecasts["window_start"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    stride_s = int(np.median(np.diff(begin_s)))
-    judged = {
-        name.removeprefix("p_"): Judged(p=[forecasts[name].to_numpy(np.float64)], warned={})
-        for name in forecasts.columns
-        if name == "p" or (name.startswith("p_") and name != "p_oracle")
-    }
-    oracle = forecasts["p_oracle"].to_numpy(np.float64) if "p_oracle" in forecasts else None
-    return compare(forecasts["y"].to_numpy() > 0, begin_s, stride_s, judged, oracle)
+    y, stride_s = forecasts["y"].to_numpy(np.float64, na_value=np.nan), np.diff(begin_s)
+    if set(np.unique(y)) != {0.0, 1.0}:
+        allowed = "must be 0 or 1 in every row, and not the same in all"
+        raise UserError("forecasts y", allowed=allowed, remedy="Leave out the windows whose outcome is not known")
+    if not (stride_s > 0).all():
+        raise UserError("forecasts window_start", allowed="must rise from row to row: one row per window, in order")
+    p = {name: forecasts[name].to_numpy(np.float64, na_value=np.nan) for name in names}
+    for name, values in p.items():
+        if not ((values >= 0) & (values <= 1)).all():
+            raise UserError(f"forecasts {name}", allowed="must hold probabilities, 0 to 1, in every row")
+    oracle = p.pop("p_oracle", None)
+    judged = {name.removeprefix("p_"): Judged(p=[values], warned={}) for name, values in p.items()}
+    return compare(y > 0, begin_s, int(np.median(stride_s)), judged, oracle)

@@ -7,6 +7,7 @@ random, about one in two hours. A shooting follows a robbery after about two hou
 """
 
 import json
+from functools import cache
 from types import SimpleNamespace
 
 import geopandas
@@ -136,3 +137,18 @@ def run(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "run"
     train(prepared, folder, model="cnn", device="cpu")
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(prepared, tmp_path_factory):
+    """A function that trains a model on the toy city, once, and gives the run's folder; not to be written to."""
+    from hews_gpu.runs.train import train
+
+    folder = tmp_path_factory.mktemp("trained")
+
+    @cache
+    def run_of(model):
+        train(prepared, folder / model, model=model, device="cpu")
+        return folder / model
+
+    return run_of

@@ -105,8 +105,10 @@ def evaluate(
 def backtest(
     prepared: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="A folder made by 'hews prepare'.")] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Instead of DIR: a generated city's law.")] = None,
-    years: Annotated[int, typer.Option("--years", help="With --preset: how many to draw.")] = 10,
-    seed: Annotated[int, typer.Option("--seed", help="With --preset: of the city.")] = 0,
+    years: Annotated[
+        int | None, typer.Option("--years", help="With --preset: how many to draw, 10 unless given.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="With --preset: of the city, 0 unless given.")] = None,
     models: Annotated[str | None, typer.Option("--models", metavar="A,B,...", help="Forecasters to judge.")] = None,
     blocks: Annotated[int | None, typer.Option("--blocks", help="Test blocks, each with fits of its own.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; else they are printed.")] = None,
@@ -125,10 +127,13 @@ def backtest(
     from hews_gpu.runs.backtest import DEFAULT_MODELS, Settings
     from hews_gpu.runs.backtest import backtest as run
 
-    names = tuple(name.strip() for name in models.split(",")) if models else DEFAULT_MODELS
-    problem = Problem(prepared=prepared, preset=preset, years=years, seed=seed)
+    names = DEFAULT_MODELS if models is None else tuple(name.strip() for name in models.split(","))
+    drawn = {name: value for name, value in (("years", years), ("seed", seed)) if value is not None}
+    if preset is None and drawn:
+        raise UserError("--years or --seed", allowed="belongs to a generated city", remedy="Give --preset, not DIR")
+    problem = Problem(prepared=prepared, preset=preset, **drawn)
     settings = Settings(problem=problem, models=names, blocks=blocks)
-    part = None if share is None else _share(share, out)
+    part = None if share is None else _share(share)
     metrics = run(settings, out, jobs=jobs, device=device, share=part, force=force, resume=resume)
     if part is not None:
         show(f"Fits in {out}", metrics, as_json)
@@ -137,13 +142,11 @@ def backtest(
     show(title, metrics, as_json, table=skill_table(metrics), last=verdicts(metrics))
 
 
-def _share(text: str, out: Path | None) -> tuple[int, int]:
+def _share(text: str) -> tuple[int, int]:
     """Read I/N, counted from 0."""
     first, _, count = text.partition("/")
     if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
         raise UserError("--share", text, allowed="must be I/N with 0 <= I < N, such as 0/8")
-    if out is None:
-        raise UserError("--share", text, allowed="needs a folder for the fits", remedy="Give it with --out")
     return int(first), int(count)
 
 

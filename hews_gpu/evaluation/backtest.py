@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from hews_gpu.arrays import Bool, Float64
 from hews_gpu.data.events import open_prepared
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.evaluation.alarms import BUDGETS_PER_WEEK, threshold_for
-from hews_gpu.evaluation.folds import Experiment, Plan
+from hews_gpu.evaluation.folds import Experiment, Fold, Plan
 from hews_gpu.evaluation.judge import BLOCK_WEEKS, Judged, compare
 from hews_gpu.evaluation.metrics import DRAWS
 from hews_gpu.evaluation.places import judge_places
@@ -43,6 +43,7 @@ __all__ = [
     "forecast_blocks",
     "gather_fits",
     "judge_experiment",
+    "open_experiment",
     "run_fits",
     "with_thresholds",
 ]
@@ -245,10 +246,18 @@ def evaluate_city(
 # ------------------------------------------------------------ side by side
 
 
-@cache
-def _experiment(problem: Problem, plan: Plan) -> Experiment:
-    """Open a problem once in each process."""
-    return Experiment.open(problem.open(), plan)
+_OPEN: dict[tuple[Problem, Plan], Experiment] = {}
+"""What this process has opened last."""
+
+
+def open_experiment(problem: Problem, plan: Plan) -> Experiment:
+    """Read or generate a city and cut it; the fits that this process makes from then on start from it.
+
+    Raises:
+        UserError: the city is too short for the plan.
+    """
+    _OPEN.clear()
+    return _OPEN.setdefault((problem, plan), Experiment.open(problem.open(), plan))
 
 
 def run_fits(
@@ -279,31 +288,32 @@ def run_fits(
 def _make_fit(given: tuple[Problem, Plan, Fit, Path, str]) -> Fit:
     """Make one fit and write its file."""
     problem, plan, fit, folder, device = given
-    entry = require_known(fit.name)
-    made = forecast_block(_experiment(problem, plan), entry, fit.block, fit.seed, device=device, where=True)
+    experiment = _OPEN.get((problem, plan)) or open_experiment(problem, plan)
+    made = forecast_block(experiment, require_known(fit.name), fit.block, fit.seed, device=device, where=True)
     columns = {name: value for name, value in vars(made).items() if value is not None}
     with atomic_file(fit.path(folder)) as partial, partial.open("wb") as file:
         np.savez(file, **columns)
     return fit
 
 
-def gather_fits(
-    problem: Problem, plan: Plan, names: Sequence[str], folder: Path
-) -> tuple[Experiment, dict[str, Judged]]:
-    """Put the forecasts of all fits together.
+def gather_fits(experiment: Experiment, names: Sequence[str], folder: Path) -> dict[str, Judged]:
+    """Put the forecasts of all fits together, by name.
 
     Raises:
         UserError: the file of a fit is missing or damaged.
     """
-    experiment = _experiment(problem, plan)
-    made = {fit: _read_fit(fit.path(folder)) for fit in fits_of(names, plan, len(experiment.folds))}
-    return experiment, {name: _judged(experiment, FORECASTERS[name], name, made) for name in names}
+    fits = fits_of(names, experiment.plan, len(experiment.folds))
+    made = {fit: _read_fit(fit.path(folder), experiment.folds[fit.block]) for fit in fits}
+    return {name: _judged(experiment, FORECASTERS[name], name, made) for name in names}
 
 
-def _read_fit(path: Path) -> Forecasts:
+def _read_fit(path: Path, fold: Fold) -> Forecasts:
     try:
         with np.load(path) as content:
-            return Forecasts(**dict(content))
-    except (OSError, ValueError, TypeError) as error:
+            fit = Forecasts(**dict(content))
+        if (len(fit.calibration), len(fit.test)) != (len(fold.calibration), len(fold.test)):
+            raise ValueError("it is of other windows")
+        return fit
+    except (OSError, EOFError, BadZipFile, ValueError, TypeError) as error:
         remedy = "Remove it and give the same command with --resume"
         raise UserError(str(path), allowed=f"cannot be read ({error})", remedy=remedy) from None

@@ -213,10 +213,12 @@ def settling_s(catalog: Catalog, when_s: int, share: float = SETTLED) -> int:
 
 
 def area_counts(catalog: Catalog, windows: Windows) -> NDArray[np.int16]:
-    """[S, N] target events in each window and neighborhood; windows must not overlap and be in order."""
+    """Return the target events [S, N] in each window and neighborhood; windows are in order and may overlap."""
     rows = np.flatnonzero(catalog.is_target & catalog.is_first)
-    window = np.searchsorted(windows.begin_s, catalog.time_s[rows], side="right") - 1
-    inside = (window >= 0) & (catalog.time_s[rows] < windows.end_s[np.maximum(window, 0)])
-    found = np.zeros((len(windows), catalog.areas), dtype=np.int16)
-    np.add.at(found, (window[inside], catalog.area[rows[inside]]), 1)
-    return found
+    first = np.searchsorted(windows.end_s, catalog.time_s[rows], side="right")  # the first window that ends later
+    last = np.searchsorted(windows.begin_s, catalog.time_s[rows], side="right")
+    times = np.maximum(last - first, 0)  # in how many windows each event lies
+    window = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times - first, times)
+    counts = np.zeros((len(windows), catalog.areas), dtype=np.int16)
+    np.add.at(counts, (window, np.repeat(catalog.area[rows], times)), 1)
+    return counts

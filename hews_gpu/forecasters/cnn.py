@@ -169,10 +169,15 @@ class WhereCnnForecaster(CnnForecaster):
     """The same on a base that says where: neighborhoods keep their shares of the city's risk."""
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
-        """Return the probability [S, N] of a target in each window and neighborhood."""
+        return self.corrected_areas(self.correction(windows, seen.delay_s), seen, windows)
+
+    def corrected_areas(self, added: Float64, seen: Catalog, windows: Windows) -> Float64:
+        """Return the probabilities [S, N] of the base with a correction of the city's log-odds [S]."""
         assert isinstance(self.base, SaysWhere)
-        hazards = -np.log1p(-self.base.predict_areas(seen, windows))
-        city = -np.log1p(-self.predict(seen, windows))
+        areas = self.base.predict_areas(seen, windows)
+        if not added.any():
+            return areas
+        hazards, city = -np.log1p(-areas), -np.log1p(-self.corrected(added, seen, windows))
         return np.asarray(-np.expm1(-hazards * (city / hazards.sum(axis=1))[:, None]), dtype=np.float64)
 
 

@@ -55,12 +55,12 @@ FORECASTERS: dict[str, Entry] = {
 }
 
 
-def require_known(name: str) -> Entry:
-    """Return the forecaster of that name.
+def require_known(name: str, option: str = "--model") -> Entry:
+    """Return the forecaster of that name, which an option gave.
 
     Raises:
         UserError: it is not registered.
     """
     if name not in FORECASTERS:
-        raise UserError("--model", name, allowed="is not a forecaster", remedy=did_you_mean(name, FORECASTERS))
+        raise UserError(option, name, allowed="is not a forecaster", remedy=did_you_mean(name, FORECASTERS))
     return FORECASTERS[name]

@@ -10,26 +10,24 @@ import hashlib
 import json
 import shutil
 import tempfile
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock
 
 from hews_gpu.data.events import open_prepared
 from hews_gpu.data.windows import Task
+from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.backtest import Problem, fits_of, gather_fits, judge_experiment, run_fits
+from hews_gpu.evaluation.backtest import Problem, fits_of, gather_fits, judge_experiment, open_experiment, run_fits
 from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import Judged, headline
 from hews_gpu.files import (
     MANIFEST,
-    atomic_file,
-    disk_full_is_a_user_error,
     manifest,
+    new_folder,
     read_manifest,
     require_free,
     write_json,
@@ -44,8 +42,6 @@ __all__ = ["DEFAULT_MODELS", "KIND", "Settings", "backtest"]
 
 KIND = "backtest"
 FITS = "fits"
-LOCK_S = 300
-"""As long as one task waits for another to make the folder."""
 DEFAULT_MODELS = (*BASELINES, "hewsnet")
 
 
@@ -55,14 +51,14 @@ class Settings:
 
     problem: Problem
     models: tuple[str, ...] = DEFAULT_MODELS
-    """The first is the one that the headline is about, unless it is among the baselines: then the last."""
+    """The headline is about the first that is no baseline; of baselines alone, about the last."""
     blocks: int | None = None
     """Test blocks, each with fits of its own; 4, or about one a year of a generated city, unless given."""
     seeds: tuple[int, ...] = (0, 1, 2)
 
     def __post_init__(self) -> None:
         for name in self.models:
-            require_known(name)
+            require_known(name, "--models")
         if self.blocks is not None and not 1 <= self.blocks <= 100:
             raise UserError("--blocks", self.blocks, allowed="must be 1..100")
 
@@ -115,18 +111,27 @@ def backtest(
         UserError: the table is too short for the plan, a model cannot be fitted, or `out` may not be written.
     """
     if out is None:
+        if force or resume or share is not None:
+            raise UserError("--out", allowed="is needed with --force, --resume and --share", remedy="Name a folder")
         with tempfile.TemporaryDirectory(prefix="hews-backtest-") as scratch:
             return backtest(settings, Path(scratch) / KIND, jobs=jobs, device=device)
-    plan = settings.plan
+    device = choose_device(device).device
+    problem, plan = settings.problem, settings.plan
     fits = fits_of(settings.every, plan, plan.blocks)
-    with nullcontext() if share is None else _in_turn(out):
-        _claim(settings, out, force=force, resume=resume or share is not None)
+    mine = fits if share is None else fits[share[0] :: share[1]]
+    goes_on = resume or share is not None
+    if not _is_begun(settings, out, force=force, goes_on=goes_on):
+        require_free(out, kind=KIND, force=force)
+    experiment = open_experiment(problem, plan)
+    _begin(settings, out, force=force, goes_on=goes_on)
+    try:
+        run_fits(problem, plan, mine, out / FITS, jobs=jobs, device=device)
+    except KeyboardInterrupt:
+        kept = f"{out} keeps the fits that were made"
+        raise KeyboardInterrupt(f"stopped; {kept}. Give the same command with --resume to go on.") from None
     if share is not None:
-        mine = fits[share[0] :: share[1]]
-        run_fits(settings.problem, plan, mine, out / FITS, jobs=jobs, device=device)
         return {"out": str(out), "fits": len(mine), "of": len(fits)}
-    run_fits(settings.problem, plan, fits, out / FITS, jobs=jobs, device=device)
-    experiment, judged = gather_fits(settings.problem, plan, settings.every, out / FITS)
+    judged = gather_fits(experiment, settings.every, out / FITS)
     result = judge_experiment(experiment, judged)
     metrics = {"kind": KIND, "model": settings.model, **headline(result["forecasts"][settings.model]), **result}
     tables = {FORECASTS: _table(experiment, judged)}
@@ -139,34 +144,40 @@ def backtest(
     return metrics
 
 
-def _in_turn(out: Path) -> FileLock:
-    """Return a lock under which the tasks of an array, which begin together, look for the folder or make it."""
-    with disk_full_is_a_user_error(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(out.with_name(f".{out.name}.lock"), timeout=LOCK_S)
+def _is_begun(settings: Settings, out: Path, *, force: bool, goes_on: bool) -> bool:
+    """Return whether the folder holds a backtest of the same settings that is to go on.
+
+    Raises:
+        UserError: it holds another, or is to be replaced as well.
+    """
+    if force and goes_on:
+        allowed = "goes on with a backtest that --force would remove"
+        raise UserError("--resume or --share", allowed=allowed, remedy="Give one of them")
+    there = read_manifest(out) if goes_on and out.is_dir() else {}
+    if there.get("kind") != KIND:
+        return False
+    if there.get("settings_digest") != _notes(settings)["settings_digest"]:
+        allowed = "was begun with other settings, data or models"
+        raise UserError("--out", out, allowed=allowed, remedy="Give another folder, or --force to replace it")
+    return True
 
 
-def _claim(settings: Settings, out: Path, *, force: bool, resume: bool) -> None:
-    """Make the folder, or see that one that is there was begun with the same settings.
+def _begin(settings: Settings, out: Path, *, force: bool, goes_on: bool) -> None:
+    """Make the folder, unless it is there already and goes on.
 
     Raises:
         UserError: it exists and may not be used.
     """
-    notes = _notes(settings)
-    there = read_manifest(out) if out.is_dir() else {}
-    if resume and there.get("kind") == KIND:
-        if there.get("settings_digest") != notes["settings_digest"]:
-            allowed = "was begun with other settings, data or models"
-            raise UserError("--out", out, allowed=allowed, remedy="Give another folder, or --force to replace it")
+    if _is_begun(settings, out, force=force, goes_on=goes_on):
         return
-    require_free(out, kind=KIND, force=force)
-    with disk_full_is_a_user_error(out):
-        shutil.rmtree(out, ignore_errors=True)
-        (out / FITS).mkdir(parents=True)
-        if settings.problem.prepared is not None:
-            with atomic_file(out / CITY) as partial:
-                shutil.copyfile(settings.problem.prepared / CITY, partial)
-        write_json(out / MANIFEST, manifest(KIND, {**notes, "state": "running"}))
+    try:
+        with new_folder(out, kind=KIND, force=force, notes={**_notes(settings), "state": "running"}) as folder:
+            (folder / FITS).mkdir()
+            if settings.problem.prepared is not None:
+                shutil.copyfile(settings.problem.prepared / CITY, folder / CITY)
+    except (OSError, UserError):  # tasks of an array start together: another may have made it just now
+        if not _is_begun(settings, out, force=force, goes_on=goes_on):
+            raise
 
 
 def _notes(settings: Settings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Shapes: S windows, N neighborhoods.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 FORECASTS, BY_NEIGHBORHOOD, METRICS = "forecasts.parquet", "forecasts_by_neighborhood.parquet", "metrics.json"
+RESULTS = tuple(dict.fromkeys((METRICS, FORECASTS, BY_NEIGHBORHOOD, *LEAKY_FILES)))
 
 
 def evaluate(
@@ -69,10 +70,11 @@ def evaluate(
     """
     recipe = run_recipe(run)
     out = out or run
-    names = LEAKY_FILES if recipe.is_leaky else (METRICS, FORECASTS, BY_NEIGHBORHOOD)
-    require_free_names(out, names, force=force or out.resolve() == run.resolve())
+    require_free_names(out, RESULTS, force=force or out.resolve() == run.resolve())
     if recipe.is_leaky:
-        return evaluate_leaky(load_network(run), open_run_data(run, data), recipe, out)
+        leaky = evaluate_leaky(load_network(run), open_run_data(run, data), recipe, out)
+        _remove_older(out, LEAKY_FILES)
+        return leaky
     opened = open_run(run, data=data, device=choose_device(device).device)
     experiment = opened.experiment
     forecasters = {**_references(experiment), recipe.model: opened.forecaster}
@@ -97,7 +99,14 @@ def evaluate(
         tables[BY_NEIGHBORHOOD] = areas_with_counts(experiment, areas, neighborhoods)
     writers = {name: (lambda path, table=table: write_table(table, path)) for name, table in tables.items()}
     write_together(out, {**writers, METRICS: lambda path: write_json(path, metrics)})
+    _remove_older(out, (METRICS, *writers))
     return metrics
+
+
+def _remove_older(out: Path, written: Iterable[str]) -> None:
+    """Remove the results that are not of the run just evaluated."""
+    for name in set(RESULTS) - set(written):
+        (out / name).unlink(missing_ok=True)
 
 
 def _references(experiment: Experiment) -> dict[str, Forecaster]:

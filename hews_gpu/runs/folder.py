@@ -35,7 +35,7 @@ from hews_gpu.files import (
 from hews_gpu.forecasters.base import Forecaster
 from hews_gpu.forecasters.stored import pack, unpack
 from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings
-from hews_gpu.training.checkpoint import Checkpoints, read_tensors, write_tensors
+from hews_gpu.training.checkpoint import read_tensors, write_tensors
 from hews_gpu.training.objective import EpochRow
 from hews_gpu.training.recipe import LEAKY, Recipe, parse_recipe
 
@@ -62,22 +62,27 @@ UNFINISHED = "Train to the end with 'hews train DIR --out RUN --resume'"
 WEIGHTS, HISTORY, CITY, RECIPE = "weights.safetensors", "history.csv", "city.toml", "recipe.toml"
 
 
-def going_on(run: Path, *, force: bool, resume: bool | str) -> bool:
+def going_on(run: Path, left: str, is_there: bool, *, force: bool, resume: bool | str) -> bool:
     """See that `run` may be written, before anything takes time.
 
+    Args:
+        run: the folder.
+        left: what one goes on from, in words.
+        is_there: whether the run has it.
+        force: replace an older run.
+        resume: go on; ``auto``: if that is there.
+
     Returns:
-        Whether to go on from its last checkpoint.
+        Whether to go on.
 
     Raises:
         UserError: it exists and neither `force` nor `resume` was given, or there is nothing to resume.
     """
     if force and resume:
         raise UserError("--resume", allowed="goes on with a run that --force would remove", remedy="Give one of them")
-    there = bool(Checkpoints(run, keep=1))
-    if resume and (there or resume != "auto"):
-        remedy = "Start the run without --resume"
-        if not there:
-            raise UserError("--resume", run, allowed="holds no checkpoint", remedy=remedy)
+    if resume and (is_there or resume != "auto"):
+        if not is_there:
+            raise UserError("--resume", run, allowed=f"holds no {left}", remedy="Start the run without --resume")
         return True
     require_free(run, kind=KIND, force=force)
     return False

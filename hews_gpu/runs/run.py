@@ -68,10 +68,10 @@ class Run:
             data: a prepared folder of the same city that reaches further; the run's own unless given.
 
         Raises:
-            UserError: the time lies outside the table, or `data` is not a prepared folder.
+            UserError: the time lies outside the table, or `data` is not a prepared folder of this city.
         """
         issue_s = _seconds(at)
-        prepared = self.prepared if data is None else replace(open_prepared(data), city=self.prepared.city)
+        prepared = self.prepared if data is None else self.table(data)
         times, task = prepared.events.time_s, Task.of_city(prepared.city)
         if not len(times) or not times[0] + task.history_s <= issue_s <= times[-1] + DAY_S:
             first, last = (np.datetime64(int(t), "s") for t in (times[0] + task.history_s, times[-1] + DAY_S))
@@ -89,6 +89,25 @@ class Run:
         return Forecast(
             issue_time=issue, window_start=start, window_end=end, probability=float(p[0]), by_neighborhood=where
         )
+
+    def table(self, data: Path) -> Prepared:
+        """Open another prepared folder of the run's city, with the city file as it was in training.
+
+        Raises:
+            UserError: it is none, or of other targets, neighborhoods or maps.
+        """
+        prepared, mine = open_prepared(Path(data)), self.prepared
+        differing = {
+            "other [incidents] targets": prepared.city.incidents.targets != mine.city.incidents.targets,
+            "other neighborhoods": list(prepared.neighborhoods["name"]) != list(mine.neighborhoods["name"]),
+            "another area": mine.city.map.bounds == "auto"
+            and not np.array_equal(prepared.neighborhoods.total_bounds, mine.neighborhoods.total_bounds),
+        }
+        for what, differs in differing.items():
+            if differs:
+                remedy = "Prepare it with the city file and the polygons of the run's city"
+                raise UserError("data folder", data, allowed=f"shows {what} than in training", remedy=remedy)
+        return replace(prepared, city=mine.city)
 
     def evaluate(self, **options: Any) -> dict[str, Any]:
         """Judge the run as ``hews evaluate`` does; `options` as of `runs.evaluate.evaluate`."""
@@ -188,11 +207,14 @@ def _require_both(prepared: Prepared, name: str, task: Task) -> None:
 
 
 def _seconds(at: str | datetime | np.datetime64 | int) -> int:
-    if isinstance(at, int):
-        return at
+    """Return a local time as seconds since 1970."""
     if isinstance(at, np.datetime64):
         return int(at.astype("datetime64[s]").astype(np.int64))
-    return parse_local_time("at", at if isinstance(at, str) else at.isoformat())
+    if isinstance(at, str | datetime):
+        return parse_local_time("at", at if isinstance(at, str) else at.isoformat())
+    if isinstance(at, int | np.integer):
+        return int(at)
+    raise UserError("at", at, allowed="must be a local time such as '2017-06-01T20:00', or seconds since 1970")
 
 
 def _day(time_s: int) -> str:

@@ -8,7 +8,7 @@ Shapes: S windows, N neighborhoods.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from hews_gpu.arrays import Bool, Float64
-from hews_gpu.config import load_city
-from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.events import Prepared
 from hews_gpu.data.windows import Task, Windows, issue_windows, targets_within
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
@@ -26,10 +25,9 @@ from hews_gpu.forecasters.base import Forecaster, SaysWhere
 from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.forecasters.city import prepared_city
 from hews_gpu.forecasters.climatology import Climatology, fit_climatology
-from hews_gpu.forecasters.cnn import DRAWN_AT_ONCE, CnnForecaster
+from hews_gpu.forecasters.cnn import DRAWN_AT_ONCE, CnnForecaster, WhereCnnForecaster
 from hews_gpu.progress import log, step
 from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, areas_table, window_columns, write_table
-from hews_gpu.runs.folder import CITY
 from hews_gpu.runs.run import Run, on_city, open_run
 from hews_gpu.training.distributed import ProcessGroup, claim_device, first_rank_reports, process_group, process_info
 
@@ -79,22 +77,18 @@ def score(
     with process_group(info, choice, "32-true") as group:
         if group.is_first:
             log(f"device: {choice}")
-        p = _probabilities(scoring, group)
+        p, areas = _probabilities(scoring, group)
         with group.raise_on_all_ranks():
             if group.is_first:
                 notes = {"run": str(run.absolute()), "prepared": str(data.absolute())}
                 with new_folder(out, kind=KIND, force=force, notes=notes) as folder:
-                    _write(scoring, p, folder)
+                    _write(scoring, p, areas, folder)
         return _summary(scoring, p, group.size, choice.device, out) if group.is_first else {}
 
 
 def _open(run: Run, data: Path) -> _Scoring:
     """Read the table, and see that it goes together with the run."""
-    prepared = replace(open_prepared(data), city=load_city(run.folder / CITY))
-    here, there = prepared.neighborhoods.total_bounds, run.prepared.neighborhoods.total_bounds
-    if prepared.city.map.bounds == "auto" and not np.array_equal(here, there):
-        remedy = "Prepare it with the polygons of the run's city, or train with bounds of your own"
-        raise UserError("[map] bounds", "auto", allowed=f"shows another area in {data} than in training", remedy=remedy)
+    prepared = run.table(data)
     times_s = prepared.events.time_s
     end_s = int(times_s[-1]) + 1 if len(times_s) else 0
     city = prepared_city(prepared, begin_s=int(times_s[0]) if len(times_s) else 0, end_s=end_s)
@@ -123,11 +117,12 @@ def _windows(prepared: Prepared, task: Task) -> Windows:
     return windows
 
 
-def _probabilities(scoring: _Scoring, group: ProcessGroup) -> Float64:
-    """Return the probabilities [S]; processes share out what a network has to look at."""
+def _probabilities(scoring: _Scoring, group: ProcessGroup) -> tuple[Float64, Float64 | None]:
+    """Return the probabilities [S], and [S, N] of a model that says where; processes share out a network's maps."""
     forecaster, windows, catalog = scoring.forecaster, scoring.windows, scoring.catalog
     if not isinstance(forecaster, CnnForecaster):
-        return forecaster.predict(catalog, windows)
+        areas = forecaster.predict_areas(catalog, windows) if isinstance(forecaster, SaysWhere) else None
+        return forecaster.predict(catalog, windows), areas
     blocks = -(-len(windows) // DRAWN_AT_ONCE)
     first, last = (blocks * (group.rank + i) // group.size * DRAWN_AT_ONCE for i in (0, 1))
     mine = windows.select(np.arange(first, min(last, len(windows))))
@@ -136,10 +131,12 @@ def _probabilities(scoring: _Scoring, group: ProcessGroup) -> Float64:
     else:
         with step("forecasting", len(mine), "windows" if group.size == 1 else "windows of the first process") as bar:
             added = forecaster.correction(mine, catalog.delay_s, bar.advance)
-    return forecaster.corrected(np.concatenate(group.gather(added)), catalog, windows)
+    added = np.concatenate(group.gather(added))
+    areas = forecaster.corrected_areas(added, catalog, windows) if isinstance(forecaster, WhereCnnForecaster) else None
+    return forecaster.corrected(added, catalog, windows), areas
 
 
-def _write(scoring: _Scoring, p: Float64, folder: Path) -> None:
+def _write(scoring: _Scoring, p: Float64, areas: Float64 | None, folder: Path) -> None:
     """Write the forecasts, and those by neighborhood."""
     windows, events = scoring.windows, scoring.prepared.events
     is_known = windows.end_s <= int(events.time_s[-1])
@@ -152,8 +149,7 @@ def _write(scoring: _Scoring, p: Float64, folder: Path) -> None:
         "y": pa.array(y.astype(np.int8), mask=~is_known),
     }
     write_table(pa.table(columns), folder / FORECASTS)
-    if isinstance(scoring.forecaster, SaysWhere):
-        areas = scoring.forecaster.predict_areas(scoring.catalog, windows)
+    if areas is not None:
         names = scoring.prepared.neighborhoods["name"].astype(str).tolist()
         write_table(areas_table(windows, areas, names), folder / BY_NEIGHBORHOOD)
 

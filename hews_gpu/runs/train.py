@@ -10,15 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.folds import Experiment
 from hews_gpu.feed.feeds import drawn_by
-from hews_gpu.files import require_free
+from hews_gpu.files import read_manifest
 from hews_gpu.forecasters.base import Forecaster, Setting
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.climatology import HourOfWeekMonth
@@ -93,7 +95,9 @@ def train(
         city = open_prepared(prepared)
         if not recipe.is_leaky and not require_known(recipe.model).is_network:
             _refuse_options_of_networks(recipe.model, feed, max_epochs)
-            return _fit_at_once(city, run, recipe, info, force=force, resume=bool(resume))
+            return _fit_at_once(city, run, recipe, info, force=force, resume=resume)
+        is_there = bool(Checkpoints(run, recipe.checkpoints.keep))
+        going_on = info.is_first and runs.going_on(run, "checkpoint", is_there, force=force, resume=resume)
         own = claim_device(info, choice)
         objective, save = open_objective(city, recipe, feed, own)
     arguments = {
@@ -105,9 +109,7 @@ def train(
     }
     with ExitStack() as stack:
         this = _Run(run, city, recipe, objective, save)
-        going_on = False
         if info.is_first:
-            going_on = runs.going_on(run, force=force, resume=resume)
             log(f"device: {choice}")
             if choice.device == "cuda":
                 log(f"maps are drawn by: {drawn_by(own)}")
@@ -177,22 +179,24 @@ def _refuse_options_of_networks(model: str, feed: str, max_epochs: int | None) -
 
 
 def _fit_at_once(
-    prepared: Prepared, run: Path, recipe: Recipe, info: ProcessInfo, *, force: bool, resume: bool
+    prepared: Prepared, run: Path, recipe: Recipe, info: ProcessInfo, *, force: bool, resume: Resume
 ) -> dict[str, Any]:
     """Fit a forecaster that is no network and write its run folder; the first process does.
 
     Raises:
-        UserError: several processes were asked for, or the folder may not be written.
+        UserError: several processes were asked for, the folder may not be written, or it is to go on and cannot.
     """
     if info.world_size > 1 and info.launcher == "hews":
         allowed = f"must be 1: {recipe.model} is fitted in one process"
         raise UserError("--devices", info.world_size, allowed=allowed, remedy="Leave it out")
     if not info.is_first:
         return {}
-    if resume and (run / runs.WEIGHTS).is_file():
+    is_trained = (run / runs.WEIGHTS).is_file()
+    if runs.going_on(run, "trained forecaster", is_trained, force=force, resume=resume):
+        then = _settings(load_city(run / runs.CITY), read_manifest(run).get("data_fingerprint"), runs.run_recipe(run))
+        require_same_settings(str(run), then, _settings(prepared.city, prepared.fingerprint, recipe))
         log(f"{run} is trained to its end already")
         return {"model": recipe.model, "epochs": 0, "seconds": 0.0}
-    require_free(run, kind=runs.KIND, force=force)
     experiment = run_experiment(prepared)
     forecaster = FORECASTERS[recipe.model].make(Setting(city=experiment.city, recipe=recipe))
     began = time.perf_counter()
@@ -218,6 +222,14 @@ def _fit_at_once(
         "validation_log_skill_bits": _loss_bits(usual, past, calibration) - losses[1],
         "seconds": round(seconds, 3),
     }
+
+
+def _settings(city: CityConfig, fingerprint: object, recipe: Recipe) -> dict[str, Any]:
+    """Return what decides the result of a fit at once, flat."""
+    settings = {"data_fingerprint": fingerprint, **recipe.settings()}
+    for section in ("windows", "task", "splits"):
+        settings |= {f"[{section}] {key}": value for key, value in asdict(getattr(city, section)).items()}
+    return settings
 
 
 def _loss_bits(forecaster: Forecaster, past: Catalog, part: Outcomes) -> float:

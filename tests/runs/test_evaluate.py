@@ -16,11 +16,17 @@ from typer.testing import CliRunner
 
 from hews_gpu.cli.commands import app
 from hews_gpu.data.events import open_prepared
+from hews_gpu.environment.device import ProbeResult
 from hews_gpu.errors import UserError
+from hews_gpu.evaluation.alarms import threshold_for
 from hews_gpu.evaluation.folds import PARTS
+from hews_gpu.evaluation.judge import verdict
 from hews_gpu.feed.maps import rasterize
 from hews_gpu.forecasters.base import log_odds
+from hews_gpu.forecasters.climatology import fit_climatology
 from hews_gpu.forecasters.cnn import Part
+from hews_gpu.forecasters.registry import FORECASTERS
+from hews_gpu.runs import folder as runs
 from hews_gpu.runs.evaluate import evaluate
 from hews_gpu.runs.run import on_city, open_run, run_experiment
 from hews_gpu.runs.train import train
@@ -319,3 +325,165 @@ def test_the_windows_of_a_run_follow_the_city_file(prepared):
     later = run_experiment(replace(opened, city=replace(opened.city, task=task))).test.windows
     assert (later.begin_s - later.issue_s == 7200).all()
     assert (later.end_s - later.begin_s == 14_400).all()
+
+
+def shootings_by_area(toy, windows):
+    """Events of the toy city [S, 2] in windows of the given begins and ends, by a plain loop; victims count once."""
+    frame = toy.incidents()
+    frame = frame[frame["category"] == "SHOOTING"]
+    counts = np.zeros((len(windows), 2), int)
+    for s, (begin, end) in enumerate(windows):
+        inside = frame[(frame["time_s"] >= begin) & (frame["time_s"] < end)]
+        for area, east in enumerate((False, True)):
+            minutes = inside.loc[(inside["longitude"] > -76.55) == east, "time_s"] // 60
+            counts[s, area] = minutes.nunique()
+    return counts
+
+
+@pytest.mark.parametrize("model", ["hewsnet", "hewsnet+cnn"])
+def test_neighborhoods_are_those_of_the_windows(trained, prepared, toy, tmp_path, model):
+    """The city's probability is one less the product; events and the long-run rate are recounted by hand."""
+    metrics = evaluate(trained(model), out=tmp_path)
+    city = pd.read_parquet(tmp_path / "forecasts.parquet").query("split == 'test'")
+    table = pd.read_parquet(tmp_path / "forecasts_by_neighborhood.parquet")
+    assert list(table) == ["window_start", "neighborhood", "p", "p_long_run", "events"]
+    assert isinstance(table["neighborhood"].dtype, pd.CategoricalDtype)
+    assert list(table["neighborhood"]) == ["West", "East"] * len(city)
+    np.testing.assert_array_equal(table["window_start"], np.repeat(city["window_start"], 2))
+    by_area = table["p"].to_numpy().reshape(-1, 2)
+    np.testing.assert_allclose(1 - np.prod(1 - by_area, axis=1), city["p"], rtol=1e-12)
+    assert np.ptp(by_area[:, 0] / by_area[:, 1]) > 0
+
+    begin, end = (city[name].to_numpy().astype("datetime64[s]").astype(np.int64) for name in city.columns[1:3])
+    counts = shootings_by_area(toy, list(zip(begin, end, strict=True)))
+    np.testing.assert_array_equal(table["events"].to_numpy().reshape(-1, 2), counts)
+    np.testing.assert_array_equal(counts.sum(axis=1) > 0, city["y"] == 1)
+    assert metrics["places"]["events"] == counts.sum() and metrics["places"]["neighborhoods"] == 2
+
+    experiment = run_experiment(open_prepared(prepared))
+    fold = experiment.folds[0]
+    train_part = experiment.learned(fold, "train")
+    usual = fit_climatology(train_part.windows.begin_s, train_part.y).probability(begin)
+    delay_s, size = 1800, experiment.city.ground.area_km2
+    history = shootings_by_area(toy, [(toy.begin_s, t - delay_s) for t in begin]) + 0.5 * size / size.mean()
+    share = history / history.sum(axis=1, keepdims=True)
+    expected = 1 - (1 - usual[:, None]) ** share
+    np.testing.assert_allclose(table["p_long_run"].to_numpy().reshape(-1, 2), expected, rtol=1e-12)
+
+
+def test_the_skill_in_places_can_be_recomputed(trained, tmp_path):
+    metrics = evaluate(trained("hewsnet"), out=tmp_path)
+    table = pd.read_parquet(tmp_path / "forecasts_by_neighborhood.parquet")
+    hit = table["events"] > 0
+    bits = {
+        name: -np.log2(np.where(hit, table[name], 1 - table[name])).reshape(-1, 2).sum(axis=1).mean()
+        for name in ("p", "p_long_run")
+    }
+    scores = metrics["places"]["forecasts"]
+    assert list(scores) == ["long_run", "recent_28_days", "kernel_density", "near_repeat", "hewsnet"]
+    assert scores["hewsnet"]["log_skill_bits"] == pytest.approx(bits["p_long_run"] - bits["p"])
+    assert scores["hewsnet"]["auc"] == pytest.approx(roc_auc_score(hit, table["p"]))
+    assert metrics["places"]["near_pairs"]
+
+
+@pytest.mark.parametrize("model", FORECASTERS)
+def test_the_results_of_every_model_have_one_form(trained, prepared, tmp_path, model):
+    metrics = evaluate(trained(model), out=tmp_path)
+    head = ["kind", "model", "log_skill_bits", "log_skill_bits_interval", "log_skill_bits_interval_four_weeks"]
+    head += [f"oracle_gap_closure{end}" for end in ("", "_interval", "_interval_four_weeks")]
+    head += ["calibration_slope", "calibration_slope_interval", "verdict", "verdict_over_level"]
+    rest = ["city", "rows", "fingerprint", "protocol", "windows", "positives", "base_rate", "forecasts"]
+    where = ["places"] if model in ("hewsnet", "hewsnet+cnn") else []
+    assert list(metrics) == [*head, *rest, *where, "parts"]
+    assert (metrics["kind"], metrics["model"], metrics["city"]) == ("run", model, "Toy")
+    assert metrics["fingerprint"] == open_prepared(prepared).fingerprint
+    references = ["base_rate", "climatology", "level"]
+    assert list(metrics["forecasts"]) == references + ([] if model in references else [model])
+    table = pd.read_parquet(tmp_path / "forecasts.parquet")
+    times = ["issue_time", "window_start", "window_end"]
+    assert list(table) == [*times, "split", "p", *(f"p_{name}" for name in references), "y"]
+    if model in references:
+        np.testing.assert_array_equal(table["p"], table[f"p_{model}"])
+    protocol = metrics["protocol"]
+    spans = {
+        f"{name}_s": protocol[f"{name}_s"] for name in ("history", "lead", "horizon", "stride", "delay", "embargo")
+    }
+    expected = {"history": 86_400, "lead": 0, "horizon": 7200, "stride": 7200, "delay": 1800, "embargo": 1800}
+    assert spans == {f"{name}_s": value for name, value in expected.items()}
+    (fold,) = protocol["folds"]
+    for part, split in (("train", "train"), ("calibration", "validation"), ("test", "test")):
+        rows = table[table["split"] == split]
+        assert fold[part]["windows"] == len(rows) and fold[part]["positives"] == rows["y"].sum()
+        assert pd.Timestamp(fold[part]["begin"]) == rows["window_start"].iloc[0]
+        assert pd.Timestamp(fold[part]["end"]) == rows["window_end"].iloc[-1]
+    own = metrics["forecasts"][model]
+    assert metrics["verdict"] == verdict(
+        own["against"].get("climatology", {"log_skill_bits": NOTHING})["log_skill_bits"]
+    )
+    over = own["against"].get("level", {"log_skill_bits": NOTHING})["log_skill_bits"]
+    assert metrics["verdict_over_level"] == verdict(over, "level")
+    assert [row["budget_per_week"] for row in own["warnings"]] == [3, 7, 14]
+    assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8")) == metrics
+
+
+NOTHING = {"value": 0.0, "one_week": [0.0, 0.0]}
+
+
+def test_warnings_are_given_by_thresholds_of_the_validation_split(trained, tmp_path):
+    metrics = evaluate(trained("hawkes"), out=tmp_path)
+    table = pd.read_parquet(tmp_path / "forecasts.parquet")
+    before, test = (table[table["split"] == name] for name in ("validation", "test"))
+    threshold = threshold_for(before["p"], len(before) / 84, 7)
+    warned = test["p"] >= threshold
+    row = metrics["forecasts"]["hawkes"]["warnings"][1]
+    assert row["warnings_per_week"] == pytest.approx(warned.sum() / (len(test) / 84))
+    assert row["precision"] == pytest.approx(test.loc[warned, "y"].mean())
+    assert row["recall"] == pytest.approx(warned[test["y"] == 1].mean())
+
+
+def test_no_file_of_older_results_stays_beside_those_of_another_model(trained, tmp_path):
+    """Neighborhoods of a model that says where would pass for those of one that does not."""
+    evaluate(trained("hewsnet"), out=tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    for name in ("leaky_held_out.parquet", "forecasts_by_neighborhood.parquet"):
+        (tmp_path / name).touch()
+        evaluate(trained("level"), out=tmp_path, force=True)
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {"metrics.json", "forecasts.parquet", "notes.txt"}
+    with pytest.raises(UserError, match=r"holds metrics\.json and forecasts\.parquet already"):
+        evaluate(trained("hewsnet"), out=tmp_path)
+
+
+def test_a_network_that_helps_nothing_leaves_its_base_as_it_is(trained, tmp_path):
+    """To the bit, in the city and in every neighborhood."""
+    run = shutil.copytree(trained("hewsnet+cnn"), tmp_path / "run")
+    opened = open_run(run)
+    for name in ("linear", "bias"):  # the last layer
+        opened.forecaster.fitted.weights[name][:] = 0
+    runs.save_forecaster(run / runs.WEIGHTS, "hewsnet+cnn", opened.forecaster)
+    corrected = evaluate(run, out=tmp_path / "corrected")
+    plain = evaluate(trained("hewsnet"), out=tmp_path / "plain")
+    for name in ("forecasts.parquet", "forecasts_by_neighborhood.parquet"):
+        one, other = (pd.read_parquet(tmp_path / folder / name) for folder in ("corrected", "plain"))
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert corrected["forecasts"]["hewsnet+cnn"]["brier"] == plain["forecasts"]["hewsnet"]["brier"]
+    assert corrected["places"]["forecasts"]["hewsnet+cnn"] == plain["places"]["forecasts"]["hewsnet"]
+    table = pd.read_parquet(evaluate_into(trained("hewsnet+cnn"), tmp_path / "helps"))
+    assert (table["p"] != one["p"]).all()  # where it does help
+
+
+def evaluate_into(run, out):
+    evaluate(run, out=out)
+    return out / "forecasts_by_neighborhood.parquet"
+
+
+@pytest.mark.parametrize("model", ["level", "cnn"])
+@pytest.mark.parametrize("device", ["cuda", "gpu"])
+def test_a_device_that_does_not_work_is_one_line(trained, tmp_path, monkeypatch, model, device):
+    monkeypatch.setattr("hews_gpu.environment.device.probe", lambda name: ProbeResult(False, "no driver"))
+    command = ["evaluate", str(trained(model)), "--out", str(tmp_path / "out"), "--device", device]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"hews: --device = '{device}'")
+    assert not (tmp_path / "out").exists()

@@ -1,18 +1,22 @@
 """Training: learns what is there, repeats itself to the bit, goes on after a stop, refuses what it cannot use."""
 
+import csv
 import errno
 import json
 import os
 import shutil
 import signal
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hews_gpu.data.events import open_prepared
 from hews_gpu.errors import UserError
 from hews_gpu.feed.maps import rasterize
+from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.runs.evaluate import evaluate
 from hews_gpu.runs.train import train
 from hews_gpu.training.checkpoint import read_tensors
@@ -274,3 +278,129 @@ def test_what_only_networks_can_do_is_refused_of_a_model_fitted_at_once(prepared
     with pytest.raises(UserError, match=r"max_epochs = 3: is for networks: level is fitted at once"):
         train(prepared, tmp_path / "run", model="level", device="cpu", max_epochs=3)
     assert not (tmp_path / "run").exists()
+
+
+AT_ONCE = [name for name, entry in FORECASTERS.items() if not entry.is_network]
+FILES = {"city.toml", "hews.json", "history.csv", "recipe.toml", "weights.safetensors"}
+
+
+@pytest.mark.parametrize("model", FORECASTERS)
+def test_every_model_leaves_the_same_files(trained, prepared, model):
+    folder = trained(model)
+    names = {path.name for path in folder.iterdir()}
+    assert names - {"checkpoints", "logs"} == FILES
+    assert ("checkpoints" in names) == FORECASTERS[model].is_network
+    notes = json.loads((folder / "hews.json").read_text())
+    assert (notes["kind"], notes["state"], notes["model"], notes["recipe"]) == ("run", "trained", model, "forecast")
+    assert notes["data_fingerprint"] == open_prepared(prepared).fingerprint
+    assert tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))["model"] == model
+    assert (folder / "city.toml").read_bytes() == (prepared / "city.toml").read_bytes()
+    with (folder / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == list(range(4 if FORECASTERS[model].is_network else 1))
+    losses = [float(row[name]) for row in rows for name in ("train_loss", "validation_log_loss")]
+    assert all(0 < loss < 1.5 for loss in losses) and all(float(row["seconds"] or 0) >= 0 for row in rows)
+
+
+@pytest.mark.parametrize("model", AT_ONCE)
+def test_two_fits_leave_the_same_bytes_and_the_losses_are_those_of_evaluate(trained, prepared, tmp_path, model):
+    summary = train(prepared, tmp_path / "again", model=model, device="cpu")
+    assert decided_at_once(tmp_path / "again") == decided_at_once(trained(model))
+    parts = evaluate(trained(model), out=tmp_path / "judged")["parts"]
+    for name in ("train", "validation"):
+        assert summary[f"{name}_log_loss_bits"] == pytest.approx(parts[name]["log_loss_bits"], rel=1e-12)
+    assert summary["training_windows"] == parts["train"]["windows"] and summary["model"] == model
+    usual = evaluate(trained("climatology"), out=tmp_path / "usual")["parts"]["validation"]["log_loss_bits"]
+    gained = usual - parts["validation"]["log_loss_bits"]
+    assert summary["validation_log_skill_bits"] == pytest.approx(gained, abs=1e-12)
+
+
+def decided_at_once(run):
+    """All files but the clock's part."""
+    with (run / "history.csv").open(newline="") as file:
+        history = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+    return history, [(run / name).read_bytes() for name in sorted(FILES - {"hews.json", "history.csv"})]
+
+
+def test_what_is_fitted_at_once_takes_one_process(prepared, tmp_path):
+    with pytest.raises(UserError, match=r"--devices = 2: must be 1: level is fitted in one process"):
+        train(prepared, tmp_path / "run", model="level", device="cpu", devices=2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("model", ["level", "hewsnet"])
+@pytest.mark.parametrize("where", ["forecasters.{}.fit_with_offset", "runs.folder.write_tensors", "files.write_json"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
+def test_a_stop_during_a_fit_leaves_nothing_or_the_older_run(
+    prepared, trained, tmp_path, monkeypatch, model, where, error
+):
+    old = shutil.copytree(trained("hawkes"), tmp_path / "old")
+    before = contents(old)
+
+    def stop(*_, **__):
+        raise error
+
+    monkeypatch.setattr(f"hews_gpu.{where.format(model)}", stop)
+    for out, force in ((tmp_path / "deep" / "run", False), (old, True)):
+        with pytest.raises((KeyboardInterrupt, OSError, UserError)):
+            train(prepared, out, model=model, device="cpu", force=force)
+    assert contents(old) == before
+    assert [path.name for path in tmp_path.rglob("*") if path.parent == tmp_path and path.name != "deep"] == ["old"]
+    assert not list((tmp_path / "deep").glob("*"))
+
+
+def test_force_replaces_a_run_of_another_model(prepared, run, tmp_path):
+    old = shutil.copytree(run, tmp_path / "run")
+    (old / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match=r"exists already.*--force"):
+        train(prepared, old, model="level", device="cpu")
+    train(prepared, old, model="level", device="cpu", force=True)
+    assert {path.name for path in old.iterdir()} == FILES
+    quick(prepared, old, force=True)
+    assert (old / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+
+
+def test_what_was_fitted_is_left_as_it_is_by_resume(trained, prepared, tmp_path, capsys):
+    old = shutil.copytree(trained("level"), tmp_path / "run")
+    before = contents(old)
+    for resume in (True, "auto"):
+        summary = train(prepared, old, model="level", device="cpu", resume=resume)
+        assert summary == {"model": "level", "epochs": 0, "seconds": 0.0}
+        assert "is trained to its end already" in capsys.readouterr().err
+    assert contents(old) == before
+
+
+def test_a_fit_is_not_taken_for_one_of_another_model_or_other_data(trained, run, prepared, toy, tmp_path):
+    old = shutil.copytree(trained("level"), tmp_path / "run")
+    with pytest.raises(UserError, match='recipe model was "level", is "hawkes"'):
+        train(prepared, old, model="hawkes", device="cpu", resume=True)
+    other = toy.write(tmp_path / "other", toy.incidents(seed=1))
+    with pytest.raises(UserError, match="data_fingerprint was"):
+        train(other, old, model="level", device="cpu", resume="auto")
+    toml = (other / "city.toml").read_text(encoding="utf-8").replace('"2024-05-06"', '"2024-04-29"')
+    moved = toy.write(tmp_path / "moved", toy.incidents())
+    (moved / "city.toml").write_text(toml, encoding="utf-8")
+    with pytest.raises(UserError, match=r"\[splits\] test was .*05-06.*, is .*04-29"):
+        train(moved, old, model="level", device="cpu", resume=True)
+    with pytest.raises(UserError, match='recipe model was "cnn", is "level"'):
+        train(prepared, shutil.copytree(run, tmp_path / "cnn"), model="level", device="cpu", resume=True)
+    assert contents(old) == contents(trained("level"))
+
+
+def test_a_fit_goes_on_from_nothing_only_if_it_may(prepared, tmp_path):
+    with pytest.raises(UserError, match="holds no trained forecaster"):
+        train(prepared, tmp_path / "run", model="level", device="cpu", resume=True)
+    with pytest.raises(UserError, match="--force would remove"):
+        train(prepared, tmp_path / "run", model="level", device="cpu", resume=True, force=True)
+    assert not list(tmp_path.iterdir())
+    assert train(prepared, tmp_path / "run", model="level", device="cpu", resume="auto")["training_windows"] > 0
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_fitted(prepared, trained, monkeypatch):
+    def no_fit(*_):
+        raise AssertionError("it was fitted")
+
+    monkeypatch.setattr("hews_gpu.forecasters.hewsnet.HewsNetForecaster.fit", no_fit)
+    for model in ("hewsnet", "hewsnet+cnn"):
+        with pytest.raises(UserError, match="exists already"):
+            train(prepared, trained("level"), model=model, device="cpu")
