@@ -99,7 +99,7 @@ def _seconds(block: Block) -> Int64:
     """Return int64[R] of the columns with date and time of day, or of the one with both."""
     single = block.texts.get("time")
     date, clock = _split(single) if single else (block.text("date"), block.text("time_of_day"))
-    days = dates.day_numbers(date.values)[date.codes]
+    days = dates.distinct_values(date.texts, dates.day_number)[date.codes]
     seconds = dates.join_seconds(days, dates.distinct_values(clock.texts, dates.second_of_day)[clock.codes])
     bad = np.flatnonzero(seconds == dates.NOT_A_TIME)
     if single and len(bad):

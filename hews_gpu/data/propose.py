@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,11 @@ class Proposal:
     """Name of the schema that fits, or "mapped"."""
     columns: Mapping[str, str]
     """Role -> column, where no schema fits; in doubt, roles are missing."""
-    missing: tuple[str, ...]
+    missing: list[str]
     """Roles for which no column was found."""
-    targets: tuple[str, ...]
+    targets: list[str]
     """Categories of the sample that sound like homicides or shootings."""
-    preview: tuple[tuple[str, str, str, str], ...]
+    preview: list[list[str]]
     """The first rows as they would be read: time, longitude, latitude, category."""
 
 
@@ -92,16 +92,16 @@ def propose(file: Path) -> Proposal:
         columns = Columns(schema="mapped", names=tuple(names), roles={r: names.index(n) for r, n in mapped.items()})
     chosen = {role: names[position] for role, position in columns.roles.items()}
     for name in chosen.values():
-        dates.require_month_first(file.name, dates.slash_dates(sample[name]))
+        dates.require_month_first(file.name, dates.slash_dates(pa.array(sample[name], pa.string())))
     needed = ["time"] if "time" in chosen or "date" not in chosen else ["date", "time_of_day"]
     categories = sample[chosen["category"]] if "category" in chosen else []
     return Proposal(
         file=file,
         schema=columns.schema,
         columns=chosen if columns.schema == "mapped" else {},
-        missing=tuple(role for role in (*needed, *MOST_DEGREES, "category") if role not in chosen),
-        targets=tuple(sorted({" ".join(text.split()).upper() for text in categories if TARGET.search(text)})),
-        preview=_preview({role: sample[name] for role, name in chosen.items()}) if chosen else (),
+        missing=[role for role in (*needed, *MOST_DEGREES, "category") if role not in chosen],
+        targets=sorted({" ".join(text.split()).upper() for text in categories if TARGET.search(text)}),
+        preview=_preview({role: sample[name] for role, name in chosen.items()}) if chosen else [],
     )
 
 
@@ -184,10 +184,10 @@ def _fit(role: str, there: Strings) -> float:
         numbers = parse_numbers(pa.array(there, pa.string()))
         good = np.abs(numbers) <= MOST_DEGREES[role]
         return float(good.mean()) if len(np.unique(numbers[good])) > 1 or len(there) == 1 else 0.0
-    if dates.is_day_first(dates.slash_dates(there)):  # is read all the same, so that it is proposed, and then refused
+    if dates.is_day_first(dates.slash_dates(pa.array(there, pa.string()))):  # is proposed, to be refused then
         there = [re.sub(r"^\s*(\d+)/(\d+)/", r"\2/\1/", text) for text in there]
     if role == "date":
-        return float((dates.day_numbers(pa.array(there, pa.string())) != dates.NOT_A_TIME).mean())
+        return float((dates.distinct_values(there, dates.day_number) != dates.NOT_A_TIME).mean())
     if len({text.strip()[-8:] for text in there}) == 1 < len(there):  # midnight: the time is in another column
         return 0.0
     return float((_read({"time": there})["time_s"] != dates.NOT_A_TIME).mean())
@@ -211,20 +211,20 @@ def _read(columns: Sample) -> pd.DataFrame:
     return block_frame(Block(pa.table({**content, **texts})))
 
 
-def _preview(columns: Sample) -> tuple[tuple[str, str, str, str], ...]:
+def _preview(columns: Sample) -> list[list[str]]:
     """Return the first rows of the columns by role as `hews prepare` would read them."""
     columns = {role: values[:PREVIEW_ROWS] for role, values in columns.items()}
     frame = _read(columns)
     times = frame["time_s"].to_numpy().astype("datetime64[s]")  # what is not a time is not a time of NumPy's either
     shown = ["unreadable" if np.isnat(time) else str(time).replace("T", " ") for time in times]
     if "date" in columns and "time_of_day" not in columns:
-        days = dates.day_numbers(pa.array(columns["date"], pa.string())).astype("datetime64[D]")
+        days = dates.distinct_values(columns["date"], dates.day_number).astype("datetime64[D]")
         shown = ["unreadable" if np.isnat(day) else f"{day} at no time" for day in days]
     rows = []
     for when, x, y, category in zip(shown, frame["longitude"], frame["latitude"], frame["category"], strict=True):
         place = ["none" if np.isnan(degrees) else f"{degrees:.5f}" for degrees in (x, y)]
-        rows.append((when, place[0], place[1], str(category) or "none"))
-    return tuple(rows)
+        rows.append([when, *place, str(category) or "none"])
+    return rows
 
 
 def propose_city(name: str, table: Path, path: Path) -> tuple[str, dict[str, Any]]:
@@ -234,14 +234,8 @@ def propose_city(name: str, table: Path, path: Path) -> tuple[str, dict[str, Any
         UserError: not a table that can be read.
     """
     proposal = propose(table)
-    return _city_text(name, proposal, path), {
-        "schema": proposal.schema,
-        "columns": dict(proposal.columns),
-        "missing": list(proposal.missing),
-        "targets": list(proposal.targets),
-        "preview": [list(row) for row in proposal.preview],
-        "advice": _advice(proposal),
-    }
+    about = {key: value for key, value in asdict(proposal).items() if key != "file"}
+    return _city_text(name, proposal, path), {**about, "advice": _advice(proposal)}
 
 
 def _advice(proposal: Proposal) -> str:
@@ -260,7 +254,7 @@ def _advice(proposal: Proposal) -> str:
 def _city_text(name: str, proposal: Proposal, path: Path) -> str:
     """Return the template with the proposal filled in; the table is named from the file's own folder."""
     text = city_template("baltimore")
-    targets = list(proposal.targets) or ["HOMICIDE", "SHOOTING"]
+    targets = proposal.targets or ["HOMICIDE", "SHOOTING"]
     mapping = [f"# The columns are those of the schema '{proposal.schema}', which is found by itself."]
     if proposal.schema == "mapped":
         mapping = ["[incidents.columns]                 # a guess by names and contents: confirm it"]

@@ -41,12 +41,12 @@ def odd(path: Path, rows: int = 100, date: bool = False, swap: bool = False) -> 
 
 def test_columns_are_found_by_name_and_content(tmp_path: Path) -> None:
     found = propose(odd(tmp_path / "t.csv"))
-    assert found.schema == "mapped" and found.missing == ()
+    assert found.schema == "mapped" and found.missing == []
     expected = {"time": "Occurred At", "longitude": "Lng", "latitude": "Lat", "category": "Offense Group"}
     assert found.columns == expected
-    assert found.targets == ("HOMICIDE", "SHOOTING")
+    assert found.targets == ["HOMICIDE", "SHOOTING"]
     assert len(found.preview) == 10
-    assert found.preview[1] == ("2014-01-02 14:01:00", "-76.60500", "39.28500", "HOMICIDE")
+    assert found.preview[1] == ["2014-01-02 14:01:00", "-76.60500", "39.28500", "HOMICIDE"]
 
 
 def test_known_schemas_need_no_mapping(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_known_schemas_need_no_mapping(tmp_path: Path) -> None:
     ]:
         (tmp_path / name).write_bytes(content)
         found = propose(tmp_path / name)
-        assert (found.schema, found.columns, found.missing) == (schema, {}, ())
+        assert (found.schema, found.columns, found.missing) == (schema, {}, [])
         assert [row[0] for row in found.preview] == [
             "2014-01-31 23:30:00",
             "2014-01-31 23:59:00",
@@ -72,7 +72,7 @@ def test_what_is_not_found_is_said_and_left_open(tmp_path: Path) -> None:
     assert about["missing"] == ["time_of_day"] and "No column seems to hold: time_of_day" in about["advice"]
     assert '# time_of_day = "COLUMN"' in text
     (tmp_path / "n.csv").write_text("a,b\n1,2\n")
-    assert propose(tmp_path / "n.csv").missing == ("time", "longitude", "latitude", "category")
+    assert propose(tmp_path / "n.csv").missing == ["time", "longitude", "latitude", "category"]
 
 
 def write(path: Path, columns: dict[str, list[str]]) -> Path:
@@ -102,7 +102,7 @@ def test_the_table_of_los_angeles_gives_when_it_happened(tmp_path: Path, reporte
         **{"longitude": "LON", "latitude": "LAT", "date": "DATE OCC", "time_of_day": "TIME OCC"},
         "category": "Crm Cd Desc",
     }
-    assert found.missing == () and found.preview[0] == ("2020-02-01 03:07:00", "-118.10000", "34.10000", "THEFT")
+    assert found.missing == [] and found.preview[0] == ["2020-02-01 03:07:00", "-118.10000", "34.10000", "THEFT"]
 
 
 def test_the_table_of_new_york_gives_when_it_began(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_what_is_known_is_shown_where_a_role_is_missing(tmp_path: Path, lost: st
     at = {"Occurred": 0, "lon": 1, "kind": 3}[lost]
     expected = [*whole[:at], "unreadable" if at == 0 else "none", *whole[at + 1 :]]
     assert len(found.preview) == 10 and list(found.preview[0]) == expected
-    assert found.targets == (() if lost == "kind" else ("HOMICIDE", "SHOOTING"))
+    assert found.targets == ([] if lost == "kind" else ["HOMICIDE", "SHOOTING"])
 
 
 def test_a_column_of_a_person_is_never_proposed_or_shown(tmp_path: Path) -> None:

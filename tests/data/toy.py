@@ -85,11 +85,11 @@ def read_all(
     blocks: list[Block] = []
     columns, rows = {}, 0
     for part in (part for partition in plan.partitions for part in partition):
-        with open_table(part.path, part.name, settings) as table:
-            chosen = part.columns or choose_columns(table.names, file=part.name, settings=settings)
+        with open_table(part.path, part.file.name, settings) as table:
+            chosen = part.columns or choose_columns(table.names, file=part.file.name, settings=settings)
             for block in table.blocks(chosen, part.part):
-                blocks.append(Block(block, part.number, rows))
+                blocks.append(Block(block, part.file.number, rows))
                 rows += len(block)
-        columns[part.number] = chosen
+        columns[part.file.number] = chosen
     rows_of = Counter({number: sum(len(b) for b in blocks if b.file == number) for number in columns})
     return blocks, [replace(file, columns=columns[file.number], rows=rows_of[file.number]) for file in plan.files]

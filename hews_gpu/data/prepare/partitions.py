@@ -37,10 +37,7 @@ ROW_BYTES = 150
 class FilePart:
     """Rows of one file that follow each other: what is read in one go."""
 
-    number: int
-    """Of the file."""
-    name: str
-    """Of the file, for messages."""
+    file: IncidentFile
     path: Path
     """What is read: the file itself, or its unpacked text."""
     part: Stretch | RowGroups | None = None
@@ -128,7 +125,7 @@ def _digest(file: IncidentFile) -> str:
 
 def _parts_of(file: IncidentFile, settings: ReadSettings, work: Path, most_bytes: int) -> list[FilePart]:
     """Cut one file."""
-    whole = FilePart(number=file.number, name=file.name, path=file.path)
+    whole = FilePart(file=file, path=file.path)
     kind = kind_of(file.path)
     if kind is open_json:  # which columns it has is known only from its records
         return [whole]

@@ -147,9 +147,9 @@ def clean_partition(folder: Path, number: int) -> int | UserError:
             try:
                 whole += _clean_part(part, job, whole.tally.rows, position)
             except UserError as error:
-                if not (job.leave_out_damaged and error.field == part.name):
+                if not (job.leave_out_damaged and error.field == part.file.name):
                     raise
-                whole.damaged[part.number] = error.allowed
+                whole.damaged[part.file.number] = error.allowed
     except UserError as error:
         return error
     whole.categories = list(position)
@@ -169,24 +169,25 @@ def _clean_part(part: FilePart, job: CleanJob, first_row: int, position: dict[st
     """Read and clean the rows of one file, numbered from `first_row` on; categories are numbered in `position`."""
     whole = CleanedRows()
     names = [file.name for file in job.plan.files]
-    with open_table(part.path, part.name, job.settings) as table:
-        columns = part.columns or choose_columns(table.names, file=part.name, settings=job.settings)
-        layout = layout_of(job.plan.files[part.number].path, columns)
+    number, name = part.file.number, part.file.name
+    with open_table(part.path, name, job.settings) as table:
+        columns = part.columns or choose_columns(table.names, file=name, settings=job.settings)
+        layout = layout_of(part.file.path, columns)
         for rows in table.blocks(columns, part.part):
             if STOPPING.is_set():
                 raise CancelledError
-            block = Block(rows, part.number, first_row + whole.tally.rows)
+            block = Block(rows, number, first_row + whole.tally.rows)
             frame = block_frame(block, columns.vocabulary)
             verdicts = clean(to_backend(frame[NUMBERS], job.backend), job.rules)
             frame = frame.assign(**{name: to_host(array_of(verdicts[name])) for name in VERDICTS})
             reason = frame["reason"].to_numpy()
-            whole.tally += tally_rows(frame, part.number, job.rules.areas.bounds)
+            whole.tally += tally_rows(frame, number, job.rules.areas.bounds)
             whole.texts += tally_texts(block, frame, columns.charts_only, layout)
             whole.events.append(sort.events_of(verdicts, position))
             whole.charts.append(sort.chart_texts(block, reason, columns.charts_only))
             whole.quarantine.append(sort.quarantined(block, reason, names))
-        whole.texts.noticed.update({(part.number, what): n for what, n in table.noticed.items()})
-        whole.columns[part.number] = columns
+        whole.texts.noticed.update({(number, what): n for what, n in table.noticed.items()})
+        whole.columns[number] = columns
     return whole
 
 
@@ -210,7 +211,7 @@ def _whole_table(work: Path, plan: PartitionPlan) -> CleanedTable:
     columns: dict[int, Columns] = {}
     rows = 0
     for number, parts in enumerate(plan.partitions):
-        if all(part.number in table.damaged for part in parts):
+        if all(part.file.number in table.damaged for part in parts):
             continue  # another partition of the file could not be read: nothing of it is used
         cleaned: CleanedRows = read_object(_path(work, "cleaned", number))
         table.bases[number], table.categories[number] = rows, cleaned.categories
@@ -221,7 +222,7 @@ def _whole_table(work: Path, plan: PartitionPlan) -> CleanedTable:
     rows_of = table.tally.by(lambda kind: kind.source)
     table.files = [replace(file, columns=columns.get(file.number), rows=rows_of[file.number]) for file in plan.files]
     for file in table.files:
-        require_month_first(file.name, np.array(sorted(table.texts.slash_dates.get(file.number, ())), np.int64))
+        require_month_first(file.name, table.texts.slash_dates.get(file.number, set()))
     return table
 
 

@@ -68,39 +68,29 @@ class Contingency:
         there = np.flatnonzero(counts.any(axis=1))
         if len(there) < len(texts):
             texts, counts = texts.take(pa.array(there)), counts[there]
-        if self.bins is None and len(texts) <= MAX_VALUES:
-            for text, rows in zip(texts.to_pylist(), counts, strict=True):
-                self.values[text] = self.values.get(text, 0) + rows
-        else:
-            self._hash()
-            self._add_hashed(texts, counts)
+        if self.bins is not None or len(texts) > MAX_VALUES:
+            self.bins, self.values = self._binned() + _bins_of(texts, counts), {}
+            return
+        for text, rows in zip(texts.to_pylist(), counts, strict=True):
+            self.values[text] = self.values.get(text, 0) + rows
         if len(self.values) > MAX_VALUES:
-            self._hash()
-
-    def _hash(self) -> None:
-        if self.bins is None:
-            self.bins = np.zeros((BINS, 2), np.int64)
-            self._add_hashed(*self._listed())
-            self.values = {}
+            self.bins, self.values = self._binned(), {}
 
     def _listed(self) -> tuple[pa.Array, Int64]:
         """Return the values, and int64[D, 2] rows of each."""
         counts = np.array(list(self.values.values()), np.int64).reshape(-1, 2)
         return pa.array(self.values, pa.string()), counts
 
-    def _add_hashed(self, texts: pa.Array, counts: Int64) -> None:
-        assert self.bins is not None
-        (hashes,) = hashes_of(texts, (HASH_SEED,))
-        np.add.at(self.bins, (hashes % np.uint64(BINS)).astype(np.int64), counts)
+    def _binned(self) -> Int64:
+        """Return int64[BINS, 2] rows of hashed values."""
+        return _bins_of(*self._listed()) if self.bins is None else self.bins
 
     def __iadd__(self, other: Contingency) -> Contingency:
         """Add the counts of other rows."""
         if other.bins is None:
             self.add(*other._listed())
         else:
-            self._hash()
-            assert self.bins is not None
-            self.bins = self.bins + other.bins
+            self.bins, self.values = self._binned() + other.bins, {}
         return self
 
     @property
@@ -117,14 +107,19 @@ class Contingency:
         """int64[values or bins, 2] rows."""
         if not self.is_hashed:
             return np.array([self.values[name] for name in sorted(self.values)], np.int64).reshape(-1, 2)
-        whole = Contingency({}, np.zeros((BINS, 2), np.int64))
-        whole += self
-        assert whole.bins is not None
         bins = BINS
         while bins > 2 and bins * ROWS_PER_VALUE > self._rows:
             bins //= 2
-        table: Int64 = whole.bins.reshape(-1, bins, 2).sum(axis=0)
+        table: Int64 = self._binned().reshape(-1, bins, 2).sum(axis=0)
         return table[table.any(axis=1)]
+
+
+def _bins_of(texts: pa.Array, counts: Int64) -> Int64:
+    """Return int64[BINS, 2] rows of the hashes of D values with int64[D, 2] rows each."""
+    (hashes,) = hashes_of(texts, (HASH_SEED,))
+    bins = np.zeros((BINS, 2), np.int64)
+    np.add.at(bins, (hashes % np.uint64(BINS)).astype(np.int64), counts)
+    return bins
 
 
 def information(table: Int64) -> tuple[float, float]:

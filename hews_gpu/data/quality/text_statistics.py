@@ -83,7 +83,7 @@ def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (),
         elif name in POINT_ROLES:
             tally.commas[block.file] += _rows_with(column, ",")
         if name in ("time", "date"):
-            tally.slash_dates[block.file] = set(dates.slash_dates(column.values).tolist())
+            tally.slash_dates[block.file] = dates.slash_dates(column.values)
         cells = np.bincount(column.codes * (LABELS + 1) + label, minlength=(LABELS + 1) * len(column.values))
         rows = cells.reshape(len(column.values), LABELS + 1)[:, :LABELS]
         _count_labels(features, name, column, rows, with_forms=name in charts)

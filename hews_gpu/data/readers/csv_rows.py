@@ -9,10 +9,9 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -25,7 +24,7 @@ from hews_gpu.arrays import Bool
 from hews_gpu.data.readers import records
 from hews_gpu.data.readers.dictionary_column import TEXT
 from hews_gpu.data.readers.records import GOOD, Counted, Records
-from hews_gpu.data.readers.schemas import Columns, ReadSettings
+from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings
 from hews_gpu.errors import UserError
 
 __all__ = ["CsvTable", "Stretch", "is_plain", "open_bytes", "open_csv"]
@@ -61,24 +60,19 @@ def open_csv(path: Path, name: str, settings: ReadSettings) -> Iterator[CsvTable
     """
     with open_bytes(path) as file:
         stream = Counted(file)
-        yield CsvTable(stream, name, settings, *_header(stream, name, settings.chunk_bytes))
+        names, begun, line = _header(stream, name, settings.chunk_bytes)
+        yield CsvTable(name=name, settings=settings, names=names, stream=stream, begun=begun, first_line=line)
 
 
-@dataclass
-class CsvTable:
+@dataclass(kw_only=True)
+class CsvTable(OpenTable):
     """An open CSV file; `line` of a row is the line on which its record starts, the header being line 1."""
 
     stream: Counted
-    name: str
-    settings: ReadSettings
-    names: tuple[str, ...]
-    """Of all columns."""
     begun: bytes
     """What was read beyond the header."""
     first_line: int
     """Number of the line below the header."""
-    noticed: Counter[str] = field(default_factory=Counter)
-    """What a user may want to know of the file -> rows."""
 
     def cut(self, stretch_bytes: int) -> Iterator[Stretch]:
         """Count the records without looking at what they hold, and cut the file into stretches of so many bytes."""
@@ -92,13 +86,13 @@ class CsvTable:
         if rows:
             yield Stretch(begin, self.stream.position, first_line, rows, is_simple)
 
-    def blocks(self, columns: Columns, stretch: Stretch | None = None) -> Iterator[pa.Table]:
+    def blocks(self, columns: Columns, part: Stretch | None = None) -> Iterator[pa.Table]:
         """Read the file, or a stretch of it if it is plain: the same rows and lines in either case."""
-        if stretch is None:
+        if part is None:
             chunks = self._records(self.begun, self.first_line)
         else:
-            self.stream.jump(stretch.begin, stretch.end)
-            chunks = self._records(b"", stretch.first_line, is_simple=stretch.is_simple)
+            self.stream.jump(part.begin, part.end)
+            chunks = self._records(b"", part.first_line, is_simple=part.is_simple)
         most = self.settings.block_rows
         for chunk in chunks:
             for begin in range(0, len(chunk), most):

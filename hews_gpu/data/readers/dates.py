@@ -15,20 +15,20 @@ few bad rows is far from either bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache, wraps
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hews_gpu.arrays import Bool, Int64
+from hews_gpu.arrays import Int64
 from hews_gpu.errors import UserError
 from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
-__all__ = ["NOT_A_TIME", "day_number", "day_numbers", "require_month_first", "second_of_day", "slash_dates"]
+__all__ = ["NOT_A_TIME", "day_number", "require_month_first", "second_of_day", "slash_dates"]
 
 NOT_A_TIME = int(np.iinfo(np.int64).min)
 EPOCH = date(1970, 1, 1).toordinal()
@@ -44,10 +44,7 @@ COLONS = re.compile(
     rf"\s*(\d{{1,2}}):(\d{{2}})(?::(\d{{2}})(?:\.\d*)?)?\s*(?:([AaPp])\.?[Mm]\.?)?\s*{ZONE}?\s*", re.ASCII
 )
 DIGITS = re.compile(r"\s*(\d{1,4})(?:\.0*)?\s*", re.ASCII)
-# what is read without Python, by the linear-time regular expressions of Arrow
-PLAIN_AMERICAN = r"^(?P<month>[0-9]{2})/(?P<day>[0-9]{2})/(?P<year>[0-9]{4})$"
-PLAIN_ISO = r"^(?P<year>[0-9]{4})[-/](?P<month>[0-9]{2})[-/](?P<day>[0-9]{2})$"
-# one column with both, and one with a zone; for Arrow, too
+# one column with both, and one with a zone; for the linear-time regular expressions of Arrow
 DATE_THEN_TIME = r"^\s*(?P<date>[0-9/-]+)[Tt\s]\s*(?P<time>[0-9].*?)\s*$"
 SPACE = r"[\s\v\x1c-\x1f\x85\p{Z}]"  # what Python takes for one, in the words of RE2
 HAS_ZONE = rf":\d{{2}}(?:\.\d*)?{SPACE}*{ZONE}{SPACE}*$"
@@ -55,19 +52,14 @@ MILLISECONDS = re.compile(r"\s*(\d{12,13})(?:\.0*)?\s*", re.ASCII)
 EXPONENT = re.compile(r"\s*(\d(?:\.\d{0,15})?)[eE]\+?(1[12])\s*", re.ASCII)  # 1.391e+12, as floats are written
 LEADING_SLASHES = re.compile(r"\s*(\d{1,2})/(\d{1,2})/(\d{4})(?!\d)", re.ASCII)
 LEAST_DAY_FIRST = 3
-DATE_CHARACTERS = 10  # of MM/DD/YYYY
-REMEMBERED = 1 << 17  # texts: more than a day has seconds; the blocks of a table share them
-LONGEST = 64  # characters of a text that is remembered
+SLASH_DATE = 11  # characters that tell whether a text begins with MM/DD/YYYY
+KNOWN: dict[Callable[[str], int | None], dict[str, int]] = {}
+"""What `distinct_values` has parsed: the blocks of a table share most texts."""
+MOST_KNOWN = 1 << 17  # texts of a kind: more than a day has seconds
+LONGEST = 64  # characters of a text that is kept
 LEAST_MILLISECONDS = 300_000_000_000  # July 1979; digits such as 201401312330 mean a date, and are all below
 
 
-def remembered(parse: Callable[[str], int | None]) -> Callable[[str], int | None]:
-    """Return the same function with a memory of its answers, but for long texts, which would fill it."""
-    known = lru_cache(REMEMBERED)(parse)
-    return wraps(parse)(lambda text: known(text) if len(text) <= LONGEST else parse(text))
-
-
-@remembered
 def day_number(text: str) -> int | None:
     """Return days since 1970-01-01 of MM/DD/YYYY, YYYY-MM-DD or YYYY/MM/DD; None if it is no date of 1900 to 2100."""
     if match := AMERICAN.fullmatch(text):
@@ -84,66 +76,44 @@ def day_number(text: str) -> int | None:
         return None
 
 
-def day_numbers(texts: pa.Array) -> Int64:
-    """Return `day_number` of each text, NOT_A_TIME for None; plain texts are read without Python."""
-    result = np.full(len(texts), NOT_A_TIME, np.int64)
-    for pattern in (PLAIN_AMERICAN, PLAIN_ISO):
-        is_plain, (year, month, day) = _plain_dates(texts, pattern)
-        good = (year >= FIRST_YEAR) & (year <= LAST_YEAR) & (month >= 1) & (month <= 12)
-        months = np.where(good, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
-        first, beyond = (part.astype("datetime64[D]").astype(np.int64) for part in (months, months + 1))
-        good &= (day >= 1) & (day <= beyond - first)
-        result[is_plain] = np.where(good, first + day - 1, NOT_A_TIME)
-    others = np.flatnonzero(result == NOT_A_TIME)
-    result[others] = distinct_values(texts.take(pa.array(others)).to_pylist(), day_number)
-    return result
+def slash_date(text: str) -> int | None:
+    """Return the date with slashes and the year last that a text begins with as one number; None if there is none."""
+    match = LEADING_SLASHES.match(text)
+    if match is None:
+        return None
+    first, second, year = map(int, match.groups())
+    return (first * 100 + second) * 10_000 + year
 
 
-def _plain_dates(texts: pa.Array, pattern: str) -> tuple[Bool, list[Int64]]:
-    """Return which texts a pattern matches, and year, month and day of those."""
-    parts = pc.extract_regex(texts, pattern=pattern)
-    is_plain = parts.is_valid()
-    plain = parts.filter(is_plain)
-    fields = [pc.struct_field(plain, name).cast(pa.int64()).to_numpy() for name in ("year", "month", "day")]
-    return is_plain.to_numpy(zero_copy_only=False), fields
+def slash_dates(texts: pa.Array) -> set[int]:
+    """Return the distinct `slash_date` of some texts."""
+    starts = pc.unique(pc.utf8_slice_codeunits(pc.utf8_ltrim_whitespace(texts), 0, SLASH_DATE)).to_pylist()
+    return {*distinct_values(starts, slash_date).tolist()} - {NOT_A_TIME}
 
 
-def slash_dates(texts: pa.Array | Sequence[str]) -> Int64:
-    """Return the distinct dates with slashes and the year last that texts begin with, as numbers; sorted."""
-    texts = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
-    starts = pc.unique(pc.utf8_slice_codeunits(pc.utf8_ltrim_whitespace(texts), 0, DATE_CHARACTERS + 1))
-    is_plain, (years, months, days) = _plain_dates(starts, PLAIN_AMERICAN)
-    others = starts.filter(pc.and_(pa.array(~is_plain), pc.match_substring(starts, "/"))).to_pylist()
-    matches = [match.groups() for match in map(LEADING_SLASHES.match, others) if match]
-    first, second, year = np.hstack([(months, days, years), np.array(matches, np.int64).reshape(-1, 3).T])
-    return np.unique((first * 100 + second) * 10_000 + year)
+def slash_fields(dates: Set[int]) -> Int64:
+    """Return int64[3, dates] first field, second field and year of the numbers that `slash_dates` gives."""
+    numbers = np.array(sorted(dates), np.int64)
+    return np.stack([numbers // 1_000_000, numbers // 10_000 % 100, numbers % 10_000])
 
 
-def slash_fields(dates: Int64) -> tuple[Int64, Int64, Int64]:
-    """Return first field, second field and year of the numbers that `slash_dates` gives."""
-    fields = dates // 10_000
-    return fields // 100, fields % 100, dates % 10_000
-
-
-def is_day_first(dates: Int64) -> bool:
-    """Return whether the slash dates of a file, each once, are DD/MM/YYYY, by the rule above."""
+def is_day_first(dates: Set[int]) -> bool:
+    """Return whether the slash dates of a file are DD/MM/YYYY, by the rule above."""
     first, second, _ = slash_fields(dates)
     plausible = (first >= 1) & (first <= 31) & (second >= 1) & (second <= 31) & (np.minimum(first, second) <= 12)
     day_first, month_first = int((first[plausible] > 12).sum()), int((second[plausible] > 12).sum())
     return day_first >= max(LEAST_DAY_FIRST, int(plausible.sum()) / 5) and 20 * month_first <= day_first
 
 
-def require_month_first(name: str, dates: Int64) -> None:
-    """Refuse a file whose slash dates, each once, are DD/MM/YYYY: they would be misread."""
+def require_month_first(name: str, dates: Set[int]) -> None:
+    """Refuse a file whose slash dates are DD/MM/YYYY: they would be misread."""
     if is_day_first(dates):
-        fields = zip(*(part.tolist() for part in slash_fields(dates)), strict=True)
-        first, second, year = max(fields, key=lambda date: (date[1] <= 12, date))
+        first, second, year = max(slash_fields(dates).T.tolist(), key=lambda date: (date[1] <= 12, date))
         example = f"{first:02d}/{second:02d}/{year}"
         allowed = f"its dates look day-first, such as {example}, but slashes are read month first"
         raise UserError(name, allowed=allowed, remedy="Write them as YYYY-MM-DD")
 
 
-@remembered
 def second_of_day(text: str) -> int | None:
     """Return seconds since midnight, 0..86400, of HH:MM:SS, HH:MM or unpadded HHMM; None if it is no time of day.
 
@@ -178,10 +148,18 @@ def from_milliseconds(text: str) -> int | None:
     return seconds if seconds < END_S else None
 
 
-def distinct_values(texts: Iterable[str], parse: Callable[[str], int | None]) -> Int64:
-    """Return `parse` of each text, NOT_A_TIME where it gives None."""
-    values = (parse(text) for text in texts)
-    return np.array([NOT_A_TIME if value is None else value for value in values], np.int64)
+def distinct_values(texts: Sequence[str], parse: Callable[[str], int | None]) -> Int64:
+    """Return `parse` of each text, NOT_A_TIME where it gives None; the answers for texts that are not long are kept."""
+    known = KNOWN.setdefault(parse, {})
+    values: list[Any] = list(map(known.get, texts))
+    for i in [i for i, value in enumerate(values) if value is None]:
+        number = parse(texts[i])
+        values[i] = NOT_A_TIME if number is None else number
+        if len(texts[i]) <= LONGEST:
+            known[texts[i]] = values[i]
+    if len(known) > MOST_KNOWN:
+        known.clear()
+    return np.array(values, np.int64)
 
 
 def join_seconds(days: Int64, seconds: Int64) -> Int64:

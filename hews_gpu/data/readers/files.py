@@ -16,30 +16,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import pyarrow as pa
 
 from hews_gpu.config import CityConfig
 from hews_gpu.data.readers.csv_rows import open_csv
 from hews_gpu.data.readers.json_rows import open_json
 from hews_gpu.data.readers.parquet_rows import open_parquet
-from hews_gpu.data.readers.schemas import Columns, ReadSettings
+from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings
 from hews_gpu.errors import UserError
 
-__all__ = ["IncidentFile", "OpenTable", "incident_files", "kind_of", "layout_of", "one_line_errors", "open_table"]
-
-
-class OpenTable(Protocol):
-    """An open file of any kind."""
-
-    names: tuple[str, ...]
-    """Of all columns."""
-    noticed: Counter[str]
-    """What a user may want to know of what was read -> rows."""
-
-    def blocks(self, columns: Columns, part: Any = None, /) -> Iterator[pa.Table]:
-        """Read the chosen columns of the file, or of a part of it that its kind's `cut` gave."""
+__all__ = ["IncidentFile", "incident_files", "kind_of", "layout_of", "one_line_errors", "open_table"]
 
 
 TableOpener = Callable[[Path, str, ReadSettings], AbstractContextManager[OpenTable]]

@@ -11,10 +11,9 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,7 +24,7 @@ import pyarrow as pa
 from hews_gpu.data.readers.csv_rows import open_bytes
 from hews_gpu.data.readers.dictionary_column import TEXT
 from hews_gpu.data.readers.records import CHUNK_BYTES
-from hews_gpu.data.readers.schemas import Columns, ReadSettings, normal_name
+from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings, normal_name
 from hews_gpu.errors import UserError
 
 __all__ = ["JsonTable", "open_json"]
@@ -55,19 +54,14 @@ def open_json(path: Path, name: str, settings: ReadSettings) -> Iterator[JsonTab
         if not ahead:
             raise UserError(name, allowed="holds no records", remedy="Remove it or fetch it again")
         names = tuple(dict.fromkeys(column for row in ahead for column in row))
-        yield JsonTable(chain(ahead, rows), settings, names)
+        yield JsonTable(name=name, settings=settings, names=names, rows=chain(ahead, rows))
 
 
-@dataclass
-class JsonTable:
-    """An open JSON file; `line` of a row is the number of its record, from 1."""
+@dataclass(kw_only=True)
+class JsonTable(OpenTable):
+    """An open JSON file, of whose columns those of its first records are known; `line` of a row is its number."""
 
     rows: Iterator[Row]
-    settings: ReadSettings
-    names: tuple[str, ...]
-    """Of the columns of the first records."""
-    noticed: Counter[str] = field(default_factory=Counter)
-    """Nothing: of such a file there is nothing to notice."""
 
     def blocks(self, columns: Columns, part: None = None) -> Iterator[pa.Table]:
         """Read the file; it has no parts."""

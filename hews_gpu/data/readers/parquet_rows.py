@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hews_gpu.data.readers.dictionary_column import TEXT
-from hews_gpu.data.readers.schemas import Columns, ReadSettings
+from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings
 from hews_gpu.errors import UserError
 
 __all__ = ["ParquetTable", "RowGroups", "open_parquet"]
@@ -45,7 +44,7 @@ def open_parquet(path: Path, name: str, settings: ReadSettings) -> Iterator[Parq
     with _whole(name):
         file = pq.ParquetFile(path)
     with file:
-        yield ParquetTable(file, name, settings, tuple(file.schema_arrow.names))
+        yield ParquetTable(name=name, settings=settings, names=tuple(file.schema_arrow.names), file=file)
 
 
 @contextmanager
@@ -60,17 +59,11 @@ def _whole(name: str) -> Iterator[None]:
         raise UserError(name, allowed=f"is not a whole Parquet file ({why})", remedy="Fetch or copy it again") from None
 
 
-@dataclass
-class ParquetTable:
+@dataclass(kw_only=True)
+class ParquetTable(OpenTable):
     """An open Parquet file; `line` of a row is its number, from 1."""
 
     file: pq.ParquetFile
-    name: str
-    settings: ReadSettings
-    names: tuple[str, ...]
-    """Of all columns."""
-    noticed: Counter[str] = field(default_factory=Counter)
-    """Nothing: of such a file there is nothing to notice."""
 
     def cut(self, group_rows: int) -> list[RowGroups]:
         """Return the row groups in runs of at least so many rows, from the file's own index."""
@@ -82,13 +75,13 @@ class ParquetTable:
                 begin, first, rows = group + 1, first + rows, 0
         return [run for run in runs if run.rows]
 
-    def blocks(self, columns: Columns, groups: RowGroups | None = None) -> Iterator[pa.Table]:
+    def blocks(self, columns: Columns, part: RowGroups | None = None) -> Iterator[pa.Table]:
         """Read the file, or some of its row groups.
 
         Raises:
             UserError: the file is damaged, or a column has no text.
         """
-        groups = groups or RowGroups(0, self.file.num_row_groups, 1, self.file.metadata.num_rows)
+        groups = part or RowGroups(0, self.file.num_row_groups, 1, self.file.metadata.num_rows)
         chosen = sorted(set(columns.read.values()))
         fields = list(self.file.schema_arrow)
         for position in chosen:

@@ -156,15 +156,12 @@ def _skip_line(stream: Counted, chunk_bytes: int) -> tuple[bytes, bool]:
 def lines_of(data: bytes, at_end: bool) -> tuple[Int64, Int64, Int64]:
     """Return start, stop and start of the next line of each whole line; at the end of the stream the rest is one."""
     raw = np.frombuffer(data, np.uint8)
-    stops = np.flatnonzero(raw == LF)
-    nexts = stops + 1
+    is_end = raw == LF
     if b"\r" in data:
-        padded = np.append(raw, 0)
-        returns = np.flatnonzero(raw == CR)
-        lone = returns[padded[returns + 1] != LF]
-        stops = stops - ((stops > 0) & (raw[stops - 1] == CR))
-        order = np.argsort(np.concatenate([nexts, lone + 1]), kind="stable")
-        stops, nexts = np.concatenate([stops, lone])[order], np.concatenate([nexts, lone + 1])[order]
+        is_end |= (raw == CR) & (np.append(raw[1:], 0) != LF)
+    ends = np.flatnonzero(is_end)
+    stops = ends - ((ends > 0) & (raw[ends] == LF) & (raw[ends - 1] == CR))
+    nexts = ends + 1
     end = int(nexts[-1]) if len(nexts) else 0
     if at_end and end < len(data):
         stops, nexts = np.append(stops, len(data)), np.append(nexts, len(data))
@@ -173,13 +170,10 @@ def lines_of(data: bytes, at_end: bool) -> tuple[Int64, Int64, Int64]:
 
 
 def _are_simple(data: bytes, starts: Int64, stops: Int64) -> bool:
-    """Return whether each line is a record whose quotes close, and none is too long."""
-    return not len(starts) or (int((stops - starts).max()) <= MAX_LINE_BYTES and _quotes_close(data, stops))
-
-
-def _quotes_close(data: bytes, stops: Int64) -> bool:
-    """Return whether all lines close their quotes, each of which is beside a comma, a line end or another quote."""
-    if b'"' not in data:
+    """Return whether no line is too long and all close their quotes, each beside a comma, a line end or another one."""
+    if (stops - starts).max(initial=0) > MAX_LINE_BYTES:
+        return False
+    if not len(starts) or b'"' not in data:
         return True
     raw = np.frombuffer(data, np.uint8)[: int(stops[-1])]
     quotes = np.flatnonzero(raw == QUOTE)  # [Q]

@@ -9,13 +9,27 @@ person, cannot reach any output. A table that no schema fits is mapped under ``[
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
 
 from hews_gpu.data.readers.records import CHUNK_BYTES
 from hews_gpu.errors import UserError, did_you_mean
 
-__all__ = ["SCHEMAS", "Columns", "ReadSettings", "Schema", "choose_columns", "is_person_level", "normal_name"]
+__all__ = [
+    "SCHEMAS",
+    "Columns",
+    "OpenTable",
+    "ReadSettings",
+    "Schema",
+    "choose_columns",
+    "is_person_level",
+    "normal_name",
+]
 
 PERSON_WORDS = frozenset(
     {"age", "ages", "agegroup", "sex", "gender", "race", "races", "descent", "hispanic", "latino", "dob", "birth"}
@@ -137,6 +151,23 @@ class Columns:
     def person_level(self) -> int:
         """How many columns of the file describe a person and are left unread."""
         return sum(is_person_level(name) for name in self.names)
+
+
+@dataclass(kw_only=True)
+class OpenTable(ABC):
+    """An open file of any kind."""
+
+    name: str
+    """Of the file, for messages."""
+    settings: ReadSettings
+    names: tuple[str, ...]
+    """Of all columns."""
+    noticed: Counter[str] = field(default_factory=Counter)
+    """What a user may want to know of what was read -> rows."""
+
+    @abstractmethod
+    def blocks(self, columns: Columns, part: Any = None) -> Iterator[pa.Table]:
+        """Read the chosen columns of the file, or of a part of it that its kind's `cut` gave."""
 
 
 def normal_name(name: str) -> str:

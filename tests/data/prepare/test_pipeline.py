@@ -193,8 +193,8 @@ def test_a_large_file_makes_many_partitions_and_many_small_files_make_one(toy: T
     city = toy(files=files)
     whole = prepare(city, tmp_path / "whole")
     plan = plan_partitions(incident_files(city), ReadSettings(chunk_bytes=500), tmp_path, most_bytes=4000)
-    of_big = [partition for partition in plan.partitions if partition[0].number == 0]
-    others = [partition for partition in plan.partitions if partition[0].number != 0]
+    of_big = [partition for partition in plan.partitions if partition[0].file.number == 0]
+    others = [partition for partition in plan.partitions if partition[0].file.number != 0]
     assert len(of_big) >= 3 and all(len(partition) == 1 for partition in of_big)
     assert len(others) == 1 and len(others[0]) == 20
     assert plan.rows == whole["rows_read"]

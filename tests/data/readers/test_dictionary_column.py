@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from hews_gpu.data.prepare.sort import chart_texts
 from hews_gpu.data.readers import dictionary_column as module
-from hews_gpu.data.readers.dates import day_numbers
 from hews_gpu.data.readers.dictionary_column import (
     TEXT,
     Block,
@@ -104,7 +103,6 @@ def test_a_slice_of_an_array_is_its_own_texts(texts: list[str], begin: int, leng
     assert digits_hidden(part).equals(digits_hidden(alone))
     blank = [DictionaryColumn(texts, np.zeros(0, np.int64)).is_blank for texts in (part, alone)]
     np.testing.assert_array_equal(*blank)
-    np.testing.assert_array_equal(day_numbers(part), day_numbers(alone))
     np.testing.assert_array_equal(hashes_of(part, (3,))[0], hashes_of(alone, (3,))[0])
 
 
