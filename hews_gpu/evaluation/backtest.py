@@ -309,7 +309,7 @@ def gather_fits(experiment: Experiment, names: Sequence[str], folder: Path) -> d
 
 def _read_fit(path: Path, fold: Fold) -> Forecasts:
     try:
-        with np.load(path) as content:
+        with path.open("rb") as file, np.load(file) as content:
             fit = Forecasts(**dict(content))
         if (len(fit.calibration), len(fit.test)) != (len(fold.calibration), len(fold.test)):
             raise ValueError("it is of other windows")

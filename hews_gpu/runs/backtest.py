@@ -115,6 +115,8 @@ def backtest(
             raise UserError("--out", allowed="is needed with --force, --resume and --share", remedy="Name a folder")
         with tempfile.TemporaryDirectory(prefix="hews-backtest-") as scratch:
             return backtest(settings, Path(scratch) / KIND, jobs=jobs, device=device)
+    if jobs < 1:
+        raise UserError("--jobs", jobs, allowed="must be 1 or more")
     device = choose_device(device).device
     problem, plan = settings.problem, settings.plan
     fits = fits_of(settings.every, plan, plan.blocks)

@@ -1,13 +1,23 @@
 """What is reported: the oracle is best, closure is what it says, and every number can be printed as JSON."""
 
+import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.backtest import Problem, evaluate_city, fits_of, forecast_blocks, gather_fits, run_fits
+from hews_gpu.evaluation.backtest import (
+    Problem,
+    evaluate_city,
+    fits_of,
+    forecast_blocks,
+    gather_fits,
+    open_experiment,
+    run_fits,
+)
 from hews_gpu.evaluation.curves import curves
 from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import headline
@@ -112,7 +122,8 @@ def test_fits_side_by_side_give_what_one_process_gives(tmp_path):
     run_fits(problem, plan, fits[::-1], tmp_path / "two", jobs=2)
     run_fits(problem, plan, fits[1::2], tmp_path / "one")
     run_fits(problem, plan, fits, tmp_path / "one")  # goes on with those that are missing
-    (_, one), (experiment, two) = (gather_fits(problem, plan, names, tmp_path / name) for name in ("one", "two"))
+    experiment = open_experiment(problem, plan)
+    one, two = (gather_fits(experiment, names, tmp_path / name) for name in ("one", "two"))
     here = forecast_blocks(experiment, {name: FORECASTERS[name] for name in names})
     for name in names:
         assert len(one[name].p) == (2 if name == "boosting" else 1)
@@ -120,9 +131,58 @@ def test_fits_side_by_side_give_what_one_process_gives(tmp_path):
             np.testing.assert_array_equal(p, two[name].p[k])
             np.testing.assert_array_equal(p, here[name].p[k])
             np.testing.assert_array_equal(one[name].warned[7][k], here[name].warned[7][k])
-    fits[0].path(tmp_path / "one").write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"climatology-0-0\.npz.*--resume"):
-        gather_fits(problem, plan, names, tmp_path / "one")
+
+
+@pytest.fixture(scope="module")
+def climatology_fits(tmp_path_factory):
+    """An opened experiment and the folder of its fits."""
+    problem, plan = Problem(preset="null", years=2), Plan(blocks=2, seeds=(0,))
+    folder = tmp_path_factory.mktemp("fits")
+    run_fits(problem, plan, fits_of(["climatology"], plan, 2), folder)
+    return open_experiment(problem, plan), folder
+
+
+def cut(raw):
+    return raw[: len(raw) // 2]
+
+
+def flipped(raw):
+    return raw[:200] + bytes([raw[200] ^ 1]) + raw[201:]
+
+
+def of_fewer_windows(raw):
+    file = io.BytesIO()
+    with np.load(io.BytesIO(raw)) as fit:
+        np.savez(file, calibration=fit["calibration"], test=fit["test"][1:])
+    return file.getvalue()
+
+
+def of_an_object(raw):
+    file = io.BytesIO()
+    np.savez(file, calibration=np.array([print], dtype=object), test=np.zeros(1))
+    return file.getvalue()
+
+
+def of_other_columns(raw):
+    file = io.BytesIO()
+    np.savez(file, forecast=np.zeros(3))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, flipped, of_fewer_windows, of_an_object, of_other_columns, lambda raw: b"", lambda raw: b"PK"]
+)
+def test_a_damaged_fit_is_one_line(climatology_fits, tmp_path, damage):
+    experiment, folder = climatology_fits
+    copy = shutil.copytree(folder, tmp_path / "fits")
+    paths = [fit.path(copy) for fit in fits_of(["climatology"], experiment.plan, 2)]
+    paths[1].write_bytes(damage(paths[0].read_bytes()))
+    with pytest.raises(UserError, match=r"climatology-1-0\.npz: cannot be read .*--resume") as told:
+        gather_fits(experiment, ["climatology"], copy)
+    assert "\n" not in str(told.value)
+    paths[1].unlink()
+    with pytest.raises(UserError, match=r"climatology-1-0\.npz: cannot be read"):
+        gather_fits(experiment, ["climatology"], copy)
 
 
 def test_neighborhoods_agree_with_the_city(strong):

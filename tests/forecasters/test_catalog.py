@@ -134,6 +134,34 @@ def test_outcomes_are_half_open_and_by_area():
     assert area_counts(catalog, windows).tolist() == [[0, 0], [0, 1]]
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 2)), max_size=30),
+    st.lists(st.integers(0, 300), min_size=1, max_size=8, unique=True),
+    st.integers(1, 200),
+)
+def test_events_are_counted_in_every_window_that_they_lie_in(rows, begins, length):
+    """Windows may lie apart, touch or overlap; half-open; victims of one minute and neighborhood count once."""
+    time_s, area = (np.array([row[k] for row in rows], dtype=np.int64) * (60 if k == 0 else 1) for k in (0, 1))
+    n = len(rows)
+    catalog = make_catalog(
+        time_s=time_s,
+        category=np.ones(n, int),
+        area=area,
+        xy_m=np.zeros((n, 2)),
+        is_target=np.ones(n, bool),
+        categories=("AGG. ASSAULT", "SHOOTING"),
+        areas=3,
+    )
+    begin_s = np.sort(np.array(begins, dtype=np.int64)) * 60
+    windows = Windows(issue_s=begin_s, begin_s=begin_s, end_s=begin_s + length * 60)
+    expected = [
+        [len({t for t, where in rows if where == k and b <= t * 60 < b + length * 60}) for k in range(3)]
+        for b in begin_s.tolist()
+    ]
+    assert area_counts(catalog, windows).tolist() == expected
+    np.testing.assert_array_equal(outcomes(catalog, windows).y, np.array(expected).sum(axis=1) > 0)
+
+
 def test_a_label_is_known_when_its_first_report_is():
     """Shootings at 10 (known at 500) and 20 (at 300) in the first window, none in the second, one at 250 at once."""
     time_s, known_s = np.array([10, 20, 250]), np.array([500, 300, 250])
