@@ -9,7 +9,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.data.windows import Windows
@@ -139,6 +139,8 @@ def test_outcomes_are_half_open_and_by_area():
     st.lists(st.integers(0, 300), min_size=1, max_size=8, unique=True),
     st.integers(1, 200),
 )
+@example([(0, 0), (5, 1), (10, 2), (10, 2), (15, 0)], [0, 5, 10], 5)
+@example([(5, 1), (10, 1), (14, 1)], [0, 5, 8], 10)
 def test_events_are_counted_in_every_window_that_they_lie_in(rows, begins, length):
     """Windows may lie apart, touch or overlap; half-open; victims of one minute and neighborhood count once."""
     time_s, area = (np.array([row[k] for row in rows], dtype=np.int64) * (60 if k == 0 else 1) for k in (0, 1))

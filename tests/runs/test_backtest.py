@@ -153,6 +153,7 @@ def test_shares_side_by_side_and_what_comes_last_give_the_same_bytes(folder, cit
     assert first == {"out": str(out), "fits": 7, "of": 14}
     assert not (out / "metrics.json").exists() and len(list((out / "fits").iterdir())) == 7
     backtest(settings, out, share=(1, 2), jobs=2)
+    assert len(list((out / "fits").iterdir())) == 14  # none is left to the last
     assert json.loads((out / "hews.json").read_text())["state"] == "running"
     backtest(settings, out, resume=True)
     same_results(out, folder)
