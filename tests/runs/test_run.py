@@ -92,7 +92,7 @@ def test_a_model_on_a_gpu_has_its_maps_drawn_there_if_they_can_be(prepared, numb
     assert done.stdout.splitlines() == expected, done.stderr
 
 
-ISSUES = ["2024-04-10T06:00", "2024-01-02T00:00", "2024-05-05T22:00"]
+ISSUES = ["2024-04-10T06:00", "2024-01-02T02:00", "2024-05-05T22:00"]
 """On the grid: in the test split, the first with a whole history, and the last but one."""
 
 
