@@ -74,7 +74,8 @@ def new_folder(out: Path, *, kind: str, force: bool = False, notes: dict[str, An
         try:
             yield partial
             write_json(partial / MANIFEST, manifest(kind, notes or {}))
-            _swap_in(partial, out)
+            require_free(out, kind=kind, force=force)  # another may have made it meanwhile
+            _swap_in(partial, out, force=force)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -186,11 +187,15 @@ def require_free_names(out: Path, names: Sequence[str], *, force: bool) -> None:
         raise UserError("--out", out, allowed=f"holds {' and '.join(there)} already", remedy=remedy)
 
 
-def _swap_in(partial: Path, out: Path) -> None:
-    """Rename `partial` to `out`; an older `out` is moved aside first and deleted last."""
+def _swap_in(partial: Path, out: Path, *, force: bool) -> None:
+    """Rename `partial` to `out`; by force an older `out` is moved aside first and deleted last.
+
+    Raises:
+        OSError: `out` exists, and there is no force; nothing is lost.
+    """
     old = out.parent / f".{out.name}.old-{os.getpid()}"
     try:
-        if out.exists():
+        if force and out.exists():
             out.rename(old)
         partial.rename(out)
     except BaseException:  # also when stopped between the two: one of them must be there

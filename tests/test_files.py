@@ -95,6 +95,15 @@ def test_an_existing_folder_is_refused_and_replaced_by_force(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_folder_that_another_has_made_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match="exists already"), new_folder(out, kind="prepared"):
+        make(tmp_path / "another", text="first")
+        (tmp_path / "another").rename(out)
+    assert (out / "data.txt").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_force_never_replaces_a_folder_of_the_users_own(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("precious")

@@ -10,12 +10,14 @@ import hashlib
 import json
 import shutil
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock
 
 from hews_gpu.data.events import open_prepared
 from hews_gpu.data.windows import Task
@@ -26,6 +28,7 @@ from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import Judged, headline
 from hews_gpu.files import (
     MANIFEST,
+    disk_full_is_a_user_error,
     manifest,
     new_folder,
     read_manifest,
@@ -42,6 +45,8 @@ __all__ = ["DEFAULT_MODELS", "KIND", "Settings", "backtest"]
 
 KIND = "backtest"
 FITS = "fits"
+LOCK_S = 300
+"""As long as one task waits for another to make the folder."""
 DEFAULT_MODELS = (*BASELINES, "hewsnet")
 
 
@@ -125,7 +130,8 @@ def backtest(
     if not _is_begun(settings, out, force=force, goes_on=goes_on):
         require_free(out, kind=KIND, force=force)
     experiment = open_experiment(problem, plan)
-    _begin(settings, out, force=force, goes_on=goes_on)
+    with nullcontext() if share is None else _in_turn(out):
+        _begin(settings, out, force=force, goes_on=goes_on)
     try:
         run_fits(problem, plan, mine, out / FITS, jobs=jobs, device=device)
     except KeyboardInterrupt:
@@ -164,6 +170,13 @@ def _is_begun(settings: Settings, out: Path, *, force: bool, goes_on: bool) -> b
     return True
 
 
+def _in_turn(out: Path) -> FileLock:
+    """Return a lock under which the tasks of an array, which begin together, look for the folder or make it."""
+    with disk_full_is_a_user_error(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(out.with_name(f".{out.name}.lock"), timeout=LOCK_S)
+
+
 def _begin(settings: Settings, out: Path, *, force: bool, goes_on: bool) -> None:
     """Make the folder, unless it is there already and goes on.
 
@@ -172,14 +185,10 @@ def _begin(settings: Settings, out: Path, *, force: bool, goes_on: bool) -> None
     """
     if _is_begun(settings, out, force=force, goes_on=goes_on):
         return
-    try:
-        with new_folder(out, kind=KIND, force=force, notes={**_notes(settings), "state": "running"}) as folder:
-            (folder / FITS).mkdir()
-            if settings.problem.prepared is not None:
-                shutil.copyfile(settings.problem.prepared / CITY, folder / CITY)
-    except (OSError, UserError):  # tasks of an array start together: another may have made it just now
-        if not _is_begun(settings, out, force=force, goes_on=goes_on):
-            raise
+    with new_folder(out, kind=KIND, force=force, notes={**_notes(settings), "state": "running"}) as folder:
+        (folder / FITS).mkdir()
+        if settings.problem.prepared is not None:
+            shutil.copyfile(settings.problem.prepared / CITY, folder / CITY)
 
 
 def _notes(settings: Settings) -> dict[str, Any]:

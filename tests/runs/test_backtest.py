@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pandas as pd
@@ -274,18 +276,21 @@ def test_a_network_is_told_which_device_auto_is(city, tmp_path, monkeypatch):
 
 
 def test_tasks_that_start_together_share_one_folder(city, tmp_path, monkeypatch):
-    """Another task makes the folder, and a first fit in it, just when this one is about to."""
-    settings, out = settings_of(city, models=("level",)), tmp_path / "out"
-    real = module.new_folder
+    """Threads have one process number, as tasks on two nodes may have: only in turn can they make the folder."""
+    settings, tasks = settings_of(city, models=("level",)), 8
+    monkeypatch.setattr(module, "open_experiment", lambda *_: None)
+    monkeypatch.setattr(module, "run_fits", lambda *arguments, **_: (arguments[3] / f"{len(arguments[2])}.npz").touch())
+    for number in range(5):
+        together, out = Barrier(tasks), tmp_path / str(number)
 
-    def overtaken(*arguments, **options):
-        monkeypatch.setattr(module, "new_folder", real)
-        backtest(settings, out, share=(1, 6))
-        return real(*arguments, **options)
+        def task(share, together=together, out=out):
+            together.wait()
+            return backtest(settings, out, share=(share, tasks))
 
-    monkeypatch.setattr(module, "new_folder", overtaken)
-    backtest(settings, out, share=(0, 6))
-    assert len(list((out / "fits").iterdir())) == 2
+        with ThreadPoolExecutor(tasks) as pool:
+            assert len(list(pool.map(task, range(tasks)))) == tasks
+        assert [path.name for path in out.iterdir()].count("fits") == 1 and any((out / "fits").iterdir())
+    assert not list(tmp_path.glob(".*partial*"))
 
 
 def test_a_folder_prepared_anew_is_read_anew(city, tmp_path):
