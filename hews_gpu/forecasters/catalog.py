@@ -58,7 +58,7 @@ class Catalog:
 
     time_s: Int64  # [E] local wall-clock seconds at which it happened
     known_s: Int64  # [E] sorted; from when on it is known, never before `time_s`
-    stream: NDArray[np.int16]  # [E] index into `streams`
+    stream: NDArray[np.int32]  # [E] index into `streams`
     area: NDArray[np.int16]  # [E] neighborhood
     xy_m: Float64  # [E, 2] meters east and north of some origin
     is_target: Bool  # [E]
@@ -172,7 +172,7 @@ def make_catalog(
     return Catalog(
         time_s=time_s[order],
         known_s=known[order],
-        stream=stream.astype(np.int16),
+        stream=stream.astype(np.int32),
         area=place.astype(np.int16),
         xy_m=xy_m[order],
         is_target=is_target[order],

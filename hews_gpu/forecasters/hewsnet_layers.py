@@ -103,7 +103,7 @@ def pair_rows(past: Catalog, step_s: int, anchor_s: int, only: tuple[tuple[str, 
     return Catalog(
         time_s=time_s[order],
         known_s=known_s[order],
-        stream=kind[order].astype(np.int16),
+        stream=kind[order].astype(np.int32),
         area=past.area[a][order],
         xy_m=np.stack([apart, np.zeros(len(a))], axis=1)[order],
         is_target=np.zeros(len(a), dtype=bool),

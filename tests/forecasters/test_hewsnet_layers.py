@@ -50,6 +50,25 @@ def test_pairs_are_those_of_two_loops(delay_s):
     assert len(only) == sum(name == NAMES[0] + BETWEEN + NAMES[1] for _, _, name, *_ in expected)
 
 
+def test_pairs_of_many_categories_keep_their_names():
+    """Two hundred make forty thousand kinds of pair."""
+    names = tuple(f"CATEGORY {k}" for k in range(200))
+    past = make_catalog(
+        time_s=np.array([600, 1200]),
+        category=np.array([198, 199]),
+        area=np.zeros(2, dtype=int),
+        xy_m=np.zeros((2, 2)),
+        is_target=np.zeros(2, dtype=bool),
+        categories=names,
+        areas=1,
+    )
+    pairs = pair_rows(past, STEP_S, 0)
+    assert {pairs.streams[k] for k in pairs.stream} == {
+        names[198] + BETWEEN + names[199],
+        names[199] + BETWEEN + names[198],
+    }
+
+
 LAYERS = [
     Layer(stream=NAMES[0], decay_s=5 * HOUR_S, is_local=True),
     Layer(stream=NAMES[1], decay_s=30 * HOUR_S, is_local=False),
