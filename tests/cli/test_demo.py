@@ -57,7 +57,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert processor_seconds() - started < LIMIT_S
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MEMORY_BYTES  # of the largest child so far
     assert done.stdout.strip().endswith("report.html")
-    for name in ("hour of week", "hewsnet", "cnn", "oracle"):
+    for name in ("climatology", "hewsnet", "cnn", "oracle"):
         assert name in done.stdout.lower()
     return out
 
