@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,20 +24,28 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
 
+import numpy as np
+
 from benchmarks.common import RESULTS, finish, header, parse_flags, real_data
 from benchmarks.inputs.cities import PORTAL, write_baltimore
 from hews_gpu.cli.printing import print_table
 from hews_gpu.config import load_city, parse_local_time
 from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.backtest import evaluate_city
-from hews_gpu.evaluation.curves import as_reported, curves
-from hews_gpu.evaluation.folds import Plan
-from hews_gpu.evaluation.locked import open_locked, require_closed
+from hews_gpu.evaluation.backtest import fits_of, forecast_blocks, judge_experiment
+from hews_gpu.evaluation.bootstrap import Blocks, interval
+from hews_gpu.evaluation.folds import Experiment, Plan
+from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.evaluation.tables import skill_table
+from hews_gpu.forecasters.base import CLIMATOLOGY, Entry
 from hews_gpu.forecasters.city import City, generated_city, prepared_city
-from hews_gpu.forecasters.registry import FORECASTERS
+from hews_gpu.forecasters.logistic import log_loss_each_bits
+from hews_gpu.forecasters.registry import BASELINES, FORECASTERS
+from hews_gpu.progress import step
+from hews_gpu.units import DAY_S, HOUR_S, WEEK_S
 from hews_gpu.workers import processes
+from studies.inputs.locked import open_locked, require_closed
 
 PRESETS = ("null", "strong", "spatial", "pairs", "realistic")
 JUDGED = {name: entry for name, entry in FORECASTERS.items() if not entry.is_network}
@@ -49,16 +57,86 @@ TABLES = (PORTAL, "arcgis_2016_2019.csv.gz")
 BEGIN, FIRST_TEST = "2012-01-01", "2014-07-01"
 HALF_YEARS, LOCKED_HALF_YEARS = 7, 4  # from the first test block to the locked one, and in that
 LEDGER = RESULTS / "locked_block.jsonl"
+LEADS_S = (0, 2 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S, DAY_S)
+DELAYS_S = (0, HOUR_S, DAY_S, WEEK_S)
+POINT_BLOCKS = 2
+"""Of a curve's points: the same windows, but fewer fits, of which there are nine times as many as for the scores."""
 
 
 def judge(city: City, plan: Plan, *, with_curves: bool) -> dict[str, Any]:
     """Measure one city, with its curves over lead and delay or without, and the processor seconds that it took."""
     begin = time.process_time()
-    result = evaluate_city(city, plan, JUDGED, where=True)
+    experiment = Experiment.open(city, plan)
+    with step(f"forecasting {city.name}", len(fits_of(JUDGED, plan, len(experiment.folds))), "fits") as bar:
+        judged = forecast_blocks(experiment, JUDGED, bar, where=True)
+    result = judge_experiment(experiment, judged)
     if with_curves and city.notes.get("preset") != NOTHING:  # there no forecast has a skill to lose
         result["curves"] = curves(city, plan)
         result["as_reported"] = as_reported(city, plan)
     return {**result, "processor_seconds": round(time.process_time() - begin, 1)}
+
+
+# ------------------------------------------------------------ curves over lead and delay
+
+
+def curves(city: City, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> dict[str, list[dict[str, Any]]]:
+    """Return log skill against the climatology, and AUC, over the lead time and over the reporting delay.
+
+    The target windows are the same for all: those of all test blocks. What keeps that affordable is that each point has
+    two fits of its own, each for half of them, and that the seeds take turns.
+    """
+    plan = _of_points(plan)
+    axes = {"lead_s": LEADS_S, "delay_s": DELAYS_S}
+    known: dict[Task, dict[str, dict[str, Any]]] = {}
+    points: dict[str, list[dict[str, Any]]] = {axis: [] for axis in axes}
+    with step(f"curves of {city.name}", sum(map(len, axes.values())), "points") as bar:
+        for axis, values in axes.items():
+            for value in values:
+                changed = plan.with_task(**{axis: value})
+                if changed.task not in known:
+                    known[changed.task] = _point(city, changed, entries)
+                points[axis].append({axis: value, "forecasts": known[changed.task]})
+                bar.advance(1)
+    return points
+
+
+def as_reported(city: City, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> dict[str, Any] | None:
+    """Return a point like those of the curves with each row known when it was reported; None where nobody knows when.
+
+    The oracle of it knows every row at once, so nobody can reach it.
+    """
+    if city.reported_s is None:
+        return None
+    waited_s = city.reported_s - city.events.time_s
+    quantiles = {f"{share:g}": float(np.quantile(waited_s, share)) for share in (0.5, 0.9, 0.99)}
+    point = _point(city, replace(_of_points(plan), as_reported=True), entries)
+    return {"delay_s_quantiles": quantiles, "forecasts": point}
+
+
+def _of_points(plan: Plan) -> Plan:
+    """Return the plan of a point of the curves."""
+    return replace(plan, blocks=min(plan.blocks, POINT_BLOCKS), in_turn=True)
+
+
+def _point(city: City, plan: Plan, entries: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
+    """Return log skill with its interval, and AUC, of every forecaster under one plan."""
+    experiment = Experiment.open(city, plan)
+    y = experiment.test.y
+    p = {name: one.p[0] for name, one in forecast_blocks(experiment, entries).items()}
+    oracle = experiment.oracle()
+    if oracle is not None:
+        p["oracle"] = oracle
+    blocks = Blocks.drawn(len(y), round(WEEK_S / plan.task.stride_s))
+    reference = log_loss_each_bits(y, p[CLIMATOLOGY])
+    point = {}
+    for name, each in p.items():
+        gained = reference - log_loss_each_bits(y, each)
+        bits = {"log_skill_bits": float(gained.mean()), "log_skill_bits_interval": interval(blocks.means(gained))}
+        point[name] = {**bits, "auc": roc_auc(y, each)}
+    return point
+
+
+# ------------------------------------------------------------ the real table
 
 
 def baltimore(data: Path, folder: Path) -> Prepared:

@@ -13,6 +13,10 @@ GPU, which needs a folder that was prepared elsewhere but neither geopandas nor 
 
 The table is Baltimore's of 2012 to August 2017 (HEWS_REAL_DATA); the years after it, of which two are locked, are in no
 file that is read. ``--quick``: a generated city of two years, two epochs, one seed, nothing saved.
+
+Every run goes through the loop that `hews train` uses; only the leaks differ. It stays in memory: no checkpoints.
+
+Shapes: S windows held out, D drawn series.
 """
 
 from __future__ import annotations
@@ -20,8 +24,9 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +34,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when starte
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from benchmarks.common import RESULTS, finish, parse_flags, real_data
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.cli.printing import print_table
 from hews_gpu.config import load_city
 from hews_gpu.data.events import Prepared, open_prepared
-from hews_gpu.environment.device import choose_device
+from hews_gpu.environment.device import Choice, choose_device
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.bootstrap import Blocks, interval
 from hews_gpu.evaluation.strata import aucs_drawn
+from hews_gpu.forecasters.climatology import fit_climatology
 from hews_gpu.progress import log
-from hews_gpu.reference.leak_ablation import STEPS, AblationRun, run_ablation
-from hews_gpu.reference.protocol import LEAKS, scores
+from hews_gpu.progress import step as progress_step
+from hews_gpu.reference.protocol import LEAKS, Leak, ReferenceObjective, scores
+from hews_gpu.training.distributed import ProcessInfo, claim_device, process_group
+from hews_gpu.training.loop import TrainingLoop
+from hews_gpu.training.objective import Stage
 from hews_gpu.training.recipe import Recipe, load_recipe
 from hews_gpu.typed_toml import require
 from hews_gpu.units import WEEK_S
@@ -57,6 +66,137 @@ TITLES = {
     "balance": "at true prevalence",
     "same_window": "maps of the past only",
 }
+
+
+STEPS: Mapping[str, frozenset[Leak]] = {
+    "reference": frozenset(),
+    **{leak: frozenset([*LEAKS][: k + 1]) for k, leak in enumerate(LEAKS)},
+}
+"""By the leak that is newly taken away (``reference``: none), all those that are gone by then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationRun:
+    """One training run and its probabilities for the windows that were held out."""
+
+    step: str
+    """A key of `STEPS`."""
+    seed: int
+    y: Bool  # [S] whether each window holds a target
+    p: Float64  # [S] by the model
+    p_climatology: Float64  # [S] by hour of week and month, fitted on the windows that the model learned from
+    start_s: Int64  # [S] ascending
+    sizes: Mapping[str, int]
+    """Windows of each part."""
+    positives: Mapping[str, int]
+    """Of these with a target."""
+    epochs: int
+    """Passes over the training windows that were made."""
+    best_epoch: int
+    """After which the validation score was best; 0: before any."""
+    steps: int
+    """Optimizer steps that were taken."""
+    parameters: int
+    seconds: float
+    processor_seconds: float
+
+
+class _TimeIsUp(Exception):
+    """Raised between two steps of a run that has had its time."""
+
+
+def run_ablation(
+    prepared: Prepared,
+    recipe: Recipe,
+    choice: Choice,
+    *,
+    seeds: Sequence[int],
+    steps: Collection[str] = tuple(STEPS),
+    limit_s: float | None = None,
+) -> list[AblationRun]:
+    """Train and judge every step with every seed.
+
+    Args:
+        prepared: the city.
+        recipe: of protocol ``reference``.
+        choice: where torch runs.
+        seeds: of the weights, the order, the choice of windows and the random split.
+        steps: keys of `STEPS`.
+        limit_s: time that one run may take; it keeps its best epoch so far. None: as many epochs as the recipe says.
+
+    Raises:
+        UserError: the city has too few windows.
+    """
+    device = claim_device(ProcessInfo(), choice)
+    runs = []
+    with progress_step("leak ablation", len(steps) * len(seeds), "runs") as bar:
+        for seed in seeds:
+            seeded = replace(recipe, seed=seed)
+            samples = len(ReferenceObjective(prepared, seeded).parts["train"])
+            for step in steps:
+                objective = ReferenceObjective(prepared, seeded, device=device, without=STEPS[step])
+                objective.stages = stages_for(objective.stages, samples, objective.samples)
+                runs.append(_train_and_judge(objective, step, seeded, choice, limit_s))
+                bar.advance(1, step)
+    return runs
+
+
+def stages_for(stages: Sequence[Stage], samples: int, own: int) -> tuple[Stage, ...]:
+    """Return stages that see as many maps in all as the given ones would of `samples` windows, when there are `own`."""
+    return tuple(replace(stage, epochs=max(1, round(stage.epochs * samples / own))) for stage in stages)
+
+
+def _train_and_judge(
+    objective: ReferenceObjective, step: str, recipe: Recipe, choice: Choice, limit_s: float | None
+) -> AblationRun:
+    began_s, processor_began_s = time.perf_counter(), time.process_time()
+    with process_group(ProcessInfo(), choice, recipe.engine.precision) as group:
+        loop = TrainingLoop(objective, recipe.engine, group)
+        _train(loop, limit_s)
+        loop.module.load_state_dict(loop.best)
+        with loop.fabric.autocast():
+            p = objective.probabilities(loop.module, "test", loop.fabric.to_device)
+    train, test, position = objective.parts["train"], objective.parts["test"], loop.position
+    return AblationRun(
+        step=step,
+        seed=objective.seed,
+        y=test.y,
+        p=p,
+        p_climatology=fit_climatology(train.start_s, train.y).probability(test.start_s),
+        start_s=test.start_s,
+        sizes={name: len(part) for name, part in objective.parts.items()},
+        positives={name: int(part.y.sum()) for name, part in objective.parts.items()},
+        epochs=position.epoch,
+        best_epoch=position.best_epoch,
+        steps=position.step,
+        parameters=sum(weight.numel() for weight in loop.module.parameters()),
+        seconds=time.perf_counter() - began_s,
+        processor_seconds=time.process_time() - processor_began_s,
+    )
+
+
+def _train(loop: TrainingLoop, limit_s: float | None) -> None:
+    """Train all epochs, or as much as fits into the time."""
+    until_s = float("inf") if limit_s is None else time.monotonic() + limit_s
+
+    def stop_in_time() -> None:
+        if time.monotonic() > until_s:
+            raise _TimeIsUp
+
+    class Silent:
+        def advance(self, amount: float = 1.0, note: str = "") -> None:
+            """Show nothing: the bar counts runs."""
+
+    loop.start()
+    try:
+        while loop.stage:
+            loop.epoch(Silent(), stop_in_time)
+            stop_in_time()
+    except _TimeIsUp:
+        pass
+
+
+# ------------------------------------------------------------ the study
 
 
 def measure(flags: argparse.Namespace) -> dict[str, Any]:
@@ -171,7 +311,7 @@ def _row(own: Sequence[AblationRun]) -> dict[str, Any]:
     }
 
 
-def _drawn(one: AblationRun) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _drawn(one: AblationRun) -> tuple[Float64, Float64]:
     """Return accuracy and AUC [D] of series drawn in blocks of as many windows as a week holds of those held out."""
     weeks = (int(one.start_s[-1]) - int(one.start_s[0])) / WEEK_S
     blocks = Blocks.drawn(len(one.y), max(1, round(len(one.y) / max(weeks, 1.0))))

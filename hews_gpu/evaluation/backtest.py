@@ -28,7 +28,7 @@ from hews_gpu.evaluation.places import judge_places
 from hews_gpu.files import atomic_file
 from hews_gpu.forecasters.base import Entry, SaysWhere, Setting
 from hews_gpu.forecasters.city import City, generated_city, whole_city
-from hews_gpu.forecasters.registry import BASELINES, FORECASTERS, require_known
+from hews_gpu.forecasters.registry import FORECASTERS, require_known
 from hews_gpu.progress import SILENT, Step, log, step
 from hews_gpu.units import WEEK_S
 from hews_gpu.workers import processes
@@ -38,7 +38,6 @@ __all__ = [
     "Fit",
     "Forecasts",
     "Problem",
-    "evaluate_city",
     "fits_of",
     "forecast_blocks",
     "gather_fits",
@@ -205,13 +204,14 @@ def _weeks(plan: Plan, one: Forecasts) -> float:
     return len(one.calibration) * plan.task.stride_s / WEEK_S
 
 
-def judge_experiment(experiment: Experiment, judged: Mapping[str, Judged], *, where: bool = True) -> dict[str, Any]:
+def judge_experiment(experiment: Experiment, judged: Mapping[str, Judged]) -> dict[str, Any]:
     """Return the result of an experiment as JSON can hold it: what it was, its protocol, and every score.
+
+    Neighborhoods are judged, too, where some forecaster says where.
 
     Args:
         experiment: the city, cut.
         judged: forecasts of its test windows by name, the climatology among them.
-        where: judge the neighborhoods, too, if some forecaster says where.
     """
     test, plan = experiment.test, experiment.plan
     scores = compare(test.y, test.windows.begin_s, plan.task.stride_s, judged, experiment.oracle())
@@ -220,27 +220,9 @@ def judge_experiment(experiment: Experiment, judged: Mapping[str, Judged], *, wh
     protocol = {**experiment.described(), "seeds": list(plan.seeds), "bootstrap": bootstrap}
     result = {**experiment.city.notes, "protocol": protocol, **counts, "forecasts": scores}
     areas = {name: one.areas for name, one in judged.items() if one.areas is not None}
-    if where and areas:
+    if areas:
         result["places"] = judge_places(experiment, areas)
     return result
-
-
-def evaluate_city(
-    city: City, plan: Plan, entries: Mapping[str, Entry] = BASELINES, *, where: bool = False
-) -> dict[str, Any]:
-    """Fit, forecast and judge every forecaster on one city, in this process.
-
-    Args:
-        city: the city.
-        plan: the task, the blocks, the seeds.
-        entries: forecasters by name; the climatology must be among them.
-        where: judge the neighborhoods, too.
-    """
-    experiment = Experiment.open(city, plan)
-    fits = len(fits_of(entries, plan, len(experiment.folds), entries))
-    with step(f"forecasting {city.name}", fits, "fits") as bar:
-        judged = forecast_blocks(experiment, entries, bar, where=where)
-    return judge_experiment(experiment, judged, where=where)
 
 
 # ------------------------------------------------------------ side by side

@@ -2,7 +2,7 @@
 
 Both become a `City`: columns to make a `Catalog` of under any reporting delay, the ground, what maps are drawn from,
 and the true probabilities where there are any. A prepared table is cut off where its locked block begins before
-anything else looks at it; how to open that block is in `evaluation.locked`.
+anything else looks at it; how to open that block is in `studies/inputs/locked.py`.
 
 Shapes: E rows, S windows, N neighborhoods, K cells.
 """

@@ -11,14 +11,13 @@ import pytest
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.backtest import (
     Problem,
-    evaluate_city,
     fits_of,
     forecast_blocks,
     gather_fits,
+    judge_experiment,
     open_experiment,
     run_fits,
 )
-from hews_gpu.evaluation.curves import curves
 from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import headline
 from hews_gpu.evaluation.tables import skill_table
@@ -28,9 +27,14 @@ from hews_gpu.forecasters.registry import BASELINES, FORECASTERS
 QUICK = {name: BASELINES[name] for name in ("base_rate", "climatology", "level", "hawkes")}
 
 
+def judged(city, entries, *, where=False):
+    experiment = Experiment.open(city, Plan(blocks=1))
+    return judge_experiment(experiment, forecast_blocks(experiment, entries, where=where))
+
+
 @pytest.fixture(scope="module")
 def found(strong):
-    return evaluate_city(strong, Plan(blocks=1), QUICK)
+    return judged(strong, QUICK)
 
 
 def test_everything_is_there_and_is_json(found):
@@ -75,21 +79,9 @@ def test_the_headline_and_the_table_are_of_the_model(found):
     assert "gap closed" not in without[0] and [row[0] for row in without[1:]] == list(scores)
 
 
-def test_curves_ask_for_the_same_windows_and_later_knowledge_is_worth_less(strong):
-    entries = {name: BASELINES[name] for name in ("climatology", "hawkes")}
-    found = curves(strong, Plan(blocks=2), entries)
-    assert [point["lead_s"] for point in found["lead_s"]] == [0, 7200, 21_600, 43_200, 86_400]
-    assert [point["delay_s"] for point in found["delay_s"]] == [0, 3600, 86_400, 604_800]
-    for axis in ("lead_s", "delay_s"):
-        oracle = [point["forecasts"]["oracle"]["log_skill_bits"] for point in found[axis]]
-        hawkes = [point["forecasts"]["hawkes"]["log_skill_bits"] for point in found[axis]]
-        assert oracle[0] > 2 * oracle[-1] and hawkes[0] > hawkes[-1]
-    assert found["lead_s"][0]["forecasts"] == found["delay_s"][0]["forecasts"]
-
-
 def test_places(strong):
     entries = {name: FORECASTERS[name] for name in ("climatology", "hewsnet")}
-    found = evaluate_city(strong, Plan(blocks=1), entries, where=True)["places"]
+    found = judged(strong, entries, where=True)["places"]
     json.dumps(found, allow_nan=False)
     scores = found["forecasts"]
     assert list(scores) == [*PLACE_BASELINES, "hewsnet", "oracle"]

@@ -16,7 +16,6 @@ from hews_gpu.data.windows import targets_within
 from hews_gpu.errors import UserError
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import reference_rasterizer
-from hews_gpu.reference.leak_ablation import STEPS
 from hews_gpu.reference.protocol import (
     GAP_S,
     LEAKS,
@@ -29,6 +28,7 @@ from hews_gpu.reference.protocol import (
 )
 from hews_gpu.training.recipe import load_recipe, parse_recipe
 from hews_gpu.units import HOUR_S
+from studies.leak_ablation import STEPS
 
 SMALL = load_recipe("reference2").text.replace("height = 150", "height = 62").replace("width = 150", "width = 78")
 

@@ -12,11 +12,12 @@ from hews_gpu.cli.commands import app
 from hews_gpu.config import SplitsConfig, city_template, load_city
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.folds import Plan
-from hews_gpu.evaluation.locked import openings
 from hews_gpu.forecasters.city import generated_city
+from hews_gpu.forecasters.registry import BASELINES
 from studies import forecasts
-from studies.forecasts import FIRST_TEST, JUDGED, closed, judge, judge_locked, main, seconds, show
-from tests.evaluation.test_locked import folder_of
+from studies.forecasts import FIRST_TEST, JUDGED, closed, curves, judge, judge_locked, main, seconds, show
+from studies.inputs.locked import openings
+from tests.studies.test_locked import folder_of
 
 
 def test_a_source_is_judged_and_shown(capsys):
@@ -26,6 +27,18 @@ def test_a_source_is_judged_and_shown(capsys):
     assert set(result["places"]["forecasts"]) > {"near_repeat", "hewsnet", "oracle"}
     show({"presets": {"strong": result}})
     assert "hawkes" in capsys.readouterr().out
+
+
+def test_curves_ask_for_the_same_windows_and_later_knowledge_is_worth_less(strong):
+    entries = {name: BASELINES[name] for name in ("climatology", "hawkes")}
+    found = curves(strong, Plan(blocks=2), entries)
+    assert [point["lead_s"] for point in found["lead_s"]] == [0, 7200, 21_600, 43_200, 86_400]
+    assert [point["delay_s"] for point in found["delay_s"]] == [0, 3600, 86_400, 604_800]
+    for axis in ("lead_s", "delay_s"):
+        oracle = [point["forecasts"]["oracle"]["log_skill_bits"] for point in found[axis]]
+        hawkes = [point["forecasts"]["hawkes"]["log_skill_bits"] for point in found[axis]]
+        assert oracle[0] > 2 * oracle[-1] and hawkes[0] > hawkes[-1]
+    assert found["lead_s"][0]["forecasts"] == found["delay_s"][0]["forecasts"]
 
 
 def test_the_rolling_blocks_end_where_the_locked_one_begins(tmp_path):

@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 
 from hews_gpu.cluster.bench import run_benchmark
 from hews_gpu.forecasters.climatology import HOUR_S
-from hews_gpu.reference.leak_ablation import STEPS, AblationRun
 from hews_gpu.reference.protocol import LEAKS
 from studies import leak_ablation
+from studies.leak_ablation import STEPS, AblationRun
 
 
 def ablation_run(step, seed, skill, n=900):

@@ -9,9 +9,9 @@ import pytest
 
 from hews_gpu.data.events import open_prepared
 from hews_gpu.environment.device import Choice
-from hews_gpu.reference.leak_ablation import STEPS, run_ablation, stages_for
 from hews_gpu.training.objective import Stage
 from hews_gpu.training.recipe import load_recipe
+from studies.leak_ablation import STEPS, run_ablation, stages_for
 
 CPU = Choice("cpu", "asked for")
 SMALL = load_recipe("reference_small")
@@ -66,7 +66,7 @@ from dataclasses import replace
 from pathlib import Path
 from hews_gpu.data.events import open_prepared
 from hews_gpu.environment.device import Choice
-from hews_gpu.reference.leak_ablation import run_ablation
+from studies.leak_ablation import run_ablation
 from hews_gpu.training.recipe import load_recipe
 recipe = load_recipe("reference_small")
 recipe = replace(recipe, split=replace(recipe.split, windows=80), stages=(replace(recipe.stages[0], epochs=1),))

@@ -1,6 +1,6 @@
 """The locked block: the last years of a table, looked at once, and never by accident.
 
-What is evaluated day by day (`sources.prepared_city`) does not hold the block's rows at all, so nothing short of
+What is evaluated day by day (`prepared_city`) does not hold the block's rows at all, so nothing short of
 `open_locked` can reach them. Opening writes a line to a ledger first, and to disk, before a single row is handed out:
 who, when, by which command, why, and a fingerprint of the rows. A block that the ledger knows is refused; who insists
 must say why again, and the ledger keeps the count, which belongs into whatever is reported.
@@ -32,7 +32,7 @@ COLUMNS = ("time_s", "longitude", "latitude", "category", "is_target")
 def open_locked(
     prepared: Prepared, *, begin_s: int, locked_s: int, end_s: int, ledger: Path, why: str, again: bool = False
 ) -> tuple[City, dict[str, Any]]:
-    """The whole table, the locked block included, after its opening has been written down.
+    """Return the whole table, the locked block included, after its opening has been written down.
 
     Args:
         prepared: the folder.
@@ -70,7 +70,7 @@ def open_locked(
 
 
 def require_closed(prepared: Prepared, *, locked_s: int, end_s: int, ledger: Path, why: str) -> None:
-    """See that a locked block may be opened, without opening it: to be asked before hours of work.
+    """Require that a locked block may be opened, without opening it: to be asked before hours of work.
 
     Raises:
         UserError: no reason, nothing in the block, a ledger that cannot be read, or an open block.
@@ -81,7 +81,7 @@ def require_closed(prepared: Prepared, *, locked_s: int, end_s: int, ledger: Pat
 
 
 def _earlier(prepared: Prepared, begin_s: int, end_s: int, ledger: Path, why: str) -> tuple[str, list[dict[str, Any]]]:
-    """The block's fingerprint, and its openings so far."""
+    """Return the block's fingerprint, and its openings so far."""
     if not why.strip():
         allowed = "must say why the locked block is opened"
         raise UserError("--open-locked-block", why, allowed=allowed, remedy="It is kept for good")
@@ -96,7 +96,7 @@ def _is_open(line: dict[str, Any], ledger: Path) -> UserError:
 
 
 def openings(ledger: Path) -> list[dict[str, Any]]:
-    """All openings so far, oldest first; none where there is no ledger.
+    """Return all openings so far, oldest first; none where there is no ledger.
 
     Raises:
         UserError: the file is damaged: then nobody knows what was opened.
@@ -114,13 +114,13 @@ def openings(ledger: Path) -> list[dict[str, Any]]:
 
 
 def _same(line: dict[str, Any], prepared: Prepared, begin_s: int, end_s: int, block: str) -> bool:
-    """Whether a line is about the same rows, or the same city in an overlapping stretch of time."""
+    """Return whether a line is about the same rows, or the same city in an overlapping stretch of time."""
     overlaps = line["begin_s"] < end_s and begin_s < line["end_s"]
     return bool(line["fingerprint"] == block or (line["city"] == prepared.city.city.name and overlaps))
 
 
 def _fingerprint(prepared: Prepared, begin_s: int, end_s: int) -> str:
-    """Digest of the block's rows."""
+    """Return a digest of the block's rows."""
     times = prepared.events.time_s
     inside = (times >= begin_s) & (times < end_s)
     if not inside.any():

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.locked import open_locked, openings
+from studies.inputs.locked import open_locked, openings
 from tests.forecasters.test_city import Folder
 
 

@@ -1,0 +1,1 @@
+"""Inputs of studies: the locked block."""

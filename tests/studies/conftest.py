@@ -1,0 +1,6 @@
+"""A generated city and the toy city."""
+
+from tests.invented_city import strong
+from tests.toy_city import one_thread, prepared
+
+__all__ = ["one_thread", "prepared", "strong"]
