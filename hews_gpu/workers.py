@@ -20,10 +20,10 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from hews_gpu.errors import UserError
 
-__all__ = ["STOPPING", "Job", "Opener", "Unfinished", "Workers", "in_this_process", "processes"]
+__all__ = ["STOPPING", "Opener", "PartitionJob", "Unfinished", "Workers", "in_this_process", "processes"]
 
 T = TypeVar("T")
-Job = Callable[[Path, int], T]
+PartitionJob = Callable[[Path, int], T]
 STOPPING = Event()
 """Set while the threads of this process are asked to end: a long partition looks at it and gives up."""
 MOST_THREADS = 4  # each holds one partition; more would trade the memory bound for little time
@@ -39,7 +39,7 @@ class Workers(Protocol):
     backend: Literal["pandas", "cudf"]
     """The DataFrame library that they hold numbers in."""
 
-    def run(self, job: Job[T], folder: Path, numbers: Sequence[int]) -> Iterator[tuple[int, T]]:
+    def run(self, job: PartitionJob[T], folder: Path, numbers: Sequence[int]) -> Iterator[tuple[int, T]]:
         """Do some partitions; yield each number and what the job returned, as they are done."""
 
 
@@ -55,7 +55,7 @@ class Threads:
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self.pool = pool
 
-    def run(self, job: Job[T], folder: Path, numbers: Sequence[int]) -> Iterator[tuple[int, T]]:
+    def run(self, job: PartitionJob[T], folder: Path, numbers: Sequence[int]) -> Iterator[tuple[int, T]]:
         """Do some partitions."""
         of: dict[Future[T], int] = {self.pool.submit(job, folder, number): number for number in numbers}
         try:

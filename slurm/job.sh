@@ -129,11 +129,11 @@ dask_cluster() { # a Dask scheduler here and workers on all nodes: one per GPU, 
         -m dask "${worker[@]}" --scheduler-file "$SCHEDULER" --local-directory "$TMPDIR" \
         --death-timeout 120 &
     CHILDREN+=($!)
-    "${PYTHON[@]}" -m hews_gpu.cluster.workers wait "$SCHEDULER" "$count" || { say "see $log"; return 1; }
+    "${PYTHON[@]}" -m hews_gpu.cluster.dask_workers wait "$SCHEDULER" "$count" || { say "see $log"; return 1; }
 }
 
 dask_end() { # let the workers and the scheduler end by themselves; their logs stay
-    "${PYTHON[@]}" -m hews_gpu.cluster.workers close "$SCHEDULER"
+    "${PYTHON[@]}" -m hews_gpu.cluster.dask_workers close "$SCHEDULER"
     wait "${CHILDREN[@]}" || say "a Dask worker ended with code $?; see $OUT/slurm/dask-$SLURM_JOB_ID"
     CHILDREN=()
     rm -f "$SCHEDULER"

@@ -63,7 +63,7 @@ def run_benchmark(
 
 
 def _into(out: Path, name: str, flags: list[str]) -> int:
-    """Run a benchmark and write what it found to a file, as those of benchmarks/results are.
+    """Run a benchmark and write its result to a file, as those of benchmarks/results are.
 
     Returns:
         Its exit code.
@@ -73,24 +73,20 @@ def _into(out: Path, name: str, flags: list[str]) -> int:
     """
     with disk_full_is_a_user_error(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    told = [
-        sys.executable,
-        str(_checkout() / "benchmarks" / "common.py"),
-        f"{name}.py",
-        *flags,
-    ]  # now: the load is that before the benchmark
-    head = json.loads(subprocess.run(told, stdout=subprocess.PIPE, check=True).stdout)
+    header = [sys.executable, str(_checkout() / "benchmarks" / "common.py"), f"{name}.py", *flags]
+    # made now: the load that it tells is that before the benchmark
+    head = json.loads(subprocess.run(header, stdout=subprocess.PIPE, check=True).stdout)
     command = [sys.executable, str(_script(name)), *flags]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     begin = done.stdout.find("{")
     if begin >= 0:
-        found, _ = json.JSONDecoder().raw_decode(done.stdout, begin)
-        write_json(out, {"benchmark": name, **head, **found})
+        result, _ = json.JSONDecoder().raw_decode(done.stdout, begin)
+        write_json(out, {"benchmark": name, **head, **result})
     return done.returncode
 
 
 def benchmark_names() -> set[str]:
-    """The benchmarks there are.
+    """Return the names of the benchmarks and studies there are.
 
     Raises:
         UserError: there is no checkout here.

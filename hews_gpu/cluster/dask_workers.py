@@ -1,5 +1,10 @@
 """Dask clusters for `prepare` and `rasterize`: one started here, one worker per GPU, or one that runs already.
 
+A batch job that starts a cluster of its own waits for it and closes it by
+
+    python -m hews_gpu.cluster.dask_workers wait SCHEDULER.json COUNT
+    python -m hews_gpu.cluster.dask_workers close SCHEDULER.json
+
 What travels through Dask is the number of a partition and a small answer; rows and maps lie in a folder that every
 worker sees. So any worker may be lost at any moment, and a lost scheduler costs what was not done yet.
 
@@ -10,6 +15,10 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import sys
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
@@ -20,12 +29,12 @@ from uuid import uuid4
 
 from hews_gpu.errors import UserError
 from hews_gpu.progress import log
-from hews_gpu.workers import Job, Unfinished, Workers, in_this_process
+from hews_gpu.workers import PartitionJob, Unfinished, Workers, in_this_process
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["LEAST_ROWS", "Cluster", "parse_cluster"]
+__all__ = ["LEAST_ROWS", "Cluster", "close_workers", "parse_cluster", "wait_for_workers"]
 
 T = TypeVar("T")
 LEAST_ROWS = 1_000_000
@@ -33,6 +42,10 @@ LEAST_ROWS = 1_000_000
 CONNECT_S = 30
 WORKERS_S = 120
 """A batch system may take its time to start the workers."""
+JOB_WORKERS_S = 300.0
+"""The same for all of the workers of a batch job."""
+JOB_WORKERS = "HEWS_WORKERS_TIMEOUT_S"
+LOOK_S = 0.2
 CLOSE_S = 20
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 256 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
 DASKS_TRIM_THRESHOLD = 65536
@@ -56,7 +69,7 @@ class Cluster:
 
     @contextmanager
     def __call__(self, rows: int, folder: Path) -> Iterator[Workers]:
-        """The workers, while the block lasts.
+        """Yield the workers, while the block lasts.
 
         Raises:
             UserError: the cluster cannot be started or reached, or its workers do not see the folder.
@@ -76,19 +89,19 @@ class Cluster:
             yield DaskWorkers(client, self._backend())
 
     def _backend(self) -> Literal["pandas", "cudf"]:
-        """Set once, by Dask's own setting; one worker per GPU means cuDF."""
+        """Return Dask's own setting; one worker per GPU means cuDF."""
         import dask.config
 
-        found = "cudf" if self.kind == "cuda" else dask.config.get("dataframe.backend", "pandas")
+        named = "cudf" if self.kind == "cuda" else dask.config.get("dataframe.backend", "pandas")
         for backend in BACKENDS:
-            if found == backend:
+            if named == backend:
                 return backend
         allowed = f"must be one of {', '.join(BACKENDS)}"
-        raise UserError("dataframe.backend of Dask's configuration", found, allowed=allowed)
+        raise UserError("dataframe.backend of Dask's configuration", named, allowed=allowed)
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
-        """A client of the cluster, which is started for it or was there before."""
+        """Yield a client of the cluster, which is started for it or was there before."""
         from distributed import Client
 
         with _started(self) as target:
@@ -106,7 +119,7 @@ class Cluster:
 
 
 def parse_cluster(text: str) -> Cluster:
-    """What ``--cluster`` says: local, cuda (with :N for N workers), scheduler-file PATH, or an address.
+    """Read what ``--cluster`` says: local, cuda (with :N for N workers), scheduler-file PATH, or an address.
 
     Raises:
         UserError: none of these.
@@ -129,7 +142,7 @@ def parse_cluster(text: str) -> Cluster:
 
 @contextmanager
 def _started(cluster: Cluster) -> Iterator[dict[str, Any]]:
-    """Start what has to be started; gives what a client needs to find it."""
+    """Start what has to be started; yield what a client needs to find it."""
     if cluster.kind == "scheduler-file":
         yield {"scheduler_file": cluster.where}
     elif cluster.kind == "address":
@@ -145,7 +158,7 @@ def _started(cluster: Cluster) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What goes wrong is told in one line at the end; Dask tells it in pages as it goes."""
+    """Keep Dask from telling in pages, as it goes, what we tell in one line at the end."""
     known = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
     loggers = [logging.getLogger(name) for name in ("distributed", *known)]  # several have a handler of their own
     levels = [logger.level for logger in loggers]
@@ -170,7 +183,7 @@ def _local(workers: int | None) -> Any:
 
 
 def _worker_environment(workers: int) -> dict[str, Any]:
-    """Dask's own, but for memory: it has each array given back at once, and every page of the next one is made anew.
+    """Return Dask's own, but for memory: it gives each array back at once, and every page of the next is made anew.
 
     On 2.7 million rows that was a quarter of the processor time of `prepare`. The threads of compiled kernels, of which
     Dask does not know, share the cores, too. What the user has set stays.
@@ -188,16 +201,16 @@ def _worker_environment(workers: int) -> dict[str, Any]:
 
 
 def _local_cuda(workers: int | None) -> Any:
-    """One worker per GPU: a pool of device memory, cuDF spilling to the host, UCX where it is installed."""
+    """Start one worker per GPU: a pool of device memory, cuDF spilling to the host, UCX where it is installed."""
     from importlib.util import find_spec
 
     from hews_gpu.environment.device import probe
 
     for name in ("gpu", "cudf", "dask_cuda"):
-        found = probe(name)
-        if not found.works:
+        result = probe(name)
+        if not result.works:
             remedy = f"Use {FLAG} local, or see what is missing with 'hews doctor'"
-            raise UserError(FLAG, "cuda", allowed=f"does not work here: {found.why}", remedy=remedy)
+            raise UserError(FLAG, "cuda", allowed=f"does not work here: {result.why}", remedy=remedy)
     from dask_cuda import LocalCUDACluster
 
     return LocalCUDACluster(
@@ -244,8 +257,8 @@ class DaskWorkers:
     def __init__(self, client: Client, backend: Literal["pandas", "cudf"]) -> None:
         self.client, self.backend = client, backend
 
-    def run(self, job: Job[T], folder: Path, numbers: Sequence[int]) -> Iterator[tuple[int, T]]:
-        """See `workers.Workers.run`."""
+    def run(self, job: PartitionJob[T], folder: Path, numbers: Sequence[int]) -> Iterator[tuple[int, T]]:
+        """Do some partitions; yield each number and what the job returned, as they are done."""
         from distributed import as_completed
         from distributed.client import FutureCancelledError
         from distributed.comm.core import CommClosedError
@@ -269,3 +282,60 @@ class DaskWorkers:
         finally:
             with suppress(Exception):  # the scheduler may have gone
                 self.client.cancel(list(of))
+
+
+def wait_for_workers(scheduler_file: Path, count: int, timeout_s: float = JOB_WORKERS_S) -> None:
+    """Wait until the scheduler of a batch job has `count` workers.
+
+    Raises:
+        UserError: it has not, in time.
+    """
+    from distributed import Client
+
+    until = time.monotonic() + timeout_s
+    while not (scheduler_file.is_file() and scheduler_file.stat().st_size):
+        if time.monotonic() > until:
+            remedy = "See scheduler.log in the folder of its logs"
+            raise UserError(str(scheduler_file), allowed="was not written by the Dask scheduler", remedy=remedy)
+        time.sleep(LOOK_S)
+    with Client(scheduler_file=str(scheduler_file), timeout=timeout_s) as client:
+        try:
+            client.wait_for_workers(count, timeout=max(1.0, until - time.monotonic()))
+        except TimeoutError:
+            here = len(client.scheduler_info(n_workers=-1)["workers"])
+            allowed = f"{here} of {count} came within {timeout_s:.0f} s"
+            remedy = f"See the workers' logs; {JOB_WORKERS} sets the time"
+            raise UserError("Dask workers", allowed=allowed, remedy=remedy) from None
+        nodes = Counter(client.run(_node).values())
+        where = ", ".join(f"{number} on {node}" for node, number in sorted(nodes.items()))
+        log(f"Dask workers: {where}; dashboard {client.dashboard_link}")
+
+
+def _node() -> str:
+    """Return the node of a worker, as SLURM calls it."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def close_workers(scheduler_file: Path) -> None:
+    """End the workers and the scheduler of a batch job."""
+    from distributed import Client
+
+    with Client(scheduler_file=str(scheduler_file), timeout=JOB_WORKERS_S) as client:
+        client.shutdown()
+
+
+def main() -> None:
+    """Do what the command line says."""
+    what, name, *count = sys.argv[1:]
+    try:
+        if what == "wait":
+            wait_for_workers(Path(name), int(count[0]), float(os.environ.get(JOB_WORKERS, JOB_WORKERS_S)))
+        else:
+            close_workers(Path(name))
+    except UserError as error:
+        print(f"hews: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""What was submitted for a folder: `OUT/slurm/jobs.json` with the jobs, and the words they leave in `events/`."""
+"""What was submitted for a folder: `OUT/slurm/jobs.json` with the jobs, and `events/`, where they note what they do."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Job:
     tasks: int = 0  # of an array; 0: none
 
     def shown_log(self) -> str:
-        """Where the output goes, for people: of an array with a star for the task."""
+        """Return where the output goes, for people: of an array with a star for the task."""
         return str(self.log_path()).replace("None", "*") if self.tasks else str(self.log_path())
 
     def log_path(self, task: int | None = None) -> Path:
-        """Where the output of the job, or of a task of its array, goes."""
+        """Return where the output of the job, or of a task of its array, goes."""
         filled = self.log.replace("%j", self.id).replace("%A", self.id)
         return Path(filled.replace("%a", str(task)))
 
@@ -39,7 +39,7 @@ class Job:
 class Submission:
     """Jobs that were submitted together, in the order in which they run."""
 
-    kind: str  # pipeline, sweep or bench
+    kind: str  # pipeline, sweep, backtest or bench
     when: str
     jobs: tuple[Job, ...]
     extra: dict[str, Any]
@@ -47,7 +47,7 @@ class Submission:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What a job wrote about itself."""
+    """One line that a job wrote about itself."""
 
     time: str
     job: str
@@ -65,7 +65,7 @@ def write_submission(out: Path, submission: Submission) -> None:
 
 
 def last_submission(out: Path) -> tuple[Path, Submission]:
-    """What was last submitted for a folder, or for the one that it lies in; and that folder.
+    """Return the last submission for a folder, or for the one that it lies in, after that folder.
 
     Raises:
         UserError: nothing was.
@@ -81,7 +81,7 @@ def last_submission(out: Path) -> tuple[Path, Submission]:
 
 
 def events_of(out: Path, name: str, task: int | None = None) -> list[Event]:
-    """What the jobs of a stage wrote, oldest first; lines that a full disk or a kill cut off are left out."""
+    """Return what the jobs of a stage wrote, oldest first; lines that a full disk or a kill cut off are left out."""
     path = out / FOLDER / EVENTS / (f"{name}.tsv" if task is None else f"{name}-{task}.tsv")
     if not path.is_file():
         return []
@@ -97,7 +97,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise UserError(str(path), allowed="is damaged", remedy="Remove it; 'squeue --me' lists your jobs") from None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hews_gpu.errors import UserError
 
-__all__ = ["OVER", "JobState", "cancel", "cluster_states", "doubts", "submit", "submit_command"]
+__all__ = ["OVER", "JobState", "cancel", "cluster_states", "objection", "submit", "submit_command"]
 
 CLIENT_S = 60
 OVER = frozenset(
@@ -36,13 +36,12 @@ class JobState:
     elapsed: str  # [days-]hours:minutes:seconds
 
 
-def submit(script: Path, *, after: str | None = None, array: str | None = None) -> str:
+def submit(script: Path, *, after: str | None = None) -> str:
     """Give a job file to sbatch.
 
     Args:
         script: the file.
         after: id of a job that has to end well before this one starts; if it fails, this one is cancelled.
-        array: which array tasks.
 
     Returns:
         The job's id.
@@ -50,12 +49,18 @@ def submit(script: Path, *, after: str | None = None, array: str | None = None) 
     Raises:
         UserError: there is no SLURM here, or it refuses the job.
     """
-    said = _run(submit_command(script, after=after, array=array), what="sbatch refuses the job")
-    return said.strip().partition(";")[0]  # a cluster's name may follow
+    output = _run(submit_command(script, after=after), what="sbatch refuses the job")
+    return output.strip().partition(";")[0]  # a cluster's name may follow
 
 
-def doubts(script: Path) -> str:
-    """What SLURM would object to in a job now; empty if nothing. Of one that waits for another it says so only later.
+def submit_command(script: Path, *, after: str | None = None) -> list[str]:
+    """Return the command that `submit` runs."""
+    chain = [f"--dependency=afterok:{after}", "--kill-on-invalid-dep=yes"] if after else []
+    return ["sbatch", "--parsable", *chain, str(script)]
+
+
+def objection(script: Path) -> str:
+    """Return what SLURM would object to in a job now; empty if nothing. Of one that waits for another it says so late.
 
     It may be that nodes are merely down: so this is a warning, not a refusal.
     """
@@ -66,17 +71,10 @@ def doubts(script: Path) -> str:
     return ""
 
 
-def submit_command(script: Path, *, after: str | None = None, array: str | None = None) -> list[str]:
-    """The command that `submit` runs."""
-    chain = [f"--dependency=afterok:{after}", "--kill-on-invalid-dep=yes"] if after else []
-    tasks = [f"--array={array}"] if array else []
-    return ["sbatch", "--parsable", *chain, *tasks, str(script)]
-
-
 def cluster_states(ids: Sequence[str]) -> dict[str, JobState]:
-    """What SLURM still knows of some jobs, by id; those of an array as ``ARRAY_TASK``, waiting ones as the whole array.
+    """Return what SLURM still knows of some jobs, by id; it forgets a job some minutes after its end.
 
-    SLURM forgets a job some minutes after its end.
+    The tasks of an array are ``ARRAY_TASK``, those that wait the whole array.
 
     Raises:
         UserError: there is no SLURM here, or it does not answer.
@@ -85,12 +83,12 @@ def cluster_states(ids: Sequence[str]) -> dict[str, JobState]:
         return {}
     columns = "JobArrayID:|,State:|,Reason:|,NodeList:|,TimeUsed"
     command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}", f"--Format={columns}"]
-    said = _run(command, what="squeue has no answer", accept="Invalid job id")
-    found: dict[str, JobState] = {}
-    for line in said.splitlines():
+    output = _run(command, what="squeue has no answer", accept="Invalid job id")
+    states: dict[str, JobState] = {}
+    for line in output.splitlines():
         job, state, reason, nodes, elapsed = (part.strip() for part in line.split("|"))
-        found[job] = JobState(state=state, reason="" if reason == "None" else reason, nodes=nodes, elapsed=elapsed)
-    return found
+        states[job] = JobState(state=state, reason="" if reason == "None" else reason, nodes=nodes, elapsed=elapsed)
+    return states
 
 
 def cancel(ids: Iterable[str]) -> None:
@@ -112,9 +110,9 @@ def _run(command: Sequence[str], *, what: str, accept: str | None = None) -> str
     except subprocess.TimeoutExpired:
         remedy = "Ask 'scontrol ping' whether the controller is up, and try again"
         raise UserError(command[0], allowed=f"did not answer within {CLIENT_S} s", remedy=remedy) from None
-    said = done.stderr.strip()
-    if done.returncode and not (accept and accept in said):
-        last = said.splitlines()[-1] if said else f"code {done.returncode}"
-        remedy = next((text for words, text in REMEDIES.items() if words in said.lower()), "See docs/clusters.md")
+    errors = done.stderr.strip()
+    if done.returncode and not (accept and accept in errors):
+        last = errors.splitlines()[-1] if errors else f"code {done.returncode}"
+        remedy = next((text for words, text in REMEDIES.items() if words in errors.lower()), "See docs/clusters.md")
         raise UserError(command[0], allowed=f"{what} ({last})", remedy=remedy)
     return done.stdout

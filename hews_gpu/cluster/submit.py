@@ -17,14 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from hews_gpu.cluster import slurm
+from hews_gpu.cluster.job_files import SHIPPED, Options, Site, job_text
 from hews_gpu.cluster.jobs import FOLDER, JOBS, Job, Submission, last_submission, write_submission
-from hews_gpu.cluster.script import job_text
-from hews_gpu.cluster.site import SHIPPED, Site
+from hews_gpu.cluster.sweep import Sweep, recipe_of
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import MANIFEST, atomic_file, disk_full_is_a_user_error
 from hews_gpu.progress import log
 
-__all__ = ["Plan", "Resources", "Stage", "backtest_plan", "bench_plan", "pipeline_plan", "sent", "sweep_plan"]
+__all__ = [
+    "Chain",
+    "Resources",
+    "Stage",
+    "backtest_chain",
+    "bench_chain",
+    "pipeline_chain",
+    "submit_chain",
+    "sweep_chain",
+]
 
 LOGS = "logs"
 ARRAY_LIMIT = 1000  # slurm.conf's MaxArraySize is 1001 unless a site says otherwise
@@ -47,35 +56,30 @@ class Resources:
 
     @property
     def file(self) -> str:
-        """The job file for them."""
+        """The job file that trains on them."""
         if self.nodes > 1:
             return "train-nodes"
         return "train-node" if self.gpus_per_node > 1 else "train"
 
     def options(self) -> dict[str, str | int | None]:
-        """As options of sbatch."""
-        gpus = self.gpus_per_node
-        found: dict[str, str | int | None] = {"nodes": self.nodes, "gpus-per-node": gpus or None}
-        return found | {"ntasks-per-node": max(gpus, 1)} | ({"time": self.time} if self.time else {})
+        """Return them as options of sbatch."""
+        tasks = {"nodes": self.nodes, "ntasks-per-node": max(self.gpus_per_node, 1)}
+        return {**tasks, "gpus-per-node": self.gpus_per_node or None, **({"time": self.time} if self.time else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One job of a plan."""
+    """One job of a chain."""
 
     name: str
     script: Path
     text: str
-    array: str | None = None
-    tasks: int = 0
-
-    def log(self, out: Path) -> str:
-        """Where its output goes, in SLURM's words."""
-        return str(out / FOLDER / LOGS / f"hews-{self.name}-{'%A_%a' if self.array else '%j'}.log")
+    log: str  # where its output goes, in SLURM's words
+    tasks: int = 0  # of an array; 0: none
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Chain:
     """Jobs to submit, in order."""
 
     kind: str
@@ -86,17 +90,17 @@ class Plan:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
-        """The commands and the files, as they would be submitted."""
+        """Return the commands and the files, as they would be submitted."""
         parts = [f"# left out: {why}" for why in self.left_out]
         before = None
         for stage in self.stages:
-            command = slurm.submit_command(stage.script, after=before and f"JOB_OF_{before}", array=stage.array)
+            command = slurm.submit_command(stage.script, after=before and f"JOB_OF_{before}")
             parts.append(f"$ {shlex.join(command)}\n# {stage.script}:\n{stage.text}")
             before = stage.name.upper()
         return "\n".join(parts)
 
 
-def pipeline_plan(
+def pipeline_chain(
     city: Path,
     *,
     site: Site,
@@ -105,8 +109,8 @@ def pipeline_plan(
     rasterize: bool = False,
     recipe: str = "forecast",
     model: str | None = None,
-) -> Plan:
-    """From a city file to a report: prepare, rasterize if asked, train, evaluate, report.
+) -> Chain:
+    """Go from a city file to a report: prepare, rasterize if asked, train, evaluate, report.
 
     Raises:
         UserError: the city file, the recipe or the model is wrong, or processes are asked for that would do nothing.
@@ -116,25 +120,27 @@ def pipeline_plan(
     load_city(city)
     trained = _train_arguments(recipe, model, resources)
     out = (out or Path("runs") / city.stem).absolute()
-    make = _Stages(out, site)
+    stage = _Stages(out, site)
     name = [str(city.absolute())]
     stages = [
-        make.stage("prepare", name, gpu=False),
-        *([make.stage("rasterize", name, gpu=False)] if rasterize else []),
-        make.stage("train", [*name, *trained], file=resources.file, options=resources.options()),
-        make.stage("evaluate", name, gpu=False),
-        make.stage("report", name, gpu=False),
+        stage("prepare", name, gpu=False),
+        *([stage("rasterize", name, gpu=False)] if rasterize else []),
+        stage("train", [*name, *trained], file=resources.file, options=resources.options()),
+        stage("evaluate", name, gpu=False),
+        stage("report", name, gpu=False),
     ]
     left_out = []
     for done, folder in (("prepare", "prepared"), ("rasterize", "maps")):
-        if (out / folder / MANIFEST).is_file() and any(stage.name == done for stage in stages):
-            stages = [stage for stage in stages if stage.name != done]
+        if (out / folder / MANIFEST).is_file() and any(one.name == done for one in stages):
+            stages = [one for one in stages if one.name != done]
             left_out.append(f"{done} ({out / folder} is there already; remove it to have it made anew)")
-    return Plan(kind="pipeline", out=out, stages=tuple(stages), left_out=tuple(left_out))
+    return Chain(kind="pipeline", out=out, stages=tuple(stages), left_out=tuple(left_out))
 
 
-def bench_plan(names: Sequence[str], *, site: Site, resources: Resources, quick: bool, out: Path | None = None) -> Plan:
-    """One job after the other, each with a node for itself, of benchmarks of the source checkout.
+def bench_chain(
+    names: Sequence[str], *, site: Site, resources: Resources, quick: bool, out: Path | None = None
+) -> Chain:
+    """Run benchmarks of the source checkout, one after the other, each with a node for itself.
 
     Raises:
         UserError: no checkout here, or no such benchmark.
@@ -146,38 +152,35 @@ def bench_plan(names: Sequence[str], *, site: Site, resources: Resources, quick:
         if name not in known:
             raise UserError("benchmark", name, allowed="does not exist", remedy=did_you_mean(name, known))
     out = (out or Path("runs") / "bench").absolute()
-    make = _Stages(out, site)
+    stage = _Stages(out, site)
     device = ["--device", "cuda"] if resources.gpus_per_node else []
     options = resources.options() | {"ntasks-per-node": 1}
     stages = [
-        make.stage(
-            "bench",
-            [name, *device, *["--quick"] * quick],
-            options=options,
-            gpu=bool(device),
-            label=f"bench-{name}",
-        )
+        stage(f"bench-{name}", [name, *device, *["--quick"] * quick], file="bench", options=options, gpu=bool(device))
         for name in names
     ]
-    return Plan(kind="bench", out=out, stages=tuple(stages))
+    return Chain(kind="bench", out=out, stages=tuple(stages))
 
 
-def sweep_plan(sweep: Path, *, site: Site, resources: Resources, at_once: int, jobs: int, out: Path) -> Plan:
-    """One array, a task for each job of a sweep.
+def sweep_chain(sweep: Sweep, *, site: Site, resources: Resources, out: Path | None = None) -> Chain:
+    """Run a sweep as one array, a task for each of its jobs.
 
     Raises:
-        UserError: more jobs than arrays may have tasks.
+        UserError: a job has a setting that no recipe may have, or there are more jobs than an array may have tasks.
     """
+    jobs = len(sweep.jobs)
     if jobs > ARRAY_LIMIT:
-        raise UserError(str(sweep), jobs, allowed=f"jobs, must be {ARRAY_LIMIT} at most", remedy="Cut it into several")
-    out = out.absolute()
-    array = f"0-{jobs - 1}%{at_once}"
-    options = {**resources.options(), "array": array}
-    stage = _Stages(out, site).stage("sweep", [str(sweep.absolute())], options=options, array=array, tasks=jobs)
-    return Plan(kind="sweep", out=out, stages=(stage,), extra={"sweep": str(sweep.absolute())})
+        allowed = f"jobs, must be {ARRAY_LIMIT} at most"
+        raise UserError(str(sweep.path), jobs, allowed=allowed, remedy="Cut it into several")
+    for number in range(jobs):
+        recipe_of(sweep, number)
+    out, path = (out or Path("runs") / sweep.path.stem).absolute(), str(sweep.path.absolute())
+    options = {**resources.options(), "array": f"0-{jobs - 1}%{sweep.at_once}"}
+    stage = _Stages(out, site)("sweep", [path], options=options, tasks=jobs)
+    return Chain(kind="sweep", out=out, stages=(stage,), extra={"sweep": path})
 
 
-def backtest_plan(
+def backtest_chain(
     prepared: Path,
     *,
     models: str | None,
@@ -186,8 +189,8 @@ def backtest_plan(
     site: Site,
     resources: Resources,
     out: Path | None = None,
-) -> Plan:
-    """An array whose tasks share the fits of a backtest out, and a job after them that makes the result.
+) -> Chain:
+    """Share the fits of a backtest out over an array, and make the result in a job after it.
 
     Raises:
         UserError: the folder is not a prepared one, a model is unknown, or a number is out of range.
@@ -206,51 +209,47 @@ def backtest_plan(
     told = {"--models": models, "--blocks": blocks}
     arguments = [str(prepared.absolute()), *(str(x) for pair in told.items() if pair[1] for x in pair)]
     out = (out or Path("runs") / f"{prepared.absolute().name}-backtest").absolute()
-    make, array = _Stages(out, site), f"0-{tasks - 1}"
-    options = resources.options() | {"array": array}
+    stage = _Stages(out, site)
+    options = {**resources.options(), "array": f"0-{tasks - 1}"}
     stages = (
-        make.stage(
-            "backtest", [*arguments, *device], options=options, gpu=bool(device), label="fits", array=array, tasks=tasks
-        ),
-        make.stage("backtest", arguments, gpu=False, label="backtest"),
+        stage("fits", [*arguments, *device], file="backtest", options=options, gpu=bool(device), tasks=tasks),
+        stage("backtest", arguments, gpu=False),
     )
-    return Plan(kind="backtest", out=out, stages=stages)
+    return Chain(kind="backtest", out=out, stages=stages)
 
 
-def sent(plan: Plan) -> list[Job]:
-    """Write the files of a plan and submit them; if one is refused, those before it are cancelled again.
+def submit_chain(chain: Chain) -> list[Job]:
+    """Write the files of a chain and submit them; if one is refused, those before it are cancelled again.
 
     Raises:
         UserError: jobs of an earlier submission are not over, a folder cannot be written, there is no SLURM here, or it
             refuses a job.
     """
-    _require_quiet(plan.out)
-    with disk_full_is_a_user_error(plan.out):
-        (plan.out / FOLDER / LOGS).mkdir(parents=True, exist_ok=True)
-        for stage in plan.stages:
+    _require_quiet(chain.out)
+    with disk_full_is_a_user_error(chain.out):
+        (chain.out / FOLDER / LOGS).mkdir(parents=True, exist_ok=True)
+        for stage in chain.stages:
             with atomic_file(stage.script) as partial:
                 partial.write_text(stage.text, encoding="utf-8")
     jobs: list[Job] = []
     try:
-        for stage in plan.stages:
-            job = slurm.submit(stage.script, after=jobs[-1].id if jobs else None)
-            jobs.append(
-                Job(name=stage.name, id=job, script=str(stage.script), log=stage.log(plan.out), tasks=stage.tasks)
-            )
+        for stage in chain.stages:
+            number = slurm.submit(stage.script, after=jobs[-1].id if jobs else None)
+            jobs.append(Job(name=stage.name, id=number, script=str(stage.script), log=stage.log, tasks=stage.tasks))
     except UserError:
         if jobs:
             slurm.cancel(job.id for job in jobs)
         raise
-    for stage in plan.stages[1:]:
-        if found := slurm.doubts(stage.script):
-            log(f"warning: {stage.name}: {found} Unless a node is merely down, it will wait for ever")
+    for stage in chain.stages[1:]:
+        if why := slurm.objection(stage.script):
+            log(f"warning: {stage.name}: {why} Unless a node is merely down, it will wait for ever")
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    write_submission(plan.out, Submission(kind=plan.kind, when=when, jobs=tuple(jobs), extra=dict(plan.extra)))
+    write_submission(chain.out, Submission(kind=chain.kind, when=when, jobs=tuple(jobs), extra=dict(chain.extra)))
     return jobs
 
 
 class _Stages:
-    """Makes the jobs of one plan."""
+    """Makes the jobs of one chain."""
 
     def __init__(self, out: Path, site: Site) -> None:
         self.out, self.site = out, site
@@ -258,30 +257,23 @@ class _Stages:
         if not site.values.get("HEWS_PYTHON") and not site.values.get("HEWS_CONTAINER"):
             self.settings["HEWS_PYTHON"] = sys.executable
 
-    def stage(
+    def __call__(
         self,
         name: str,
         arguments: Sequence[str],
         *,
         file: str | None = None,
-        options: Mapping[str, str | int | None] | None = None,
+        options: Options | None = None,
         gpu: bool = True,
-        label: str | None = None,
-        array: str | None = None,
         tasks: int = 0,
     ) -> Stage:
-        """A job of the shipped file `file` (or `name`); `label` names the stage where several are of one name."""
-        label = label or name
-        shell = Stage(name=label, script=self.out / FOLDER / f"{label}.sbatch", text="", array=array, tasks=tasks)
-        everything = {"job-name": f"hews-{label}", **(options or {}), "output": shell.log(self.out)}
-        uses_gpu = gpu and everything.get("gpus-per-node") is not None
-        text = job_text(
-            file or name,
-            options={**self.site.options(gpu=uses_gpu), **everything},
-            settings=self.settings,
-            arguments=arguments,
-        )
-        return Stage(name=label, script=shell.script, text=text, array=array, tasks=tasks)
+        """Make a job of the shipped file `file`, or of `name`."""
+        output = str(self.out / FOLDER / LOGS / f"hews-{name}-{'%A_%a' if tasks else '%j'}.log")
+        own = {"job-name": f"hews-{name}", **(options or {}), "output": output}
+        site = self.site.options(gpu=gpu and own.get("gpus-per-node") is not None)
+        text = job_text(file or name, options={**site, **own}, settings=self.settings, arguments=arguments)
+        script = self.out / FOLDER / f"{name}.sbatch"
+        return Stage(name=name, script=script, text=text, log=output, tasks=tasks)
 
 
 def _train_arguments(recipe: str, model: str | None, resources: Resources) -> list[str]:
@@ -314,7 +306,7 @@ def _require_quiet(out: Path) -> None:
     if not (out / FOLDER / JOBS).is_file():
         return
     states = slurm.cluster_states(sorted({job.id for job in last_submission(out)[1].jobs}))
-    alive = sorted({job.partition("_")[0] for job, found in states.items() if found.state not in slurm.OVER})
+    alive = sorted({job.partition("_")[0] for job, now in states.items() if now.state not in slurm.OVER})
     if alive:
         allowed = f"has jobs that are not over ({', '.join(alive)})"
         raise UserError("--out", out, allowed=allowed, remedy=f"Wait for them, or end them with 'hews cancel {out}'")

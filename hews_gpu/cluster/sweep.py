@@ -20,6 +20,8 @@ import csv
 import itertools
 import json
 import math
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,11 +30,12 @@ from typing import TYPE_CHECKING, Any
 
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import read_manifest
+from hews_gpu.progress import log
 
 if TYPE_CHECKING:
     from hews_gpu.training.recipe import Recipe
 
-__all__ = ["Result", "Sweep", "load_sweep", "recipe_of", "result_of", "run_folder", "sweep_table"]
+__all__ = ["Result", "Sweep", "load_sweep", "recipe_of", "result_of", "run_folder", "run_here", "sweep_table"]
 
 KEYS = ("prepared", "recipe", "at_once", "grid", "jobs")
 SCORE = "validation_log_loss"
@@ -58,7 +61,7 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a job has come to so far."""
+    """The result of a job so far."""
 
     epochs: int
     best: float | None  # validation log loss, bits
@@ -101,7 +104,7 @@ def _text(content: Mapping[str, Any], key: str) -> str:
 
 
 def _grid(section: Any) -> list[Settings]:
-    """Every combination; the last key changes fastest."""
+    """Return every combination; the last key changes fastest."""
     if not isinstance(section, dict):
         raise UserError("[grid]", section, allowed="must be a section of keys and lists")
     values = dict(_flat(section))
@@ -121,7 +124,7 @@ def _listed(sections: Any) -> list[Settings]:
 
 
 def _flat(section: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested keys as one dotted key each."""
+    """Yield nested keys as one dotted key each."""
     for key, value in section.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{before}{key}.")
@@ -130,7 +133,7 @@ def _flat(section: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, A
 
 
 def recipe_of(sweep: Sweep, job: int) -> Recipe:
-    """The recipe of a job, checked.
+    """Return the recipe of a job, checked.
 
     Raises:
         UserError: no such job, or a setting that no recipe may have.
@@ -160,7 +163,7 @@ def _set(content: dict[str, Any], keys: list[str], value: Any, whole: str) -> No
 
 
 def _toml(content: Mapping[str, Any]) -> str:
-    """A recipe as TOML: keys and values first, then sections, then lists of sections."""
+    """Write a recipe as TOML: keys and values first, then sections, then lists of sections."""
     lines = [f"{key} = {_value(value)}" for key, value in content.items() if not _is_section(value)]
     for key, value in content.items():
         if isinstance(value, dict):
@@ -176,7 +179,7 @@ def _is_section(value: Any) -> bool:
 
 
 def _value(value: Any) -> str:
-    """A value as TOML writes it; JSON does the same but for numbers that are none."""
+    """Write a value as TOML does; JSON does the same but for numbers that are none."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, list):
@@ -185,12 +188,12 @@ def _value(value: Any) -> str:
 
 
 def run_folder(out: Path, job: int) -> Path:
-    """The run of a job."""
+    """Return the run of a job."""
     return out / f"{job:03d}"
 
 
 def result_of(run: Path) -> Result:
-    """What a run has come to so far; readable while it is written."""
+    """Read what a run has come to so far; it may be under way."""
     path = run / "history.csv"
     rows: list[dict[str, str]] = []
     if path.is_file():
@@ -203,7 +206,7 @@ def result_of(run: Path) -> Result:
 
 
 def sweep_table(sweep: Sweep, out: Path, states: Mapping[int, tuple[str, str]]) -> list[list[str]]:
-    """All jobs as rows of text, heading first: the best so far on top, those without a result last.
+    """Return all jobs as rows of text, heading first: the best so far on top, those without a result last.
 
     Args:
         sweep: what is tried.
@@ -221,3 +224,35 @@ def sweep_table(sweep: Sweep, out: Path, states: Mapping[int, tuple[str, str]]) 
         best = "" if result.best is None else f"{result.best:.4f}"
         rows.append([str(job), *settings, state, str(result.epochs) if result.epochs else "", best, why])
     return [heading, *rows]
+
+
+def run_here(sweep: Sweep, out: Path, *, device: str) -> dict[int, tuple[str, str]]:
+    """Run every job on this machine, one after the other, each in its own process, so that a failure ends only one.
+
+    Args:
+        sweep: what is tried.
+        out: folder of the runs; a job that is trained already ends at once.
+        device: auto, cpu or cuda.
+
+    Returns:
+        Of each job its state (done or failed), and why.
+
+    Raises:
+        UserError: a job has a setting that no recipe may have; none has run then.
+    """
+    for job in range(len(sweep.jobs)):
+        recipe_of(sweep, job)
+    states: dict[int, tuple[str, str]] = {}
+    for job, settings in enumerate(sweep.jobs):
+        log(f"--- job {job} of {len(sweep.jobs)}: {', '.join(f'{key} = {value}' for key, value in settings.items())}")
+        arguments = ["sweep", str(sweep.path), "--out", str(out), "--job", str(job), "--device", device]
+        command = [sys.executable, "-m", "hews_gpu", *arguments]
+        last = ""
+        with subprocess.Popen(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                sys.stderr.write(line)
+                last = line.strip() or last
+        code = process.returncode
+        states[job] = ("done", "") if code == 0 else ("failed", last.removeprefix("hews: ") or f"code {code}")
+    return states

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
+from hews_gpu.cluster.job_files import SHIPPED
 from hews_gpu.cluster.jobs import events_of
-from hews_gpu.cluster.site import SHIPPED
 
 
 def job(tmp_path, body, site="", **environment):
