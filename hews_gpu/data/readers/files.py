@@ -70,8 +70,7 @@ def incident_files(city: CityConfig) -> list[IncidentFile]:
     """
     paths: list[Path] = []
     for pattern in city.incidents.files:
-        matches = sorted(Path(name) for name in glob.glob(str(city.resolve(pattern)), recursive=True))
-        matches = [path for path in matches if path.is_file()]
+        matches = _matches(city, pattern)
         if not matches:
             remedy = f"Names are relative to {city.path.parent}; put the table there or correct the name"
             raise UserError("[incidents] files", pattern, allowed="matches no file", remedy=remedy)
@@ -83,6 +82,21 @@ def incident_files(city: CityConfig) -> list[IncidentFile]:
     return [
         IncidentFile(path=path, name=name, number=i) for i, (path, name) in enumerate(zip(paths, names, strict=True))
     ]
+
+
+def _matches(city: CityConfig, pattern: str) -> list[Path]:
+    """Return the files of one name or glob, in order; a file of that very name goes before what the glob would match.
+
+    The folder of the city's file is no part of the glob: its name may hold brackets or a star.
+    """
+    path = city.resolve(pattern)
+    if path.is_file():
+        return [path]
+    if pattern.startswith("~"):  # nor is the home folder
+        home, _, pattern = pattern.partition("/")
+        pattern = f"{glob.escape(str(Path(home).expanduser()))}/{pattern}"
+    names = glob.glob(pattern, root_dir=city.path.parent, recursive=True)
+    return sorted(path for path in map(city.path.parent.joinpath, names) if path.is_file())
 
 
 def kind_of(path: Path) -> TableOpener:

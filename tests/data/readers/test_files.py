@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.prepare.command import prepare
-from hews_gpu.data.readers.files import IncidentFile
+from hews_gpu.data.readers.files import IncidentFile, incident_files
 from hews_gpu.data.readers.records import PROBLEMS
 from hews_gpu.errors import UserError
 from tests.data import formats
 from tests.data.formats import INCIDENTS
-from tests.data.toy import HEADER, read_all, row
+from tests.data.toy import HEADER, TOML, read_all, row
 
 Toy = Callable[..., CityConfig]
 
@@ -104,6 +104,24 @@ def test_a_cut_off_gzip_file_is_refused(toy: Toy, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(UserError, match=r"a\.csv\.gz: is not a whole gzip file"):
         read(city, chunk_bytes=10_000)
+
+
+@pytest.mark.parametrize(("folder", "sibling"), [("*", "other"), ("[x]", "x"), ("a?", "ab")])
+def test_a_glob_reads_no_sibling_of_a_folder_with_a_strange_name(tmp_path: Path, folder: str, sibling: str) -> None:
+    for name in (folder, sibling):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.csv").write_text("")
+        (tmp_path / name / "toy.toml").write_text(TOML.format(files='["*.csv"]', incidents=""))
+    (file,) = incident_files(load_city(tmp_path / folder / "toy.toml"))
+    assert file.path == tmp_path / folder / "table.csv"
+
+
+def test_a_file_of_that_very_name_goes_before_a_glob(tmp_path: Path) -> None:
+    for name in ("[ab].csv", "a.csv"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "toy.toml").write_text(TOML.format(files='["[ab].csv"]', incidents=""))
+    (file,) = incident_files(load_city(tmp_path / "toy.toml"))
+    assert file.name == "[ab].csv"
 
 
 def test_a_glob_that_matches_nothing_is_refused(toy: Toy) -> None:
