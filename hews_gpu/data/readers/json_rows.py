@@ -1,7 +1,9 @@
 """GeoJSON and JSON tables, one feature or record after the other: a file of any size is never held as a whole.
 
 Understood are GeoJSON FeatureCollections (the pages of an ArcGIS feed or of `hews fetch`), the feed's own JSON
-(features with attributes) and plain lists of records; what follows the list may only end the object that holds it.
+(features with attributes), plain lists of records, and the whole answers of other feeds, which hold such a list under
+one of LISTS; what follows the list may only end the objects that hold it. An answer that says itself that there is more
+than it holds is a page, not a table: this is noticed.
 Numbers keep the digits they are written with. A point gives the longitude and latitude of a row where its properties
 have none, or 0 and 0.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +37,13 @@ LOOK_AHEAD = 1000  # records whose columns are looked at: some feeds leave out w
 READ_BYTES = 1 << 18
 MAX_RECORD_BYTES = 1 << 22  # a record of a crime table takes 1 kB; a larger one must not fill memory
 ROWS_PER_CHUNK = 95_000  # of a block, where CHUNK_BYTES are read at a time
-LIST_START = re.compile(r'\s*(?:\[|\{.*?"features"\s*:\s*\[)', re.DOTALL)
+LISTS = ("features", "records", "rows", "results", "result", "data", "items", "value")
+"""Under what ArcGIS and GeoJSON, CKAN, Carto, Opendatasoft, others and OData give their list of records."""
+LIST_START = re.compile(rf'\s*(?:\[|\{{.*?"(?:{"|".join(LISTS)})"\s*:\s*\[)', re.DOTALL)
+TOTALS = ("total", "total_rows", "total_count", "nhits", "numberMatched")  # rows of which an answer may be a part
+PAGE = re.compile(r".*-\d{5}\.[a-z.]+")  # as `hews fetch` names its files: the others of the table are there, too
+MORE = "rows more are in the feed, by what the file itself says: it is a part of the table"
+A_PART = "rows are not all, by what the file itself says: it is a part of the table"
 NULL_NUMBER = re.compile(r"\s*[+-]?0*(?:\.0*)?\s*")
 BETWEEN = re.compile(r"[\s,]*")
 
@@ -48,13 +57,14 @@ def open_json(path: Path, name: str, settings: ReadSettings) -> Iterator[JsonTab
     Raises:
         UserError: it holds no list of records, or an empty one.
     """
+    noticed: Counter[str] = Counter()
     with open_bytes(path) as stream:
-        rows = read_rows(stream, name)
+        rows = read_rows(stream, name, noticed)
         ahead = list(islice(rows, LOOK_AHEAD))
         if not ahead:
             raise UserError(name, allowed="holds no records", remedy="Remove it or fetch it again")
         names = tuple(dict.fromkeys(column for row in ahead for column in row))
-        yield JsonTable(name=name, settings=settings, names=names, rows=chain(ahead, rows))
+        yield JsonTable(name=name, settings=settings, names=names, noticed=noticed, rows=chain(ahead, rows))
 
 
 @dataclass(kw_only=True)
@@ -77,12 +87,17 @@ class JsonTable(OpenTable):
             first += len(block)
 
 
-def read_rows(stream: BinaryIO, name: str) -> Iterator[Row]:
+def read_rows(stream: BinaryIO, name: str, noticed: Counter[str]) -> Iterator[Row]:
     """Read the records of a file as text by column name, with the coordinates of their points."""
-    for item in _items(_Text(stream, name)):
+    for item in _items(_Text(stream, name), noticed):
+        if isinstance(item, list):
+            allowed = "holds rows without column names, as the whole export of a Socrata feed does (rows.json)"
+            raise UserError(name, allowed=allowed, remedy="Fetch it as CSV or GeoJSON")
         if not isinstance(item, dict):
             raise _damaged(name, "holds something that is no record")
-        properties = item.get("properties", item.get("attributes", item))
+        fields = item.get("fields")  # of a record of Opendatasoft
+        own = fields if isinstance(fields, dict) else item
+        properties = item.get("properties", item.get("attributes", own))
         if not isinstance(properties, dict | None):
             raise _damaged(name, "holds a feature whose properties are no record")
         row = {column: _text(value) for column, value in (properties or {}).items()}
@@ -137,16 +152,18 @@ class _Text:
         return True
 
 
-def _items(text: _Text) -> Iterator[Any]:
+def _items(text: _Text, noticed: Counter[str]) -> Iterator[Any]:
     """Decode the members of the list of records one at a time."""
     decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
     text.position = _start(text)
-    opening = text.held[: text.position]
+    opening, count = text.held[: text.position], 0
     while True:
         text.position = BETWEEN.match(text.held, text.position).end()  # type: ignore[union-attr]  # matches nothing too
         if text.position < len(text.held):
             if text.held[text.position] == "]":
-                _require_end(opening, text)
+                around = _require_end(opening, text)
+                if not PAGE.fullmatch(text.name):
+                    _notice_more(around, count, noticed)
                 return
             try:
                 item, end = decoder.raw_decode(text.held, text.position)
@@ -159,6 +176,7 @@ def _items(text: _Text) -> Iterator[Any]:
             else:
                 if end < len(text.held):  # a number at the very end may go on
                     yield item
+                    count += 1
                     text.position = end
                     continue
         if not text.more():
@@ -180,8 +198,8 @@ def _start(text: _Text) -> int:
     return start.end()
 
 
-def _require_end(opening: str, text: _Text) -> None:
-    """Refuse what the list does not hold: rows of a second object or list would be lost without a word."""
+def _require_end(opening: str, text: _Text) -> Any:
+    """Return what is around the list; refuse another one in it or after it: its rows would be lost without a word."""
     while len(text.held) - text.position <= MAX_RECORD_BYTES and text.more():
         pass
     whole = opening.lstrip() + text.held[text.position :]
@@ -191,6 +209,34 @@ def _require_end(opening: str, text: _Text) -> None:
     if not end or whole[end:].strip():
         remedy = "Save it as one object with one list; name several files under [incidents] files"
         raise UserError(text.name, allowed="holds something after the list of records", remedy=remedy)
+    around = json.loads(whole)
+    others = [key for about in _objects(around) for key in LISTS if isinstance(about.get(key), list) and about[key]]
+    if others:
+        allowed = f"holds more than one list, such as '{others[0]}', of which only one can be the table"
+        raise UserError(text.name, allowed=allowed, remedy="Save the one that is meant as a file of its own")
+    return around
+
+
+def _objects(value: Any, depth: int = 4) -> Iterator[dict[str, Any]]:
+    """Give a JSON object and those within it, but for what lies in lists."""
+    if isinstance(value, dict) and depth:
+        yield value
+        for inner in value.values():
+            yield from _objects(inner, depth - 1)
+
+
+def _notice_more(around: Any, count: int, noticed: Counter[str]) -> None:
+    """Notice where the object that holds the list says that this is only a part of the rows."""
+    for about in _objects(around):
+        if not any(about.get(key) == [] for key in LISTS):
+            continue
+        if any(
+            isinstance(of, dict) and of.get("exceededTransferLimit") is True for of in (about, about.get("properties"))
+        ):
+            noticed[A_PART] = count
+        totals = [about[key] for key in TOTALS if isinstance(about.get(key), int)]
+        if totals and max(totals) > count:
+            noticed[MORE] = max(totals) - count
 
 
 def _is_record_a_line(text: str) -> bool:
