@@ -10,10 +10,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import zipfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pyarrow as pa
@@ -105,6 +107,54 @@ def write_parquet(path: Path, table: bytes, text: bool = True) -> None:
     header = next(csv.reader(io.StringIO(table.decode())))
     options = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()) if text else None)
     pq.write_table(pa.csv.read_csv(pa.BufferReader(table), convert_options=options), path)
+
+
+EXCEL_DAY_0 = datetime(1899, 12, 30)
+SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
+LINK = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+STYLES = f'''<styleSheet xmlns="{SHEET}"><cellXfs count="4"><xf numFmtId="0"/><xf numFmtId="22"/><xf numFmtId="14"/>
+<xf numFmtId="21"/></cellXfs></styleSheet>'''  # none, date and time of day, date, time of day
+
+
+def _cell(value: Any, place: str) -> str:
+    if isinstance(value, str):
+        return f'<c r="{place}" t="inlineStr"><is><t xml:space="preserve">{escape(value)}</t></is></c>' if value else ""
+    if isinstance(value, bool):
+        return f'<c r="{place}" t="b"><v>{int(value)}</v></c>'
+    style = 0
+    if isinstance(value, datetime):
+        style, value = 1, (value - EXCEL_DAY_0) / timedelta(days=1)
+    elif isinstance(value, date):
+        style, value = 2, (value - EXCEL_DAY_0.date()).days
+    elif isinstance(value, time):
+        style, value = 3, (3600 * value.hour + 60 * value.minute + value.second) / 86400
+    return f'<c r="{place}" s="{style}"><v>{value!r}</v></c>'
+
+
+def excel(hidden: Sequence[str] = (), **sheets: Sequence[Sequence[Any]]) -> bytes:
+    """A workbook of sheets by name; moments, dates and times of day are stored as Excel does, as fractions of days."""
+    number = {name: i for i, name in enumerate(sheets, 1)}
+    state = {name: 'state="hidden"' if name in hidden else "" for name in sheets}
+    entries = "".join(f'<sheet name="{n}" sheetId="{i}" r:id="s{i}" {state[n]}/>' for n, i in number.items())
+    links = "".join(f'<Relationship Id="s{i}" Type="{LINK}/worksheet" Target="{i}.xml"/>' for i in number.values())
+    links += f'<Relationship Id="styles" Type="{LINK}/styles" Target="styles.xml"/>'
+    files = {
+        "_rels/.rels": f'<Relationships xmlns="{PACKAGE}"><Relationship Id="a" Type="{LINK}/officeDocument" '
+        'Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{SHEET}" xmlns:r="{LINK}"><sheets>{entries}</sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{PACKAGE}">{links}</Relationships>',
+        "xl/styles.xml": STYLES,
+    }
+    for name, rows in sheets.items():
+        cells = [[_cell(v, f"{chr(65 + c)}{r}") for c, v in enumerate(row)] for r, row in enumerate(rows, 1)]
+        lines = "".join(f'<row r="{r}">{"".join(row)}</row>' for r, row in enumerate(cells, 1))
+        files[f"xl/{number[name]}.xml"] = f'<worksheet xmlns="{SHEET}"><sheetData>{lines}</sheetData></worksheet>'
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def read_incidents(out: Path) -> list[Incident]:

@@ -2,7 +2,8 @@
 
 Nothing is parsed: a CSV file is cut at ends of records, which are counted on the way; a Parquet file by its own index;
 a JSON file is one part. Many small files make one partition together. Text that is packed or in UTF-16 is unpacked into
-the work folder first, so that it can be cut, too. No result depends on the cut.
+the work folder first, and a sheet of Excel's written there as text, so that it can be cut, too. No result depends on
+the cut.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from hews_gpu import progress
 from hews_gpu.data.readers.csv_rows import CsvTable, Stretch, is_plain, open_bytes, open_csv
+from hews_gpu.data.readers.excel_sheets import excel_text, open_excel
 from hews_gpu.data.readers.files import IncidentFile, kind_of, one_line_errors, open_table
 from hews_gpu.data.readers.json_rows import open_json
 from hews_gpu.data.readers.parquet_rows import ParquetTable, RowGroups
@@ -130,9 +132,10 @@ def _parts_of(file: IncidentFile, settings: ReadSettings, work: Path, most_bytes
     if kind is open_json:  # which columns it has is known only from its records
         return [whole]
     with one_line_errors(file.path, file.name):
-        if kind is open_csv and not is_plain(file.path):
+        if kind is open_excel or (kind is open_csv and not is_plain(file.path)):
             whole = replace(whole, path=work / f"text-{file.number:06d}.csv")
-            with open_bytes(file.path) as packed, whole.path.open("wb") as text:
+            opened = excel_text(file.path, file.name) if kind is open_excel else open_bytes(file.path)
+            with opened as packed, whole.path.open("wb") as text:
                 shutil.copyfileobj(packed, text)
     with open_table(whole.path, file.name, settings) as table:
         assert isinstance(table, CsvTable | ParquetTable)

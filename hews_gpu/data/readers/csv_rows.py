@@ -27,14 +27,17 @@ from hews_gpu.data.readers.records import GOOD, Counted, Records
 from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings
 from hews_gpu.errors import UserError
 
-__all__ = ["CsvTable", "Stretch", "is_plain", "open_bytes", "open_csv"]
+__all__ = ["CsvTable", "Stretch", "is_plain", "open_bytes", "open_csv", "open_stream"]
 
 HEADER_BYTES = 1 << 16
 """Read at a time until the header's end is found."""
+PEEKED_ROWS = 20
+"""Below the header, that tell whether rows end with a comma of their own."""
 GZIP_MAGIC = b"\x1f\x8b"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 DELIMITERS = {";": "semicolons (;)", "\t": "tabs", "|": "bars (|)"}
 NOT_UTF8 = "rows that are not UTF-8, read as Windows-1252"
+ZERO_BYTES = "zero bytes in rows, left out"
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,18 @@ def open_csv(path: Path, name: str, settings: ReadSettings) -> Iterator[CsvTable
         UserError: it is empty, or its header is none.
     """
     with open_bytes(path) as file:
-        stream = Counted(file)
-        names, begun, line = _header(stream, name, settings.chunk_bytes)
-        yield CsvTable(name=name, settings=settings, names=names, stream=stream, begun=begun, first_line=line)
+        yield open_stream(file, name, settings)
+
+
+def open_stream(file: BinaryIO, name: str, settings: ReadSettings) -> CsvTable:
+    """Read the header of CSV text, and return the open table.
+
+    Raises:
+        UserError: it is empty, or its header is none.
+    """
+    stream = Counted(file)
+    names, begun, line = _header(stream, name, settings.chunk_bytes)
+    return CsvTable(name=name, settings=settings, names=names, stream=stream, begun=begun, first_line=line)
 
 
 @dataclass(kw_only=True)
@@ -134,13 +146,16 @@ class CsvTable(OpenTable):
     def _utf8(self, part: Records) -> bytes:
         """Return the good records of a part as UTF-8."""
         data = part.good_bytes()
+        if zeros := data.count(b"\0"):
+            self.noticed[ZERO_BYTES] += zeros
+            data = data.replace(b"\0", b"")
         if data.isascii():
             return data
         try:
             data.decode("utf-8")
             return data
         except UnicodeDecodeError:
-            lines = [part.data[begin:end] for begin, end in part.good_spans()]
+            lines = [part.data[begin:end].replace(b"\0", b"") for begin, end in part.good_spans()]
             texts = [_decode(line).encode() for line in lines]
             self.noticed[NOT_UTF8] += sum(text != line for text, line in zip(texts, lines, strict=True))
             return b"\n".join(texts)
@@ -207,13 +222,19 @@ class _Utf16(io.RawIOBase):
 def _header(stream: Counted, name: str, chunk_bytes: int) -> tuple[tuple[str, ...], bytes, int]:
     """Read the column names; return them, the bytes read beyond them, and the number of the line these start."""
     data, at_end = b"", False
-    while not at_end and len(data) <= records.MAX_LINE_BYTES:
+    filled: list[int] = []
+    while not at_end and len(data) <= records.MAX_LINE_BYTES and len(filled) <= PEEKED_ROWS:
         chunk = records.read_chunk(stream, min(chunk_bytes, HEADER_BYTES))
         data, at_end = data + chunk, not chunk
         starts, stops, nexts = records.lines_of(data, at_end)
-        for line, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
-            if data[start:stop].strip():
-                return _names(data[start:stop], name), data[int(nexts[line]) :], line + 2
+        filled = [i for i, (a, b) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)) if data[a:b].strip()]
+    if filled:
+        lines = [data[starts[i] : stops[i]] for i in filled[: PEEKED_ROWS + 1]]
+        names = _names(lines[0], name)
+        commas = sum(line.endswith(b",") and records.count_fields(line) == len(names) + 1 for line in lines[1:])
+        if 2 * commas > len(lines) - 1:  # rows end with a comma that the header lacks
+            names = (*names, "")
+        return names, data[int(nexts[filled[0]]) :], filled[0] + 2
     if at_end:
         raise UserError(name, allowed="is empty", remedy="Remove it or fetch it again")
     raise UserError(name, allowed="has no header line", remedy="The first line must hold the column names")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from hews_gpu.config import CityConfig
 from hews_gpu.data.readers.csv_rows import open_csv
+from hews_gpu.data.readers.excel_sheets import open_excel
 from hews_gpu.data.readers.json_rows import open_json
 from hews_gpu.data.readers.parquet_rows import open_parquet
 from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings
@@ -32,6 +33,7 @@ KINDS: Mapping[str, TableOpener] = {
     **dict.fromkeys((".csv", ".csv.gz"), open_csv),
     **dict.fromkeys((".geojson", ".geojson.gz", ".json", ".json.gz"), open_json),
     ".parquet": open_parquet,
+    **dict.fromkeys((".xlsx", ".xls"), open_excel),
 }
 
 

@@ -103,6 +103,19 @@ def test_another_delimiter_is_named(toy: Toy, tmp_path: Path, delimiter: str, na
             attempt()
 
 
+@pytest.mark.parametrize("chunk_bytes", [7, 100, 1 << 20])
+def test_a_comma_at_the_end_of_rows_only_is_no_field(toy: Toy, tmp_path: Path, chunk_bytes: int) -> None:
+    lines = [f"{row(category='SHOOTING')},", "", *(f"{row(rest=f'A,B,{i},D')}," for i in range(30)), row()]
+    quality = prepare(toy(lines), tmp_path / "out", cut=Cut(chunk_bytes=chunk_bytes))
+    assert quality["rows_kept"] == 31
+    assert quality["quarantined_by_reason"] == {"blank line": 1, "wrong number of fields": 1}
+
+
+def test_one_row_with_a_comma_too_many_costs_only_itself(toy: Toy, tmp_path: Path) -> None:
+    quality = prepare(toy([f"{row()},", row(category="SHOOTING"), row()]), tmp_path / "out")
+    assert quality["rows_kept"] == 2 and quality["quarantined_by_reason"] == {"wrong number of fields": 1}
+
+
 def test_a_header_that_cannot_be_read_is_refused_in_one_line(toy: Toy, tmp_path: Path) -> None:
     content = b"a," + b"x" * 140_000 + b"\n1,2\n"
     with pytest.raises(UserError, match=r"^t\.csv: has a header line that cannot be read"):
