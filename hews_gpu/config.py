@@ -7,6 +7,7 @@ known, of the wrong type or out of range is refused with one line. Relative file
 from __future__ import annotations
 
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ __all__ = [
     "NeighborhoodsConfig",
     "SplitsConfig",
     "SyntheticConfig",
+    "TargetRule",
     "TaskConfig",
     "TrainingConfig",
     "WindowsConfig",
@@ -57,7 +59,10 @@ def parse_local_time(key: str, text: str) -> int:
 
 
 def normal_category(text: str) -> str:
-    """A category as it is compared and written: stripped, single spaces, upper case."""
+    """A category as it is compared and written: stripped, single spaces, upper case, nothing that cannot be seen."""
+    if not text.isascii() or not text.isprintable():  # a zero byte, a zero-width space, letters and accents apart
+        text = unicodedata.normalize("NFC", text)
+        text = "".join(c for c in text if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf"))
     return " ".join(text.split()).upper()
 
 
@@ -84,13 +89,35 @@ class CityInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TargetRule:
+    """``[[incidents.target]]``: a column that marks targets, such as a flag; no model reads it."""
+
+    column: str
+    """Name of the column; a file without it has no such targets."""
+    values: tuple[str, ...]
+    """What it says of a target; compared without regard to case and spacing."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _normal(self.values))
+        ok = bool(self.values) and "" not in self.values
+        require(ok, "[[incidents.target]] values", self.values, "must name at least one value, and no blank one")
+
+    @property
+    def name(self) -> str:
+        """How the rule is named to a user."""
+        return f"{self.column} = {' or '.join(self.values)}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class IncidentsConfig:
     """``[incidents]``: the table of reported crimes."""
 
     files: tuple[str, ...]
     """Files or globs."""
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
     """Categories to be warned of; compared without regard to case and spacing."""
+    target: tuple[TargetRule, ...] = ()
+    """Other columns that mark targets; a row is a target if its category or any of these says so."""
     schema: str = "auto"
     """Name of a schema in the registry, or auto: found by the columns."""
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -106,7 +133,11 @@ class IncidentsConfig:
         object.__setattr__(self, "targets", _normal(self.targets))
         object.__setattr__(self, "categories", _normal(self.categories))
         require(len(self.files) > 0, "[incidents] files", self.files, "must name at least one file")
-        require(len(self.targets) > 0, "[incidents] targets", self.targets, "must name at least one category")
+        columns = [rule.column for rule in self.target]
+        ok = len({*columns}) == len(columns)
+        require(ok, "[[incidents.target]] column", columns, "must be another in each", "List its values in one")
+        allowed = "must name at least one category, unless [[incidents.target]] names a column and its values"
+        require(bool(self.targets or self.target), "[incidents] targets", self.targets, allowed)
         allowed_columns = {"time", "date", "time_of_day", "longitude", "latitude", "category"}
         for name in self.columns:
             if name not in allowed_columns:
@@ -118,15 +149,22 @@ class IncidentsConfig:
             missing = set(self.targets) - set(self.categories)
             require(not missing, "[incidents] targets", sorted(missing), "must be among [incidents] categories")
 
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """What a target is, in words: categories, then columns with their values."""
+        return (*self.targets, *(rule.name for rule in self.target))
+
 
 @dataclass(frozen=True, kw_only=True)
 class NeighborhoodsConfig:
     """``[neighborhoods]``: the polygons."""
 
     file: str
-    """Any format geopandas reads, in any coordinate system."""
+    """GeoJSON, GeoPackage, Shapefile, GeoParquet, FlatGeobuf, KML or a file geodatabase, in any coordinate system."""
     name: str
     """Column with each polygon's name."""
+    layer: str | tuple[str, ...] = ()
+    """Which layer of the file, or several; needed only where it has more than one with polygons."""
     tolerance_m: float = 250.0
     """An incident outside every polygon goes to the nearest one within this distance, and is marked."""
     engine: Literal["auto", "shapely", "numba", "cuda", "cuspatial"] = "auto"

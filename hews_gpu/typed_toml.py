@@ -64,7 +64,7 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
         return {key: _coerce(args[1], item, f"{where} {key}") for key, item in value.items()}
     if hasattr(hint, "__dataclass_fields__"):
         require(isinstance(value, dict), where, value, "must be a section of keys and values")
-        return build(hint, value, section=where.strip("[]"))
+        return build(hint, value, section=where.replace("[", "").replace("] ", ".").strip("]"))
     return _coerce_scalar(hint, value, where)
 
 

@@ -60,7 +60,7 @@ def test_the_cities_that_users_ask_for_are_shipped() -> None:
     ("old", "new", "expected"),
     [
         ('targets = ["SHOOTING"]', 'targts = ["SHOOTING"]', r"\[incidents\] targts: is not a known key.*'targets'"),
-        ('targets = ["SHOOTING"]', "", r"\[incidents\] targets: is missing"),
+        ('targets = ["SHOOTING"]', "", r"\[incidents\] targets = \(\): must name at least one category, unless"),
         ('targets = ["SHOOTING"]', "targets = []", r"\[incidents\] targets = \(\): must name at least one"),
         ('targets = ["SHOOTING"]', 'targets = "SHOOTING"', r"targets = 'SHOOTING': must be a list"),
         ('targets = ["SHOOTING"]', "targets = [1]", r"targets = 1: must be text"),

@@ -5,102 +5,61 @@ They leave in longitude and latitude; `point_in_polygon` says which of them a po
 
 from __future__ import annotations
 
-import gzip
-import io
-import re
-import warnings
-import zlib
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import shapely
 
 from hews_gpu.config import CityConfig
 from hews_gpu.data.geometry.areas import MAX_NEIGHBORHOODS, Areas, flat_rings
-from hews_gpu.errors import UserError, did_you_mean
+from hews_gpu.data.geometry.polygon_files import read_polygons, unusable
+from hews_gpu.errors import UserError
 from hews_gpu.progress import log
+from hews_gpu.units import HOUR_S
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["areas_of", "load_neighborhoods", "overlapping"]
+__all__ = ["areas_of", "is_latitude_first", "load_neighborhoods", "overlapping"]
 
 WGS84 = "EPSG:4326"
-GEOJSON_SYSTEM = re.compile(rb'"crs"\s*:\s*\{[^{}]*\{\s*"name"\s*:\s*"[^"]*?EPSG:[^"]*?(\d+)"')
 SHARED_AREA = 0.01  # of the smaller polygon
 SECTION = "[neighborhoods]"
+DEGREES_PER_HOUR = 15
+NEAR_MERIDIAN, FAR_BEYOND = 25.0, 30.0  # degrees: no city lies so far from its zone's meridian at such a latitude
+LONGITUDE_FIRST = "Save the polygons with longitude first, latitude second"
 
 
 def load_neighborhoods(city: CityConfig) -> GeoDataFrame:
     """Read the polygons of a city: columns name, geometry (EPSG:4326) and was_repaired; no other column is kept.
 
     Raises:
-        UserError: no such file or column, no polygons, names that repeat or are blank, coordinates not in degrees.
+        UserError: no such file, layer or column, no polygons, names that repeat or are blank, coordinates not in
+            degrees or of no city.
     """
     path = city.resolve(city.neighborhoods.file)
-    if not path.is_file():
+    if not path.exists():
         remedy = f"Names are relative to {city.path.parent}; put the polygons there or correct the name"
         raise UserError(f"{SECTION} file", city.neighborhoods.file, allowed="does not exist", remedy=remedy)
-    frame = _in_degrees(_read(path, city.neighborhoods.name), path)
+    layers = city.neighborhoods.layer
+    read = read_polygons(path, city.neighborhoods.name, (layers,) if isinstance(layers, str) else layers)
+    frames = [_in_degrees(_named(frame, city.neighborhoods.name, path), path) for frame in read]
+    frame = pd.concat(frames, ignore_index=True)
+    _require_city(frame, path, city.city.timezone)
     return _checked(frame, path)
 
 
-def _read(path: Path, name: str) -> GeoDataFrame:
-    """Read name and geometry only: demographic columns are not even read."""
+def _named(frame: Any, name: str, path: Path) -> GeoDataFrame:
+    """Return a layer with its names in a column of that name."""
     import geopandas
-    import pyogrio
-    from pyogrio.errors import DataLayerError, DataSourceError
-    from shapely.errors import ShapelyError
 
-    try:
-        if path.suffix.casefold() in (".parquet", ".geoparquet"):
-            frame = geopandas.read_parquet(path)
-            _require_name(name, [column for column in frame.columns if column != frame.geometry.name], path)
-        else:
-            data: Any = path if path.suffix.casefold() != ".gz" else gzip.decompress(path.read_bytes())
-            about = pyogrio.read_info(data)
-            if about["features"]:
-                _require_name(name, list(about["fields"]), path)
-            _require_known_system(data, path)
-            source = io.BytesIO(data) if isinstance(data, bytes) else data
-            with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # not numbers are refused below
-                warnings.filterwarnings("ignore", "Non closed ring detected")
-                frame = geopandas.read_file(source, engine="pyogrio", columns=[name])
-    except (EOFError, OSError, ValueError, zlib.error, ShapelyError, DataSourceError, DataLayerError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise _unusable(path, f"cannot be read as polygons ({error})", "Fetch or convert it again") from None
     if not isinstance(frame, geopandas.GeoDataFrame) or name not in frame or frame.geometry.isna().all():
-        raise _unusable(path, "holds no polygons", "Name a file of polygons")
+        raise unusable(path, "holds no polygons", "Name a file of polygons")
     return geopandas.GeoDataFrame({"name": frame[name]}, geometry=frame.geometry, crs=frame.crs)
-
-
-def _require_name(name: str, columns: list[str], path: Path) -> None:
-    if name not in columns:
-        allowed = f"is not a column of {path.name}"
-        raise UserError(f"{SECTION} name", name, allowed=allowed, remedy=did_you_mean(name, columns))
-
-
-def _require_known_system(data: Path | bytes, path: Path) -> None:
-    """Refuse GeoJSON in an unknown EPSG system, which would be read as degrees without a word."""
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    if isinstance(data, Path) and data.suffix.casefold() not in (".geojson", ".json"):
-        return
-    named = GEOJSON_SYSTEM.search(data if isinstance(data, bytes) else data.read_bytes())
-    if named:
-        system = f"EPSG:{named[1].decode()}"
-        try:
-            CRS.from_user_input(system)
-        except CRSError:
-            allowed = f"names a coordinate system that is not known: {system}"
-            raise _unusable(path, allowed, f"Save it as {WGS84}") from None
-
-
-def _unusable(path: Path, allowed: str, remedy: str = "") -> UserError:
-    return UserError(f"{SECTION} file", path, allowed=allowed, remedy=remedy)
 
 
 def _in_degrees(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
@@ -119,11 +78,53 @@ def _in_degrees(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
 
 def _require_degrees(frame: GeoDataFrame, path: Path, allowed: str) -> None:
     if not np.isfinite(shapely.get_coordinates(frame.geometry.to_numpy())).all():
-        raise _unusable(path, "holds a polygon with a coordinate that is not a number", "Fetch or convert it again")
+        raise unusable(path, "holds a polygon with a coordinate that is not a number", "Fetch or convert it again")
     west, south, east, north = frame.total_bounds
     if len(frame) and not (-180 <= west and east <= 180 and -90 <= south and north <= 90):
-        bounds = f"(x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g})"
-        raise _unusable(path, f"{allowed} {bounds}", "Save it with its coordinate system")
+        is_swapped = -90 <= west and east <= 90 and -180 <= south and north <= 180
+        remedy = LONGITUDE_FIRST if is_swapped else "Save it with its coordinate system"
+        raise unusable(path, f"{allowed} {_bounds(frame)}", remedy)
+
+
+def _bounds(frame: GeoDataFrame) -> str:
+    west, south, east, north = frame.total_bounds
+    return f"(x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g})"
+
+
+def _require_city(frame: GeoDataFrame, path: Path, timezone: str) -> None:
+    """Refuse polygons that are no city's: on both sides of the 180th meridian, or in the order latitude, longitude."""
+    west, south, east, north = frame.total_bounds
+    if east - west > 180:
+        wide = frame[frame.bounds["maxx"] - frame.bounds["minx"] > 180]
+        who = f"'{wide['name'].iloc[0]}'" if len(wide) else "it"
+        allowed = f"{who} reaches from one side of the 180th meridian, where longitude starts over, to the other one"
+        raise unusable(path, f"{allowed} {_bounds(frame)}", "Cut the polygons there, and keep those of one side")
+    meridian = _meridian(timezone)
+    if meridian is not None:
+        x_off, y_off = abs((west + east) / 2 - meridian), abs((south + north) / 2 - meridian)
+        if y_off <= NEAR_MERIDIAN and x_off > y_off + FAR_BEYOND:
+            allowed = f"its coordinates seem to be latitude, longitude {_bounds(frame)}"
+            why = f"by [city] timezone = '{timezone}' the longitude is about {meridian:.0f}"
+            raise unusable(path, f"{allowed}: {why}", LONGITUDE_FIRST)
+
+
+def _meridian(timezone: str) -> float | None:
+    """Return the longitude at which the sun goes by the standard time of a zone; None for a zone of no place."""
+    if "/" not in timezone or timezone.startswith("Etc/"):
+        return None
+    zone = ZoneInfo(timezone)
+    offsets = [zone.utcoffset(datetime(2020, month, 1)) for month in (1, 7)]
+    return DEGREES_PER_HOUR * min(offset.total_seconds() for offset in offsets if offset is not None) / HOUR_S
+
+
+def is_latitude_first(neighborhoods: GeoDataFrame, timezone: str) -> bool | None:
+    """Return whether polygons, rather than incidents, have their coordinates exchanged; None if the zone cannot tell.
+
+    Of use where the one fit the other only with coordinates exchanged.
+    """
+    west, south, east, north = neighborhoods.total_bounds
+    meridian = _meridian(timezone)
+    return None if meridian is None else abs((south + north) / 2 - meridian) < abs((west + east) / 2 - meridian)
 
 
 def _checked(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
@@ -136,7 +137,7 @@ def _checked(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
     polygons = np.array(list(map(_polygonal, shapes)), object)
     keep = ~shapely.is_empty(polygons)
     if not keep.any():
-        raise _unusable(path, "holds no polygons", "Name a file of polygons")
+        raise unusable(path, "holds no polygons", "Name a file of polygons")
     names = ["" if name is None or name != name else str(name).strip() for name in frame["name"]]
     names = [name for name, kept in zip(names, keep, strict=True) if kept]
     _require_distinct(names, path)
@@ -160,7 +161,7 @@ def _require_distinct(names: list[str], path: Path) -> None:
         allowed = f"{len(repeated)} names in {path.name} belong to more than one polygon, such as '{repeated[0]}'"
         raise UserError(f"{SECTION} name", allowed=allowed, remedy="Name another column, or dissolve them by name")
     if len(names) > MAX_NEIGHBORHOODS:
-        raise _unusable(path, f"holds {len(names)}; at most {MAX_NEIGHBORHOODS} polygons")
+        raise unusable(path, f"holds {len(names)}; at most {MAX_NEIGHBORHOODS} polygons")
 
 
 def _polygonal(geometry: shapely.Geometry) -> shapely.Geometry:

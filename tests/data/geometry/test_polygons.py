@@ -90,6 +90,8 @@ NOTHING = {"type": "Feature", "properties": {"Name": "x"}, "geometry": None}
         (geojson(TWO_SQUARES).replace("-76.62, 39.29", "NaN, 39.29"), "a coordinate that is not a number"),
         (geojson(TWO_SQUARES, crs="EPSG:999999"), "names a coordinate system that is not known: EPSG:999999"),
         (geojson([square("A", 1.4e6, 5e5, 1.5e6, 6e5)]), "not degrees"),
+        (geojson([square("A", 179.9, -17, -179.9, -16)]), "'A' reaches from one side of the 180th meridian"),
+        (geojson([square("A", 179.9, -17, 180, -16), square("B", -180, -17, -179.9, -16)]), "it reaches from one side"),
         (
             json.dumps({"type": "FeatureCollection", "features": [{**TWO_SQUARES[0], "properties": {"Nam": "A"}}]}),
             "Nam",
