@@ -135,16 +135,20 @@ def _new_rows(
     targets = np.unique(events.category[events.is_target])
     category = np.where(rng.random(count) < 0.5, rng.choice(kinds, count), events.category[what])
     category = np.where(rng.random(count) < 0.25, rng.choice(targets, count), category).astype(np.int16)
-    return {
+    share = np.bincount(events.category, weights=events.is_target) / np.maximum(np.bincount(events.category), 1)
+    is_target = share[category] == 1
+    is_open = ~is_target & (share[category] > 0)  # a column marks some of them
+    new = {
         "time_s": earliest_s + after_s,
         "longitude": events.longitude[where],
         "latitude": events.latitude[where],
         "category": category,
         "neighborhood": events.neighborhood[where],
-        "is_target": np.isin(category, targets),
         "is_duplicate": rng.random(count) < 0.1,
         "is_twin": rng.random(count) < 0.1,
     }
+    is_target[is_open] = rng.random(int(is_open.sum())) < share[category[is_open]]
+    return {**new, "is_target": is_target}
 
 
 def _with_stranger(events: Events, is_new: Bool, rng: np.random.Generator) -> Events:

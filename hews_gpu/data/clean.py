@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ from hews_gpu.data.geometry.point_in_polygon import Engine, find_neighborhoods
 from hews_gpu.data.readers import dates
 from hews_gpu.data.readers.dictionary_column import Block, DictionaryColumn, distinct, hashes_of
 from hews_gpu.data.readers.records import PROBLEMS
+from hews_gpu.data.readers.schemas import TARGET
+from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = ["NUMBERS", "REASONS", "VERDICTS", "Rules", "block_frame", "clean", "parse_numbers"]
 
@@ -34,19 +36,24 @@ REASONS = (
     *PROBLEMS,
     "table has no coordinate columns",
     "unparsable time",
+    "a time that stands for none",
     "no coordinates",
     "outside the study area",
     "no category",
     "unknown category",
 )
-NO_COLUMNS, BAD_TIME, NOWHERE, OUT, NO_CATEGORY, UNKNOWN = range(len(PROBLEMS), len(REASONS))
+NO_COLUMNS, BAD_TIME, NULL_TIME, NOWHERE, OUT, NO_CATEGORY, UNKNOWN = range(len(PROBLEMS), len(REASONS))
+NULL_DAY = -25_567  # 1900-01-01: what some databases write for no time, at whatever hour
+EPOCH_S = range(-14 * HOUR_S, 14 * HOUR_S + 1, HOUR_S // 2)  # others write 0, the begin of 1970, in whatever zone
+NULL_WORDS = "NULL (NULL) <NULL> [NULL] {NULL} NONE (NONE) (BLANK) NAN NA N/A #N/A N.A. - -- --- . ?"
+NULL_CATEGORIES = frozenset([*NULL_WORDS.split(), "NOT AVAILABLE", "NOT APPLICABLE"])
 NULL_ISLAND_DEG = 1e-3  # null coordinates come as 0 or as rounding noise such as 5.68e-14
 PLAIN_NUMBER = r"^-?[0-9]{1,15}(\.[0-9]{1,25})?$"  # for Arrow's parser, which rounds as Python's does
 NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
 HASH_SEEDS = (0x5EED0A, 0x5EED0B)  # two 64-bit hashes: a clash has odds of 1e-20 at 1e9 rows
 
 NUMBERS = ["row_id", "line", "source", "problem", "time_s", "longitude", "latitude", "has_place", "category"]
-NUMBERS += ["hash_a", "hash_b"]
+NUMBERS += ["is_marked", "hash_a", "hash_b"]
 """The columns of a block that `clean` and the sort need."""
 VERDICTS = ("reason", "neighborhood_id", "is_nearest", "is_target")
 """The columns that `clean` adds."""
@@ -60,24 +67,30 @@ class Rules:
     tolerance_m: float
     targets: frozenset[str]
     """Target categories, normal spelling."""
+    marks: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Column that marks targets -> what it says of them, normal spelling."""
     known: frozenset[str] | None
     """The only categories to keep, normal spelling; None keeps all."""
     engine: Engine = "shapely"
     """What looks up the neighborhoods; the answers are the same."""
 
 
-def block_frame(block: Block, vocabulary: Mapping[str, str] | None = None) -> pd.DataFrame:
+def block_frame(
+    block: Block, vocabulary: Mapping[str, str] | None = None, marks: Mapping[str, frozenset[str]] | None = None
+) -> pd.DataFrame:
     """Turn text columns into numbers, distinct values once.
 
     Args:
         block: rows of one file.
         vocabulary: category as the file spells it -> the name it is given.
+        marks: see `Rules`.
 
     Returns:
         row_id, line, source (number of the file), problem; time_s (int64, NOT_A_TIME if it cannot be read), longitude
         and latitude (float64, NaN if blank or no number), has_place (bool, whether the table has columns for them);
-        category (normal spelling, in the words of the vocabulary) and raw_category (normal spelling only); hash_a and
-        hash_b (uint64 over all texts that are read, for exact duplicates).
+        category (normal spelling, in the words of the vocabulary) and raw_category (normal spelling only); is_marked
+        (bool, whether a column marks the row as a target); hash_a and hash_b (uint64 over all texts that are read, for
+        exact duplicates).
     """
     columns: dict[str, Any] = {"row_id": block.row_id, "line": block.table["line"].to_numpy()}
     columns["source"] = np.full(len(block), block.file, np.int32)
@@ -91,6 +104,10 @@ def block_frame(block: Block, vocabulary: Mapping[str, str] | None = None) -> pd
     raw = [normal_category(text) for text in category.texts]
     columns["category"] = _categorical([(vocabulary or {}).get(name, name) for name in raw], category.codes)
     columns["raw_category"] = _categorical(raw, category.codes)
+    columns["is_marked"] = np.zeros(len(block), bool)
+    for name, values in (marks or {}).items():
+        column = block.text(f"{TARGET}{name}")
+        columns["is_marked"] |= np.array([normal_category(text) in values for text in column.texts], bool)[column.codes]
     columns["hash_a"], columns["hash_b"] = _row_hashes(block)
     return pd.DataFrame(columns)
 
@@ -159,10 +176,13 @@ def clean(frame: Any, rules: Rules) -> Any:
     longitude, latitude, problem = (array_of(frame[name]) for name in ("longitude", "latitude", "problem"))
     located = ~(np.isnan(longitude) | np.isnan(latitude))
     located &= (np.abs(longitude) > NULL_ISLAND_DEG) | (np.abs(latitude) > NULL_ISLAND_DEG)
-    legible = (problem == 0) & (array_of(frame["time_s"]) != dates.NOT_A_TIME)
+    time_s = array_of(frame["time_s"])
+    is_null_time = (time_s >= EPOCH_S[0]) & (time_s <= EPOCH_S[-1]) & (time_s % EPOCH_S.step == 0)
+    is_null_time |= time_s // DAY_S == NULL_DAY
+    legible = (problem == 0) & (time_s != dates.NOT_A_TIME)
     ids = np.full_like(problem, OUTSIDE, dtype=np.int16)
     is_nearest = np.zeros_like(legible)
-    here = np.flatnonzero(located & legible & (np.abs(longitude) <= 180) & (np.abs(latitude) <= 90))
+    here = np.flatnonzero(located & legible & ~is_null_time & (np.abs(longitude) <= 180) & (np.abs(latitude) <= 90))
     if len(here):
         ids[here], is_nearest[here] = find_neighborhoods(
             rules.areas, longitude[here], latitude[here], rules.tolerance_m, engine=rules.engine
@@ -172,12 +192,13 @@ def clean(frame: Any, rules: Rules) -> Any:
     def of_names(holds: Callable[[str], bool]) -> Any:
         return as_array_like(np.array([holds(name) for name in names], bool), code)[code]
 
-    is_blank = of_names(lambda name: not name)
+    is_blank = of_names(lambda name: not name or (name in NULL_CATEGORIES and name not in rules.targets))
     is_unknown = of_names(lambda name: rules.known is not None and name not in rules.known)
-    verdicts = [~array_of(frame["has_place"]), ~legible, ~located, ids == OUTSIDE, is_blank, is_unknown]
+    unplaced = [~array_of(frame["has_place"]), ~legible, is_null_time, ~located, ids == OUTSIDE]
+    verdicts = [*unplaced, is_blank, is_unknown]
     reason = np.zeros_like(problem)
     for number, holds in reversed([*enumerate(verdicts, NO_COLUMNS)]):
         reason[holds] = number
     reason = np.where(problem > 0, problem, reason)
-    is_target = of_names(lambda name: name in rules.targets)
+    is_target = of_names(lambda name: name in rules.targets) | array_of(frame["is_marked"])
     return frame.assign(reason=reason, neighborhood_id=ids, is_nearest=is_nearest, is_target=is_target)

@@ -28,7 +28,14 @@ from hews_gpu.data.readers import dates
 from hews_gpu.data.readers.dictionary_column import TEXT, Block
 from hews_gpu.data.readers.files import open_table
 from hews_gpu.data.readers.records import GOOD
-from hews_gpu.data.readers.schemas import Columns, ReadSettings, choose_columns, is_person_level, normal_name
+from hews_gpu.data.readers.schemas import (
+    Columns,
+    ReadSettings,
+    choose_columns,
+    is_person_level,
+    normal_name,
+    position_of,
+)
 from hews_gpu.errors import UserError
 
 __all__ = ["Proposal", "first_rows", "propose", "propose_city"]
@@ -83,13 +90,13 @@ def propose(file: Path) -> Proposal:
     Raises:
         UserError: not a table that can be read.
     """
-    sample = first_rows(file, SAMPLE_ROWS)
-    names = list(sample)
+    names, sample = first_rows(file, SAMPLE_ROWS)
     try:
         columns = choose_columns(names, file=file.name)
     except UserError:
         mapped = _mapping(sample)
-        columns = Columns(schema="mapped", names=tuple(names), roles={r: names.index(n) for r, n in mapped.items()})
+        roles = {role: position_of(name, names, file.name) for role, name in mapped.items()}
+        columns = Columns(schema="mapped", names=names, roles=roles)
     chosen = {role: names[position] for role, position in columns.roles.items()}
     for name in chosen.values():
         dates.require_month_first(file.name, dates.slash_dates(pa.array(sample[name], pa.string())))
@@ -105,8 +112,10 @@ def propose(file: Path) -> Proposal:
     )
 
 
-def first_rows(path: Path, count: int) -> dict[str, list[str]]:
-    """Return column name -> text of the first rows of a file of any kind, without columns that describe a person.
+def first_rows(path: Path, count: int) -> tuple[tuple[str, ...], dict[str, list[str]]]:
+    """Return the names of all columns, and the text of the first rows by name without those that describe a person.
+
+    Of several columns of one name the first is taken, as `prepare` does of those that it does not need.
 
     Raises:
         UserError: the file is missing, of no known kind, or damaged.
@@ -114,12 +123,13 @@ def first_rows(path: Path, count: int) -> dict[str, list[str]]:
     if not path.is_file():
         raise UserError("--from", path, allowed="does not exist", remedy="Name a table of incidents")
     with open_table(path, path.name, ReadSettings(block_rows=count)) as file:
-        named = {name: position for position, name in enumerate(file.names) if not is_person_level(name)}
+        named = {name: file.names.index(name) for name in file.names if not is_person_level(name)}
         table = next(file.blocks(Columns(schema="mapped", names=file.names, roles={}, compared=named)), None)
     if table is None:
         raise UserError(path.name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
     table = table.filter(pc.equal(table["problem"], GOOD)).slice(0, count)
-    return {name: table[name].cast(pa.string()).fill_null("").to_pylist() for name in table.column_names[2:]}
+    sample = {name: table[name].cast(pa.string()).fill_null("").to_pylist() for name in table.column_names[2:]}
+    return file.names, sample
 
 
 def _mapping(sample: Sample) -> dict[str, str]:

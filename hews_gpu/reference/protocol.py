@@ -147,7 +147,7 @@ class ReferenceObjective:
         bounds = city.map.bounds
         settings: dict[str, Any] = {
             "data_fingerprint": self.prepared.fingerprint,
-            "[incidents] targets": list(city.incidents.targets),
+            "[incidents] targets": list(city.incidents.target_names),
             "[map] bounds": bounds if isinstance(bounds, str) else list(bounds),
             "[map.palette]": dict(city.map.palette),
         }

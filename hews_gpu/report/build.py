@@ -91,7 +91,7 @@ def _page_of_folder(run: Path, data: Path | None) -> Page:
     about = [f"judged on {span(moment(folds[0]['test']['begin']), moment(folds[-1]['test']['end']))}"]
     what = "target incidents"
     if result.prepared is not None:
-        times, what = result.prepared.events.time_s, category_list(result.prepared.city.incidents.targets)
+        times, what = result.prepared.events.time_s, category_list(result.prepared.city.incidents.target_names)
         about.insert(0, span(int(times[0]), int(times[-1]) + 1))
     if ORACLE in result.forecasts:
         about.append("a generated city")

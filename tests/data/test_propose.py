@@ -19,6 +19,13 @@ from hews_gpu.errors import UserError
 from tests.data import formats
 from tests.data.toy import TWO_SQUARES, geojson
 
+
+def test_a_table_with_two_columns_of_a_name_that_counts_is_refused_as_prepare_does(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("when,lat,lng,offense,when\n" + "2014-01-01 07:05,39.28,-76.6,THEFT,\n" * 9)
+    with pytest.raises(UserError, match=r"t\.csv: has 2 columns of the name 'when': number 1 'when', number 5 'when'"):
+        propose(tmp_path / "t.csv")
+
+
 CATEGORIES = ["THEFT", "Homicide", "BATTERY", "Shooting"]
 
 

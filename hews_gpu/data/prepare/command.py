@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,18 +22,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from hews_gpu import progress
-from hews_gpu.config import CityConfig, normal_category
+from hews_gpu.config import CityConfig, IncidentsConfig, normal_category
 from hews_gpu.data.backend import Backend
 from hews_gpu.data.clean import OUT, REASONS, Rules
 from hews_gpu.data.geometry.point_in_polygon import engine_for, require_engine
-from hews_gpu.data.geometry.polygons import areas_of, load_neighborhoods, overlapping
+from hews_gpu.data.geometry.polygons import areas_of, is_latitude_first, load_neighborhoods, overlapping
 from hews_gpu.data.prepare.partitions import PartitionPlan, plan_partitions
 from hews_gpu.data.prepare.pipeline import BUCKET_ROWS, CleanedTable, CleanJob, clean_table, sort_table
 from hews_gpu.data.quality.quality_warnings import quality_warnings
 from hews_gpu.data.quality.report import quality_report
 from hews_gpu.data.quality.tallies import RowTally
 from hews_gpu.data.readers.files import IncidentFile, incident_files
-from hews_gpu.data.readers.schemas import ReadSettings
+from hews_gpu.data.readers.schemas import ReadSettings, require_targets
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import new_folder, write_json
 from hews_gpu.work_folder import open_work_folder, read_object, write_object
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
 __all__ = ["Cut", "prepare"]
+
+MANY = 8  # values in one sentence
+ROWS_OF_A_CORNER = 1000  # so many at one point, and none elsewhere, are no city's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +137,7 @@ def _build_tables(
     settings = ReadSettings(
         schema=incidents.schema,
         mapped=dict(incidents.columns),
+        targets=tuple(rule.column for rule in incidents.target),
         block_rows=cut.block_rows,
         chunk_bytes=cut.chunk_bytes,
     )
@@ -141,6 +146,9 @@ def _build_tables(
         made = plan_partitions(files, settings, work, most_bytes=most_bytes, leave_out_damaged=leave_out_damaged)
         write_object(work / "plan", made)
     plan: PartitionPlan = read_object(work / "plan")  # as an earlier run has left it where there is one
+    tables = [part.columns for partition in plan.partitions for part in partition]
+    if all(tables):  # else they are known only once they are read
+        require_targets([columns for columns in tables if columns], settings.targets)
     with workers(plan.rows, work) as team:
         job = CleanJob(
             plan=plan,
@@ -150,7 +158,8 @@ def _build_tables(
             leave_out_damaged=leave_out_damaged,
         )
         table = clean_table(work, job, team)
-        _require_usable(city, table.tally, neighborhoods)
+        require_targets([file.columns for file in table.files if file.columns], settings.targets)
+        _require_usable(city, table, neighborhoods)
         duplicates, span_s = sort_table(folder, work, table, names, team, cut.bucket_rows)
     quality = quality_report(table.tally, table.texts, duplicates, table.files, names, span_s)
     quality |= _of_inputs(table, neighborhoods)
@@ -171,37 +180,57 @@ def _rules(city: CityConfig, neighborhoods: GeoDataFrame, rows: int, backend: Ba
     return Rules(
         areas=areas_of(neighborhoods),
         tolerance_m=city.neighborhoods.tolerance_m,
-        targets=frozenset(map(normal_category, incidents.targets)),
+        targets=frozenset(incidents.targets),
+        marks={rule.column: frozenset(rule.values) for rule in incidents.target},
         known=known if incidents.unknown_categories == "quarantine" else None,
         engine=engine,
     )
 
 
-def _require_usable(city: CityConfig, tally: RowTally, neighborhoods: GeoDataFrame) -> None:
+def _require_usable(city: CityConfig, table: CleanedTable, neighborhoods: GeoDataFrame) -> None:
     """Refuse a table of which nothing is left, or in which there is nothing to warn of; say why that may be."""
-    targets = {normal_category(name): name for name in city.incidents.targets}
-    there = tally.by(lambda kind: kind.category)
-    absent = [name for normal, name in targets.items() if not there[normal]]
-    if len(absent) == len(targets):
-        remedy = did_you_mean(normal_category(absent[0]), filter(None, there))
-        raise UserError("[incidents] targets", absent, allowed="no row has such a category", remedy=remedy)
-    for name in absent:
-        progress.log(f"warning: no row has the target category '{name}'")
+    tally = table.tally
+    _require_targets(city.incidents, tally.by(lambda kind: kind.category), table.texts.marking)
     reasons = tally.by(lambda kind: kind.reason)
     if reasons[OUT] and reasons[OUT] == tally.located:
-        raise _no_overlap(tally, reasons[OUT], neighborhoods)
+        raise _no_overlap(tally, reasons[OUT], neighborhoods, is_latitude_first(neighborhoods, city.city.timezone))
     if not reasons[0]:
         most = ", ".join(f"{REASONS[code]}: {n}" for code, n in reasons.most_common(3))
         allowed = f"none of the {tally.rows} rows can be used ({most})"
         raise UserError("[incidents] files", allowed=allowed, remedy="Check the files and [incidents.columns]")
+    if len(tally.corners) == 1 and reasons[0] >= ROWS_OF_A_CORNER:
+        ((x, y),) = tally.corners
+        allowed = f"all {reasons[0]} rows lie at one point, longitude {x:.6g}, latitude {y:.6g}"
+        raise UserError("[incidents] files", allowed=allowed, remedy="Check the files and [incidents.columns]")
 
 
-def _no_overlap(tally: RowTally, outside: int, neighborhoods: GeoDataFrame) -> UserError:
+def _require_targets(incidents: IncidentsConfig, categories: Counter[str], marking: Mapping[str, Counter[str]]) -> None:
+    """Refuse a table in which no row is a target; name each category and column that marks none."""
+    absent = {name: did_you_mean(name, filter(None, categories)) for name in incidents.targets if not categories[name]}
+    for rule in incidents.target:
+        there = marking.get(rule.column, Counter())
+        if not any(there[value] for value in rule.values):
+            shown = ", ".join(f"'{value}'" for value, _ in there.most_common(MANY))
+            absent[rule.name] = f"The column holds {shown}" + (", ..." if len(there) > MANY else "")
+    if len(absent) == len(incidents.targets) + len(incidents.target):
+        field = "[incidents] targets" if incidents.targets else "[[incidents.target]] values"
+        raise UserError(field, [*absent], allowed="no row is such a target", remedy=next(iter(absent.values())))
+    for name in absent:
+        progress.log(f"warning: no row has the target {name}")
+
+
+def _no_overlap(
+    tally: RowTally, outside: int, neighborhoods: GeoDataFrame, are_polygons_swapped: bool | None
+) -> UserError:
     """Return what to say when every row lies outside every polygon."""
     west, south, east, north = neighborhoods.total_bounds
     remedy = "Check that both files are of the same city"
     if tally.swapped > outside / 2:
-        remedy = "Longitude and latitude seem to be swapped: exchange them under [incidents.columns]"
+        remedy = {
+            True: "The polygons seem to be in the order latitude, longitude: save them with longitude first",
+            False: "Longitude and latitude seem to be swapped: exchange them under [incidents.columns]",
+            None: "Longitude and latitude seem to be swapped, either in the polygons or in the incidents' columns",
+        }[are_polygons_swapped]
     elif tally.not_degrees > outside / 2:
         remedy = "The incidents' coordinates seem to be meters or feet; longitude and latitude in degrees are needed"
     x, y = tally.outside[0]

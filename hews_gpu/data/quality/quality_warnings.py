@@ -20,7 +20,9 @@ from hews_gpu.data.readers.schemas import SCHEMAS
 __all__ = ["quality_warnings"]
 
 MANY = 6  # names in one sentence
+FEW = 20  # rows that may be of one corner
 LOST_SHARE = 0.05
+VAGUE = frozenset(["UNKNOWN", "UNK", "UNSPECIFIED", "NOT SPECIFIED", "NOT REPORTED", "UNDEFINED", "TBD"])
 NEAR_NAME = 0.8  # of difflib: one or two letters of a category's name
 
 
@@ -39,16 +41,21 @@ def quality_warnings(
 
 
 def _of_names(city: CityConfig, rows: RowTally) -> list[str]:
-    """Name categories that a channel lists and no row has: a misspelled one would silently be counted under `other`."""
+    """Name categories that mean nothing, and those that a channel lists and no row has.
+
+    A misspelled one would be counted under `other` without a word.
+    """
     there = {kind.category for kind in rows.kinds if kind.category}
+    vague = [f"'{name}' ({n:,} rows)" for name, n in sorted(rows.categories.items()) if name in VAGUE]
+    warnings = [f"categories that may stand for none are kept as any other: {', '.join(vague)}"] if vague else []
     absent = []
     for names in city.channels.groups.values():
         for name in sorted(set(names) - there):
             near = difflib.get_close_matches(name, there, n=1, cutoff=NEAR_NAME)
             absent.append(f"'{name}' (did you mean '{near[0]}'?)" if near else f"'{name}'")
     if not absent:
-        return []
-    return [f"[channels.groups] lists {len(absent)} categories that no row has: {', '.join(absent[:MANY])}"]
+        return warnings
+    return [*warnings, f"[channels.groups] lists {len(absent)} categories that no row has: {', '.join(absent[:MANY])}"]
 
 
 def _of_places(quality: dict[str, Any], rows: RowTally, texts: TextTally) -> list[str]:
@@ -61,6 +68,8 @@ def _of_places(quality: dict[str, Any], rows: RowTally, texts: TextTally) -> lis
         "coordinates hold a comma and were not read as numbers: write them with a decimal point": commas,
     }
     warnings = [f"{n:,} {what}" for what, n in told.items() if n]
+    if len(rows.corners) == 1 and rows.kept >= FEW:
+        warnings.append(f"all {rows.kept:,} rows lie at one point: check the columns of the coordinates")
     if pairs := quality["overlapping_neighborhoods"]:
         shown = ", ".join(f"'{a}' and '{b}'" for a, b in pairs[:MANY])
         warnings.append(

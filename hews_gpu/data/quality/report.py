@@ -21,7 +21,7 @@ from hews_gpu.arrays import Float64
 from hews_gpu.data.clean import REASONS
 from hews_gpu.data.quality.label_information import label_information
 from hews_gpu.data.quality.tallies import ROUND, DuplicateTally, RowTally
-from hews_gpu.data.quality.text_statistics import TextTally, missing_by_month, missing_rows
+from hews_gpu.data.quality.text_statistics import TextTally, marking_values, missing_by_month, missing_rows
 from hews_gpu.data.readers.files import IncidentFile
 
 __all__ = ["ALL", "quality_report", "summary_rows"]
@@ -66,6 +66,7 @@ def quality_report(
         **_where_rows_went(rows),
         "span": [str(np.datetime64(time_s, "s")) for time_s in span_s] if span_s else None,
         "categories": {name: categories[name] for name in names},
+        "target_columns": marking_values(texts),
         "renamed_categories": _renamed(rows),
         "neighborhoods": len(neighborhoods),
         "neighborhoods_used": len(rows.neighborhoods),
@@ -142,15 +143,15 @@ def _listed(months: Counter[int]) -> dict[str, int]:
 
 def _roundings(rows: RowTally, categories: Counter[str]) -> dict[str, Any]:
     """Return how round times are, by category and by label."""
-    targets = {kind.category for kind in rows.kinds if kind.is_target}
+    of = rows.roundings
+    kept = rows.by(lambda kind: kind.is_target, lambda kind: kind.reason == 0)
     shares: dict[str, float | None] = {}
-    for label in ("targets", "others"):
-        names = [name for name in categories if (name in targets) == (label == "targets")]
-        total = sum(categories[name] for name in names)
-        shares[label] = sum(rows.roundings[name, "minute_0"] for name in names) / total if total else None
+    for label, is_target in (("targets", True), ("others", False)):
+        total, at_0 = kept[is_target], sum(of[name, is_target, "minute_0"] for name in categories)
+        shares[label] = at_0 / total if total else None
     return {
         "rounding_by_category": {
-            name: {"rows": n, **{kind: rows.roundings[name, kind] / n for kind in ROUND}}
+            name: {"rows": n, **{kind: (of[name, True, kind] + of[name, False, kind]) / n for kind in ROUND}}
             for name, n in sorted(categories.items())
         },
         "minute_zero_share": shares,

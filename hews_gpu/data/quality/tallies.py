@@ -80,12 +80,14 @@ class RowTally(Tally):
     """Kept rows."""
     nearest: int = 0
     """Kept rows that lie in no neighborhood, and were given to the nearest one."""
-    roundings: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Category, kind of round time (ROUND) -> kept rows."""
+    roundings: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
+    """Category, whether it is a target, kind of round time (ROUND) -> kept rows."""
     swapped: int = 0
     """Rows outside that would lie within the bounds of the polygons with longitude and latitude swapped."""
     not_degrees: int = 0
     """Rows outside whose coordinates are no degrees."""
+    corners: set[tuple[float, float]] = field(default_factory=set)
+    """South-west and north-east corners of what the kept rows of each block span; one alone if all lie at one point."""
     outside: list[tuple[float, float]] = field(default_factory=list)
     """Longitude and latitude of some rows outside."""
 
@@ -123,16 +125,21 @@ def tally_rows(frame: pd.DataFrame, source: int, bounds: tuple[float, float, flo
     reason = frame["reason"].to_numpy()
     kept = reason == 0
     time_s = frame["time_s"].to_numpy()[kept]
-    x, y = (frame[name].to_numpy()[reason == OUT] for name in ("longitude", "latitude"))
+    longitude, latitude = (frame[name].to_numpy() for name in ("longitude", "latitude"))
+    x, y = longitude[reason == OUT], latitude[reason == OUT]
+    here = longitude[kept], latitude[kept]
     west, south, east, north = bounds
     return RowTally(
         kinds=_count_kinds(frame, source),
         days={source: count_rows(time_s // DAY_S)},
         neighborhoods=count_rows(frame["neighborhood_id"].to_numpy()[kept]),
         nearest=int(frame["is_nearest"].to_numpy()[kept].sum()),
-        roundings=_count_round(frame["category"][kept], time_s % DAY_S),
+        roundings=_count_round(frame[kept], time_s % DAY_S),
         swapped=int(((west <= y) & (y <= east) & (south <= x) & (x <= north)).sum()),
         not_degrees=int(((np.abs(x) > 180) | (np.abs(y) > 180)).sum()),
+        corners={(float(here[0].min()), float(here[1].min())), (float(here[0].max()), float(here[1].max()))}
+        if kept.any()
+        else set(),
         outside=[(float(x[0]), float(y[0]))] if len(x) else [],
     )
 
@@ -141,23 +148,25 @@ def _count_kinds(frame: pd.DataFrame, source: int) -> Counter[RowKind]:
     spelled, category = frame["raw_category"].cat, frame["category"].cat
     codes = spelled.codes.to_numpy()
     names, spellings = list(category.categories), list(spelled.categories)
-    named, is_target = np.zeros(len(spellings), np.int64), np.zeros(len(spellings), bool)
-    named[codes], is_target[codes] = category.codes.to_numpy(), frame["is_target"].to_numpy()
+    named = np.zeros(len(spellings), np.int64)
+    named[codes] = category.codes.to_numpy()
+    counts = count_rows(codes, frame["is_target"].to_numpy(), frame["reason"].to_numpy())
     return Counter(
         {
-            RowKind(source, spellings[code], names[named[code]], bool(is_target[code]), reason): rows
-            for (code, reason), rows in count_rows(codes, frame["reason"].to_numpy()).items()
+            RowKind(source, spellings[code], names[named[code]], bool(is_target), reason): rows
+            for (code, is_target, reason), rows in counts.items()
         }
     )
 
 
-def _count_round(category: pd.Series, second: Int64) -> Counter[tuple[str, str]]:
-    names, codes = list(category.cat.categories), category.cat.codes.to_numpy()
+def _count_round(kept: pd.DataFrame, second: Int64) -> Counter[tuple[str, bool, str]]:
+    category, is_target = kept["category"].cat, kept["is_target"].to_numpy()
+    names, codes = list(category.categories), category.codes.to_numpy()
     return Counter(
         {
-            (names[code], kind): rows
+            (names[code], bool(target), kind): rows
             for kind, holds in ROUND.items()
-            for code, rows in count_rows(codes[holds(second)]).items()
+            for (code, target), rows in count_rows(codes[holds(second)], is_target[holds(second)]).items()
         }
     )
 

@@ -19,17 +19,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hews_gpu.arrays import Bool, Int64
+from hews_gpu.config import normal_category
 from hews_gpu.data.quality.label_information import Contingency, forms
 from hews_gpu.data.quality.tallies import Tally, count_rows, months_of
 from hews_gpu.data.readers import dates
 from hews_gpu.data.readers.dictionary_column import Block, DictionaryColumn, digits_hidden, distinct
-from hews_gpu.data.readers.schemas import POINT_ROLES, TIME_ROLES
+from hews_gpu.data.readers.schemas import POINT_ROLES, TARGET, TIME_ROLES
 from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
-__all__ = ["TextTally", "missing_by_month", "missing_rows", "tally_texts"]
+__all__ = ["TextTally", "marking_values", "missing_by_month", "missing_rows", "tally_texts"]
 
 ROLES = frozenset({*TIME_ROLES, *POINT_ROLES, "category"})
 LABELS = 2  # no target, target
+MOST_VALUES = 100  # of a column that marks targets: more than a flag or a list has
 
 Months = Counter[int | None]
 """Rows by month since 1970, or None where the time cannot be read."""
@@ -45,6 +47,8 @@ class TextTally(Tally):
     """Column -> rows in which it is blank."""
     columns: dict[tuple[Hashable, str], Contingency] = field(default_factory=dict)
     """Layout of the file; column, or feature of how it is written -> kept rows by value and label."""
+    marking: dict[str, Counter[str]] = field(default_factory=dict)
+    """Column that marks targets -> rows by what it says, in normal spelling; the most frequent."""
     zones: Counter[int] = field(default_factory=Counter)
     """Source -> rows whose time carries a zone such as +00."""
     commas: Counter[int] = field(default_factory=Counter)
@@ -84,12 +88,22 @@ def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (),
             tally.commas[block.file] += _rows_with(column, ",")
         if name in ("time", "date"):
             tally.slash_dates[block.file] = dates.slash_dates(column.values)
+        if name.startswith(TARGET):  # it is the label
+            tally.marking[name.removeprefix(TARGET)] = _rows_by_value(column)
+            continue
         cells = np.bincount(column.codes * (LABELS + 1) + label, minlength=(LABELS + 1) * len(column.values))
         rows = cells.reshape(len(column.values), LABELS + 1)[:, :LABELS]
         _count_labels(features, name, column, rows, with_forms=name in charts)
     _count_clock(features, time_s[kept] % DAY_S, is_target[kept])
     tally.columns = {(layout, name): counts for name, counts in features.items()}
     return tally
+
+
+def _rows_by_value(column: DictionaryColumn) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    for text, n in zip(column.texts, np.bincount(column.codes, minlength=len(column.texts)).tolist(), strict=True):
+        rows[normal_category(text)] += n
+    return Counter(dict(rows.most_common(MOST_VALUES)))
 
 
 def _rows_with(column: DictionaryColumn, pattern: str) -> int:
@@ -138,6 +152,11 @@ def _add(features: dict[str, Contingency], name: str, texts: pa.Array, rows: Int
 def missing_rows(tally: TextTally) -> dict[str, int]:
     """Return column -> rows in which it is blank or could not be read, over all files; for quality.json."""
     return {name: sum(tally.blanks.get(name, Months()).values()) for name in _months_of_columns(tally)}
+
+
+def marking_values(tally: TextTally) -> dict[str, dict[str, int]]:
+    """Return column that marks targets -> rows by what it says, the most frequent first; for quality.json."""
+    return {name: dict(rows.most_common(MOST_VALUES)) for name, rows in sorted(tally.marking.items())}
 
 
 def missing_by_month(tally: TextTally) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from hews_gpu.errors import UserError, did_you_mean
 
 __all__ = [
     "SCHEMAS",
+    "TARGET",
     "Columns",
     "OpenTable",
     "ReadSettings",
@@ -29,6 +30,8 @@ __all__ = [
     "choose_columns",
     "is_person_level",
     "normal_name",
+    "position_of",
+    "require_targets",
 ]
 
 PERSON_WORDS = frozenset(
@@ -44,6 +47,8 @@ PERSON_BEGINS = re.compile(
 TIME_ROLES = ("time", "date", "time_of_day")
 POINT_ROLES = ("longitude", "latitude")
 PLACE_ROLES = (*POINT_ROLES, "category")
+TARGET = "target: "
+"""What the name of a column that marks targets begins with, among the columns that are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +116,8 @@ class ReadSettings:
     """Name of a schema, or auto."""
     mapped: Mapping[str, str] = field(default_factory=dict)
     """Role -> column name, from ``[incidents.columns]``; goes before what the schema says."""
+    targets: tuple[str, ...] = ()
+    """Columns that mark targets, from ``[[incidents.target]]``."""
     block_rows: int = 200_000
     """Rows of a block, at most."""
     chunk_bytes: int = CHUNK_BYTES
@@ -131,11 +138,14 @@ class Columns:
     """The schema's spelling of a charts-only column -> position."""
     compared: Mapping[str, int] = field(default_factory=dict)
     """The schema's spelling of a compared column -> position."""
+    targets: Mapping[str, int] = field(default_factory=dict)
+    """The city file's spelling of a column that marks targets -> position; those that the file has."""
 
     @property
     def read(self) -> dict[str, int]:
         """Name used from here on (role, or column) -> position, of everything that is read."""
-        return {**self.roles, **self.charts_only, **self.compared}
+        targets = {f"{TARGET}{name}": position for name, position in self.targets.items()}
+        return {**self.roles, **self.charts_only, **self.compared, **targets}
 
     @property
     def has_place(self) -> bool:
@@ -190,7 +200,8 @@ def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | 
         settings: which schema, and what the user has mapped.
 
     Raises:
-        UserError: no schema fits, a needed column is missing or describes a person; names the columns of the file.
+        UserError: no schema fits, a needed column is missing, is there twice or describes a person; names the columns
+            of the file.
     """
     settings = settings or ReadSettings()
     positions: dict[str, int] = {}
@@ -208,7 +219,10 @@ def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | 
         roles = {role: name for role, name in roles.items() if role not in POINT_ROLES}
     for role, name in roles.items():
         _require_column(role, name, positions, names, file)
-    taken = {normal_name(name) for name in roles.values()}
+    for name in settings.targets:
+        _require_no_person("[[incidents.target]] column", name)
+    targets = {name: position_of(name, names, file) for name in settings.targets if normal_name(name) in positions}
+    taken = {normal_name(name) for name in (*roles.values(), *targets)}
 
     def optional(wanted: Sequence[str]) -> dict[str, int]:
         """Return those that the file has, that describe no person and play no role already."""
@@ -219,10 +233,39 @@ def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | 
     return Columns(
         schema="mapped" if schema is None else schema.name,
         names=tuple(names),
-        roles={role: positions[normal_name(name)] for role, name in roles.items()},
+        roles={role: position_of(name, names, file) for role, name in roles.items()},
         charts_only=optional(schema.charts_only if schema else ()),
         compared=optional(schema.compared if schema else ()),
+        targets=targets,
     )
+
+
+def require_targets(tables: Sequence[Columns], targets: Sequence[str]) -> None:
+    """Refuse a column that marks targets if no table has it: it is a typing error.
+
+    Raises:
+        UserError: names the columns that there are.
+    """
+    for name in targets:
+        if not any(name in table.targets for table in tables):
+            there = dict.fromkeys(column for table in tables for column in table.names if column.strip())
+            allowed = f"is a column of no file; there are {_listed(list(there))}"
+            raise UserError("[[incidents.target]] column", name, allowed=allowed, remedy=did_you_mean(name, there))
+
+
+def position_of(name: str, names: Sequence[str], file: str) -> int:
+    """Return where a column is that the file has: spelled exactly so, or else the one whose name is compared as equal.
+
+    Raises:
+        UserError: there are several, and which of them is meant cannot be known.
+    """
+    same = [position for position, other in enumerate(names) if other == name]
+    same = same or [position for position, other in enumerate(names) if normal_name(other) == normal_name(name)]
+    if len(same) > 1:
+        which = ", ".join(f"number {position + 1} '{names[position].strip()[:40]}'" for position in same)
+        allowed = f"has {len(same)} columns of the name '{name}': {which}"
+        raise UserError(file, allowed=allowed, remedy="Rename or remove all but the one that is meant")
+    return same[0]
 
 
 def _mapping_for(there: Collection[str], settings: ReadSettings) -> Mapping[str, str]:
@@ -278,9 +321,13 @@ def _require_column(role: str, name: str, there: Collection[str], names: Sequenc
         remedy = did_you_mean(name, [column for column in names if column.strip()] or [""])
         allowed = f"has no column '{name}' for the {role.replace('_', ' ')}; it has {_listed(names)}"
         raise UserError(file, allowed=allowed, remedy=remedy)
+    _require_no_person(f"[incidents.columns] {role}", name)
+
+
+def _require_no_person(field: str, name: str) -> None:
     if is_person_level(name):
         allowed = f"the column '{name}' describes a person, and such columns are never read"
-        raise UserError(f"[incidents.columns] {role}", name, allowed=allowed, remedy="Name another column")
+        raise UserError(field, name, allowed=allowed, remedy="Name another column")
 
 
 def _listed(names: Sequence[str], limit: int = 30) -> str:

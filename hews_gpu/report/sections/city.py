@@ -47,8 +47,8 @@ def palette(prepared: Prepared) -> list[Key]:
 
     events, style = prepared.events, ReferenceStyle.from_config(prepared.city.map)
     counts = np.bincount(events.category, minlength=len(events.categories))
-    target = np.bincount(events.category, weights=events.is_target, minlength=len(events.categories)) > 0
-    names = [f"{name} ▲" if is_target else name for name, is_target in zip(events.categories, target, strict=True)]
+    targets = prepared.city.incidents.targets
+    names = [f"{name} ▲" if name in targets else name for name in events.categories]
     order = np.argsort(-counts, kind="stable")
     return [Key(style.color(events.categories[i]), names[i], detail=number(counts[i])) for i in order]
 
@@ -57,7 +57,7 @@ def city(result: Result) -> Block | None:
     """Show where and when target incidents were reported in the whole table."""
     if result.prepared is None:
         return None
-    events, what = result.prepared.events, category_list(result.prepared.city.incidents.targets)
+    events, what = result.prepared.events, category_list(result.prepared.city.incidents.target_names)
     flat, hit = figures.outlines(result.prepared.neighborhoods), events.is_target
     years = max(float(events.time_s[-1] - events.time_s[0]), DAY_S) / YEAR_S
     place = events.neighborhood[hit]

@@ -53,7 +53,7 @@ def leaky_page(run: Path, metrics: dict[str, Any], data: Path | None = None) -> 
     if missing:
         raise UserError(str(run / "metrics.json"), allowed=f"lacks {', '.join(missing)}", remedy=JUDGE_FIRST)
     prepared = open_data(run, read_manifest(run), data)
-    targets, times = category_list(prepared.city.incidents.targets), prepared.events.time_s
+    targets, times = category_list(prepared.city.incidents.target_names), prepared.events.time_s
     name, recipe = prepared.city.city.name, str(metrics["recipe"])
     low, high = (percent(end, 1) for end in metrics["accuracy_interval"])
     rows = [_part(TITLES[key], part) for key, part in metrics["parts"].items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hews_gpu.audit.columns import read_all
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.events import load_events, open_prepared
 from hews_gpu.data.prepare import sort as tables
@@ -151,6 +153,80 @@ def test_columns_for_charts_only_are_nowhere_else(toy: Toy, tmp_path: Path) -> N
         assert "QQCODE" not in content and "QQD" not in content
 
 
+MARKED = """
+[[incidents.target]]
+column = "Shot"
+values = ["y", "Yes, fatal"]
+"""
+MARKS = ["Y", "N", "", "yes,  FATAL", "QQMARK"]
+FLAGGED = "\n".join(
+    [
+        f"{HEADER},Shot",
+        *(f'{row(date=f"01/{day:02}/2014", category="AGG. ASSAULT")},"{mark}"' for day, mark in enumerate(MARKS, 1)),
+        f"{row(date='01/30/2014', category='HOMICIDE')},N",
+    ]
+).encode()
+
+
+def test_targets_are_those_of_a_category_and_those_that_a_column_marks(toy: Toy, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    quality = prepare(toy(files={"a.csv": FLAGGED}, incidents=MARKED), out)
+    events = load_events(out)
+    assert events.is_target.tolist() == [True, False, False, True, False, True]
+    assert [events.categories[i] for i in events.category] == ["AGG. ASSAULT"] * 5 + ["HOMICIDE"]
+    assert quality["targets_kept"] == 3 and quality["minute_zero_share"] == {"targets": 0.0, "others": 0.0}
+    assert quality["target_columns"] == {"Shot": {"N": 2, "Y": 1, "": 1, "YES, FATAL": 1, "QQMARK": 1}}
+    assert quality["categories"] == {"AGG. ASSAULT": 5, "HOMICIDE": 1}
+    assert open_prepared(out).city.incidents.target_names == ("HOMICIDE", "SHOOTING", "Shot = Y or YES, FATAL")
+
+
+def test_what_marks_targets_reaches_labels_and_nothing_that_a_model_sees(toy: Toy, tmp_path: Path) -> None:
+    marked, others = tmp_path / "marked", tmp_path / "others"
+    prepare(toy(files={"a.csv": FLAGGED}, incidents=MARKED), marked)
+    prepare(toy(files={"a.csv": FLAGGED}), others)
+    for path in marked.glob("*.parquet"):
+        assert "QQMARK" not in str(pq.read_table(path).to_pylist())
+    one, other = read_all(marked), read_all(others)
+    assert one["is_target"].sum() == 3 and other["is_target"].sum() == 1 and one["channel maps"].any()
+    assert [name for name in one if not np.array_equal(one[name], other[name])] == ["is_target"]
+
+
+def test_a_column_that_marks_targets_may_be_all_there_is_and_may_be_missing_in_a_file(toy: Toy, tmp_path: Path) -> None:
+    older = f"{HEADER}\n{row(date='12/01/2013', category='AGG. ASSAULT')}\n".encode()
+    city = toy(files={"a.csv": older, "b.csv": FLAGGED}, incidents=MARKED)
+    city.path.write_text(city.path.read_text().replace('targets = ["Homicide", "SHOOTING"]', ""))
+    prepare(load_city(city.path), tmp_path / "out")
+    assert load_events(tmp_path / "out").is_target.tolist() == [False, True, False, False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Shot", "Shoot", r"\[\[incidents\.target\]\] column = 'Shoot': is a column of no file.*Did you mean 'Shot'\?"),
+        ("Shot", "Victim Sex", r"\[\[incidents\.target\]\] column = 'Victim Sex': .*describes a person"),
+        ('["y", "Yes, fatal"]', "[]", r"\[\[incidents\.target\]\] values = \(\): must name at least one value"),
+        ('["y", "Yes, fatal"]', '["y", " "]', "and no blank one"),
+        ('["y", "Yes, fatal"]', "[1]", r"\[incidents\.target\] values = 1: must be text in quotes"),
+        ("values", "value", r"\[incidents\.target\] value: is not a known key\. Did you mean 'values'\?"),
+        ('["y", "Yes, fatal"]', '["1"]', r"values = \['Shot = 1'\]: no row is such a target\. The column holds 'N', "),
+        ("[[incidents.target]]", f"{MARKED}\n[[incidents.target]]", "must be another in each"),
+    ],
+)
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_mistaken_rule_for_targets_is_refused_in_one_line(
+    toy: Toy, tmp_path: Path, old: str, new: str, message: str, form: str
+) -> None:
+    content = FLAGGED
+    if form == "json":  # whose columns are known only once it is read
+        content = json.dumps(list(csv.DictReader(FLAGGED.decode().splitlines()))).encode()
+    city = toy(files={f"a.{form}": content})
+    text = city.path.read_text().replace('targets = ["Homicide", "SHOOTING"]', MARKED.replace(old, new, 1))
+    city.path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        prepare(load_city(city.path), tmp_path / "outs" / "out")
+    assert "\n" not in str(caught.value)
+
+
 AREAS_ELSEWHERE = geojson([square("There", 10.0, 50.0, 10.1, 50.1)])
 SHOT = row(category="SHOOTING")
 
@@ -164,9 +240,10 @@ SHOT = row(category="SHOOTING")
         ({"areas": geojson([])}, "holds no polygons"),
         ({"areas": AREAS_ELSEWHERE}, r"no incident lies in any polygon: 1 rows.*longitude 10\.0000.*same city"),
         ({"lines": [row(category="SHOOTING", longitude="39.285", latitude="-76.605")]}, "seem to be swapped"),
+        ({"lines": [SHOT] * 1000}, "all 1000 rows lie at one point, longitude -76.605, latitude 39.285"),
         ({"lines": [row(category="SHOOTING", longitude="1430000", latitude="590000")]}, "seem to be meters or feet"),
         ({"lines": [row(category="SHOOTING", time="noon")]}, r"none of the 1 rows can be used \(unparsable time: 1\)"),
-        ({"lines": [row(category="SHOTING")]}, r"targets.*no row has such a category\. Did you mean|Known"),
+        ({"lines": [row(category="SHOTING")]}, r"targets.*no row is such a target\. Did you mean|Known"),
         ({"incidents": 'schema = "portl"'}, "is not a known schema"),
     ],
 )
@@ -242,6 +319,55 @@ def test_the_truth_of_a_synthetic_city_goes_along(toy: Toy, tmp_path: Path) -> N
     assert (tmp_path / "out" / "truth.npz").read_bytes() == b"truth"
 
 
+def exchanged(areas: str) -> str:
+    """The polygons with latitude first."""
+    content = json.loads(areas)
+    for feature in content["features"]:
+        feature["geometry"]["coordinates"] = [[[y, x] for x, y in ring] for ring in feature["geometry"]["coordinates"]]
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("zone", "x", "y", "is_polygon", "remedy"),
+    [
+        ("America/New_York", -76.605, 39.285, True, r"its coordinates seem to be latitude, longitude.*longitude first"),
+        ("America/New_York", -76.605, 39.285, False, r"exchange them under \[incidents\.columns\]"),
+        ("Europe/Madrid", -3.7, 40.4, True, "The polygons seem to be in the order latitude, longitude: save them"),
+        ("Europe/Madrid", -3.7, 40.4, False, r"exchange them under \[incidents\.columns\]"),
+        ("America/Los_Angeles", -118.2, 34.0, True, r"not degrees \(x 33\.9.*Save the polygons with longitude first"),
+        ("UTC", -76.605, 39.285, True, "seem to be swapped, either in the polygons or in the incidents' columns"),
+    ],
+)
+def test_of_exchanged_coordinates_it_is_said_whose_they_are(
+    toy: Toy, tmp_path: Path, zone: str, x: float, y: float, is_polygon: bool, remedy: str
+) -> None:
+    areas = geojson([square("Here", x - 0.1, y - 0.1, x + 0.1, y + 0.1)])
+    place = (x, y) if is_polygon else (y, x)
+    city = toy(
+        [row(category="SHOOTING", longitude=str(place[0]), latitude=str(place[1]))],
+        areas=exchanged(areas) if is_polygon else areas,
+    )
+    city.path.write_text(city.path.read_text().replace("America/New_York", zone))
+    with pytest.raises(UserError, match=remedy):
+        prepare(load_city(city.path), tmp_path / "out")
+
+
+def test_polygons_and_incidents_that_are_both_exchanged_are_refused(toy: Toy, tmp_path: Path) -> None:
+    city = toy(
+        [row(category="SHOOTING", longitude="39.285", latitude="-76.605")], areas=exchanged(geojson(TWO_SQUARES))
+    )
+    with pytest.raises(UserError, match=r"\[neighborhoods\] file.*by \[city\] timezone = 'America/New_York'"):
+        prepare(city, tmp_path / "out")
+
+
+def test_what_cannot_be_seen_makes_no_other_category(toy: Toy, tmp_path: Path) -> None:
+    odd = ["HOMICIDE\0", "\0\0homicide", "HOMI\u200bCIDE", "\ufeffHOMICIDE", "HOMICIDE\u00a0"]
+    lines = [row(date=f"01/{day:02}/2014", category=name) for day, name in enumerate(odd, 1)]
+    quality = prepare(toy([*lines, row(date="01/09/2014", longitude="-76.6\x0005")]), tmp_path / "out")
+    assert quality["categories"] == {"HOMICIDE": 5, "LARCENY": 1} and quality["rows_quarantined"] == 0
+    assert "table.csv: 4 zero bytes in rows, left out" in quality["warnings"]
+
+
 def test_one_missing_target_of_two_is_a_warning(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare(toy([SHOT]), tmp_path / "out")
-    assert "warning: no row has the target category 'HOMICIDE'" in capsys.readouterr().err
+    assert "warning: no row has the target HOMICIDE" in capsys.readouterr().err

@@ -54,6 +54,18 @@ def test_overlapping_and_nested_polygons_are_named_and_the_first_wins(toy: Toy, 
     assert incidents(tmp_path / "out")["neighborhood"].tolist() == ["East", "High"]
 
 
+def test_rows_at_one_point_alone_are_a_warning(toy: Toy, tmp_path: Path) -> None:
+    text = "all 20 rows lie at one point: check the columns of the coordinates"
+    assert text in prepare(toy([SHOT] * 20), tmp_path / "one")["warnings"]
+    assert text not in prepare(toy([SHOT] * 19 + [row(longitude="-76.606")]), tmp_path / "two")["warnings"]
+
+
+def test_categories_that_may_stand_for_none_are_kept_and_named(toy: Toy, tmp_path: Path) -> None:
+    quality = prepare(toy([SHOT, row(category="unknown"), row(category="(null)")]), tmp_path / "out")
+    assert quality["categories"] == {"SHOOTING": 1, "UNKNOWN": 1}
+    assert "categories that may stand for none are kept as any other: 'UNKNOWN' (1 rows)" in quality["warnings"]
+
+
 def test_a_misspelt_category_of_a_channel_is_a_warning(toy: Toy, tmp_path: Path) -> None:
     city = toy([SHOT])
     city.path.write_text(city.path.read_text() + '[channels.groups]\ngun = ["Shootin", "shooting"]\nx = ["RAPE"]\n')

@@ -65,7 +65,7 @@ def test_tallies_of_parts_add_up_to_that_of_the_whole(
     assert whole.swapped == len(rows) - len(kept) and not whole.not_degrees
     kind = RowKind(source=3, spelled="SHOTS", category="SHOOTING", is_target=True, reason=0)
     assert whole.kinds[kind] == sum(row[0] == "SHOTS" for row in kept)
-    assert whole.roundings["THEFT", "midnight"] == sum(row[0] == "THEFT" and row[2] % 24 == 0 for row in kept)
+    assert whole.roundings["THEFT", False, "midnight"] == sum(row[0] == "THEFT" and row[2] % 24 == 0 for row in kept)
 
 
 def test_rows_without_a_place_are_not_located() -> None:

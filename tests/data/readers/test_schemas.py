@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -70,6 +71,34 @@ def test_an_incomplete_or_wrong_mapping_is_refused() -> None:
         choose_columns(FOUND, file="t.csv", settings=ReadSettings(mapped={"longitude": "Longitud"}))
     with pytest.raises(UserError, match="describes a person"):
         choose_columns(FOUND, file="t.csv", settings=ReadSettings(mapped={"category": "Age"}))
+
+
+@pytest.mark.parametrize("second", ["Latitude", "LATITUDE", "lati tude"])
+def test_of_two_columns_of_one_name_none_is_read(second: str) -> None:
+    names = [*FOUND, second]
+    if second == "Latitude":
+        with pytest.raises(
+            UserError, match=r"t\.csv: has 2 columns of the name 'Latitude': number \d+ 'Latitude', number 10"
+        ):
+            choose_columns(names, file="t.csv")
+    else:  # one is spelled as asked for
+        assert choose_columns(names, file="t.csv") == replace(choose_columns(FOUND, file="t.csv"), names=tuple(names))
+    settings = ReadSettings(mapped={"latitude": "latitude"})
+    with pytest.raises(UserError, match="has 2 columns of the name 'latitude'"):
+        choose_columns(names, file="t.csv", settings=settings)
+
+
+def test_two_columns_of_one_name_that_are_not_needed_do_no_harm() -> None:
+    names = [*FOUND, "Notes", "Notes", ""]
+    assert choose_columns(names, file="t.csv").roles == choose_columns(FOUND, file="t.csv").roles
+
+
+def test_a_column_that_marks_targets_is_read_under_a_name_of_its_own_and_is_no_chart(  # nor compared
+) -> None:
+    settings = ReadSettings(targets=("premise", "Extra", "time"))
+    columns = choose_columns([*FOUND, "time"], file="t.csv", settings=settings)
+    assert columns.targets == {"premise": FOUND.index("Premise"), "Extra": 8, "time": len(FOUND)}
+    assert "Premise" not in columns.charts_only and columns.read["target: time"] == len(FOUND)
 
 
 def test_an_unknown_schema_name_is_refused() -> None:
