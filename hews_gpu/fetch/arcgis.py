@@ -60,6 +60,7 @@ class ArcgisTable:
         self.page_rows = min(page_rows, int(layer.get("maxRecordCount") or page_rows))
         self.geojson = "geojson" in str(layer.get("supportedQueryFormats", "geoJSON")).lower()
         self.edited = _last_edit(layer)
+        self.time_zone = stated_zone(layer)
 
     def count(self) -> int:
         """Return how many rows the layer says there are."""
@@ -177,6 +178,16 @@ def _object_id(layer: Mapping[str, Any], endpoint: Endpoint) -> str:
 def _last_edit(layer: Mapping[str, Any]) -> str:
     info = layer.get("editingInfo") or {}
     return str(info.get("dataLastEditDate") or info.get("lastEditDate") or "")
+
+
+def stated_zone(layer: Mapping[str, Any]) -> str:
+    """Return the zone that a layer states of its dates; empty if it states none.
+
+    Source: developers.arcgis.com, "Layer / Table (Feature Service)", dateFieldsTimeReference. The milliseconds of a
+    query are UTC wherever one is stated, unless the publisher loaded local times as if they were UTC.
+    """
+    reference = layer.get("dateFieldsTimeReference") or {}
+    return str(reference.get("timeZoneIANA") or reference.get("timeZone") or "") if isinstance(reference, dict) else ""
 
 
 def _properties(feature: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -121,6 +121,7 @@ def _fetch_incidents(client: Client, city: CityConfig, settings: FetchConfig, sn
     entry = snapshot.table(INCIDENTS)
     entry |= {"address": table.address, "protocol": settings.protocol, "key": table.key, "fields": list(table.fields)}
     entry |= {"left_out": list(table.left_out), "edited": table.edited, "count_before": expected}
+    entry["time_zone"] = table.time_zone
     _read_pages(table, snapshot, expected)
     entry |= {"count": table.count(), "edited_after": table.edited_now(), "whole": True}
     snapshot.save()

@@ -50,6 +50,8 @@ class Table(Protocol):
     """Columns asked for."""
     left_out: Sequence[str]
     """Columns that the feed has and that are not asked for."""
+    time_zone: str
+    """What the feed states of the zone of its dates; empty where it states none."""
     edited: str
     """A mark that changes whenever the table does, as of opening; empty where the feed has none."""
 

@@ -59,6 +59,7 @@ class SocrataTable:
         self.address = f"{self.root}/resource/{self.dataset}"
         view = self._view()
         self.edited = _last_edit(view)
+        self.time_zone = ""
         names = [column["fieldName"] for column in view["columns"]]
         self.fields: Sequence[str] = [ROW_ID, *choose(names)]
         self.left_out: Sequence[str] = [name for name in names if name not in self.fields]

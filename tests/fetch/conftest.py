@@ -176,6 +176,7 @@ class Handler(BaseHTTPRequestHandler):
             "supportedQueryFormats": self.feed.formats,
             "advancedQueryCapabilities": {"supportsPagination": self.feed.paginates, "supportsOrderBy": True},
             "editingInfo": {"lastEditDate": self.feed.edited},
+            "dateFieldsTimeReference": {"timeZone": "Eastern Standard Time", "timeZoneIANA": "America/New_York"},
             "fields": [{"name": n, "type": "esriFieldTypeOID" if n == key else "esriFieldTypeString"} for n in names],
         }
 

@@ -20,6 +20,7 @@ from hews_gpu.config import CityConfig, load_city
 from hews_gpu.errors import UserError
 from hews_gpu.fetch import city as module
 from hews_gpu.fetch import fetch_city, find_city
+from hews_gpu.fetch.arcgis import stated_zone
 from hews_gpu.fetch.city import fetch_polygons, property_names
 from hews_gpu.fetch.client import Client, Endpoint
 
@@ -82,6 +83,20 @@ def test_each_page_is_recorded_with_its_checksum(city: CityConfig, client: Clien
         content = (folder / "latest" / page["file"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == page["sha256"]
         assert page["url"].startswith("http://127.0.0.1") and page["time"].startswith("20")
+
+
+def test_the_zone_that_a_layer_states_of_its_dates_is_kept(city: CityConfig, client: Client, folder: Path) -> None:
+    fetch_city(city, folder, client=client, today=DAY)
+    found = record(folder)["tables"]["incidents"]
+    assert found["time_zone"] == ("America/New_York" if found["protocol"] == "arcgis" else "")
+
+
+@pytest.mark.parametrize(
+    ("reference", "zone"),
+    [({"timeZone": "UTC", "respectsDaylightSaving": False}, "UTC"), ({}, ""), (None, ""), ("UTC", "")],
+)
+def test_a_layer_may_state_its_zone_or_none(reference: Any, zone: str) -> None:
+    assert stated_zone({"dateFieldsTimeReference": reference}) == zone
 
 
 @pytest.mark.parametrize("kind", ["status 500", "status 429", "cut", "cut unannounced", "slow", "web page", "broken"])
