@@ -71,6 +71,13 @@ def _normal(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(normal_category(name) for name in names))
 
 
+def _require_zone(key: str, name: str, allowed: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UserError(key, name, allowed=f"must be {allowed} such as America/New_York") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class CityInfo:
     """``[city]``: what the city is called and which clock it goes by."""
@@ -81,11 +88,7 @@ class CityInfo:
     """IANA zone, such as America/New_York: tells which wall-clock hours happened twice or not at all."""
 
     def __post_init__(self) -> None:
-        try:
-            ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            allowed = "must be an IANA time zone such as America/New_York"
-            raise UserError("[city] timezone", self.timezone, allowed=allowed) from None
+        _require_zone("[city] timezone", self.timezone, "an IANA time zone")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +124,10 @@ class IncidentsConfig:
     schema: str = "auto"
     """Name of a schema in the registry, or auto: found by the columns."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Column names where the schema is not known: time (or date and time_of_day), longitude, latitude, category."""
+    """Column names where the schema is not known: time (or date, and time_of_day), longitude, latitude, category."""
+    times: str = "auto"
+    """By whose clock the tables give times: local, utc, or an IANA zone. auto: local, as the known schemas mean it; a
+    table of no known schema whose times carry a zone such as Z, or are numbers of seconds, is refused."""
     categories: tuple[str, ...] = ()
     """All categories the city uses; empty: whatever the table holds."""
     unknown_categories: Literal["keep", "quarantine"] = "keep"
@@ -143,6 +149,8 @@ class IncidentsConfig:
             if name not in allowed_columns:
                 remedy = did_you_mean(name, allowed_columns)
                 raise UserError("[incidents.columns]", name, allowed="is not a known role", remedy=remedy)
+        if self.times not in ("auto", "local", "utc"):
+            _require_zone("[incidents] times", self.times, "auto, local, utc or an IANA time zone")
         if self.unknown_categories == "quarantine":
             remedy = "List the known categories in [incidents] categories"
             require(bool(self.categories), "[incidents] categories", self.categories, "must not be empty", remedy)

@@ -67,6 +67,11 @@ def test_the_cities_that_users_ask_for_are_shipped() -> None:
         ("[city]", "[citi]", r"\[citi\]: is not a known key.*'city'"),
         ("[city]", "path = 3\n[city]", r"\[path\]: is not a known key"),
         ('"America/New_York"', '"America/Gotham"', r"timezone = 'America/Gotham': must be an IANA"),
+        (
+            'targets = ["SHOOTING"]',
+            'targets = ["SHOOTING"]\ntimes = "UTC+5"',
+            r"times = 'UTC\+5': must be auto, local, utc or",
+        ),
         ('"2015-01-01"]', '"2013-01-01"]', r"\[splits\] train = .*must begin before it ends"),
         ('["2015-01-01", ', '["2014-06-01", ', r"\[splits\] validation = .*must not begin before the last one ends"),
         (

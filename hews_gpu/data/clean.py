@@ -19,15 +19,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hews_gpu.arrays import Float64, Int64, UInt64, mix_bits
+from hews_gpu.arrays import Bool, Float64, Int64, UInt64, mix_bits
 from hews_gpu.config import normal_category
 from hews_gpu.data.backend import array_of, as_array_like, names_of
 from hews_gpu.data.geometry.areas import OUTSIDE, Areas
 from hews_gpu.data.geometry.point_in_polygon import Engine, find_neighborhoods
 from hews_gpu.data.readers import dates
-from hews_gpu.data.readers.dictionary_column import Block, DictionaryColumn, distinct, hashes_of
+from hews_gpu.data.readers.dictionary_column import Block, DictionaryColumn, hashes_of
 from hews_gpu.data.readers.records import PROBLEMS
 from hews_gpu.data.readers.schemas import TARGET
+from hews_gpu.data.readers.time_reading import TimeReading, read_moments
 from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = ["NUMBERS", "REASONS", "VERDICTS", "Rules", "block_frame", "clean", "parse_numbers"]
@@ -76,7 +77,10 @@ class Rules:
 
 
 def block_frame(
-    block: Block, vocabulary: Mapping[str, str] | None = None, marks: Mapping[str, frozenset[str]] | None = None
+    block: Block,
+    vocabulary: Mapping[str, str] | None = None,
+    marks: Mapping[str, frozenset[str]] | None = None,
+    reading: TimeReading | None = None,
 ) -> pd.DataFrame:
     """Turn text columns into numbers, distinct values once.
 
@@ -84,6 +88,7 @@ def block_frame(
         block: rows of one file.
         vocabulary: category as the file spells it -> the name it is given.
         marks: see `Rules`.
+        reading: how the file's times are read; by the city's own clock unless given.
 
     Returns:
         row_id, line, source (number of the file), problem; time_s (int64, NOT_A_TIME if it cannot be read), longitude
@@ -95,7 +100,7 @@ def block_frame(
     columns: dict[str, Any] = {"row_id": block.row_id, "line": block.table["line"].to_numpy()}
     columns["source"] = np.full(len(block), block.file, np.int32)
     columns["problem"] = block.table["problem"].to_numpy()
-    columns["time_s"] = _seconds(block)
+    columns["time_s"] = _seconds(block, reading or TimeReading())
     for role in ("longitude", "latitude"):
         column = block.text(role)
         columns[role] = parse_numbers(column.values)[column.codes]
@@ -112,26 +117,37 @@ def block_frame(
     return pd.DataFrame(columns)
 
 
-def _seconds(block: Block) -> Int64:
-    """Return int64[R] of the columns with date and time of day, or of the one with both."""
-    single = block.texts.get("time")
-    date, clock = _split(single) if single else (block.text("date"), block.text("time_of_day"))
-    days = dates.distinct_values(date.texts, dates.day_number)[date.codes]
-    seconds = dates.join_seconds(days, dates.distinct_values(clock.texts, dates.second_of_day)[clock.codes])
-    bad = np.flatnonzero(seconds == dates.NOT_A_TIME)
-    if single and len(bad):
-        of, codes = np.unique(single.codes[bad], return_inverse=True)
-        texts = single.values.take(pa.array(of)).to_pylist()
-        seconds[bad] = dates.distinct_values(texts, dates.from_milliseconds)[codes]
-    return seconds
+def _seconds(block: Block, reading: TimeReading) -> Int64:
+    """Return int64[R] local seconds of the column with date and time of day, or of the one or two with a part each."""
+    if single := block.texts.get("time"):
+        moments = read_moments(single.values, with_zones=bool(reading.zone))
+        return reading.convert(moments.seconds, moments.ahead_s)[single.codes]
+    day, has_clock = _days(block.text("date"), reading)
+    if "time_of_day" not in block.texts:
+        return dates.join_seconds(day, np.zeros_like(day))
+    clock = block.text("time_of_day")
+    parse = dates.hour_of_day if reading.is_hours else dates.second_of_day
+    seconds = dates.join_seconds(day, dates.distinct_values(clock.texts, parse)[clock.codes])
+    if not reading.zone:
+        return seconds
+    ahead_s = dates.distinct_values(clock.texts, dates.offset_s)[clock.codes]
+    return np.where(has_clock, seconds, reading.convert(seconds, ahead_s))
 
 
-def _split(column: DictionaryColumn) -> tuple[DictionaryColumn, DictionaryColumn]:
-    """Split a column with date and time of day into two; both are empty where there is no time of day."""
-    parts = pc.extract_regex(column.values, pattern=dates.DATE_THEN_TIME)
-    halves = (distinct(pc.fill_null(pc.struct_field(parts, i), "")) for i in (0, 1))
-    date, clock = (DictionaryColumn(values, codes[column.codes]) for values, codes in halves)
-    return date, clock
+def _days(date: DictionaryColumn, reading: TimeReading) -> tuple[Int64, Bool]:
+    """Return int64[R] days since 1970, and bool[R] whether a text has a clock of its own, which tells only the day.
+
+    Such a clock is midnight as another zone has it, or is repeated in a column of its own.
+    """
+    days = dates.distinct_values(date.texts, dates.day_number)
+    others = np.flatnonzero(days == dates.NOT_A_TIME)
+    has_clock = np.zeros(len(days), bool)
+    if len(others):
+        moments = read_moments(date.values.take(pa.array(others)), with_zones=bool(reading.zone))
+        local = reading.convert(moments.seconds, moments.ahead_s)
+        has_clock[others] = local != dates.NOT_A_TIME
+        days[others] = np.where(has_clock[others], local // DAY_S, dates.NOT_A_TIME)
+    return days[date.codes], has_clock[date.codes]
 
 
 def parse_numbers(texts: pa.Array) -> Float64:

@@ -19,6 +19,7 @@ import numpy as np
 
 from hews_gpu.arrays import Bool, Float64
 from hews_gpu.data.events import open_prepared
+from hews_gpu.data.resolution import count_minutes, require_windows
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.evaluation.alarms import BUDGETS_PER_WEEK, threshold_for
 from hews_gpu.evaluation.folds import Experiment, Fold, Plan
@@ -76,9 +77,15 @@ class Problem:
             raise UserError("--years", self.years, allowed=f"must be 2..{MOST_YEARS}")
 
     def open(self) -> City:
-        """Read the folder, or generate the city."""
+        """Read the folder, or generate the city.
+
+        Raises:
+            UserError: windows are finer than the folder's times.
+        """
         if self.prepared is not None:
-            return whole_city(open_prepared(self.prepared))
+            prepared = open_prepared(self.prepared)
+            require_windows(prepared.city, count_minutes(prepared.events.time_s, prepared.events.is_target))
+            return whole_city(prepared)
         assert self.preset is not None
         return generated_city(self.preset, years=self.years, seed=self.seed)
 

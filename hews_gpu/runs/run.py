@@ -16,6 +16,7 @@ import numpy as np
 from hews_gpu.arrays import Float64
 from hews_gpu.config import parse_local_time
 from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.resolution import count_minutes, require_windows
 from hews_gpu.data.windows import Task, Windows, issue_windows, targets_within
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.folds import SPLITS, Experiment, Plan
@@ -94,9 +95,10 @@ class Run:
         """Open another prepared folder of the run's city, with the city file as it was in training.
 
         Raises:
-            UserError: it is none, or of other targets, neighborhoods or maps.
+            UserError: it is none, of other targets, neighborhoods or maps, or of times that know less than the windows.
         """
         prepared, mine = open_prepared(Path(data)), self.prepared
+        require_windows(mine.city, count_minutes(prepared.events.time_s, prepared.events.is_target))
         differing = {
             "other [incidents] targets": prepared.city.incidents.targets != mine.city.incidents.targets,
             "other neighborhoods": list(prepared.neighborhoods["name"]) != list(mine.neighborhoods["name"]),
@@ -162,9 +164,11 @@ def run_experiment(prepared: Prepared) -> Experiment:
     """Cut a prepared city into its fixed splits, and see that each can be learned from or judged on.
 
     Raises:
-        UserError: a split is empty, reaches beyond the table, or has no window with (or none without) a target.
+        UserError: a split is empty, reaches beyond the table, or has no window with (or none without) a target; windows
+            are finer than the times.
     """
     task = Task.of_city(prepared.city)
+    require_windows(prepared.city, count_minutes(prepared.events.time_s, prepared.events.is_target))
     city = whole_city(prepared)
     for name in SPLITS:
         _require_covered(prepared, name)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.resolution import count_minutes, require_windows
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.folds import Experiment
@@ -144,6 +145,7 @@ def open_objective(prepared: Prepared, recipe: Recipe, feed: str, device: str) -
     if recipe.is_leaky:
         from hews_gpu.reference.protocol import ReferenceObjective
 
+        require_windows(prepared.city, count_minutes(prepared.events.time_s, prepared.events.is_target))
         objective = ReferenceObjective(prepared, recipe, feed=feed, device=device)
 
         def save_network(path: Path, weights: Tensors, epoch: int) -> None:

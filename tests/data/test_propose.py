@@ -73,13 +73,19 @@ def test_known_schemas_need_no_mapping(tmp_path: Path) -> None:
 
 
 def test_what_is_not_found_is_said_and_left_open(tmp_path: Path) -> None:
-    odd(tmp_path / "t.csv", date=True)
-    text, about = propose_city("Odd", tmp_path / "t.csv", tmp_path / "odd.toml")
-    assert len(about["preview"]) == 10 and about["preview"][1][0] == "2014-01-02 at no time"
-    assert about["missing"] == ["time_of_day"] and "No column seems to hold: time_of_day" in about["advice"]
-    assert '# time_of_day = "COLUMN"' in text
+    columns = {"Occurred": clocks(0, "%Y-%m-%d %H:%M:%S"), "lat": LAT, "lon": LON}
+    text, about = propose_city("Odd", write(tmp_path / "t.csv", columns), tmp_path / "odd.toml")
+    assert about["missing"] == ["category"] and "No column seems to hold: category" in about["advice"]
+    assert '# category = "COLUMN"' in text
     (tmp_path / "n.csv").write_text("a,b\n1,2\n")
     assert propose(tmp_path / "n.csv").missing == ["time", "longitude", "latitude", "category"]
+
+
+def test_a_day_is_all_that_is_known_of_a_time(tmp_path: Path) -> None:
+    """The day when it happened counts more than the day of the report, which stands first."""
+    about = propose_city("Odd", odd(tmp_path / "t.csv", date=True), tmp_path / "odd.toml")[1]
+    assert len(about["preview"]) == 10 and about["preview"][1][0] == "2014-01-02 at no time"
+    assert about["columns"]["date"] == "Occurred At" and about["missing"] == []
 
 
 def write(path: Path, columns: dict[str, list[str]]) -> Path:

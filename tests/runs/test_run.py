@@ -11,11 +11,15 @@ import pandas as pd
 import pytest
 
 from hews_gpu.data.events import open_prepared
+from hews_gpu.data.resolution import DAILY
 from hews_gpu.errors import UserError
+from hews_gpu.evaluation.backtest import Problem
 from hews_gpu.forecasters.registry import FORECASTERS
+from hews_gpu.runs.backtest import Settings, backtest
 from hews_gpu.runs.run import open_run, run_experiment
 from hews_gpu.runs.score import score
 from hews_gpu.runs.train import train
+from hews_gpu.training.recipe import load_recipe
 
 
 def with_toml(toy, folder, *changes, frame=None):
@@ -26,6 +30,37 @@ def with_toml(toy, folder, *changes, frame=None):
         toml = toml.replace(old, new)
     (prepared / "city.toml").write_text(toml, encoding="utf-8")
     return prepared
+
+
+def test_no_verdict_comes_of_windows_below_the_resolution_of_the_times(toy, run, tmp_path):
+    frame = toy.incidents()
+    frame["time_s"] -= frame["time_s"] % 86_400
+    prepared = with_toml(toy, tmp_path / "prepared", frame=frame)
+    message = (
+        r"^\[windows\] length_s = 7200: is finer than the times: 100% of .* rows are at 00:00, .* length_s = 86400"
+    )
+    for verdict in (
+        lambda: train(prepared, tmp_path / "run", model="climatology"),
+        lambda: train(prepared, tmp_path / "run", recipe=load_recipe("reference_small")),
+        lambda: score(run, prepared, tmp_path / "scored"),
+        lambda: backtest(Settings(problem=Problem(prepared=prepared), models=("climatology",))),
+    ):
+        with pytest.raises(UserError, match=message):
+            verdict()
+    assert not (tmp_path / "run").exists()
+
+
+def test_days_are_learned_from_and_judged_by_windows_of_days(toy, tmp_path):
+    frame = toy.incidents()
+    frame["time_s"] -= frame["time_s"] % 86_400
+    rare = frame["category"].ne("SHOOTING") | (frame["time_s"] // 86_400 % 3 == 0)
+    daily = "".join(f"{key} = {value}\n" for key, value in DAILY.items())
+    windows, task = daily[: daily.index("history_s")], daily[daily.index("history_s") :]
+    changes = [("[windows]\n", f"[windows]\n{windows}"), ("[task]\nlead_s = 0\n", f"[task]\n{task}")]
+    prepared = with_toml(toy, tmp_path / "prepared", *changes, frame=frame[rare])
+    train(prepared, tmp_path / "run", model="climatology")
+    metrics = open_run(tmp_path / "run").evaluate()
+    assert metrics["windows"] == 28 - 7 - 1 and 0 < metrics["positives"] < metrics["windows"]
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,13 @@ from hews_gpu.data.prepare.pipeline import BUCKET_ROWS, CleanedTable, CleanJob, 
 from hews_gpu.data.quality.quality_warnings import quality_warnings
 from hews_gpu.data.quality.report import quality_report
 from hews_gpu.data.quality.tallies import RowTally
-from hews_gpu.data.readers.files import IncidentFile, incident_files
+from hews_gpu.data.readers.files import LOOK_ROWS, IncidentFile, first_texts, incident_files
 from hews_gpu.data.readers.schemas import ReadSettings, require_targets
+from hews_gpu.data.readers.time_reading import hint_of_hours, quietest_hour, usual_quiet_hours, why_no_time
+from hews_gpu.data.resolution import require_windows, resolution_of, share_at_one_time
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import new_folder, write_json
+from hews_gpu.units import MINUTE_S
 from hews_gpu.work_folder import open_work_folder, read_object, write_object
 from hews_gpu.workers import Opener, in_this_process
 
@@ -138,6 +141,8 @@ def _build_tables(
         schema=incidents.schema,
         mapped=dict(incidents.columns),
         targets=tuple(rule.column for rule in incidents.target),
+        times=incidents.times,
+        timezone=city.city.timezone,
         block_rows=cut.block_rows,
         chunk_bytes=cut.chunk_bytes,
     )
@@ -160,9 +165,10 @@ def _build_tables(
         table = clean_table(work, job, team)
         require_targets([file.columns for file in table.files if file.columns], settings.targets)
         _require_usable(city, table, neighborhoods)
+        require_windows(city, table.tally.minutes)
         duplicates, span_s = sort_table(folder, work, table, names, team, cut.bucket_rows)
     quality = quality_report(table.tally, table.texts, duplicates, table.files, names, span_s)
-    quality |= _of_inputs(table, neighborhoods)
+    quality |= {**_of_inputs(table, neighborhoods), "times": _of_times(city, table, neighborhoods)}
     quality["warnings"] = quality_warnings(quality, city, table.tally, table.texts, table.files)
     for warning in quality["warnings"]:
         progress.log(f"warning: {warning}")
@@ -196,7 +202,7 @@ def _require_usable(city: CityConfig, table: CleanedTable, neighborhoods: GeoDat
         raise _no_overlap(tally, reasons[OUT], neighborhoods, is_latitude_first(neighborhoods, city.city.timezone))
     if not reasons[0]:
         most = ", ".join(f"{REASONS[code]}: {n}" for code, n in reasons.most_common(3))
-        allowed = f"none of the {tally.rows} rows can be used ({most})"
+        allowed = f"none of the {tally.rows} rows can be used ({most}){_why_no_times(table.files[0])}"
         raise UserError("[incidents] files", allowed=allowed, remedy="Check the files and [incidents.columns]")
     if len(tally.corners) == 1 and reasons[0] >= ROWS_OF_A_CORNER:
         ((x, y),) = tally.corners
@@ -217,6 +223,14 @@ def _require_targets(incidents: IncidentsConfig, categories: Counter[str], marki
         raise UserError(field, [*absent], allowed="no row is such a target", remedy=next(iter(absent.values())))
     for name in absent:
         progress.log(f"warning: no row has the target {name}")
+
+
+def _why_no_times(file: IncidentFile) -> str:
+    """Return what is wrong with the times of a file, if that is known, to go on in a sentence."""
+    roles = {} if file.columns is None else file.columns.roles
+    chosen = {role: roles[role] for role in ("time", "date") if role in roles}
+    texts = first_texts(file.path, file.name, lambda _: chosen, ReadSettings(block_rows=LOOK_ROWS))
+    return next((f": the {role} column {why}" for role in texts if (why := why_no_time(texts[role]))), "")
 
 
 def _no_overlap(
@@ -260,6 +274,29 @@ def _of_inputs(table: CleanedTable, neighborhoods: GeoDataFrame) -> dict[str, An
         "files_quarantined": [
             {**entry, "why": table.damaged[file.number]} for file, entry in about if file.columns is None
         ],
+    }
+
+
+def _of_times(city: CityConfig, table: CleanedTable, neighborhoods: GeoDataFrame) -> dict[str, Any]:
+    """Return how the times were read, and what quality.json says of how they are written."""
+    minutes = table.tally.minutes
+    readings = {file.columns.reading for file in table.files if file.columns is not None}
+    zones = sorted({reading.zone for reading in readings if reading.zone})
+    by_hour = minutes.sum(axis=0).reshape(24, -1).sum(axis=1)
+    west, _, east, _ = neighborhoods.total_bounds
+    usual = usual_quiet_hours(table.tally.categories)
+    resolution = resolution_of(minutes)
+    share, clock, of = share_at_one_time(minutes)
+    for zone in zones:
+        progress.log(f"times: those of {zone} are converted to {city.city.timezone}, unless they carry a zone")
+    if any(reading.is_hours for reading in readings):
+        progress.log("times: a column of times of day holds whole hours, 0 to 23, and is read so")
+    return {
+        "converted_from": zones,
+        "resolution_s": MINUTE_S if resolution is None else resolution.step_s,
+        "most_at_one_time": {"time": clock, "share": share, "of": of},
+        "quietest_hour": quietest_hour(by_hour),
+        "seem_to_be": hint_of_hours(by_hour, float(west + east) / 2, usual) or None,
     }
 
 

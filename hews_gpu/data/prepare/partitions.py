@@ -18,10 +18,10 @@ from pathlib import Path
 from hews_gpu import progress
 from hews_gpu.data.readers.csv_rows import CsvTable, Stretch, is_plain, open_bytes, open_csv
 from hews_gpu.data.readers.excel_sheets import excel_text, open_excel
-from hews_gpu.data.readers.files import IncidentFile, kind_of, one_line_errors, open_table
+from hews_gpu.data.readers.files import IncidentFile, columns_of, kind_of, one_line_errors, open_table
 from hews_gpu.data.readers.json_rows import open_json
 from hews_gpu.data.readers.parquet_rows import ParquetTable, RowGroups
-from hews_gpu.data.readers.schemas import Columns, ReadSettings, choose_columns
+from hews_gpu.data.readers.schemas import Columns, ReadSettings
 from hews_gpu.errors import UserError
 
 __all__ = ["FilePart", "Partition", "PartitionPlan", "plan_partitions"]
@@ -139,7 +139,7 @@ def _parts_of(file: IncidentFile, settings: ReadSettings, work: Path, most_bytes
                 shutil.copyfileobj(packed, text)
     with open_table(whole.path, file.name, settings) as table:
         assert isinstance(table, CsvTable | ParquetTable)
-        columns = choose_columns(table.names, file=file.name, settings=settings)
+        columns = columns_of(whole.path, table.names, file=file.name, settings=settings)
         unit = most_bytes if isinstance(table, CsvTable) else max(1, most_bytes // ROW_BYTES)
         parts = [replace(whole, part=part, columns=columns) for part in table.cut(unit)]
     if not parts:

@@ -33,8 +33,8 @@ from hews_gpu.data.quality.tallies import DuplicateTally, RowTally, Tally, tally
 from hews_gpu.data.quality.text_statistics import TextTally, tally_texts
 from hews_gpu.data.readers.dates import require_month_first
 from hews_gpu.data.readers.dictionary_column import Block
-from hews_gpu.data.readers.files import IncidentFile, layout_of, open_table
-from hews_gpu.data.readers.schemas import Columns, ReadSettings, choose_columns
+from hews_gpu.data.readers.files import IncidentFile, columns_of, layout_of, open_table
+from hews_gpu.data.readers.schemas import Columns, ReadSettings
 from hews_gpu.errors import UserError
 from hews_gpu.work_folder import read_object, read_shared, write_object
 from hews_gpu.workers import STOPPING, Workers
@@ -171,13 +171,13 @@ def _clean_part(part: FilePart, job: CleanJob, first_row: int, position: dict[st
     names = [file.name for file in job.plan.files]
     number, name = part.file.number, part.file.name
     with open_table(part.path, name, job.settings) as table:
-        columns = part.columns or choose_columns(table.names, file=name, settings=job.settings)
+        columns = part.columns or columns_of(part.path, table.names, file=name, settings=job.settings)
         layout = layout_of(part.file.path, columns)
         for rows in table.blocks(columns, part.part):
             if STOPPING.is_set():
                 raise CancelledError
             block = Block(rows, number, first_row + whole.tally.rows)
-            frame = block_frame(block, columns.vocabulary, job.rules.marks)
+            frame = block_frame(block, columns.vocabulary, job.rules.marks, columns.reading)
             verdicts = clean(to_backend(frame[NUMBERS], job.backend), job.rules)
             frame = frame.assign(**{name: to_host(array_of(verdicts[name])) for name in VERDICTS})
             reason = frame["reason"].to_numpy()

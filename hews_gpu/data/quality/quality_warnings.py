@@ -16,6 +16,8 @@ from hews_gpu.data.quality.tallies import RowTally
 from hews_gpu.data.quality.text_statistics import TextTally
 from hews_gpu.data.readers.files import IncidentFile
 from hews_gpu.data.readers.schemas import SCHEMAS
+from hews_gpu.data.readers.time_reading import QUIET_AT
+from hews_gpu.units import DAY_S
 
 __all__ = ["quality_warnings"]
 
@@ -23,6 +25,7 @@ MANY = 6  # names in one sentence
 FEW = 20  # rows that may be of one corner
 LOST_SHARE = 0.05
 VAGUE = frozenset(["UNKNOWN", "UNK", "UNSPECIFIED", "NOT SPECIFIED", "NOT REPORTED", "UNDEFINED", "TBD"])
+MANY_AT_ONE_TIME = 0.1  # of the rows of a real table 0.02 to 0.05 lie at the commonest time, a round hour
 NEAR_NAME = 0.8  # of difflib: one or two letters of a category's name
 
 
@@ -34,7 +37,8 @@ def quality_warnings(
         *_of_names(city, rows),
         *_of_places(quality, rows, texts),
         *_of_lost_targets(quality),
-        *_of_files(quality, texts, files),
+        *_of_times(quality["times"], city),
+        *_of_files(quality, texts, files, city.incidents.times),
         *_of_volume(quality),
         *_of_leaks(quality),
     ]
@@ -89,7 +93,29 @@ def _of_lost_targets(quality: dict[str, Any]) -> list[str]:
     return [f"{sum(lost.values()):,} of {total:,} target rows were set aside ({reasons})"]
 
 
-def _of_files(quality: dict[str, Any], texts: TextTally, files: Sequence[IncidentFile]) -> list[str]:
+def _of_times(times: dict[str, Any], city: CityConfig) -> list[str]:
+    most, warnings = times["most_at_one_time"], []
+    if times["resolution_s"] == DAY_S:
+        if city.task.lead_s < DAY_S:
+            warnings.append(
+                "times are days: a row of the day before a window may have happened at its very end; "
+                f"[task] lead_s = {DAY_S} leaves that day alone"
+            )
+    elif most["share"] >= MANY_AT_ONE_TIME:
+        warnings.append(
+            f"{most['share']:.0%} of the {most['of']} are at {most['time']} exactly, as times that nobody knows are "
+            "often written: the window that holds it looks busier than it was"
+        )
+    if times["seem_to_be"] == "utc":
+        quiet = times["quietest_hour"]
+        warnings.append(
+            f"times seem to be UTC: fewest rows lie around {quiet}:30, where crime is rarest at about "
+            f'{QUIET_AT}:30 local time; if so, set [incidents] times = "utc"'
+        )
+    return warnings
+
+
+def _of_files(quality: dict[str, Any], texts: TextTally, files: Sequence[IncidentFile], times: str) -> list[str]:
     wall_clock = {schema.name for schema in SCHEMAS if schema.zone_is_mislabelled}
     tables = [(file, file.columns) for file in files if file.columns is not None]
     return [
@@ -100,9 +126,9 @@ def _of_files(quality: dict[str, Any], texts: TextTally, files: Sequence[Inciden
         *(f"{files[number].name}: {n:,} {what}" for (number, what), n in sorted(texts.noticed.items()) if n),
         *(
             f"{file.name}: {texts.zones[file.number]:,} times carry a zone such as +00, which was ignored: they are "
-            "taken as local wall-clock times"
+            'taken as local wall-clock times; set [incidents] times = "utc" if they are UTC'
             for file, columns in tables
-            if texts.zones[file.number] and columns.schema not in wall_clock
+            if times == "auto" and texts.zones[file.number] and columns.schema not in wall_clock
         ),
         *(f"{file.name}: has no columns for coordinates" for file, columns in tables if not columns.has_place),
         *[_of_overlap(pair) for pair in quality["overlapping_files"] if pair["repeated"]][:MANY],

@@ -16,6 +16,7 @@ import pandas as pd
 
 from hews_gpu.arrays import Bool, Int64
 from hews_gpu.data.clean import NOWHERE, OUT
+from hews_gpu.data.resolution import MINUTES, count_minutes
 from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
 __all__ = ["ROUND", "DuplicateTally", "RowKind", "RowTally", "Tally", "count_rows", "tally_duplicates", "tally_rows"]
@@ -80,6 +81,8 @@ class RowTally(Tally):
     """Kept rows."""
     nearest: int = 0
     """Kept rows that lie in no neighborhood, and were given to the nearest one."""
+    minutes: Int64 = field(default_factory=lambda: np.zeros((2, MINUTES), np.int64))
+    """[2, 1440] kept rows by label and minute of the day."""
     roundings: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
     """Category, whether it is a target, kind of round time (ROUND) -> kept rows."""
     swapped: int = 0
@@ -134,6 +137,7 @@ def tally_rows(frame: pd.DataFrame, source: int, bounds: tuple[float, float, flo
         days={source: count_rows(time_s // DAY_S)},
         neighborhoods=count_rows(frame["neighborhood_id"].to_numpy()[kept]),
         nearest=int(frame["is_nearest"].to_numpy()[kept].sum()),
+        minutes=count_minutes(time_s, frame["is_target"].to_numpy()[kept]),
         roundings=_count_round(frame[kept], time_s % DAY_S),
         swapped=int(((west <= y) & (y <= east) & (south <= x) & (x <= north)).sum()),
         not_degrees=int(((np.abs(x) > 180) | (np.abs(y) > 180)).sum()),

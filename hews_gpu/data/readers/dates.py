@@ -3,7 +3,8 @@
 One column holds many spellings (``23:30:00``, ``1:12``, the unpadded ``112`` for 01:12, ``2400`` for the next
 midnight), and the odd ones often sit on exactly the rows that matter, so nothing here is strict about spelling; it is
 strict about meaning. There are few distinct dates and times of day: each is parsed once, then mapped. A zone is
-neither read nor applied: a day has 24 wall-clock hours.
+not applied here: a day has 24 wall-clock hours. Whether the clock of a file is another than the city's is for
+`time_reading` to know; `offset_s` and `to_local` then convert.
 
 Dates with slashes are month first. A file whose slash dates are day first must not be read so, since every date up to
 the 12th would get an invented month. Rule, over the distinct slash dates of a file: it is day first if at least
@@ -21,6 +22,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,14 +30,24 @@ from hews_gpu.arrays import Int64
 from hews_gpu.errors import UserError
 from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
-__all__ = ["NOT_A_TIME", "day_number", "require_month_first", "second_of_day", "slash_dates"]
+__all__ = [
+    "NOT_A_TIME",
+    "day_number",
+    "from_epoch",
+    "hour_of_day",
+    "offset_s",
+    "require_month_first",
+    "second_of_day",
+    "slash_dates",
+    "to_local",
+]
 
 NOT_A_TIME = int(np.iinfo(np.int64).min)
 EPOCH = date(1970, 1, 1).toordinal()
 FIRST_YEAR, LAST_YEAR = 1900, 2100  # years outside are typing errors or null values such as 0001 and 9999
 END_S = DAY_S * (date(LAST_YEAR + 1, 1, 1).toordinal() - EPOCH)
 
-ZONE = r"(?:Z|[+-]\d{2}(?::?\d{2})?)"
+ZONE = r"(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)"
 # a date column may repeat the midnight that means "no time here"
 MIDNIGHT = rf"(?:[T\s]+(?:0?0:00(?::00(?:\.0*)?)?|12:00(?::00)?\s*AM)\s*{ZONE}?)?"
 AMERICAN = re.compile(rf"\s*(\d{{1,2}})/(\d{{1,2}})/(\d{{4}}){MIDNIGHT}\s*", re.ASCII)
@@ -48,8 +60,10 @@ DIGITS = re.compile(r"\s*(\d{1,4})(?:\.0*)?\s*", re.ASCII)
 DATE_THEN_TIME = r"^\s*(?P<date>[0-9/-]+)[Tt\s]\s*(?P<time>[0-9].*?)\s*$"
 SPACE = r"[\s\v\x1c-\x1f\x85\p{Z}]"  # what Python takes for one, in the words of RE2
 HAS_ZONE = rf":\d{{2}}(?:\.\d*)?{SPACE}*{ZONE}{SPACE}*$"
-MILLISECONDS = re.compile(r"\s*(\d{12,13})(?:\.0*)?\s*", re.ASCII)
-EXPONENT = re.compile(r"\s*(\d(?:\.\d{0,15})?)[eE]\+?(1[12])\s*", re.ASCII)  # 1.391e+12, as floats are written
+OFFSET = re.compile(r":\d{2}(?:\.\d*)?\s*(?:Z|UTC|GMT|([+-])(\d{2})(?::?(\d{2}))?)\s*", re.ASCII)
+HOURS = re.compile(r"\s*(\d{1,2})(?:\.0*)?\s*", re.ASCII)
+EPOCH_NUMBER = re.compile(r"\s*(\d{9,10}|\d{12,13})(?:\.0*)?\s*", re.ASCII)
+EXPONENT = re.compile(r"\s*(\d(?:\.\d{0,15})?)[eE]\+?(09|9|1[12])\s*", re.ASCII)  # 1.391e+12, as floats are written
 LEADING_SLASHES = re.compile(r"\s*(\d{1,2})/(\d{1,2})/(\d{4})(?!\d)", re.ASCII)
 LEAST_DAY_FIRST = 3
 SLASH_DATE = 11  # characters that tell whether a text begins with MM/DD/YYYY
@@ -57,7 +71,8 @@ KNOWN: dict[Callable[[str], int | None], dict[str, int]] = {}
 """What `distinct_values` has parsed: the blocks of a table share most texts."""
 MOST_KNOWN = 1 << 17  # texts of a kind: more than a day has seconds
 LONGEST = 64  # characters of a text that is kept
-LEAST_MILLISECONDS = 300_000_000_000  # July 1979; digits such as 201401312330 mean a date, and are all below
+# July 1979 to March 2030: digits such as 201401312330 or 2014013123 mean a date, and are none of either kind
+LEAST_SECONDS, MOST_SECONDS, LEAST_MILLISECONDS = 300_000_000, 1_900_000_000, 300_000_000_000
 
 
 def day_number(text: str) -> int | None:
@@ -134,18 +149,52 @@ def second_of_day(text: str) -> int | None:
     return seconds if minute < 60 and second < 60 and seconds <= DAY_S else None
 
 
-def from_milliseconds(text: str) -> int | None:
-    """Return seconds since 1970 of milliseconds since then, exponent or not; None if before 1979 or no such number."""
-    if match := MILLISECONDS.fullmatch(text):
-        milliseconds = int(match[1])
+def hour_of_day(text: str) -> int | None:
+    """Return seconds since midnight, 0..86400, of a whole hour from 0 to 24; of anything else, as `second_of_day`."""
+    if match := HOURS.fullmatch(text):
+        return HOUR_S * int(match[1]) if int(match[1]) <= 24 else None
+    return None if DIGITS.fullmatch(text) else second_of_day(text)
+
+
+def from_epoch(text: str) -> int | None:
+    """Return seconds since 1970 of seconds or milliseconds since then, exponent or not; None for any other text."""
+    if match := EPOCH_NUMBER.fullmatch(text):
+        number = int(match[1])
     elif match := EXPONENT.fullmatch(text):
-        milliseconds = int(Decimal(match[1]).scaleb(int(match[2])))
+        number = int(Decimal(match[1]).scaleb(int(match[2])))
     else:
         return None
-    if milliseconds < LEAST_MILLISECONDS:
+    if LEAST_SECONDS <= number < MOST_SECONDS:
+        return number
+    seconds = number // 1000
+    return seconds if number >= LEAST_MILLISECONDS and seconds < END_S else None
+
+
+def offset_s(text: str) -> int | None:
+    """Return how far the clock of a text that ends in a zone is ahead of UTC; None if it ends in none."""
+    match = OFFSET.search(text)
+    if match is None or match.end() < len(text):
         return None
-    seconds = milliseconds // 1000
-    return seconds if seconds < END_S else None
+    ahead = HOUR_S * int(match[2] or 0) + MINUTE_S * int(match[3] or 0)
+    return -ahead if match[1] == "-" else ahead
+
+
+def to_local(seconds: Int64, city: str, zone: str = "UTC") -> Int64:
+    """Return wall-clock seconds of a city of those of another zone; NOT_A_TIME stays.
+
+    Of an hour that the zone's clocks show twice, the first is meant; one that they leave out counts from the hour
+    before on.
+    """
+    there = seconds != NOT_A_TIME
+    moments = pd.DatetimeIndex(seconds[there].astype("datetime64[s]"))
+    if zone != "UTC":
+        twice = np.ones(len(moments), bool)
+        moments = moments.tz_localize(zone, ambiguous=twice, nonexistent=pd.Timedelta(HOUR_S, "s"))
+    else:
+        moments = moments.tz_localize("UTC")
+    result = seconds.copy()
+    result[there] = moments.tz_convert(city).tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
+    return result
 
 
 def distinct_values(texts: Sequence[str], parse: Callable[[str], int | None]) -> Int64:

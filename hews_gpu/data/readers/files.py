@@ -14,19 +14,38 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hews_gpu.config import CityConfig
 from hews_gpu.data.readers.csv_rows import open_csv
 from hews_gpu.data.readers.excel_sheets import open_excel
 from hews_gpu.data.readers.json_rows import open_json
 from hews_gpu.data.readers.parquet_rows import open_parquet
-from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings
+from hews_gpu.data.readers.records import GOOD
+from hews_gpu.data.readers.schemas import TIME_ROLES, Columns, OpenTable, ReadSettings, choose_columns
+from hews_gpu.data.readers.time_reading import choose_reading
 from hews_gpu.errors import UserError
 
-__all__ = ["IncidentFile", "incident_files", "kind_of", "layout_of", "one_line_errors", "open_table"]
+__all__ = [
+    "LOOK_ROWS",
+    "IncidentFile",
+    "columns_of",
+    "first_texts",
+    "incident_files",
+    "kind_of",
+    "layout_of",
+    "one_line_errors",
+    "open_table",
+]
 
+LOOK_ROWS, LOOK_BYTES = 2000, 1 << 19
+"""Of a file whose times are looked at before it is read."""
 
 TableOpener = Callable[[Path, str, ReadSettings], AbstractContextManager[OpenTable]]
 KINDS: Mapping[str, TableOpener] = {
@@ -119,6 +138,48 @@ def open_table(path: Path, name: str, settings: ReadSettings) -> Iterator[OpenTa
     """
     with one_line_errors(path, name), kind_of(path)(path, name, settings) as table:
         yield table
+
+
+def first_texts(
+    path: Path, name: str, choose: Callable[[tuple[str, ...]], Mapping[str, int]], settings: ReadSettings
+) -> dict[str, list[str]]:
+    """Return the texts of the first rows, one block at most, of the columns that are chosen among all by position.
+
+    Raises:
+        UserError: the file is no table or has no rows.
+    """
+    with open_table(path, name, settings) as file:
+        chosen = choose(file.names)
+        table = next(file.blocks(Columns(schema="mapped", names=file.names, roles={}, compared=chosen)), None)
+    if table is None:
+        raise UserError(name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
+    table = table.filter(pc.equal(table["problem"], GOOD)).slice(0, settings.block_rows)
+    return {column: table[column].cast(pa.string()).fill_null("").to_pylist() for column in chosen}
+
+
+def columns_of(path: Path, names: tuple[str, ...], *, file: str, settings: ReadSettings) -> Columns:
+    """Decide which columns of a file are read, and how its times are: by a look at them if no schema says.
+
+    Args:
+        path: of the file, or of its unpacked text.
+        names: of its columns.
+        file: its name, for messages.
+        settings: which schema, and what the user has mapped.
+
+    Raises:
+        UserError: a column is missing, or the times cannot be read in one way only.
+    """
+    columns = choose_columns(names, file=file, settings=settings)
+    if columns.are_times_known:
+        return columns
+    look = {role: position for role, position in columns.roles.items() if role in (*TIME_ROLES, "longitude")}
+    few = replace(settings, block_rows=LOOK_ROWS, chunk_bytes=LOOK_BYTES)
+    texts = first_texts(path, file, lambda _: look, few)
+    degrees = pd.to_numeric(pd.Series(texts.pop("longitude", [])), errors="coerce").median()
+    reading = choose_reading(
+        file, texts, times=settings.times, city=settings.timezone, longitude_deg=float(np.nan_to_num(degrees))
+    )
+    return replace(columns, reading=reading)
 
 
 @contextmanager

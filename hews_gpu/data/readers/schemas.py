@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from hews_gpu.data.readers.records import CHUNK_BYTES
+from hews_gpu.data.readers.time_reading import TimeReading
 from hews_gpu.errors import UserError, did_you_mean
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "is_person_level",
     "normal_name",
     "position_of",
+    "require_header",
     "require_targets",
 ]
 
@@ -44,6 +46,8 @@ PERSON_BEGINS = re.compile(
     r"victim(?!i[sz])|suspect(?!ed)|offender|perpetrator|arrestee|defendant|complainant|ethnic|nationalit|citizen|immigra"
     r"|(?:vic|vict|perp|susp|off|def|arr|person|subject)(?:age|sex|race|gender|ethn|descent|name|dob)"
 )
+VALUE = re.compile(r"\s*(?:[-+]?\d+\.\d+|\d{1,4}[-/]\d{1,2}[-/]\d{1,4}\b.*|\d{1,2}:\d{2}(?::\d{2})?.*)\s*", re.DOTALL)
+"""What stands in a row and never in a header: a number with a point, a date, a time."""
 TIME_ROLES = ("time", "date", "time_of_day")
 POINT_ROLES = ("longitude", "latitude")
 PLACE_ROLES = (*POINT_ROLES, "category")
@@ -118,6 +122,10 @@ class ReadSettings:
     """Role -> column name, from ``[incidents.columns]``; goes before what the schema says."""
     targets: tuple[str, ...] = ()
     """Columns that mark targets, from ``[[incidents.target]]``."""
+    times: str = "auto"
+    """By whose clock times are written, as ``[incidents] times`` says."""
+    timezone: str = "UTC"
+    """The city's zone."""
     block_rows: int = 200_000
     """Rows of a block, at most."""
     chunk_bytes: int = CHUNK_BYTES
@@ -140,6 +148,10 @@ class Columns:
     """The schema's spelling of a compared column -> position."""
     targets: Mapping[str, int] = field(default_factory=dict)
     """The city file's spelling of a column that marks targets -> position; those that the file has."""
+    reading: TimeReading = field(default_factory=TimeReading)
+    """How the times are read."""
+    are_times_known: bool = True
+    """Whether a schema says which columns hold the times; else their values have to be looked at."""
 
     @property
     def read(self) -> dict[str, int]:
@@ -191,6 +203,18 @@ def is_person_level(name: str) -> bool:
     return any(word in PERSON_WORDS or PERSON_BEGINS.match(word) for word in map(str.casefold, words))
 
 
+def require_header(names: Sequence[str], file: str) -> None:
+    """Refuse a table whose first line holds values instead of names.
+
+    Raises:
+        UserError: names some of the values.
+    """
+    values = [name.strip() for name in names if VALUE.fullmatch(name)]
+    if len(values) >= 2 and 4 * len(values) >= len(names):
+        allowed = f"has no header: its first line holds values such as {', '.join(map(repr, values[:3]))}"
+        raise UserError(file, allowed=allowed, remedy="Put a line with the column names first")
+
+
 def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | None = None) -> Columns:
     """Decide which columns of a file are read.
 
@@ -204,6 +228,7 @@ def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | 
             of the file.
     """
     settings = settings or ReadSettings()
+    require_header(names, file)
     positions: dict[str, int] = {}
     for position, name in enumerate(names):
         positions.setdefault(normal_name(name), position)
@@ -230,8 +255,13 @@ def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | 
         there = [name for name in wanted if normal_name(name) in free and not is_person_level(name)]
         return {name: positions[normal_name(name)] for name in there}
 
+    times = {role: normal_name(name) for role, name in roles.items() if role in TIME_ROLES}
+    own = {} if schema is None else {role: normal_name(name) for role, name in schema.roles.items()}
+    zone = {"auto": "", "local": "", "utc": "UTC"}.get(settings.times, settings.times)
     return Columns(
         schema="mapped" if schema is None else schema.name,
+        reading=TimeReading(zone=zone, city=settings.timezone),
+        are_times_known=times.items() <= own.items(),
         names=tuple(names),
         roles={role: position_of(name, names, file) for role, name in roles.items()},
         charts_only=optional(schema.charts_only if schema else ()),
@@ -271,7 +301,7 @@ def position_of(name: str, names: Sequence[str], file: str) -> int:
 def _mapping_for(there: Collection[str], settings: ReadSettings) -> Mapping[str, str]:
     """Return the user's mapping, or none if it is whole, of another file, and a known schema fits this one."""
     mapped = settings.mapped
-    is_whole = set(PLACE_ROLES) <= set(mapped) and ("time" in mapped or {"date", "time_of_day"} <= set(mapped))
+    is_whole = set(PLACE_ROLES) <= set(mapped) and bool({"time", "date"} & set(mapped))
     is_elsewhere = is_whole and not any(normal_name(name) in there for name in mapped.values())
     fits = any(not _lacking(schema, there) for schema in SCHEMAS)
     return {} if is_elsewhere and fits and settings.schema == "auto" else mapped
@@ -308,10 +338,9 @@ def _schema_for(
 
 
 def _require_roles(roles: Collection[str]) -> None:
-    needed = ["time"] if "time" in roles else ["date", "time_of_day"]
-    for role in (*needed, *PLACE_ROLES):
+    for role in ("date" if {"date", "time_of_day"} & set(roles) else "time", *PLACE_ROLES):
         if role not in roles:
-            instead = " (or 'time' for both in one column)" if role in ("date", "time_of_day") else ""
+            instead = " (or 'date', and 'time_of_day' where there is one)" if role == "time" else ""
             allowed = f"must name the column for '{role}'{instead}"
             raise UserError("[incidents.columns]", allowed=allowed, remedy=f'Add {role} = "COLUMN"')
 

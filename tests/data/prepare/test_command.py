@@ -242,7 +242,14 @@ SHOT = row(category="SHOOTING")
         ({"lines": [row(category="SHOOTING", longitude="39.285", latitude="-76.605")]}, "seem to be swapped"),
         ({"lines": [SHOT] * 1000}, "all 1000 rows lie at one point, longitude -76.605, latitude 39.285"),
         ({"lines": [row(category="SHOOTING", longitude="1430000", latitude="590000")]}, "seem to be meters or feet"),
-        ({"lines": [row(category="SHOOTING", time="noon")]}, r"none of the 1 rows can be used \(unparsable time: 1\)"),
+        (
+            {"lines": [row(category="SHOOTING", time="noon")]},
+            r"none of the 1 rows can be used \(unparsable time: 1\)\.",
+        ),
+        (
+            {"lines": [row(category="SHOOTING", date="01/31/14")]},
+            r"unparsable time: 1\): the date column holds years of two digits, such as 01/31/14, whose century",
+        ),
         ({"lines": [row(category="SHOTING")]}, r"targets.*no row is such a target\. Did you mean|Known"),
         ({"incidents": 'schema = "portl"'}, "is not a known schema"),
     ],

@@ -74,15 +74,50 @@ def test_a_misspelt_category_of_a_channel_is_a_warning(toy: Toy, tmp_path: Path)
 
 
 def test_any_target_lost_to_its_time_is_a_warning(toy: Toy, tmp_path: Path) -> None:
-    lines = [SHOT] * 99 + [SHOT.replace(SHOT.split(",")[1], "noonish", 1)]
+    lines = [row(time=f"{i % 24}:30", category="SHOOTING") for i in range(99)] + [
+        SHOT.replace(SHOT.split(",")[1], "noonish", 1)
+    ]
     warnings = prepare(toy(lines), tmp_path / "out")["warnings"]
     assert any("1 of 100 target rows were set aside (unparsable time: 1)" in text for text in warnings)
 
 
-def test_a_zone_is_ignored_and_said_so_unless_the_feed_is_known_for_it(toy: Toy, tmp_path: Path) -> None:
-    mapped = b"when,x,y,what\n2014-01-31T23:30:00+00:00,-76.605,39.285,SHOOTING\n2014-01-31T23:30:00,-76.605,39.285,B\n"
-    roles = '[incidents.columns]\ntime = "when"\nlongitude = "x"\nlatitude = "y"\ncategory = "what"\n'
-    quality = prepare(toy(files={"a.csv": mapped}, incidents=roles), tmp_path / "mapped")
-    assert any("a.csv: 1 times carry a zone such as +00, which was ignored" in text for text in quality["warnings"])
-    quality = prepare(toy(files={"a.csv": formats.arcgis()}), tmp_path / "arcgis")
-    assert not any("zone" in text for text in quality["warnings"])
+def test_a_zone_that_a_known_schema_does_not_have_is_ignored_and_said_so(toy: Toy, tmp_path: Path) -> None:
+    zoned = formats.chicago(api=True).replace(b".000,", b".000Z,")
+    quality = prepare(toy(files={"a.csv": zoned}), tmp_path / "chicago")
+    (warning,) = [text for text in quality["warnings"] if "zone" in text]
+    assert "a.csv: 3 times carry a zone such as +00, which was ignored" in warning and 'times = "utc"' in warning
+    assert formats.read_incidents(tmp_path / "chicago") == list(formats.INCIDENTS)
+    for name, files, times in [("arcgis", {"a.csv": formats.arcgis()}, "auto"), ("local", {"a.csv": zoned}, "local")]:
+        quality = prepare(toy(files=files, incidents=f'times = "{times}"'), tmp_path / name)
+        assert not any("zone" in text for text in quality["warnings"])
+
+
+def test_times_of_a_known_schema_are_converted_where_the_city_file_says_utc(toy: Toy, tmp_path: Path) -> None:
+    prepare(toy(files={"a.csv": formats.chicago()}, incidents='times = "utc"'), tmp_path / "out")
+    times = [when for when, *_ in formats.read_incidents(tmp_path / "out")]
+    assert times == ["2014-01-31T18:30:00", "2014-01-31T18:59:00", "2014-01-31T19:00:00"]
+
+
+def at_hours(by_hour: list[int], category: str = "LARCENY") -> list[str]:
+    return [row(time=f"{h}:{i % 60:02d}", category=category) for h, n in enumerate(by_hour) for i in range(n)]
+
+
+CRIME = [22, 20, 14, 10, 8, 7, 8, 12, 17, 17, 19, 19, 24, 21, 23, 27, 27, 28, 29, 26, 27, 27, 26, 23]
+
+
+def test_hours_that_only_utc_explains_are_a_warning(toy: Toy, tmp_path: Path) -> None:
+    """Baltimore's hours, as written and five hours later; gunfire is rarest at eight and no sign of UTC."""
+    local = prepare(toy([*at_hours(CRIME), SHOT]), tmp_path / "local")
+    assert local["times"]["quietest_hour"] == 5 and local["times"]["seem_to_be"] == "local"
+    assert not any("UTC" in text for text in local["warnings"])
+    moved = prepare(toy([*at_hours(CRIME[-5:] + CRIME[:-5]), SHOT]), tmp_path / "utc")
+    (warning,) = [text for text in moved["warnings"] if "UTC" in text]
+    assert "fewest rows lie around 10:30" in warning and 'times = "utc"' in warning
+    guns = prepare(toy(at_hours(CRIME[-3:] + CRIME[:-3], "SHOOTING")), tmp_path / "guns")
+    assert guns["times"]["seem_to_be"] == "local"
+
+
+def test_many_rows_at_one_clock_time_are_a_warning(toy: Toy, tmp_path: Path) -> None:
+    lines = [*at_hours(CRIME), SHOT, *[row(time="00:00")] * 70]
+    (warning,) = [text for text in prepare(toy(lines), tmp_path / "out")["warnings"] if "exactly" in text]
+    assert warning.startswith("13% of the rows are at 00:00 exactly")

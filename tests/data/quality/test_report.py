@@ -90,7 +90,12 @@ def test_a_category_that_one_file_lacks_is_named(toy: Toy, tmp_path: Path) -> No
 def test_steps_leave_out_months_that_the_table_covers_in_part(toy: Toy, tmp_path: Path) -> None:
     days = pd.date_range("2010-01-15", "2013-12-31", freq="D")
     lines = [
-        row(date=day.strftime("%m/%d/%Y"), category=what, time=f"{hour}:07", longitude=f"-76.60{hour + 1}")
+        row(
+            date=day.strftime("%m/%d/%Y"),
+            category=what,
+            time=f"{(day.day + hour) % 24}:07",
+            longitude=f"-76.60{hour + 1}",
+        )
         for day in days
         for hour, what in enumerate(["SHOOTING", "LARCENY"] if day.year < 2012 else ["SHOOTING"])
     ]

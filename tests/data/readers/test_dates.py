@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +18,15 @@ from hews_gpu.data.readers.dates import (
     NOT_A_TIME,
     day_number,
     distinct_values,
-    from_milliseconds,
+    from_epoch,
+    hour_of_day,
     is_day_first,
     join_seconds,
+    offset_s,
     second_of_day,
     slash_dates,
     slash_fields,
+    to_local,
 )
 
 
@@ -176,9 +180,69 @@ def test_two_dates_alone_or_a_few_bad_ones_among_early_days_do_not_make_a_table_
     "text", ["1391211000000", "1391211000000.0", "1.391211e+12", " 1.391211E12 ", "1.391211000999e+12"]
 )
 def test_milliseconds_with_and_without_an_exponent(text: str) -> None:
-    assert from_milliseconds(text) == 1_391_211_000
+    assert from_epoch(text) == 1_391_211_000
 
 
-@pytest.mark.parametrize("text", ["1.39e+10", "1e+11", "9e+12", "1.39e-12", "e12", "1.39", "201401312330"])
+@pytest.mark.parametrize("text", ["1391211000", " 1391211000.0", "1.391211e+09", "1.391211E9"])
+def test_seconds_with_and_without_an_exponent(text: str) -> None:
+    assert from_epoch(text) == 1_391_211_000
+
+
+@pytest.mark.parametrize(
+    "text", ["2014013123", "1.39e+10", "1e+11", "9e+12", "1.39e-12", "e12", "1.39", "201401312330"]
+)
 def test_what_is_no_milliseconds(text: str) -> None:
-    assert from_milliseconds(text) is None
+    assert from_epoch(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"), [("0", 0), ("7", 7), ("07", 7), ("23.0", 23), ("24", 24), ("21:30", 21.5), ("9:00 PM", 21)]
+)
+def test_whole_hours(text: str, hour: float) -> None:
+    assert hour_of_day(text) == hour * 3600
+
+
+@pytest.mark.parametrize("text", ["25", "130", "2130", "-1", "", "noon"])
+def test_what_is_no_whole_hour(text: str) -> None:
+    assert hour_of_day(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        *(("13:18:00Z", 0), ("2019-08-23T13:18:00.000+00", 0), ("2019/08/23 13:18:00 UTC", 0), ("13:18 GMT", 0)),
+        *(("2019-08-23T13:18:00-04:00", -4), ("13:18:00-0430", -4.5), ("2019-08-23 13:18:00.5 +05:45", 5.75)),
+        *(("2019-08-23", None), ("2019-08-23T13:18:00", None), ("13:18:00Zulu", None), ("", None)),
+    ],
+)
+def test_how_far_a_clock_is_ahead_of_utc(text: str, hours: float | None) -> None:
+    assert offset_s(text) == (None if hours is None else 3600 * hours)
+
+
+@pytest.mark.parametrize(
+    ("utc", "local"),
+    [
+        ("2019-03-10T06:59:59", "2019-03-10T01:59:59"),  # the clocks go on to 03:00
+        ("2019-03-10T07:00:00", "2019-03-10T03:00:00"),
+        ("2019-11-03T05:30:00", "2019-11-03T01:30:00"),  # and show 01:30 twice
+        ("2019-11-03T06:30:00", "2019-11-03T01:30:00"),
+        ("2019-11-03T07:00:00", "2019-11-03T02:00:00"),
+        ("1970-01-01T00:00:00", "1969-12-31T19:00:00"),
+    ],
+)
+def test_utc_becomes_local_time_over_the_changes_of_the_clocks(utc: str, local: str) -> None:
+    seconds = np.array([np.datetime64(utc, "s").astype(np.int64), NOT_A_TIME])
+    converted = to_local(seconds, "America/New_York")
+    assert converted[0] == np.datetime64(local, "s").astype(np.int64) and converted[1] == NOT_A_TIME
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2099, 12, 31)))
+def test_a_round_trip_over_another_zone_ends_where_it_began(when: datetime) -> None:
+    """But for the hour that is shown twice or left out on the way."""
+    seconds = np.array([np.datetime64(when, "s").astype(np.int64)])
+    there = to_local(seconds, "America/New_York")
+    back = to_local(there, "UTC", "America/New_York")
+    assert back[0] - seconds[0] in (0, -3600) and (back[0] == seconds[0] or when.month == 11)
+    zone = ZoneInfo("America/New_York")
+    expected = when.replace(microsecond=0, tzinfo=UTC).astimezone(zone).replace(tzinfo=None)
+    assert datetime(1970, 1, 1) + timedelta(seconds=int(there[0])) == expected

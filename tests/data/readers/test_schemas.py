@@ -252,3 +252,30 @@ def test_a_whole_mapping_is_for_the_files_that_have_its_columns(toy: Toy, tmp_pa
     quality = prepare(toy(files=files, incidents=roles), tmp_path / "out")
     assert formats.read_incidents(tmp_path / "out") == list(INCIDENTS)
     assert [about["schema"] for about in quality["files"]] == ["mapped", "chicago"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["1", "2019-01-05", "21:30", "THEFT", "-76.605", "39.285"],
+        ["THEFT", "01/05/2019 21:30", "-76.605", "39.285"],
+        ["2019-01-05T21:30:00.000", "THEFT", "39.285", "-76.605", "x", "y", "z"],
+    ],
+)
+def test_a_first_line_of_values_is_no_header(names: list[str]) -> None:
+    with pytest.raises(UserError, match=r"^t\.csv: has no header: its first line holds values such as '.*Put a line"):
+        choose_columns(names, file="t.csv")
+
+
+def test_names_with_numbers_are_a_header() -> None:
+    choose_columns([*FOUND, "2010", "2020 Population", "Location 1", "v1.0"], file="t.csv")
+
+
+def test_a_date_alone_is_enough_and_nothing_at_all_is_not() -> None:
+    place = {"longitude": "x", "latitude": "y", "category": "what"}
+    names = ["day", "x", "y", "what", "clock"]
+    columns = choose_columns(names, file="t.csv", settings=ReadSettings(mapped={**place, "date": "day"}))
+    assert columns.roles == {"longitude": 1, "latitude": 2, "category": 3, "date": 0} and not columns.are_times_known
+    for mapped, role in [(place, "time"), ({**place, "time_of_day": "clock"}, "date")]:
+        with pytest.raises(UserError, match=rf"must name the column for '{role}'"):
+            choose_columns(names, file="t.csv", settings=ReadSettings(mapped=mapped))
