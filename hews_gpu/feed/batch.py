@@ -105,15 +105,7 @@ class MapSource:
     climatology: Float32  # [S]
 
     def __post_init__(self) -> None:
-        steps = self.rasterizer.steps
-        if self.pairs.ndim == 3 and self.pairs.shape[1] != steps:
-            raise ValueError(f"rasterizer: draws {steps} steps, must be {self.pairs.shape[1]}")
-        if self.pairs.ndim != 2 + (steps > 0) or self.pairs.shape[-1] != 2:
-            raise ValueError(f"pairs: has shape {self.pairs.shape}, must be [S, {f'{steps}, ' * (steps > 0)}2]")
-        first, last = self.pairs[..., 0], self.pairs[..., 1]
-        events = self.rasterizer.events
-        if len(self) and not (first.min() >= 0 and bool((first <= last).all()) and last.max() <= events):
-            raise ValueError(f"pairs: must hold 0 <= first <= last <= {events}, the number of incidents")
+        self.rasterizer.require_pairs(self.pairs)
         for name, ndim in (("y", 1), ("calendar", 2), ("climatology", 1)):
             shape = getattr(self, name).shape
             if len(shape) != ndim or shape[0] != len(self):
