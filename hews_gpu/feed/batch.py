@@ -47,14 +47,7 @@ Buffer = TypeVar("Buffer")
 
 
 def calendar_features(begin_s: Int64) -> Float32:
-    """Return sines and cosines of the hour of day, the time of week and the day of year.
-
-    Args:
-        begin_s: local starts of the target windows, int64 [S].
-
-    Returns:
-        float32 [S, F], all within -1..1.
-    """
+    """Return sines and cosines, float32 [S, F], of hour of day, time of week and day of year of local times [S]."""
     columns: list[Float64] = []
     for period_s, harmonics in CYCLES:
         phase = 2 * np.pi * (np.asarray(begin_s, dtype=np.int64) % period_s) / period_s
@@ -195,8 +188,6 @@ class Feed(ABC):
         ValueError: a rasterizer that draws on a GPU, for batches on the CPU.
 
     Attributes:
-        source: what it draws.
-        device: of the batches.
         waited_s: seconds that readers have waited for batches so far; grows only, so that a reader takes differences.
     """
 

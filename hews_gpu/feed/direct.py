@@ -37,15 +37,7 @@ GROUP_BYTES = 32 * 2**20
 
 
 class DirectFeed(Feed):
-    """Calls the source's rasterizer.
-
-    Args:
-        source: what to draw.
-        device: "cpu" or "cuda".
-
-    Raises:
-        ValueError: a rasterizer that draws on a GPU, for batches on the CPU.
-    """
+    """Calls the source's rasterizer."""
 
     def __init__(self, source: MapSource, *, device: str = "cpu") -> None:
         super().__init__(source, device=device)

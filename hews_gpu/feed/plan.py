@@ -56,15 +56,7 @@ class Share:
 
 
 def balanced_ids(y: Bool, seed: int) -> Int64:
-    """Choose as many windows of either class as the rarer one has: all of that, and others drawn by the seed.
-
-    Args:
-        y: [W] the class of each window.
-        seed: of the run; the same seed gives the same windows everywhere.
-
-    Returns:
-        int64 [2 * rarer] ids in ascending order.
-    """
+    """Return as many ids of either class `y` [W] as the rarer one has, ascending: all of that, others by the seed."""
     rarer, other = sorted((np.flatnonzero(~y), np.flatnonzero(y)), key=len)
     keys = _words(seed, (0, BALANCING), len(other))
     return np.sort(np.concatenate([rarer, other[np.argsort(keys, kind="stable")[: len(rarer)]]]))
@@ -96,9 +88,9 @@ def plan(
     Args:
         seed: of the run; 0 or more.
         epoch: 0 or more.
-        rank: this process, 0 .. world - 1.
-        world: number of processes; must divide `batch_size`.
-        step: within the epoch, 0 .. steps_per_epoch - 1.
+        rank: 0 .. world - 1.
+        world: how many ranks; must divide `batch_size`.
+        step: 0 .. steps_per_epoch - 1.
         windows: W, how many windows there are: ids are 0 .. W - 1.
         batch_size: B, of the global batch, over all ranks.
 

@@ -122,14 +122,7 @@ def _copy_texts(prepared: Prepared, recipe: Recipe, folder: Path) -> None:
 
 
 def save_forecaster(path: Path, model: str, forecaster: Forecaster, notes: Mapping[str, Any] | None = None) -> None:
-    """Write what a forecaster has learned, and what of it its base has, as arrays and JSON.
-
-    Args:
-        path: the file.
-        model: the forecaster's name in the registry.
-        forecaster: fitted.
-        notes: more to be written beside it.
-    """
+    """Write what a forecaster has learned, and what of it its base has, as arrays and JSON, with `notes` beside it."""
     arrays: dict[str, Any] = {}
     fitted = {part: pack(one.fitted, arrays, part) for part, one in _parts(forecaster).items()}
     tensors = {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
