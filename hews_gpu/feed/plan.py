@@ -73,16 +73,7 @@ def steps_per_epoch(windows: int, batch_size: int) -> int:
     return -(-windows // batch_size)
 
 
-def plan(
-    seed: int,
-    epoch: int,
-    rank: int,
-    world: int,
-    step: int,
-    *,
-    windows: int,
-    batch_size: int,
-) -> Int64:
+def plan(seed: int, epoch: int, rank: int, world: int, step: int, *, windows: int, batch_size: int) -> Int64:
     """Return the ids of the windows that one rank reads at one step.
 
     Args:
@@ -111,14 +102,7 @@ def plan(
 
 
 def shares(
-    seed: int,
-    epoch: int,
-    rank: int,
-    world: int,
-    *,
-    windows: int,
-    batch_size: int,
-    first_step: int = 0,
+    seed: int, epoch: int, rank: int, world: int, *, windows: int, batch_size: int, first_step: int = 0
 ) -> Iterator[Share]:
     """Yield the shares of one rank from `first_step` to the end of an epoch; arguments as of `plan`."""
     for step in range(first_step, steps_per_epoch(windows, batch_size)):

@@ -89,13 +89,7 @@ def going_on(run: Path, left: str, is_there: bool, *, force: bool, resume: bool 
 
 
 def begin(
-    run: Path,
-    prepared: Prepared,
-    recipe: Recipe,
-    save: Callable[[Path], None],
-    *,
-    force: bool,
-    state: str = "training",
+    run: Path, prepared: Prepared, recipe: Recipe, save: Callable[[Path], None], *, force: bool, state: str = "training"
 ) -> None:
     """Make the folder of a new run, with what `save` writes into it first; an older run goes only then."""
     with new_folder(run, kind=KIND, force=force, notes=_notes(run, prepared, recipe, state)) as folder:
