@@ -133,13 +133,7 @@ class MapSource:
 
 
 class Ring(Generic[Buffer]):
-    """Buffers for maps of one shape; each grows to the largest batch seen.
-
-    Args:
-        shape: (H, X, C) of one map.
-        empty: makes a buffer of the given dimensions, such as a tensor or an array on a GPU.
-        depth: how many batches must last at once.
-    """
+    """Buffers for `depth` batches of maps of one shape (H, X, C), made by `empty`; each grows to the largest seen."""
 
     def __init__(self, shape: tuple[int, ...], empty: Callable[[tuple[int, ...]], Buffer], depth: int) -> None:
         self.shape, self.empty = shape, empty

@@ -60,9 +60,9 @@ class DeviceDrawer:
     """Draws a source's batches on a GPU.
 
     Args:
-        source: what to draw, by a rasterizer whose backend is "cuda".
+        source: what to draw.
         device: a CUDA device of torch.
-        cuda: where streams come from: torch.cuda.
+        cuda: where streams come from.
         group: samples drawn by one launch, but for whole batches and at least one; None: about `GROUP_BYTES`.
     """
 

@@ -99,7 +99,7 @@ def begin(
 
 @contextmanager
 def living(run: Path, prepared: Prepared, recipe: Recipe) -> Iterator[None]:
-    """A run that has begun, for as long as the block trains; its manifest says whether the block came to its end."""
+    """Keep a run that has begun while the block trains; its manifest says whether the block came to its end."""
     with disk_full_is_a_user_error(run):
         write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, recipe, "training")))
         _copy_texts(prepared, recipe, run)
@@ -108,7 +108,7 @@ def living(run: Path, prepared: Prepared, recipe: Recipe) -> Iterator[None]:
 
 
 def _copy_texts(prepared: Prepared, recipe: Recipe, folder: Path) -> None:
-    """The city file and the recipe as they are now."""
+    """Write the city file and the recipe as they are now."""
     with atomic_file(folder / CITY) as partial:
         shutil.copyfile(prepared.folder / CITY, partial)
     with atomic_file(folder / RECIPE) as partial:
@@ -155,7 +155,7 @@ def finish(run: Path, save: Callable[[Path], object], history: Sequence[EpochRow
 
 
 def write_history(run: Path, history: Sequence[EpochRow]) -> None:
-    """One line per epoch so far."""
+    """Write one line per epoch so far."""
     rows = [row.flat() for row in history]
     columns = list(dict.fromkeys(key for row in reversed(rows) for key in row))  # the last has them all, in order
     with atomic_file(run / HISTORY) as partial, partial.open("w", encoding="utf-8", newline="") as file:
@@ -207,11 +207,9 @@ def load_network(run: Path) -> nn.Module:
 
 
 def open_run_data(run: Path, data: Path | None = None) -> Prepared:
-    """The prepared data that a run was trained on, with the city file as it was then.
+    """Open the prepared data that a run was trained on, with the city file as it was then.
 
-    Args:
-        run: the run folder.
-        data: where the prepared folder is now; unless given, where it was, or where it lies as seen from the run.
+    It is `data`, or unless given where it was then, or where it lies as seen from the run.
 
     Raises:
         UserError: it is not there, or no longer the same data.
