@@ -28,7 +28,7 @@ from hews_gpu.audit.crossing import folds_gate, splits_gate
 from hews_gpu.audit.future import AUDITED, NETWORKS, Pipeline, forecasts_gate, maps_gate, model_gate, places_gate
 from hews_gpu.audit.gate_result import GateResult, worst
 from hews_gpu.audit.planted import ONE_BLOCK, PLANTED, Cities, check_planted
-from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.events import Prepared, open_data_of, open_prepared
 from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.backtest import forecast_blocks
@@ -38,7 +38,6 @@ from hews_gpu.forecasters.base import CLIMATOLOGY
 from hews_gpu.forecasters.city import City, event_groups, generated_city, whole_city
 from hews_gpu.progress import log, step
 from hews_gpu.runs.evaluate import FORECASTS
-from hews_gpu.runs.folder import open_run_data
 from hews_gpu.synthetic import write_city
 from hews_gpu.units import DAY_S, HOUR_S
 
@@ -105,7 +104,7 @@ def _folder_checks(folder: Path, quick: bool) -> list[Check]:
     """Return the gates on one folder."""
     kind = read_manifest(folder).get("kind") if folder.is_dir() else None
     if kind == "run":
-        return [("forecasts of the run", lambda: run_gates(folder)), *_city_checks(open_run_data(folder), quick)]
+        return [("forecasts of the run", lambda: run_gates(folder)), *_city_checks(open_data_of(folder), quick)]
     return _city_checks(open_prepared(folder), quick)
 
 
@@ -186,7 +185,7 @@ def run_gates(run: Path) -> list[GateResult]:
     except (OSError, pa.ArrowException):
         remedy = f"Make them with 'hews evaluate {run}'"
         raise UserError("DIR", run, allowed="is a run without forecasts", remedy=remedy) from None
-    prepared = open_run_data(run)
+    prepared = open_data_of(run)
     columns = {name: table[name].to_numpy() for name in table.column_names if name.startswith("p")}
     p = {"the model": columns["p"], CLIMATOLOGY: columns["p_climatology"]}
     begin_s = table["window_start"].to_numpy().astype("datetime64[s]").astype(np.int64)

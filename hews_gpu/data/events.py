@@ -10,7 +10,7 @@ Shapes: E incidents, N neighborhoods.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,12 @@ import pyarrow.parquet as pq
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.geometry.outlines import Outlines, read_outlines
 from hews_gpu.errors import UserError
-from hews_gpu.files import read_manifest
+from hews_gpu.files import MANIFEST, read_manifest
 
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["Events", "Prepared", "load_events", "open_prepared"]
+__all__ = ["Events", "Prepared", "load_events", "open_data_of", "open_prepared"]
 
 NEIGHBORHOODS = "neighborhoods.parquet"
 COLUMNS = (
@@ -165,6 +165,31 @@ def open_prepared(folder: Path) -> Prepared:
     if kind != "prepared":
         raise _not_prepared(folder, "it has no manifest" if kind is None else f"it holds a '{kind}'")
     return Prepared(folder.absolute(), load_city(folder / "city.toml"), load_events(folder))
+
+
+def open_data_of(run: Path, data: Path | None = None) -> Prepared:
+    """Open the prepared folder that a run or a backtest was made from, with the city file as it was then.
+
+    Args:
+        run: the folder of the run.
+        data: where the prepared folder is now; unless given, where it was, or where it lies as seen from the run.
+
+    Raises:
+        UserError: it is not there, or no longer the same data.
+    """
+    notes = read_manifest(run)
+    recorded = [notes.get(key) for key in ("prepared", "data", "prepared_from_run")]  # "data" is the older name
+    places = [data] if data else [run / name for name in recorded if isinstance(name, str)]  # an absolute path stays
+    if not places:
+        allowed = "has no hews.json that names its prepared folder"
+        raise UserError("run folder", run, allowed=allowed, remedy="Give the prepared folder with --data")
+    folder = next((place for place in places if (place / MANIFEST).is_file()), places[0])
+    prepared = open_prepared(folder)
+    if notes.get("data_fingerprint") not in (None, prepared.fingerprint):
+        remedy = "Give the folder it was trained on with --data, or train anew"
+        raise UserError("--data", folder, allowed=f"is not the data that {run} was trained on", remedy=remedy)
+    own = run / "city.toml"
+    return replace(prepared, city=load_city(own)) if own.is_file() else prepared
 
 
 def _not_prepared(folder: Path, why: str) -> UserError:

@@ -27,7 +27,7 @@ SECTIONS: Sequence[Callable[[Result], Block | None]] = (
     scores.reliability,
     scores.warnings_and_value,
     scores.curves,
-    scores.hours_and_weeks,
+    scores.hours_and_week,
     where,
     city.maps,
     city.city,

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Float64, Int64
+from hews_gpu.data.events import open_data_of
 from hews_gpu.data.windows import Windows
 from hews_gpu.environment.device import choose_device
 from hews_gpu.evaluation.backtest import Forecasts, judge_experiment, with_thresholds
@@ -31,7 +32,7 @@ from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import REFERENCES
 from hews_gpu.progress import step
 from hews_gpu.reference.evaluate import LEAKY_FILES, evaluate_leaky
-from hews_gpu.runs.folder import load_network, open_run_data, run_recipe
+from hews_gpu.runs.folder import load_network, run_recipe
 from hews_gpu.runs.run import PARTS_OF, open_run
 
 __all__ = [
@@ -72,7 +73,7 @@ def evaluate(
     out = out or run
     require_free_names(out, RESULTS, force=force or out.resolve() == run.resolve())
     if recipe.is_leaky:
-        leaky = evaluate_leaky(load_network(run), open_run_data(run, data), recipe, out)
+        leaky = evaluate_leaky(load_network(run), open_data_of(run, data), recipe, out)
         _remove_older(out, LEAKY_FILES)
         return leaky
     opened = open_run(run, data=data, device=choose_device(device).device)

@@ -12,15 +12,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
 from torch import nn
 
-from hews_gpu.config import load_city
-from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError
 from hews_gpu.files import (
     MANIFEST,
@@ -50,7 +48,6 @@ __all__ = [
     "living",
     "load_fitted",
     "load_network",
-    "open_run_data",
     "require_run",
     "run_recipe",
     "save_forecaster",
@@ -204,25 +201,6 @@ def load_network(run: Path) -> nn.Module:
     network = ReferenceCnn(ReferenceSettings(**notes["settings"]))
     network.load_state_dict(tensors)
     return network
-
-
-def open_run_data(run: Path, data: Path | None = None) -> Prepared:
-    """Open the prepared data that a run was trained on, with the city file as it was then.
-
-    It is `data`, or unless given where it was then, or where it lies as seen from the run.
-
-    Raises:
-        UserError: it is not there, or no longer the same data.
-    """
-    notes = read_manifest(run)
-    recorded = [run / notes[key] for key in ("prepared", "prepared_from_run") if key in notes]
-    places = [data] if data else recorded or [run]  # an absolute path stays as it is
-    folder = next((place for place in places if (place / MANIFEST).is_file()), places[0])
-    prepared = open_prepared(folder)
-    if prepared.fingerprint != notes.get("data_fingerprint"):
-        remedy = "Give the folder it was trained on with --data, or train anew"
-        raise UserError("--data", folder, allowed=f"is not the data that {run} was trained on", remedy=remedy)
-    return replace(prepared, city=load_city(run / CITY))
 
 
 def _notes(run: Path, prepared: Prepared, recipe: Recipe, state: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from hews_gpu.arrays import Float64
 from hews_gpu.config import parse_local_time
-from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.events import Prepared, open_data_of, open_prepared
 from hews_gpu.data.windows import Task, Windows, issue_windows, targets_within
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.folds import SPLITS, Experiment, Plan
@@ -146,7 +146,7 @@ def open_run(run: Path, *, data: Path | None = None, device: str = "cpu") -> Run
     if recipe.is_leaky:
         remedy = "Train with a recipe of protocol forecast"
         raise UserError("run folder", run, allowed="is of a leaky recipe, which makes no forecasts", remedy=remedy)
-    prepared = folder.open_run_data(run, data)
+    prepared = open_data_of(run, data)
     setting = Setting(city=whole_city(prepared), device=device, recipe=recipe)
     forecaster = FORECASTERS[recipe.model].make(setting)
     if not folder.load_fitted(run / folder.WEIGHTS, forecaster, remedy=folder.UNFINISHED):

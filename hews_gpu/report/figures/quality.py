@@ -22,11 +22,7 @@ NO_ROWS, NONE_BLANK = -2, -1
 
 
 def missing(by_month: Mapping[str, Any]) -> tuple[Markup | None, list[Key]]:
-    """Draw the share of blank values by month and column; None if no column has any.
-
-    Args:
-        by_month: `missing_by_month` of quality.json.
-    """
+    """Draw the share of blank values as `missing_by_month` of quality.json has it; None if no column has any."""
     shares = _shares(by_month)
     if not shares:
         return None, []
@@ -36,8 +32,10 @@ def missing(by_month: Mapping[str, Any]) -> tuple[Markup | None, list[Key]]:
     with figure(440, 40 + 22 * len(shares)) as drawing:
         axes = drawing.subplots()
         for row, share in enumerate(shares.values()):
-            for begin, end, of_class in _runs(_classes(share)):
-                if of_class != NO_ROWS:
+            classes = _classes(share)
+            edges = [0, *(np.flatnonzero(np.diff(classes)) + 1).tolist(), len(classes)]
+            for begin, end in pairwise(edges):
+                if (of_class := int(classes[begin])) != NO_ROWS:
                     color = role("land") if of_class == NONE_BLANK else colors[_step(of_class)]
                     axes.broken_barh([(day[begin], day[end] - day[begin])], (row + 0.08, 0.84), color=color)
         axes.set(xlim=(day[0], day[-1]), ylim=(len(shares), 0), yticks=np.arange(len(shares)) + 0.5)
@@ -65,12 +63,6 @@ def _classes(share: Float64) -> Int64:
     of_class[share == 0] = NONE_BLANK
     of_class[np.isnan(share)] = NO_ROWS
     return of_class
-
-
-def _runs(values: Int64) -> list[tuple[int, int, int]]:
-    """Return begin, end and value of each stretch of equal values."""
-    edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return [(begin, end, int(values[begin])) for begin, end in pairwise(edges)]
 
 
 def _step(of_class: int) -> int:
