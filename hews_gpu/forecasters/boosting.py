@@ -11,9 +11,8 @@ Shapes: S windows, K columns.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hews_gpu.arrays import Float32, Float64
+from hews_gpu.arrays import Bool, Float32, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week, month_of_year
@@ -61,8 +60,8 @@ class Boosting:
         with one_thread():
             return np.asarray(self._trees.predict_proba(x)[:, 1], dtype=np.float64)
 
-    def _choose(self, past: Catalog, train: Outcomes) -> list[tuple[float, NDArray[np.int64]]]:
-        """Decay and (category, neighborhood) columns that look most informative."""
+    def _choose(self, past: Catalog, train: Outcomes) -> list[tuple[float, Int64]]:
+        """Return decays with the (category, neighborhood) columns that look most informative."""
         p = self._climatology.probability(train.windows.begin_s)
         columns = len(self._streams) * past.areas
         by_area = past.columns(self._streams, by_area=True)
@@ -74,7 +73,7 @@ class Boosting:
         return [(decay_s, np.sort(best[best // columns == i] % columns)) for i, decay_s in enumerate(AREA_DECAYS_S)]
 
     def _columns(self, seen: Catalog, windows: Windows) -> Float32:
-        """[S, K] all that the trees look at."""
+        """Return all that the trees look at [S, K]."""
         logit, hour = self._climatology.logit(windows.begin_s), hour_of_week(windows.begin_s)
         calendar = np.stack([logit, hour % 24, hour // 24, month_of_year(windows.begin_s)], axis=1)
         city = seen.columns(self._streams)
@@ -88,8 +87,8 @@ class Boosting:
         return np.hstack(parts, dtype=np.float32, casting="same_kind")
 
 
-def strongest(x: Float64, y: NDArray[np.bool_], p: Float64) -> Float64:
-    """[K] how far each column goes together with what a forecast left unexplained: |score statistic| of its slope.
+def strongest(x: Float64, y: Bool, p: Float64) -> Float64:
+    """Return how far each column [K] goes with what a forecast left unexplained: |score statistic| of its slope.
 
     Args:
         x: [S, K] columns.

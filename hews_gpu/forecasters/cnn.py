@@ -33,7 +33,7 @@ from hews_gpu.forecasters.base import Forecaster, SaysWhere, Setting, log_odds
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City
 from hews_gpu.forecasters.cnn_network import SmallCnn, SmallCnnSettings
-from hews_gpu.forecasters.logistic import log_loss_each_bits
+from hews_gpu.forecasters.logistic import expit, log_loss_each_bits
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
 from hews_gpu.training.objective import EpochRow, Stage, ToDevice
 from hews_gpu.training.recipe import load_recipe
@@ -72,11 +72,9 @@ class Part:
 
     def log_loss_bits(self, added: Float64) -> float:
         """Return the mean log loss in bits of the base plus a correction; nan of a network that has lost its way."""
-        from scipy.special import expit
-
-        return (
-            math.nan if np.isnan(added).any() else float(log_loss_each_bits(self.y, expit(self.offset + added)).mean())
-        )
+        if np.isnan(added).any():
+            return math.nan
+        return float(log_loss_each_bits(self.y, expit(self.offset + added)).mean())
 
 
 class CnnForecaster:
@@ -127,11 +125,9 @@ class CnnForecaster:
 
     def corrected(self, added: Float64, seen: Catalog, windows: Windows) -> Float64:
         """Return the probabilities [S] of the base with a correction of its log-odds [S]."""
-        from scipy.special import expit
-
         if not added.any():
             return self.base.predict(seen, windows)
-        return np.asarray(expit(log_odds(self.base, seen, windows) + added), dtype=np.float64)
+        return expit(log_odds(self.base, seen, windows) + added)
 
     def correction(self, windows: Windows, delay_s: int, done: Callable[[int], None] = lambda _: None) -> Float64:
         """Return what the network adds to the base's log-odds, [S]; `done` is told how many windows were scored."""

@@ -22,7 +22,7 @@ from hews_gpu.arrays import Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week
-from hews_gpu.forecasters.hawkes import Rhythm
+from hews_gpu.forecasters.hawkes import CHUNK, Rhythm, cell_of, fit_rhythm, step_of, weekly
 from hews_gpu.forecasters.hewsnet_layers import (
     RADII_M,
     Candidates,
@@ -34,7 +34,7 @@ from hews_gpu.forecasters.hewsnet_layers import (
     pair_rows,
     rows_of,
 )
-from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, HewsNetSettings, Reach
+from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, Reach
 from hews_gpu.forecasters.level import PRIOR_LEVEL, Recent
 from hews_gpu.forecasters.logistic import fit_with_offset, logit
 from hews_gpu.forecasters.threads import one_thread
@@ -43,7 +43,6 @@ from hews_gpu.units import HOUR_S
 __all__ = ["HewsNetFit", "HewsNetForecaster"]
 
 
-LONGEST_CELL_S = 4 * HOUR_S  # windows longer than this have a rhythm within them: then cells are hours
 BLIND_S = 1800  # rows of one event differ by so much in time: where forecasts leave them alone, the fit does too
 MOST_LAYERS = 10
 ROUNDS, CYCLES = 60, 3  # of expectation maximization between two fits of the rhythm; such cycles after each choice
@@ -53,9 +52,6 @@ FEWEST_ROWS = 50  # of a layer: nothing can be learned from fewer
 LEAST_GAIN = 0.5  # nats: for less, nothing is moved
 FACTORS = (0.7, 1.4, 0.85, 1.18, 0.93, 1.07)  # by which decays and distances are adjusted, while that helps
 FIT_PRECISION = np.array([400.0, 1600.0])  # of the priors of the calibration's level and slope: 0.05 and 0.025
-STEPS_S = (60, 300, 600, 1800, 3600)
-MOST_STEPS = 400
-CHUNK = 1 << 21  # hourly rates gathered at once: 16 MB
 
 
 @dataclass(kw_only=True)
@@ -86,10 +82,8 @@ class Arrivals:
     ) -> Arrivals:
         """Count them in the past; one is added to all neighborhoods and hours together, so none is 0."""
         rows = rows_of(layer, past, pairs)
-        inside = (rows.time_s >= begin_s) & (rows.time_s < end_s)
-        count = np.bincount(hour_of_week(rows.time_s[inside]), minlength=168) + 1 / 168
-        areas = np.bincount(rows.area[inside], minlength=rows.areas) + 1 / rows.areas
-        weeks = (end_s - begin_s) / (168 * HOUR_S)
+        count, weeks = weekly(rows.time_s, begin_s, end_s)
+        areas = np.bincount(rows.area[rows.within(begin_s, end_s)], minlength=rows.areas) + 1 / rows.areas
         return cls(
             which=tuple(which),
             share=areas / areas.sum(),
@@ -136,8 +130,7 @@ class HewsNetFit:
     @property
     def net(self) -> HewsNet:
         """The network with these weights."""
-        areas = len(self.weights["share"])
-        net = HewsNet(HewsNetSettings(areas=areas, local=tuple(layer.is_local for layer in self.layers)))
+        net = HewsNet(len(self.weights["share"]), [layer.is_local for layer in self.layers])
         for name, values in self.weights.items():
             getattr(net, name).copy_(torch.from_numpy(values))
         return net
@@ -183,7 +176,7 @@ class HewsNetForecaster:
         """Return the events [S, N] expected, as -log of the chance of none, before calibration."""
         fitted, net = self.fitted, self.fitted.net
         unknown_s = seen.delay_s + windows.lead_s
-        step_s = _step_s(unknown_s, windows.horizon_s)
+        step_s = step_of(unknown_s, windows.horizon_s)
         decay_s = torch.tensor([layer.decay_s for layer in fitted.layers], dtype=torch.float64)
         is_self = torch.tensor(
             [layer.stream == TARGETS and not layer.partner for layer in fitted.layers], dtype=torch.bool
@@ -242,7 +235,7 @@ class HewsNetForecaster:
     def _to_come(self, net: HewsNet, start_s: Int64, step_s: int, reach: Reach) -> tuple[Float64, Float64]:
         """Return events [S, N] of the rhythm that lead into the window, and what incidents yet to come will set off."""
         steps = len(reach.target)
-        base = np.empty((len(start_s), net.settings.areas))
+        base = np.empty((len(start_s), len(net.share)))
         arriving = np.zeros_like(base)
         rows = max(1, CHUNK // steps)
         for begin in range(0, len(start_s), rows):
@@ -274,9 +267,9 @@ class _Fit:
     """One fit."""
 
     def __init__(self, past: Catalog, begin_s: int, end_s: int, step_s: int, blind_s: int = 0) -> None:
-        is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
+        is_event = past.is_event & past.within(begin_s, end_s)
         self.past, self.begin_s, self.end_s = past, begin_s, end_s
-        self.cell_s = step_s if step_s <= LONGEST_CELL_S else HOUR_S
+        self.cell_s = cell_of(step_s)
         self.cells_s = np.arange(begin_s, end_s, self.cell_s, dtype=np.int64)
         time_s, area = past.time_s[is_event], past.area[is_event].astype(np.int64)
         self.group = Group(time_s=time_s, area=area, begin_s=begin_s, end_s=end_s, blind_s=blind_s)
@@ -301,7 +294,7 @@ class _Fit:
 
     def _learned(self, layers: list[Layer], cycles: int, rhythm: Rhythm | None = None) -> _State:
         """Weights for given layers, and the rhythm unless it is given, too."""
-        net = HewsNet(HewsNetSettings(areas=self.past.areas, local=tuple(layer.is_local for layer in layers)))
+        net = HewsNet(self.past.areas, [layer.is_local for layer in layers])
         events = len(self.group.time_s)
         left = np.empty((events, len(layers)))
         exposed = np.empty((len(layers), self.past.areas))
@@ -311,7 +304,7 @@ class _Fit:
             exposed[k] = exposure(rows, layer.decay_s, self.group)
         chance = np.ones(events)
         for _ in range(cycles):
-            kept = rhythm or self._rhythm(chance)
+            kept = rhythm or fit_rhythm(self.cells_s, self.cell_s, self.group.time_s, chance)
             evidence = Evidence(
                 base=torch.from_numpy(kept.per_s(self.group.time_s)),
                 area=torch.from_numpy(self.group.area),
@@ -323,13 +316,6 @@ class _Fit:
             if not layers:
                 break
         return _State(layers=layers, net=net, evidence=evidence, rhythm=kept, value=net.log_likelihood(evidence))
-
-    def _rhythm(self, chance: Float64) -> Rhythm:
-        """Of the events that nothing set off, from the chance of each to be one."""
-        silent = np.zeros(len(self.cells_s))
-        np.add.at(silent, (self.group.time_s - self.begin_s) // self.cell_s, np.log1p(-np.minimum(chance, 1 - 1e-9)))
-        climatology = fit_climatology(self.cells_s, -np.expm1(silent))
-        return Rhythm(climatology=climatology, cell_s=self.cell_s, anchor_s=self.begin_s)
 
     def _best(self, groups: list[Candidates], state: _State) -> tuple[Layer | None, float]:
         """The candidate that promises most, less its price, and that price."""
@@ -406,10 +392,3 @@ def _promise(group: Candidates, rate: Float64) -> Float64:
         weight += np.where((slope > 0) & enough, slope / np.maximum(bend, 1e-300), 0.0)
     value = np.bincount(column, weights=np.log1p(weight[column] * u.data), minlength=len(weight)) - weight * group.total
     return np.asarray(np.where(enough, value, 0.0), dtype=np.float64)
-
-
-def _step_s(unknown_s: int, horizon_s: int) -> int:
-    """The finest step that divides both spans and keeps the number of steps bounded; else the coarsest that divides."""
-    fitting = [step for step in STEPS_S if unknown_s % step == 0 and horizon_s % step == 0]
-    enough = [step for step in fitting if (unknown_s + horizon_s) // step <= MOST_STEPS]
-    return (enough or fitting[-1:] or [int(np.gcd(unknown_s, horizon_s))])[0]

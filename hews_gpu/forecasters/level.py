@@ -13,7 +13,7 @@ from hews_gpu.arrays import Float64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import Climatology, fit_climatology
-from hews_gpu.forecasters.logistic import fit_with_offset
+from hews_gpu.forecasters.logistic import expit, fit_with_offset
 from hews_gpu.units import DAY_S
 
 __all__ = ["PRIOR_LEVEL", "Level", "LevelFit", "Recent"]
@@ -40,7 +40,7 @@ class Recent:
         """Count in the training windows and the rows known when the fit is made."""
         step_s = int(windows.begin_s[1] - windows.begin_s[0]) if len(windows) > 1 else windows.horizon_s
         begin_s, end_s = int(windows.begin_s[0]), int(windows.end_s[-1])
-        is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
+        is_event = past.is_event & past.within(begin_s, end_s)
         hazard = -np.log1p(-climatology.probability(windows.begin_s)).sum()
         first_s = int(past.time_s.min())
         begin_s += -((begin_s - first_s) // step_s) * step_s
@@ -86,9 +86,7 @@ class Level:
         self.fitted = LevelFit(climatology=climatology, recent=recent, weights=weights)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
-        from scipy.special import expit
-
-        return np.asarray(expit(self.log_odds(seen, windows)), dtype=np.float64)
+        return expit(self.log_odds(seen, windows))
 
     def log_odds(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the log-odds [S]."""
