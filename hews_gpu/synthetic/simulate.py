@@ -20,7 +20,7 @@ from hews_gpu.synthetic.law import MINUTES_PER_HOUR, NOTHING, Kernel, Law, Trigg
 from hews_gpu.synthetic.pairs import Incidents, PairCategory, PairLaw
 from hews_gpu.synthetic.places import Addresses, Place, PlaceModel, choose, make_addresses, make_anywhere, meters
 from hews_gpu.synthetic.presets import AREAS
-from hews_gpu.synthetic.truth import AreaTruth, Truth
+from hews_gpu.synthetic.truth import Truth
 from hews_gpu.units import MINUTE_S
 
 __all__ = ["History", "Points", "Seeds", "arrivals", "children", "cluster", "joined", "simulate"]
@@ -161,7 +161,7 @@ def _law_of_targets(
         assert isinstance(places, Addresses)
         first, second = (_pair_category(each, places) for each in causes)
         pairs = PairLaw(within_m=trigger.within_m, point=places.point, area=places.area, first=first, second=second)
-    return (AreaTruth if law.has_addresses else Truth)(
+    return Truth(
         preset=law.name,
         begin_s=begin_s,
         base_per_h=target.rate_per_h,
