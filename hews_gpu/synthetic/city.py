@@ -127,14 +127,8 @@ def write_city(
 
     The same arguments give the same bytes (with the same versions of the libraries).
 
-    Args:
-        folder: where to; it must not exist, or be empty.
-        seed: everything random derives from it; each seed is another city.
-        years: how many calendar years from 2021-01-01; the splits in the TOML are scaled to it.
-        preset: one of PRESETS, see `presets`.
-        under_reporting: share of the incidents, other than target events, that are left out of the table in a third of
-            the neighborhoods.
-        force: replace an older city in `folder`.
+    The splits in the TOML are scaled to the years. The folder must not exist, or be empty, unless `force` replaces an
+    older city; other arguments are those of `simulate_city`.
 
     Returns:
         The path of the TOML, which is named after the preset.

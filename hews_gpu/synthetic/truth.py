@@ -90,7 +90,7 @@ __all__ = [
 
 
 class ForecastGroup(NamedTuple):
-    """ForecastGroup of one lead and horizon; all in minutes."""
+    """Forecasts of one lead and horizon; all in minutes."""
 
     which: Int64  # [S] their positions in the call
     issue: Int64  # [S] since the begin of the simulation: all that happened before is known
@@ -108,15 +108,7 @@ def forecasts_by_lead(
 ) -> Iterator[ForecastGroup]:
     """Group forecasts by lead and horizon. What is known late is a longer lead: the issue moves back by the delay.
 
-    Args:
-        truth: whose times are meant.
-        issue_s: [S] or scalar issue times.
-        begin_s: [S] or scalar begins of the target windows.
-        end_s: [S] or scalar ends of the target windows, not included.
-        delay_s: how long after it happened anything is known.
-
-    Raises:
-        UserError: a time is not a whole minute, or out of order, or outside the simulation.
+    Arguments and errors are those of `Truth.probability`.
     """
     if delay_s < 0 or delay_s % MINUTE_S:
         raise UserError("reporting delay", delay_s, allowed="must be 0 or more seconds, a whole number of minutes")
