@@ -69,7 +69,7 @@ def _block_areas(experiment: Experiment, fold: Fold, forecaster: PlaceForecaster
     train, asked = experiment.learned(fold, "train"), experiment.all.windows.select(fold.test)
     somewhere = -np.log1p(-fit_climatology(train.windows.begin_s, train.y).probability(asked.begin_s))
     forecaster.fit(experiment.catalog.until(fold.known_until_s), train)
-    return -np.expm1(-somewhere[:, None] * forecaster.shares(experiment.catalog, asked))
+    return -np.expm1(-somewhere[:, None] * forecaster.shares(experiment.catalog, asked.issue_s))
 
 
 def _near_pairs(experiment: Experiment) -> list[dict[str, Any]]:

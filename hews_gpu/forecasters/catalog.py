@@ -159,16 +159,8 @@ def make_catalog(
 ) -> Catalog:
     """Return a catalog of columns in any order.
 
-    Args:
-        time_s: [E] when each incident happened.
-        category: [E] index into `categories`; those of targets become one stream.
-        area: [E] neighborhood.
-        xy_m: [E, 2] place in meters.
-        is_target: [E].
-        categories: names.
-        areas: N.
-        delay_s: a row is known so long after it happened ...
-        known_s: ... unless the data say [E] when, and not before `delay_s` has passed.
+    They are those of `Catalog`; `category` counts in `categories`, of which those of targets become one stream. A row
+    is known `delay_s` after it happened, unless `known_s` says when, and not before that delay has passed.
     """
     known = time_s + delay_s if known_s is None else np.maximum(known_s, time_s + delay_s)
     names = (TARGETS, *categories)

@@ -16,9 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from hews_gpu.arrays import Float64, Int64
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week
@@ -279,9 +278,10 @@ class _Fit:
         """Choose layers, adjust their decays, take out what does not pay."""
         share = np.bincount(self.group.area, minlength=self.past.areas) / max(1, len(self.group.area))
         groups = candidates(self.past, self.pairs, self.group, share)
+        price = 0.5 * np.log(len(self.group.time_s)) + np.log(sum(len(group.layers) for group in groups))
         state = self._learned([], CYCLES)
         while len(state.layers) < MOST_LAYERS:
-            layer, price = self._best(groups, state)
+            layer = _best(groups, state, price)
             if layer is None:
                 break
             trial = self._learned([*state.layers, layer], CYCLES)
@@ -289,11 +289,11 @@ class _Fit:
                 break
             state = self._adjusted(trial, [len(trial.layers) - 1])
         state = self._adjusted(state, list(range(len(state.layers) - 1)))
-        state = self._pruned(state, sum(len(group.layers) for group in groups))
+        state = self._pruned(state, price)
         return self._learned(state.layers, LAST_CYCLES)
 
     def _learned(self, layers: list[Layer], cycles: int, rhythm: Rhythm | None = None) -> _State:
-        """Weights for given layers, and the rhythm unless it is given, too."""
+        """Learn weights for given layers, and the rhythm unless it is given, too."""
         net = HewsNet(self.past.areas, [layer.is_local for layer in layers])
         events = len(self.group.time_s)
         left = np.empty((events, len(layers)))
@@ -317,21 +317,8 @@ class _Fit:
                 break
         return _State(layers=layers, net=net, evidence=evidence, rhythm=kept, value=net.log_likelihood(evidence))
 
-    def _best(self, groups: list[Candidates], state: _State) -> tuple[Layer | None, float]:
-        """The candidate that promises most, less its price, and that price."""
-        base, layers = state.net.rates(state.evidence)
-        rate = (base + layers.sum(1)).numpy()
-        found, best, price = None, 0.0, 0.0
-        for group in groups:
-            cost = 0.5 * np.log(len(rate)) + np.log(sum(len(g.layers) for g in groups))
-            gain = _promise(group, rate) - cost
-            k = int(np.argmax(gain))
-            if gain[k] > best and group.layers[k] not in state.layers:
-                found, best, price = group.layers[k], float(gain[k]), float(cost)
-        return found, price
-
     def _adjusted(self, state: _State, which: list[int]) -> _State:
-        """Decays of some layers, and how near pairs must be, moved while that raises the likelihood.
+        """Move decays of some layers, and how near pairs must be, while that raises the likelihood.
 
         The rhythm stays meanwhile, as it hardly depends on them and takes longest to learn.
         """
@@ -343,16 +330,15 @@ class _Fit:
         return state
 
     def _moved(self, state: _State, k: int, name: str, factor: float) -> _State:
-        """With one property of one layer multiplied; the state itself if that cannot be."""
+        """Multiply one property of one layer and learn anew; return the state itself if that cannot be."""
         value = getattr(state.layers[k], name) * factor
         if name == "within_m" and not 0 < value <= RADII_M[-1]:
             return state
         changed = replace(state.layers[k], **{name: value})
         return self._learned([*state.layers[:k], changed, *state.layers[k + 1 :]], CYCLES, state.rhythm)
 
-    def _pruned(self, state: _State, choices: int) -> _State:
-        """Without the layers that do not pay for themselves."""
-        price = 0.5 * np.log(len(self.group.time_s)) + np.log(choices)
+    def _pruned(self, state: _State, price: float) -> _State:
+        """Take out the layers that do not pay for themselves."""
         state = self._learned(state.layers, CYCLES)
         while state.layers:
             trials = [self._learned(state.layers[:k] + state.layers[k + 1 :], CYCLES) for k in range(len(state.layers))]
@@ -363,20 +349,33 @@ class _Fit:
         return state
 
 
-def _level_weights(ratios: Float64, y: NDArray[np.bool_], said: Float64) -> Float64:
-    """[P] weights of ratios [S, P] on top of log-odds [S], none below 0: more of late never means that less follows."""
+def _best(groups: list[Candidates], state: _State, price: float) -> Layer | None:
+    """Return the candidate that promises most, if more than its price."""
+    base, layers = state.net.rates(state.evidence)
+    rate = (base + layers.sum(1)).numpy()
+    chosen, best = None, 0.0
+    for group in groups:
+        gain = _promise(group, rate) - price
+        k = int(np.argmax(gain))
+        if gain[k] > best and group.layers[k] not in state.layers:
+            chosen, best = group.layers[k], float(gain[k])
+    return chosen
+
+
+def _level_weights(ratios: Float64, y: Bool, log_odds: Float64) -> Float64:
+    """Return weights [P] of ratios [S, P] on top of log-odds [S], none below 0: more never means less to come."""
     weights, kept = np.zeros(ratios.shape[1]), np.arange(ratios.shape[1])
     while len(kept):
-        found = fit_with_offset(ratios[:, kept], y, said, PRIOR_LEVEL)
-        if (found >= 0).all():
-            weights[kept] = found
+        fitted = fit_with_offset(ratios[:, kept], y, log_odds, PRIOR_LEVEL)
+        if (fitted >= 0).all():
+            weights[kept] = fitted
             break
-        kept = np.delete(kept, int(np.argmin(found)))
+        kept = np.delete(kept, int(np.argmin(fitted)))
     return weights
 
 
 def _promise(group: Candidates, rate: Float64) -> Float64:
-    """[K] what each candidate alone could add to the log-likelihood: the maximum of sum log(1 + w x / rate) - w total.
+    """Return what each candidate [K] alone adds to the likelihood: the maximum of sum log(1 + w x / rate) - w total.
 
     Newton's method from w = 0 never overshoots, since the slope falls ever more slowly. Rare layers promise nothing.
     """

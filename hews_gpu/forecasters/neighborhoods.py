@@ -24,7 +24,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from hews_gpu.arrays import Float64, Int64
-from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.units import DAY_S
 
@@ -74,8 +73,8 @@ class PlaceForecaster(Protocol):
     def fit(self, past: Catalog, train: Outcomes) -> None:
         """Learn from the rows known when the fit is made."""
 
-    def shares(self, seen: Catalog, windows: Windows) -> Float64:
-        """Return the share [S, N] of each neighborhood in the next target event; rows add up to 1."""
+    def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        """Return the share [S, N] of each neighborhood in the next target event after each moment."""
 
 
 class LongRun:
@@ -87,8 +86,8 @@ class LongRun:
     def fit(self, past: Catalog, train: Outcomes) -> None:
         """Nothing is free."""
 
-    def shares(self, seen: Catalog, windows: Windows) -> Float64:
-        return _normalized(_counts(seen, windows.issue_s, None) + self._prior)
+    def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        return _normalized(_counts(seen, issue_s, None) + self._prior)
 
 
 class Recent28:
@@ -99,14 +98,13 @@ class Recent28:
 
     def fit(self, past: Catalog, train: Outcomes) -> None:
         issue_s, area = _training_events(past, train)
-        asked = Windows(issue_s=issue_s, begin_s=issue_s, end_s=issue_s)
-        long, recent = self._long.shares(past, asked), _counts(past, issue_s, 28 * DAY_S)
+        long, recent = self._long.shares(past, issue_s), _counts(past, issue_s, 28 * DAY_S)
         tried = {fill: _normalized(recent + fill * long) for fill in FILL_EVENTS}
         self._fill = _best(tried, area)
 
-    def shares(self, seen: Catalog, windows: Windows) -> Float64:
-        recent = _counts(seen, windows.issue_s, 28 * DAY_S)
-        return _normalized(recent + self._fill * self._long.shares(seen, windows))
+    def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        recent = _counts(seen, issue_s, 28 * DAY_S)
+        return _normalized(recent + self._fill * self._long.shares(seen, issue_s))
 
 
 class KernelDensity:
@@ -120,8 +118,8 @@ class KernelDensity:
         tried = {width: self._smooth(past, issue_s, width) for width in BANDWIDTHS_M}
         self._bandwidth_m = _best(tried, area)
 
-    def shares(self, seen: Catalog, windows: Windows) -> Float64:
-        return self._smooth(seen, windows.issue_s, self._bandwidth_m)
+    def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        return self._smooth(seen, issue_s, self._bandwidth_m)
 
     def _smooth(self, seen: Catalog, issue_s: Int64, bandwidth_m: float) -> Float64:
         return _normalized(_smoothed(seen, issue_s, self._ground, bandwidth_m, FOREVER_S) + self._prior)
@@ -136,16 +134,16 @@ class NearRepeat:
     def fit(self, past: Catalog, train: Outcomes) -> None:
         self._density.fit(past, train)
         issue_s, area = _training_events(past, train)
-        wide = self._density.shares(past, Windows(issue_s=issue_s, begin_s=issue_s, end_s=issue_s))
+        wide = self._density.shares(past, issue_s)
         tried = {}
         for decay_s in NEAR_DECAYS_S:
             near = _smoothed(past, issue_s, self._ground, NEAR_M, decay_s)
             tried.update({(decay_s, weight): _mixed(wide, near, weight) for weight in NEAR_WEIGHTS})
         self._decay_s, self._weight = _best(tried, area)
 
-    def shares(self, seen: Catalog, windows: Windows) -> Float64:
-        near = _smoothed(seen, windows.issue_s, self._ground, NEAR_M, self._decay_s)
-        return _mixed(self._density.shares(seen, windows), near, self._weight)
+    def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        near = _smoothed(seen, issue_s, self._ground, NEAR_M, self._decay_s)
+        return _mixed(self._density.shares(seen, issue_s), near, self._weight)
 
 
 PLACE_BASELINES: dict[str, Callable[[Ground], PlaceForecaster]] = {
@@ -157,12 +155,12 @@ PLACE_BASELINES: dict[str, Callable[[Ground], PlaceForecaster]] = {
 
 
 def _mixed(wide: Float64, near: Float64, weight: float) -> Float64:
-    """Shares of the mixture: the near part has the weight of so much of one event, less as that fades."""
+    """Return shares of the mixture: the near part has the weight of so much of one event, less as that fades."""
     return _normalized(wide * (1 - weight) + near * weight)
 
 
 def _prior(ground: Ground) -> Float64:
-    """[N] events before anything happened, by area."""
+    """Return the events [N] before anything happened, by area."""
     return np.asarray(ground.area_km2 / ground.area_km2.mean() * PRIOR_EVENTS, dtype=np.float64)
 
 
@@ -171,17 +169,17 @@ def _normalized(x: Float64) -> Float64:
 
 
 def _target_column(seen: Catalog) -> Int64:
-    """[E] neighborhood of target events, -1 elsewhere."""
+    """Return the neighborhood [E] of target events, -1 elsewhere."""
     return np.where(seen.is_event, seen.area.astype(np.int64), -1)
 
 
 def _counts(seen: Catalog, issue_s: Int64, span_s: int | None) -> Float64:
-    """[S, N] target events that became known before each issue time, ever or of late."""
+    """Return the target events [S, N] that became known before each issue time, ever or of late."""
     return seen.counted(issue_s, _target_column(seen), seen.areas, span_s)
 
 
 def _smoothed(seen: Catalog, issue_s: Int64, ground: Ground, bandwidth_m: float, decay_s: float) -> Float64:
-    """[S, N] known target events, each spread over the neighborhoods and fading with its age."""
+    """Return known target events [S, N], each spread over the neighborhoods and fading with its age."""
     column = _target_column(seen)
     weight = np.zeros((len(seen), seen.areas))
     targets = np.flatnonzero(column >= 0)
@@ -190,7 +188,7 @@ def _smoothed(seen: Catalog, issue_s: Int64, ground: Ground, bandwidth_m: float,
 
 
 def _training_events(past: Catalog, train: Outcomes) -> tuple[Int64, Int64]:
-    """The forecasts that were asked for before each target event in the training windows, and its neighborhood.
+    """Return when the window of each target event in training was forecast, and the event's neighborhood.
 
     The first quarter of the windows only fills the counts.
     """
@@ -203,5 +201,5 @@ def _training_events(past: Catalog, train: Outcomes) -> tuple[Int64, Int64]:
 
 
 def _best(tried: dict[Key, Float64], area: Int64) -> Key:
-    """The choice under which the events' own neighborhoods were likeliest."""
+    """Return the choice under which the events' own neighborhoods were likeliest."""
     return max(tried, key=lambda key: float(np.log(tried[key][np.arange(len(area)), area] + 1e-12).sum()))
