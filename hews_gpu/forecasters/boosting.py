@@ -15,7 +15,7 @@ import numpy as np
 from hews_gpu.arrays import Bool, Float32, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
-from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecasters.climatology import hour_of_week, month_of_year
 from hews_gpu.forecasters.level import Recent
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import HOUR_S
@@ -45,8 +45,7 @@ class Boosting:
 
         windows = train.windows
         self._streams = tuple(past.streams[k] for k in np.unique(past.stream))
-        self._climatology = fit_climatology(windows.begin_s, train.y)
-        self._recent = Recent.fitted(past, windows, self._climatology)
+        self._recent = Recent.fitted(past, train)
         self._chosen = self._choose(past, train)
         trees = HistGradientBoostingClassifier(
             **TREES, l2_regularization=L2, early_stopping=False, random_state=self._seed
@@ -62,7 +61,7 @@ class Boosting:
 
     def _choose(self, past: Catalog, train: Outcomes) -> list[tuple[float, Int64]]:
         """Return decays with the (category, neighborhood) columns that look most informative."""
-        p = self._climatology.probability(train.windows.begin_s)
+        p = self._recent.climatology.probability(train.windows.begin_s)
         columns = len(self._streams) * past.areas
         by_area = past.columns(self._streams, by_area=True)
         scores = [
@@ -74,7 +73,7 @@ class Boosting:
 
     def _columns(self, seen: Catalog, windows: Windows) -> Float32:
         """Return all that the trees look at [S, K]."""
-        logit, hour = self._climatology.logit(windows.begin_s), hour_of_week(windows.begin_s)
+        logit, hour = self._recent.climatology.logit(windows.begin_s), hour_of_week(windows.begin_s)
         calendar = np.stack([logit, hour % 24, hour // 24, month_of_year(windows.begin_s)], axis=1)
         city = seen.columns(self._streams)
         parts = [calendar, self._recent.ratios(seen, windows)]

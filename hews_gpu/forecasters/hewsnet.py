@@ -20,7 +20,7 @@ import torch
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
-from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week
+from hews_gpu.forecasters.climatology import hour_of_week
 from hews_gpu.forecasters.hawkes import CHUNK, Rhythm, cell_of, fit_rhythm, step_of, weekly
 from hews_gpu.forecasters.hewsnet_layers import (
     RADII_M,
@@ -152,7 +152,7 @@ class HewsNetForecaster:
                 rhythm=state.rhythm,
                 step_s=step_s,
                 anchor_s=begin_s,
-                recent=Recent.fitted(past, windows, fit_climatology(windows.begin_s, train.y)),
+                recent=Recent.fitted(past, train),
                 level_weights=np.zeros(2),
             )
             pairs = _pairs(known, law)

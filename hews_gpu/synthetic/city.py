@@ -68,8 +68,6 @@ burglary = ["BURGLARY"]
 class SimulatedCity:
     """A synthetic city as arrays: what happened, what is known when, and the truth."""
 
-    preset: str
-    seed: int
     begin_s: int
     """Local wall-clock seconds of the begin."""
     end_s: int
@@ -102,8 +100,6 @@ def simulate_city(preset: str, *, seed: int = 0, years: int = 10, under_reportin
     frame = _neighborhoods(made.layout)
     events, known_s = _prepared(made, entries, frame)
     return SimulatedCity(
-        preset=preset,
-        seed=seed,
         begin_s=made.begin_s,
         end_s=made.truth.end_s,
         events=events,
