@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hews_gpu import progress
-from hews_gpu.data.readers.csv_rows import CsvTable, Stretch, is_plain, open_bytes, open_csv
+from hews_gpu.data.readers.csv_rows import CsvTable, is_plain, open_bytes, open_csv
 from hews_gpu.data.readers.files import IncidentFile, kind_of, one_line_errors, open_table
 from hews_gpu.data.readers.json_rows import open_json
-from hews_gpu.data.readers.parquet_rows import ParquetTable, RowGroups
-from hews_gpu.data.readers.schemas import Columns, ReadSettings, choose_columns
+from hews_gpu.data.readers.parquet_rows import ParquetTable
+from hews_gpu.data.readers.schemas import Columns, ReadSettings, Stretch, choose_columns
 from hews_gpu.errors import UserError
 
 __all__ = ["FilePart", "Partition", "PartitionPlan", "plan_partitions"]
@@ -40,7 +40,7 @@ class FilePart:
     file: IncidentFile
     path: Path
     """What is read: the file itself, or its unpacked text."""
-    part: Stretch | RowGroups | None = None
+    part: Stretch | None = None
     """Which rows; None: all."""
     columns: Columns | None = None
     """What is read of them; None: this is chosen when the file is read."""

@@ -49,8 +49,8 @@ class TextTally(Tally):
     """Source -> rows whose time carries a zone such as +00."""
     commas: Counter[int] = field(default_factory=Counter)
     """Source -> rows with a comma in a coordinate."""
-    slash_dates: dict[int, set[int]] = field(default_factory=dict)
-    """Source -> distinct dates with slashes, as `dates.slash_dates` numbers them."""
+    slash_dates: dict[int, set[dates.SlashDate]] = field(default_factory=dict)
+    """Source -> distinct dates with slashes."""
     noticed: Counter[tuple[int, str]] = field(default_factory=Counter)
     """Source, what its reader noticed -> rows."""
 

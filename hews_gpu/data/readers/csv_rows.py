@@ -24,10 +24,10 @@ from hews_gpu.arrays import Bool
 from hews_gpu.data.readers import records
 from hews_gpu.data.readers.dictionary_column import TEXT
 from hews_gpu.data.readers.records import GOOD, Counted, Records
-from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings
+from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings, Stretch
 from hews_gpu.errors import UserError
 
-__all__ = ["CsvTable", "Stretch", "is_plain", "open_bytes", "open_csv"]
+__all__ = ["CsvTable", "is_plain", "open_bytes", "open_csv"]
 
 HEADER_BYTES = 1 << 16
 """Read at a time until the header's end is found."""
@@ -35,20 +35,6 @@ GZIP_MAGIC = b"\x1f\x8b"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 DELIMITERS = {";": "semicolons (;)", "\t": "tabs", "|": "bars (|)"}
 NOT_UTF8 = "rows that are not UTF-8, read as Windows-1252"
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Some records of a CSV file that follow each other."""
-
-    begin: int
-    """First byte; a record starts there."""
-    end: int
-    """First byte beyond."""
-    first_line: int
-    rows: int
-    is_simple: bool
-    """Whether each line of it is a record whose quotes close: this need not be determined again."""
 
 
 @contextmanager
@@ -92,7 +78,7 @@ class CsvTable(OpenTable):
             chunks = self._records(self.begun, self.first_line)
         else:
             self.stream.jump(part.begin, part.end)
-            chunks = self._records(b"", part.first_line, is_simple=part.is_simple)
+            chunks = self._records(b"", part.first, is_simple=part.is_simple)
         most = self.settings.block_rows
         for chunk in chunks:
             for begin in range(0, len(chunk), most):

@@ -24,7 +24,7 @@ import pyarrow as pa
 from hews_gpu.data.readers.csv_rows import open_bytes
 from hews_gpu.data.readers.dictionary_column import TEXT
 from hews_gpu.data.readers.records import CHUNK_BYTES
-from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings, normal_name
+from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings, Stretch, normal_name
 from hews_gpu.errors import UserError
 
 __all__ = ["JsonTable", "open_json"]
@@ -63,9 +63,8 @@ class JsonTable(OpenTable):
 
     rows: Iterator[Row]
 
-    def blocks(self, columns: Columns, part: None = None) -> Iterator[pa.Table]:
+    def blocks(self, columns: Columns, part: Stretch | None = None) -> Iterator[pa.Table]:
         """Read the file; it has no parts."""
-        del part
         most = max(1, min(self.settings.block_rows, self.settings.chunk_bytes * ROWS_PER_CHUNK // CHUNK_BYTES))
         first = 1
         while block := list(islice(self.rows, most)):

@@ -13,7 +13,6 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
@@ -25,7 +24,7 @@ __all__ = [
     "Columns",
     "OpenTable",
     "ReadSettings",
-    "Schema",
+    "Stretch",
     "choose_columns",
     "is_person_level",
     "normal_name",
@@ -153,6 +152,21 @@ class Columns:
         return sum(is_person_level(name) for name in self.names)
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Rows of a file that follow each other: records of a CSV file, or row groups of a Parquet file."""
+
+    begin: int
+    """First byte, where a record starts; or first row group."""
+    end: int
+    """First byte or row group beyond."""
+    first: int
+    """Number of the first line or row, from 1."""
+    rows: int
+    is_simple: bool = False
+    """Whether each line of it is a record whose quotes close: this need not be determined again."""
+
+
 @dataclass(kw_only=True)
 class OpenTable(ABC):
     """An open file of any kind."""
@@ -166,7 +180,7 @@ class OpenTable(ABC):
     """What a user may want to know of what was read -> rows."""
 
     @abstractmethod
-    def blocks(self, columns: Columns, part: Any = None) -> Iterator[pa.Table]:
+    def blocks(self, columns: Columns, part: Stretch | None = None) -> Iterator[pa.Table]:
         """Read the chosen columns of the file, or of a part of it that its kind's `cut` gave."""
 
 
