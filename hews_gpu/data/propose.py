@@ -31,7 +31,7 @@ from hews_gpu.data.readers.records import GOOD
 from hews_gpu.data.readers.schemas import Columns, ReadSettings, choose_columns, is_person_level, normal_name
 from hews_gpu.errors import UserError
 
-__all__ = ["Proposal", "first_rows", "propose", "propose_city"]
+__all__ = ["Proposal", "propose", "propose_city"]
 
 SAMPLE_ROWS = 2000
 PREVIEW_ROWS = 10
@@ -64,7 +64,6 @@ Sample = Mapping[str, Strings]
 class Proposal:
     """What a table seems to be."""
 
-    file: Path
     schema: str
     """Name of the schema that fits, or "mapped"."""
     columns: Mapping[str, str]
@@ -81,9 +80,9 @@ def propose(file: Path) -> Proposal:
     """Look at the first rows of a table and propose which column is what.
 
     Raises:
-        UserError: not a table that can be read.
+        UserError: the file is missing, of no known kind, or damaged.
     """
-    sample = first_rows(file, SAMPLE_ROWS)
+    sample = first_rows(file)
     names = list(sample)
     try:
         columns = choose_columns(names, file=file.name)
@@ -96,7 +95,6 @@ def propose(file: Path) -> Proposal:
     needed = ["time"] if "time" in chosen or "date" not in chosen else ["date", "time_of_day"]
     categories = sample[chosen["category"]] if "category" in chosen else []
     return Proposal(
-        file=file,
         schema=columns.schema,
         columns=chosen if columns.schema == "mapped" else {},
         missing=[role for role in (*needed, *MOST_DEGREES, "category") if role not in chosen],
@@ -105,20 +103,16 @@ def propose(file: Path) -> Proposal:
     )
 
 
-def first_rows(path: Path, count: int) -> dict[str, list[str]]:
-    """Return column name -> text of the first rows of a file of any kind, without columns that describe a person.
-
-    Raises:
-        UserError: the file is missing, of no known kind, or damaged.
-    """
+def first_rows(path: Path) -> dict[str, list[str]]:
+    """Return column name -> text of the first rows of a file of any kind, without columns that describe a person."""
     if not path.is_file():
         raise UserError("--from", path, allowed="does not exist", remedy="Name a table of incidents")
-    with open_table(path, path.name, ReadSettings(block_rows=count)) as file:
+    with open_table(path, path.name, ReadSettings(block_rows=SAMPLE_ROWS)) as file:
         named = {name: position for position, name in enumerate(file.names) if not is_person_level(name)}
         table = next(file.blocks(Columns(schema="mapped", names=file.names, roles={}, compared=named)), None)
     if table is None:
         raise UserError(path.name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
-    table = table.filter(pc.equal(table["problem"], GOOD)).slice(0, count)
+    table = table.filter(pc.equal(table["problem"], GOOD)).slice(0, SAMPLE_ROWS)
     return {name: table[name].cast(pa.string()).fill_null("").to_pylist() for name in table.column_names[2:]}
 
 
@@ -231,11 +225,10 @@ def propose_city(name: str, table: Path, path: Path) -> tuple[str, dict[str, Any
     """Return a city file to be written to `path`, and what was proposed in it, with advice.
 
     Raises:
-        UserError: not a table that can be read.
+        UserError: the file is missing, of no known kind, or damaged.
     """
     proposal = propose(table)
-    about = {key: value for key, value in asdict(proposal).items() if key != "file"}
-    return _city_text(name, proposal, path), {**about, "advice": _advice(proposal)}
+    return _city_text(name, table, proposal, path), {**asdict(proposal), "advice": _advice(proposal)}
 
 
 def _advice(proposal: Proposal) -> str:
@@ -251,7 +244,7 @@ def _advice(proposal: Proposal) -> str:
     return " ".join([*parts, "Set the time zone, the polygons and the splits too."])
 
 
-def _city_text(name: str, proposal: Proposal, path: Path) -> str:
+def _city_text(name: str, table: Path, proposal: Proposal, path: Path) -> str:
     """Return the template with the proposal filled in; the table is named from the file's own folder."""
     text = city_template("baltimore")
     targets = proposal.targets or ["HOMICIDE", "SHOOTING"]
@@ -263,7 +256,7 @@ def _city_text(name: str, proposal: Proposal, path: Path) -> str:
     groups = ['[channels.groups]                   # one channel each; a last one, "other", takes the rest']
     values: dict[str, str | Sequence[str]] = {
         "name": name,
-        "files": [os.path.relpath(proposal.file.absolute(), path.absolute().parent)],
+        "files": [os.path.relpath(table.absolute(), path.absolute().parent)],
         "targets": targets,
         "file": "neighborhoods.geojson",
     }
@@ -271,7 +264,7 @@ def _city_text(name: str, proposal: Proposal, path: Path) -> str:
         text = _replaced(text, rf'^{key} = (?:\[[^\n]*?\]|"[^"\n]*")', f"{key} = {_toml(value)}")
     checks = "Check [city] timezone, [incidents], [neighborhoods] and [splits]."
     sections = {
-        r"^# Baltimore: .*?(?=^# Every key)": f"# Proposed from {proposal.file.name}. {checks}\n",
+        r"^# Baltimore: .*?(?=^# Every key)": f"# Proposed from {table.name}. {checks}\n",
         r"^# \[incidents\.columns\].*?\n\n": "\n".join([*mapping, "", ""]),
         r"^\[fetch\].*?(?=^\[map\])": "",
         r"^\[map\.palette\].*?(?=^\[channels\])": "",

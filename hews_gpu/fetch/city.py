@@ -170,12 +170,7 @@ def _fetch_neighborhoods(client: Client, settings: FetchConfig, snapshot: Snapsh
 
 
 def fetch_polygons(client: Client, endpoint: Endpoint, protocol: str) -> tuple[int, TablePage]:
-    """Return how many polygons a feed says there are, and all of them.
-
-    Args:
-        client: sends the requests.
-        endpoint: address of a layer, a dataset or a file.
-        protocol: arcgis, socrata, or geojson for a file.
+    """Return how many polygons a layer (arcgis), a dataset (socrata) or a file (geojson) has, and all of them.
 
     Raises:
         UserError: the feed refuses, makes no sense or is empty.

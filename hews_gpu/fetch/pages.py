@@ -132,12 +132,7 @@ TIMES, CATEGORIES, PLACES, OTHERS = (
 
 
 def choose_fields(names: Sequence[str], *, columns: Mapping[str, str], field: str) -> list[str]:
-    """Choose the columns of a feed to ask for, in the feed's order.
-
-    Args:
-        names: all columns of the feed.
-        columns: role -> column that the city file names itself; asked for besides the known ones.
-        field: named in the error.
+    """Choose the columns of a feed to ask for, in the feed's order: the known ones, and those the city file names.
 
     Raises:
         UserError: no column is known to hold the time or the category.

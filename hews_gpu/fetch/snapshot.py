@@ -118,11 +118,7 @@ class Snapshot:
 def open_snapshot(root: Path, city: str, query: dict[str, Any], today: date) -> Snapshot:
     """Choose the folder to write to: the newest with the same query that is unfinished or of today, or else a new one.
 
-    Args:
-        root: the city's folder.
-        city: the city's name, for the record.
-        query: everything that decides what is fetched.
-        today: names a new folder.
+    `query` is everything that decides what is fetched.
     """
     dated = [path for path in root.glob("*") if DATED.fullmatch(path.name) and path.is_dir()]
     # by date, then number within the day

@@ -26,10 +26,15 @@ class Areas:
 
     rings: tuple[Float64, Int64, Int64]
     """float64[V, 2] vertices, int64[rings + 1] where each ring starts, int64[rings] its polygon."""
-    bounds: tuple[float, float, float, float]
-    """West, south, east, north."""
     shapes: npt.NDArray[Any] | None = None
     """The same as shapely objects [N], for the shapely engine and for what lies near by; None: neither is used."""
+
+    @cached_property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north."""
+        vertex = self.rings[0]
+        (west, south), (east, north) = vertex.min(axis=0).tolist(), vertex.max(axis=0).tolist()
+        return west, south, east, north
 
     @cached_property
     def grid(self) -> PipTables:
@@ -47,18 +52,11 @@ class Areas:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what goes to another process: not what each makes for itself."""
-        return {name: getattr(self, name) for name in ("rings", "bounds", "shapes")}
+        return {"rings": self.rings, "shapes": self.shapes}
 
 
 def flat_rings(polygons: npt.NDArray[Any]) -> tuple[Float64, Int64, Int64]:
-    """Return all rings, shells and holes, in the order of the polygons.
-
-    Args:
-        polygons: shapely polygons and multipolygons; anything else has no rings.
-
-    Returns:
-        float64[V, 2] vertices, int64[rings + 1] where each ring starts, int64[rings] its polygon.
-    """
+    """Return all rings of shapely polygons, shells and holes, in the order of the polygons, as `Areas.rings`."""
     import shapely
 
     parts, polygon_of_part = shapely.get_parts(polygons, return_index=True)

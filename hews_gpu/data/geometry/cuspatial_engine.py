@@ -44,14 +44,7 @@ def find_with_cuspatial(areas: Areas, longitude: Float64, latitude: Float64) -> 
 
 
 def guarded(answers: Int32, areas: Areas, x: Float64, y: Float64) -> Int32:
-    """Return the answers of `_search`, with ours in place of those that cannot be trusted.
-
-    Args:
-        answers: int32[P] the one polygon of each point, NONE or SEVERAL.
-        areas: the polygons.
-        x: float64[P] within the bounds of all polygons.
-        y: float64[P].
-    """
+    """Return the answers of `_search`, of points within the bounds, with ours in place of those not to be trusted."""
     result = answers.copy()
     is_open = (answers < 0) | _on_a_box(areas, answers, x, y)
     result[is_open] = find_in_grid(areas.grid, x[is_open], y[is_open])

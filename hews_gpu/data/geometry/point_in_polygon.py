@@ -54,11 +54,7 @@ def engine_for(rows: int, *, on_device: bool = False) -> Engine:
 
 
 def require_engine(engine: Engine) -> None:
-    """Refuse an engine that was named and does not work here.
-
-    Raises:
-        UserError: says what is missing.
-    """
+    """Refuse an engine that was named and does not work here, and say what is missing."""
     needed = {"cuda": ("gpu", "numba_cuda"), "cuspatial": ("gpu", "cuspatial")}.get(engine, ())
     for library in map(probe, needed):
         if not library.works:
@@ -70,14 +66,9 @@ def require_engine(engine: Engine) -> None:
 def find_neighborhoods(
     areas: Areas, longitude: Any, latitude: Any, tolerance_m: float = 0.0, *, engine: Engine = "shapely"
 ) -> tuple[Any, Any]:
-    """Find the neighborhood of each point.
+    """Find the neighborhood of each point, given in degrees as float64[P] of NumPy or CuPy.
 
-    Args:
-        areas: the polygons.
-        longitude: float64[P], degrees; of NumPy or CuPy.
-        latitude: float64[P], degrees.
-        tolerance_m: how far outside every polygon a point may be to go to the nearest one.
-        engine: what looks the points up; the answers are the same.
+    A point outside every polygon goes to the nearest one if that is within the tolerance.
 
     Returns:
         int16[P] number of the polygon, or OUTSIDE; and bool[P], whether the point was outside every polygon. Arrays of

@@ -53,15 +53,20 @@ def _read(path: Path, name: str) -> GeoDataFrame:
     from pyogrio.errors import DataLayerError, DataSourceError
     from shapely.errors import ShapelyError
 
+    def require_name(columns: list[str]) -> None:
+        if name not in columns:
+            allowed = f"is not a column of {path.name}"
+            raise UserError(f"{SECTION} name", name, allowed=allowed, remedy=did_you_mean(name, columns))
+
     try:
         if path.suffix.casefold() in (".parquet", ".geoparquet"):
             frame = geopandas.read_parquet(path)
-            _require_name(name, [column for column in frame.columns if column != frame.geometry.name], path)
+            require_name([column for column in frame.columns if column != frame.geometry.name])
         else:
             data: Any = path if path.suffix.casefold() != ".gz" else gzip.decompress(path.read_bytes())
             about = pyogrio.read_info(data)
             if about["features"]:
-                _require_name(name, list(about["fields"]), path)
+                require_name(list(about["fields"]))
             _require_known_system(data, path)
             source = io.BytesIO(data) if isinstance(data, bytes) else data
             with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # not numbers are refused below
@@ -74,12 +79,6 @@ def _read(path: Path, name: str) -> GeoDataFrame:
     if not isinstance(frame, geopandas.GeoDataFrame) or name not in frame or frame.geometry.isna().all():
         raise _unusable(path, "holds no polygons", "Name a file of polygons")
     return geopandas.GeoDataFrame({"name": frame[name]}, geometry=frame.geometry, crs=frame.crs)
-
-
-def _require_name(name: str, columns: list[str], path: Path) -> None:
-    if name not in columns:
-        allowed = f"is not a column of {path.name}"
-        raise UserError(f"{SECTION} name", name, allowed=allowed, remedy=did_you_mean(name, columns))
 
 
 def _require_known_system(data: Path | bytes, path: Path) -> None:
@@ -174,8 +173,7 @@ def _polygonal(geometry: shapely.Geometry) -> shapely.Geometry:
 def areas_of(neighborhoods: GeoDataFrame) -> Areas:
     """Return the polygons of `load_neighborhoods` as what points are looked up in."""
     polygons = neighborhoods.geometry.to_numpy()
-    west, south, east, north = (float(side) for side in neighborhoods.total_bounds)
-    return Areas(rings=flat_rings(polygons), bounds=(west, south, east, north), shapes=polygons)
+    return Areas(rings=flat_rings(polygons), shapes=polygons)
 
 
 def overlapping(neighborhoods: GeoDataFrame) -> list[tuple[str, str]]:

@@ -56,14 +56,7 @@ class TextTally(Tally):
 
 
 def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (), layout: Hashable = ()) -> TextTally:
-    """Count one block.
-
-    Args:
-        block: its rows.
-        frame: the verdicts of `clean` on them.
-        charts: the charts-only columns.
-        layout: what tells the layout of the block's file from others.
-    """
+    """Count one block, given the verdicts of `clean`, the charts-only columns and the layout of the block's file."""
     time_s = frame["time_s"].to_numpy()
     kept, is_target = frame["reason"].to_numpy() == 0, frame["is_target"].to_numpy()
     is_dated = time_s != dates.NOT_A_TIME
@@ -137,12 +130,16 @@ def _add(features: dict[str, Contingency], name: str, texts: pa.Array, rows: Int
 
 def missing_rows(tally: TextTally) -> dict[str, int]:
     """Return column -> rows in which it is blank or could not be read, over all files; for quality.json."""
-    return {name: sum(tally.blanks.get(name, Months()).values()) for name in _months_of_columns(tally)}
+    columns = dict.fromkeys(name for columns in tally.months for name in columns)
+    return {name: sum(tally.blanks.get(name, Months()).values()) for name in columns}
 
 
 def missing_by_month(tally: TextTally) -> dict[str, Any]:
     """Return rows and blank rows of each column by month, months without rows included; for quality.json."""
-    columns = _months_of_columns(tally)
+    columns: dict[str, Months] = {}  # rows of tables that have a column
+    for names, rows in tally.months.items():
+        for name in names:
+            columns[name] = columns.get(name, Months()) + rows
     there = {month for months in columns.values() for month in months if month is not None}
     months = range(min(there), max(there) + 1) if there else range(0)
 
@@ -157,12 +154,3 @@ def missing_by_month(tally: TextTally) -> dict[str, Any]:
         },
         "rows_without_month": {name: rows[None] for name, rows in columns.items() if rows[None]},
     }
-
-
-def _months_of_columns(tally: TextTally) -> dict[str, Months]:
-    """Return column -> rows of tables that have it."""
-    result: dict[str, Months] = {}
-    for columns, months in tally.months.items():
-        for name in columns:
-            result[name] = result.get(name, Months()) + months
-    return result

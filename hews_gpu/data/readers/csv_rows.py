@@ -39,11 +39,7 @@ NOT_UTF8 = "rows that are not UTF-8, read as Windows-1252"
 
 @contextmanager
 def open_csv(path: Path, name: str, settings: ReadSettings) -> Iterator[CsvTable]:
-    """Open a CSV file, whose name for messages is `name`, and read its header.
-
-    Raises:
-        UserError: it is empty, or its header is none.
-    """
+    """Open a CSV file and read its header."""
     with open_bytes(path) as file:
         stream = Counted(file)
         names, begun, line = _header(stream, name, settings.chunk_bytes)
@@ -60,11 +56,11 @@ class CsvTable(OpenTable):
     first_line: int
     """Number of the line below the header."""
 
-    def cut(self, stretch_bytes: int) -> Iterator[Stretch]:
+    def cut(self, most_bytes: int) -> Iterator[Stretch]:
         """Count the records without looking at what they hold, and cut the file into stretches of so many bytes."""
         begin, first_line, rows, is_simple = self.stream.position - len(self.begun), self.first_line, 0, True
         for chunk in self._records(self.begun, first_line):
-            if rows and chunk.offset - begin >= stretch_bytes:
+            if rows and chunk.offset - begin >= most_bytes:
                 yield Stretch(begin, chunk.offset, first_line, rows, is_simple)
                 begin, first_line, rows, is_simple = chunk.offset, int(chunk.line[0]), 0, True
             rows += len(chunk)

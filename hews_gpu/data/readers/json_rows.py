@@ -43,11 +43,7 @@ Row = dict[str, str | None]
 
 @contextmanager
 def open_json(path: Path, name: str, settings: ReadSettings) -> Iterator[JsonTable]:
-    """Open a GeoJSON or JSON file, whose name for messages is `name`, and look at its first records.
-
-    Raises:
-        UserError: it holds no list of records, or an empty one.
-    """
+    """Open a GeoJSON or JSON file and look at its first records."""
     with open_bytes(path) as stream:
         rows = read_rows(stream, name)
         ahead = list(islice(rows, LOOK_AHEAD))

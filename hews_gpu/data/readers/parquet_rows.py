@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hews_gpu.data.readers.dictionary_column import TEXT
-from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings, Stretch
+from hews_gpu.data.readers.schemas import ROW_BYTES, Columns, OpenTable, ReadSettings, Stretch
 from hews_gpu.errors import UserError
 
 __all__ = ["ParquetTable", "open_parquet"]
@@ -23,11 +23,7 @@ LEAST_INEXACT = 2.0**53  # from here on a float64 may stand for several whole nu
 
 @contextmanager
 def open_parquet(path: Path, name: str, settings: ReadSettings) -> Iterator[ParquetTable]:
-    """Open a Parquet file, whose name for messages is `name`.
-
-    Raises:
-        UserError: not a whole Parquet file.
-    """
+    """Open a Parquet file."""
     with _whole(name):
         file = pq.ParquetFile(path)
     with file:
@@ -52,8 +48,9 @@ class ParquetTable(OpenTable):
 
     file: pq.ParquetFile
 
-    def cut(self, group_rows: int) -> list[Stretch]:
-        """Return the row groups in runs of at least so many rows, from the file's own index."""
+    def cut(self, most_bytes: int) -> list[Stretch]:
+        """Return row groups in runs of at least as many rows as so many bytes of text, from the file's own index."""
+        group_rows = max(1, most_bytes // ROW_BYTES)
         runs, begin, first, rows = [], 0, 1, 0
         for group in range(self.file.num_row_groups):
             rows += self.file.metadata.row_group(group).num_rows
@@ -63,11 +60,7 @@ class ParquetTable(OpenTable):
         return [run for run in runs if run.rows]
 
     def blocks(self, columns: Columns, part: Stretch | None = None) -> Iterator[pa.Table]:
-        """Read the file, or some of its row groups.
-
-        Raises:
-            UserError: the file is damaged, or a column has no text.
-        """
+        """Read the file, or some of its row groups."""
         groups = part or Stretch(0, self.file.num_row_groups, 1, self.file.metadata.num_rows)
         chosen = sorted(set(columns.read.values()))
         fields = list(self.file.schema_arrow)

@@ -40,6 +40,8 @@ PERSON_BEGINS = re.compile(
     r"victim(?!i[sz])|suspect(?!ed)|offender|perpetrator|arrestee|defendant|complainant|ethnic|nationalit|citizen|immigra"
     r"|(?:vic|vict|perp|susp|off|def|arr|person|subject)(?:age|sex|race|gender|ethn|descent|name|dob)"
 )
+ROW_BYTES = 150
+"""Of a row in a file; what rows are guessed by before they are read."""
 TIME_ROLES = ("time", "date", "time_of_day")
 POINT_ROLES = ("longitude", "latitude")
 PLACE_ROLES = (*POINT_ROLES, "category")
@@ -196,12 +198,7 @@ def is_person_level(name: str) -> bool:
 
 
 def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | None = None) -> Columns:
-    """Decide which columns of a file are read.
-
-    Args:
-        names: the column names of the file.
-        file: its name, for messages.
-        settings: which schema, and what the user has mapped.
+    """Decide which columns of a file, whose name for messages is `file`, are read.
 
     Raises:
         UserError: no schema fits, a needed column is missing or describes a person; names the columns of the file.

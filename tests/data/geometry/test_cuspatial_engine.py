@@ -21,10 +21,7 @@ from tests.inputs.polygon_cases import CASES
 
 
 def areas_of(case: str) -> Areas:
-    rings = CASES[case]()
-    west, south = rings[0].min(axis=0).tolist()
-    east, north = rings[0].max(axis=0).tolist()
-    return Areas(rings=rings, bounds=(west, south, east, north))
+    return Areas(rings=CASES[case]())
 
 
 @pytest.fixture(scope="module")
