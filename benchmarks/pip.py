@@ -32,7 +32,7 @@ import shapely
 from benchmarks.common import finish, parse_flags, processor_s, ratios, real_data, time_in_turn
 from benchmarks.inputs.polygons import Rings, patchwork, random_points
 from hews_gpu.arrays import Float64, Int64
-from hews_gpu.data.geometry.areas import find_in_grid, grid_of
+from hews_gpu.data.geometry.point_in_polygon import find_in_grid, grid_of
 
 Polygons = NDArray[np.object_]
 GRID, TREE_OF_POLYGONS, TREE_OF_POINTS = "grid", "tree of polygons", "tree of points, prepared polygons"

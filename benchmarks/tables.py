@@ -33,7 +33,7 @@ import psutil
 from benchmarks.common import ROOT, finish, parse_flags, time_in_turn
 from benchmarks.inputs.tiled_city import areas, geojson, write_table
 from hews_gpu.cli.printing import print_table
-from hews_gpu.data.geometry.areas import find_in_grid
+from hews_gpu.data.geometry.point_in_polygon import find_in_grid
 from hews_gpu.kernels.pip_tables import build_tables
 from hews_gpu.workers import Workers
 

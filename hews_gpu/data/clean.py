@@ -22,8 +22,7 @@ import pyarrow.compute as pc
 from hews_gpu.arrays import Float64, Int64, UInt64, mix_bits
 from hews_gpu.config import normal_category
 from hews_gpu.data.backend import array_of, as_array_like, names_of
-from hews_gpu.data.geometry.areas import OUTSIDE, Areas
-from hews_gpu.data.geometry.point_in_polygon import Engine, find_neighborhoods
+from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, Areas, Engine, find_neighborhoods
 from hews_gpu.data.readers import dates
 from hews_gpu.data.readers.dictionary_column import Block, DictionaryColumn, distinct, hashes_of
 from hews_gpu.data.readers.records import PROBLEMS

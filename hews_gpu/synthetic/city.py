@@ -23,8 +23,7 @@ import shapely
 from hews_gpu.arrays import Bool, Int16, Int64
 from hews_gpu.config import city_template, parse_local_time
 from hews_gpu.data.events import Events
-from hews_gpu.data.geometry.areas import OUTSIDE
-from hews_gpu.data.geometry.point_in_polygon import engine_for, find_neighborhoods
+from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, engine_for, find_neighborhoods
 from hews_gpu.data.geometry.polygons import areas_of
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN, NONE, TWIN, Places, nearest_target
 from hews_gpu.errors import UserError, did_you_mean

@@ -21,8 +21,7 @@ from hews_gpu.data.backend import (
     to_pandas,
 )
 from hews_gpu.data.clean import NUMBERS, Rules, clean
-from hews_gpu.data.geometry.areas import Areas
-from hews_gpu.data.geometry.point_in_polygon import find_neighborhoods
+from hews_gpu.data.geometry.point_in_polygon import Areas, find_neighborhoods
 from hews_gpu.data.prepare.sort import events_of
 from hews_gpu.data.readers.dates import NOT_A_TIME
 

@@ -17,7 +17,7 @@ import numpy as np
 import shapely
 
 from hews_gpu.config import CityConfig
-from hews_gpu.data.geometry.areas import MAX_NEIGHBORHOODS, Areas, flat_rings
+from hews_gpu.data.geometry.point_in_polygon import MAX_NEIGHBORHOODS, Areas, flat_rings
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.progress import log
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks.inputs.polygons import points_near, random_points
-from hews_gpu.data.geometry.areas import Areas, find_in_grid
-from hews_gpu.data.geometry.cuspatial_engine import (
+from hews_gpu.data.geometry.point_in_polygon import (
     MOST_POLYGONS,
     SEVERAL,
+    Areas,
     _holds_each_once,
+    find_in_grid,
     find_with_cuspatial,
     guarded,
 )
