@@ -9,7 +9,7 @@ Shapes: R rows of a block, D distinct values of a column, M months.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,6 @@ def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (),
         return Counter({**count_rows(month[rows & is_dated]), None: int((rows & ~is_dated).sum())})
 
     tally = TextTally(months={tuple(block.texts): by_month(np.ones(len(block), bool))})
-    features: dict[str, Contingency] = {}
     label = np.where(kept, is_target.astype(np.int64), LABELS)
     for name, column in block.texts.items():
         if column.is_blank.any():
@@ -79,9 +78,10 @@ def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (),
             tally.slash_dates[block.file] = dates.slash_dates(column.values)
         cells = np.bincount(column.codes * (LABELS + 1) + label, minlength=(LABELS + 1) * len(column.values))
         rows = cells.reshape(len(column.values), LABELS + 1)[:, :LABELS]
-        _count_labels(features, name, column, rows, with_forms=name in charts)
-    _count_clock(features, time_s[kept] % DAY_S, is_target[kept])
-    tally.columns = {(layout, name): counts for name, counts in features.items()}
+        for feature, texts in _features(name, column, with_forms=name in charts):
+            tally.columns[layout, feature] = _contingency(texts, rows)
+    for feature, counts in _clock_features(time_s[kept] % DAY_S, is_target[kept]):
+        tally.columns[layout, feature] = counts
     return tally
 
 
@@ -91,22 +91,18 @@ def _rows_with(column: DictionaryColumn, pattern: str) -> int:
     return int(matches[column.codes].sum()) if matches.any() else 0
 
 
-def _count_labels(
-    features: dict[str, Contingency], name: str, column: DictionaryColumn, rows: Int64, *, with_forms: bool
-) -> None:
-    """Count kept rows [D, 2] by value and label; of the columns that models read only how their numbers are written."""
-    if name == "category":
-        return
-    if name in ROLES:
-        _add(features, f"{name}: pattern", digits_hidden(column.values), rows)
-        return
-    _add(features, name, column.values, rows)
-    for feature, form in forms(name).items() if with_forms else ():
-        _add(features, feature, pa.array(map(form, column.texts), pa.string()), rows)
+def _features(name: str, column: DictionaryColumn, *, with_forms: bool) -> Iterator[tuple[str, pa.Array]]:
+    """Give the texts [D] of a column and of how it is written; of those that models read, how their numbers are."""
+    if name not in ROLES:
+        yield name, column.values
+        for feature, form in forms(name).items() if with_forms else ():
+            yield feature, pa.array(map(form, column.texts), pa.string())
+    elif name != "category":
+        yield f"{name}: pattern", digits_hidden(column.values)
 
 
-def _count_clock(features: dict[str, Contingency], second: Int64, is_target: Bool) -> None:
-    """Count how round the times are, by label."""
+def _clock_features(second: Int64, is_target: Bool) -> Iterator[tuple[str, Contingency]]:
+    """Give how round the times are, by label."""
     clock = {
         "clock: minute is 0": second % HOUR_S < MINUTE_S,
         "clock: minute is 0 or 30": second % (HOUR_S // 2) < MINUTE_S,
@@ -115,17 +111,19 @@ def _count_clock(features: dict[str, Contingency], second: Int64, is_target: Boo
     }
     for name, holds in clock.items():
         rows = np.bincount(2 * holds + is_target, minlength=4).reshape(2, LABELS)
-        _add(features, name, pa.array(["False", "True"]), rows)
+        yield name, _contingency(pa.array(["False", "True"]), rows)
 
 
-def _add(features: dict[str, Contingency], name: str, texts: pa.Array, rows: Int64) -> None:
-    """Add rows [len(texts), 2]; texts may repeat."""
+def _contingency(texts: pa.Array, rows: Int64) -> Contingency:
+    """Count rows [len(texts), 2] by value and label; texts may repeat."""
     values, codes = distinct(texts)
     if len(values) < len(texts):
         total = np.zeros((len(values), LABELS), np.int64)
         np.add.at(total, codes, rows)
         rows = total
-    features.setdefault(name, Contingency()).add(values, rows)
+    result = Contingency()
+    result.add(values, rows)
+    return result
 
 
 def missing_rows(tally: TextTally) -> dict[str, int]:
