@@ -120,15 +120,13 @@ def _is_feature(feature: Any) -> bool:
     return isinstance(feature, dict) and all(isinstance(feature.get(part) or {}, dict) for part in parts)
 
 
-# ---------------------------------------------------------------- columns
-
 TIME = "CrimeDateTime CrimeDate CrimeTime Date Time Occurred_Date Occurrence_Date Date_Occ Time_Occ Date_of_Occurrence"
 CATEGORY = "Description Primary_Type CrimeCode IUCR Category Offense Offense_Type"
-PLACE = "Longitude Latitude Location Block Address Neighborhood District Old_District New_District Post Community_Area"
-OTHER = "Shooting Inside_Outside Premise PremiseType Weapon Location_Description Total_Incidents Case_Number CCNumber"
-TIMES, CATEGORIES, PLACES, OTHERS = (
-    frozenset(map(normal_name, names.split())) for names in (TIME, CATEGORY, PLACE, OTHER)
+OTHER = (
+    "Longitude Latitude Location Block Address Neighborhood District Old_District New_District Post Community_Area "
+    "Shooting Inside_Outside Premise PremiseType Weapon Location_Description Total_Incidents Case_Number CCNumber"
 )
+TIMES, CATEGORIES, OTHERS = (frozenset(map(normal_name, names.split())) for names in (TIME, CATEGORY, OTHER))
 
 
 def choose_fields(names: Sequence[str], *, columns: Mapping[str, str], field: str) -> list[str]:
@@ -138,7 +136,7 @@ def choose_fields(names: Sequence[str], *, columns: Mapping[str, str], field: st
         UserError: no column is known to hold the time or the category.
     """
     own = {role: normal_name(name) for role, name in columns.items()}
-    wanted = {*TIMES, *CATEGORIES, *PLACES, *OTHERS, *own.values()}
+    wanted = {*TIMES, *CATEGORIES, *OTHERS, *own.values()}
     chosen = [name for name in names if normal_name(name) in wanted and not is_person_level(name)]
     present = set(map(normal_name, chosen))
     times = {*TIMES, *(own[role] for role in ("time", "date") if role in own)}

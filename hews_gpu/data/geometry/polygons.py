@@ -105,24 +105,20 @@ def _unusable(path: Path, allowed: str, remedy: str = "") -> UserError:
 def _in_degrees(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
     """Convert to longitude and latitude; a file that names no system is left as it is if it looks like degrees."""
     frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
-    if frame.crs is None:
-        _require_degrees(frame, path, "names no coordinate system and its coordinates are not degrees")
-        log(f"{path.name} names no coordinate system; its coordinates look like degrees, so {WGS84} is assumed")
-        return frame.set_crs(WGS84)
-    if not frame.crs.equals(WGS84, ignore_axis_order=True):
+    is_named = frame.crs is not None
+    if is_named and not frame.crs.equals(WGS84, ignore_axis_order=True):
         log(f"{path.name}: converting polygons from {frame.crs.name} to longitude and latitude")
         frame = frame.to_crs(WGS84)
-    _require_degrees(frame, path, "has coordinates that are not degrees")
-    return frame.set_crs(WGS84, allow_override=True)
-
-
-def _require_degrees(frame: GeoDataFrame, path: Path, allowed: str) -> None:
     if not np.isfinite(shapely.get_coordinates(frame.geometry.to_numpy())).all():
         raise _unusable(path, "holds a polygon with a coordinate that is not a number", "Fetch or convert it again")
     west, south, east, north = frame.total_bounds
     if len(frame) and not (-180 <= west and east <= 180 and -90 <= south and north <= 90):
         bounds = f"(x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g})"
-        raise _unusable(path, f"{allowed} {bounds}", "Save it with its coordinate system")
+        what = "has coordinates that" if is_named else "names no coordinate system and its coordinates"
+        raise _unusable(path, f"{what} are not degrees {bounds}", "Save it with its coordinate system")
+    if not is_named:
+        log(f"{path.name} names no coordinate system; its coordinates look like degrees, so {WGS84} is assumed")
+    return frame.set_crs(WGS84, allow_override=True)
 
 
 def _checked(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
