@@ -50,7 +50,7 @@ class Records:
     """Whether each line of it is known to be a record whose quotes close."""
 
     def __len__(self) -> int:
-        """R."""
+        """Return the number of rows, R."""
         return len(self.start)
 
     def part(self, begin: int, end: int) -> Records:
