@@ -37,6 +37,7 @@ __all__ = [
     "new_folder",
     "read_manifest",
     "require_free",
+    "require_free_file",
     "require_free_names",
     "write_json",
     "write_together",
@@ -166,6 +167,20 @@ def require_free(out: Path, *, kind: str, force: bool) -> None:
         what = "has no hews.json, so it is not an output of this program" if held is None else f"holds a '{held}'"
         remedy = "Remove it by hand or give another folder"
         raise UserError("--out", out, allowed=f"{what}; --force replaces only a '{kind}' folder", remedy=remedy)
+
+
+def require_free_file(out: Path, *, force: bool, example: str) -> None:
+    """Refuse an `out` that is a folder or in none, or, unless `force` is given, a file that exists.
+
+    Raises:
+        UserError: then; `example` is a name for a file.
+    """
+    if out.is_dir():
+        raise UserError("--out", out, allowed="is a folder", remedy=f"Give a file such as {example}")
+    if not out.parent.is_dir():
+        raise UserError("--out", out, allowed="must be in a folder that exists", remedy=f"Make {out.parent} first")
+    if out.exists() and not force:
+        raise UserError("--out", out, allowed="exists already", remedy="Give another file, or --force to replace it")
 
 
 def require_free_names(out: Path, names: Sequence[str], *, force: bool) -> None:

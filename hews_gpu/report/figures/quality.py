@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from hews_gpu.arrays import Float64, Int64
@@ -49,13 +50,11 @@ def missing(by_month: Mapping[str, Any]) -> tuple[Markup | None, list[Key]]:
 
 def _shares(by_month: Mapping[str, Any]) -> dict[str, Float64]:
     """Return percent blank by month (NaN for months without rows) of the columns with the most blanks."""
-    result: dict[str, Float64] = {}
-    for name, counts in by_month.get("columns", {}).items():
-        rows, blank = (np.asarray(counts[key], np.float64) for key in ("rows", "blank"))
-        if blank.any():
-            result[name] = np.divide(100 * blank, rows, out=np.full(len(rows), np.nan), where=rows > 0)
-    chosen = sorted(result, key=lambda name: -float(np.nanmean(result[name])))[:MOST_COLUMNS]
-    return {name: result[name] for name in chosen}
+    columns = by_month.get("columns", {})
+    rows, blank = (pd.DataFrame({name: one[key] for name, one in columns.items()}) for key in ("rows", "blank"))
+    share = (100 * blank / rows.where(rows > 0)).loc[:, blank.any()]
+    chosen = share.mean().sort_values(ascending=False, kind="stable").index[:MOST_COLUMNS]
+    return {str(name): share[name].to_numpy(dtype=float) for name in chosen}
 
 
 def _classes(share: Float64) -> Int64:
