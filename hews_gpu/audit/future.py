@@ -62,12 +62,7 @@ EVERYWHERE: Evaluate = partial(forecast_blocks, where=True)
 
 
 class Pipeline:
-    """What `hews train` makes of a prepared city's splits with a network, up to the first step of training.
-
-    Args:
-        prepared: the city.
-        model: name of the network.
-    """
+    """What `hews train` makes of a prepared city's splits with a network, up to the first step of training."""
 
     def __init__(self, prepared: Prepared, model: str = "cnn") -> None:
         self.experiment = run_experiment(prepared)

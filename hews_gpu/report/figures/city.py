@@ -122,13 +122,9 @@ def _fill(which: Int64, edges: list[float], values: Float64) -> list[str]:
 
 
 def areas(city: Outlines, rate: Float64, what: str, edges: list[float] | None = None) -> tuple[Markup, list[Key]]:
-    """Draw each neighborhood in the color of its rate, over a scale.
+    """Draw each neighborhood in the color of its rate [N] per square kilometer and year of `what`, over a scale.
 
-    Args:
-        city: from `outlines`.
-        rate: [N] per square kilometer and year.
-        what: is counted, for the text.
-        edges: of the classes, from `classes`; their own unless given.
+    The `edges` of the classes are their own unless given.
     """
     from matplotlib.collections import PathCollection
     from matplotlib.path import Path

@@ -247,11 +247,7 @@ def by_hour(hour: Float64, forecasts: Mapping[str, Float64], y: Bool) -> Markup:
 
 
 def busiest_week(test: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """Return the title and the rows of the week with the most target windows, however well they were forecast.
-
-    Args:
-        test: forecasts of the test windows in order of time.
-    """
+    """Return the title and the rows of the week with the most target windows, however well they were forecast."""
     week = test["window_start"].dt.to_period("W")
     by_week = test.groupby(week)["y"]
     whole = by_week.size() >= 0.9 * by_week.size().max()
@@ -260,13 +256,7 @@ def busiest_week(test: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 
 
 def week(title: str, rows: pd.DataFrame, columns: Mapping[str, str]) -> Markup:
-    """Draw one week of forecasts as steps, with target windows marked from the ground up.
-
-    Args:
-        title: of the week.
-        rows: forecasts of that week in order of time.
-        columns: of `rows`, by forecaster.
-    """
+    """Draw one week's rows in order of time, the forecasters' `columns` as steps, with target windows marked."""
     begin, end = (rows[name].to_numpy().astype("datetime64[s]") for name in ("window_start", "window_end"))
     hit, top = rows["y"].to_numpy() == 1, 1.15 * float(rows[list(columns.values())].to_numpy().max())
     with figure(420, 290) as drawing:
