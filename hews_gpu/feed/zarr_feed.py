@@ -53,7 +53,8 @@ class ZarrFeed(Feed):
         group = _open(store)
         _require_same(store, dict(group.attrs).get("drawing", {}), source.rasterizer.fingerprint())
         self._store, self._maps = store, group["maps"]
-        if missing := self._maps.nchunks - self._maps.nchunks_initialized:
+        missing = self._maps.nchunks - self._maps.nchunks_initialized
+        if missing > 0:  # below 0 where the last file has room for more chunks than there are
             raise _damaged(store, f"{missing} or more of its chunks are missing")
         self._lock = threading.Lock()  # several iterators may read at once
         self._chunk = lru_cache(max(1, CACHE_BYTES // int(np.prod(self._maps.chunks))))(self._read_chunk)
