@@ -166,13 +166,7 @@ class Rasterizer:
 
     @classmethod
     def channels(
-        cls,
-        geometry: MapGeometry,
-        style: ChannelsStyle,
-        places: Places,
-        *,
-        steps: int = 1,
-        backend: Backend = "numba",
+        cls, geometry: MapGeometry, style: ChannelsStyle, places: Places, *, steps: int = 1, backend: Backend = "numba"
     ) -> Rasterizer:
         """Draw counts per cell, step and group: channel t * G + g, oldest step first, at most 255 each.
 
@@ -242,7 +236,8 @@ class Rasterizer:
         Raises:
             ValueError: a window of an earlier `fill` reached outside the table.
         """
-        self.kernels.check(stream)
+        if not isinstance(self.kernels, NumpyKernels | NumbaKernels):
+            self.kernels.check(stream)
 
     def maps(self, pairs: Int64) -> NDArray[Any]:
         """Draw the maps of `pairs` into a new array [B, H, X, C]; bfloat16 as uint16."""
