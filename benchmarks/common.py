@@ -28,20 +28,6 @@ from typing import Any
 
 from hews_gpu.files import write_json
 
-__all__ = [
-    "RESULTS",
-    "Timing",
-    "finish",
-    "header",
-    "parse_flags",
-    "processor_s",
-    "ratios",
-    "real_data",
-    "save_result",
-    "time_in_turn",
-    "wall_s",
-]
-
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("numpy", "numba", "pandas", "pyarrow", "dask", "shapely", "geopandas", "torch", "zarr", "matplotlib")

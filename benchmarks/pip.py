@@ -30,9 +30,9 @@ import numba
 import shapely
 
 from benchmarks.common import finish, parse_flags, processor_s, ratios, real_data, time_in_turn
-from benchmarks.inputs.polygons import Rings, patchwork
+from benchmarks.inputs.polygons import Rings, patchwork, random_points
 from hews_gpu.arrays import Float64, Int64
-from hews_gpu.data.geometry.areas import find_in_grid, grid_of
+from hews_gpu.data.geometry.point_in_polygon import find_in_grid, grid_of
 
 Polygons = NDArray[np.object_]
 GRID, TREE_OF_POLYGONS, TREE_OF_POINTS = "grid", "tree of polygons", "tree of points, prepared polygons"
@@ -79,7 +79,7 @@ def _first(polygon: Int64, point: Int64, points: int) -> Int64:
 
 def hard_points(polygons: Polygons, count: int) -> dict[str, tuple[Float64, Float64]]:
     """Return points on which searches go wrong: level with vertices, on them, on a lattice as rounded ones are."""
-    x, y = random_points(polygons, count)
+    x, y = random_points(shapely.get_coordinates(polygons), count)
     corner = shapely.get_coordinates(polygons)
     corners = np.ascontiguousarray(corner[:, 0]), np.ascontiguousarray(corner[:, 1])
     chosen = np.random.default_rng(1).integers(0, len(corner), (2, count))
@@ -119,7 +119,7 @@ def bench_polygons(name: str, polygons: Polygons, *, quick: bool) -> dict[str, A
     count, rounds = (100_000, 3) if quick else (1_000_000, 5)
     exact = exactness(polygons, count)
     require_exact(exact)
-    x, y = random_points(polygons, count)
+    x, y = random_points(shapely.get_coordinates(polygons), count)
     points, few, bounds = shapely.points(x, y), count // SLOWER, shapely.bounds(polygons)
     shapely.prepare(polygons)
     tree, grid = shapely.STRtree(polygons), grid_of(polygons)
@@ -168,7 +168,7 @@ def growth(*, points: tuple[int, ...] = POINTS, polygons: tuple[int, ...] = POLY
 
 
 def _point(x: int, polygons: Polygons, count: int) -> dict[str, Any]:
-    east, north = random_points(polygons, count)
+    east, north = random_points(shapely.get_coordinates(polygons), count)
     shapely.prepare(polygons)
     ways: dict[str, Callable[[], NDArray[Any]]] = {
         "ours": partial(find_in_grid, grid_of(polygons), east, north),
@@ -176,13 +176,6 @@ def _point(x: int, polygons: Polygons, count: int) -> dict[str, Any]:
     }
     timings = time_in_turn(ways, rounds=3, clock=processor_s, same=np.array_equal)
     return {"x": x, **{name: timing.median_s / count * 1e9 for name, timing in timings.items()}}
-
-
-def random_points(polygons: Polygons, count: int) -> tuple[Float64, Float64]:
-    """Return points anywhere in the bounds of the polygons."""
-    west, south, east, north = shapely.total_bounds(polygons)
-    x, y = np.random.default_rng(0).uniform([west, south], [east, north], (count, 2)).T
-    return np.ascontiguousarray(x), np.ascontiguousarray(y)
 
 
 def drawn_finely(areas: int) -> Polygons:

@@ -33,11 +33,9 @@ import psutil
 from benchmarks.common import ROOT, finish, parse_flags, time_in_turn
 from benchmarks.inputs.tiled_city import areas, geojson, write_table
 from hews_gpu.cli.printing import print_table
-from hews_gpu.data.geometry.areas import find_in_grid
+from hews_gpu.data.geometry.point_in_polygon import find_in_grid
 from hews_gpu.kernels.pip_tables import build_tables
 from hews_gpu.workers import Workers
-
-__all__ = ["main", "measure", "slope"]
 
 SIZES = {"276k": 276_529, "2.7M": 2_765_290, "27M": 27_652_900, "100M": 100_000_000}
 DAYS = {"276k": 2_000, "2.7M": 20_000, "27M": 70_000, "100M": 70_000}
@@ -139,10 +137,7 @@ class _Peak(threading.Thread):
 
 def commands(folder: Path, rows: int, *, workers: Sequence[int]) -> dict[str, list[str]]:
     """Return the command of everybody who is measured on a table of so many rows."""
-    python = sys.executable
-    ours = [python, "-m", "hews_gpu", "prepare", str(folder / "city.toml"), "--json", "--force", "--out"]
-    rival = [python, "-m", "benchmarks.rivals.tables"]
-    files = [str(folder / name) for name in ("table.csv", "areas.geojson", "rival.parquet")]
+    ours = [sys.executable, "-m", "hews_gpu", "prepare", str(folder / "city.toml"), "--json", "--force", "--out"]
     result = {}
     if 0 in workers:
         result["ours, one process"] = [*ours, str(folder / "one")]
@@ -150,8 +145,14 @@ def commands(folder: Path, rows: int, *, workers: Sequence[int]) -> dict[str, li
         if count and rows >= 1_000_000:
             result[f"ours, workers: {count}"] = [*ours, str(folder / f"of-{count}"), "--cluster", f"local:{count}"]
     if rows <= RIVALS_UP_TO:
-        result |= {"pandas script": [*rival, "pandas", *files], "polars script": [*rival, "polars", *files]}
+        result |= {f"{name} script": _rival(folder, name) for name in ("pandas", "polars")}
     return result
+
+
+def _rival(folder: Path, name: str) -> list[str]:
+    """Return the command of another way to read a folder's table."""
+    files = [str(folder / file) for file in ("table.csv", "areas.geojson", "rival.parquet")]
+    return [sys.executable, "-m", "benchmarks.rivals.tables", name, *files]
 
 
 def measure(rows: int, days: int, *, workers: Sequence[int] = (0, 1, 2)) -> dict[str, Any]:
@@ -186,8 +187,7 @@ def measure(rows: int, days: int, *, workers: Sequence[int] = (0, 1, 2)) -> dict
 
 def _bare_read(folder: Path, rows: int) -> dict[str, Any]:
     """Measure PyArrow's reader alone; its processor seconds are without the start of Python."""
-    names = ("table.csv", "areas.geojson", "rival.parquet")
-    cost = cost_of([sys.executable, "-m", "benchmarks.rivals.tables", "bare", *(str(folder / name) for name in names)])
+    cost = cost_of(_rival(folder, "bare"))
     read, seconds = cost.pop("printed").split()
     assert int(read) == rows
     return cost | {"processor_seconds": round(float(seconds), 3)}

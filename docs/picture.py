@@ -13,7 +13,7 @@ import numpy as np
 
 import hews_gpu as hews
 from hews_gpu.data.events import Prepared
-from hews_gpu.synthetic import AreaTruth, load_truth, write_city
+from hews_gpu.synthetic import load_truth, write_city
 
 OUT = Path(__file__).parent / "_static" / "forecast.png"
 ISSUE = "2022-08-13T19:30"  # one of the highest forecasts of the test split
@@ -28,7 +28,7 @@ def main() -> None:
         city = hews.prepare(city_file, Path(folder) / "prepared")
         forecast = hews.train(city, Path(folder) / "run", model="hewsnet").forecast(ISSUE)
         truth = load_truth(city_file.parent / "truth.npz")
-        assert isinstance(truth, AreaTruth) and forecast.by_neighborhood is not None
+        assert forecast.by_neighborhood is not None
         moments = (forecast.issue_time, forecast.window_start, forecast.window_end)
         true = truth.by_area(*(np.array([moment.astype("datetime64[s]").astype(np.int64)]) for moment in moments))[0]
         draw(city, city.neighborhoods["name"].map(forecast.by_neighborhood), true)

@@ -37,6 +37,7 @@ __all__ = [
     "new_folder",
     "read_manifest",
     "require_free",
+    "require_free_file",
     "require_free_names",
     "write_json",
     "write_together",
@@ -81,12 +82,11 @@ def new_folder(out: Path, *, kind: str, force: bool = False, notes: dict[str, An
 
 
 @contextmanager
-def _held(partial: Path) -> Iterator[None]:
-    """Hold a lock on a folder while it is filled; the system releases it however this process ends."""
-    descriptor = os.open(partial, os.O_RDONLY)
+def _held(folder: Path) -> Iterator[bool | None]:
+    """Try to lock a folder while the block lasts; the system releases it however this process ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        _try_to_lock(descriptor)  # where the file system has no locks, nothing is ever swept
-        yield
+        yield _try_to_lock(descriptor)  # where the file system has no locks, nothing is ever swept
     finally:
         os.close(descriptor)
 
@@ -96,13 +96,9 @@ def _sweep(out: Path) -> None:
     for left in out.parent.glob(f".{glob.escape(out.name)}.partial-*"):
         if not (number := left.name.rpartition("-")[2]).isdigit() or Path(f"/proc/{number}").exists():
             continue
-        with suppress(OSError):
-            descriptor = os.open(left, os.O_RDONLY)
-            try:
-                if _try_to_lock(descriptor):  # False while a process of another machine fills it
-                    shutil.rmtree(left, ignore_errors=True)
-            finally:
-                os.close(descriptor)
+        with suppress(OSError), _held(left) as is_ours:
+            if is_ours:  # False while a process of another machine fills it
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _try_to_lock(descriptor: int) -> bool | None:
@@ -171,6 +167,20 @@ def require_free(out: Path, *, kind: str, force: bool) -> None:
         what = "has no hews.json, so it is not an output of this program" if held is None else f"holds a '{held}'"
         remedy = "Remove it by hand or give another folder"
         raise UserError("--out", out, allowed=f"{what}; --force replaces only a '{kind}' folder", remedy=remedy)
+
+
+def require_free_file(out: Path, *, force: bool, example: str) -> None:
+    """Refuse an `out` that is a folder or in none, or, unless `force` is given, a file that exists.
+
+    Raises:
+        UserError: then; `example` is a name for a file.
+    """
+    if out.is_dir():
+        raise UserError("--out", out, allowed="is a folder", remedy=f"Give a file such as {example}")
+    if not out.parent.is_dir():
+        raise UserError("--out", out, allowed="must be in a folder that exists", remedy=f"Make {out.parent} first")
+    if out.exists() and not force:
+        raise UserError("--out", out, allowed="exists already", remedy="Give another file, or --force to replace it")
 
 
 def require_free_names(out: Path, names: Sequence[str], *, force: bool) -> None:
@@ -243,11 +253,10 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
         try:
             yield partial
             if durable:
-                with partial.open("rb+") as file:
-                    os.fsync(file.fileno())
+                _flush(partial)
             partial.replace(path)
-            if durable:
-                _flush_folder(path.parent)
+            if durable:  # the new name, too
+                _flush(path.parent)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -263,9 +272,9 @@ def atomic_link(link: Path, target: str) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Flush a folder to disk, so that a new name outlives a power failure as its content does."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    """Flush a file or a folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -81,11 +81,10 @@ def _put_aside(folder: Path) -> Path:
 
 def _empty(folder: Path) -> None:
     for entry in folder.iterdir():
-        if entry.name != LOCK:
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != LOCK:
+            entry.unlink(missing_ok=True)
 
 
 def write_object(path: Path, content: Any) -> None:

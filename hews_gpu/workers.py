@@ -20,12 +20,13 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from hews_gpu.errors import UserError
 
-__all__ = ["STOPPING", "Opener", "PartitionJob", "Unfinished", "Workers", "in_this_process", "processes"]
+__all__ = ["STOPPING", "Opener", "PartitionJob", "Unfinished", "Workers", "end_with", "in_this_process", "processes"]
 
 T = TypeVar("T")
 PartitionJob = Callable[[Path, int], T]
 STOPPING = Event()
 """Set while the threads of this process are asked to end: a long partition looks at it and gives up."""
+POLL_S = 0.5
 MOST_THREADS = 4  # each holds one partition; more would trade the memory bound for little time
 
 
@@ -93,10 +94,15 @@ def processes(jobs: int) -> Iterator[Callable[..., Iterable[Any]]]:
 def _settle(parent: int) -> None:
     """Let a process write lines, not bars over those of others, and end with the one that started it."""
     sys.stderr.isatty = lambda: False  # type: ignore[method-assign]
-    Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent)
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+def end_with(parent: int) -> None:
+    """End this process within a second of the one that started it, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_S)
+        os._exit(1)
+
+    Thread(target=watch, name="parent", daemon=True).start()

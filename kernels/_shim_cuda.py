@@ -16,15 +16,7 @@ from numba import config, cuda, types
 
 from hews_gpu.kernels._shim import multiply
 
-__all__ = [
-    "SIMULATED",
-    "cuda",
-    "device",
-    "kernel",
-    "load16",
-    "store16",
-    "types",
-]
+__all__ = ["SIMULATED", "cuda", "device", "kernel", "load16", "store16", "types"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

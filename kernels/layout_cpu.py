@@ -31,14 +31,7 @@ from hews_gpu.kernels._shim_vectors import BLEND_BYTES, FLIP_BYTES, MOVE_BYTES
 from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend
 from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 
-__all__ = [
-    "MOST_OWNERS",
-    "ChannelsLayout",
-    "DiscsLayout",
-    "ReferenceLayout",
-    "lay_out",
-    "look_changes",
-]
+__all__ = ["MOST_OWNERS", "ChannelsLayout", "DiscsLayout", "ReferenceLayout", "lay_out", "look_changes"]
 
 MOST_OWNERS = 4
 """Looks double with each owner; of the 278 areas of a real city 7 pixels of 11,112 have more than four."""

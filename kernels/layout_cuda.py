@@ -19,14 +19,7 @@ from numpy.typing import NDArray
 from hews_gpu.kernels.layout_cpu import MOST_OWNERS, look_changes
 from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 
-__all__ = [
-    "RUN_BYTES",
-    "ChannelsLayout",
-    "DiscsLayout",
-    "ReferenceLayout",
-    "Sizes",
-    "lay_out",
-]
+__all__ = ["RUN_BYTES", "ChannelsLayout", "DiscsLayout", "ReferenceLayout", "Sizes", "lay_out"]
 
 RUN_BYTES = 16
 """The widest store that one thread has."""
@@ -79,9 +72,7 @@ class DiscsLayout(NamedTuple):
     stamp: NDArray[np.uint8]  # [256 * D * D] what is added, by (fraction y * 16 + fraction x), row, column
 
 
-def lay_out(
-    tables: ReferenceTables | ChannelsTables | DiscsTables,
-) -> ReferenceLayout | ChannelsLayout | DiscsLayout:
+def lay_out(tables: ReferenceTables | ChannelsTables | DiscsTables) -> ReferenceLayout | ChannelsLayout | DiscsLayout:
     """Return the tables as the kernel of their style reads them."""
     if isinstance(tables, ChannelsTables):
         return ChannelsLayout(_padded(tables.base), _packed(tables.cell, tables.group))

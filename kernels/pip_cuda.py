@@ -29,16 +29,7 @@ def find_all(tables: Any, x: Any, y: Any, out: Any) -> None:
         return
     bounds, cells_per_unit, shape = tables.bounds, tables.cells_per_unit, tables.shape
     at = cell_of(
-        x[i],
-        y[i],
-        bounds[0],
-        bounds[1],
-        bounds[2],
-        bounds[3],
-        cells_per_unit[0],
-        cells_per_unit[1],
-        shape[1],
-        shape[0],
+        x[i], y[i], bounds[0], bounds[1], bounds[2], bounds[3], cells_per_unit[0], cells_per_unit[1], shape[1], shape[0]
     )
     answer = tables.cell[at] if at >= 0 else OUTSIDE
     if answer < OUTSIDE:

@@ -181,13 +181,7 @@ def fill_channels(
 
 @compiled
 def _count_windows(
-    layout: ChannelsLayout,
-    pairs: NDArray[np.int64],
-    begin: int,
-    end: int,
-    out: Bytes,
-    is_past_cache: bool,
-    thread: int,
+    layout: ChannelsLayout, pairs: NDArray[np.int64], begin: int, end: int, out: Bytes, is_past_cache: bool, thread: int
 ) -> None:
     """Start each map from that of no incidents, then add each incident of each step."""
     base, counter, groups, scratch = layout.base.reshape(-1), layout.counter, layout.groups, layout.scratch[thread]
@@ -221,13 +215,7 @@ def fill_discs(
 
 @compiled
 def _add_windows(
-    layout: DiscsLayout,
-    pairs: NDArray[np.int64],
-    begin: int,
-    end: int,
-    out: Bytes,
-    is_past_cache: bool,
-    thread: int,
+    layout: DiscsLayout, pairs: NDArray[np.int64], begin: int, end: int, out: Bytes, is_past_cache: bool, thread: int
 ) -> None:
     """Start each map from that of no incidents, then add the disc of each incident of each step."""
     height, width, channels = layout.base.shape

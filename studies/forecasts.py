@@ -126,7 +126,7 @@ def _point(city: City, plan: Plan, entries: Mapping[str, Entry]) -> dict[str, di
     oracle = experiment.oracle()
     if oracle is not None:
         p["oracle"] = oracle
-    blocks = Blocks.drawn(len(y), round(WEEK_S / plan.task.stride_s))
+    blocks = Blocks.by_weeks(len(y), plan.task.stride_s)
     reference = log_loss_each_bits(y, p[CLIMATOLOGY])
     point = {}
     for name, each in p.items():

@@ -31,14 +31,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when starte
 
 from benchmarks.common import finish, parse_flags
 
-__all__ = ["Life", "Tally", "Trainer", "await_step", "contents", "disturb", "measure", "wait"]
-
 KILLS_A_RUN = 10
 FULL, QUICK = 50, 3  # with each number of processes
 LIMIT_S = 120.0
 EARLY = 0.15  # of the kills come at any time of a start, the rest after the first new checkpoint
 IMPORTED = (
-    *("hews_gpu.runs.train", "hews_gpu.runs.cnn_objective", "torch._dynamo", "lightning.fabric.strategies.ddp"),
+    *("hews_gpu.runs.train", "hews_gpu.forecasters.cnn", "torch._dynamo", "lightning.fabric.strategies.ddp"),
     *("pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.special", "scipy.optimize", "tensorboard.compat.proto"),
     *("tensorboard.summary.writer.record_writer", "google.protobuf.json_format"),
 )

@@ -22,16 +22,18 @@ from benchmarks.common import finish, parse_flags, real_data
 from benchmarks.inputs.cities import PORTAL, write_baltimore
 from benchmarks.tables import cost_of
 from hews_gpu.cli.printing import print_table
+from hews_gpu.forecasters.base import CLIMATOLOGY
 from hews_gpu.synthetic import write_city
 
 STAGES = {
     "prepare": "prepare city.toml --out prepared --json",
     "rasterize": "rasterize prepared --out maps --style reference --json",
-    "train": "train prepared --out run --json",
+    "train": "train prepared --model cnn --out run --json",
     "evaluate": "evaluate run --json",
     "report": "report run",
 }
-SCORES = ("windows", "positives", "base_rate", "auc", "average_precision", "brier_skill", "log_skill_bits")
+COUNTS = ("windows", "positives", "base_rate")
+SCORES = ("auc", "average_precision", "brier", "log_loss_bits")
 ROWS = ("rows_read", "rows_kept", "rows_quarantined", "quarantined_by_reason", "targets_kept")
 
 
@@ -73,6 +75,7 @@ def measure(write: Callable[[Path], Path]) -> dict[str, Any]:
             text = cost.pop("printed")
             costs[stage], printed[stage] = cost, json.loads(text) if "--json" in command else {}
     quality, maps, metrics = printed["prepare"], printed["rasterize"], printed["evaluate"]
+    scores = {name: scores_of(one) for name, one in metrics["forecasts"].items()}
     return {
         "table": table.name,
         "stages": costs,
@@ -81,9 +84,21 @@ def measure(write: Callable[[Path], Path]) -> dict[str, Any]:
         "rows": {key: quality[key] for key in ROWS},
         "all_windows": {key: maps[key] for key in ("windows", "positives", "empty")},
         "training": printed["train"],
-        "test": {key: metrics[key] for key in SCORES} | {"log_skill_bits_interval": metrics["log_skill_bits_interval"]},
-        "baselines": metrics["baselines"],
+        "test": {key: metrics[key] for key in COUNTS} | scores.pop(metrics["model"]),
+        "baselines": scores,
         "verdict": metrics["verdict"],
+    }
+
+
+def scores_of(one: dict[str, Any]) -> dict[str, Any]:
+    """Return the scores of one forecaster, and its skill against the climatology, which has none against itself."""
+    none = {"value": 0.0, "one_week": [0.0, 0.0]}
+    skill = one["against"].get(CLIMATOLOGY, {"brier_skill": none, "log_skill_bits": none})
+    return {
+        **{key: one[key] for key in SCORES},
+        "brier_skill": skill["brier_skill"]["value"],
+        "log_skill_bits": skill["log_skill_bits"]["value"],
+        "log_skill_bits_interval": skill["log_skill_bits"]["one_week"],
     }
 
 

@@ -31,7 +31,6 @@ from hews_gpu.forecasters.base import CLIMATOLOGY
 from hews_gpu.forecasters.city import City, generated_city
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.progress import step
-from hews_gpu.units import WEEK_S
 from hews_gpu.workers import processes
 
 PRESETS = ("strong", "spatial", "pairs")
@@ -66,8 +65,8 @@ def point(city: City, years: int, test_years: int) -> dict[str, Any]:
     assert oracle is not None
     lost = {name: one.losses(y) for name, one in judged.items()}
     best = -np.log2(np.where(y, oracle, 1 - oracle))
-    weekly = WEEK_S / experiment.plan.task.stride_s
-    blocks = {name: Blocks.drawn(len(y), round(weeks * weekly)) for name, weeks in BLOCK_WEEKS.items()}
+    stride_s = experiment.plan.task.stride_s
+    blocks = {name: Blocks.by_weeks(len(y), stride_s, weeks=weeks) for name, weeks in BLOCK_WEEKS.items()}
     possible = lost[CLIMATOLOGY] - best
     closures = {name: gap_closure(lost[CLIMATOLOGY] - lost[name], possible, blocks) for name in METHODS}
     ahead = lost["boosting"] - lost["hewsnet"]

@@ -17,8 +17,6 @@ from typing import Any
 
 from benchmarks.common import ROOT, save_result
 
-__all__ = ["SECTIONS", "main", "run_section"]
-
 PACKAGES = ("numba-cuda", "cupy-cuda13x", "cupy-cuda12x", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "triton")
 TESTS_S = 300
 WHOLE_S = 480

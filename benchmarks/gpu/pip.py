@@ -20,8 +20,6 @@ from hews_gpu.kernels import pip_cuda
 from hews_gpu.kernels.pip_tables import build_tables
 from hews_gpu.kernels.pip_walk import find_all
 
-__all__ = ["city", "measure", "run"]
-
 POINTS, CHECKED = 100_000_000, 1_000_000
 POINT_BYTES = 20
 
@@ -43,7 +41,7 @@ def measure(machine: Gpu, rings: Rings, points: int, *, checked: int, rounds: in
     def place(x: Any, y: Any, out: Any) -> None:
         machine.launch(pip_cuda.find_all, pip_cuda.blocks_for(len(out)), pip_cuda.THREADS, (on_device, x, y, out))
 
-    x, y = random_points(rings, points)
+    x, y = random_points(rings[0], points)
     hard_x, hard_y = points_near(rings)
     some_x, some_y = np.concatenate([x[:checked], hard_x]), np.concatenate([y[:checked], hard_y])
     found = machine.to_device(np.full(len(some_x), 7, np.int32))

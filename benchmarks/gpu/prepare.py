@@ -20,7 +20,6 @@ from benchmarks.common import ROOT, wall_s
 if TYPE_CHECKING:
     from hews_gpu.workers import Opener
 
-__all__ = ["measure", "run"]
 
 NEEDED = ("geopandas", "pandas", "pyarrow", "cupy", "cudf", "dask", "distributed", "dask_cuda")
 ROWS, DAYS = 3_000_000, 2_000

@@ -22,8 +22,6 @@ from hews_gpu.raster.output import Dtype, Values
 from hews_gpu.raster.rasterizer import Backend, Rasterizer
 from hews_gpu.raster.style import disc_stamps
 
-__all__ = ["Gpu", "counting", "measure", "painting", "run"]
-
 EVENTS = 200_000
 MEAN_INCIDENTS = 10.7
 """Of a two-hour window of the portal table."""

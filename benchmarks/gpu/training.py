@@ -21,8 +21,6 @@ from hews_gpu.feed.batch import Batch, Feed
 from hews_gpu.feed.feeds import open_feed
 from hews_gpu.reference.networks import ReferenceCnn, reference_settings
 
-__all__ = ["busy_share", "measure", "run"]
-
 WINDOWS = 16_384
 BATCHES = (32, 256)
 """The reference's own of its second stage, and one that fills a large GPU better."""

@@ -28,8 +28,6 @@ from hews_gpu.raster.style import ReferenceStyle
 from hews_gpu.synthetic import write_city
 from hews_gpu.units import DAY_S
 
-__all__ = ["PORTAL", "SEVEN_YEARS", "WindowedCity", "load_polygons", "windowed_cities", "windows_of", "write_baltimore"]
-
 SEVEN_YEARS = 29_952
 """Windows of two hours in 2,496 days: as many as the reference system drew of its city."""
 WINDOW_S = 7200

@@ -13,8 +13,6 @@ import numpy as np
 
 from hews_gpu.arrays import Float64, Int64
 
-__all__ = ["CITY", "Rings", "joined", "patchwork", "points_near", "random_points"]
-
 Rings = tuple[Float64, Int64, Int64]
 """float64[V, 2] vertices ring after ring, int64[rings + 1] where each starts, int64[rings] its polygon."""
 
@@ -63,9 +61,9 @@ def joined(rings: Sequence[tuple[int, Float64]]) -> Rings:
     return np.concatenate(closed), starts.astype(np.int64), np.array([polygon for polygon, _ in rings], np.int64)
 
 
-def random_points(rings: Rings, count: int, seed: int = 0) -> tuple[Float64, Float64]:
-    """Anywhere in the bounds of the polygons."""
-    low, high = rings[0].min(axis=0), rings[0].max(axis=0)
+def random_points(vertices: Float64, count: int, seed: int = 0) -> tuple[Float64, Float64]:
+    """Return points anywhere in the bounds of the polygons' vertices [V, 2]."""
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
     x, y = np.random.default_rng(seed).uniform(low, high, (count, 2)).T
     return np.ascontiguousarray(x), np.ascontiguousarray(y)
 

@@ -17,8 +17,6 @@ import pyarrow.csv
 from benchmarks.inputs.polygons import Rings, patchwork
 from hews_gpu.arrays import Bool, Int64
 
-__all__ = ["areas", "geojson", "write_table"]
-
 HEADER = "CrimeDate,CrimeTime,Description,Longitude,Latitude,Premise,Weapon,Location,CrimeCode,District"
 CATEGORIES = ("LARCENY", "COMMON ASSAULT", "BURGLARY", "AGG. ASSAULT", "AUTO THEFT", "ROBBERY - STREET", "SHOOTING")
 SHARES = (0.31, 0.22, 0.16, 0.13, 0.1, 0.065, 0.015)

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from benchmarks.rivals.scene import Draw, Scene, library
 from hews_gpu.arrays import Float64, Int64, UInt8
 
-__all__ = ["LIBRARIES", "ways"]
-
 LIBRARIES = ("datashader",)
 
 

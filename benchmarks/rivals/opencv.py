@@ -14,8 +14,6 @@ import numpy as np
 from benchmarks.rivals.scene import Draw, Scene, library
 from hews_gpu.arrays import Float64, UInt8
 
-__all__ = ["LIBRARIES", "ways"]
-
 LIBRARIES = ("cv2",)
 SHIFT = 4
 """OpenCV takes positions in 1/16 pixel."""

@@ -23,8 +23,6 @@ from hews_gpu.arrays import Bool, Float64, Int64, UInt8
 from hews_gpu.kernels.tables import ReferenceTables
 from hews_gpu.raster.rasterizer import Rasterizer
 
-__all__ = ["BOUND", "OURS", "REUSED", "REUSING", "race", "red_shares", "require_same", "sameness"]
-
 OURS, REUSING = "hews", "hews, reused batch"
 REUSED = 256
 """Windows of a batch that training draws into again and again."""

@@ -19,7 +19,6 @@ from hews_gpu.raster.geometry import MapGeometry
 if TYPE_CHECKING:
     from benchmarks.inputs.cities import WindowedCity
 
-__all__ = ["NAME", "ReferencePath"]
 
 NAME = "geopandas + matplotlib to PNG"
 DPI = 72

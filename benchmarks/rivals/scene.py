@@ -25,7 +25,6 @@ from hews_gpu.raster.style import rgb
 if TYPE_CHECKING:
     from benchmarks.inputs.cities import WindowedCity
 
-__all__ = ["RIVALS", "Box", "Draw", "Scene", "library", "rivals", "scene_of"]
 
 Draw = Callable[[int, int, UInt8], None]
 """Draw the incidents [first, last) into uint8[H, X, 3]."""

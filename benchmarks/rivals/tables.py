@@ -18,8 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RIVALS"]
-
 TEXT = {"CrimeDate": str, "CrimeTime": str, "Longitude": str, "Latitude": str}
 
 

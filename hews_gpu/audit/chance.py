@@ -66,14 +66,7 @@ def permuted_gate(
     evaluate: Evaluate = forecast_blocks,
     seed: int = 0,
 ) -> GateResult:
-    """Fit, calibrate and test on exchanged labels (gate 2): every AUC must be that of guessing.
-
-    Args:
-        experiment: a city cut into one test block.
-        entries: forecasters by name.
-        evaluate: fits and forecasts.
-        seed: of the exchange.
-    """
+    """Fit, calibrate and test one block on exchanged labels (gate 2): every AUC must be that of guessing."""
     assert len(experiment.folds) == 1, "with more blocks the test labels of one are learned from in the next"
     rng = np.random.default_rng(seed)
     fold, y = experiment.folds[0], experiment.all.y.copy()
@@ -116,25 +109,11 @@ def _against_chance(
 
 
 def null_skill(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float64, block: int) -> GateResult:
-    """Test that no forecast of a `null` city gains more over the climatology than the truth does (gate 3).
-
-    Args:
-        name: of the city.
-        y: outcomes [S].
-        p: forecasts [S] by name, the climatology among them.
-        oracle: true probabilities [S].
-        block: windows in a week.
-    """
-    losses = {key: log_loss_each_bits(y, each) for key, each in p.items()}
-    truth = log_loss_each_bits(y, oracle)
-    reference = losses[CLIMATOLOGY]
-    level = ALPHA / len(p)
-    blocks = Blocks.drawn(len(y), block, draws=DRAWS)
-    scores: dict[str, dict[str, float]] = {}
-    for key, loss in losses.items():
-        gain = _tested(truth - loss, blocks)  # beyond what the truth gains
-        scores[key] = {"log_skill_bits": float((reference - loss).mean()), **gain}
-    allowed = float((reference - truth).mean())
+    """Test that no forecast [S] of a `null` city gains more over the climatology than the truth does (gate 3)."""
+    reference = log_loss_each_bits(y, p[CLIMATOLOGY])
+    skill = {key: float((reference - log_loss_each_bits(y, each)).mean()) for key, each in (*p.items(), ("", oracle))}
+    scores = {key: {"log_skill_bits": skill[key], **one} for key, one in _beyond_truth(y, p, oracle, block).items()}
+    level, allowed = ALPHA / len(p), skill[""]
     bad = [key for key, one in scores.items() if one["p"] < level]
     best = max(scores, key=lambda key: scores[key]["log_skill_bits"])
     summary = (
@@ -150,6 +129,12 @@ def null_skill(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float64, bl
     )
 
 
+def _beyond_truth(y: Bool, p: Mapping[str, Float64], oracle: Float64, block: int) -> dict[str, dict[str, float]]:
+    """Test by how much each forecast [S] is better than the truth, in blocks of as many windows as a week has."""
+    truth, blocks = log_loss_each_bits(y, oracle), Blocks.drawn(len(y), block, draws=DRAWS)
+    return {key: _tested(truth - log_loss_each_bits(y, each), blocks) for key, each in p.items()}
+
+
 def _tested(gain: Float64, blocks: Blocks) -> dict[str, float]:
     """Return a mean gain, how often chance gives as much, and how large one must be to be found 4 times out of 5."""
     from scipy.stats import norm
@@ -162,18 +147,8 @@ def _tested(gain: Float64, blocks: Blocks) -> dict[str, float]:
 
 
 def beats_the_truth(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float64, block: int) -> GateResult:
-    """Test that no forecast is better than the truth plus two standard errors (gate 4).
-
-    Args:
-        name: of the city.
-        y: outcomes [S].
-        p: forecasts [S] by name.
-        oracle: true probabilities [S].
-        block: windows in a week.
-    """
-    truth = log_loss_each_bits(y, oracle)
-    blocks = Blocks.drawn(len(y), block, draws=DRAWS)
-    scores = {key: _tested(truth - log_loss_each_bits(y, each), blocks) for key, each in p.items()}
+    """Test that no forecast [S] is better than the truth plus two standard errors (gate 4)."""
+    scores = _beyond_truth(y, p, oracle, block)
     for one in scores.values():
         error = one["standard_error"]
         one["standard_errors"] = one["beyond_truth_bits"] / error if error > 0 else 0.0
@@ -197,14 +172,7 @@ def beats_the_truth(name: str, y: Bool, p: Mapping[str, Float64], oracle: Float6
 
 
 def strata_gate(name: str, y: Bool, begin_s: NDArray[np.int64], p: Mapping[str, Float64]) -> GateResult:
-    """Warn of an AUC within hours of the week of more than 0.05 above the climatology's on a real table (gate 7).
-
-    Args:
-        name: of the city.
-        y: outcomes [S].
-        begin_s: begins of the windows [S].
-        p: forecasts [S] by name, the climatology among them.
-    """
+    """Warn of an AUC within hours of the week of more than 0.05 above the climatology's on a real table (gate 7)."""
     from scipy.stats import norm
 
     stratum = hour_of_week(begin_s)

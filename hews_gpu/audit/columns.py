@@ -53,13 +53,7 @@ def read_all(folder: Path) -> dict[str, NDArray[Any]]:
 
 
 def columns_gate(folder: Path, *, read: Reader = read_all, seed: int = 0) -> GateResult:
-    """Change every column that no model may read, and compare what is read.
-
-    Args:
-        folder: a prepared one.
-        read: the pipeline.
-        seed: of the changes.
-    """
+    """Change every column of a prepared folder that no model may read, and compare what the pipeline reads."""
     table = pq.read_table(folder / "incidents.parquet")
     others = [name for name in table.column_names if name not in MAY_BE_READ]
     charts = pq.read_table(folder / CHARTS) if (folder / CHARTS).is_file() else pa.table({})

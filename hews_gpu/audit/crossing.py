@@ -65,21 +65,16 @@ def _covered(first: Int64, last: Int64, length: int) -> Bool:
 def splits_gate(
     events: Events, group: Int64, splits: Mapping[str, Samples], hidden: Bool | None = None, *, name: str = "the city"
 ) -> GateResult:
-    """Scan the three splits of a prepared city.
+    """Scan the three splits of a prepared city, in the order in which they are fitted on and judged.
 
-    Args:
-        events: the table.
-        group: [E] number of the event that each row reports.
-        splits: samples of each split, in the order in which they are fitted on and judged.
-        hidden: [E] rows that no map shows.
-        name: of the city.
+    `group` [E] numbers the event that each row reports; `hidden` [E] rows are shown on no map.
     """
     parts = {key: used(events, samples, hidden) for key, samples in splits.items()}
-    names = list(parts)
-    crossing: dict[str, int] = {}
-    for i, judged in enumerate(names):
-        for fitted in names[:i]:
-            crossing[f"{fitted} > {judged}"] = _shared(group, parts[fitted].learned, parts[judged].labels)
+    crossing = {
+        f"{fitted} > {judged}": _shared(group, parts[fitted].learned, parts[judged].labels)
+        for i, judged in enumerate(parts)
+        for fitted in list(parts)[:i]
+    }
     inside = {key: straddling(events, group, samples, hidden) for key, samples in splits.items()}
     positives = sum(int(samples.y.sum()) for samples in splits.values())
     seen = sum(inside.values())
@@ -87,7 +82,7 @@ def splits_gate(
     summary = f"{crossed} events cross a split; {seen} of {positives} samples with a target see a row of it"
     return GateResult(
         gate=GATE,
-        tested=f"maps of {name}: {', '.join(names)}",
+        tested=f"maps of {name}: {', '.join(parts)}",
         verdict="fail" if seen or crossed else "pass",
         summary=summary + (f"; {REMEDY}" if seen else ""),
         figures={"crossing": crossing, "straddling": inside, "positives": positives},

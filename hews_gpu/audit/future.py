@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hews_gpu.arrays import Bool, Int64
+from hews_gpu.arrays import Int64
 from hews_gpu.audit.edits import Edit, edit_city, edit_prepared, edits
 from hews_gpu.audit.gate_result import GateResult
 from hews_gpu.data.events import Prepared
@@ -42,17 +42,8 @@ from hews_gpu.raster.rasterizer import channels_rasterizer
 from hews_gpu.runs.run import run_experiment
 from hews_gpu.training.recipe import load_recipe
 
-__all__ = [
-    "AUDITED",
-    "NETWORKS",
-    "Evaluate",
-    "MakePipeline",
-    "Pipeline",
-    "forecasts_gate",
-    "maps_gate",
-    "model_gate",
-    "places_gate",
-]
+__all__ = ["AUDITED", "NETWORKS", "Evaluate", "MakePipeline", "Pipeline"]
+__all__ += ["forecasts_gate", "maps_gate", "model_gate", "places_gate"]
 
 GATE = "1 future"
 AUDITED = {name: entry for name, entry in FORECASTERS.items() if not entry.is_network}
@@ -71,12 +62,7 @@ EVERYWHERE: Evaluate = partial(forecast_blocks, where=True)
 
 
 class Pipeline:
-    """What `hews train` makes of a prepared city's splits with a network, up to the first step of training.
-
-    Args:
-        prepared: the city.
-        model: name of the network.
-    """
+    """What `hews train` makes of a prepared city's splits with a network, up to the first step of training."""
 
     def __init__(self, prepared: Prepared, model: str = "cnn") -> None:
         self.experiment = run_experiment(prepared)
@@ -161,9 +147,6 @@ class _Comparison:
         )
 
 
-# ---------------------------------------------------------------- networks
-
-
 def maps_gate(
     prepared: Prepared,
     *,
@@ -172,14 +155,9 @@ def maps_gate(
     feeds: Mapping[str, type[Feed]] = FEEDS,
     seed: int = 0,
 ) -> GateResult:
-    """Compare maps, calendar and climatology of the windows before a cut, from every feed in the registry.
+    """Compare maps, calendar and climatology of the windows before `count` cuts in all splits, from every feed.
 
-    Args:
-        prepared: the city; a row is taken to be known when it happens.
-        count: edits, at cuts spread over all splits.
-        make: the pipeline.
-        feeds: by name.
-        seed: of cuts and edits.
+    A row is taken to be known when it happens.
     """
     comparison = _Comparison()
     whole = make(prepared, "cnn")
@@ -203,14 +181,8 @@ def model_gate(
     """Compare what networks learn from, and what they forecast, with cuts in the test split.
 
     Training is a function of the training and calibration batches and of what `start` measures: the former are compared
-    themselves; the network is built, scaled and given weights that are not zero, and its forecasts are compared.
-
-    Args:
-        prepared: the city; a row is taken to be known when it happens.
-        count: edits for each network.
-        make: the pipeline.
-        models: networks by name.
-        seed: of cuts and edits.
+    themselves; the network is built, scaled and given weights that are not zero, and its forecasts are compared. A row
+    is taken to be known when it happens; each network sees `count` edits.
     """
     comparison = _Comparison()
     for model in models:
@@ -304,9 +276,6 @@ def _forecast(pipeline: Pipeline, cut_s: int) -> dict[str, Array]:
     return forecast
 
 
-# ---------------------------------------------------------------- what is fitted anew
-
-
 def forecasts_gate(
     city: City,
     plan: Plan,
@@ -316,30 +285,13 @@ def forecasts_gate(
     evaluate: Evaluate = EVERYWHERE,
     seed: int = 0,
 ) -> GateResult:
-    """Compare forecasts and warnings of all forecasters before a cut, each fitted anew on the edited table.
+    """Compare forecasts and warnings of all forecasters before `count` cuts, each fitted anew on the edited table."""
 
-    Args:
-        city: what is forecast.
-        plan: task, delay and blocks.
-        count: edits, at cuts spread over the test windows.
-        entries: forecasters by name.
-        evaluate: fits, sets thresholds and forecasts.
-        seed: of cuts and edits.
-    """
-    comparison = _Comparison()
+    def arrays(experiment: Experiment) -> dict[str, dict[str, Array]]:
+        return {name: _arrays(one) for name, one in evaluate(experiment, entries, SILENT).items()}
+
     whole = Experiment.open(city, plan)
-    delay_s = whole.plan.task.delay_s
-    judged = evaluate(whole, entries, SILENT)
-    cuts_s = _test_cuts(whole, count, seed)
-    if plan.as_reported:  # what is reported late is a label of the calibration block only as seen from the first issue
-        cuts_s = np.append(cuts_s, whole.test.windows.issue_s[0])
-    for edit in edits(cuts_s, seed):
-        changed = edit_city(city, edit, delay_s=delay_s, as_reported=plan.as_reported)
-        again = evaluate(Experiment.open(changed, plan), entries, SILENT)
-        seen = whole.test.windows.issue_s <= edit.cut_s
-        for name in entries:
-            before, after = (_arrays(each[name], seen) for each in (judged, again))
-            comparison.add(before, after, edit, forecaster=name)
+    comparison, delay_s = _fitted_anew(whole, plan, arrays, count, seed), whole.plan.task.delay_s
     delay = "as reported" if plan.as_reported else f"known after {delay_s / 3600:g} h"
     tested = f"forecasts and warnings of {', '.join(entries)}; rows {delay}"
     return comparison.result(tested, forecasters=list(entries), delay_s=delay_s, as_reported=plan.as_reported)
@@ -347,16 +299,26 @@ def forecasts_gate(
 
 def places_gate(city: City, plan: Plan, *, count: int, seed: int = 0) -> GateResult:
     """Compare the chances of the neighborhoods by every place baseline before a cut, each fitted anew."""
-    comparison = _Comparison()
     whole = Experiment.open(city, plan)
-    areas = baseline_areas(whole)
-    for edit in edits(_test_cuts(whole, count, seed), seed):
-        changed = edit_city(city, edit, delay_s=whole.plan.task.delay_s, as_reported=plan.as_reported)
-        seen = whole.test.windows.issue_s <= edit.cut_s
-        again = baseline_areas(Experiment.open(changed, plan))
-        before, after = ({name: p[seen] for name, p in each.items()} for each in (areas, again))
-        comparison.add(before, after, edit)
+    comparison = _fitted_anew(whole, plan, lambda experiment: {"places": baseline_areas(experiment)}, count, seed)
     return comparison.result(f"places by {', '.join(PLACE_BASELINES)}", forecasters=list(PLACE_BASELINES))
+
+
+def _fitted_anew(
+    whole: Experiment, plan: Plan, arrays: Callable[[Experiment], dict[str, Any]], count: int, seed: int
+) -> _Comparison:
+    """Compare arrays [S, ...] by forecaster before each cut, as made from the table and from each edited table."""
+    comparison, before, cuts_s = _Comparison(), arrays(whole), _test_cuts(whole, count, seed)
+    delay_s, issue_s = whole.plan.task.delay_s, whole.test.windows.issue_s
+    if plan.as_reported:  # what is reported late is a label of the calibration block only as seen from the first issue
+        cuts_s = np.append(cuts_s, issue_s[0])
+    for edit in edits(cuts_s, seed):
+        changed = edit_city(whole.city, edit, delay_s=delay_s, as_reported=plan.as_reported)
+        after, seen = arrays(Experiment.open(changed, plan)), issue_s <= edit.cut_s
+        for name in before:
+            old, new = ({key: value[seen] for key, value in each[name].items()} for each in (before, after))
+            comparison.add(old, new, edit, forecaster=name)
+    return comparison
 
 
 def _test_cuts(experiment: Experiment, count: int, seed: int) -> Int64:
@@ -367,11 +329,11 @@ def _test_cuts(experiment: Experiment, count: int, seed: int) -> Int64:
     return np.array([issue_s[rng.integers(low, max(high, low + 1))] for low, high in pairwise(edges.tolist())])
 
 
-def _arrays(judged: Judged, seen: Bool) -> dict[str, Array]:
-    """Return forecasts and warnings of the windows that count, for every seed."""
-    arrays: dict[str, Array] = {f"p, seed {k}": p[seen] for k, p in enumerate(judged.p)}
+def _arrays(judged: Judged) -> dict[str, Array]:
+    """Return forecasts and warnings for every seed."""
+    arrays: dict[str, Array] = {f"p, seed {k}": p for k, p in enumerate(judged.p)}
     for budget, rows in judged.warned.items():
-        arrays |= {f"{budget} warnings a week, seed {k}": row[seen] for k, row in enumerate(rows)}
+        arrays |= {f"{budget} warnings a week, seed {k}": row for k, row in enumerate(rows)}
     if judged.areas is not None:
-        arrays["p by neighborhood"] = judged.areas[seen]
+        arrays["p by neighborhood"] = judged.areas
     return arrays

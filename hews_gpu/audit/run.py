@@ -17,18 +17,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.audit.chance import beats_the_truth, block_of, null_skill, permuted_gate, strata_gate
 from hews_gpu.audit.columns import columns_gate
 from hews_gpu.audit.crossing import folds_gate, splits_gate
 from hews_gpu.audit.future import AUDITED, NETWORKS, Pipeline, forecasts_gate, maps_gate, model_gate, places_gate
 from hews_gpu.audit.gate_result import GateResult, worst
 from hews_gpu.audit.planted import ONE_BLOCK, PLANTED, Cities, check_planted
-from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.events import Prepared, open_data_of, open_prepared
 from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.backtest import forecast_blocks
@@ -38,7 +37,6 @@ from hews_gpu.forecasters.base import CLIMATOLOGY
 from hews_gpu.forecasters.city import City, event_groups, generated_city, whole_city
 from hews_gpu.progress import log, step
 from hews_gpu.runs.evaluate import FORECASTS
-from hews_gpu.runs.folder import open_run_data
 from hews_gpu.synthetic import write_city
 from hews_gpu.units import DAY_S, HOUR_S
 
@@ -105,7 +103,7 @@ def _folder_checks(folder: Path, quick: bool) -> list[Check]:
     """Return the gates on one folder."""
     kind = read_manifest(folder).get("kind") if folder.is_dir() else None
     if kind == "run":
-        return [("forecasts of the run", lambda: run_gates(folder)), *_city_checks(open_run_data(folder), quick)]
+        return [("forecasts of the run", lambda: run_gates(folder)), *_city_checks(open_data_of(folder), quick)]
     return _city_checks(open_prepared(folder), quick)
 
 
@@ -157,25 +155,17 @@ def _skill(city: City, plan: Plan) -> list[GateResult]:
     experiment = Experiment.open(city, plan)
     judged = forecast_blocks(experiment, AUDITED)
     p = {name: one.p[0] for name, one in judged.items()}
-    is_null = city.truth is not None and getattr(city.truth, "preset", "") == "null"
-    windows, oracle = experiment.test.windows, experiment.oracle()
-    return _judged(city.name, experiment.test.y, windows.begin_s, p, oracle, plan.task.stride_s, is_null=is_null)
+    test = experiment.test
+    return _judged(city, city.name, test.y, test.windows.begin_s, p, experiment.oracle(), plan.task.stride_s)
 
 
 def _judged(
-    name: str,
-    y: NDArray[np.bool_],
-    begin_s: NDArray[np.int64],
-    p: dict[str, NDArray[np.float64]],
-    oracle: NDArray[np.float64] | None,
-    stride_s: int,
-    *,
-    is_null: bool,
+    city: City, name: str, y: Bool, begin_s: Int64, p: dict[str, Float64], oracle: Float64 | None, stride_s: int
 ) -> list[GateResult]:
     if oracle is None:
         return [strata_gate(name, y, begin_s, p)]
     block = block_of(stride_s)
-    against_null = [null_skill(name, y, p, oracle, block)] if is_null else []
+    against_null = [null_skill(name, y, p, oracle, block)] if getattr(city.truth, "preset", "") == "null" else []
     return [*against_null, beats_the_truth(name, y, p, oracle, block)]
 
 
@@ -186,15 +176,13 @@ def run_gates(run: Path) -> list[GateResult]:
     except (OSError, pa.ArrowException):
         remedy = f"Make them with 'hews evaluate {run}'"
         raise UserError("DIR", run, allowed="is a run without forecasts", remedy=remedy) from None
-    prepared = open_run_data(run)
+    prepared = open_data_of(run)
     columns = {name: table[name].to_numpy() for name in table.column_names if name.startswith("p")}
     p = {"the model": columns["p"], CLIMATOLOGY: columns["p_climatology"]}
-    begin_s = table["window_start"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    truth = audited_city(prepared).truth
-    is_null = truth is not None and getattr(truth, "preset", "") == "null"
+    begin_s = table["window_start"].to_numpy().astype("datetime64[s]").astype("int64")
     y, stride_s = table["y"].to_numpy() > 0, prepared.city.windows.stride_s
     name = f"{prepared.city.city.name} ({run.name})"
-    return _judged(name, y, begin_s, p, columns.get("p_oracle"), stride_s, is_null=is_null)
+    return _judged(audited_city(prepared), name, y, begin_s, p, columns.get("p_oracle"), stride_s)
 
 
 def _generated_checks(scratch: Path, quick: bool) -> list[Check]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hews_gpu.cli.options import Device, Json
-from hews_gpu.cli.printing import print_json, show
+from hews_gpu.cli.printing import show, tell
 
 if TYPE_CHECKING:
     from hews_gpu.cluster.submit import Chain
@@ -122,10 +122,7 @@ def _send(chain: Chain, dry_run: bool, as_json: bool) -> None:
     about: dict[str, Any] = {"kind": chain.kind, "out": str(chain.out), "left_out": list(chain.left_out)}
     if dry_run:
         stages = [{"name": stage.name, "script": str(stage.script), "text": stage.text} for stage in chain.stages]
-        if as_json:
-            print_json({**about, "jobs": stages})
-        else:
-            print(chain.text())
+        tell({**about, "jobs": stages}, chain.text(), as_json)
         return
     jobs = submit_chain(chain)
     lines = [*(f"Left out: {why}." for why in chain.left_out), f"Follow:  hews status {chain.out} --follow"]
@@ -175,10 +172,8 @@ def cancel(run: RunFolder, as_json: Json = False) -> None:
     alive = [job.id for job in submission.jobs if not is_over([r for r in rows if r.job.partition("_")[0] == job.id])]
     if alive:
         slurm.cancel(alive)
-    if as_json:
-        print_json({"cancelled": alive})
-    else:
-        print(f"Cancelled: {', '.join(alive)}" if alive else "Nothing to cancel: all jobs are over.")
+    text = f"Cancelled: {', '.join(alive)}" if alive else "Nothing to cancel: all jobs are over."
+    tell({"cancelled": alive}, text, as_json)
 
 
 @app.command()

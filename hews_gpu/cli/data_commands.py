@@ -9,7 +9,6 @@ import typer
 
 from hews_gpu.cli.options import Force, GoOn, Json, OfCluster, OnCluster, Prepared, workers_of
 from hews_gpu.cli.printing import print_json, print_table, show
-from hews_gpu.errors import UserError
 
 __all__ = ["app"]
 
@@ -28,15 +27,10 @@ def init(
 ) -> None:
     """Write a city file to edit, with a comment on every field."""
     from hews_gpu.config import city_template
-    from hews_gpu.files import atomic_file
+    from hews_gpu.files import atomic_file, require_free_file
 
     path = out or Path(f"{name}.toml")
-    if path.is_dir():
-        raise UserError("--out", path, allowed="is a folder", remedy="Give a file such as city.toml")
-    if path.exists() and not force:
-        raise UserError("--out", path, allowed="exists already", remedy="Give another file, or --force to replace it")
-    if not path.parent.is_dir():
-        raise UserError("--out", path, allowed="must be in a folder that exists", remedy=f"Make {path.parent} first")
+    require_free_file(path, force=force, example="city.toml")
     proposal: dict[str, Any] = {}
     if table is None:
         text = city_template(name)

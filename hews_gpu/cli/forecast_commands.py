@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from hews_gpu.cli.options import Device, Force, GoOn, Json, Prepared
-from hews_gpu.cli.printing import print_json, show
+from hews_gpu.cli.printing import show, tell
 from hews_gpu.errors import UserError
 
 __all__ = ["app"]
@@ -191,7 +191,4 @@ def report(
     from hews_gpu.report.build import build_report
 
     path = build_report(run, out=out, data=data, force=force)
-    if as_json:
-        print_json({"report": str(path)})
-    else:
-        print(f"Report: {path}")
+    tell({"report": str(path)}, f"Report: {path}", as_json)

@@ -7,12 +7,20 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["print_json", "print_table", "show"]
+__all__ = ["print_json", "print_table", "show", "tell"]
 
 
 def print_json(content: Any) -> None:
     """Print one JSON object."""
     print(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def tell(content: Any, text: str, as_json: bool) -> None:
+    """Print a result as JSON, or the sentence that says it."""
+    if as_json:
+        print_json(content)
+    else:
+        print(text)
 
 
 def show(

@@ -63,10 +63,7 @@ def run_benchmark(
 
 
 def _into(out: Path, name: str, flags: list[str]) -> int:
-    """Run a benchmark and write its result to a file, as those of benchmarks/results are.
-
-    Returns:
-        Its exit code.
+    """Run a benchmark and write its result to a file, as those of benchmarks/results are; return its exit code.
 
     Raises:
         UserError: the file cannot be written.

@@ -37,14 +37,11 @@ class JobState:
 
 
 def submit(script: Path, *, after: str | None = None) -> str:
-    """Give a job file to sbatch.
+    """Give a job file to sbatch and return the job's id.
 
     Args:
         script: the file.
         after: id of a job that has to end well before this one starts; if it fails, this one is cancelled.
-
-    Returns:
-        The job's id.
 
     Raises:
         UserError: there is no SLURM here, or it refuses the job.

@@ -55,10 +55,7 @@ class Row:
 
 
 def status(out: Path) -> tuple[Path, Submission, list[Row]]:
-    """Look where the jobs are that were last submitted for a folder.
-
-    Returns:
-        The folder that they were submitted for, what was submitted, and a row for each job or array task.
+    """Return the folder that jobs were last submitted for, what was submitted, and a row for each job or array task.
 
     Raises:
         UserError: nothing was submitted for it, or there is no SLURM here.
@@ -185,16 +182,7 @@ def as_json(submission: Submission, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def follow(folder: Path, submission: Submission, *, every_s: float) -> list[Row]:
-    """Tell on standard error of every job that changes its state, until all are over.
-
-    Args:
-        folder: what the jobs were submitted for.
-        submission: the jobs.
-        every_s: from one look to the next.
-
-    Returns:
-        The rows at the end.
-    """
+    """Tell on standard error of every job that changes its state, until all are over; return their rows then."""
     told: dict[str, tuple[str, int]] = {}
     while True:
         try:

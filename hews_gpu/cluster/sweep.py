@@ -208,10 +208,7 @@ def result_of(run: Path) -> Result:
 def sweep_table(sweep: Sweep, out: Path, states: Mapping[int, tuple[str, str]]) -> list[list[str]]:
     """Return all jobs as rows of text, heading first: the best so far on top, those without a result last.
 
-    Args:
-        sweep: what is tried.
-        out: folder of the runs.
-        states: of each job its state, and why it is so.
+    `states` says of each job its state, and why it is so.
     """
     results = {job: result_of(run_folder(out, job)) for job in range(len(sweep.jobs))}
     order = sorted(results, key=lambda job: (results[job].best is None, results[job].best or 0.0, job))
@@ -229,10 +226,7 @@ def sweep_table(sweep: Sweep, out: Path, states: Mapping[int, tuple[str, str]]) 
 def run_here(sweep: Sweep, out: Path, *, device: str) -> dict[int, tuple[str, str]]:
     """Run every job on this machine, one after the other, each in its own process, so that a failure ends only one.
 
-    Args:
-        sweep: what is tried.
-        out: folder of the runs; a job that is trained already ends at once.
-        device: auto, cpu or cuda.
+    A job that is trained already ends at once.
 
     Returns:
         Of each job its state (done or failed), and why.

@@ -22,8 +22,7 @@ import pyarrow.compute as pc
 from hews_gpu.arrays import Bool, Float64, Int64, UInt64, mix_bits
 from hews_gpu.config import normal_category
 from hews_gpu.data.backend import array_of, as_array_like, names_of
-from hews_gpu.data.geometry.areas import OUTSIDE, Areas
-from hews_gpu.data.geometry.point_in_polygon import Engine, find_neighborhoods
+from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, Areas, Engine, find_neighborhoods
 from hews_gpu.data.readers import dates
 from hews_gpu.data.readers.dictionary_column import Block, DictionaryColumn, hashes_of
 from hews_gpu.data.readers.records import PROBLEMS
@@ -97,23 +96,29 @@ def block_frame(
         (bool, whether a column marks the row as a target); hash_a and hash_b (uint64 over all texts that are read, for
         exact duplicates).
     """
-    columns: dict[str, Any] = {"row_id": block.row_id, "line": block.table["line"].to_numpy()}
-    columns["source"] = np.full(len(block), block.file, np.int32)
-    columns["problem"] = block.table["problem"].to_numpy()
-    columns["time_s"] = _seconds(block, reading or TimeReading())
-    for role in ("longitude", "latitude"):
-        column = block.text(role)
-        columns[role] = parse_numbers(column.values)[column.codes]
-    columns["has_place"] = np.full(len(block), "longitude" in block.texts and "latitude" in block.texts)
-    category = block.text("category")
+    category, longitude, latitude = (block.text(role) for role in ("category", "longitude", "latitude"))
     raw = [normal_category(text) for text in category.texts]
-    columns["category"] = _categorical([(vocabulary or {}).get(name, name) for name in raw], category.codes)
-    columns["raw_category"] = _categorical(raw, category.codes)
-    columns["is_marked"] = np.zeros(len(block), bool)
+    named = [(vocabulary or {}).get(name, name) for name in raw]
+    is_marked = np.zeros(len(block), bool)
     for name, values in (marks or {}).items():
         column = block.text(f"{TARGET}{name}")
-        columns["is_marked"] |= np.array([normal_category(text) in values for text in column.texts], bool)[column.codes]
-    columns["hash_a"], columns["hash_b"] = _row_hashes(block)
+        is_marked |= np.array([normal_category(text) in values for text in column.texts], bool)[column.codes]
+    hash_a, hash_b = _row_hashes(block)
+    columns = {
+        "row_id": block.row_id,
+        "line": block.table["line"].to_numpy(),
+        "source": np.full(len(block), block.file, np.int32),
+        "problem": block.table["problem"].to_numpy(),
+        "time_s": _seconds(block, reading or TimeReading()),
+        "longitude": parse_numbers(longitude.values)[longitude.codes],
+        "latitude": parse_numbers(latitude.values)[latitude.codes],
+        "has_place": np.full(len(block), "longitude" in block.texts and "latitude" in block.texts),
+        "category": pd.Categorical(named).take(category.codes),
+        "raw_category": pd.Categorical(raw).take(category.codes),
+        "is_marked": is_marked,
+        "hash_a": hash_a,
+        "hash_b": hash_b,
+    }
     return pd.DataFrame(columns)
 
 
@@ -162,12 +167,6 @@ def parse_numbers(texts: pa.Array) -> Float64:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _categorical(texts: list[str], codes: Int64) -> pd.Categorical:
-    names = sorted(set(texts))
-    position = {name: i for i, name in enumerate(names)}
-    return pd.Categorical.from_codes(np.array([position[name] for name in texts], np.int64)[codes], names)
-
-
 def _row_hashes(block: Block) -> list[UInt64]:
     """Return two of uint64[R] over all texts: sums of hashes, which depend on the column's name, too."""
     totals = [np.zeros(len(block), np.uint64) for _ in HASH_SEEDS]
@@ -179,11 +178,7 @@ def _row_hashes(block: Block) -> list[UInt64]:
 
 
 def clean(frame: Any, rules: Rules) -> Any:
-    """Judge each row of a partition.
-
-    Args:
-        frame: NUMBERS of `block_frame`, or more, of pandas or cuDF.
-        rules: the city's.
+    """Judge each row of a partition: NUMBERS of `block_frame`, or more, of pandas or cuDF.
 
     Returns:
         The same rows with reason (uint8, index into REASONS; 0 keeps), neighborhood_id (int16), is_nearest and

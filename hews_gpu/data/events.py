@@ -10,10 +10,11 @@ Shapes: E incidents, N neighborhoods.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,43 +22,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from hews_gpu.arrays import Bool, Float64, Int16, Int64
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.geometry.outlines import Outlines, read_outlines
 from hews_gpu.errors import UserError
-from hews_gpu.files import read_manifest
+from hews_gpu.files import MANIFEST, read_manifest
 
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["Events", "Prepared", "load_events", "open_prepared"]
+__all__ = ["Events", "Prepared", "load_events", "open_data_of", "open_prepared"]
 
 NEIGHBORHOODS = "neighborhoods.parquet"
-COLUMNS = (
-    "time_s",
-    "longitude",
-    "latitude",
-    "category",
-    "neighborhood_id",
-    "is_target",
-    "duplicate_of",
-    "is_overlap",
-    "twin_of",
-    "near_twin_of",
-)
+COLUMNS = ["time_s", "longitude", "latitude", "category", "neighborhood_id", "is_target"]
+COLUMNS += ["duplicate_of", "is_overlap", "twin_of", "near_twin_of"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
     """The incidents of a city, sorted by time (ties in the order of the files)."""
 
-    time_s: npt.NDArray[np.int64]  # [E] local wall-clock seconds since 1970-01-01T00:00, without zone
-    longitude: npt.NDArray[np.float64]  # [E] degrees
-    latitude: npt.NDArray[np.float64]  # [E] degrees
-    category: npt.NDArray[np.int16]  # [E] index into `categories`
-    neighborhood: npt.NDArray[np.int16]  # [E] row of neighborhoods.parquet
-    is_target: npt.NDArray[np.bool_]  # [E] one of the city's target categories
-    is_duplicate: npt.NDArray[np.bool_]  # [E] repeats an earlier row of its file word for word
-    is_twin: npt.NDArray[np.bool_]  # [E] reports the same event as a target row (same minute, or 30 min and 200 m)
+    time_s: Int64  # [E] local wall-clock seconds since 1970-01-01T00:00, without zone
+    longitude: Float64  # [E] degrees
+    latitude: Float64  # [E] degrees
+    category: Int16  # [E] index into `categories`
+    neighborhood: Int16  # [E] row of neighborhoods.parquet
+    is_target: Bool  # [E] one of the city's target categories
+    is_duplicate: Bool  # [E] repeats an earlier row of its file word for word
+    is_twin: Bool  # [E] reports the same event as a target row (same minute, or 30 min and 200 m)
     categories: tuple[str, ...]  # sorted by name, so that the index is the same in every run
 
     def __len__(self) -> int:
@@ -72,41 +66,31 @@ def load_events(prepared: Path) -> Events:
     """
     path = prepared / "incidents.parquet"
     try:
-        table = pq.read_table(path, columns=list(COLUMNS))
+        table = pq.read_table(path, columns=COLUMNS)
     except (OSError, pa.ArrowException) as error:
         raise _not_prepared(prepared, f"its incidents.parquet cannot be read ({error})") from None
-    if table.column_names != list(COLUMNS):
+    if table.column_names != COLUMNS:
         raise _not_prepared(prepared, f"incidents.parquet lacks {sorted(set(COLUMNS) - set(table.column_names))}")
     table = table.filter(pc.invert(table["is_overlap"]))
-    categories, category = _sorted_categories(table["category"])
+    names = table["category"].cast(pa.string())
+    categories = sorted(names.unique().to_pylist())
     twin = pc.or_(pc.is_valid(table["twin_of"]), pc.is_valid(table["near_twin_of"]))
     return Events(
         time_s=_array(table["time_s"], np.int64),
         longitude=_array(table["longitude"], np.float64),
         latitude=_array(table["latitude"], np.float64),
-        category=category,
+        category=_array(pc.index_in(names, pa.array(categories, pa.string())), np.int16),
         neighborhood=_array(table["neighborhood_id"], np.int16),
         is_target=_array(table["is_target"], np.bool_),
         is_duplicate=_array(pc.is_valid(table["duplicate_of"]), np.bool_),
         is_twin=_array(twin, np.bool_),
-        categories=categories,
+        categories=tuple(categories),
     )
 
 
 def _array(column: pa.ChunkedArray, dtype: Any) -> npt.NDArray[Any]:
-    """A column as a contiguous array of its own memory."""
+    """Return a column as a contiguous array of its own memory."""
     return np.ascontiguousarray(column.to_numpy(), dtype=dtype)
-
-
-def _sorted_categories(column: pa.ChunkedArray) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
-    """Category names in alphabetical order, and each row's index into them."""
-    names = column.cast(pa.string()).combine_chunks()
-    encoded = names.dictionary_encode()
-    found = encoded.dictionary.to_pylist()
-    order = sorted(range(len(found)), key=found.__getitem__)
-    rank = np.empty(len(found), dtype=np.int16)
-    rank[order] = np.arange(len(found), dtype=np.int16)
-    return tuple(found[i] for i in order), rank[encoded.indices.to_numpy(zero_copy_only=False)]
 
 
 @dataclass(frozen=True)
@@ -119,7 +103,7 @@ class Prepared:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """For a manifest: where the data lies (absolute) and its fingerprint; no path that is about to be renamed."""
+        """What a manifest says of the data: its absolute path, unless that is about to change, and its fingerprint."""
         lasts = not any(".partial-" in part for part in self.folder.parts)
         place = {"prepared": str(self.folder)} if lasts else {}
         return {**place, "data_fingerprint": self.fingerprint}
@@ -129,22 +113,22 @@ class Prepared:
         """The polygons (EPSG:4326, columns name and geometry), in the order that `Events.neighborhood` counts in."""
         import geopandas as gpd
 
-        try:
-            return gpd.read_parquet(self.folder / NEIGHBORHOODS)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise _not_prepared(self.folder, f"its {NEIGHBORHOODS} cannot be read ({error})") from None
+        return self._read_polygons(gpd.read_parquet)
 
     @cached_property
     def outlines(self) -> Outlines:
         """The polygons' edges, in the same order; needs neither geopandas nor shapely."""
+        return self._read_polygons(read_outlines)
+
+    def _read_polygons(self, read: Callable[[Path], T]) -> T:
         try:
-            return read_outlines(self.folder / NEIGHBORHOODS)
+            return read(self.folder / NEIGHBORHOODS)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise _not_prepared(self.folder, f"its {NEIGHBORHOODS} cannot be read ({error})") from None
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of everything a forecast depends on in this folder: events, their categories, the polygons."""
+        """Digest of everything a forecast depends on in this folder: events, their categories, the polygons."""
         digest = hashlib.sha256("\n".join(self.events.categories).encode())
         for name in ("time_s", "longitude", "latitude", "category", "neighborhood", "is_target"):
             digest.update(getattr(self.events, name).tobytes())
@@ -165,6 +149,31 @@ def open_prepared(folder: Path) -> Prepared:
     if kind != "prepared":
         raise _not_prepared(folder, "it has no manifest" if kind is None else f"it holds a '{kind}'")
     return Prepared(folder.absolute(), load_city(folder / "city.toml"), load_events(folder))
+
+
+def open_data_of(run: Path, data: Path | None = None) -> Prepared:
+    """Open the prepared folder that a run or a backtest was made from, with the city file as it was then.
+
+    Args:
+        run: the folder of the run.
+        data: where the prepared folder is now; unless given, where it was, or where it lies as seen from the run.
+
+    Raises:
+        UserError: it is not there, or no longer the same data.
+    """
+    notes = read_manifest(run)
+    recorded = [notes.get(key) for key in ("prepared", "data", "prepared_from_run")]  # "data" is the older name
+    places = [data] if data else [run / name for name in recorded if isinstance(name, str)]  # an absolute path stays
+    if not places:
+        allowed = "has no hews.json that names its prepared folder"
+        raise UserError("run folder", run, allowed=allowed, remedy="Give the prepared folder with --data")
+    folder = next((place for place in places if (place / MANIFEST).is_file()), places[0])
+    prepared = open_prepared(folder)
+    if notes.get("data_fingerprint") not in (None, prepared.fingerprint):
+        remedy = "Give the folder it was trained on with --data, or train anew"
+        raise UserError("--data", folder, allowed=f"is not the data that {run} was trained on", remedy=remedy)
+    own = run / "city.toml"
+    return replace(prepared, city=load_city(own)) if own.is_file() else prepared
 
 
 def _not_prepared(folder: Path, why: str) -> UserError:

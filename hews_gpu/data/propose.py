@@ -38,7 +38,7 @@ from hews_gpu.data.readers.time_reading import TimeReading
 from hews_gpu.data.resolution import DAILY
 from hews_gpu.errors import UserError
 
-__all__ = ["Proposal", "first_rows", "propose", "propose_city"]
+__all__ = ["Proposal", "propose", "propose_city"]
 
 SAMPLE_ROWS = 10_000
 PREVIEW_ROWS = 10
@@ -53,7 +53,6 @@ TARGET = re.compile(r"HOMICIDE|MURDER|SHOOTING|SHOTS", re.IGNORECASE)
 class Proposal:
     """What a table seems to be."""
 
-    file: Path
     schema: str
     """Name of the schema that fits, or "mapped"."""
     columns: Mapping[str, str]
@@ -74,7 +73,7 @@ def propose(file: Path) -> Proposal:
     """Look at the first rows of a table and propose which column is what.
 
     Raises:
-        UserError: not a table that can be read.
+        UserError: the file is missing, of no known kind, or damaged.
     """
     names, sample = first_rows(file, SAMPLE_ROWS)
     try:
@@ -91,7 +90,6 @@ def propose(file: Path) -> Proposal:
     categories = sample[chosen["category"]] if "category" in chosen else []
     clock = Clock() if columns.schema != "mapped" else propose_clock(file, sample, chosen)
     return Proposal(
-        file=file,
         schema=columns.schema,
         columns=chosen if columns.schema == "mapped" else {},
         missing=[role for role in (needed, *MOST_DEGREES, "category") if role not in chosen],
@@ -145,12 +143,12 @@ def propose_city(name: str, table: Path, path: Path) -> tuple[str, dict[str, Any
     """Return a city file to be written to `path`, and what was proposed in it, with advice.
 
     Raises:
-        UserError: not a table that can be read.
+        UserError: the file is missing, of no known kind, or damaged.
     """
     proposal = propose(table)
-    about = {key: value for key, value in asdict(proposal).items() if key not in ("file", "clock")}
+    about = {key: value for key, value in asdict(proposal).items() if key != "clock"}
     about |= {"times": proposal.clock.times, "times_because": list(proposal.clock.reasons)}
-    return _city_text(name, proposal, path), {**about, "advice": _advice(proposal)}
+    return _city_text(name, table, proposal, path), {**about, "advice": _advice(proposal)}
 
 
 def _advice(proposal: Proposal) -> str:
@@ -169,7 +167,7 @@ def _advice(proposal: Proposal) -> str:
     return " ".join([*parts, "Set the time zone, the polygons and the splits too."])
 
 
-def _city_text(name: str, proposal: Proposal, path: Path) -> str:
+def _city_text(name: str, table: Path, proposal: Proposal, path: Path) -> str:
     """Return the template with the proposal filled in; the table is named from the file's own folder."""
     text = city_template("baltimore")
     targets = proposal.targets or ["HOMICIDE", "SHOOTING"]
@@ -181,7 +179,7 @@ def _city_text(name: str, proposal: Proposal, path: Path) -> str:
     groups = ['[channels.groups]                   # one channel each; a last one, "other", takes the rest']
     values: dict[str, str | Sequence[str]] = {
         "name": name,
-        "files": [os.path.relpath(proposal.file.absolute(), path.absolute().parent)],
+        "files": [os.path.relpath(table.absolute(), path.absolute().parent)],
         "targets": targets,
         "file": "neighborhoods.geojson",
     }
@@ -189,7 +187,7 @@ def _city_text(name: str, proposal: Proposal, path: Path) -> str:
         text = _replaced(text, rf'^{key} = (?:\[[^\n]*?\]|"[^"\n]*")', f"{key} = {_toml(value)}")
     checks = "Check [city] timezone, [incidents], [neighborhoods] and [splits]."
     sections = {
-        r"^# Baltimore: .*?(?=^# Every key)": f"# Proposed from {proposal.file.name}. {checks}\n",
+        r"^# Baltimore: .*?(?=^# Every key)": f"# Proposed from {table.name}. {checks}\n",
         r"^# \[incidents\.columns\].*?\n\n": "\n".join([*mapping, "", ""]),
         r"^\[fetch\].*?(?=^\[map\])": "",
         r"^\[map\.palette\].*?(?=^\[channels\])": "",

@@ -149,12 +149,7 @@ def make_samples(
 ) -> Samples:
     """Return the windows as samples of a network: the history ends where knowledge does, `delay_s` before issue.
 
-    Args:
-        events: the table.
-        windows: what is forecast.
-        city: how the history is cut into steps.
-        delay_s: a row is known so long after it happened.
-        y: labels [S] as they were known; what the table says unless given.
+    `y` has the labels [S] as they were known; what the table says unless given.
     """
     known_s = windows.issue_s - delay_s
     edges_s = known_s[:, None] + np.arange(-city.steps, 1, dtype=np.int64) * city.windows.length_s  # [S, T + 1]
@@ -189,15 +184,9 @@ class MapWindows:
 def make_windows(
     time_s: Int64, *, begin_s: int, end_s: int, length_s: int, stride_s: int, anchor_s: int = 0
 ) -> MapWindows:
-    """Return all windows on the grid ``anchor + k * stride`` that lie within [begin, end).
+    """Return all windows on the grid ``anchor + k * stride`` that lie within [begin, end), given sorted times [E].
 
-    Args:
-        time_s: [E] sorted local wall-clock seconds.
-        begin_s: no window starts before it.
-        end_s: no window ends after it.
-        length_s: of each window.
-        stride_s: from one start to the next; may be shorter or longer than the window.
-        anchor_s: a time at which some window starts.
+    The stride, from one start to the next, may be shorter or longer than a window.
     """
     start_s = _grid(begin_s, end_s - length_s, stride_s, anchor_s)
     return MapWindows(

@@ -18,7 +18,7 @@ from typing import Literal
 from hews_gpu.environment import probes
 from hews_gpu.errors import UserError, did_you_mean
 
-__all__ = ["Choice", "ProbeResult", "RasterChoice", "choose_device", "choose_raster_backend", "probe"]
+__all__ = ["Choice", "ProbeResult", "choose_device", "choose_raster_backend", "probe"]
 
 PROBE_TIMEOUT_S = 120.0  # a cold import of torch from a network disk takes tens of seconds
 REASON_LIMIT = 120  # characters; some libraries put a page of advice into an exception
@@ -35,24 +35,18 @@ class ProbeResult:
 
 @dataclass(frozen=True)
 class Choice:
-    """The device that torch will use."""
+    """The device that torch computes on, or that maps are drawn on."""
 
     device: Literal["cpu", "cuda"]
     why: str
 
+    @property
+    def backend(self) -> Literal["numba", "cuda"]:
+        """What draws maps there, as a Rasterizer names it."""
+        return "cuda" if self.device == "cuda" else "numba"
+
     def __str__(self) -> str:
         return f"{self.device} ({self.why})"
-
-
-@dataclass(frozen=True)
-class RasterChoice:
-    """What draws maps: the `backend` of a Rasterizer."""
-
-    backend: Literal["numba", "cuda"]
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.backend} ({self.why})"
 
 
 def choose_device(requested: str = "auto") -> Choice:
@@ -64,11 +58,10 @@ def choose_device(requested: str = "auto") -> Choice:
     Raises:
         UserError: another word, or ``cuda`` where it does not work.
     """
-    is_cuda, why = _choose(requested, "torch_cuda")
-    return Choice("cuda" if is_cuda else "cpu", why)
+    return _choose(requested, "torch_cuda")
 
 
-def choose_raster_backend(requested: str = "auto") -> RasterChoice:
+def choose_raster_backend(requested: str = "auto") -> Choice:
     """Choose what draws maps: numba's CUDA kernels where they run, otherwise its CPU kernels.
 
     Where maps go to a model, ask for the device that the model runs on (``choose_device(..).device``): maps drawn on a
@@ -80,27 +73,26 @@ def choose_raster_backend(requested: str = "auto") -> RasterChoice:
     Raises:
         UserError: another word, or ``cuda`` where it does not work.
     """
-    is_cuda, why = _choose(requested, "numba_cuda")
-    return RasterChoice("cuda" if is_cuda else "numba", why)
+    return _choose(requested, "numba_cuda")
 
 
-def _choose(requested: str, library: str) -> tuple[bool, str]:
-    """Return whether to take the GPU, on which `library`'s probe must work, and why."""
+def _choose(requested: str, library: str) -> Choice:
+    """Choose a device; on a GPU `library`'s probe must work."""
     known = ("auto", "cpu", "cuda")
     if requested not in known:
         remedy = did_you_mean(requested, known)
         raise UserError("--device", requested, allowed=f"must be one of {', '.join(known)}", remedy=remedy)
     if requested == "cpu":
-        return False, "as requested"
+        return Choice("cpu", "as requested")
     result = probe("gpu")
     if result.works:
         result = probe(library)
     if result.works:
-        return True, result.why if requested == "auto" else f"as requested; {result.why}"
+        return Choice("cuda", result.why if requested == "auto" else f"as requested; {result.why}")
     if requested == "cuda":
         remedy = "Use --device cpu, or see what is missing with 'hews doctor'"
         raise UserError("--device", requested, allowed=f"does not work here: {result.why}", remedy=remedy)
-    return False, result.why
+    return Choice("cpu", result.why)
 
 
 @cache

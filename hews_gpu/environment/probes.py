@@ -36,7 +36,7 @@ def _require(ok: object, reason: str) -> None:
 
 
 def _cuda_driver() -> ctypes.CDLL:
-    """The driver's library, initialized."""
+    """Return the driver's library, initialized."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -76,7 +76,7 @@ def cuda_libraries() -> str:
 
 
 def _nvrtc_files() -> list[str]:
-    """NVRTC as pip installs it: below site-packages/nvidia."""
+    """Return the paths of NVRTC as pip installs it, below site-packages/nvidia."""
     folders = [Path(entry) / "nvidia" for entry in sys.path if entry.endswith("-packages")]
     return [str(path) for folder in folders for path in sorted(folder.glob("*/lib/libnvrtc.so.*"))]
 

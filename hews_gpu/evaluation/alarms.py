@@ -8,28 +8,18 @@ Shapes: S windows.
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-__all__ = ["BUDGETS_PER_WEEK", "Alarms", "alarm_scores", "threshold_for"]
+from hews_gpu.arrays import Bool
+
+__all__ = ["BUDGETS_PER_WEEK", "alarm_scores", "threshold_for"]
 
 BUDGETS_PER_WEEK = (3, 7, 14)
 
 
-class Alarms(TypedDict):
-    """What the warnings under one budget were worth; None where there is nothing to divide by."""
-
-    budget_per_week: float
-    warnings_per_week: float
-    precision: float | None
-    recall: float | None
-    false_alarms_per_week: float
-
-
 def threshold_for(p: ArrayLike, weeks: float, budget_per_week: float) -> float:
-    """The lowest threshold by which the forecasts of some weeks give no more warnings than the budget.
+    """Return the lowest threshold by which the forecasts of some weeks give no more warnings than the budget.
 
     A warning is given where a forecast is at least as high. Equal forecasts are warned of together or not at all; where
     even the highest are too many, the threshold is infinite.
@@ -47,8 +37,8 @@ def threshold_for(p: ArrayLike, weeks: float, budget_per_week: float) -> float:
     return float(above[-1]) if len(above) else float("inf")
 
 
-def alarm_scores(y: ArrayLike, warned: NDArray[np.bool_], weeks: float, budget_per_week: float) -> Alarms:
-    """Score the warnings given.
+def alarm_scores(y: ArrayLike, warned: Bool, weeks: float, budget_per_week: float) -> dict[str, float | None]:
+    """Score the warnings given; None where there is nothing to divide by.
 
     Args:
         y: outcomes [S].
@@ -58,10 +48,10 @@ def alarm_scores(y: ArrayLike, warned: NDArray[np.bool_], weeks: float, budget_p
     """
     y = np.asarray(y, dtype=bool)
     hits, given, events = int((y & warned).sum()), int(warned.sum()), int(y.sum())
-    return Alarms(
-        budget_per_week=budget_per_week,
-        warnings_per_week=given / weeks,
-        precision=hits / given if given else None,
-        recall=hits / events if events else None,
-        false_alarms_per_week=(given - hits) / weeks,
-    )
+    return {
+        "budget_per_week": budget_per_week,
+        "warnings_per_week": given / weeks,
+        "precision": hits / given if given else None,
+        "recall": hits / events if events else None,
+        "false_alarms_per_week": (given - hits) / weeks,
+    }

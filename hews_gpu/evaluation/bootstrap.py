@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Float64, Int64
 from hews_gpu.evaluation.metrics import DRAWS, FEWEST_BLOCKS
+from hews_gpu.units import WEEK_S
 
 __all__ = ["Blocks", "interval"]
 
@@ -24,7 +25,7 @@ __all__ = ["Blocks", "interval"]
 class Blocks:
     """D drawn series of S windows, as the starts of their blocks."""
 
-    starts: NDArray[np.int64]  # [D, blocks]
+    starts: Int64  # [D, blocks]
     size: int
     length: int  # S
 
@@ -48,8 +49,13 @@ class Blocks:
         starts = np.random.default_rng(seed).integers(0, length - size + 1, size=(draws, count))
         return cls(starts=starts, size=size, length=length)
 
+    @classmethod
+    def by_weeks(cls, length: int, stride_s: int, *, weeks: int = 1, draws: int = DRAWS) -> Blocks:
+        """Draw blocks of some weeks, from windows that begin `stride_s` after one another."""
+        return cls.drawn(length, max(1, round(weeks * WEEK_S / stride_s)), draws=draws)
+
     def sums(self, values: ArrayLike) -> Float64:
-        """[D, Q] (or [D]) sum of each quantity over each drawn series.
+        """Return the sum [D, Q] (or [D]) of each quantity over each drawn series.
 
         Args:
             values: [S, Q] or [S].
@@ -59,20 +65,20 @@ class Blocks:
         total = np.vstack([np.zeros((1, flat.shape[1])), np.cumsum(flat, axis=0)])
         rest = self.length % self.size
         whole, last = (self.starts, None) if not rest else (self.starts[:, :-1], self.starts[:, -1])
-        found = np.empty((len(self.starts), flat.shape[1]))
+        sums = np.empty((len(self.starts), flat.shape[1]))
         for q in range(flat.shape[1]):
             column = total[:, q]
-            found[:, q] = (column[whole + self.size] - column[whole]).sum(axis=1)
+            sums[:, q] = (column[whole + self.size] - column[whole]).sum(axis=1)
             if last is not None:
-                found[:, q] += column[last + rest] - column[last]
-        return found.reshape(len(self.starts), *values.shape[1:])
+                sums[:, q] += column[last + rest] - column[last]
+        return sums.reshape(len(self.starts), *values.shape[1:])
 
     def means(self, values: ArrayLike) -> Float64:
-        """[D, Q] (or [D]) mean of each quantity over each drawn series."""
+        """Return the mean [D, Q] (or [D]) of each quantity over each drawn series."""
         return self.sums(values) / self.length
 
-    def multiplicities(self, draw: int) -> NDArray[np.int64]:
-        """[S] how often each window is in one drawn series."""
+    def multiplicities(self, draw: int) -> Int64:
+        """Return how often each window [S] is in one drawn series."""
         lengths = np.full(self.starts.shape[1], self.size)
         lengths[-1] = self.length - self.size * (len(lengths) - 1)
         edges = np.zeros(self.length + 1, dtype=np.int64)
@@ -82,6 +88,6 @@ class Blocks:
 
 
 def interval(drawn: ArrayLike, level: float = 0.95) -> list[float]:
-    """The middle `level` of drawn values [D], as [low, high]; draws that are not a number are left out."""
+    """Return the middle `level` of drawn values [D], as [low, high]; draws that are not a number are left out."""
     low, high = np.nanquantile(np.asarray(drawn, dtype=np.float64), [(1 - level) / 2, (1 + level) / 2])
     return [float(low), float(high)]

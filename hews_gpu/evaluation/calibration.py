@@ -22,24 +22,24 @@ POINTS_PER_WIDTH, FEWEST_POINTS = 12, 400
 
 
 def calibration_slope(y: ArrayLike, p: ArrayLike) -> tuple[float, float]:
-    """Slope and intercept of ``logit P(y) = intercept + slope * logit(p)``; 1 and 0 for a calibrated forecast.
+    """Return slope and intercept of ``logit P(y) = intercept + slope * logit(p)``; 1 and 0 for a calibrated forecast.
 
-    Outcomes are 0 or 1; with the true probabilities in their place, what is found has none of the outcomes' noise.
+    Outcomes are 0 or 1; with the true probabilities in their place, the result has none of the outcomes' noise.
     A slope below 1 says that forecasts are too extreme, above 1 too timid. (Cox, 1958, Biometrika 45.) A forecast
     that never varies has no slope: nan, and the intercept that its level lacks.
     """
     y, p = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
-    said = logit(p)
+    log_odds = logit(p)
     ones = np.ones((len(y), 1))
-    if np.ptp(said) == 0:
-        return float("nan"), float(fit_with_offset(ones, y, said)[0])
-    center = said.mean()
-    level, slope = fit_with_offset(np.hstack([ones, (said - center)[:, None]]), y)
+    if np.ptp(log_odds) == 0:
+        return float("nan"), float(fit_with_offset(ones, y, log_odds)[0])
+    center = log_odds.mean()
+    level, slope = fit_with_offset(np.hstack([ones, (log_odds - center)[:, None]]), y)
     return float(slope), float(level - slope * center)
 
 
 def slopes_drawn(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> Float64:
-    """[D] slopes in the drawn series, each one Newton step from the slope of all windows.
+    """Return the slopes [D] in the drawn series, each one Newton step from the slope of all windows.
 
     One step from the estimate has the distribution of the full fit to the order that a bootstrap is good for
     (Davidson & MacKinnon, 1999, International Economic Review 40). Its gradient and curvature are sums over windows.
@@ -48,17 +48,17 @@ def slopes_drawn(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> Float64:
     slope, intercept = calibration_slope(y, p)
     if not np.isfinite(slope):
         return np.full(len(blocks.starts), np.nan)
-    said = logit(p)
-    center = said.mean()
-    x = said - center
-    fitted = 1 / (1 + np.exp(-(intercept + slope * said)))
+    log_odds = logit(p)
+    center = log_odds.mean()
+    x = log_odds - center
+    fitted = 1 / (1 + np.exp(-(intercept + slope * log_odds)))
     weight, miss = fitted * (1 - fitted), y - fitted
     g0, g1, h00, h01, h11 = blocks.sums(np.stack([miss, miss * x, weight, weight * x, weight * x * x], axis=1)).T
     return np.asarray(slope + (h00 * g1 - h01 * g0) / (h00 * h11 - h01**2), dtype=np.float64)
 
 
 def smooth_calibration_error(y: ArrayLike, p: ArrayLike) -> float:
-    """Smooth calibration error, smECE: 0 is perfect; no bins to choose.
+    """Return the smooth calibration error, smECE: 0 is perfect; no bins to choose.
 
     For a width w, smear each window's miss, ``y - p``, over the forecasts around its own with a normal kernel of
     that width, reflected at 0 and 1, and integrate the absolute value. That falls as w grows; smECE is
@@ -75,7 +75,7 @@ def smooth_calibration_error(y: ArrayLike, p: ArrayLike) -> float:
 
 
 def _smeared(y: Float64, p: Float64, width: float) -> float:
-    """Integral over [0, 1] of the absolute smeared miss."""
+    """Return the integral over [0, 1] of the absolute smeared miss."""
     from scipy.ndimage import gaussian_filter1d
 
     points = max(FEWEST_POINTS, int(np.ceil(POINTS_PER_WIDTH / width)))
@@ -90,7 +90,7 @@ def _smeared(y: Float64, p: Float64, width: float) -> float:
 
 
 def calibration(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> dict[str, Any]:
-    """All of it, as JSON can hold it; None where a forecast never varies.
+    """Return all of it, as JSON can hold it; None where a forecast never varies.
 
     Args:
         y: outcomes [S].

@@ -29,6 +29,8 @@ SPLITS = ("train", "validation", "test")
 """A city file's splits, in order of time."""
 PARTS = ("train", "calibration", "test")
 """The parts of a fold; what a city file calls validation calibrates."""
+TIMES = ("history", "lead", "horizon", "stride", "delay", "gap")
+"""Of a task, as results tell them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,23 +44,6 @@ class Fold:
     """A training window's label is what was known before this moment: a history before the first calibration issue."""
     known_until_s: int
     """A fit may see the rows known before this moment; a calibration window's label is what was known then."""
-
-    def settled(self, windows: Windows, train_s: int, calibration_s: int) -> Fold:
-        """Leave out the windows that had ended less than so long before their labels are taken.
-
-        Args:
-            windows: all windows.
-            train_s: for the training windows.
-            calibration_s: for the calibration windows.
-
-        Raises:
-            ValueError: no window is left.
-        """
-        train = self.train[windows.end_s[self.train] <= self.train_until_s - train_s]
-        calibration = self.calibration[windows.end_s[self.calibration] <= self.known_until_s - calibration_s]
-        if not len(train) or not len(calibration):
-            raise ValueError(f"no window is older than the {max(train_s, calibration_s)} s that reports take")
-        return replace(self, train=train, calibration=calibration)
 
 
 def rolling_origin(
@@ -82,7 +67,7 @@ def rolling_origin(
 
 
 def _fold(windows: Windows, task: Task, begin_s: int, stop_s: int, calibration_s: int) -> Fold:
-    """The windows that begin in [begin, stop), and those that may be learned from before."""
+    """Return the windows that begin in [begin, stop), and those that may be learned from before."""
     is_test = (windows.begin_s >= begin_s) & (windows.end_s <= stop_s)
     until_s = _purged(windows, is_test, task)
     is_calibration = (windows.issue_s <= until_s) & (windows.begin_s >= begin_s - calibration_s)
@@ -117,7 +102,7 @@ def _of_masks(windows: Windows, task: Task, begin_s: int, **masks: Bool) -> Fold
 
 
 def _purged(windows: Windows, part: Bool, task: Task) -> int:
-    """The last issue time that lies a gap before the first of a part; long ago where the part is empty."""
+    """Return the last issue time that lies a gap before the first of a part; long ago where the part is empty."""
     return int(windows.issue_s[part][0]) - task.gap_s if part.any() else int(np.iinfo(np.int64).min)
 
 
@@ -140,7 +125,7 @@ class Plan:
     """Rows, and with them labels, are known from when they were reported, where the city says so."""
 
     def with_task(self, **changes: int) -> Plan:
-        """The same plan for another lead or delay."""
+        """Return the same plan for another lead or delay."""
         return replace(self, task=replace(self.task, **changes))
 
 
@@ -208,6 +193,7 @@ class Experiment:
     def described(self) -> dict[str, Any]:
         """Return where each part of each fold begins and ends, and how many windows it has."""
         task = self.plan.task
+        times = {f"{key}_s": getattr(task, f"{key}_s") for key in TIMES}
         folds = [
             {
                 "train": _span(self.learned(fold, "train")),
@@ -216,15 +202,7 @@ class Experiment:
             }
             for fold in self.folds
         ]
-        return {
-            **{
-                f"{key}_s": getattr(task, f"{key}_s")
-                for key in ("history", "lead", "horizon", "stride", "delay", "gap")
-            },
-            "embargo_s": self.city.embargo_s,
-            "as_reported": self.plan.as_reported,
-            "folds": folds,
-        }
+        return {**times, "embargo_s": self.city.embargo_s, "as_reported": self.plan.as_reported, "folds": folds}
 
 
 def _folds(city: City, plan: Plan, windows: Windows) -> list[Fold]:
@@ -238,7 +216,12 @@ def _folds(city: City, plan: Plan, windows: Windows) -> list[Fold]:
 
 def _settled(catalog: Catalog, windows: Windows, fold: Fold) -> Fold:
     """Leave out windows of which too many reports may be missing, by how long reports had taken until then."""
-    return fold.settled(windows, settling_s(catalog, fold.train_until_s), settling_s(catalog, fold.known_until_s))
+    train_s, calibration_s = (settling_s(catalog, until_s) for until_s in (fold.train_until_s, fold.known_until_s))
+    train = fold.train[windows.end_s[fold.train] <= fold.train_until_s - train_s]
+    calibration = fold.calibration[windows.end_s[fold.calibration] <= fold.known_until_s - calibration_s]
+    if not len(train) or not len(calibration):
+        raise ValueError(f"no window is older than the {max(train_s, calibration_s)} s that reports take")
+    return replace(fold, train=train, calibration=calibration)
 
 
 def _span(part: Outcomes) -> dict[str, Any]:

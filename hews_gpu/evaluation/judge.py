@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.evaluation.alarms import BUDGETS_PER_WEEK, alarm_scores
 from hews_gpu.evaluation.bootstrap import Blocks, interval
 from hews_gpu.evaluation.calibration import calibration, calibration_slope, slopes_drawn
 from hews_gpu.evaluation.metrics import DRAWS, average_precision, brier, roc_auc
-from hews_gpu.evaluation.strata import auc_interval, average_precision_within, roc_auc_within
+from hews_gpu.evaluation.strata import aucs_drawn, average_precision_within, roc_auc_within
 from hews_gpu.evaluation.value import value_curve
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.forecasters.climatology import hour_of_week
@@ -38,28 +37,26 @@ class Judged:
     """Forecasts of the test windows by one forecaster, one array [S] per seed."""
 
     p: Sequence[Float64]
-    warned: Mapping[float, Sequence[NDArray[np.bool_]]]
+    warned: Mapping[float, Sequence[Bool]]
     """By budget per week: which windows were warned of, per seed; thresholds are the caller's."""
     areas: Float64 | None = None
     """[S, N] probabilities by neighborhood, where the forecaster says where."""
 
-    def losses(self, y: NDArray[np.bool_]) -> Float64:
-        """[S] bits lost at each window, mean over the seeds."""
+    def losses(self, y: Bool) -> Float64:
+        """Return the bits [S] lost at each window, mean over the seeds."""
         return np.asarray(np.mean([log_loss_each_bits(y, p) for p in self.p], axis=0), dtype=np.float64)
 
-    def squares(self, y: NDArray[np.bool_]) -> Float64:
-        """[S] squared difference to the outcome, mean over the seeds."""
+    def squares(self, y: Bool) -> Float64:
+        """Return the squared difference [S] to the outcome, mean over the seeds."""
         return np.asarray(np.mean([(p - y) ** 2 for p in self.p], axis=0), dtype=np.float64)
 
 
 def compare(
-    y: NDArray[np.bool_],
-    begin_s: NDArray[np.int64],
+    y: Bool,
+    begin_s: Int64,
     stride_s: int,
     judged: Mapping[str, Judged],
     oracle: Float64 | None = None,
-    *,
-    seed: int = 0,
     draws: int = DRAWS,
 ) -> dict[str, dict[str, Any]]:
     """Return every score of every forecast by its name, as JSON can hold it.
@@ -70,21 +67,18 @@ def compare(
         stride_s: from one window to the next.
         judged: forecasts by name, with one called ``climatology``.
         oracle: the true probabilities [S], where they are known.
-        seed: of the bootstrap.
         draws: D.
     """
-    blocks = {
-        name: Blocks.drawn(len(y), max(1, round(weeks * WEEK_S / stride_s)), seed=seed, draws=draws)
-        for name, weeks in BLOCK_WEEKS.items()
-    }
+    lengths = BLOCK_WEEKS.items()
+    blocks = {name: Blocks.by_weeks(len(y), stride_s, weeks=weeks, draws=draws) for name, weeks in lengths}
     every = dict(judged)
     if oracle is not None:
         every["oracle"] = Judged(p=[oracle], warned={})
     losses = {name: one.losses(y) for name, one in every.items()}
     squares = {name: one.squares(y) for name, one in every.items()}
-    found: dict[str, dict[str, Any]] = {}
+    scores: dict[str, dict[str, Any]] = {}
     for name, one in every.items():
-        found[name] = {
+        scores[name] = {
             **_scores(y, begin_s, one, blocks),
             "seeds": len(one.p),
             "against": {
@@ -95,16 +89,16 @@ def compare(
             "warnings": _warnings(y, one, len(y) * stride_s / WEEK_S),
         }
         if oracle is not None:
-            found[name]["oracle_gap_closure"] = gap_closure(
+            scores[name]["oracle_gap_closure"] = gap_closure(
                 losses[CLIMATOLOGY] - losses[name], losses[CLIMATOLOGY] - losses["oracle"], blocks
             )
             to_truth = float(np.mean([calibration_slope(oracle, p)[0] for p in one.p]))
-            found[name]["calibration"]["slope_to_truth"] = None if np.isnan(to_truth) else to_truth
-    return found
+            scores[name]["calibration"]["slope_to_truth"] = None if np.isnan(to_truth) else to_truth
+    return scores
 
 
 def gap_closure(gained: Float64, possible: Float64, blocks: Mapping[str, Blocks]) -> dict[str, Any] | None:
-    """(S_model - S_climatology) / (S_oracle - S_climatology) in log score, with intervals; None where there is no gap.
+    """Return (S_model - S_climatology) / (S_oracle - S_climatology) in log score, with intervals; None without a gap.
 
     Args:
         gained: bits that the model saves at each window against the climatology [S].
@@ -114,35 +108,35 @@ def gap_closure(gained: Float64, possible: Float64, blocks: Mapping[str, Blocks]
     if possible.mean() < SMALLEST_GAP_BITS:
         return None
     both = np.stack([gained, possible], axis=1)
-    drawn = {name: one.sums(both) for name, one in blocks.items()}
-    found: dict[str, Any] = {"value": float(gained.mean() / possible.mean())}
-    return found | {name: interval(sums[:, 0] / sums[:, 1]) for name, sums in drawn.items()}
+    closure: dict[str, Any] = {"value": float(gained.mean() / possible.mean())}
+    for name, one in blocks.items():
+        sums = one.sums(both)
+        closure[name] = interval(sums[:, 0] / sums[:, 1])
+    return closure
 
 
 def _against(saved: Float64, other: Float64, own: Float64, blocks: Mapping[str, Blocks]) -> dict[str, Any]:
-    """Log and Brier skill against one other forecast; positive is better than it."""
+    """Return log and Brier skill against one other forecast; positive is better than it."""
     both = np.stack([saved, other, own], axis=1)
-    means = {name: one.means(both) for name, one in blocks.items()}
     bits: dict[str, Any] = {"value": float(saved.mean())}
     skill: dict[str, Any] = {"value": float(1 - own.mean() / other.mean())}
-    for name, drawn in means.items():
+    for name, one in blocks.items():
+        drawn = one.means(both)
         bits[name] = interval(drawn[:, 0])
         skill[name] = interval(1 - drawn[:, 2] / drawn[:, 1])
     return {"log_skill_bits": bits, "brier_skill": skill}
 
 
-def _scores(
-    y: NDArray[np.bool_], begin_s: NDArray[np.int64], one: Judged, blocks: Mapping[str, Blocks]
-) -> dict[str, Any]:
-    """Discrimination, calibration and value of one forecast."""
+def _scores(y: Bool, begin_s: Int64, one: Judged, blocks: Mapping[str, Blocks]) -> dict[str, Any]:
+    """Return discrimination, calibration and value of one forecast."""
     stratum, week = hour_of_week(begin_s), blocks["one_week"]
 
     def mean(score: Callable[[Float64], float]) -> float:
         return float(np.mean([score(p) for p in one.p]))
 
-    found: dict[str, Any] = {
+    scores: dict[str, Any] = {
         "auc": mean(lambda p: roc_auc(y, p)),
-        "auc_interval": auc_interval(y, one.p[0], week),
+        "auc_interval": interval(aucs_drawn(y, one.p[0], week)),
         "auc_within_hours": mean(lambda p: roc_auc_within(y, p, stratum)),
         "average_precision": mean(lambda p: average_precision(y, p)),
         "average_precision_within_hours": mean(lambda p: average_precision_within(y, p, stratum)),
@@ -151,24 +145,23 @@ def _scores(
         "calibration": calibration(y, one.p[0], week),
         "value": value_curve(y, one.p[0]),
     }
-    if len(one.p) > 1 and found["calibration"]["slope"] is not None:  # slope and interval over the seeds
+    calibrated = scores["calibration"]
+    if len(one.p) > 1 and calibrated["slope"] is not None:  # slope and interval over the seeds
         each = [calibration(y, p, week) for p in one.p]
-        found["calibration"]["slope"] = float(np.mean([c["slope"] for c in each]))
-        drawn = np.mean([slopes_drawn(y, p, week) for p in one.p], axis=0)
-        found["calibration"]["slope_interval"] = interval(drawn)
-        errors = [c["smooth_calibration_error"] for c in each]
-        found["calibration"]["smooth_calibration_error"] = float(np.mean(errors))
-    return found
+        for key in ("slope", "smooth_calibration_error"):
+            calibrated[key] = float(np.mean([scored[key] for scored in each]))
+        calibrated["slope_interval"] = interval(np.mean([slopes_drawn(y, p, week) for p in one.p], axis=0))
+    return scores
 
 
-def _warnings(y: NDArray[np.bool_], one: Judged, weeks: float) -> list[dict[str, Any]]:
-    """Scores of the warnings under each budget, mean over the seeds."""
+def _warnings(y: Bool, one: Judged, weeks: float) -> list[dict[str, Any]]:
+    """Return scores of the warnings under each budget, mean over the seeds."""
     rows = []
     for budget in BUDGETS_PER_WEEK:
         if budget not in one.warned:
             continue
         each = [alarm_scores(y, warned, weeks, budget) for warned in one.warned[budget]]
-        rows.append({key: _mean_of([row[key] for row in each]) for key in each[0]})  # type: ignore[literal-required]
+        rows.append({key: _mean_of([row[key] for row in each]) for key in each[0]})
     return rows
 
 

@@ -9,15 +9,12 @@ Shapes: S samples in time order, D bootstrap draws.
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hews_gpu.forecasters.logistic import require_pair
 
 __all__ = [
-    "ReliabilityBin",
     "average_precision",
     "brier",
     "reliability",
@@ -30,47 +27,39 @@ DRAWS = 2000
 FEWEST_BLOCKS = 4  # a block longer than a quarter of the series would hide its spread
 
 
-class ReliabilityBin(TypedDict):
-    """Windows with similar forecasts: what was said, what happened, and a 95 % band for the latter."""
-
-    p_mean: float
-    y_rate: float
-    low: float
-    high: float
-    count: int
-
-
 def roc_auc(y: ArrayLike, p: ArrayLike) -> float:
-    """Chance that a positive window has a higher forecast than a negative one, ties counting half (scikit-learn)."""
+    """Return the chance that a positive window has a higher forecast than a negative one, ties counting half."""
     from sklearn.metrics import roc_auc_score
 
     return float(roc_auc_score(y, p))
 
 
 def average_precision(y: ArrayLike, p: ArrayLike) -> float:
-    """Precision averaged over the steps of recall, without interpolation (scikit-learn)."""
+    """Return the precision averaged over the steps of recall, without interpolation (scikit-learn)."""
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(y, p))
 
 
 def brier(y: ArrayLike, p: ArrayLike) -> float:
-    """Mean squared difference of forecast and outcome (Brier, 1950, Monthly Weather Review 78)."""
+    """Return the mean squared difference of forecast and outcome (Brier, 1950, Monthly Weather Review 78)."""
     y, p = require_pair(y, p)
     return float(np.mean((p - y) ** 2))
 
 
-def wilson_interval(successes: int, count: int, z: float = Z_95) -> tuple[float, float]:
-    """Interval of a proportion that behaves near 0 and 1 (Wilson, 1927, JASA 22); `count` is 1 or more."""
-    rate = successes / count
+def wilson_interval(successes: int, count: int) -> tuple[float, float]:
+    """Return the interval of a proportion that behaves near 0 and 1 (Wilson, 1927, JASA 22); `count` is 1 or more."""
+    z, rate = Z_95, successes / count
     scale = 1 + z**2 / count
     middle = (rate + z**2 / (2 * count)) / scale
     half = z / scale * np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
     return max(0.0, min(rate, float(middle - half))), min(1.0, max(rate, float(middle + half)))  # never past the rate
 
 
-def reliability(y: ArrayLike, p: ArrayLike, bins: int = 10) -> list[ReliabilityBin]:
-    """Reliability diagram over bins of about equally many windows; equal forecasts always share a bin.
+def reliability(y: ArrayLike, p: ArrayLike, bins: int = 10) -> list[dict[str, float]]:
+    """Return a reliability diagram over bins of about equally many windows; equal forecasts always share a bin.
+
+    Each has the mean forecast, the share that came true with its 95 % band, and the number of windows.
 
     Args:
         y: outcomes, 0 or 1 [S].
@@ -80,11 +69,12 @@ def reliability(y: ArrayLike, p: ArrayLike, bins: int = 10) -> list[ReliabilityB
     y, p = require_pair(y, p)
     edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf"))
     index = np.searchsorted(edges, p, side="left")  # bin i holds edges[i-1] < p <= edges[i]
-    rows: list[ReliabilityBin] = []
+    rows = []
     for one in np.unique(index):
         inside = index == one
         count, hits = int(inside.sum()), int(y[inside].sum())
         low, high = wilson_interval(hits, count)
-        p_mean = float(p[inside].mean())
-        rows.append(ReliabilityBin(p_mean=p_mean, y_rate=hits / count, low=low, high=high, count=count))
+        rows.append(
+            {"p_mean": float(p[inside].mean()), "y_rate": hits / count, "low": low, "high": high, "count": count}
+        )
     return rows

@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hews_gpu.arrays import Float64, Int64
 from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = ["BANDS_S", "knox"]
@@ -26,14 +26,14 @@ EXCHANGES = 999
 
 
 def knox(
-    time_s: NDArray[np.int64],
-    xy_m: NDArray[np.float64],
+    time_s: Int64,
+    xy_m: Float64,
     *,
     within_m: float = WITHIN_M,
     exchanges: int = EXCHANGES,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Pairs near in space, by how far apart they are in time, against what chance gives.
+    """Count pairs near in space, by how far apart they are in time, against what chance gives.
 
     Args:
         time_s: [E].
@@ -66,7 +66,7 @@ def knox(
     ]
 
 
-def _counts(time_s: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Pairs in each band of time."""
+def _counts(time_s: Int64, pairs: Int64) -> Int64:
+    """Return the pairs in each band of time."""
     apart = np.abs(time_s[pairs[:, 0]] - time_s[pairs[:, 1]])
     return np.array([((apart >= low) & (apart < high)).sum() for low, high in BANDS_S])

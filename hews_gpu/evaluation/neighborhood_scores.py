@@ -45,18 +45,18 @@ AREA_SHARES = (0.005, 0.01, 0.05)
 
 
 def log_loss_of_places_bits(counts: NDArray[np.integer], p: Float64) -> Float64:
-    """[S] surprise of each window's outcomes in all neighborhoods together, bits; both arguments [S, N]."""
+    """Return the surprise [S] of each window's outcomes in all neighborhoods together, bits; both arguments [S, N]."""
     each = log_loss_each_bits((counts > 0).ravel().astype(np.int8), p.ravel())
     return np.asarray(each.reshape(p.shape).sum(axis=1), dtype=np.float64)
 
 
 def hits(counts: NDArray[np.number], density: Float64, area_km2: Float64, share: float) -> Float64:
-    """[S] events in each window's hot spots; arguments as `hits_within`, with one share."""
+    """Return the events [S] in each window's hot spots; arguments as `hits_within`, with one share."""
     return hits_within(counts, density, area_km2, [share])[:, 0]
 
 
 def hits_within(counts: NDArray[np.number], density: Float64, area_km2: Float64, shares: Sequence[float]) -> Float64:
-    """[S, K] events in each window's hot spots.
+    """Return the events [S, K] in each window's hot spots.
 
     Args:
         counts: events [S, N].
@@ -76,7 +76,7 @@ def hits_within(counts: NDArray[np.number], density: Float64, area_km2: Float64,
 
 
 def hot_spot_scores(counts: NDArray[np.integer], p: Float64, area_km2: Float64, share: float) -> dict[str, float]:
-    """Hit rate, PAI, PEI and PEI* over all windows together.
+    """Return hit rate, PAI, PEI and PEI* over all windows together.
 
     Args:
         counts: events [S, N], with at least one.
@@ -96,7 +96,7 @@ def hot_spot_scores(counts: NDArray[np.integer], p: Float64, area_km2: Float64, 
 def neighborhood_scores(
     counts: NDArray[np.integer], p: Float64, reference: Float64, area_km2: Float64, blocks: Blocks
 ) -> dict[str, Any]:
-    """All scores of one forecast per neighborhood.
+    """Return all scores of one forecast per neighborhood.
 
     Args:
         counts: events [S, N].

@@ -19,7 +19,6 @@ from hews_gpu.forecasters.catalog import area_counts
 from hews_gpu.forecasters.climatology import fit_climatology
 from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES, PlaceForecaster
 from hews_gpu.progress import SILENT, Step, step
-from hews_gpu.units import WEEK_S
 
 __all__ = ["LONG_RUN", "baseline_areas", "judge_places"]
 
@@ -40,7 +39,7 @@ def judge_places(experiment: Experiment, areas: Mapping[str, Float64]) -> dict[s
     truth = experiment.city.oracle_areas(test.windows, experiment.plan.task.delay_s)
     if truth is not None:
         every["oracle"] = truth
-    blocks = Blocks.drawn(len(test), round(WEEK_S / experiment.plan.task.stride_s))
+    blocks = Blocks.by_weeks(len(test), experiment.plan.task.stride_s)
     long_run = every[LONG_RUN]
     scores = {name: neighborhood_scores(counts, p, long_run, ground.area_km2, blocks) for name, p in every.items()}
     return {
@@ -70,7 +69,7 @@ def _block_areas(experiment: Experiment, fold: Fold, forecaster: PlaceForecaster
     train, asked = experiment.learned(fold, "train"), experiment.all.windows.select(fold.test)
     somewhere = -np.log1p(-fit_climatology(train.windows.begin_s, train.y).probability(asked.begin_s))
     forecaster.fit(experiment.catalog.until(fold.known_until_s), train)
-    return -np.expm1(-somewhere[:, None] * forecaster.shares(experiment.catalog, asked))
+    return -np.expm1(-somewhere[:, None] * forecaster.shares(experiment.catalog, asked.issue_s))
 
 
 def _near_pairs(experiment: Experiment) -> list[dict[str, Any]]:

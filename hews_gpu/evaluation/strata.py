@@ -11,14 +11,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hews_gpu.evaluation.bootstrap import Blocks, interval
+from hews_gpu.arrays import Float64, Int64
+from hews_gpu.evaluation.bootstrap import Blocks
 from hews_gpu.evaluation.metrics import average_precision, roc_auc
 
-__all__ = ["auc_gain_within", "auc_interval", "aucs_drawn", "average_precision_within", "roc_auc_within"]
+__all__ = ["auc_gain_within", "aucs_drawn", "average_precision_within", "roc_auc_within"]
 
 
 def roc_auc_within(y: ArrayLike, p: ArrayLike, stratum: ArrayLike) -> float:
-    """Chance that a positive window has a higher forecast than a negative one of the same stratum, ties counting half.
+    """Return the chance that a positive window has a higher forecast than a negative one of its stratum; ties are half.
 
     Each stratum's AUC is weighted by its number of such pairs. (Janes & Pepe, 2008, Biometrics 64: the
     covariate-adjusted ROC curve.) nan if no stratum has both.
@@ -34,10 +35,8 @@ def roc_auc_within(y: ArrayLike, p: ArrayLike, stratum: ArrayLike) -> float:
     return won / pairs if pairs else float("nan")
 
 
-def auc_gain_within(
-    y: ArrayLike, p: ArrayLike, reference: ArrayLike, stratum: ArrayLike
-) -> tuple[float, NDArray[np.float64]]:
-    """How much higher `roc_auc_within` is than another forecast's, and how much of that each window [S] accounts for.
+def auc_gain_within(y: ArrayLike, p: ArrayLike, reference: ArrayLike, stratum: ArrayLike) -> tuple[float, Float64]:
+    """Return how much higher `roc_auc_within` is than another forecast's, and what of that each window [S] makes.
 
     The second adds up to 0; its sum over windows drawn anew is, to first order, how far the difference of their AUCs
     is from that of all windows, which is what a bootstrap needs. (Influence of an observation on an AUC: DeLong, DeLong
@@ -58,13 +57,13 @@ def auc_gain_within(
     return mean, np.asarray((won - mean * met) / pairs, dtype=np.float64)
 
 
-def _won(hit: NDArray[np.float64], miss: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 where a positive window's forecast is higher than a negative one's, 1/2 where they are equal."""
+def _won(hit: Float64, miss: Float64) -> Float64:
+    """Return 1 where a positive window's forecast is higher than a negative one's, 1/2 where they are equal."""
     return np.asarray(0.5 * (1 + np.sign(hit[:, None] - miss[None, :])), dtype=np.float64)
 
 
 def average_precision_within(y: ArrayLike, p: ArrayLike, stratum: ArrayLike) -> float:
-    """Average precision of each stratum, weighted by its positives; nan without any."""
+    """Return the average precision of each stratum, weighted by its positives; nan without any."""
     y, p, stratum = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64), np.asarray(stratum)
     total = 0.0
     for inside in _groups(stratum):
@@ -73,20 +72,15 @@ def average_precision_within(y: ArrayLike, p: ArrayLike, stratum: ArrayLike) -> 
     return total / float(y.sum()) if y.any() else float("nan")
 
 
-def _groups(stratum: NDArray[np.generic]) -> list[NDArray[np.int64]]:
-    """Positions of the members of each stratum."""
+def _groups(stratum: NDArray[np.generic]) -> list[Int64]:
+    """Return the positions of the members of each stratum."""
     order = np.argsort(stratum, kind="stable")
     edges = np.flatnonzero(np.diff(stratum[order])) + 1
     return list(np.split(order, edges))
 
 
-def auc_interval(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> list[float]:
-    """95 % interval of the AUC over the drawn series, ties counting half."""
-    return interval(aucs_drawn(y, p, blocks))
-
-
-def aucs_drawn(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> NDArray[np.float64]:
-    """[D] AUC in each drawn series, ties counting half; nan where it holds only one kind of window."""
+def aucs_drawn(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> Float64:
+    """Return the AUC [D] in each drawn series, ties counting half; nan where it holds only one kind of window."""
     y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     last = np.flatnonzero(np.diff(p[order], append=np.inf))  # last position of each group of equal forecasts

@@ -10,25 +10,16 @@ Shapes: S windows.
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["RATIOS", "ValuePoint", "value_curve"]
+__all__ = ["RATIOS", "value_curve"]
 
 RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
 
 
-class ValuePoint(TypedDict):
-    """Value at one cost-loss ratio."""
-
-    cost_loss: float
-    value: float
-
-
-def value_curve(y: ArrayLike, p: ArrayLike, ratios: tuple[float, ...] = RATIOS) -> list[ValuePoint]:
-    """Value for users of each cost-loss ratio, each acting at a forecast of that very ratio or more.
+def value_curve(y: ArrayLike, p: ArrayLike, ratios: tuple[float, ...] = RATIOS) -> list[dict[str, float]]:
+    """Return the value for users of each cost-loss ratio, each acting at a forecast of that very ratio or more.
 
     Args:
         y: outcomes, 0 or 1 [S].
@@ -38,11 +29,11 @@ def value_curve(y: ArrayLike, p: ArrayLike, ratios: tuple[float, ...] = RATIOS) 
     import xarray
     from scores.probability import relative_economic_value
 
-    found = relative_economic_value(
+    values = relative_economic_value(
         xarray.DataArray(np.asarray(p, dtype=np.float64), dims="window"),
         xarray.DataArray(np.asarray(y, dtype=np.float64), dims="window"),
         cost_loss_ratios=list(ratios),
         probability_thresholds=list(ratios),
     )
-    both = found.transpose("cost_loss_ratio", "probability_threshold").values
-    return [ValuePoint(cost_loss=ratio, value=float(both[i, i])) for i, ratio in enumerate(ratios)]
+    both = values.transpose("cost_loss_ratio", "probability_threshold").values
+    return [{"cost_loss": ratio, "value": float(both[i, i])} for i, ratio in enumerate(ratios)]

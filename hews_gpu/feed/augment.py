@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from hews_gpu.arrays import Float32, Float64
-from hews_gpu.errors import UserError
 from hews_gpu.kernels import warp_cpu
 from hews_gpu.kernels._shim import ONE_AT_A_TIME
+from hews_gpu.typed_toml import require
 
-__all__ = ["Augmentation", "warp", "warp_by_torch"]
+__all__ = ["Augmentation", "AugmentationConfig", "warp", "warp_by_torch"]
 
 WORDS = 8
 """Of 64 bits for each sample, two steps of the generator; seven are used."""
@@ -32,34 +32,35 @@ VARYING = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """How far maps are varied; each amount is drawn evenly from minus to plus what is given here.
+class AugmentationConfig:
+    """``[augmentation]``: how far maps are varied in stages that ask for it, evenly from minus to plus each amount.
 
-    The amounts are the reference system's, but for the mirror: a city is not mirror-symmetric. Off altogether unless a
-    recipe asks for it.
-
-    Raises:
-        UserError: an amount out of range.
+    The amounts are the reference system's, but for the mirror.
     """
 
-    seed: int
     rotation_deg: float = 20.0
-    """About the middle."""
+    """Degrees, about the middle."""
     shift: float = 0.1
     """Of height and width."""
     shear_deg: float = 0.1
-    """By how much upright lines lean."""
+    """By how much upright lines lean; the reference's 0.1 is a tenth of a degree."""
     zoom: float = 0.1
-    """Each axis by a factor of its own, 1 - zoom to 1 + zoom."""
+    """Of each axis on its own: 0.1 is a factor of 0.9 to 1.1."""
     flip: bool = False
-    """Mirror half of the maps left to right, as the reference system did."""
+    """Mirror half of the maps left to right. A city is not mirror-symmetric: off unless asked for."""
 
     def __post_init__(self) -> None:
-        most = {"seed": 2**63, "rotation_deg": 180.0, "shift": 1.0, "shear_deg": 45.0, "zoom": 0.9}
-        for name, limit in most.items():
-            value = getattr(self, name)
-            if not 0 <= value <= limit:
-                raise UserError(f"augmentation.{name}", value, allowed=f"must be 0..{limit}")
+        most = {"rotation_deg": 180.0, "shift": 1.0, "shear_deg": 45.0, "zoom": 0.9}
+        for key, limit in most.items():
+            value = getattr(self, key)
+            require(0 <= value <= limit, f"[augmentation] {key}", value, f"must be 0..{limit:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(AugmentationConfig):
+    """The amounts, and the seed that they are drawn by."""
+
+    seed: int
 
     def matrices(self, epoch: int, first: int, count: int, height: int, width: int) -> Float32:
         """Return where each pixel of the varied maps is taken from.

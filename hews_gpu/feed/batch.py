@@ -47,14 +47,7 @@ Buffer = TypeVar("Buffer")
 
 
 def calendar_features(begin_s: Int64) -> Float32:
-    """Return sines and cosines of the hour of day, the time of week and the day of year.
-
-    Args:
-        begin_s: local starts of the target windows, int64 [S].
-
-    Returns:
-        float32 [S, F], all within -1..1.
-    """
+    """Return sines and cosines, float32 [S, F], of hour of day, time of week and day of year of local times [S]."""
     columns: list[Float64] = []
     for period_s, harmonics in CYCLES:
         phase = 2 * np.pi * (np.asarray(begin_s, dtype=np.int64) % period_s) / period_s
@@ -105,15 +98,7 @@ class MapSource:
     climatology: Float32  # [S]
 
     def __post_init__(self) -> None:
-        steps = self.rasterizer.steps
-        if self.pairs.ndim == 3 and self.pairs.shape[1] != steps:
-            raise ValueError(f"rasterizer: draws {steps} steps, must be {self.pairs.shape[1]}")
-        if self.pairs.ndim != 2 + (steps > 0) or self.pairs.shape[-1] != 2:
-            raise ValueError(f"pairs: has shape {self.pairs.shape}, must be [S, {f'{steps}, ' * (steps > 0)}2]")
-        first, last = self.pairs[..., 0], self.pairs[..., 1]
-        events = self.rasterizer.events
-        if len(self) and not (first.min() >= 0 and bool((first <= last).all()) and last.max() <= events):
-            raise ValueError(f"pairs: must hold 0 <= first <= last <= {events}, the number of incidents")
+        self.rasterizer.require_pairs(self.pairs)
         for name, ndim in (("y", 1), ("calendar", 2), ("climatology", 1)):
             shape = getattr(self, name).shape
             if len(shape) != ndim or shape[0] != len(self):
@@ -148,13 +133,7 @@ class MapSource:
 
 
 class Ring(Generic[Buffer]):
-    """Buffers for maps of one shape; each grows to the largest batch seen.
-
-    Args:
-        shape: (H, X, C) of one map.
-        empty: makes a buffer of the given dimensions, such as a tensor or an array on a GPU.
-        depth: how many batches must last at once.
-    """
+    """Buffers for `depth` batches of maps of one shape (H, X, C), made by `empty`; each grows to the largest seen."""
 
     def __init__(self, shape: tuple[int, ...], empty: Callable[[tuple[int, ...]], Buffer], depth: int) -> None:
         self.shape, self.empty = shape, empty
@@ -203,8 +182,6 @@ class Feed(ABC):
         ValueError: a rasterizer that draws on a GPU, for batches on the CPU.
 
     Attributes:
-        source: what it draws.
-        device: of the batches.
         waited_s: seconds that readers have waited for batches so far; grows only, so that a reader takes differences.
     """
 

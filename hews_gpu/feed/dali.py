@@ -88,10 +88,6 @@ def dali_pipeline(
 class DaliFeed(Feed):
     """Lets DALI finish what the source's rasterizer draws.
 
-    Args:
-        source: what to draw.
-        device: "cpu" or "cuda".
-
     Raises:
         UserError: DALI is not installed, or on a GPU CuPy is not.
     """

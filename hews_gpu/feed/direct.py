@@ -37,15 +37,7 @@ GROUP_BYTES = 32 * 2**20
 
 
 class DirectFeed(Feed):
-    """Calls the source's rasterizer.
-
-    Args:
-        source: what to draw.
-        device: "cpu" or "cuda".
-
-    Raises:
-        ValueError: a rasterizer that draws on a GPU, for batches on the CPU.
-    """
+    """Calls the source's rasterizer."""
 
     def __init__(self, source: MapSource, *, device: str = "cpu") -> None:
         super().__init__(source, device=device)
@@ -68,9 +60,9 @@ class DeviceDrawer:
     """Draws a source's batches on a GPU.
 
     Args:
-        source: what to draw, by a rasterizer whose backend is "cuda".
+        source: what to draw.
         device: a CUDA device of torch.
-        cuda: where streams come from: torch.cuda.
+        cuda: where streams come from.
         group: samples drawn by one launch, but for whole batches and at least one; None: about `GROUP_BYTES`.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hews_gpu.environment.device import RasterChoice, choose_raster_backend
+from hews_gpu.environment.device import Choice, choose_raster_backend
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.feed.batch import Feed, MapSource
 from hews_gpu.feed.dali import DaliFeed
@@ -18,12 +18,7 @@ FEEDS: dict[str, type[Feed]] = {"direct": DirectFeed, "dali": DaliFeed, "zarr": 
 
 
 def open_feed(named: str, source: MapSource, *, device: str = "cpu") -> Feed:
-    """Return the feed that `--feed` asks for.
-
-    Args:
-        named: a key of `FEEDS`; for stored maps with their folder, as ``zarr:maps``.
-        source: what to draw, or to read.
-        device: "cpu" or "cuda".
+    """Return the feed that `--feed` asks for: a key of `FEEDS`; for stored maps with their folder, as ``zarr:maps``.
 
     Raises:
         UserError: an unknown name, or a feed that lacks what it needs.
@@ -38,10 +33,6 @@ def open_feed(named: str, source: MapSource, *, device: str = "cpu") -> Feed:
     return FEEDS[name](source, device=device)
 
 
-def drawn_by(device: str) -> RasterChoice:
-    """Return what draws maps for a model: numba's CUDA kernels on its GPU, where they run; the CPU for any other.
-
-    Args:
-        device: of the model: "cpu", "cuda" or "cuda:1".
-    """
+def drawn_by(device: str) -> Choice:
+    """Return what draws maps for a model on a device: numba's CUDA kernels on a GPU, where they run; else the CPU."""
     return choose_raster_backend("cpu" if device == "cpu" else "auto")

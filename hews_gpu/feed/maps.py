@@ -255,11 +255,7 @@ def _file_of(group: Path, number: int) -> Path:
 
 
 def _new_group(
-    path: Path,
-    rasterizer: Rasterizer,
-    windows: MapWindows,
-    has_target: Bool,
-    attributes: dict[str, Any],
+    path: Path, rasterizer: Rasterizer, windows: MapWindows, has_target: Bool, attributes: dict[str, Any]
 ) -> zarr.Array[Any]:
     """Make the group with everything in it but the maps, and return their array, still to be filled."""
     import zarr

@@ -56,15 +56,7 @@ class Share:
 
 
 def balanced_ids(y: Bool, seed: int) -> Int64:
-    """Choose as many windows of either class as the rarer one has: all of that, and others drawn by the seed.
-
-    Args:
-        y: [W] the class of each window.
-        seed: of the run; the same seed gives the same windows everywhere.
-
-    Returns:
-        int64 [2 * rarer] ids in ascending order.
-    """
+    """Return as many ids of either class `y` [W] as the rarer one has, ascending: all of that, others by the seed."""
     rarer, other = sorted((np.flatnonzero(~y), np.flatnonzero(y)), key=len)
     keys = _words(seed, (0, BALANCING), len(other))
     return np.sort(np.concatenate([rarer, other[np.argsort(keys, kind="stable")[: len(rarer)]]]))
@@ -81,24 +73,15 @@ def steps_per_epoch(windows: int, batch_size: int) -> int:
     return -(-windows // batch_size)
 
 
-def plan(
-    seed: int,
-    epoch: int,
-    rank: int,
-    world: int,
-    step: int,
-    *,
-    windows: int,
-    batch_size: int,
-) -> Int64:
+def plan(seed: int, epoch: int, rank: int, world: int, step: int, *, windows: int, batch_size: int) -> Int64:
     """Return the ids of the windows that one rank reads at one step.
 
     Args:
         seed: of the run; 0 or more.
         epoch: 0 or more.
-        rank: this process, 0 .. world - 1.
-        world: number of processes; must divide `batch_size`.
-        step: within the epoch, 0 .. steps_per_epoch - 1.
+        rank: 0 .. world - 1.
+        world: how many ranks; must divide `batch_size`.
+        step: 0 .. steps_per_epoch - 1.
         windows: W, how many windows there are: ids are 0 .. W - 1.
         batch_size: B, of the global batch, over all ranks.
 
@@ -119,14 +102,7 @@ def plan(
 
 
 def shares(
-    seed: int,
-    epoch: int,
-    rank: int,
-    world: int,
-    *,
-    windows: int,
-    batch_size: int,
-    first_step: int = 0,
+    seed: int, epoch: int, rank: int, world: int, *, windows: int, batch_size: int, first_step: int = 0
 ) -> Iterator[Share]:
     """Yield the shares of one rank from `first_step` to the end of an epoch; arguments as of `plan`."""
     for step in range(first_step, steps_per_epoch(windows, batch_size)):

@@ -10,8 +10,8 @@ Shapes: B batch, T history steps, H rows, X columns, C channels, K windows of a 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,18 @@ class ZarrFeed(Feed):
         self._values = source.rasterizer.values
         group = _open(store)
         _require_same(store, dict(group.attrs).get("drawing", {}), source.rasterizer.fingerprint())
-        self._chunks = _Chunks(store, group["maps"])
+        self._store, self._maps = store, group["maps"]
+        missing = self._maps.nchunks - self._maps.nchunks_initialized
+        if missing > 0:  # below 0 where the last file has room for more chunks than there are
+            raise _damaged(store, f"{missing} or more of its chunks are missing")
+        self._lock = threading.Lock()  # several iterators may read at once
+        self._chunk = lru_cache(max(1, CACHE_BYTES // int(np.prod(self._maps.chunks))))(self._read_chunk)
         self._rows = _find_rows(store, group["pairs"][:], source)
         self._codes = torch.from_numpy(self._values.codes.copy().view(f"i{self._values.codes.itemsize}"))
 
     def close(self) -> None:
         super().close()
-        self._chunks.kept.clear()
+        self._chunk.cache_clear()
 
     def _make(self, shares: Iterator[Share], augment: Augmentation | None) -> Any:
         with self._ring() as ring:
@@ -78,47 +83,26 @@ class ZarrFeed(Feed):
         """Copy the stored maps of samples into uint8 [B, H, X, C], chunk by chunk."""
         rows = self._rows[ids]  # [B, T]
         parts = out.reshape(*out.shape[:3], rows.shape[1], -1)  # [B, H, X, T, G]
-        chunk, place = np.divmod(rows, self._chunks.windows)
+        chunk, place = np.divmod(rows, self._maps.chunks[0])
         for which in np.unique(chunk):
-            stored = self._chunks[int(which)]
+            with self._lock:
+                stored = self._chunk(int(which))
             b, t = np.nonzero(chunk == which)
             parts[b, :, :, t] = stored[place[b, t]]
 
-
-class _Chunks:
-    """Chunks of a store, the most recently used ones in memory."""
-
-    def __init__(self, store: Path, maps: Any) -> None:
-        self.store, self.maps = store, maps
-        self.windows = maps.chunks[0]
-        self.most = max(1, CACHE_BYTES // int(np.prod(maps.chunks)))
-        self.kept: OrderedDict[int, UInt8] = OrderedDict()
-        self.lock = threading.Lock()  # several iterators may read at once
-        if maps.nchunks_initialized < maps.nchunks:
-            raise _damaged(store, f"{maps.nchunks - maps.nchunks_initialized} or more of its chunks are missing")
-
-    def __getitem__(self, which: int) -> UInt8:
+    def _read_chunk(self, which: int) -> UInt8:
         """Return chunk `which`, uint8 [K, H, X, C].
 
         Raises:
             UserError: it is damaged.
         """
-        with self.lock:
-            if which not in self.kept:
-                self._read(which)
-            self.kept.move_to_end(which)
-            return self.kept[which]
-
-    def _read(self, which: int) -> None:
-        first = which * self.windows
-        last = min(first + self.windows, self.maps.shape[0]) - 1
+        first = which * self._maps.chunks[0]
+        last = min(first + self._maps.chunks[0], self._maps.shape[0]) - 1
         try:
-            read = self.maps[first : last + 1]
+            chunk: UInt8 = self._maps[first : last + 1]
         except (ValueError, RuntimeError, OSError) as error:
-            raise _damaged(self.store, f"windows {first}..{last} cannot be read ({error})") from error
-        while len(self.kept) >= self.most:
-            self.kept.popitem(last=False)
-        self.kept[which] = read
+            raise _damaged(self._store, f"windows {first}..{last} cannot be read ({error})") from error
+        return chunk
 
 
 def _open(store: Path) -> Any:

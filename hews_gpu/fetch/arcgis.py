@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial, reduce
+from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from hews_gpu.errors import UserError
-from hews_gpu.fetch.client import Answer, Client, Endpoint, RequestError, read_json
-from hews_gpu.fetch.pages import Key, TablePage, require_collection
+from hews_gpu.fetch.client import Answer, Endpoint, RequestError, read_json
+from hews_gpu.fetch.pages import Key, Table, TablePage, require_collection
 
 __all__ = ["ArcgisTable", "layer_address"]
 
@@ -25,42 +24,20 @@ T = TypeVar("T")
 NEEDS_SIGN_IN = frozenset({401, 403, 498, 499})
 
 
-class ArcgisTable:
-    """One layer or table of a feature service.
-
-    Args:
-        client: sends the requests.
-        endpoint: the layer's address and the key of the city file that holds it.
-        choose: picks the fields to ask for among all that the layer has.
-        where: filter in the layer's SQL; empty for all rows.
-        page_rows: rows per page, if the layer allows as many.
-
-    Raises:
-        UserError: not a layer, or one that cannot be paged.
-    """
+class ArcgisTable(Table):
+    """One layer or table of a feature service; `where` is in the layer's SQL."""
 
     suffix = ".geojson"
 
-    def __init__(
-        self,
-        client: Client,
-        endpoint: Endpoint,
-        *,
-        choose: Callable[[Sequence[str]], Sequence[str]],
-        where: str = "",
-        page_rows: int = 2000,
-    ) -> None:
-        self.client, self.endpoint, self.where = client, endpoint, where
-        self.address = layer_address(endpoint)
+    def _open(self) -> list[str]:
+        self.address = layer_address(self.endpoint)
         layer = self._ask("", {}, _read_layer)
-        names = [spec["name"] for spec in layer["fields"]]
-        self.key = _object_id(layer, endpoint)
-        self.fields: Sequence[str] = [self.key, *(name for name in choose(names) if name != self.key)]
-        self.left_out: Sequence[str] = [name for name in names if name not in self.fields]
-        self.page_rows = min(page_rows, int(layer.get("maxRecordCount") or page_rows))
+        self.key = _object_id(layer, self.endpoint)
+        self.page_rows = min(self.page_rows, int(layer.get("maxRecordCount") or self.page_rows))
         self.geojson = "geojson" in str(layer.get("supportedQueryFormats", "geoJSON")).lower()
         self.edited = _last_edit(layer)
         self.time_zone = stated_zone(layer)
+        return [spec["name"] for spec in layer["fields"]]
 
     def count(self) -> int:
         """Return how many rows the layer says there are."""
@@ -83,7 +60,7 @@ class ArcgisTable:
             "outSR": "4326",
             "f": "geojson" if self.geojson else "json",
         }
-        return self._ask("/query", parameters, partial(self._read_page, url=self._url("/query", parameters)))
+        return self._ask("/query", parameters, self._read_page)
 
     def _filter(self, after: Key | None) -> str:
         parts = [f"({self.where})"] if self.where else []
@@ -91,22 +68,30 @@ class ArcgisTable:
             parts.append(f"{self.key} > {int(after)}")
         return " AND ".join(parts) or "1=1"
 
-    def _url(self, path: str, parameters: Mapping[str, str]) -> str:
-        return f"{self.address}{path}?{urlencode({'f': 'json', **parameters})}"
-
     def _ask(self, path: str, parameters: Mapping[str, str], read: Callable[[Answer], T]) -> T:
-        return self.client.get(self._url(path, parameters), read, endpoint=self.endpoint)
+        url = f"{self.address}{path}?{urlencode({'f': 'json', **parameters})}"
+        return self.client.get(url, read, endpoint=self.endpoint)
 
-    def _read_page(self, answer: Answer, *, url: str) -> TablePage:
+    def _read_page(self, answer: Answer) -> TablePage:
+        """Return a page as GeoJSON without fields that were not asked for, should a layer send them all the same."""
         features = require_collection(_read_content(answer))
-        body = answer.body
+        body, allowed = answer.body, set(self.fields)
         if not self.geojson:
-            features = [_as_geojson(feature) for feature in features]
-        allowed = set(self.fields)
+            features = [
+                {
+                    "type": "Feature",
+                    "geometry": _geometry(feature.get("geometry") or {}),
+                    "properties": feature.get("attributes") or {},
+                }
+                for feature in features
+            ]
         if not self.geojson or any(not allowed.issuperset(_properties(feature)) for feature in features):
-            features = [_only(feature, allowed) for feature in features]
+            features = [
+                {**feature, "properties": {k: v for k, v in _properties(feature).items() if k in allowed}}
+                for feature in features
+            ]
             body = json.dumps({"type": "FeatureCollection", "features": features}).encode()
-        return TablePage(url=url, body=body, keys=[self._key_of(feature) for feature in features])
+        return TablePage(url=answer.url, body=body, keys=[self._key_of(feature) for feature in features])
 
     def _key_of(self, feature: Mapping[str, Any]) -> int:
         key = _properties(feature).get(self.key, feature.get("id"))
@@ -125,7 +110,7 @@ def layer_address(endpoint: Endpoint) -> str:
     path = re.sub(r"/query/?$", "", parts.path).rstrip("/")
     if not re.search(r"/(FeatureServer|MapServer)/\d+$", path, flags=re.IGNORECASE):
         allowed = "must be a layer's address, which ends with its number, such as .../FeatureServer/0"
-        raise UserError(endpoint.field, endpoint.address, allowed=allowed, remedy="Add the layer's number")
+        raise endpoint.refusal(allowed, "Add the layer's number")
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
@@ -167,11 +152,11 @@ def _object_id(layer: Mapping[str, Any], endpoint: Endpoint) -> str:
     can = layer.get("advancedQueryCapabilities") or {}
     if can.get("supportsPagination") is False or can.get("supportsOrderBy") is False:
         remedy = "Download the table by hand from the city's open data portal"
-        raise UserError(endpoint.field, endpoint.address, allowed="cannot be read in pages", remedy=remedy)
+        raise endpoint.refusal("cannot be read in pages", remedy)
     of_type = [spec["name"] for spec in layer["fields"] if spec.get("type") == "esriFieldTypeOID"]
     name = layer.get("objectIdField") or next(iter(of_type), None)
     if not isinstance(name, str):
-        raise UserError(endpoint.field, endpoint.address, allowed="has no object id", remedy="Name another layer")
+        raise endpoint.refusal("has no object id", "Name another layer")
     return name
 
 
@@ -192,20 +177,6 @@ def stated_zone(layer: Mapping[str, Any]) -> str:
 
 def _properties(feature: Mapping[str, Any]) -> Mapping[str, Any]:
     return feature.get("properties") or {}
-
-
-def _only(feature: Mapping[str, Any], allowed: set[str]) -> dict[str, Any]:
-    """Return a feature without fields that were not asked for, should a layer send them all the same."""
-    return {**feature, "properties": {k: v for k, v in _properties(feature).items() if k in allowed}}
-
-
-def _as_geojson(feature: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a feature of the layer's own JSON as GeoJSON."""
-    return {
-        "type": "Feature",
-        "geometry": _geometry(feature.get("geometry") or {}),
-        "properties": feature.get("attributes") or {},
-    }
 
 
 def _geometry(shape: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -12,7 +12,7 @@ difference (the table changed while it was read) is reported, not hidden.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date
 from functools import partial
@@ -24,8 +24,8 @@ from typing import Any
 from hews_gpu.config import CityConfig, FetchConfig, city_template, load_city
 from hews_gpu.errors import UserError
 from hews_gpu.fetch.arcgis import ArcgisTable
-from hews_gpu.fetch.client import Answer, Client, Endpoint, read_json
-from hews_gpu.fetch.pages import Table, TablePage, choose_fields, require_collection
+from hews_gpu.fetch.client import Client, Endpoint, read_json
+from hews_gpu.fetch.pages import Table, TablePage, choose_fields, collection_page
 from hews_gpu.fetch.snapshot import LATEST, Snapshot, locked_folder, open_snapshot
 from hews_gpu.fetch.socrata import SocrataTable
 from hews_gpu.progress import log, step
@@ -74,10 +74,15 @@ def fetch_city(
         UserError: the city has no [fetch] section, no network, a feed that refuses or makes no sense, a full disk.
     """
     city = find_city(city)[0] if isinstance(city, str) else city
-    settings = _require_settings(city)
+    settings = city.fetch
+    if settings is None:
+        remedy = "Add one ('hews init baltimore' shows how), or place the tables by hand"
+        raise UserError("[fetch]", allowed=f"the file of {city.city.name} has no such section", remedy=remedy)
+    # everything that decides what is fetched; pages under different ones are never mixed
+    query = {**asdict(settings), "columns": dict(city.incidents.columns)}
     client = client or Client()
     with locked_folder(folder):
-        snapshot = open_snapshot(folder, city.city.name, _query(city, settings), today or date.today())
+        snapshot = open_snapshot(folder, city.city.name, query, today or date.today())
         _drop_damaged_pages(snapshot)
         if not snapshot.table(INCIDENTS)["whole"]:
             _fetch_incidents(client, city, settings, snapshot)
@@ -85,18 +90,6 @@ def fetch_city(
             _fetch_neighborhoods(client, settings, snapshot)
         snapshot.finish()
     return _summary(snapshot, name=city.neighborhoods.name, requests=client.requests)
-
-
-def _require_settings(city: CityConfig) -> FetchConfig:
-    if city.fetch is None:
-        remedy = "Add one ('hews init baltimore' shows how), or place the tables by hand"
-        raise UserError("[fetch]", allowed=f"the file of {city.city.name} has no such section", remedy=remedy)
-    return city.fetch
-
-
-def _query(city: CityConfig, settings: FetchConfig) -> dict[str, Any]:
-    """Return everything that decides what is fetched; pages under different ones are never mixed."""
-    return {**asdict(settings), "columns": dict(city.incidents.columns)}
 
 
 def _drop_damaged_pages(snapshot: Snapshot) -> None:
@@ -112,8 +105,8 @@ def _drop_damaged_pages(snapshot: Snapshot) -> None:
 def _fetch_incidents(client: Client, city: CityConfig, settings: FetchConfig, snapshot: Snapshot) -> None:
     endpoint = Endpoint(field="[fetch] incidents", address=settings.incidents)
     choose = partial(choose_fields, columns=city.incidents.columns, field=endpoint.field)
-    kind: Callable[..., Table] = ArcgisTable if settings.protocol == "arcgis" else SocrataTable
-    table = kind(client, endpoint, choose=choose, where=settings.where, page_rows=settings.page_rows)
+    kind = ArcgisTable if settings.protocol == "arcgis" else SocrataTable
+    table: Table = kind(client, endpoint, choose=choose, where=settings.where, page_rows=settings.page_rows)
     expected = table.count()
     if expected == 0:
         raise UserError("[fetch] where", settings.where, allowed="matches no row of the feed", remedy="Widen it")
@@ -178,18 +171,13 @@ def _fetch_neighborhoods(client: Client, settings: FetchConfig, snapshot: Snapsh
 
 
 def fetch_polygons(client: Client, endpoint: Endpoint, protocol: str) -> tuple[int, TablePage]:
-    """Return how many polygons a feed says there are, and all of them.
-
-    Args:
-        client: sends the requests.
-        endpoint: address of a layer, a dataset or a file.
-        protocol: arcgis, socrata, or geojson for a file.
+    """Return how many polygons a layer (arcgis), a dataset (socrata) or a file (geojson) has, and all of them.
 
     Raises:
         UserError: the feed refuses, makes no sense or is empty.
     """
     if protocol == "geojson":
-        page = client.get(endpoint.address, partial(_read_file, url=endpoint.address), endpoint=endpoint)
+        page = client.get(endpoint.address, lambda a: collection_page(a, read_json(a)), endpoint=endpoint)
         count = page.rows
     elif protocol == "socrata":
         dataset = SocrataTable(client, endpoint, choose=list)
@@ -198,7 +186,7 @@ def fetch_polygons(client: Client, endpoint: Endpoint, protocol: str) -> tuple[i
         layer = ArcgisTable(client, endpoint, choose=list)
         count, page = layer.count(), _all_pages(layer)
     if page.rows == 0:
-        raise UserError(endpoint.field, endpoint.address, allowed="has no polygon", remedy="Check the address")
+        raise endpoint.refusal("has no polygon", "Check the address")
     return count, page
 
 
@@ -206,11 +194,6 @@ def property_names(page: TablePage) -> list[str]:
     """Return the columns that polygons can be named by."""
     features = json.loads(page.body)["features"]
     return sorted({name for feature in features for name in (feature.get("properties") or {})})
-
-
-def _read_file(answer: Answer, *, url: str) -> TablePage:
-    features = require_collection(read_json(answer))
-    return TablePage(url=url, body=answer.body, keys=range(len(features)))
 
 
 def _all_pages(layer: ArcgisTable) -> TablePage:
@@ -227,9 +210,8 @@ def _all_pages(layer: ArcgisTable) -> TablePage:
         if len(set(keys)) < len(keys):
             break
     allowed = f"does not give its rows in the order of '{layer.key}'"
-    raise UserError(
-        layer.endpoint.field, layer.address, allowed=allowed, remedy="Name another layer, or a GeoJSON file"
-    )
+    remedy = "Name another layer, or a GeoJSON file"
+    raise UserError(layer.endpoint.field, layer.address, allowed=allowed, remedy=remedy)
 
 
 def _summary(snapshot: Snapshot, *, name: str, requests: int) -> dict[str, Any]:

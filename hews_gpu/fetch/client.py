@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -82,6 +82,10 @@ class Endpoint:
     field: str
     address: str
 
+    def refusal(self, allowed: str, remedy: str) -> UserError:
+        """Return the error that names both."""
+        return UserError(self.field, self.address, allowed=allowed, remedy=remedy)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -89,6 +93,8 @@ class Answer:
 
     body: bytes
     content_type: str = ""
+    url: str = ""
+    """What was asked for."""
 
 
 class RequestError(Exception):
@@ -160,9 +166,7 @@ class Client:
         if not retry or too_long or attempt >= self.policy.attempts:
             tries = f" (tried {attempt} times)" if attempt > 1 else ""
             asks = f" and asks to wait {wait_s:.0f} s" if retry and too_long else ""
-            raise UserError(
-                endpoint.field, endpoint.address, allowed=f"{refusal.reason}{asks}{tries}", remedy=refusal.remedy
-            ) from refusal
+            raise endpoint.refusal(f"{refusal.reason}{asks}{tries}", refusal.remedy) from refusal
         self.clock.sleep(wait_s)
 
     def _backoff_s(self, attempt: int) -> float:
@@ -179,7 +183,7 @@ class Client:
         self.requests += 1
         try:
             with self._opener.open(request, timeout=self.policy.timeout_s) as response:
-                return self._read(response)
+                return replace(self._read(response), url=url)
         except urllib.error.HTTPError as error:
             with error:
                 raise self._bad_status(error) from error

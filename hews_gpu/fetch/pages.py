@@ -10,15 +10,16 @@ other column that nothing here reads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from hews_gpu.data.readers.schemas import is_person_level
+from hews_gpu.data.readers.schemas import is_person_level, normal_name
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.client import RequestError
+from hews_gpu.fetch.client import Answer, Client, Endpoint, RequestError
 
-__all__ = ["Key", "Table", "TablePage", "choose_fields", "require_collection"]
+__all__ = ["Key", "Table", "TablePage", "choose_fields", "collection_page", "require_collection"]
 
 Key = int | str
 
@@ -39,11 +40,23 @@ class TablePage:
         return len(self.keys)
 
 
-class Table(Protocol):
-    """One table of a feed, opened."""
+class Table(ABC):
+    """One table of a feed, opened.
 
-    address: str
+    Args:
+        client: sends the requests.
+        endpoint: the table's address and the key of the city file that holds it.
+        choose: picks the columns to ask for among all that the table has.
+        where: filter in the feed's own language; empty for all rows.
+        page_rows: rows per page, if the feed allows as many.
+
+    Raises:
+        UserError: not a table, or one that cannot be paged.
+    """
+
     suffix: str
+    """Of a page's file name."""
+    address: str
     key: str
     """Name of the column that pages go by."""
     fields: Sequence[str]
@@ -55,12 +68,33 @@ class Table(Protocol):
     edited: str
     """A mark that changes whenever the table does, as of opening; empty where the feed has none."""
 
+    def __init__(
+        self,
+        client: Client,
+        endpoint: Endpoint,
+        *,
+        choose: Callable[[Sequence[str]], Sequence[str]],
+        where: str = "",
+        page_rows: int = 2000,
+    ) -> None:
+        self.client, self.endpoint, self.where, self.page_rows = client, endpoint, where, page_rows
+        names = self._open()
+        self.fields = [self.key, *(name for name in choose(names) if name != self.key)]
+        self.left_out = [name for name in names if name not in self.fields]
+
+    @abstractmethod
+    def _open(self) -> list[str]:
+        """Ask what the table is, set `address`, `key` and `edited`, and return the names of all columns."""
+
+    @abstractmethod
     def count(self) -> int:
         """Return how many rows the feed says there are."""
 
+    @abstractmethod
     def edited_now(self) -> str:
         """Ask for `edited` again."""
 
+    @abstractmethod
     def page(self, after: Key | None) -> TablePage:
         """Return the rows with the smallest keys above `after`; without rows at the end of the table."""
 
@@ -77,43 +111,36 @@ def require_collection(content: Any) -> list[Mapping[str, Any]]:
     return features
 
 
+def collection_page(answer: Answer, content: Any) -> TablePage:
+    """Return a whole GeoJSON file, of which `content` is the JSON, as a page."""
+    return TablePage(url=answer.url, body=answer.body, keys=range(len(require_collection(content))))
+
+
 def _is_feature(feature: Any) -> bool:
     """Return whether `feature` has the form of a GeoJSON feature, or of one in ArcGIS's own JSON."""
     parts = ("properties", "attributes", "geometry")
     return isinstance(feature, dict) and all(isinstance(feature.get(part) or {}, dict) for part in parts)
 
 
-# ---------------------------------------------------------------- columns
-
 TIME = "CrimeDateTime CrimeDate CrimeTime Date Time Occurred_Date Occurrence_Date Date_Occ Time_Occ Date_of_Occurrence"
 CATEGORY = "Description Primary_Type CrimeCode IUCR Category Offense Offense_Type"
-PLACE = "Longitude Latitude Location Block Address Neighborhood District Old_District New_District Post Community_Area"
-OTHER = "Shooting Inside_Outside Premise PremiseType Weapon Location_Description Total_Incidents Case_Number CCNumber"
-
-
-def _normal(name: str) -> str:
-    """Return a column name without capitals, spaces and marks: feeds spell one column in many ways."""
-    return "".join(c for c in name.casefold() if c.isalnum())
-
-
-TIMES, CATEGORIES, PLACES, OTHERS = (frozenset(map(_normal, names.split())) for names in (TIME, CATEGORY, PLACE, OTHER))
+OTHER = (
+    "Longitude Latitude Location Block Address Neighborhood District Old_District New_District Post Community_Area "
+    "Shooting Inside_Outside Premise PremiseType Weapon Location_Description Total_Incidents Case_Number CCNumber"
+)
+TIMES, CATEGORIES, OTHERS = (frozenset(map(normal_name, names.split())) for names in (TIME, CATEGORY, OTHER))
 
 
 def choose_fields(names: Sequence[str], *, columns: Mapping[str, str], field: str) -> list[str]:
-    """Choose the columns of a feed to ask for, in the feed's order.
-
-    Args:
-        names: all columns of the feed.
-        columns: role -> column that the city file names itself; asked for besides the known ones.
-        field: named in the error.
+    """Choose the columns of a feed to ask for, in the feed's order: the known ones, and those the city file names.
 
     Raises:
         UserError: no column is known to hold the time or the category.
     """
-    own = {role: _normal(name) for role, name in columns.items()}
-    wanted = {*TIMES, *CATEGORIES, *PLACES, *OTHERS, *own.values()}
-    chosen = [name for name in names if _normal(name) in wanted and not is_person_level(name)]
-    present = set(map(_normal, chosen))
+    own = {role: normal_name(name) for role, name in columns.items()}
+    wanted = {*TIMES, *CATEGORIES, *OTHERS, *own.values()}
+    chosen = [name for name in names if normal_name(name) in wanted and not is_person_level(name)]
+    present = set(map(normal_name, chosen))
     times = {*TIMES, *(own[role] for role in ("time", "date") if role in own)}
     categories = {*CATEGORIES, *(own[role] for role in ("category",) if role in own)}
     for role, known in (("time", times), ("category", categories)):

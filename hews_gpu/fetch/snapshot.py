@@ -43,11 +43,6 @@ class Snapshot:
         self.folder, self.record = folder, record
         self.added = 0
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether all tables are whole."""
-        return bool(self.record["complete"])
-
     def table(self, name: str) -> dict[str, Any]:
         """Return the record of one table; empty before its first page."""
         entry: dict[str, Any] = self.record["tables"].setdefault(name, {"whole": False, "pages": []})
@@ -70,25 +65,29 @@ class Snapshot:
     def add(self, name: str, file: str, page: TablePage) -> None:
         """Write a page and its record."""
         path = self.folder / file
-        with _disk_full_keeps_finished_pages(path):
+        entry = {
+            "file": file,
+            "url": page.url,
+            "time": _now(),
+            "rows": page.rows,
+            "first": page.keys[0],
+            "last": page.keys[-1],
+            "bytes": len(page.body),
+            "sha256": hashlib.sha256(page.body).hexdigest(),
+        }
+        try:
             with disk_full_is_a_user_error(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_file(path) as partial:
                 partial.write_bytes(page.body)
-            self.table(name)["pages"].append(
-                {
-                    "file": file,
-                    "url": page.url,
-                    "time": _now(),
-                    "rows": page.rows,
-                    "first": page.keys[0],
-                    "last": page.keys[-1],
-                    "bytes": len(page.body),
-                    "sha256": hashlib.sha256(page.body).hexdigest(),
-                }
-            )
+            self.table(name)["pages"].append(entry)
             self.added += 1
             self.save()
+        except UserError as error:
+            if getattr(error.__cause__, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            remedy = "Free some space and run the same command again: finished pages are kept"
+            raise UserError(str(path), allowed="the disk is full", remedy=remedy) from error.__cause__
 
     def save(self) -> None:
         """Write the record."""
@@ -103,7 +102,7 @@ class Snapshot:
         for left_over in self.folder.iterdir():
             if left_over.name not in named and LEFT_OVER.fullmatch(left_over.name):
                 left_over.unlink()
-        if not self.is_complete:
+        if not self.record["complete"]:
             self.record.update(complete=True, finished=_now())
             self.save()
         atomic_link(link, self.folder.name)
@@ -119,14 +118,11 @@ class Snapshot:
 def open_snapshot(root: Path, city: str, query: dict[str, Any], today: date) -> Snapshot:
     """Choose the folder to write to: the newest with the same query that is unfinished or of today, or else a new one.
 
-    Args:
-        root: the city's folder.
-        city: the city's name, for the record.
-        query: everything that decides what is fetched.
-        today: names a new folder.
+    `query` is everything that decides what is fetched.
     """
     dated = [path for path in root.glob("*") if DATED.fullmatch(path.name) and path.is_dir()]
-    for folder in sorted(dated, key=_dated_order, reverse=True):
+    # by date, then number within the day
+    for folder in sorted(dated, key=lambda folder: (folder.name[:10], int(folder.name[11:] or 1)), reverse=True):
         record = _read_record(folder)
         if record.get("query") == query:
             if not record["complete"] or folder.name.startswith(today.isoformat()):
@@ -166,21 +162,5 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record if is_ours else {}
 
 
-def _dated_order(folder: Path) -> tuple[str, int]:
-    """Return what folders are sorted by: date, then number within the day."""
-    return folder.name[:10], int(folder.name[11:] or 1)
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@contextmanager
-def _disk_full_keeps_finished_pages(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        if getattr(error.__cause__, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        remedy = "Free some space and run the same command again: finished pages are kept"
-        raise UserError(str(path), allowed="the disk is full", remedy=remedy) from error.__cause__

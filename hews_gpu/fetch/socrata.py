@@ -10,14 +10,12 @@ import csv
 import io
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from hews_gpu.errors import UserError
-from hews_gpu.fetch.client import Answer, Client, Endpoint, RequestError, read_json
-from hews_gpu.fetch.pages import Key, TablePage, require_collection
+from hews_gpu.fetch.client import Answer, Endpoint, RequestError, read_json
+from hews_gpu.fetch.pages import Key, Table, TablePage, collection_page
 
 __all__ = ["TOKEN_VARIABLE", "SocrataTable"]
 
@@ -28,41 +26,19 @@ ROW_ID = ":id"
 MAX_POLYGONS = 50_000  # the most rows that every version of the API gives at once
 
 
-class SocrataTable:
-    """One dataset of a Socrata portal.
-
-    Args:
-        client: sends the requests.
-        endpoint: the dataset's address, with its id such as ijzp-q8t2, and the key of the city file that holds it.
-        choose: picks the fields to ask for among all that the dataset has.
-        where: filter in SoQL; empty for all rows.
-        page_rows: rows per page.
-
-    Raises:
-        UserError: not a dataset.
-    """
+class SocrataTable(Table):
+    """One dataset of a Socrata portal, whose address holds its id such as ijzp-q8t2; `where` is in SoQL."""
 
     suffix = ".csv"
     key = ROW_ID
 
-    def __init__(
-        self,
-        client: Client,
-        endpoint: Endpoint,
-        *,
-        choose: Callable[[Sequence[str]], Sequence[str]],
-        where: str = "",
-        page_rows: int = 2000,
-    ) -> None:
-        self.client, self.endpoint, self.where, self.page_rows = client, endpoint, where, page_rows
-        self.root, self.dataset = _dataset(endpoint)
+    def _open(self) -> list[str]:
+        self.root, self.dataset = _dataset(self.endpoint)
         self.address = f"{self.root}/resource/{self.dataset}"
         view = self._view()
         self.edited = _last_edit(view)
         self.time_zone = ""
-        names = [column["fieldName"] for column in view["columns"]]
-        self.fields: Sequence[str] = [ROW_ID, *choose(names)]
-        self.left_out: Sequence[str] = [name for name in names if name not in self.fields]
+        return [column["fieldName"] for column in view["columns"]]
 
     def count(self) -> int:
         """Return how many rows the dataset says there are."""
@@ -80,13 +56,12 @@ class SocrataTable:
             "$order": ROW_ID,
             "$limit": str(self.page_rows),
         }
-        url = self._url(".csv", parameters)
-        return self._ask(url, partial(self._read_page, url=url))
+        return self._ask(self._url(".csv", parameters), self._read_page)
 
     def polygons(self) -> TablePage:
         """Return all rows with their outlines, as one GeoJSON file."""
         url = self._url(".geojson", {"$limit": str(MAX_POLYGONS)})
-        return self._ask(url, partial(_read_polygons, url=url))
+        return self._ask(url, lambda answer: collection_page(answer, _read_content(answer)))
 
     def _filter(self, after: Key | None) -> dict[str, str]:
         parts = [f"({self.where})"] if self.where else []
@@ -106,7 +81,7 @@ class SocrataTable:
         """Return the portal's description of the dataset: its columns, and when it changed."""
         return self._ask(f"{self.root}/api/views/{self.dataset}.json", _read_view)
 
-    def _read_page(self, answer: Answer, *, url: str) -> TablePage:
+    def _read_page(self, answer: Answer) -> TablePage:
         """Check that the page is whole: the columns asked for, and every row as wide as the header."""
         text = _read_text(answer)
         header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
@@ -114,7 +89,7 @@ class SocrataTable:
             raise RequestError(f"answered with the columns {', '.join(header)[:200] or 'none'}", retry="always")
         if not text.endswith("\n") or any(len(row) != len(header) for row in rows):
             raise RequestError("cut its answer in the middle of a row", retry="always")
-        return TablePage(url=url, body=answer.body, keys=[row[0] for row in rows])
+        return TablePage(url=answer.url, body=answer.body, keys=[row[0] for row in rows])
 
 
 def _dataset(endpoint: Endpoint) -> tuple[str, str]:
@@ -123,9 +98,7 @@ def _dataset(endpoint: Endpoint) -> tuple[str, str]:
     ids = re.findall(r"(?<![a-z0-9])[a-z0-9]{4}-[a-z0-9]{4}(?![a-z0-9])", parts.path)
     if not ids:
         allowed = "must hold a dataset's id, such as https://HOST/resource/ijzp-q8t2"
-        raise UserError(
-            endpoint.field, endpoint.address, allowed=allowed, remedy="Copy it from the portal's API button"
-        )
+        raise endpoint.refusal(allowed, "Copy it from the portal's API button")
     return f"{parts.scheme}://{parts.netloc}", ids[-1]
 
 
@@ -167,8 +140,3 @@ def _read_count(answer: Answer) -> int:
     if len(values) != 1 or not str(values[0]).isdecimal():
         raise RequestError("did not say how many rows there are", retry="always")
     return int(values[0])
-
-
-def _read_polygons(answer: Answer, *, url: str) -> TablePage:
-    features = require_collection(_read_content(answer))
-    return TablePage(url=url, body=answer.body, keys=range(len(features)))

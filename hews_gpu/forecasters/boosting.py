@@ -11,12 +11,11 @@ Shapes: S windows, K columns.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hews_gpu.arrays import Float32, Float64
+from hews_gpu.arrays import Bool, Float32, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
-from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecasters.climatology import hour_of_week, month_of_year
 from hews_gpu.forecasters.level import Recent
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import HOUR_S
@@ -46,8 +45,7 @@ class Boosting:
 
         windows = train.windows
         self._streams = tuple(past.streams[k] for k in np.unique(past.stream))
-        self._climatology = fit_climatology(windows.begin_s, train.y)
-        self._recent = Recent.fitted(past, windows, self._climatology)
+        self._recent = Recent.fitted(past, train)
         self._chosen = self._choose(past, train)
         trees = HistGradientBoostingClassifier(
             **TREES, l2_regularization=L2, early_stopping=False, random_state=self._seed
@@ -61,9 +59,9 @@ class Boosting:
         with one_thread():
             return np.asarray(self._trees.predict_proba(x)[:, 1], dtype=np.float64)
 
-    def _choose(self, past: Catalog, train: Outcomes) -> list[tuple[float, NDArray[np.int64]]]:
-        """Decay and (category, neighborhood) columns that look most informative."""
-        p = self._climatology.probability(train.windows.begin_s)
+    def _choose(self, past: Catalog, train: Outcomes) -> list[tuple[float, Int64]]:
+        """Return decays with the (category, neighborhood) columns that look most informative."""
+        p = self._recent.climatology.probability(train.windows.begin_s)
         columns = len(self._streams) * past.areas
         by_area = past.columns(self._streams, by_area=True)
         scores = [
@@ -74,8 +72,8 @@ class Boosting:
         return [(decay_s, np.sort(best[best // columns == i] % columns)) for i, decay_s in enumerate(AREA_DECAYS_S)]
 
     def _columns(self, seen: Catalog, windows: Windows) -> Float32:
-        """[S, K] all that the trees look at."""
-        logit, hour = self._climatology.logit(windows.begin_s), hour_of_week(windows.begin_s)
+        """Return all that the trees look at [S, K]."""
+        logit, hour = self._recent.climatology.logit(windows.begin_s), hour_of_week(windows.begin_s)
         calendar = np.stack([logit, hour % 24, hour // 24, month_of_year(windows.begin_s)], axis=1)
         city = seen.columns(self._streams)
         parts = [calendar, self._recent.ratios(seen, windows)]
@@ -88,8 +86,8 @@ class Boosting:
         return np.hstack(parts, dtype=np.float32, casting="same_kind")
 
 
-def strongest(x: Float64, y: NDArray[np.bool_], p: Float64) -> Float64:
-    """[K] how far each column goes together with what a forecast left unexplained: |score statistic| of its slope.
+def strongest(x: Float64, y: Bool, p: Float64) -> Float64:
+    """Return how far each column [K] goes with what a forecast left unexplained: |score statistic| of its slope.
 
     Args:
         x: [S, K] columns.

@@ -13,7 +13,7 @@ Shapes: E rows, S windows, K columns of counts, N neighborhoods.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,22 +70,31 @@ class Catalog:
     def __len__(self) -> int:
         return len(self.time_s)
 
+    @property
+    def is_event(self) -> Bool:
+        """[E] whether a row is a target event: the first known row of one."""
+        return self.is_target & self.is_first
+
+    def within(self, begin_s: int, end_s: int) -> Bool:
+        """Return whether each row [E] happened in [begin, end)."""
+        return (self.time_s >= begin_s) & (self.time_s < end_s)
+
     def until(self, when_s: int) -> Catalog:
-        """The rows known before a moment: all that a fit at that moment can look at."""
-        return self._take(slice(0, int(np.searchsorted(self.known_s, when_s, side="left"))))
+        """Return the rows known before a moment: all that a fit at that moment can look at."""
+        return self.take(slice(0, int(np.searchsorted(self.known_s, when_s, side="left"))))
 
     def known_at_once(self) -> Catalog:
-        """The same rows as if each had been known when it happened: to estimate a law, not to forecast."""
+        """Return the same rows as if each had been known when it happened: to estimate a law, not to forecast."""
         order = np.argsort(self.time_s, kind="stable")
-        return replace(self._take(order), known_s=self.time_s[order], delay_s=0)
+        return replace(self.take(order), known_s=self.time_s[order], delay_s=0)
 
-    def _take(self, rows: slice | Int64) -> Catalog:
-        columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        taken: dict[str, Any] = {name: v[rows] for name, v in columns.items() if isinstance(v, np.ndarray)}
+    def take(self, rows: slice | Int64 | Bool) -> Catalog:
+        """Return some of the rows, in their order."""
+        taken: dict[str, Any] = {name: v[rows] for name, v in vars(self).items() if isinstance(v, np.ndarray)}
         return replace(self, **taken)
 
     def columns(self, streams: tuple[str, ...], *, by_area: bool = False) -> Int64:
-        """[E] column of each row's count, or -1 where it has none: one per stream, or per stream and neighborhood.
+        """Return the column [E] of each row's count, -1 where it has none: one per stream, or stream and neighborhood.
 
         Args:
             streams: which streams are counted, by name: indices may differ between catalogs.
@@ -99,19 +108,19 @@ class Catalog:
         return np.where(self.is_first, column, OUTSIDE)
 
     def counted(self, issue_s: Int64, column: Int64, columns: int, span_s: int | None = None) -> Float64:
-        """[S, K] rows per column that became known in the last `span_s` before each issue time, or ever."""
-        found = np.empty((len(issue_s), columns))
+        """Return the rows [S, K] per column that became known in the last `span_s` before each issue time, or ever."""
+        counts = np.empty((len(issue_s), columns))
         for k in range(columns):
             known_s = self.known_s[column == k]
-            found[:, k] = np.searchsorted(known_s, issue_s, side="left")
+            counts[:, k] = np.searchsorted(known_s, issue_s, side="left")
             if span_s is not None:
-                found[:, k] -= np.searchsorted(known_s, issue_s - span_s, side="left")
-        return found
+                counts[:, k] -= np.searchsorted(known_s, issue_s - span_s, side="left")
+        return counts
 
     def decayed(
         self, issue_s: Int64, column: Int64, columns: int, decay_s: float, weight: Float64 | None = None
     ) -> Float64:
-        """[S, K] sum of ``exp(-(issue - time) / decay)`` over the rows of each column known before each issue time.
+        """Return sums [S, K] of ``exp(-(issue - time) / decay)`` over the rows of each column known before each issue.
 
         Args:
             issue_s: sorted issue times [S].
@@ -148,18 +157,10 @@ def make_catalog(
     delay_s: int = 0,
     known_s: Int64 | None = None,
 ) -> Catalog:
-    """A catalog from columns in any order.
+    """Return a catalog of columns in any order.
 
-    Args:
-        time_s: [E] when each incident happened.
-        category: [E] index into `categories`; those of targets become one stream.
-        area: [E] neighborhood.
-        xy_m: [E, 2] place in meters.
-        is_target: [E].
-        categories: names.
-        areas: N.
-        delay_s: a row is known so long after it happened ...
-        known_s: ... unless the data say [E] when, and not before `delay_s` has passed.
+    They are those of `Catalog`; `category` counts in `categories`, of which those of targets become one stream. A row
+    is known `delay_s` after it happened, unless `known_s` says when, and not before that delay has passed.
     """
     known = time_s + delay_s if known_s is None else np.maximum(known_s, time_s + delay_s)
     names = (TARGETS, *categories)
@@ -184,14 +185,14 @@ def make_catalog(
 
 
 def outcomes(catalog: Catalog, windows: Windows) -> Outcomes:
-    """What happened in each window, whenever it became known."""
+    """Return what happened in each window, whenever it became known."""
     times = np.sort(catalog.time_s[catalog.is_target])
     begin, end = (np.searchsorted(times, edge, side="left") for edge in (windows.begin_s, windows.end_s))
     return Outcomes(windows=windows, y=end > begin)
 
 
 def label_known_s(catalog: Catalog, windows: Windows) -> Int64:
-    """[S] when it became known that a target fell into each window.
+    """Return when [S] it became known that a target fell into each window.
 
     Where none did, its last second plus the constant delay: that nothing happened is never reported.
     """
@@ -199,14 +200,14 @@ def label_known_s(catalog: Catalog, windows: Windows) -> Int64:
     rows = rows[np.argsort(catalog.time_s[rows], kind="stable")]
     times, known = catalog.time_s[rows], catalog.known_s[rows]
     begin, end = (np.searchsorted(times, edge, side="left") for edge in (windows.begin_s, windows.end_s))
-    found = windows.end_s - 1 + catalog.delay_s
+    known_s = windows.end_s - 1 + catalog.delay_s
     for s in np.flatnonzero(end > begin).tolist():
-        found[s] = known[begin[s] : end[s]].min()
-    return found
+        known_s[s] = known[begin[s] : end[s]].min()
+    return known_s
 
 
 def settling_s(catalog: Catalog, when_s: int, share: float = SETTLED) -> int:
-    """How long after a target happened it is known, with a given probability, from the rows known before a moment."""
+    """Return how soon a target is known, with a given probability, from the rows known before a moment."""
     known = catalog.until(when_s)
     waited_s = (known.known_s - known.time_s)[known.is_target]
     return int(np.ceil(np.quantile(waited_s, share))) if len(waited_s) else catalog.delay_s
@@ -214,7 +215,7 @@ def settling_s(catalog: Catalog, when_s: int, share: float = SETTLED) -> int:
 
 def area_counts(catalog: Catalog, windows: Windows) -> NDArray[np.int16]:
     """Return the target events [S, N] in each window and neighborhood; windows are in order and may overlap."""
-    rows = np.flatnonzero(catalog.is_target & catalog.is_first)
+    rows = np.flatnonzero(catalog.is_event)
     first = np.searchsorted(windows.end_s, catalog.time_s[rows], side="right")  # the first window that ends later
     last = np.searchsorted(windows.begin_s, catalog.time_s[rows], side="right")
     times = np.maximum(last - first, 0)  # in how many windows each event lies

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -33,20 +33,12 @@ from hews_gpu.typed_toml import build
 if TYPE_CHECKING:
     import shapely
 
-__all__ = ["City", "Truth", "event_groups", "generated_city", "prepared_city", "whole_city"]
+    from hews_gpu.synthetic import Truth
+
+__all__ = ["City", "event_groups", "generated_city", "prepared_city", "whole_city"]
 
 TRUTH = "truth.npz"
 CELL_M = 250.0  # a city of 230 square kilometers has 3,700 such cells
-
-
-class Truth(Protocol):
-    """The true probabilities of a generated city."""
-
-    def probability(self, issue_s: Int64, begin_s: Int64, end_s: Int64, *, delay_s: int = 0) -> Float64:
-        """[S] chance of a target anywhere."""
-
-    def by_area(self, issue_s: Int64, begin_s: Int64, end_s: Int64, *, delay_s: int = 0) -> Float64:
-        """[S, N] chance of a target in each neighborhood."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +140,8 @@ class City:
         return self.truth.probability(windows.issue_s, windows.begin_s, windows.end_s, delay_s=delay_s)
 
     def oracle_areas(self, windows: Windows, delay_s: int = 0) -> Float64 | None:
-        """Return the true chances [S, N] by neighborhood; None where the truth does not know them."""
-        if self.truth is None or not hasattr(self.truth, "by_area"):
+        """Return the true chances [S, N] by neighborhood; None where the truth is of the city as a whole."""
+        if self.truth is None or self.truth.areas == 1:
             return None
         return self.truth.by_area(windows.issue_s, windows.begin_s, windows.end_s, delay_s=delay_s)
 
@@ -175,7 +167,7 @@ def generated_city(preset: str, *, years: int, seed: int = 0) -> City:
         polygons=city.polygons,
         begin_s=city.begin_s,
         end_s=city.end_s,
-        truth=cast("Truth", city.truth),
+        truth=city.truth,
         reported_s=city.known_s,
         notes={"preset": preset, "years": years, "seed": seed},
         prepared=drawn,
@@ -218,7 +210,7 @@ def _truth(folder: Path) -> Truth | None:
         return None
     from hews_gpu.synthetic import load_truth
 
-    return cast("Truth", load_truth(folder / TRUTH))
+    return load_truth(folder / TRUTH)
 
 
 def event_groups(prepared: Prepared) -> Int64:
@@ -236,9 +228,9 @@ def event_groups(prepared: Prepared) -> Int64:
         other = table[name].fill_null(-1).to_numpy()
         rows = np.flatnonzero(other >= 0)
         place = np.minimum(np.searchsorted(row_id, other[rows], sorter=order), len(order) - 1)
-        found = row_id[order[place]] == other[rows]  # a row of another download may have been left out
-        first.append(rows[found])
-        second.append(order[place[found]])
+        is_there = row_id[order[place]] == other[rows]  # a row of another download may have been left out
+        first.append(rows[is_there])
+        second.append(order[place[is_there]])
     rows, others = np.concatenate(first), np.concatenate(second)
     edges = coo_array((np.ones(len(rows)), (rows, others)), shape=(len(row_id), len(row_id)))
     return np.asarray(connected_components(edges, directed=False)[1], dtype=np.int64)

@@ -15,11 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
+from hews_gpu.forecasters.logistic import expit
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import HOUR_S
 
@@ -42,13 +42,13 @@ EPOCH_HOUR_OF_WEEK = 72  # 1970-01-01T00 was a Thursday; weeks here start on Mon
 PRIOR_HOUR, PRIOR_WEEKDAY, PRIOR_WEEK_HOUR, PRIOR_MONTH = 0.7, 0.3, 0.2, 0.2
 
 
-def hour_of_week(time_s: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Hour of the week of local times, 0 = Monday 00:00 .. 167 = Sunday 23:00; int64 [S] to int64 [S]."""
+def hour_of_week(time_s: Int64) -> Int64:
+    """Return the hour of the week of local times, 0 = Monday 00:00 .. 167 = Sunday 23:00; int64 [S] to int64 [S]."""
     return (np.asarray(time_s, dtype=np.int64) // HOUR_S + EPOCH_HOUR_OF_WEEK) % WEEK_H
 
 
-def month_of_year(time_s: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Month of local times, 0 = January; int64 [S] to int64 [S]."""
+def month_of_year(time_s: Int64) -> Int64:
+    """Return the month of local times, 0 = January; int64 [S] to int64 [S]."""
     return np.asarray(time_s, dtype=np.int64).astype("datetime64[s]").astype("datetime64[M]").astype(np.int64) % MONTHS
 
 
@@ -58,23 +58,21 @@ class Climatology:
 
     intercept: float
     """Log-odds of the average window."""
-    week_hour: NDArray[np.float64]
+    week_hour: Float64
     """[168], added by hour of the week."""
-    month: NDArray[np.float64]
+    month: Float64
     """[12], added by month."""
 
-    def logit(self, begin_s: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Log-odds for target windows that start at local times `begin_s`; int64 [S] to float64 [S]."""
+    def logit(self, begin_s: Int64) -> Float64:
+        """Return log-odds for target windows that start at local times `begin_s`; int64 [S] to float64 [S]."""
         return self.intercept + self.week_hour[hour_of_week(begin_s)] + self.month[month_of_year(begin_s)]
 
-    def probability(self, begin_s: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Probabilities for target windows that start at `begin_s`; int64 [S] to float64 [S]."""
-        from scipy.special import expit
-
-        return np.asarray(expit(self.logit(begin_s)), dtype=np.float64)
+    def probability(self, begin_s: Int64) -> Float64:
+        """Return probabilities for target windows that start at `begin_s`; int64 [S] to float64 [S]."""
+        return expit(self.logit(begin_s))
 
 
-def fit_climatology(begin_s: NDArray[np.int64], y: NDArray[np.bool_] | NDArray[np.float64]) -> Climatology:
+def fit_climatology(begin_s: Int64, y: Bool | Float64) -> Climatology:
     """Fit the climatology; the same windows in any order give the same result.
 
     Args:
@@ -89,9 +87,10 @@ def fit_climatology(begin_s: NDArray[np.int64], y: NDArray[np.bool_] | NDArray[n
     begin_s, y = np.asarray(begin_s, dtype=np.int64), np.asarray(y, dtype=np.float64)
     if not 0 < y.sum() < len(y):
         raise ValueError(f"climatology needs windows with and without a target, got {int(y.sum())} of {len(y)} with")
-    cells, count, positives = _cells(begin_s, y)
-    design = _design(cells)
-    labels = np.repeat([True, False], len(cells))
+    code, which = np.unique(hour_of_week(begin_s) * MONTHS + month_of_year(begin_s), return_inverse=True)
+    count, positives = np.bincount(which), np.bincount(which, weights=y)  # windows in each cell that occurs
+    design = _design(np.stack(np.divmod(code, MONTHS), axis=1))
+    labels = np.repeat([True, False], len(code))
     weights = np.concatenate([positives, count - positives])
     # The prior sits in the columns' scale, so C is 1: the log-likelihood plus a unit normal prior. The solver's
     # tolerance is far below any score's precision.
@@ -104,8 +103,8 @@ def fit_climatology(begin_s: NDArray[np.int64], y: NDArray[np.bool_] | NDArray[n
     return Climatology(intercept=float(fit.intercept_[0]), week_hour=week_hour, month=month)
 
 
-def base_rate(y: NDArray[np.bool_]) -> float:
-    """Share of windows with a target; half a window is added to each side (Jeffreys), so it is never 0 or 1."""
+def base_rate(y: Bool) -> float:
+    """Return the share of windows with a target; half a window more on each side (Jeffreys), so never 0 or 1."""
     return (float(np.sum(y)) + 0.5) / (len(y) + 1.0)
 
 
@@ -144,19 +143,8 @@ class HourOfWeekMonth:
         return self.fitted.logit(windows.begin_s)
 
 
-def _cells(
-    begin_s: NDArray[np.int64], y: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """(hour of week, month) cells that occur, with the windows and the positive windows in each."""
-    code = hour_of_week(begin_s) * MONTHS + month_of_year(begin_s)
-    found, where = np.unique(code, return_inverse=True)
-    count = np.bincount(where)
-    positives = np.bincount(where, weights=y)
-    return np.stack(np.divmod(found, MONTHS), axis=1), count, np.asarray(positives, dtype=np.float64)
-
-
-def _design(cells: NDArray[np.int64]) -> NDArray[np.float64]:
-    """One-hot columns of hour of day, day of week, hour of week and month, each scaled by its prior's width."""
+def _design(cells: Int64) -> Float64:
+    """Return one-hot columns of hour of day, day of week, hour of week and month, scaled by their priors' widths."""
     hour, month = cells[:, 0], cells[:, 1]
     groups = ((hour % 24, 24, PRIOR_HOUR), (hour // 24, 7, PRIOR_WEEKDAY), (hour, WEEK_H, PRIOR_WEEK_HOUR))
     return np.hstack([np.eye(n)[index] * width for index, n, width in (*groups, (month, MONTHS, PRIOR_MONTH))])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hews_gpu.arrays import Bool, Float32, Float64
-from hews_gpu.config import TrainingConfig
+from hews_gpu.config import CityConfig, TrainingConfig
 from hews_gpu.data.windows import Samples, Windows, make_samples
 from hews_gpu.environment.device import choose_device
 from hews_gpu.feed.batch import FEATURES, Batch, Feed, MapSource
@@ -33,12 +33,21 @@ from hews_gpu.forecasters.base import Forecaster, SaysWhere, Setting, log_odds
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City
 from hews_gpu.forecasters.cnn_network import SmallCnn, SmallCnnSettings
-from hews_gpu.forecasters.logistic import log_loss_each_bits
+from hews_gpu.forecasters.logistic import expit, log_loss_each_bits
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
 from hews_gpu.training.objective import EpochRow, Stage, ToDevice
 from hews_gpu.training.recipe import load_recipe
 
-__all__ = ["CnnFit", "CnnForecaster", "CnnObjective", "Part", "WhereCnnForecaster", "corrections"]
+__all__ = [
+    "CnnFit",
+    "CnnForecaster",
+    "CnnObjective",
+    "Part",
+    "WhereCnnForecaster",
+    "corrections",
+    "flat_sections",
+    "outputs",
+]
 
 SCALE_SAMPLES = 1024  # windows that tell how busy a usual step is: the mean is then known to a few per cent
 # Samples that go through the network at once, on any device: their activations (some 20 MB) then stay in memory that is
@@ -72,11 +81,9 @@ class Part:
 
     def log_loss_bits(self, added: Float64) -> float:
         """Return the mean log loss in bits of the base plus a correction; nan of a network that has lost its way."""
-        from scipy.special import expit
-
-        return (
-            math.nan if np.isnan(added).any() else float(log_loss_each_bits(self.y, expit(self.offset + added)).mean())
-        )
+        if np.isnan(added).any():
+            return math.nan
+        return float(log_loss_each_bits(self.y, expit(self.offset + added)).mean())
 
 
 class CnnForecaster:
@@ -127,11 +134,9 @@ class CnnForecaster:
 
     def corrected(self, added: Float64, seen: Catalog, windows: Windows) -> Float64:
         """Return the probabilities [S] of the base with a correction of its log-odds [S]."""
-        from scipy.special import expit
-
         if not added.any():
             return self.base.predict(seen, windows)
-        return np.asarray(expit(log_odds(self.base, seen, windows) + added), dtype=np.float64)
+        return expit(log_odds(self.base, seen, windows) + added)
 
     def correction(self, windows: Windows, delay_s: int, done: Callable[[int], None] = lambda _: None) -> Float64:
         """Return what the network adds to the base's log-odds, [S]; `done` is told how many windows were scored."""
@@ -261,20 +266,34 @@ def corrections(
         to_device: moves a tensor to where the network is.
         done: told how many windows were scored, after each piece.
     """
+
+    def added(piece: Batch) -> Tensor:
+        inputs = (piece.maps, piece.calendar, torch.zeros_like(piece.climatology))
+        values: Tensor = network(*(to_device(tensor) for tensor in inputs))
+        return values
+
+    pieces = (piece for batch in feed.in_order(DRAWN_AT_ONCE) for piece in batch.slices(MICRO_BATCH))
+    return outputs(network, pieces, len(feed), added, done)
+
+
+def outputs(
+    network: nn.Module,
+    pieces: Iterable[Batch],
+    windows: int,
+    output: Callable[[Batch], Tensor],
+    done: Callable[[int], None] = lambda _: None,
+) -> Float64:
+    """Return what a network gives for each of the windows [S], piece by piece; `done` is told the size of each."""
     # Small results kept as tensors would lie between the large temporary ones in the heap, whose space then cannot be
     # used again: collecting them in a list took 4.8 GB on the Baltimore table, this takes 0.9.
-    added = np.empty(len(feed))
-    scored = 0
+    values, scored = np.empty(windows), 0
     network.eval()
     with torch.no_grad():
-        for batch in feed.in_order(DRAWN_AT_ONCE):
-            for piece in batch.slices(MICRO_BATCH):
-                inputs = (piece.maps, piece.calendar, torch.zeros_like(piece.climatology))
-                values = network(*(to_device(tensor) for tensor in inputs))
-                added[scored : scored + len(piece)] = values.float().cpu().numpy()
-                scored += len(piece)
-                done(len(piece))
-    return added
+        for piece in pieces:
+            values[scored : scored + len(piece)] = output(piece).float().cpu().numpy()
+            scored += len(piece)
+            done(len(piece))
+    return values
 
 
 def _training(setting: Setting) -> TrainingConfig:
@@ -293,7 +312,13 @@ def _city_settings(city: City) -> dict[str, Any]:
         "[incidents] targets": list(config.incidents.targets),
         "[map] bounds": bounds if isinstance(bounds, str) else list(bounds),
     }
-    for section in DECIDING:
+    return settings | flat_sections(config, DECIDING)
+
+
+def flat_sections(config: CityConfig, names: Iterable[str]) -> dict[str, Any]:
+    """Return the keys of some sections of a city file, flat, as JSON gives them back."""
+    settings: dict[str, Any] = {}
+    for section in names:
         for key, value in asdict(getattr(config, section)).items():
             if isinstance(value, dict):
                 settings |= {f"[{section}.{key}] {name}": list(item) for name, item in value.items()}

@@ -33,23 +33,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hews_gpu.arrays import Float64, Int64
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import Climatology, fit_climatology, hour_of_week, month_of_year
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import HOUR_S
 
-__all__ = ["DECAYS_S", "Hawkes", "Law", "Rhythm", "Term", "probability"]
+__all__ = ["Hawkes", "Law", "Rhythm", "Term", "cell_of", "fit_rhythm", "probability", "step_of", "weekly"]
 
 
 DECAYS_S = (1 * HOUR_S, 3 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 72 * HOUR_S, 28 * 24 * HOUR_S)
 MOST_TERMS = 8
 ROUNDS = 8  # of expectation maximization for the rhythm; eight more change the log-likelihood by a tenth
 LARGEST_BRANCHING = 0.95  # of targets by targets: at 1 the process would explode
-STEPS_S = (300, 600, 1800, 3600)  # lengths of a step of unknown time: the finest that needs no more than ...
+STEPS_S = (60, 300, 600, 1800, 3600)  # lengths of a step of unknown time: the finest that needs no more than ...
 MOST_STEPS = 400
 LONGEST_CELL_S = 4 * HOUR_S  # windows longer than this have a rhythm within them: then cells are hours
 CHUNK = 1 << 21  # hourly rates gathered at once: 16 MB
@@ -75,7 +74,7 @@ class Rhythm:
     """A time at which some cell begins."""
 
     def per_s(self, time_s: Int64) -> Float64:
-        """Rate at local times, of any shape."""
+        """Return the rate at local times, of any shape."""
         table = np.logaddexp(  # -log(1 - p) of a cell
             0.0, self.climatology.intercept + self.climatology.week_hour[:, None] + self.climatology.month
         )
@@ -94,10 +93,6 @@ class Law:
     """Rate of each other stream in `terms` by hour of the week, [168]."""
     log_likelihood: float = 0.0
 
-    def base_per_s(self, time_s: Int64) -> Float64:
-        """Target events a second that nothing set off; [S] to [S]."""
-        return self.level * self.rhythm.per_s(time_s)
-
 
 class Hawkes:
     """The forecaster."""
@@ -106,10 +101,9 @@ class Hawkes:
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         begin_s, end_s = int(train.windows.begin_s[0]), int(train.windows.end_s[-1])
-        horizon_s = train.windows.horizon_s
-        cell_s = horizon_s if horizon_s <= LONGEST_CELL_S else HOUR_S
+        known = past.until(end_s + past.delay_s).known_at_once()
         with one_thread():
-            self.fitted = fit_law(past.until(end_s + past.delay_s).known_at_once(), begin_s, end_s, cell_s)
+            self.fitted = fit_law(known, begin_s, end_s, cell_of(train.windows.horizon_s))
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
         return probability(self.fitted, seen, windows)
@@ -124,7 +118,7 @@ def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S) -> La
         end_s: its end.
         cell_s: length of the cells of the rhythm, the first of which begins at `begin_s`.
     """
-    is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
+    is_event = past.is_event & past.within(begin_s, end_s)
     event_s = past.time_s[is_event]
     cells_s = np.arange(begin_s, end_s, cell_s, dtype=np.int64)
     candidates = _Candidates(past, event_s, begin_s, end_s)
@@ -136,21 +130,34 @@ def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S) -> La
     terms = tuple(Term(*candidates.names[k], branching=float(b)) for k, b in zip(chosen, theta[1:], strict=True))
     terms = tuple(term for term in terms if term.branching > 0 or term.stream == TARGETS)
     others = {term.stream for term in terms if term.stream != TARGETS}
-    rates = {name: _weekly_per_s(past, name, begin_s, end_s) for name in sorted(others)}
+    rates = {}
+    for name in sorted(others):
+        rows, weeks = weekly(past.time_s[past.columns((name,)) == 0], begin_s, end_s)
+        rates[name] = np.asarray(rows / (weeks * HOUR_S), dtype=np.float64)
     return Law(rhythm=base.rhythm, level=float(theta[0]), terms=terms, others_per_s=rates, log_likelihood=value)
 
 
-class _Base:
-    """The rhythm of events that nothing set off, from the chance of each event to be one (expectation maximization).
+def cell_of(horizon_s: int) -> int:
+    """Return the length of a rhythm's cells, seconds: the windows', or an hour where a rhythm lies within them."""
+    return horizon_s if horizon_s <= LONGEST_CELL_S else HOUR_S
+
+
+def fit_rhythm(cells_s: Int64, cell_s: int, event_s: Int64, chance: Float64) -> Rhythm:
+    """Fit the rhythm of events that nothing set off, from the chance of each event to be one.
 
     The rhythm of all events is not theirs: what precursors set off follows the rhythm of the precursors.
     """
+    silent = np.zeros(len(cells_s))  # log of the chance that a cell held no such event
+    np.add.at(silent, (event_s - cells_s[0]) // cell_s, np.log1p(-np.minimum(chance, 1 - 1e-9)))
+    climatology = fit_climatology(cells_s, -np.expm1(silent))
+    return Rhythm(climatology=climatology, cell_s=cell_s, anchor_s=int(cells_s[0]))
+
+
+class _Base:
+    """The rhythm at the events, and its integral over the stretch."""
 
     def __init__(self, cells_s: Int64, cell_s: int, event_s: Int64, chance: Float64) -> None:
-        silent = np.zeros(len(cells_s))  # log of the chance that a cell held no such event
-        np.add.at(silent, (event_s - cells_s[0]) // cell_s, np.log1p(-np.minimum(chance, 1 - 1e-9)))
-        climatology = fit_climatology(cells_s, -np.expm1(silent))
-        self.rhythm = Rhythm(climatology=climatology, cell_s=cell_s, anchor_s=int(cells_s[0]))
+        self.rhythm = fit_rhythm(cells_s, cell_s, event_s, chance)
         self.at_events = self.rhythm.per_s(event_s)
         self.total = float(self.rhythm.per_s(cells_s).sum() * cell_s)
 
@@ -170,24 +177,24 @@ class _Candidates:
         totals = []
         for decay_s in DECAYS_S:
             begin, end = past.decayed(edges_s, column, len(streams), decay_s)
-            inside = (column >= 0) & (past.time_s >= begin_s) & (past.time_s < end_s)
+            inside = (column >= 0) & past.within(begin_s, end_s)
             totals.append(np.bincount(column[inside], minlength=len(streams)) + begin - end)
         self.total = np.concatenate(totals)  # [P]
 
-    def is_self(self) -> NDArray[np.bool_]:
+    def is_self(self) -> Bool:
         return np.array([name == TARGETS for name, _ in self.names])
 
     def design(self, base: _Base, chosen: list[int]) -> Float64:
-        """[E, 1 + P] the base and some terms at each event."""
+        """Return the base and some terms at each event [E, 1 + P]."""
         return np.column_stack([base.at_events, self.at_events[:, chosen]])
 
     def totals(self, base: _Base, chosen: list[int]) -> Float64:
-        """[1 + P] their integrals."""
+        """Return their integrals [1 + P]."""
         return np.array([base.total, *self.total[chosen]])
 
 
 def _select(candidates: _Candidates, base: _Base) -> tuple[list[int], Float64, float]:
-    """The terms that the extended BIC keeps, their branchings behind the level, and the log-likelihood."""
+    """Return the terms that the extended BIC keeps, their branchings behind the level, and the log-likelihood."""
     least_gain = 0.5 * np.log(len(base.at_events)) + np.log(len(candidates.names))
     chosen: list[int] = []
     theta, value = _maximize(candidates.design(base, []), candidates.totals(base, []))
@@ -204,7 +211,7 @@ def _select(candidates: _Candidates, base: _Base) -> tuple[list[int], Float64, f
 
 
 def _score_statistics(candidates: _Candidates, chosen: list[int], rate: Float64) -> Float64:
-    """[P] how steeply the log-likelihood rises with each term that is not in yet, in units of its spread."""
+    """Return how steeply [P] the log-likelihood rises with each term that is not in yet, in units of its spread."""
     relative = candidates.at_events / rate[:, None]
     slope = relative.sum(axis=0) - candidates.total
     spread = np.sqrt(np.maximum((relative**2).sum(axis=0), 1e-300))
@@ -214,7 +221,7 @@ def _score_statistics(candidates: _Candidates, chosen: list[int], rate: Float64)
 
 
 def _maximize(design: Float64, total: Float64) -> tuple[Float64, float]:
-    """Coefficients >= 0 that maximize ``sum log(design @ c) - total @ c``, and the maximum; concave."""
+    """Return coefficients >= 0 that maximize ``sum log(design @ c) - total @ c``, and the maximum; concave."""
     from scipy.optimize import minimize
 
     def negative(c: Float64) -> tuple[float, Float64]:
@@ -224,14 +231,16 @@ def _maximize(design: Float64, total: Float64) -> tuple[Float64, float]:
     start = np.full(len(total), 0.05)
     start[0] = 1.0
     most = [(1e-6, None)] + [(0.0, None)] * (len(total) - 1)
-    found = minimize(negative, start, jac=True, bounds=most, method="L-BFGS-B", options={"ftol": 1e-12, "maxiter": 500})
-    return np.asarray(found.x, dtype=np.float64), -float(found.fun)
+    result = minimize(
+        negative, start, jac=True, bounds=most, method="L-BFGS-B", options={"ftol": 1e-12, "maxiter": 500}
+    )
+    return np.asarray(result.x, dtype=np.float64), -float(result.fun)
 
 
 def probability(law: Law, seen: Catalog, windows: Windows) -> Float64:
-    """Probability of at least one target event in each window, given the rows known before its issue; [S]."""
+    """Return the chance [S] of at least one target event in each window, given the rows known before its issue."""
     unknown_s = seen.delay_s + windows.lead_s
-    step_s = _step_s(unknown_s, windows.horizon_s)
+    step_s = step_of(unknown_s, windows.horizon_s)
     lead, horizon = unknown_s // step_s, windows.horizon_s // step_s
     some_target, some_other, sent = _weights(law, lead, horizon, step_s)
     start_s = windows.issue_s - seen.delay_s  # where knowledge ends
@@ -240,7 +249,7 @@ def probability(law: Law, seen: Catalog, windows: Windows) -> Float64:
     for begin in range(0, len(windows), rows):
         part = slice(begin, begin + rows)
         times_s = start_s[part, None] + np.arange(lead + horizon) * step_s + step_s // 2
-        total[part] = law.base_per_s(times_s) @ (some_target * step_s)
+        total[part] = law.level * law.rhythm.per_s(times_s) @ (some_target * step_s)
         hour = hour_of_week(times_s)
         for name, weight in some_other.items():
             total[part] += law.others_per_s[name][hour] @ (weight * step_s)
@@ -250,15 +259,15 @@ def probability(law: Law, seen: Catalog, windows: Windows) -> Float64:
     return -np.expm1(-total)
 
 
-def _step_s(unknown_s: int, horizon_s: int) -> int:
-    """The finest step that divides both spans and keeps the number of steps bounded; else the coarsest that divides."""
-    fitting = [step for step in (60, *STEPS_S) if unknown_s % step == 0 and horizon_s % step == 0]
+def step_of(unknown_s: int, horizon_s: int) -> int:
+    """Return the finest step that divides both spans and is not taken too often; else the coarsest that divides."""
+    fitting = [step for step in STEPS_S if unknown_s % step == 0 and horizon_s % step == 0]
     enough = [step for step in fitting if (unknown_s + horizon_s) // step <= MOST_STEPS]
     return (enough or fitting[-1:] or [int(np.gcd(unknown_s, horizon_s))])[0]
 
 
 def _weights(law: Law, lead: int, horizon: int, step_s: int) -> tuple[Float64, dict[str, Float64], list[float]]:
-    """``1 - N`` of targets [L] and of each other stream [L], and ``branching * A(now)`` of each term."""
+    """Return ``1 - N`` of targets [L] and of each other stream [L], and ``branching * A(now)`` of each term."""
     keep = np.array([np.exp(-step_s / term.decay_s) for term in law.terms])
     branching = np.array([term.branching for term in law.terms])
     is_self = np.array([term.stream == TARGETS for term in law.terms], dtype=bool)
@@ -278,9 +287,11 @@ def _weights(law: Law, lead: int, horizon: int, step_s: int) -> tuple[Float64, d
     return some_target, some_other, [float(value) for value in branching * leads]
 
 
-def _weekly_per_s(past: Catalog, stream: str, begin_s: int, end_s: int) -> Float64:
-    """[168] rows of a stream a second by hour of the week; one is added to the hours together, so none is 0."""
-    is_it = (past.columns((stream,)) == 0) & (past.time_s >= begin_s) & (past.time_s < end_s)
-    count = np.bincount(hour_of_week(past.time_s[is_it]), minlength=168) + 1 / 168
-    weeks = (end_s - begin_s) / (168 * HOUR_S)
-    return np.asarray(count / (weeks * HOUR_S), dtype=np.float64)
+def weekly(time_s: Int64, begin_s: int, end_s: int) -> tuple[Float64, float]:
+    """Return how many times of [begin, end) each hour of the week [168] holds, and the weeks in it.
+
+    One is added to the hours together, so that none is 0.
+    """
+    inside = time_s[(time_s >= begin_s) & (time_s < end_s)]
+    count = np.bincount(hour_of_week(inside), minlength=168) + 1 / 168
+    return np.asarray(count, dtype=np.float64), (end_s - begin_s) / (168 * HOUR_S)

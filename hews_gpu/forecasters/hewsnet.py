@@ -16,13 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from hews_gpu.arrays import Float64, Int64
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
-from hews_gpu.forecasters.climatology import fit_climatology, hour_of_week
-from hews_gpu.forecasters.hawkes import Rhythm
+from hews_gpu.forecasters.climatology import hour_of_week
+from hews_gpu.forecasters.hawkes import CHUNK, Rhythm, cell_of, fit_rhythm, step_of, weekly
 from hews_gpu.forecasters.hewsnet_layers import (
     RADII_M,
     Candidates,
@@ -34,7 +33,7 @@ from hews_gpu.forecasters.hewsnet_layers import (
     pair_rows,
     rows_of,
 )
-from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, HewsNetSettings, Reach
+from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, Reach
 from hews_gpu.forecasters.level import PRIOR_LEVEL, Recent
 from hews_gpu.forecasters.logistic import fit_with_offset, logit
 from hews_gpu.forecasters.threads import one_thread
@@ -43,7 +42,6 @@ from hews_gpu.units import HOUR_S
 __all__ = ["HewsNetFit", "HewsNetForecaster"]
 
 
-LONGEST_CELL_S = 4 * HOUR_S  # windows longer than this have a rhythm within them: then cells are hours
 BLIND_S = 1800  # rows of one event differ by so much in time: where forecasts leave them alone, the fit does too
 MOST_LAYERS = 10
 ROUNDS, CYCLES = 60, 3  # of expectation maximization between two fits of the rhythm; such cycles after each choice
@@ -53,9 +51,6 @@ FEWEST_ROWS = 50  # of a layer: nothing can be learned from fewer
 LEAST_GAIN = 0.5  # nats: for less, nothing is moved
 FACTORS = (0.7, 1.4, 0.85, 1.18, 0.93, 1.07)  # by which decays and distances are adjusted, while that helps
 FIT_PRECISION = np.array([400.0, 1600.0])  # of the priors of the calibration's level and slope: 0.05 and 0.025
-STEPS_S = (60, 300, 600, 1800, 3600)
-MOST_STEPS = 400
-CHUNK = 1 << 21  # hourly rates gathered at once: 16 MB
 
 
 @dataclass(kw_only=True)
@@ -86,10 +81,8 @@ class Arrivals:
     ) -> Arrivals:
         """Count them in the past; one is added to all neighborhoods and hours together, so none is 0."""
         rows = rows_of(layer, past, pairs)
-        inside = (rows.time_s >= begin_s) & (rows.time_s < end_s)
-        count = np.bincount(hour_of_week(rows.time_s[inside]), minlength=168) + 1 / 168
-        areas = np.bincount(rows.area[inside], minlength=rows.areas) + 1 / rows.areas
-        weeks = (end_s - begin_s) / (168 * HOUR_S)
+        count, weeks = weekly(rows.time_s, begin_s, end_s)
+        areas = np.bincount(rows.area[rows.within(begin_s, end_s)], minlength=rows.areas) + 1 / rows.areas
         return cls(
             which=tuple(which),
             share=areas / areas.sum(),
@@ -136,8 +129,7 @@ class HewsNetFit:
     @property
     def net(self) -> HewsNet:
         """The network with these weights."""
-        areas = len(self.weights["share"])
-        net = HewsNet(HewsNetSettings(areas=areas, local=tuple(layer.is_local for layer in self.layers)))
+        net = HewsNet(len(self.weights["share"]), [layer.is_local for layer in self.layers])
         for name, values in self.weights.items():
             getattr(net, name).copy_(torch.from_numpy(values))
         return net
@@ -160,7 +152,7 @@ class HewsNetForecaster:
                 rhythm=state.rhythm,
                 step_s=step_s,
                 anchor_s=begin_s,
-                recent=Recent.fitted(past, windows, fit_climatology(windows.begin_s, train.y)),
+                recent=Recent.fitted(past, train),
                 level_weights=np.zeros(2),
             )
             pairs = _pairs(known, law)
@@ -183,7 +175,7 @@ class HewsNetForecaster:
         """Return the events [S, N] expected, as -log of the chance of none, before calibration."""
         fitted, net = self.fitted, self.fitted.net
         unknown_s = seen.delay_s + windows.lead_s
-        step_s = _step_s(unknown_s, windows.horizon_s)
+        step_s = step_of(unknown_s, windows.horizon_s)
         decay_s = torch.tensor([layer.decay_s for layer in fitted.layers], dtype=torch.float64)
         is_self = torch.tensor(
             [layer.stream == TARGETS and not layer.partner for layer in fitted.layers], dtype=torch.bool
@@ -242,7 +234,7 @@ class HewsNetForecaster:
     def _to_come(self, net: HewsNet, start_s: Int64, step_s: int, reach: Reach) -> tuple[Float64, Float64]:
         """Return events [S, N] of the rhythm that lead into the window, and what incidents yet to come will set off."""
         steps = len(reach.target)
-        base = np.empty((len(start_s), net.settings.areas))
+        base = np.empty((len(start_s), len(net.share)))
         arriving = np.zeros_like(base)
         rows = max(1, CHUNK // steps)
         for begin in range(0, len(start_s), rows):
@@ -274,9 +266,9 @@ class _Fit:
     """One fit."""
 
     def __init__(self, past: Catalog, begin_s: int, end_s: int, step_s: int, blind_s: int = 0) -> None:
-        is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
+        is_event = past.is_event & past.within(begin_s, end_s)
         self.past, self.begin_s, self.end_s = past, begin_s, end_s
-        self.cell_s = step_s if step_s <= LONGEST_CELL_S else HOUR_S
+        self.cell_s = cell_of(step_s)
         self.cells_s = np.arange(begin_s, end_s, self.cell_s, dtype=np.int64)
         time_s, area = past.time_s[is_event], past.area[is_event].astype(np.int64)
         self.group = Group(time_s=time_s, area=area, begin_s=begin_s, end_s=end_s, blind_s=blind_s)
@@ -286,9 +278,10 @@ class _Fit:
         """Choose layers, adjust their decays, take out what does not pay."""
         share = np.bincount(self.group.area, minlength=self.past.areas) / max(1, len(self.group.area))
         groups = candidates(self.past, self.pairs, self.group, share)
+        price = 0.5 * np.log(len(self.group.time_s)) + np.log(sum(len(group.layers) for group in groups))
         state = self._learned([], CYCLES)
         while len(state.layers) < MOST_LAYERS:
-            layer, price = self._best(groups, state)
+            layer = _best(groups, state, price)
             if layer is None:
                 break
             trial = self._learned([*state.layers, layer], CYCLES)
@@ -296,12 +289,12 @@ class _Fit:
                 break
             state = self._adjusted(trial, [len(trial.layers) - 1])
         state = self._adjusted(state, list(range(len(state.layers) - 1)))
-        state = self._pruned(state, sum(len(group.layers) for group in groups))
+        state = self._pruned(state, price)
         return self._learned(state.layers, LAST_CYCLES)
 
     def _learned(self, layers: list[Layer], cycles: int, rhythm: Rhythm | None = None) -> _State:
-        """Weights for given layers, and the rhythm unless it is given, too."""
-        net = HewsNet(HewsNetSettings(areas=self.past.areas, local=tuple(layer.is_local for layer in layers)))
+        """Learn weights for given layers, and the rhythm unless it is given, too."""
+        net = HewsNet(self.past.areas, [layer.is_local for layer in layers])
         events = len(self.group.time_s)
         left = np.empty((events, len(layers)))
         exposed = np.empty((len(layers), self.past.areas))
@@ -311,7 +304,7 @@ class _Fit:
             exposed[k] = exposure(rows, layer.decay_s, self.group)
         chance = np.ones(events)
         for _ in range(cycles):
-            kept = rhythm or self._rhythm(chance)
+            kept = rhythm or fit_rhythm(self.cells_s, self.cell_s, self.group.time_s, chance)
             evidence = Evidence(
                 base=torch.from_numpy(kept.per_s(self.group.time_s)),
                 area=torch.from_numpy(self.group.area),
@@ -324,28 +317,8 @@ class _Fit:
                 break
         return _State(layers=layers, net=net, evidence=evidence, rhythm=kept, value=net.log_likelihood(evidence))
 
-    def _rhythm(self, chance: Float64) -> Rhythm:
-        """Of the events that nothing set off, from the chance of each to be one."""
-        silent = np.zeros(len(self.cells_s))
-        np.add.at(silent, (self.group.time_s - self.begin_s) // self.cell_s, np.log1p(-np.minimum(chance, 1 - 1e-9)))
-        climatology = fit_climatology(self.cells_s, -np.expm1(silent))
-        return Rhythm(climatology=climatology, cell_s=self.cell_s, anchor_s=self.begin_s)
-
-    def _best(self, groups: list[Candidates], state: _State) -> tuple[Layer | None, float]:
-        """The candidate that promises most, less its price, and that price."""
-        base, layers = state.net.rates(state.evidence)
-        rate = (base + layers.sum(1)).numpy()
-        found, best, price = None, 0.0, 0.0
-        for group in groups:
-            cost = 0.5 * np.log(len(rate)) + np.log(sum(len(g.layers) for g in groups))
-            gain = _promise(group, rate) - cost
-            k = int(np.argmax(gain))
-            if gain[k] > best and group.layers[k] not in state.layers:
-                found, best, price = group.layers[k], float(gain[k]), float(cost)
-        return found, price
-
     def _adjusted(self, state: _State, which: list[int]) -> _State:
-        """Decays of some layers, and how near pairs must be, moved while that raises the likelihood.
+        """Move decays of some layers, and how near pairs must be, while that raises the likelihood.
 
         The rhythm stays meanwhile, as it hardly depends on them and takes longest to learn.
         """
@@ -357,16 +330,15 @@ class _Fit:
         return state
 
     def _moved(self, state: _State, k: int, name: str, factor: float) -> _State:
-        """With one property of one layer multiplied; the state itself if that cannot be."""
+        """Multiply one property of one layer and learn anew; return the state itself if that cannot be."""
         value = getattr(state.layers[k], name) * factor
         if name == "within_m" and not 0 < value <= RADII_M[-1]:
             return state
         changed = replace(state.layers[k], **{name: value})
         return self._learned([*state.layers[:k], changed, *state.layers[k + 1 :]], CYCLES, state.rhythm)
 
-    def _pruned(self, state: _State, choices: int) -> _State:
-        """Without the layers that do not pay for themselves."""
-        price = 0.5 * np.log(len(self.group.time_s)) + np.log(choices)
+    def _pruned(self, state: _State, price: float) -> _State:
+        """Take out the layers that do not pay for themselves."""
         state = self._learned(state.layers, CYCLES)
         while state.layers:
             trials = [self._learned(state.layers[:k] + state.layers[k + 1 :], CYCLES) for k in range(len(state.layers))]
@@ -377,20 +349,33 @@ class _Fit:
         return state
 
 
-def _level_weights(ratios: Float64, y: NDArray[np.bool_], said: Float64) -> Float64:
-    """[P] weights of ratios [S, P] on top of log-odds [S], none below 0: more of late never means that less follows."""
+def _best(groups: list[Candidates], state: _State, price: float) -> Layer | None:
+    """Return the candidate that promises most, if more than its price."""
+    base, layers = state.net.rates(state.evidence)
+    rate = (base + layers.sum(1)).numpy()
+    chosen, best = None, 0.0
+    for group in groups:
+        gain = _promise(group, rate) - price
+        k = int(np.argmax(gain))
+        if gain[k] > best and group.layers[k] not in state.layers:
+            chosen, best = group.layers[k], float(gain[k])
+    return chosen
+
+
+def _level_weights(ratios: Float64, y: Bool, log_odds: Float64) -> Float64:
+    """Return weights [P] of ratios [S, P] on top of log-odds [S], none below 0: more never means less to come."""
     weights, kept = np.zeros(ratios.shape[1]), np.arange(ratios.shape[1])
     while len(kept):
-        found = fit_with_offset(ratios[:, kept], y, said, PRIOR_LEVEL)
-        if (found >= 0).all():
-            weights[kept] = found
+        fitted = fit_with_offset(ratios[:, kept], y, log_odds, PRIOR_LEVEL)
+        if (fitted >= 0).all():
+            weights[kept] = fitted
             break
-        kept = np.delete(kept, int(np.argmin(found)))
+        kept = np.delete(kept, int(np.argmin(fitted)))
     return weights
 
 
 def _promise(group: Candidates, rate: Float64) -> Float64:
-    """[K] what each candidate alone could add to the log-likelihood: the maximum of sum log(1 + w x / rate) - w total.
+    """Return what each candidate [K] alone adds to the likelihood: the maximum of sum log(1 + w x / rate) - w total.
 
     Newton's method from w = 0 never overshoots, since the slope falls ever more slowly. Rare layers promise nothing.
     """
@@ -406,10 +391,3 @@ def _promise(group: Candidates, rate: Float64) -> Float64:
         weight += np.where((slope > 0) & enough, slope / np.maximum(bend, 1e-300), 0.0)
     value = np.bincount(column, weights=np.log1p(weight[column] * u.data), minlength=len(weight)) - weight * group.total
     return np.asarray(np.where(enough, value, 0.0), dtype=np.float64)
-
-
-def _step_s(unknown_s: int, horizon_s: int) -> int:
-    """The finest step that divides both spans and keeps the number of steps bounded; else the coarsest that divides."""
-    fitting = [step for step in STEPS_S if unknown_s % step == 0 and horizon_s % step == 0]
-    enough = [step for step in fitting if (unknown_s + horizon_s) // step <= MOST_STEPS]
-    return (enough or fitting[-1:] or [int(np.gcd(unknown_s, horizon_s))])[0]

@@ -13,7 +13,6 @@ Shapes: E target events, R rows, K candidates, J streams, N neighborhoods.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,6 @@ RADII_M = (160.0, 240.0, 360.0, 540.0, 810.0, 1000.0)  # each half as far again;
 BETWEEN = "\x1f"  # separates the two names of a pair's stream: no category's name contains it
 MOST_PAIRED = 30  # streams that pairs are sought among, the most frequent ones: pairs of rare ones are too few
 FORGOTTEN = 8.0  # decays after which a row is left out: exp(-8) of it is left
-PAIRS_AT_ONCE = 1 << 21  # before the distance is looked at: 100 MB
 APART = 1 << 40  # seconds between neighborhoods laid end to end on one axis of time
 
 
@@ -73,7 +71,7 @@ class Group:
 
 
 def pair_rows(past: Catalog, step_s: int, anchor_s: int, only: tuple[tuple[str, str], ...] | None = None) -> Catalog:
-    """Pairs as rows of a catalog, known when both of their incidents are and their step is over.
+    """Return pairs as rows of a catalog, known when both of their incidents are and their step is over.
 
     Each pair is there twice, as a pair of (a, b) and of (b, a). The first column of `xy_m` is the distance between the
     two. A step that ends after the end of knowledge counts as unknown as a whole.
@@ -115,41 +113,35 @@ def pair_rows(past: Catalog, step_s: int, anchor_s: int, only: tuple[tuple[str, 
 
 
 def _near_pairs(past: Catalog, row: Int64, slot: Int64) -> tuple[Int64, Int64, Int64]:
-    """Rows a and b of all ordered pairs of near rows of one slot, and the slot."""
+    """Return rows a and b of all ordered pairs of near rows of one slot, and the slot."""
+    from scipy.spatial import cKDTree
+
     order = np.argsort(slot, kind="stable")
     row, slot = row[order], slot[order]
-    low, high = (np.searchsorted(slot, slot, side=side) for side in ("left", "right"))
-    before = np.concatenate([[0], np.cumsum(high - low)])
-    cuts = np.unique(np.searchsorted(before, np.arange(0, before[-1] + PAIRS_AT_ONCE, PAIRS_AT_ONCE)))
-    found = [(row[:0], row[:0], slot[:0])]
-    for begin, end in pairwise(np.minimum(cuts, len(slot)).tolist()):
-        count = (high - low)[begin:end]
-        a = np.repeat(np.arange(begin, end), count)
-        b = np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count) + low[a]
-        apart = past.xy_m[row[a]] - past.xy_m[row[b]]
-        near = ((apart**2).sum(axis=1) <= RADII_M[-1] ** 2) & (a != b)
-        found.append((row[a[near]], row[b[near]], slot[a[near]]))
-    first, second, where = (np.concatenate(column) for column in zip(*found, strict=True))
-    return first, second, where
+    place = np.column_stack([past.xy_m[row], slot * (100 * RADII_M[-1])])  # slots are far from each other
+    pairs = cKDTree(place).query_pairs(1.01 * RADII_M[-1], output_type="ndarray")
+    a, b = np.concatenate([pairs, pairs[:, ::-1]]).T
+    near = ((past.xy_m[row[a]] - past.xy_m[row[b]]) ** 2).sum(axis=1) <= RADII_M[-1] ** 2
+    a, b = a[near], b[near]
+    order = np.lexsort((b, a))
+    return row[a[order]], row[b[order]], slot[a[order]]
 
 
 def rows_of(layer: Layer, incidents: Catalog, pairs: Catalog) -> Catalog:
-    """The rows that a layer shows, as the only stream of a catalog."""
+    """Return the rows that a layer shows, as the only stream of a catalog."""
     if layer.partner is None:
         source, name = incidents, layer.stream
-        keep = source.is_first.copy()
+        keep = source.is_first
     else:
         source, name = pairs, layer.stream + BETWEEN + layer.partner
         keep = source.xy_m[:, 0] <= layer.within_m
     place = source.streams.index(name) if name in source.streams else -1
-    keep &= source.stream == place
-    columns: dict[str, Any] = {key: value[keep] for key, value in vars(source).items() if isinstance(value, np.ndarray)}
-    columns["stream"] = np.zeros_like(columns["stream"])
-    return replace(source, **columns, streams=(name,))
+    rows = source.take(keep & (source.stream == place))
+    return replace(rows, stream=np.zeros_like(rows.stream), streams=(name,))
 
 
 def left_at(rows: Catalog, layer: Layer, group: Group) -> Float64:
-    """[E] what is left of a layer just before each event, a second: in its neighborhood, or in the city."""
+    """Return what is left of a layer just before each event [E], a second: in its neighborhood, or in the city."""
     if layer.is_local:
         event, row = _recent(rows.time_s, rows.area.astype(np.int64), group, layer.decay_s)
         value = np.exp((rows.time_s[row] - group.time_s[event]) / layer.decay_s) / layer.decay_s
@@ -159,19 +151,19 @@ def left_at(rows: Catalog, layer: Layer, group: Group) -> Float64:
 
 
 def exposure(rows: Catalog, decay_s: float, group: Group) -> Float64:
-    """[N] integral of what is left of the rows, each 1 in all, over the time learned from, by neighborhood."""
-    found = np.bincount(rows.area, weights=_inside(rows.time_s, decay_s, group), minlength=rows.areas)
-    return np.asarray(found, dtype=np.float64)
+    """Return the integral [N] over the time learned from of what is left of the rows, each 1 in all."""
+    weight = _inside(rows.time_s, decay_s, group)
+    return np.asarray(np.bincount(rows.area, weights=weight, minlength=rows.areas), dtype=np.float64)
 
 
 def _known(rows: Catalog, group: Group) -> Catalog:
-    """The rows, known once they count."""
+    """Return the rows, known once they count."""
     at_once = rows.known_at_once()
     return replace(at_once, known_s=at_once.time_s + group.blind_s, delay_s=group.blind_s)
 
 
 def candidates(past: Catalog, pairs: Catalog, group: Group, share: Float64) -> list[Candidates]:
-    """All candidates by kind: in the city, in the neighborhood, and pairs in the neighborhood.
+    """Return all candidates by kind: in the city, in the neighborhood, and pairs in the neighborhood.
 
     Args:
         past: incidents, each known when it happened.
@@ -201,7 +193,7 @@ def _in_city(past: Catalog, group: Group, share: Float64) -> Candidates:
 
 
 def _local(rows: Catalog, group: Group, decays_s: tuple[int, ...], within_m: float | None) -> Candidates:
-    """Of a neighborhood's own rows; of pairs those within a distance."""
+    """Return the candidates of a neighborhood's own rows; of pairs those within a distance."""
     from scipy.sparse import coo_array, hstack
 
     kept = np.flatnonzero(rows.is_first if within_m is None else rows.xy_m[:, 0] <= within_m)
@@ -222,13 +214,13 @@ def _local(rows: Catalog, group: Group, decays_s: tuple[int, ...], within_m: flo
 
 
 def _inside(time_s: Int64, decay_s: float, group: Group) -> Float64:
-    """[R] share of each row's excitation that falls into the time learned from."""
+    """Return the share [R] of each row's excitation that falls into the time learned from."""
     since, until = (np.maximum(edge - time_s, group.blind_s) / decay_s for edge in (group.begin_s, group.end_s))
     return np.asarray(np.exp(-since) - np.exp(-until), dtype=np.float64)
 
 
 def _recent(time_s: Int64, area: Int64, group: Group, decay_s: float) -> tuple[Int64, Int64]:
-    """Event and row of all rows of an event's neighborhood that came before it, count and are not forgotten."""
+    """Return event and row of all rows of an event's neighborhood that came before it, count and are not forgotten."""
     begin_s = int(time_s.min()) if len(time_s) else 0
     key = area * APART + time_s - begin_s
     order = np.argsort(key, kind="stable")

@@ -22,31 +22,18 @@ Shapes: B windows, E target events, K layers, N neighborhoods, L steps of unknow
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Evidence", "HewsNet", "HewsNetSettings", "Reach"]
+__all__ = ["Evidence", "HewsNet", "Reach"]
 
 SHAPES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0, 64.0, 1e4)  # of the gamma; the last is one gain for all
 PRIOR_SHARE = 0.5  # events in each neighborhood before anything happened (Jeffreys)
 FIRST_GAIN = 0.05  # events per incident that a new layer starts from
 LARGEST_SELF = 0.95  # events set off per event: at 1 the process would explode
-
-
-@dataclass(frozen=True, kw_only=True)
-class HewsNetSettings:
-    """Everything needed to build the model again around its weights."""
-
-    areas: int
-    """N, neighborhoods."""
-    local: tuple[bool, ...] = ()
-    """[K] whether what a layer sets off stays in the neighborhood, instead of falling anywhere."""
-
-    def __post_init__(self) -> None:
-        if self.areas < 1:
-            raise ValueError(f"areas = {self.areas} must be 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +65,23 @@ class HewsNet(nn.Module):
     gain: Tensor
     local: Tensor
 
-    def __init__(self, settings: HewsNetSettings, seed: int = 0) -> None:
-        """The rhythm alone, spread evenly; nothing is random, the seed is there because every model has one."""
+    def __init__(self, areas: int, local: Sequence[bool] = ()) -> None:
+        """Start from the rhythm alone, spread evenly.
+
+        Args:
+            areas: N, at least 1.
+            local: [K] whether what a layer sets off stays in the neighborhood, instead of falling anywhere.
+        """
         super().__init__()
-        self.settings = settings
-        layers, areas = len(settings.local), settings.areas
+        if areas < 1:
+            raise ValueError(f"areas = {areas} must be 1 or more")
         self.register_buffer("level", torch.ones((), dtype=torch.float64))
         self.register_buffer("share", torch.full((areas,), 1 / areas, dtype=torch.float64))
-        self.register_buffer("gain", torch.full((layers, areas), FIRST_GAIN, dtype=torch.float64))
-        self.register_buffer("local", torch.tensor(settings.local, dtype=torch.bool))
+        self.register_buffer("gain", torch.full((len(local), areas), FIRST_GAIN, dtype=torch.float64))
+        self.register_buffer("local", torch.tensor(local, dtype=torch.bool))
 
     def forward(self, base: Tensor, left: Tensor) -> Tensor:
-        """[B, N] hazards: events expected in each window and neighborhood.
+        """Return hazards [B, N]: events expected in each window and neighborhood.
 
         Args:
             base: [B, N] events of the rhythm that lead into the window, in a city of level 1 and share 1.
@@ -103,20 +95,21 @@ class HewsNet(nn.Module):
         return torch.where(self.local[:, None], self.gain, self.gain * self.share)
 
     def rates(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
-        """[E] and [E, K] rate at each event owed to the rhythm and to each layer."""
+        """Return the rates [E] and [E, K] at each event owed to the rhythm and to each layer."""
         base = self.level * self.share[evidence.area] * evidence.base
         return base, self.effect[:, evidence.area].T * evidence.left
 
     def log_likelihood(self, evidence: Evidence) -> float:
-        """Of the events, their times and neighborhoods, in nats."""
+        """Return that of the events, their times and neighborhoods, in nats."""
         base, layers = self.rates(evidence)
-        exposed = torch.where(self.local, (self.gain * evidence.exposure).sum(1), self._in_city(evidence.exposure))
+        in_city = self.gain[:, 0] * evidence.exposure.sum(1)  # the gain of a city layer is the same in every column
+        exposed = torch.where(self.local, (self.gain * evidence.exposure).sum(1), in_city)
         total = self.level * evidence.base_total + exposed.sum()
         return float((base + layers.sum(1)).log().sum() - total)
 
     @torch.no_grad()
     def learn(self, evidence: Evidence, rounds: int) -> Tensor:
-        """Rounds of expectation maximization; [E] chance of each event to come from the rhythm."""
+        """Do rounds of expectation maximization; return the chance [E] of each event to come from the rhythm."""
         chance = torch.ones_like(evidence.base)
         for _ in range(rounds):
             base, layers = self.rates(evidence)
@@ -124,21 +117,17 @@ class HewsNet(nn.Module):
             chance, owed = base / rate, layers / rate[:, None]
             self.level.copy_(chance.sum() / evidence.base_total)
             anywhere = chance + owed[:, ~self.local].sum(1)
-            found = torch.full_like(self.share, PRIOR_SHARE).index_add_(0, evidence.area, anywhere)
-            self.share.copy_(found / found.sum())
+            events = torch.full_like(self.share, PRIOR_SHARE).index_add_(0, evidence.area, anywhere)
+            self.share.copy_(events / events.sum())
             counts = torch.zeros_like(self.gain.T).index_add_(0, evidence.area, owed).T  # [K, N]
-            for k, is_local in enumerate(self.settings.local):
+            for k, is_local in enumerate(self.local.tolist()):
                 mean = counts[k].sum() / evidence.exposure[k].sum()
                 self.gain[k] = _gains(counts[k], evidence.exposure[k]) if is_local else mean
         return chance
 
-    def _in_city(self, exposure: Tensor) -> Tensor:
-        """[K] events owed to each layer if it is the city's: its gain is the same in every column."""
-        return self.gain[:, 0] * exposure.sum(1)
-
     @torch.no_grad()
     def reach(self, decay_s: Tensor, is_self: Tensor, lead: int, horizon: int, step_s: int) -> Reach:
-        """How far excitation carries, with what may yet happen between now and the window properly in it.
+        """Return how far excitation carries, with what may yet happen between now and the window properly in it.
 
         The chance N(m) that an event of step m leaves the window silent, and the share A(m) of a layer's excitation
         that leads to something, follow from each other backwards in time. A target event that sets off others
@@ -152,10 +141,10 @@ class HewsNet(nn.Module):
             step_s: length of a step.
         """
         keep = torch.exp(-step_s / decay_s)[:, None]
-        within = torch.where(self.local[:, None], self.gain, self.gain * self.share)[is_self]
+        within = self.effect[is_self]
         most = within.sum(0).clamp(min=1e-12)
         within = within * (LARGEST_SELF / most).clamp(max=1.0)
-        target = torch.ones(lead + horizon, self.settings.areas, dtype=torch.float64)
+        target = torch.ones(lead + horizon, len(self.share), dtype=torch.float64)
         sent = torch.zeros_like(self.gain)
         later = torch.zeros(lead + horizon, *sent.shape, dtype=torch.float64)
         for m in range(lead + horizon - 1, -1, -1):
@@ -167,7 +156,7 @@ class HewsNet(nn.Module):
 
 
 def _gains(counts: Tensor, exposure: Tensor) -> Tensor:
-    """[N] gains of a local layer from the events owed to it and its incidents, by neighborhood; both [N].
+    """Return the gains [N] of a local layer from the events owed to it and its incidents, by neighborhood; both [N].
 
     A gamma distribution of the shape that makes the counts likeliest, around their common mean.
     """

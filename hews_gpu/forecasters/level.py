@@ -13,7 +13,7 @@ from hews_gpu.arrays import Float64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import Climatology, fit_climatology
-from hews_gpu.forecasters.logistic import fit_with_offset
+from hews_gpu.forecasters.logistic import expit, fit_with_offset
 from hews_gpu.units import DAY_S
 
 __all__ = ["PRIOR_LEVEL", "Level", "LevelFit", "Recent"]
@@ -36,11 +36,12 @@ class Recent:
     climatology: Climatology
 
     @classmethod
-    def fitted(cls, past: Catalog, windows: Windows, climatology: Climatology) -> Recent:
-        """Count in the training windows and the rows known when the fit is made."""
+    def fitted(cls, past: Catalog, train: Outcomes) -> Recent:
+        """Fit the climatology, and count in the training windows and the rows known when the fit is made."""
+        windows, climatology = train.windows, fit_climatology(train.windows.begin_s, train.y)
         step_s = int(windows.begin_s[1] - windows.begin_s[0]) if len(windows) > 1 else windows.horizon_s
         begin_s, end_s = int(windows.begin_s[0]), int(windows.end_s[-1])
-        is_event = past.is_target & past.is_first & (past.time_s >= begin_s) & (past.time_s < end_s)
+        is_event = past.is_event & past.within(begin_s, end_s)
         hazard = -np.log1p(-climatology.probability(windows.begin_s)).sum()
         first_s = int(past.time_s.min())
         begin_s += -((begin_s - first_s) // step_s) * step_s
@@ -78,17 +79,13 @@ class Level:
     fitted: LevelFit
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
-        windows = train.windows
-        climatology = fit_climatology(windows.begin_s, train.y)
-        recent = Recent.fitted(past, windows, climatology)
-        x, offset = recent.ratios(past, windows), climatology.logit(windows.begin_s)
+        recent = Recent.fitted(past, train)
+        x, offset = recent.ratios(past, train.windows), recent.climatology.logit(train.windows.begin_s)
         weights = fit_with_offset(x, train.y, offset, PRIOR_LEVEL)
-        self.fitted = LevelFit(climatology=climatology, recent=recent, weights=weights)
+        self.fitted = LevelFit(climatology=recent.climatology, recent=recent, weights=weights)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
-        from scipy.special import expit
-
-        return np.asarray(expit(self.log_odds(seen, windows)), dtype=np.float64)
+        return expit(self.log_odds(seen, windows))
 
     def log_odds(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the log-odds [S]."""

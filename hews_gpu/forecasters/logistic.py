@@ -8,11 +8,11 @@ Shapes: S windows, P columns.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Bool, Float64
 
-__all__ = ["fit_with_offset", "log_loss_each_bits", "logit", "require_pair"]
+__all__ = ["expit", "fit_with_offset", "log_loss_each_bits", "logit", "require_pair"]
 
 STEPS, HALVINGS = 50, 30
 CLOSE = 1e-10  # of the log-likelihood, relative: far below any score's precision
@@ -21,16 +21,23 @@ FURTHEST = 40.0  # log-odds of a forecast that is certain to 17 digits
 
 
 def logit(p: ArrayLike) -> Float64:
-    """Log-odds of probabilities; those of 0 and 1 are cut off at a distance that no forecast's score can tell."""
+    """Return the log-odds of probabilities; those of 0 and 1 are cut off where no score can tell."""
     from scipy.special import logit as plain
 
     return np.asarray(np.clip(plain(np.asarray(p, dtype=np.float64)), -FURTHEST, FURTHEST), dtype=np.float64)
 
 
+def expit(x: Float64) -> Float64:
+    """Return the probabilities of log-odds."""
+    from scipy.special import expit as plain
+
+    return np.asarray(plain(x), dtype=np.float64)
+
+
 def fit_with_offset(
-    x: Float64, y: NDArray[np.bool_] | Float64, offset: Float64 | float = 0.0, ridge: Float64 | float = 0.0
+    x: Float64, y: Bool | Float64, offset: Float64 | float = 0.0, ridge: Float64 | float = 0.0
 ) -> Float64:
-    """Coefficients [P] that maximize the likelihood of ``logit P(y) = offset + x @ coefficients``.
+    """Return coefficients [P] that maximize the likelihood of ``logit P(y) = offset + x @ coefficients``.
 
     Args:
         x: [S, P], with a column of ones where an intercept is wanted.
@@ -42,7 +49,7 @@ def fit_with_offset(
     penalty = np.broadcast_to(np.asarray(ridge, dtype=np.float64), beta.shape)
     best = _value(x, y, offset, beta, penalty)
     for _ in range(STEPS):
-        p = _expit(offset + x @ beta)
+        p = expit(offset + x @ beta)
         gradient = x.T @ (y - p) - penalty * beta
         curvature = (x * (p * (1 - p))[:, None]).T @ x + np.diag(penalty)
         step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
@@ -59,28 +66,20 @@ def fit_with_offset(
     return beta
 
 
-def _value(
-    x: Float64, y: NDArray[np.bool_] | Float64, offset: Float64 | float, beta: Float64, penalty: Float64
-) -> float:
-    """Log-likelihood less the penalty."""
+def _value(x: Float64, y: Bool | Float64, offset: Float64 | float, beta: Float64, penalty: Float64) -> float:
+    """Return the log-likelihood less the penalty."""
     eta = offset + x @ beta
     return float(np.sum(y * eta - np.logaddexp(0.0, eta)) - 0.5 * np.sum(penalty * beta**2))
 
 
-def _expit(x: Float64) -> Float64:
-    from scipy.special import expit
-
-    return np.asarray(expit(x), dtype=np.float64)
-
-
-def log_loss_each_bits(y: ArrayLike, p: ArrayLike) -> NDArray[np.float64]:
+def log_loss_each_bits(y: ArrayLike, p: ArrayLike) -> Float64:
     """Return the surprise [S] of each outcome in bits, -log2 of the probability it was given (Good, 1952)."""
     y, p = require_pair(y, p)
     given = np.where(y == 1, p, 1 - p)
     return -np.log2(np.maximum(given, EPSILON))
 
 
-def require_pair(y: ArrayLike, p: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def require_pair(y: ArrayLike, p: ArrayLike) -> tuple[Float64, Float64]:
     """Return outcomes and forecasts as float64 [S], checked."""
     y, p = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
     if y.shape != p.shape or y.ndim != 1 or len(y) == 0:

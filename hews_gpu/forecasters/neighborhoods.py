@@ -22,10 +22,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hews_gpu.arrays import Float64
-from hews_gpu.data.windows import Windows
+from hews_gpu.arrays import Float64, Int64
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.units import DAY_S
 
@@ -46,15 +44,15 @@ class Ground:
     """The city's neighborhoods, and a regular grid of points inside them."""
 
     cells_m: Float64  # [K, 2] in the meters of `Catalog.xy_m`
-    cell_area: NDArray[np.int64]  # [K] neighborhood of each
+    cell_area: Int64  # [K] neighborhood of each
     area_km2: Float64  # [N]
 
     def spread(self, xy_m: Float64, bandwidth_m: float) -> Float64:
-        """[E, N] share of a normal kernel around each place that lies over each neighborhood; none is lost outside."""
+        """Return the share [E, N] of a normal kernel around each place over each neighborhood; none is lost."""
         by_area = np.argsort(self.cell_area, kind="stable")
         areas, starts = np.unique(self.cell_area[by_area], return_index=True)
         cells_m = self.cells_m[by_area]
-        found = np.zeros((len(xy_m), len(self.area_km2)))
+        shares = np.zeros((len(xy_m), len(self.area_km2)))
         rows = max(1, CHUNK // len(self.cells_m))
         for first in range(0, len(xy_m), rows):
             part = xy_m[first : first + rows]
@@ -63,8 +61,10 @@ class Ground:
                 square += (part[:, axis, None] - cells_m[:, axis]) ** 2
             square -= square.min(axis=1, keepdims=True)  # far from every cell: the nearest takes all
             # Not a product of matrices: its last bit for one event may depend on how many others there are.
-            found[first : first + rows, areas] = np.add.reduceat(np.exp(square / (-2 * bandwidth_m**2)), starts, axis=1)
-        return np.asarray(found / found.sum(axis=1, keepdims=True), dtype=np.float64)
+            shares[first : first + rows, areas] = np.add.reduceat(
+                np.exp(square / (-2 * bandwidth_m**2)), starts, axis=1
+            )
+        return _normalized(shares)
 
 
 class PlaceForecaster(Protocol):
@@ -73,8 +73,8 @@ class PlaceForecaster(Protocol):
     def fit(self, past: Catalog, train: Outcomes) -> None:
         """Learn from the rows known when the fit is made."""
 
-    def shares(self, seen: Catalog, windows: Windows) -> Float64:
-        """[S, N] share of each neighborhood in the next target event; rows add up to 1."""
+    def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        """Return the share [S, N] of each neighborhood in the next target event after each moment."""
 
 
 class LongRun:
@@ -86,8 +86,8 @@ class LongRun:
     def fit(self, past: Catalog, train: Outcomes) -> None:
         """Nothing is free."""
 
-    def shares(self, seen: Catalog, windows: Windows) -> Float64:
-        return _normalized(_counts(seen, windows.issue_s, None) + self._prior)
+    def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        return _normalized(_counts(seen, issue_s, None) + self._prior)
 
 
 class Recent28:
@@ -98,14 +98,13 @@ class Recent28:
 
     def fit(self, past: Catalog, train: Outcomes) -> None:
         issue_s, area = _training_events(past, train)
-        asked = Windows(issue_s=issue_s, begin_s=issue_s, end_s=issue_s)
-        long, recent = self._long.shares(past, asked), _counts(past, issue_s, 28 * DAY_S)
+        long, recent = self._long.shares(past, issue_s), _counts(past, issue_s, 28 * DAY_S)
         tried = {fill: _normalized(recent + fill * long) for fill in FILL_EVENTS}
         self._fill = _best(tried, area)
 
-    def shares(self, seen: Catalog, windows: Windows) -> Float64:
-        recent = _counts(seen, windows.issue_s, 28 * DAY_S)
-        return _normalized(recent + self._fill * self._long.shares(seen, windows))
+    def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        recent = _counts(seen, issue_s, 28 * DAY_S)
+        return _normalized(recent + self._fill * self._long.shares(seen, issue_s))
 
 
 class KernelDensity:
@@ -119,10 +118,10 @@ class KernelDensity:
         tried = {width: self._smooth(past, issue_s, width) for width in BANDWIDTHS_M}
         self._bandwidth_m = _best(tried, area)
 
-    def shares(self, seen: Catalog, windows: Windows) -> Float64:
-        return self._smooth(seen, windows.issue_s, self._bandwidth_m)
+    def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        return self._smooth(seen, issue_s, self._bandwidth_m)
 
-    def _smooth(self, seen: Catalog, issue_s: NDArray[np.int64], bandwidth_m: float) -> Float64:
+    def _smooth(self, seen: Catalog, issue_s: Int64, bandwidth_m: float) -> Float64:
         return _normalized(_smoothed(seen, issue_s, self._ground, bandwidth_m, FOREVER_S) + self._prior)
 
 
@@ -135,16 +134,16 @@ class NearRepeat:
     def fit(self, past: Catalog, train: Outcomes) -> None:
         self._density.fit(past, train)
         issue_s, area = _training_events(past, train)
-        wide = self._density.shares(past, Windows(issue_s=issue_s, begin_s=issue_s, end_s=issue_s))
+        wide = self._density.shares(past, issue_s)
         tried = {}
         for decay_s in NEAR_DECAYS_S:
             near = _smoothed(past, issue_s, self._ground, NEAR_M, decay_s)
             tried.update({(decay_s, weight): _mixed(wide, near, weight) for weight in NEAR_WEIGHTS})
         self._decay_s, self._weight = _best(tried, area)
 
-    def shares(self, seen: Catalog, windows: Windows) -> Float64:
-        near = _smoothed(seen, windows.issue_s, self._ground, NEAR_M, self._decay_s)
-        return _mixed(self._density.shares(seen, windows), near, self._weight)
+    def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        near = _smoothed(seen, issue_s, self._ground, NEAR_M, self._decay_s)
+        return _mixed(self._density.shares(seen, issue_s), near, self._weight)
 
 
 PLACE_BASELINES: dict[str, Callable[[Ground], PlaceForecaster]] = {
@@ -156,12 +155,12 @@ PLACE_BASELINES: dict[str, Callable[[Ground], PlaceForecaster]] = {
 
 
 def _mixed(wide: Float64, near: Float64, weight: float) -> Float64:
-    """Shares of the mixture: the near part has the weight of so much of one event, less as that fades."""
+    """Return shares of the mixture: the near part has the weight of so much of one event, less as that fades."""
     return _normalized(wide * (1 - weight) + near * weight)
 
 
 def _prior(ground: Ground) -> Float64:
-    """[N] events before anything happened, by area."""
+    """Return the events [N] before anything happened, by area."""
     return np.asarray(ground.area_km2 / ground.area_km2.mean() * PRIOR_EVENTS, dtype=np.float64)
 
 
@@ -169,18 +168,18 @@ def _normalized(x: Float64) -> Float64:
     return np.asarray(x / x.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def _target_column(seen: Catalog) -> NDArray[np.int64]:
-    """[E] neighborhood of target events, -1 elsewhere."""
-    return np.where(seen.is_target & seen.is_first, seen.area.astype(np.int64), -1)
+def _target_column(seen: Catalog) -> Int64:
+    """Return the neighborhood [E] of target events, -1 elsewhere."""
+    return np.where(seen.is_event, seen.area.astype(np.int64), -1)
 
 
-def _counts(seen: Catalog, issue_s: NDArray[np.int64], span_s: int | None) -> Float64:
-    """[S, N] target events that became known before each issue time, ever or of late."""
+def _counts(seen: Catalog, issue_s: Int64, span_s: int | None) -> Float64:
+    """Return the target events [S, N] that became known before each issue time, ever or of late."""
     return seen.counted(issue_s, _target_column(seen), seen.areas, span_s)
 
 
-def _smoothed(seen: Catalog, issue_s: NDArray[np.int64], ground: Ground, bandwidth_m: float, decay_s: float) -> Float64:
-    """[S, N] known target events, each spread over the neighborhoods and fading with its age."""
+def _smoothed(seen: Catalog, issue_s: Int64, ground: Ground, bandwidth_m: float, decay_s: float) -> Float64:
+    """Return known target events [S, N], each spread over the neighborhoods and fading with its age."""
     column = _target_column(seen)
     weight = np.zeros((len(seen), seen.areas))
     targets = np.flatnonzero(column >= 0)
@@ -188,19 +187,19 @@ def _smoothed(seen: Catalog, issue_s: NDArray[np.int64], ground: Ground, bandwid
     return seen.decayed(issue_s, column, seen.areas, decay_s, weight)
 
 
-def _training_events(past: Catalog, train: Outcomes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The forecasts that were asked for before each target event in the training windows, and its neighborhood.
+def _training_events(past: Catalog, train: Outcomes) -> tuple[Int64, Int64]:
+    """Return when the window of each target event in training was forecast, and the event's neighborhood.
 
     The first quarter of the windows only fills the counts.
     """
     windows = train.windows.select(np.arange(len(train) // 4, len(train)))
-    rows = np.flatnonzero(past.is_target & past.is_first)
+    rows = np.flatnonzero(past.is_event)
     rows = rows[np.argsort(past.time_s[rows], kind="stable")]
     which = np.searchsorted(windows.begin_s, past.time_s[rows], side="right") - 1
     inside = (which >= 0) & (past.time_s[rows] < windows.end_s[np.maximum(which, 0)])
     return windows.issue_s[which[inside]], past.area[rows[inside]].astype(np.int64)
 
 
-def _best(tried: dict[Key, Float64], area: NDArray[np.int64]) -> Key:
-    """The choice under which the events' own neighborhoods were likeliest."""
+def _best(tried: dict[Key, Float64], area: Int64) -> Key:
+    """Return the choice under which the events' own neighborhoods were likeliest."""
     return max(tried, key=lambda key: float(np.log(tried[key][np.arange(len(area)), area] + 1e-12).sum()))

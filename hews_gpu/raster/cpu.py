@@ -40,9 +40,6 @@ class NumpyKernels:
         reference_numpy.draw(self.tables, np.asarray(pairs), maps)
         target[:] = values.codes[maps].reshape(target.shape)
 
-    def check(self, stream: Any) -> None:
-        """Do nothing: everything was checked before."""
-
 
 class NumbaKernels:
     """The compiled kernels, on all of numba's threads."""
@@ -73,6 +70,3 @@ class NumbaKernels:
             maps = self._scratch[: len(part)]
             raster_cpu.draw(self.layout, part, maps)
             raster_cpu.encode(maps.reshape(len(part), -1), values.codes, target[begin : begin + len(part)])
-
-    def check(self, stream: Any) -> None:
-        """Do nothing: everything was checked before."""

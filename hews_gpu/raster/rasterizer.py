@@ -166,13 +166,7 @@ class Rasterizer:
 
     @classmethod
     def channels(
-        cls,
-        geometry: MapGeometry,
-        style: ChannelsStyle,
-        places: Places,
-        *,
-        steps: int = 1,
-        backend: Backend = "numba",
+        cls, geometry: MapGeometry, style: ChannelsStyle, places: Places, *, steps: int = 1, backend: Backend = "numba"
     ) -> Rasterizer:
         """Draw counts per cell, step and group: channel t * G + g, oldest step first, at most 255 each.
 
@@ -214,8 +208,25 @@ class Rasterizer:
         """
         if self.backend != "cuda" and (is_on_device(pairs) or is_on_device(out)):
             raise ValueError(f"out: or pairs lie on a GPU; the backend {self.backend!r} draws on the CPU")
-        _require_pairs(pairs, self.steps, self.events)
+        self.require_pairs(pairs)
         self.kernels.fill(pairs, self.values, out, stream)
+
+    def require_pairs(self, pairs: Any) -> None:
+        """Refuse what `fill` cannot draw: a wrong shape or dtype, or on the host a pair that reaches outside the table.
+
+        Raises:
+            ValueError: that.
+        """
+        shape = (self.steps, 2) if self.steps else (2,)
+        dtype = str(pairs.dtype).removeprefix("torch.")
+        if dtype != "int64" or tuple(pairs.shape[1:]) != shape:
+            allowed = ", ".join(map(str, ("B", *shape)))
+            raise ValueError(f"pairs: is {dtype}{list(pairs.shape)}, must be int64[{allowed}]")
+        if is_on_device(pairs):
+            return
+        first, last = pairs[..., 0], pairs[..., 1]
+        if len(pairs) and not (first.min() >= 0 and bool((first <= last).all()) and last.max() <= self.events):
+            raise ValueError(f"pairs: must hold 0 <= first <= last <= {self.events}, the number of incidents")
 
     def check(self, stream: Any = None) -> None:
         """Wait for what was launched on `stream` (None: on any), and raise if pairs on a GPU made no sense.
@@ -225,7 +236,8 @@ class Rasterizer:
         Raises:
             ValueError: a window of an earlier `fill` reached outside the table.
         """
-        self.kernels.check(stream)
+        if not isinstance(self.kernels, NumpyKernels | NumbaKernels):
+            self.kernels.check(stream)
 
     def maps(self, pairs: Int64) -> NDArray[Any]:
         """Draw the maps of `pairs` into a new array [B, H, X, C]; bfloat16 as uint16."""
@@ -287,20 +299,6 @@ def _fixed(geometry: MapGeometry, places: Places) -> tuple[Int32, Int32]:
     if places.hidden is not None:
         x[places.hidden] = y[places.hidden] = -FAR_PX * FIXED_ONE
     return x, y
-
-
-def _require_pairs(pairs: Any, steps: int, events: int) -> None:
-    shape = "[B, 2]" if steps == 0 else f"[B, {steps}, 2]"
-    dtype = str(pairs.dtype).removeprefix("torch.")
-    if dtype != "int64" or pairs.ndim != (2 if steps == 0 else 3) or pairs.shape[1:-1] != (steps,) * (steps > 0):
-        raise ValueError(f"pairs: is {dtype}{list(pairs.shape)}, must be int64{shape}")
-    if pairs.shape[-1] != 2:
-        raise ValueError(f"pairs: has shape {tuple(pairs.shape)}, must be {shape}")
-    if is_on_device(pairs):
-        return
-    first, last = pairs[..., 0], pairs[..., 1]
-    if len(pairs) and not (first.min() >= 0 and bool((first <= last).all()) and last.max() <= events):
-        raise ValueError(f"pairs: must hold 0 <= first <= last <= {events}, the number of incidents")
 
 
 def _require_shape(name: str, column: NDArray[Any], events: int) -> None:

@@ -18,14 +18,13 @@ Shapes: W windows, S samples of a part, B samples of a piece of a batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -39,7 +38,8 @@ from hews_gpu.feed.batch import Batch, MapSource
 from hews_gpu.feed.feeds import drawn_by, open_feed
 from hews_gpu.feed.maps import all_windows
 from hews_gpu.feed.plan import balanced_ids, epoch_order, shares, steps_per_epoch
-from hews_gpu.forecasters.logistic import log_loss_each_bits
+from hews_gpu.forecasters.cnn import flat_sections, outputs
+from hews_gpu.forecasters.logistic import expit, log_loss_each_bits
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.rasterizer import Backend, Mark, Rasterizer, reference_rasterizer
 from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings
@@ -153,9 +153,7 @@ class ReferenceObjective:
         }
         for key in ("height", "width", "disc_radius_px", "line_width_px"):
             settings[f"[map] {key}"] = getattr(city.map, key)
-        for section in ("windows", "splits", "training"):
-            values = asdict(getattr(city, section)).items()
-            settings |= {f"[{section}] {key}": list(v) if isinstance(v, tuple) else v for key, v in values}
+        settings |= flat_sections(city, ("windows", "splits", "training"))
         model = {f"model.{key}": value for key, value in asdict(self.model_settings).items()}
         removed = {"without": sorted(self.without)} if self.without else {}
         return {**settings, **self.recipe.settings(), **model, **removed}
@@ -189,8 +187,8 @@ class ReferenceObjective:
         """Measure the loss of the untrained model, on some of the training windows and on those that stop it."""
         ids = np.linspace(0, self.samples - 1, min(START_SAMPLES, self.samples)).astype(np.int64)
         some = np.array_split(ids, math.ceil(len(ids) / self.micro_batch))
-        p = self._probabilities(module, self.feeds["train"].batches(some), len(ids), to_device)
-        loss = float(log_loss_each_bits(self.parts["train"].y[ids], p).mean())
+        logits = outputs(module, self.feeds["train"].batches(some), len(ids), lambda one: module(to_device(one.maps)))
+        loss = float(log_loss_each_bits(self.parts["train"].y[ids], expit(logits)).mean())
         return EpochRow(epoch=0, train_loss=loss, validation=self.validate(module, to_device))
 
     def steps(self, stage: Stage) -> int:
@@ -221,28 +219,12 @@ class ReferenceObjective:
     ) -> Float64:
         """Return a model's probabilities for all windows of a part, [S]; `done` is told the size of each piece."""
         feed = self.feeds[part]
-        return self._probabilities(module, feed.in_order(self.micro_batch), len(feed), to_device, done)
+        batches = feed.in_order(self.micro_batch)
+        return expit(outputs(module, batches, len(feed), lambda one: module(to_device(one.maps)), done))
 
     @cached_property
     def _augmentation(self) -> Augmentation:
         return Augmentation(seed=self.seed, **asdict(self.recipe.augmentation))
-
-    def _probabilities(
-        self,
-        module: nn.Module,
-        batches: Iterator[Batch],
-        count: int,
-        to_device: ToDevice,
-        done: Callable[[int], None] = lambda _: None,
-    ) -> Float64:
-        logits, scored = np.empty(count), 0  # filled, not collected: see `runs.inference.corrections`
-        module.eval()
-        with torch.no_grad():
-            for batch in batches:
-                logits[scored : scored + len(batch)] = module(to_device(batch.maps)).double().cpu().numpy()
-                scored += len(batch)
-                done(len(batch))
-        return np.asarray(expit(logits), dtype=np.float64)
 
 
 def scores(y: Bool, p: Float64) -> dict[str, float]:

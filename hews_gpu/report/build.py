@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hews_gpu.errors import UserError
-from hews_gpu.files import atomic_file
+from hews_gpu.files import atomic_file, require_free_file
 from hews_gpu.progress import step
 from hews_gpu.report.formatting import category_list, moment, number, percent, signed, span
 from hews_gpu.report.page import GENERATOR, Block, Page, Part, Row, Verdict, facts, prose, render, section, table, text
@@ -27,7 +27,7 @@ SECTIONS: Sequence[Callable[[Result], Block | None]] = (
     scores.reliability,
     scores.warnings_and_value,
     scores.curves,
-    scores.hours_and_weeks,
+    scores.hours_and_week,
     where,
     city.maps,
     city.city,
@@ -57,26 +57,15 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
     is_file = run.is_file() or (run.suffix == ".json" and not run.is_dir())
     path = out or (run.with_suffix(".html") if is_file else run / "report.html")
     page = _page_of_file(run, data) if is_file else _page_of_folder(run, data)
-    _require_free(path, force)
+    require_free_file(path, force=force, example="report.html")
+    if path.exists():
+        with path.open("rb") as file:
+            if f'content="{GENERATOR.split()[0]}'.encode() not in file.read(2048):
+                allowed = "is not a report of this program; --force replaces only one that is"
+                raise UserError("--out", path, allowed=allowed, remedy="Remove it by hand or give another file")
     with atomic_file(path) as partial:
         partial.write_text(render(page), encoding="utf-8")
     return path
-
-
-def _require_free(path: Path, force: bool) -> None:
-    """Refuse a file that exists; with `force`, all but an older report."""
-    if path.is_dir():
-        raise UserError("--out", path, allowed="is a folder", remedy="Give a file such as report.html")
-    if not path.parent.is_dir():
-        raise UserError("--out", path, allowed="must be in a folder that exists", remedy=f"Make {path.parent} first")
-    if not path.exists():
-        return
-    if not force:
-        raise UserError("--out", path, allowed="exists already", remedy="Give another file, or --force to replace it")
-    with path.open("rb") as file:
-        if f'content="{GENERATOR.split()[0]}'.encode() not in file.read(2048):
-            allowed = "is not a report of this program; --force replaces only one that is"
-            raise UserError("--out", path, allowed=allowed, remedy="Remove it by hand or give another file")
 
 
 def _page_of_folder(run: Path, data: Path | None) -> Page:

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib import resources
 from itertools import count
 from typing import Any
@@ -85,14 +86,22 @@ class Block:
         return TEXT[self.kind][self.name].get(part)
 
 
-def text(name: str, **values: str) -> Block:
-    """Make a paragraph."""
-    return Block("text", name, values=values)
+def _made(kind: str, name: str, content: Any = None, key: Sequence[Key] = (), **values: str) -> Block:
+    return Block(kind, name, content, key, values)
 
 
-def figure(name: str, drawing: Markup, key: Sequence[Key] = (), **values: str) -> Block:
-    """Make a figure with its title, its legend and its caption."""
-    return Block("figure", name, drawing, key, values)
+text = partial(_made, "text")
+"""A paragraph."""
+figure = partial(_made, "figure")
+"""A drawing with its title, its legend and its caption."""
+facts = partial(_made, "facts")
+"""A card of pairs of name and value; a name may be empty."""
+gallery = partial(_made, "gallery")
+"""A row of small pictures over a legend."""
+code = partial(_made, "code")
+"""A folded text to be copied, under its title."""
+prose = partial(_made, "prose")
+"""A template: a text that is the same on every page."""
 
 
 def table(name: str, rows: Sequence[Row], heads: Sequence[str] = (), **values: str) -> Block:
@@ -100,29 +109,9 @@ def table(name: str, rows: Sequence[Row], heads: Sequence[str] = (), **values: s
     return Block("table", name, (heads or TEXT["table"][name]["heads"], rows), values=values)
 
 
-def facts(name: str, pairs: Sequence[tuple[str, str]]) -> Block:
-    """Make a card of names and values; a name may be empty."""
-    return Block("facts", name, pairs)
-
-
-def gallery(name: str, pictures: Sequence[Picture], key: Sequence[Key] = (), **values: str) -> Block:
-    """Make a row of small pictures over a legend."""
-    return Block("gallery", name, pictures, key, values)
-
-
 def legend(key: Sequence[Key]) -> Block:
     """Make the legend of the figures that follow."""
     return Block("legend", "", key=key)
-
-
-def code(title: str, content: str) -> Block:
-    """Make a folded text to be copied."""
-    return Block("code", title, content)
-
-
-def prose(template: str) -> Block:
-    """Make a text that is the same on every page."""
-    return Block("prose", template)
 
 
 def columns(*blocks: Block, look: str = "pair") -> Block:

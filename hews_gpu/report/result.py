@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,13 @@ import numpy as np
 import pandas as pd
 
 from hews_gpu.arrays import Bool, Float64
-from hews_gpu.config import load_city
-from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.events import Prepared, open_data_of
 from hews_gpu.errors import UserError
 from hews_gpu.files import read_manifest
 from hews_gpu.report.results_file import require_result
 from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, Comparison
 
-__all__ = ["JUDGE_FIRST", "Result", "open_data", "read_folder", "read_history", "read_object", "read_table"]
+__all__ = ["JUDGE_FIRST", "Result", "read_folder", "read_history", "read_object", "read_table"]
 
 JUDGE_FIRST = "Run 'hews evaluate' first"
 PREPARE_AGAIN = "Run 'hews prepare' again"
@@ -101,12 +100,7 @@ class Result:
 
 
 def read_folder(run: Path, metrics: Mapping[str, Any], data: Path | None = None) -> Result:
-    """Open a judged run or a backtest, and the prepared folder it came from.
-
-    Args:
-        run: the folder.
-        metrics: what its metrics.json holds.
-        data: the prepared folder, where it is not the one that the run recorded.
+    """Open a judged run or a backtest, and the prepared folder that it recorded or that `data` names.
 
     Raises:
         UserError: either is missing or something else, or the run has not been judged.
@@ -118,7 +112,7 @@ def read_folder(run: Path, metrics: Mapping[str, Any], data: Path | None = None)
     if not len(test):
         allowed = "holds no forecast of the test split"
         raise UserError(str(run / "forecasts.parquet"), allowed=allowed, remedy=JUDGE_FIRST)
-    prepared = None if "preset" in metrics else open_data(run, manifest, data)
+    prepared = None if "preset" in metrics else open_data_of(run, data)
     places = run / "forecasts_by_neighborhood.parquet"
     return Result(
         title=prepared.city.city.name if prepared else str(metrics["preset"]),
@@ -129,31 +123,6 @@ def read_folder(run: Path, metrics: Mapping[str, Any], data: Path | None = None)
         manifest=manifest,
         prepared=prepared,
     )
-
-
-def open_data(folder: Path, manifest: Mapping[str, Any], data: Path | None) -> Prepared:
-    """Open the data that a run was trained on, with the city file as it was then.
-
-    Args:
-        folder: of the run.
-        manifest: of the run.
-        data: the prepared folder, where it is not the one that the run recorded.
-
-    Raises:
-        UserError: it is missing, or is not the data that the run was trained on.
-    """
-    named = [manifest.get(key) for key in ("prepared", "data", "prepared_from_run")]
-    places = [data] if data else [folder / name for name in named if isinstance(name, str)]  # an absolute one stays
-    if not places:
-        allowed = "has no hews.json that names its prepared folder"
-        raise UserError("run folder", folder, allowed=allowed, remedy="Give the prepared folder with --data")
-    place = next((place for place in places if place.is_dir()), places[0])
-    prepared = open_prepared(place)
-    if manifest.get("data_fingerprint") not in (None, prepared.fingerprint):
-        remedy = "Give the folder it was trained on with --data, or train anew"
-        raise UserError("--data", place, allowed=f"is not the data that {folder} was trained on", remedy=remedy)
-    own = folder / "city.toml"
-    return replace(prepared, city=load_city(own)) if own.is_file() else prepared
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:

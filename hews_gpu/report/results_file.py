@@ -63,10 +63,6 @@ NAMED = {dict: "an object", list: "a list", str: "a text"}
 def read_results(content: Any, file: Path) -> dict[str, dict[str, Any]]:
     """Return the sources of a results file by name: real tables first, then the generated cities.
 
-    Args:
-        content: of the file.
-        file: its path, for messages.
-
     Raises:
         UserError: it is not a results file of a rolling evaluation.
     """
@@ -81,11 +77,7 @@ def read_results(content: Any, file: Path) -> dict[str, dict[str, Any]]:
 
 
 def require_result(metrics: Any, file: Path, remedy: str) -> None:
-    """Refuse a metrics.json that is not in the result schema.
-
-    Raises:
-        UserError: then.
-    """
+    """Refuse a metrics.json that is not in the result schema with a `UserError`."""
     try:
         _check_result(metrics, "it")
     except _Wrong as wrong:
@@ -93,11 +85,7 @@ def require_result(metrics: Any, file: Path, remedy: str) -> None:
 
 
 def read_json(file: Path) -> Any:
-    """Read a results file.
-
-    Raises:
-        UserError: it cannot be read, or is not JSON.
-    """
+    """Read a results file, or raise `UserError` where it cannot be read or is not JSON."""
     try:
         text = file.read_text(encoding="utf-8").replace('"neighbourhoods"', '"neighborhoods"')  # so until November 2026
         return json.loads(text, parse_constant=_refuse)

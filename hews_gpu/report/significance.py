@@ -62,15 +62,10 @@ def gain_over(scores: Mapping[str, Any], other: str) -> Bits | None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The methods of one result, held against the baselines.
-
-    Args:
-        forecasts: as the result has them, by name.
-        model: the method that the result is about; without one it is about whichever gains most.
-    """
+    """The methods of one result, held against the baselines."""
 
     forecasts: Mapping[str, Any]
-    model: str = ""
+    model: str = ""  # what the result is about; without one it is about whichever gains most
 
     @cached_property
     def contenders(self) -> dict[str, Bits]:

@@ -116,10 +116,7 @@ def figure(width: float, height: float, **layout: Any) -> Iterator[Figure]:
 def soften(axes: Axes, *, grid: str = "y", percent: str = "") -> None:
     """Keep only the grid lines across the `grid` axis (x, y, both or none) and the frame's bottom.
 
-    Args:
-        axes: to be changed.
-        grid: which lines stay.
-        percent: axes (x, y or both letters) whose values are shares, to be written as percent.
+    `percent` names the axes (x, y or both letters) whose values are shares, to be written as percent.
     """
     axes.grid(False)
     if grid != "none":
@@ -132,11 +129,9 @@ def soften(axes: Axes, *, grid: str = "y", percent: str = "") -> None:
 
 
 def svg(drawing: Figure, alt: str) -> Markup:
-    """Return a figure as inline SVG whose colors are CSS variables and whose ids begin with `ID`.
+    """Return a figure, inside its `figure` block, as inline SVG whose colors are CSS variables and ids begin with `ID`.
 
-    Args:
-        drawing: made inside `figure`, and still inside.
-        alt: what the figure shows, for those who can't see it; escaped here.
+    `alt` says what it shows, for those who can't see it; it is escaped here.
     """
     buffer = io.StringIO()
     drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

@@ -34,11 +34,10 @@ from hews_gpu.files import (
     read_manifest,
     require_free,
     write_json,
-    write_together,
 )
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.forecasters.registry import BASELINES, require_known
-from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, METRICS, areas_with_counts, window_columns, write_table
+from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, areas_with_counts, window_columns, write_results
 from hews_gpu.runs.folder import CITY
 
 __all__ = ["DEFAULT_MODELS", "KIND", "Settings", "backtest"]
@@ -146,8 +145,7 @@ def backtest(
     areas = judged[settings.model].areas
     if areas is not None:
         tables[BY_NEIGHBORHOOD] = areas_with_counts(experiment, areas, _names(settings, areas.shape[1]))
-    writers = {name: (lambda path, table=table: write_table(table, path)) for name, table in tables.items()}
-    write_together(out, {**writers, METRICS: lambda path: write_json(path, metrics)})
+    write_results(out, tables, metrics)
     write_json(out / MANIFEST, manifest(KIND, {**_notes(settings), "state": "done"}))
     return metrics
 

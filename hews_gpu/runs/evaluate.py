@@ -9,6 +9,7 @@ Shapes: S windows, N neighborhoods.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Float64, Int64
+from hews_gpu.data.events import open_data_of
 from hews_gpu.data.windows import Windows
 from hews_gpu.environment.device import choose_device
 from hews_gpu.evaluation.backtest import Forecasts, judge_experiment, with_thresholds
@@ -25,14 +27,14 @@ from hews_gpu.evaluation.judge import Judged, headline
 from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.evaluation.places import LONG_RUN, baseline_areas
 from hews_gpu.files import require_free_names, write_json, write_together
-from hews_gpu.forecasters.base import Forecaster, SaysWhere, Setting
+from hews_gpu.forecasters.base import Forecaster, Setting
 from hews_gpu.forecasters.catalog import area_counts
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import REFERENCES
 from hews_gpu.progress import step
 from hews_gpu.reference.evaluate import LEAKY_FILES, evaluate_leaky
-from hews_gpu.runs.folder import load_network, open_run_data, run_recipe
-from hews_gpu.runs.run import PARTS_OF, open_run
+from hews_gpu.runs.folder import load_network, run_recipe
+from hews_gpu.runs.run import PARTS_OF, given, open_run, where_in_city
 
 __all__ = [
     "BY_NEIGHBORHOOD",
@@ -42,7 +44,7 @@ __all__ = [
     "areas_with_counts",
     "evaluate",
     "times",
-    "write_table",
+    "write_results",
 ]
 
 FORECASTS, BY_NEIGHBORHOOD, METRICS = "forecasts.parquet", "forecasts_by_neighborhood.parquet", "metrics.json"
@@ -72,7 +74,7 @@ def evaluate(
     out = out or run
     require_free_names(out, RESULTS, force=force or out.resolve() == run.resolve())
     if recipe.is_leaky:
-        leaky = evaluate_leaky(load_network(run), open_run_data(run, data), recipe, out)
+        leaky = evaluate_leaky(load_network(run), open_data_of(run, data), recipe, out)
         _remove_older(out, LEAKY_FILES)
         return leaky
     opened = open_run(run, data=data, device=choose_device(device).device)
@@ -83,7 +85,7 @@ def evaluate(
         for name, forecaster in forecasters.items():
             p[name] = _by_part(experiment, forecaster)
             bar.advance(1, name)
-    areas = _areas(experiment, opened.forecaster)
+    areas = where_in_city(opened.forecaster, experiment.catalog, experiment.test.windows)
     judged = {name: _judged(experiment, each, areas if name == recipe.model else None) for name, each in p.items()}
     result = judge_experiment(experiment, judged)
     metrics = {
@@ -97,10 +99,15 @@ def evaluate(
     if areas is not None:
         neighborhoods = opened.prepared.neighborhoods["name"].astype(str).tolist()
         tables[BY_NEIGHBORHOOD] = areas_with_counts(experiment, areas, neighborhoods)
-    writers = {name: (lambda path, table=table: write_table(table, path)) for name, table in tables.items()}
-    write_together(out, {**writers, METRICS: lambda path: write_json(path, metrics)})
-    _remove_older(out, (METRICS, *writers))
+    write_results(out, tables, metrics)
+    _remove_older(out, (METRICS, *tables))
     return metrics
+
+
+def write_results(out: Path, tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> None:
+    """Write tables by file name and ``metrics.json``, all of them or none."""
+    writers = {name: partial(pq.write_table, table) for name, table in tables.items()}
+    write_together(out, {**writers, METRICS: lambda path: write_json(path, metrics)})
 
 
 def _remove_older(out: Path, written: Iterable[str]) -> None:
@@ -111,13 +118,10 @@ def _remove_older(out: Path, written: Iterable[str]) -> None:
 
 def _references(experiment: Experiment) -> dict[str, Forecaster]:
     """Fit what every run is compared with."""
-    fold = experiment.folds[0]
-    past = experiment.catalog.until(fold.known_until_s)
-    train, calibration = experiment.learned(fold, "train"), experiment.learned(fold, "calibration")
-    fitted = {}
+    fitted, parts = {}, given(experiment)
     for name, entry in REFERENCES.items():
         fitted[name] = entry.make(Setting(city=experiment.city))
-        fitted[name].fit(past, train, calibration)
+        fitted[name].fit(*parts)
     return fitted
 
 
@@ -125,13 +129,6 @@ def _by_part(experiment: Experiment, forecaster: Forecaster) -> dict[str, Float6
     """Return a forecaster's probabilities of each part's windows, forecast apart from the others."""
     fold, windows = experiment.folds[0], experiment.all.windows
     return {part: forecaster.predict(experiment.catalog, windows.select(getattr(fold, part))) for part in PARTS}
-
-
-def _areas(experiment: Experiment, forecaster: Forecaster) -> Float64 | None:
-    """Return the probabilities [S, N] of the test windows; None of a model that does not say where."""
-    if not isinstance(forecaster, SaysWhere):
-        return None
-    return forecaster.predict_areas(experiment.catalog, experiment.test.windows)
 
 
 def _judged(experiment: Experiment, p: Mapping[str, Float64], areas: Float64 | None) -> Judged:
@@ -144,11 +141,10 @@ def _parts(experiment: Experiment, p: Mapping[str, Float64]) -> dict[str, Any]:
     fold, scores = experiment.folds[0], {}
     for part in ("train", "calibration"):
         y = experiment.all.y[getattr(fold, part)]
-        loss = float(log_loss_each_bits(y, p[part]).mean())
-        counts = {"windows": len(y), "positives": int(y.sum())}
         scores[PARTS_OF[part]] = {
-            **counts,
-            "log_loss_bits": loss,
+            "windows": len(y),
+            "positives": int(y.sum()),
+            "log_loss_bits": float(log_loss_each_bits(y, p[part]).mean()),
             "auc": roc_auc(y, p[part]) if 0 < y.sum() < len(y) else None,
         }
     return scores
@@ -184,14 +180,7 @@ def areas_with_counts(experiment: Experiment, areas: Float64, neighborhoods: lis
 def areas_table(
     windows: Windows, areas: Float64, neighborhoods: list[str], more: Mapping[str, Any] | None = None
 ) -> pa.Table:
-    """Return one row per window and neighborhood.
-
-    Args:
-        windows: S windows.
-        areas: probabilities [S, N].
-        neighborhoods: names [N].
-        more: further columns [S, N] by name.
-    """
+    """Return one row per window and neighborhood, with probabilities [S, N] and `more` columns [S, N] by name."""
     index = np.tile(np.arange(len(neighborhoods), dtype=np.int32), len(windows))
     columns = {
         "window_start": times(np.repeat(windows.begin_s, len(neighborhoods))),
@@ -213,8 +202,3 @@ def window_columns(windows: Windows) -> dict[str, pa.Array]:
 def times(time_s: Int64) -> pa.Array:
     """Return local times, int64 seconds [S], as a column of time stamps without a zone."""
     return pa.array(time_s * 1000, type=pa.int64()).cast(pa.timestamp("ms"))
-
-
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write one Parquet file."""
-    pq.write_table(table, path)

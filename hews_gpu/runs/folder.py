@@ -12,15 +12,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
 from torch import nn
 
-from hews_gpu.config import load_city
-from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError
 from hews_gpu.files import (
     MANIFEST,
@@ -50,7 +48,6 @@ __all__ = [
     "living",
     "load_fitted",
     "load_network",
-    "open_run_data",
     "require_run",
     "run_recipe",
     "save_forecaster",
@@ -89,13 +86,7 @@ def going_on(run: Path, left: str, is_there: bool, *, force: bool, resume: bool 
 
 
 def begin(
-    run: Path,
-    prepared: Prepared,
-    recipe: Recipe,
-    save: Callable[[Path], None],
-    *,
-    force: bool,
-    state: str = "training",
+    run: Path, prepared: Prepared, recipe: Recipe, save: Callable[[Path], None], *, force: bool, state: str = "training"
 ) -> None:
     """Make the folder of a new run, with what `save` writes into it first; an older run goes only then."""
     with new_folder(run, kind=KIND, force=force, notes=_notes(run, prepared, recipe, state)) as folder:
@@ -105,7 +96,7 @@ def begin(
 
 @contextmanager
 def living(run: Path, prepared: Prepared, recipe: Recipe) -> Iterator[None]:
-    """A run that has begun, for as long as the block trains; its manifest says whether the block came to its end."""
+    """Keep a run that has begun while the block trains; its manifest says whether the block came to its end."""
     with disk_full_is_a_user_error(run):
         write_json(run / MANIFEST, manifest(KIND, _notes(run, prepared, recipe, "training")))
         _copy_texts(prepared, recipe, run)
@@ -114,7 +105,7 @@ def living(run: Path, prepared: Prepared, recipe: Recipe) -> Iterator[None]:
 
 
 def _copy_texts(prepared: Prepared, recipe: Recipe, folder: Path) -> None:
-    """The city file and the recipe as they are now."""
+    """Write the city file and the recipe as they are now."""
     with atomic_file(folder / CITY) as partial:
         shutil.copyfile(prepared.folder / CITY, partial)
     with atomic_file(folder / RECIPE) as partial:
@@ -122,14 +113,7 @@ def _copy_texts(prepared: Prepared, recipe: Recipe, folder: Path) -> None:
 
 
 def save_forecaster(path: Path, model: str, forecaster: Forecaster, notes: Mapping[str, Any] | None = None) -> None:
-    """Write what a forecaster has learned, and what of it its base has, as arrays and JSON.
-
-    Args:
-        path: the file.
-        model: the forecaster's name in the registry.
-        forecaster: fitted.
-        notes: more to be written beside it.
-    """
+    """Write what a forecaster has learned, and what of it its base has, as arrays and JSON, with `notes` beside it."""
     arrays: dict[str, Any] = {}
     fitted = {part: pack(one.fitted, arrays, part) for part, one in _parts(forecaster).items()}
     tensors = {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
@@ -168,7 +152,7 @@ def finish(run: Path, save: Callable[[Path], object], history: Sequence[EpochRow
 
 
 def write_history(run: Path, history: Sequence[EpochRow]) -> None:
-    """One line per epoch so far."""
+    """Write one line per epoch so far."""
     rows = [row.flat() for row in history]
     columns = list(dict.fromkeys(key for row in reversed(rows) for key in row))  # the last has them all, in order
     with atomic_file(run / HISTORY) as partial, partial.open("w", encoding="utf-8", newline="") as file:
@@ -217,27 +201,6 @@ def load_network(run: Path) -> nn.Module:
     network = ReferenceCnn(ReferenceSettings(**notes["settings"]))
     network.load_state_dict(tensors)
     return network
-
-
-def open_run_data(run: Path, data: Path | None = None) -> Prepared:
-    """The prepared data that a run was trained on, with the city file as it was then.
-
-    Args:
-        run: the run folder.
-        data: where the prepared folder is now; unless given, where it was, or where it lies as seen from the run.
-
-    Raises:
-        UserError: it is not there, or no longer the same data.
-    """
-    notes = read_manifest(run)
-    recorded = [run / notes[key] for key in ("prepared", "prepared_from_run") if key in notes]
-    places = [data] if data else recorded or [run]  # an absolute path stays as it is
-    folder = next((place for place in places if (place / MANIFEST).is_file()), places[0])
-    prepared = open_prepared(folder)
-    if prepared.fingerprint != notes.get("data_fingerprint"):
-        remedy = "Give the folder it was trained on with --data, or train anew"
-        raise UserError("--data", folder, allowed=f"is not the data that {run} was trained on", remedy=remedy)
-    return replace(prepared, city=load_city(run / CITY))
 
 
 def _notes(run: Path, prepared: Prepared, recipe: Recipe, state: str) -> dict[str, Any]:

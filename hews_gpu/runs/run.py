@@ -15,12 +15,13 @@ import numpy as np
 
 from hews_gpu.arrays import Float64
 from hews_gpu.config import parse_local_time
-from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.events import Prepared, open_data_of, open_prepared
 from hews_gpu.data.resolution import count_minutes, require_windows
 from hews_gpu.data.windows import Task, Windows, issue_windows, targets_within
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.folds import SPLITS, Experiment, Plan
 from hews_gpu.forecasters.base import Forecaster, SaysWhere, Setting
+from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City, prepared_city, whole_city
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.progress import log
@@ -28,7 +29,7 @@ from hews_gpu.runs import folder
 from hews_gpu.training.recipe import Recipe
 from hews_gpu.units import DAY_S
 
-__all__ = ["Forecast", "Run", "open_run", "run_experiment"]
+__all__ = ["Forecast", "Run", "given", "on_city", "open_run", "run_experiment", "where_in_city"]
 
 QUIET_S = 7 * DAY_S  # a split may reach past the table's first or last incident by a quiet week, not by a missing year
 
@@ -83,13 +84,13 @@ class Run:
         task = task.apart(city.embargo_s)
         begin_s = np.array([issue_s + task.lead_s], dtype=np.int64)
         windows = Windows(issue_s=begin_s - task.lead_s, begin_s=begin_s, end_s=begin_s + task.horizon_s)
-        p, areas = self._predict(city, windows, task.delay_s)
+        forecaster, catalog = on_city(self.forecaster, city), city.catalog(task.delay_s)
+        areas = where_in_city(forecaster, catalog, windows)
         names = prepared.neighborhoods["name"].astype(str).tolist()
         where = None if areas is None else dict(sorted(zip(names, areas[0].tolist(), strict=True), key=lambda x: -x[1]))
         issue, start, end = (np.datetime64(int(edge[0]), "s") for edge in vars(windows).values())
-        return Forecast(
-            issue_time=issue, window_start=start, window_end=end, probability=float(p[0]), by_neighborhood=where
-        )
+        p = float(forecaster.predict(catalog, windows)[0])
+        return Forecast(issue_time=issue, window_start=start, window_end=end, probability=p, by_neighborhood=where)
 
     def table(self, data: Path) -> Prepared:
         """Open another prepared folder of the run's city, with the city file as it was in training.
@@ -117,11 +118,10 @@ class Run:
 
         return evaluate(self.folder, **options)
 
-    def _predict(self, city: City, windows: Windows, delay_s: int) -> tuple[Float64, Float64 | None]:
-        """Return probabilities [S], and [S, N] where the model says where, on another table than the run's."""
-        forecaster, catalog = on_city(self.forecaster, city), city.catalog(delay_s)
-        areas = forecaster.predict_areas(catalog, windows) if isinstance(forecaster, SaysWhere) else None
-        return forecaster.predict(catalog, windows), areas
+
+def where_in_city(forecaster: Forecaster, seen: Catalog, windows: Windows) -> Float64 | None:
+    """Return probabilities [S, N] by neighborhood; None of a model that does not say where."""
+    return forecaster.predict_areas(seen, windows) if isinstance(forecaster, SaysWhere) else None
 
 
 def on_city(forecaster: Forecaster, city: City) -> Forecaster:
@@ -148,16 +148,20 @@ def open_run(run: Path, *, data: Path | None = None, device: str = "cpu") -> Run
     if recipe.is_leaky:
         remedy = "Train with a recipe of protocol forecast"
         raise UserError("run folder", run, allowed="is of a leaky recipe, which makes no forecasts", remedy=remedy)
-    prepared = folder.open_run_data(run, data)
+    prepared = open_data_of(run, data)
     setting = Setting(city=whole_city(prepared), device=device, recipe=recipe)
     forecaster = FORECASTERS[recipe.model].make(setting)
     if not folder.load_fitted(run / folder.WEIGHTS, forecaster, remedy=folder.UNFINISHED):
         log(f"{recipe.model} is not stored but fitted anew from {prepared.folder}")
-        experiment = run_experiment(prepared)
-        fold = experiment.folds[0]
-        past = experiment.catalog.until(fold.known_until_s)
-        forecaster.fit(past, experiment.learned(fold, "train"), experiment.learned(fold, "calibration"))
+        forecaster.fit(*given(run_experiment(prepared)))
     return Run(folder=run, recipe=recipe, prepared=prepared, forecaster=forecaster)
+
+
+def given(experiment: Experiment) -> tuple[Catalog, Outcomes, Outcomes]:
+    """Return what a fit on the splits may look at: rows, training windows, calibration windows."""
+    fold = experiment.folds[0]
+    past = experiment.catalog.until(fold.known_until_s)
+    return past, experiment.learned(fold, "train"), experiment.learned(fold, "calibration")
 
 
 def run_experiment(prepared: Prepared) -> Experiment:

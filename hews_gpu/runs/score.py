@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Bool, Float64
 from hews_gpu.data.events import Prepared
@@ -21,14 +22,14 @@ from hews_gpu.data.windows import Task, Windows, issue_windows, targets_within
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
 from hews_gpu.files import new_folder, require_free
-from hews_gpu.forecasters.base import Forecaster, SaysWhere
+from hews_gpu.forecasters.base import Forecaster
 from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.forecasters.city import prepared_city
 from hews_gpu.forecasters.climatology import Climatology, fit_climatology
 from hews_gpu.forecasters.cnn import DRAWN_AT_ONCE, CnnForecaster, WhereCnnForecaster
 from hews_gpu.progress import log, step
-from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, areas_table, window_columns, write_table
-from hews_gpu.runs.run import Run, on_city, open_run
+from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, areas_table, window_columns
+from hews_gpu.runs.run import Run, on_city, open_run, where_in_city
 from hews_gpu.training.distributed import ProcessGroup, claim_device, first_rank_reports, process_group, process_info
 
 __all__ = ["KIND", "score"]
@@ -121,8 +122,7 @@ def _probabilities(scoring: _Scoring, group: ProcessGroup) -> tuple[Float64, Flo
     """Return the probabilities [S], and [S, N] of a model that says where; processes share out a network's maps."""
     forecaster, windows, catalog = scoring.forecaster, scoring.windows, scoring.catalog
     if not isinstance(forecaster, CnnForecaster):
-        areas = forecaster.predict_areas(catalog, windows) if isinstance(forecaster, SaysWhere) else None
-        return forecaster.predict(catalog, windows), areas
+        return forecaster.predict(catalog, windows), where_in_city(forecaster, catalog, windows)
     blocks = -(-len(windows) // DRAWN_AT_ONCE)
     first, last = (blocks * (group.rank + i) // group.size * DRAWN_AT_ONCE for i in (0, 1))
     mine = windows.select(np.arange(first, min(last, len(windows))))
@@ -148,10 +148,10 @@ def _write(scoring: _Scoring, p: Float64, areas: Float64 | None, folder: Path) -
         "p_climatology": scoring.climatology.probability(windows.begin_s),
         "y": pa.array(y.astype(np.int8), mask=~is_known),
     }
-    write_table(pa.table(columns), folder / FORECASTS)
+    pq.write_table(pa.table(columns), folder / FORECASTS)
     if areas is not None:
         names = scoring.prepared.neighborhoods["name"].astype(str).tolist()
-        write_table(areas_table(windows, areas, names), folder / BY_NEIGHBORHOOD)
+        pq.write_table(areas_table(windows, areas, names), folder / BY_NEIGHBORHOOD)
 
 
 def _seen(scoring: _Scoring) -> Bool:

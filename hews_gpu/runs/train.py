@@ -8,8 +8,8 @@ forecaster is fitted in one go, and its folder appears when it is whole.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,6 @@ from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.resolution import count_minutes, require_windows
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.folds import Experiment
 from hews_gpu.feed.feeds import drawn_by
 from hews_gpu.files import read_manifest
 from hews_gpu.forecasters.base import Forecaster, Setting
@@ -28,9 +27,9 @@ from hews_gpu.forecasters.climatology import HourOfWeekMonth
 from hews_gpu.forecasters.cnn import CnnForecaster
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import FORECASTERS, require_known
-from hews_gpu.progress import SILENT, Step, log, step
+from hews_gpu.progress import SILENT, log, step
 from hews_gpu.runs import folder as runs
-from hews_gpu.runs.run import run_experiment
+from hews_gpu.runs.run import given, run_experiment
 from hews_gpu.training.checkpoint import Checkpoints, DiskFull, Snapshot, Tensors, require_same_settings, write_tensors
 from hews_gpu.training.distributed import (
     ProcessGroup,
@@ -113,7 +112,8 @@ def train(
         if info.is_first:
             log(f"device: {choice}")
             if choice.device == "cuda":
-                log(f"maps are drawn by: {drawn_by(own)}")
+                drawn = drawn_by(own)
+                log(f"maps are drawn by: {drawn.backend} ({drawn.why})")
             if recipe.is_leaky:
                 log(f"recipe {recipe.name}: {LEAKY}")
         signals = stack.enter_context(StopSignals())
@@ -126,7 +126,7 @@ def train(
 
 
 def train_as_told(arguments: dict[str, Any]) -> None:
-    """`train` in a process that another has started, with the arguments that it was given."""
+    """Call `train` in a process that another has started, with the arguments that it was given."""
     text, name = arguments.pop("recipe")
     prepared, run = (Path(arguments.pop(key)) for key in ("prepared", "run"))
     train(prepared, run, recipe=parse_recipe(text, name), **arguments)
@@ -161,14 +161,7 @@ def open_objective(prepared: Prepared, recipe: Recipe, feed: str, device: str) -
         forecaster.keep(weights)
         runs.save_forecaster(path, recipe.model, forecaster, {"epoch": epoch})
 
-    return forecaster.objective(*_given(experiment), feed=feed), save
-
-
-def _given(experiment: Experiment) -> tuple[Catalog, Outcomes, Outcomes]:
-    """Return what a fit on the splits may look at: rows, training windows, calibration windows."""
-    fold = experiment.folds[0]
-    past = experiment.catalog.until(fold.known_until_s)
-    return past, experiment.learned(fold, "train"), experiment.learned(fold, "calibration")
+    return forecaster.objective(*given(experiment), feed=feed), save
 
 
 def _refuse_options_of_networks(model: str, feed: str, max_epochs: int | None) -> None:
@@ -202,7 +195,7 @@ def _fit_at_once(
     experiment = run_experiment(prepared)
     forecaster = FORECASTERS[recipe.model].make(Setting(city=experiment.city, recipe=recipe))
     began = time.perf_counter()
-    past, train, calibration = _given(experiment)
+    past, train, calibration = given(experiment)
     with step(f"fitting {recipe.model}", 1, "fits") as bar:
         forecaster.fit(past, train, calibration)
         bar.advance(1)
@@ -297,7 +290,7 @@ class _Run:
         self.signals.gently = True
         first = self.group.is_first
         with (
-            _bar(engine.all_steps, shown=first) as bar,
+            step("training", engine.all_steps, "steps") if first else nullcontext(SILENT) as bar,
             RunLog(self.folder / LOGS if first else None, position.step + 1 if position.step else None) as logs,
         ):
             bar.advance(position.step)
@@ -309,7 +302,7 @@ class _Run:
                 self._between()
 
     def _between(self) -> None:
-        """Between two steps: write a checkpoint if it is time, leave if asked to."""
+        """Write a checkpoint between two steps if it is time, and leave if asked to."""
         asked_for, position = self.recipe.checkpoints, self.engine.position
         due = time.monotonic() - self._saved_s > asked_for.every_s
         due |= asked_for.every_steps is not None and position.step - self._saved_step >= asked_for.every_steps
@@ -355,7 +348,7 @@ class _Run:
             log(text)
 
     def _summary(self, device: str) -> dict[str, Any]:
-        """What a run prints at its end."""
+        """Return what a run prints at its end."""
         position = self.engine.position
         costs = [row.cost or {} for row in position.history]
         seconds = sum(cost.get("seconds") or 0.0 for cost in costs)
@@ -374,20 +367,10 @@ class _Run:
         }
 
     def _judged(self) -> dict[str, Any]:
-        """What the validation windows say of the best epoch; of a leaky run no skill, but what it is."""
+        """Return what the validation windows say of the best epoch; of a leaky run no skill, but what it is."""
         position = self.engine.position
         if not self.recipe.is_leaky:
             return {"validation_log_skill_bits": position.history[0].score - position.best_score}
         scores = position.history[position.best_epoch].validation
         others = {f"validation_{name}": value for name, value in scores.items() if name != "log_loss"}
         return {**others, "recipe": self.recipe.name, "warning": LEAKY}
-
-
-@contextmanager
-def _bar(steps: int, *, shown: bool) -> Iterator[Step]:
-    """The first process's progress bar."""
-    if not shown:
-        yield SILENT
-        return
-    with step("training", steps, "steps") as bar:
-        yield bar

@@ -23,8 +23,7 @@ import shapely
 from hews_gpu.arrays import Bool, Int16, Int64
 from hews_gpu.config import city_template, parse_local_time
 from hews_gpu.data.events import Events
-from hews_gpu.data.geometry.areas import OUTSIDE
-from hews_gpu.data.geometry.point_in_polygon import engine_for, find_neighborhoods
+from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, engine_for, find_neighborhoods
 from hews_gpu.data.geometry.polygons import areas_of
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN, NONE, TWIN, Places, nearest_target
 from hews_gpu.errors import UserError, did_you_mean
@@ -68,8 +67,6 @@ burglary = ["BURGLARY"]
 class SimulatedCity:
     """A synthetic city as arrays: what happened, what is known when, and the truth."""
 
-    preset: str
-    seed: int
     begin_s: int
     """Local wall-clock seconds of the begin."""
     end_s: int
@@ -102,8 +99,6 @@ def simulate_city(preset: str, *, seed: int = 0, years: int = 10, under_reportin
     frame = _neighborhoods(made.layout)
     events, known_s = _prepared(made, entries, frame)
     return SimulatedCity(
-        preset=preset,
-        seed=seed,
         begin_s=made.begin_s,
         end_s=made.truth.end_s,
         events=events,
@@ -127,14 +122,8 @@ def write_city(
 
     The same arguments give the same bytes (with the same versions of the libraries).
 
-    Args:
-        folder: where to; it must not exist, or be empty.
-        seed: everything random derives from it; each seed is another city.
-        years: how many calendar years from 2021-01-01; the splits in the TOML are scaled to it.
-        preset: one of PRESETS, see `presets`.
-        under_reporting: share of the incidents, other than target events, that are left out of the table in a third of
-            the neighborhoods.
-        force: replace an older city in `folder`.
+    The splits in the TOML are scaled to the years. The folder must not exist, or be empty, unless `force` replaces an
+    older city; other arguments are those of `simulate_city`.
 
     Returns:
         The path of the TOML, which is named after the preset.

@@ -60,13 +60,7 @@ class Layout:
         return self._redraw(count, lambda which: rng.uniform((west, south), (east, north), size=(len(which), 2)))
 
     def near(self, rng: np.random.Generator, places_m: Float64, spread_m: float | Float64) -> Float64:
-        """Draw one place in the city for each given one, Gaussian around it [E, 2].
-
-        Args:
-            rng: where the randomness comes from.
-            places_m: [E, 2] places in the city.
-            spread_m: standard deviation along each axis, one or [E].
-        """
+        """Draw one place in the city for each given one [E, 2], Gaussian with a spread (one or [E]) along each axis."""
         spread = np.broadcast_to(np.asarray(spread_m, dtype=np.float64), len(places_m))
 
         def draw(which: Int64) -> Float64:
@@ -115,12 +109,7 @@ def degrees_per_meter() -> Float64:
 
 
 def make_layout(rng: np.random.Generator, *, areas: int | None = None) -> Layout:
-    """Draw a city.
-
-    Args:
-        rng: where the randomness comes from.
-        areas: how many neighborhoods it is to have; as many as come out of SEEDS seeds unless given.
-    """
+    """Draw a city with so many neighborhoods; with as many as come out of SEEDS seeds unless given."""
     outline = _outline(rng)
     cells = _cells(rng, outline, SEEDS)
     seeds = SEEDS

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.spatial import cKDTree
 from scipy.special import gammaln, xlogy
 
 from hews_gpu.arrays import Bool, Float64, Int64
@@ -31,7 +32,7 @@ SLOT_MIN = SLOT_H * MINUTES_PER_HOUR
 DRAWS, AREA_DRAWS = 40_000, 8_000  # of the incidents of one window; the error of E[exp(-c P)] is about 0.3 / sqrt(D)
 PARTIAL_DRAWS = 400  # per forecast, where its window has begun
 MOST = 14  # incidents of one category in a window: more are counted as so many, one in 10,000 windows
-PAIRS_AT_ONCE = 4_000_000
+DRAWS_AT_ONCE = 500_000  # of windows that have begun, over all forecasts
 SEED = 20_210_101  # of the simulation within the truth: it always gives the same answer
 
 
@@ -54,27 +55,22 @@ class PairCategory:
 
 
 def find_pairs(first: Incidents, second: Incidents, key_a: Int64, key_b: Int64, within_m: float) -> tuple[Int64, Int64]:
-    """Return indices ``a`` [P] and ``b`` [P] of all pairs with the same key, at most `within_m` apart.
+    """Return indices ``a`` [P] and ``b`` [P] of all pairs with the same key, at most `within_m` apart, in their order.
 
     Args:
         first: incidents of one category.
         second: of the other.
         key_a: [E] what the first must share with its partner, such as the number of the window.
-        key_b: [E'] the same of the second; sorted.
+        key_b: [E'] the same of the second.
         within_m: how far apart they may be.
     """
-    low, high = np.searchsorted(key_b, key_a, side="left"), np.searchsorted(key_b, key_a, side="right")
-    near_a, near_b = [], []
-    edges = np.searchsorted(np.cumsum(high - low), np.arange(0, (high - low).sum() + PAIRS_AT_ONCE, PAIRS_AT_ONCE))
-    for begin, end in zip(np.append(0, edges[1:]), np.append(edges[1:], len(key_a)), strict=True):
-        count = (high - low)[begin:end]
-        a = np.repeat(np.arange(begin, end), count)
-        b = np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count) + low[a]
-        apart = first.xy_m[a] - second.xy_m[b]
-        near = (apart**2).sum(axis=1) <= within_m**2
-        near_a.append(a[near])
-        near_b.append(b[near])
-    return np.concatenate(near_a), np.concatenate(near_b)
+    sides = ((first, key_a), (second, key_b))  # other keys are far away
+    tree_a, tree_b = (cKDTree(np.column_stack([side.xy_m, key * (100 * within_m)])) for side, key in sides)
+    pairs = tree_a.sparse_distance_matrix(tree_b, 1.01 * within_m, output_type="ndarray")
+    a, b = pairs["i"], pairs["j"]
+    near = ((first.xy_m[a] - second.xy_m[b]) ** 2).sum(axis=1) <= within_m**2
+    order = np.lexsort((b[near], a[near]))
+    return a[near][order], b[near][order]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +112,7 @@ class PairLaw:
 
     @cached_property
     def _slot_rates(self) -> tuple[Float64, Float64]:
-        """[W] incidents of each category expected in each window."""
+        """Return the incidents of each category expected in each window [W]."""
         rates = [category.rate_per_h for category in (self.first, self.second)]
         first, second = (rate[: len(rate) // SLOT_H * SLOT_H].reshape(-1, SLOT_H).sum(axis=1) for rate in rates)
         return first, second
@@ -162,7 +158,7 @@ class PairLaw:
         """
         columns = self.areas if by_area else 1
         result = np.empty((len(issue), columns))
-        step = max(1, PAIRS_AT_ONCE // (8 * draws))
+        step = max(1, DRAWS_AT_ONCE // draws)
         for part in range(0, len(issue), step):
             rng = np.random.default_rng([SEED, part])
             result[part : part + step] = self._partial(rng, issue[part : part + step], cost, columns, draws)
@@ -181,7 +177,7 @@ class PairLaw:
     def _ends(
         self, rng: np.random.Generator, category: PairCategory, issue: Int64, draws: int
     ) -> tuple[Incidents, Int64]:
-        """Return the incidents of each forecast's window in each draw, known and simulated ones; sorted by key."""
+        """Return the incidents of each forecast's window in each draw, known and simulated ones, with their keys."""
         rate, past = category.rate_per_h, category.past
         total = np.concatenate([[0.0], np.cumsum(rate)])  # before each hour
         end = (issue // SLOT_MIN + 1) * SLOT_MIN
@@ -195,10 +191,8 @@ class PairLaw:
         begin = np.cumsum(known) - known
         index = np.arange(int(known.sum())) - np.repeat(begin, known) + np.repeat(np.repeat(low, draws), known)
         key = np.concatenate([np.repeat(np.arange(len(known)), known), key_new])
-        order = np.argsort(key, kind="stable")
-        xy_m = np.concatenate([past.xy_m[index], new.xy_m])[order]
-        area = np.concatenate([past.area[index], new.area])[order]
-        return Incidents(minute=np.zeros(len(order), np.int64), xy_m=xy_m, area=area), key[order]
+        xy_m, area = np.concatenate([past.xy_m[index], new.xy_m]), np.concatenate([past.area[index], new.area])
+        return Incidents(minute=np.zeros(len(key), np.int64), xy_m=xy_m, area=area), key
 
 
 def _pair_counts(near: Bool) -> Float64:

@@ -20,7 +20,7 @@ from hews_gpu.synthetic.law import MINUTES_PER_HOUR, NOTHING, Kernel, Law, Trigg
 from hews_gpu.synthetic.pairs import Incidents, PairCategory, PairLaw
 from hews_gpu.synthetic.places import Addresses, Place, PlaceModel, choose, make_addresses, make_anywhere, meters
 from hews_gpu.synthetic.presets import AREAS
-from hews_gpu.synthetic.truth import AreaTruth, Truth
+from hews_gpu.synthetic.truth import Truth
 from hews_gpu.units import MINUTE_S
 
 __all__ = ["History", "Points", "Seeds", "arrivals", "children", "cluster", "joined", "simulate"]
@@ -161,7 +161,7 @@ def _law_of_targets(
         assert isinstance(places, Addresses)
         first, second = (_pair_category(each, places) for each in causes)
         pairs = PairLaw(within_m=trigger.within_m, point=places.point, area=places.area, first=first, second=second)
-    return (AreaTruth if law.has_addresses else Truth)(
+    return Truth(
         preset=law.name,
         begin_s=begin_s,
         base_per_h=target.rate_per_h,
@@ -220,12 +220,7 @@ def _draw_targets(law: Law, places: PlaceModel, target: _Stream, causes: Points,
 
 
 def arrivals(rng: np.random.Generator, rate_per_h: Float64) -> Int64:
-    """Draw the minutes of an inhomogeneous Poisson process, sorted.
-
-    Args:
-        rng: where the randomness comes from.
-        rate_per_h: [H] expected events in each hour.
-    """
+    """Draw the minutes of a Poisson process with so many events expected in each hour [H], sorted."""
     hour = np.repeat(np.arange(len(rate_per_h), dtype=np.int64), rng.poisson(rate_per_h))
     return np.sort(hour * MINUTES_PER_HOUR + rng.integers(0, MINUTES_PER_HOUR, size=len(hour)))
 
@@ -234,7 +229,7 @@ def children(rng: np.random.Generator, parents: Points, kernel: Kernel, end_minu
     """Draw the events that `parents` set off directly, before `end_minute`.
 
     Args:
-        rng: where the randomness comes from.
+        rng: of the numbers of children, their delays and places.
         parents: events of any kind.
         kernel: how many, how soon and how far away.
         end_minute: later offspring is dropped.
@@ -250,14 +245,9 @@ def children(rng: np.random.Generator, parents: Points, kernel: Kernel, end_minu
 def cluster(rng: np.random.Generator, first: Points, kernel: Kernel, end_minute: int, places: PlaceModel) -> Points:
     """Draw all descendants of `first`, where each event sets off others of its own kind, and return all of them.
 
-    Args:
-        rng: where the randomness comes from.
-        first: events that were not set off by one of their own kind.
-        kernel: how many, how soon and how far away; its branching must be below 1 or the cascade may never end.
-        end_minute: later offspring is dropped.
-        places: where children may fall.
+    Arguments are those of `children`; no event of `first` was set off by one of its own kind.
     """
-    assert kernel.branching < 1
+    assert kernel.branching < 1, "the cascade may never end"
     generations = [first]
     while len(generations[-1].minute):
         generations.append(children(rng, generations[-1], kernel, end_minute, places))

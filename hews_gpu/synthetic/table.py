@@ -120,7 +120,7 @@ def make_cases(
     """Make the cases that a simulated history is reported as, dirt included.
 
     Args:
-        rng: where the randomness comes from.
+        rng: of what is drawn.
         events: by category, with the target events under one name; places in meters.
         roles: of the categories that matter to the truth; the rest is dirty.
         end_minute: of the simulation.
@@ -175,8 +175,7 @@ def portal_table(
         begin_s: local wall-clock seconds of minute 0, a midnight.
         words: of the wording; the same as `rng`, and before it, unless given.
     """
-    is_target = cases.role == Role.TARGET
-    rows = portal_rows(words or rng, cases.minute, cases.xy_m, cases.category, is_target, layout, begin_s)
+    rows = portal_rows(words or rng, cases, layout, begin_s)
     rows.loc[cases.is_zero, ["Longitude", "Latitude"]] = "0.0"
     entries = make_entries(rng, cases)
     table = rows.iloc[entries.case].reset_index(drop=True)
@@ -218,26 +217,9 @@ def _misplaced(rng: np.random.Generator, xy_m: Float64, may: Bool, layout: Layou
 # ---------------------------------------------------------------- the wording
 
 
-def portal_rows(
-    rng: np.random.Generator,
-    minute: Int64,
-    xy_m: Float64,
-    category: Text,
-    is_target: Bool,
-    layout: Layout,
-    begin_s: int,
-) -> pd.DataFrame:
-    """Write one row of text per case [E], in the portal's columns.
-
-    Args:
-        rng: where the randomness comes from.
-        minute: [E] since `begin_s`.
-        xy_m: [E, 2] places; nan becomes a blank.
-        category: [E] as written under Description.
-        is_target: [E]
-        layout: neighborhoods, for their names.
-        begin_s: local wall-clock seconds of minute 0, a midnight.
-    """
+def portal_rows(rng: np.random.Generator, cases: Cases, layout: Layout, begin_s: int) -> pd.DataFrame:
+    """Write one row of text per case [E], in the portal's columns; arguments as for `portal_table`."""
+    minute, xy_m, category, is_target = cases.minute, cases.xy_m, cases.category, cases.role == Role.TARGET
     date, time = _date_and_time(rng, minute, is_target, begin_s)
     longitude, latitude, pair = _coordinates(xy_m)
     cell = layout.neighborhood(xy_m)

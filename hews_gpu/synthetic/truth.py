@@ -73,11 +73,9 @@ from hews_gpu.synthetic.geography import to_degrees
 from hews_gpu.synthetic.law import MINUTES_PER_HOUR, Kernel
 from hews_gpu.synthetic.pairs import SLOT_MIN, Incidents, PairCategory, PairLaw
 from hews_gpu.synthetic.places import PER_DEGREE, meters
-from hews_gpu.synthetic.presets import DEMO, LAWS
 from hews_gpu.units import HOUR_S, MINUTE_S
 
 __all__ = [
-    "AreaTruth",
     "ForecastGroup",
     "Truth",
     "excitation",
@@ -92,7 +90,7 @@ __all__ = [
 
 
 class ForecastGroup(NamedTuple):
-    """ForecastGroup of one lead and horizon; all in minutes."""
+    """Forecasts of one lead and horizon; all in minutes."""
 
     which: Int64  # [S] their positions in the call
     issue: Int64  # [S] since the begin of the simulation: all that happened before is known
@@ -110,15 +108,7 @@ def forecasts_by_lead(
 ) -> Iterator[ForecastGroup]:
     """Group forecasts by lead and horizon. What is known late is a longer lead: the issue moves back by the delay.
 
-    Args:
-        truth: whose times are meant.
-        issue_s: [S] or scalar issue times.
-        begin_s: [S] or scalar begins of the target windows.
-        end_s: [S] or scalar ends of the target windows, not included.
-        delay_s: how long after it happened anything is known.
-
-    Raises:
-        UserError: a time is not a whole minute, or out of order, or outside the simulation.
+    Arguments and errors are those of `Truth.probability`.
     """
     if delay_s < 0 or delay_s % MINUTE_S:
         raise UserError("reporting delay", delay_s, allowed="must be 0 or more seconds, a whole number of minutes")
@@ -211,7 +201,7 @@ def excitation(minute: Int64, issue: Int64, keep: float) -> Float64:
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """The law of one simulated city's target events, and the events that happened.
+    """The law of one simulated city's target events, and the events that happened; one area without addresses.
 
     Times are local wall-clock seconds and whole minutes. `probability` is all that a user needs.
     """
@@ -241,12 +231,6 @@ class Truth:
     """Times of the incidents of the trigger's category; of pairs, see `pairs`."""
     incident_area: Int64  # [E']
     pairs: PairLaw | None = None
-
-    @classmethod
-    def of_one_area(cls, **parts: Any) -> Truth:
-        """Make the truth of a city without addresses, from what does not depend on the area."""
-        parts |= {f"{kind}_area": np.zeros(len(parts[f"{kind}_s"]), dtype=np.int64) for kind in ("target", "incident")}
-        return cls(area_share=np.ones(1), gain=np.ones(1), trigger_share=np.ones(1), in_city=False, **parts)
 
     @property
     def end_s(self) -> int:
@@ -290,6 +274,12 @@ class Truth:
             UserError: a time is not a whole minute, or out of order, or outside the simulation.
         """
         return self._probability(forecasts_by_lead(self, issue_s, begin_s, end_s, delay_s), by_area=False)[:, 0]
+
+    def by_area(
+        self, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike, *, delay_s: int = 0
+    ) -> Float64:
+        """Return the probability for each area [S, N]; arguments and errors as for `probability`."""
+        return self._probability(forecasts_by_lead(self, issue_s, begin_s, end_s, delay_s), by_area=True)
 
     def _probability(self, groups: Iterator[ForecastGroup], *, by_area: bool) -> Float64:
         done = [(group.which, self._log_silence(group, by_area=by_area)) for group in groups]
@@ -352,58 +342,28 @@ class Truth:
         return total
 
 
-class AreaTruth(Truth):
-    """The truth of a city with addresses: known for each neighborhood too."""
-
-    def by_area(
-        self, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike, *, delay_s: int = 0
-    ) -> Float64:
-        """Return the probability for each neighborhood [S, N]; arguments and errors as for `probability`."""
-        return self._probability(forecasts_by_lead(self, issue_s, begin_s, end_s, delay_s), by_area=True)
-
-
 # ---------------------------------------------------------------- the file
 
-ONE_AREA, AREAS = 1, 2  # formats of the file: of a city without addresses, and with them
+FORMAT = 2
 PLAIN = (
     *("base_per_h", "area_share", "gain", "trigger_per_h", "trigger_share"),
     *("target_s", "target_area", "incident_s", "incident_area"),
 )
-KEYS = {
-    ONE_AREA: {
-        *("format", "begin_s", "base_per_h", "precursor_per_h", "excited_by_targets", "excited_by_precursors"),
-        *("target_s", "precursor_s", "precursor"),
-    },
-    AREAS: {"format", "preset", "begin_s", "in_city", "excited_by_targets", "excited_by_triggers", *PLAIN},
-}
+KERNELS = ("excited_by_targets", "excited_by_triggers")
+KEYS = {"format", "preset", "begin_s", "in_city", *KERNELS, *PLAIN}
 OF_CATEGORY = ("rate_per_h", "weights", "minute", "point", "area")  # of one side of the pairs
 
 
 def save_truth(truth: Truth, path: Path) -> None:
     """Write a truth as one .npz file; the same truth gives the same bytes."""
-    by_targets, by_triggers = (
-        [kernel.branching, kernel.decay_s] for kernel in (truth.excited_by_targets, truth.excited_by_triggers)
-    )
-    arrays: dict[str, Any]
-    if isinstance(truth, AreaTruth):
-        arrays = {"format": AREAS, "preset": truth.preset, "begin_s": truth.begin_s, "in_city": truth.in_city}
-        arrays |= {"excited_by_targets": by_targets, "excited_by_triggers": by_triggers}
-        arrays |= {name: getattr(truth, name) for name in PLAIN}
-        if truth.pairs is not None:
-            arrays |= _pair_arrays(truth.pairs)
-    else:
-        trigger = LAWS[truth.preset].trigger
-        arrays = {
-            "format": ONE_AREA,
-            "begin_s": truth.begin_s,
-            "base_per_h": truth.base_per_h,
-            "precursor_per_h": truth.trigger_per_h,
-            "excited_by_targets": by_targets,
-            "excited_by_precursors": by_triggers,
-            "target_s": truth.target_s,
-            "precursor_s": truth.incident_s,
-            "precursor": trigger.sources[0] if trigger is not None else "",
-        }
+    arrays: dict[str, Any] = {"format": FORMAT, "preset": truth.preset, "begin_s": truth.begin_s}
+    arrays["in_city"] = truth.in_city
+    for name in KERNELS:
+        kernel: Kernel = getattr(truth, name)
+        arrays[name] = [kernel.branching, kernel.decay_s]
+    arrays |= {name: getattr(truth, name) for name in PLAIN}
+    if truth.pairs is not None:
+        arrays |= _pair_arrays(truth.pairs)
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -434,33 +394,18 @@ def load_truth(path: Path) -> Truth:
         raise UserError("[synthetic] truth", path, allowed="does not exist", remedy=remedy) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError("[synthetic] truth", path, allowed=f"cannot be read ({error})", remedy=remedy) from None
-    kind = int(arrays.get("format", -1))
-    if kind not in KEYS or not arrays.keys() >= KEYS[kind]:
-        raise UserError("[synthetic] truth", path, allowed="is not a truth of format 1 or 2", remedy=remedy)
-
-    def kernel(name: str) -> Kernel:
+    if not arrays.keys() >= KEYS or int(arrays["format"]) != FORMAT:
+        raise UserError("[synthetic] truth", path, allowed=f"is not a truth of format {FORMAT}", remedy=remedy)
+    parts: dict[str, Any] = {name: arrays[name] for name in PLAIN}
+    for name in KERNELS:
         branching, decay_s = arrays[name].tolist()
-        return Kernel(branching=branching, decay_s=decay_s)
-
-    if kind == ONE_AREA:
-        return Truth.of_one_area(
-            preset=DEMO,
-            begin_s=int(arrays["begin_s"]),
-            base_per_h=arrays["base_per_h"],
-            excited_by_targets=kernel("excited_by_targets"),
-            excited_by_triggers=kernel("excited_by_precursors"),
-            trigger_per_h=arrays["precursor_per_h"],
-            target_s=arrays["target_s"],
-            incident_s=arrays["precursor_s"],
-        )
-    return AreaTruth(
+        parts[name] = Kernel(branching=branching, decay_s=decay_s)
+    return Truth(
         preset=str(arrays["preset"]),
         begin_s=int(arrays["begin_s"]),
         in_city=bool(arrays["in_city"]),
         pairs=_pairs(arrays) if "within_m" in arrays else None,
-        excited_by_targets=kernel("excited_by_targets"),
-        excited_by_triggers=kernel("excited_by_triggers"),
-        **{name: arrays[name] for name in PLAIN},
+        **parts,
     )
 
 

@@ -179,12 +179,7 @@ def require_same_settings(where: str, then: Mapping[str, Any], now: Mapping[str,
 
 
 class Checkpoints:
-    """The checkpoints of one run; rank 0 alone reads and writes them.
-
-    Args:
-        run: the run folder.
-        keep: how many of the last ones stay.
-    """
+    """The last `keep` checkpoints of one run; rank 0 alone reads and writes them."""
 
     def __init__(self, run: Path, keep: int) -> None:
         self.folder, self.keep = run / FOLDER, keep

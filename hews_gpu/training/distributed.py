@@ -36,6 +36,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.progress import log
 from hews_gpu.training.preempt import EXIT_PREEMPTED
 from hews_gpu.typed_toml import require
+from hews_gpu.workers import end_with
 
 __all__ = [
     "ProcessGroup",
@@ -133,13 +134,7 @@ def claim_device(info: ProcessInfo, choice: Choice) -> str:
 
 
 class ProcessGroup:
-    """The ranks of a run. Each method is a collective: all ranks must call it, in the same order.
-
-    Args:
-        info: this process; it waits here for the other ranks.
-        accelerator: cpu or cuda.
-        precision: as Fabric names it.
-    """
+    """The ranks of a run, all of which have joined. Each method is a collective: all call it, in the same order."""
 
     def __init__(self, info: ProcessInfo, accelerator: str, precision: str) -> None:
         self.rank, self.size, self.is_first = info.rank, info.world_size, info.is_first
@@ -288,20 +283,8 @@ def start_ranks(info: ProcessInfo, function: str, argument: Any) -> Iterator[Non
 
 
 def run_rank(function: str, argument: str, parent: str) -> None:
-    """Be one of the ranks that `start_ranks` starts; it ends when the process that started it does, however that ended.
-
-    Args:
-        function: what to call, as "module:name".
-        argument: of it, as JSON.
-        parent: process id of rank 0, which reports what is wrong.
-    """
-
-    def end_with_parent() -> None:
-        while os.getppid() == int(parent):
-            time.sleep(POLL_S)
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
+    """Be one of the ranks that `start_ranks` starts, by the process `parent`, with which it ends."""
+    end_with(int(parent))
     module, _, name = function.partition(":")
     try:
         getattr(importlib.import_module(module), name)(json.loads(argument))

@@ -107,11 +107,7 @@ class RunLog:
 
 
 class EpochCost:
-    """The clock of one epoch, or of what was left of it after a stop.
-
-    Args:
-        device: where the model is.
-    """
+    """The clock of one epoch, or of what was left of it after a stop."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.samples = device, 0

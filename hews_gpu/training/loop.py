@@ -109,11 +109,6 @@ class Position:
 class TrainingLoop:
     """One run: the model, its optimizer, and how far it has come.
 
-    Args:
-        objective: what is learned.
-        engine: how the arithmetic is done.
-        group: the ranks.
-
     Raises:
         UserError: a batch cannot be shared evenly.
     """

@@ -138,12 +138,7 @@ class Objective(Protocol):
     ) -> Generator[TrainingBatch, None, None]:
         """Draw one rank's share of each step of an epoch from `first_step` on, `stage.accumulate` batches a step.
 
-        Args:
-            stage: one of `stages`.
-            epoch: counted over all stages, from 0.
-            first_step: within the epoch.
-            rank: 0 .. world - 1.
-            world: number of ranks.
+        Epochs are counted over all stages, from 0.
         """
 
     def loss(self, model: nn.Module, piece: Any, to_device: ToDevice) -> Tensor:

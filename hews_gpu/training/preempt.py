@@ -90,10 +90,7 @@ class StopSignals:
 def stopped_by(number: int, how: str = "", say: Callable[[str], None] = lambda _: None) -> BaseException:
     """Return what ends a run that a signal stopped: Ctrl-C is the user's own, the others are a scheduler's.
 
-    Args:
-        number: of the signal.
-        how: where the run was stopped and how it goes on; the last word to a user, a line of the log for a scheduler.
-        say: writes a line of the log.
+    `how` it stopped and goes on is the exception's text for a user, and a line of the log for a scheduler.
     """
     if number == signal.SIGINT:
         return KeyboardInterrupt(how) if how else KeyboardInterrupt()

@@ -23,13 +23,13 @@ from torch import nn
 
 from hews_gpu.config import TrainingConfig
 from hews_gpu.errors import UserError, did_you_mean
+from hews_gpu.feed.augment import AugmentationConfig
 from hews_gpu.training.objective import Stage
 from hews_gpu.typed_toml import build, require
 
 __all__ = [
     "DEFAULT",
     "LEAKY",
-    "AugmentationConfig",
     "CheckpointsConfig",
     "EngineConfig",
     "OptimizerConfig",
@@ -76,12 +76,11 @@ class RecipeMap:
     """Of a reference map's bytes: unit is 0..1, l2 makes each pixel's color a vector of length 1."""
 
     def __post_init__(self) -> None:
-        for key, size in (("height", self.height), ("width", self.width)):
-            require(size is None or 8 <= size <= 4096, f"[map] {key}", size, "must be 8..4096 pixels")
-        radius = self.disc_radius_px
-        require(radius is None or 0.5 <= radius <= 15, "[map] disc_radius_px", radius, "must be 0.5..15")
-        line = self.line_width_px
-        require(line is None or 0.1 <= line <= 10, "[map] line_width_px", line, "must be 0.1..10")
+        size, limits = (8.0, 4096, "8..4096 pixels"), {"disc_radius_px": (0.5, 15, "0.5..15")}
+        limits |= {"height": size, "width": size, "line_width_px": (0.1, 10, "0.1..10")}
+        for key, (least, most, allowed) in limits.items():
+            value = getattr(self, key)
+            require(value is None or least <= value <= most, f"[map] {key}", value, f"must be {allowed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,28 +145,6 @@ class OptimizerConfig:
         decay = self.weight_decay
         require(decay is None or decay >= 0, "[optimizer] weight_decay", decay, "must be 0 or more")
         require(self.epsilon > 0, "[optimizer] epsilon", self.epsilon, "must be positive")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
-    """``[augmentation]``: how far maps are varied in stages that ask for it, either way from none."""
-
-    rotation_deg: float = 20.0
-    """Degrees."""
-    shift: float = 0.1
-    """Of height and width."""
-    shear_deg: float = 0.1
-    """By how much upright lines lean; the reference's 0.1 is a tenth of a degree."""
-    zoom: float = 0.1
-    """Of each axis on its own: 0.1 is a factor of 0.9 to 1.1."""
-    flip: bool = False
-    """Mirror half of the maps left to right. A city is not mirror-symmetric: off unless asked for."""
-
-    def __post_init__(self) -> None:
-        most = {"rotation_deg": 180.0, "shift": 1.0, "shear_deg": 45.0, "zoom": 0.9}
-        for key, limit in most.items():
-            value = getattr(self, key)
-            require(0 <= value <= limit, f"[augmentation] {key}", value, f"must be 0..{limit:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,8 +226,7 @@ class Recipe:
         require(self.map.style == STYLES[self.protocol], "[map] style", self.map.style, allowed)
         require(len(self.stages) > 0, "[[stages]]", list(self.stages), "must hold at least one stage")
         require(self.seed is None or 0 <= self.seed < 2**63, "[seed]", self.seed, "must be 0 or more, below 2**63")
-        is_forecast = self.protocol == "forecast"
-        if is_forecast:
+        if self.protocol == "forecast":
             self._require_forecast()
         else:
             allowed = "must be unit or l2 for protocol reference"

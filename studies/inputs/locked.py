@@ -23,8 +23,6 @@ from hews_gpu.files import NOT_A_PLACE, disk_full_is_a_user_error
 from hews_gpu.forecasters.city import City, prepared_city
 from hews_gpu.progress import log
 
-__all__ = ["open_locked", "openings", "require_closed"]
-
 KEYS = {"when", "who", "why", "city", "begin_s", "end_s", "fingerprint"}
 COLUMNS = ("time_s", "longitude", "latitude", "category", "is_target")
 

@@ -21,9 +21,8 @@ from hews_gpu.data.backend import (
     to_pandas,
 )
 from hews_gpu.data.clean import NUMBERS, Rules, clean
-from hews_gpu.data.geometry.areas import Areas
-from hews_gpu.data.geometry.point_in_polygon import find_neighborhoods
-from hews_gpu.data.prepare.sort import events_of, sorted_events
+from hews_gpu.data.geometry.point_in_polygon import Areas, find_neighborhoods
+from hews_gpu.data.prepare.sort import events_of
 from hews_gpu.data.readers.dates import NOT_A_TIME
 
 
@@ -59,9 +58,7 @@ def block(rows: int = 3000) -> pd.DataFrame:
 
 
 def rules(engine: Any) -> Rules:
-    rings = patchwork(5, 6, 9)
-    (west, south), (east, north) = rings[0].min(axis=0).tolist(), rings[0].max(axis=0).tolist()
-    areas = Areas(rings=rings, bounds=(west, south, east, north))
+    areas = Areas(rings=patchwork(5, 6, 9))
     known = frozenset({"LARCENY", "SHOOTING"})
     return Rules(areas=areas, tolerance_m=0.0, targets=frozenset({"SHOOTING"}), known=known, engine=engine)
 
@@ -101,7 +98,7 @@ def test_verdicts_and_rows_are_those_of_pandas(backend: Any) -> None:
         [events_of(v, place) for v in (of, of.assign(row_id=of["row_id"] + 3000))]
         for of, place in zip((expected, found), places, strict=True)
     ]
-    one, other = map(sorted_events, both)
+    one, other = (to_arrow(sort_by_time(concat(frames))) for frames in both)
     assert places[0] == places[1]
     assert one.to_pylist() == other.to_pylist()
 

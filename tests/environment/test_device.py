@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hews_gpu.environment import device, probes
-from hews_gpu.environment.device import Choice, ProbeResult, RasterChoice, choose_device, choose_raster_backend, probe
+from hews_gpu.environment.device import Choice, ProbeResult, choose_device, choose_raster_backend, probe
 from hews_gpu.errors import UserError
 
 
@@ -157,9 +157,11 @@ NO_NUMBA = ProbeResult(False, "numba_cuda is not installed")
 
 def test_maps_are_drawn_where_numba_works_whatever_torch_can(monkeypatch: pytest.MonkeyPatch) -> None:
     _pretend(monkeypatch, gpu=GPU, torch_cuda=NO_TORCH, numba_cuda=NUMBA)
-    assert choose_raster_backend() == RasterChoice("cuda", "numba 0.68.1")
+    assert choose_raster_backend() == Choice("cuda", "numba 0.68.1")
+    assert choose_raster_backend().backend == "cuda"
     assert str(choose_raster_backend("cuda")) == "cuda (as requested; numba 0.68.1)"
-    assert choose_raster_backend("cpu") == RasterChoice("numba", "as requested")
+    assert choose_raster_backend("cpu") == Choice("cpu", "as requested")
+    assert choose_raster_backend("cpu").backend == "numba"
 
 
 @pytest.mark.parametrize(("gpu", "numba"), [(NO_GPU, NUMBA), (GPU, NO_NUMBA)])
@@ -167,7 +169,7 @@ def test_maps_are_drawn_on_the_cpu_only_if_nothing_else_was_named(
     monkeypatch: pytest.MonkeyPatch, gpu: ProbeResult, numba: ProbeResult
 ) -> None:
     _pretend(monkeypatch, gpu=gpu, torch_cuda=TORCH, numba_cuda=numba)
-    assert choose_raster_backend("auto") == RasterChoice("numba", gpu.why if not gpu.works else numba.why)
+    assert choose_raster_backend("auto") == Choice("cpu", gpu.why if not gpu.works else numba.why)
     with pytest.raises(UserError, match=r"--device = 'cuda': does not work here: .* Use --device cpu"):
         choose_raster_backend("cuda")
     with pytest.raises(UserError, match="Did you mean 'cuda'"):

@@ -5,7 +5,7 @@ import pytest
 
 from hews_gpu.evaluation.bootstrap import Blocks, interval
 from hews_gpu.evaluation.metrics import roc_auc
-from hews_gpu.evaluation.strata import auc_gain_within, auc_interval, average_precision_within, roc_auc_within
+from hews_gpu.evaluation.strata import auc_gain_within, aucs_drawn, average_precision_within, roc_auc_within
 
 
 def drawn(n=600, seed=0):
@@ -42,7 +42,7 @@ def test_the_interval_is_that_of_the_drawn_series():
     blocks = Blocks.drawn(len(y), 30, draws=60, seed=4)
     series = [np.repeat(np.arange(len(y)), blocks.multiplicities(draw)) for draw in range(60)]
     expected = interval([roc_auc(y[rows], p[rows]) for rows in series])
-    assert auc_interval(y, p, blocks) == pytest.approx(expected, abs=1e-12)
+    assert interval(aucs_drawn(y, p, blocks)) == pytest.approx(expected, abs=1e-12)
 
 
 def test_what_windows_account_for_is_what_a_bootstrap_finds():

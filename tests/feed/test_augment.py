@@ -115,5 +115,5 @@ def test_the_dtype_stays_and_bytes_are_rounded(dtype, way):
     ("name", "value"), [("rotation_deg", -1), ("rotation_deg", 200), ("zoom", 1.0), ("shift", 2), ("shear_deg", 90)]
 )
 def test_amounts_out_of_range_are_named(name, value):
-    with pytest.raises(UserError, match=f"augmentation.{name} = {value}"):
+    with pytest.raises(UserError, match=rf"\[augmentation\] {name} = {value}"):
         Augmentation(seed=0, **{name: value})

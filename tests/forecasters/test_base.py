@@ -63,7 +63,7 @@ def test_the_ratio_is_that_of_counts_to_what_was_expected(delay_s):
     city = make_catalog(**columns(), delay_s=delay_s)
     train, asked = parts(city, Task(delay_s=delay_s))
     climatology = fit_climatology(train.windows.begin_s, train.y)
-    recent = Recent.fitted(city, train.windows, climatology)
+    recent = Recent.fitted(city, train)
     found = recent.ratios(city, asked)
     first = city.is_target & city.is_first
     t = int(asked.issue_s[50]) - delay_s

@@ -56,7 +56,7 @@ def test_it_finds_the_law():
         total = sum(term.branching for term in terms)
         assert total == pytest.approx(one.branching, abs=0.08)
         assert sum(term.branching * term.decay_s for term in terms) / total == pytest.approx(one.decay_s, rel=0.4)
-    base = law.base_per_s(np.arange(BEGIN_S, end_s, HOUR_S)).mean()
+    base = (law.level * law.rhythm.per_s(np.arange(BEGIN_S, end_s, HOUR_S))).mean()
     assert base == pytest.approx(BASE_PER_S, rel=0.15)
     assert law.others_per_s["ROBBERY"].mean() == pytest.approx(ROBBERY_PER_S, rel=0.05)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, HewsNetSettings, _gains
+from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, _gains
 
 AREAS, EVENTS = 4, 300
 
@@ -22,7 +22,7 @@ def evidence(seed=0):
 
 
 def test_learning_with_one_gain_for_all_never_lowers_the_likelihood_and_ends_at_its_maximum():
-    seen, net = evidence(), HewsNet(HewsNetSettings(areas=AREAS, local=(False, False)))
+    seen, net = evidence(), HewsNet(AREAS, (False, False))
     values = []
     for _ in range(400):
         net.learn(seen, 1)
@@ -39,7 +39,7 @@ def test_learning_with_one_gain_for_all_never_lowers_the_likelihood_and_ends_at_
 
 
 def test_what_the_model_owes_adds_up_to_the_events():
-    seen, net = evidence(1), HewsNet(HewsNetSettings(areas=AREAS, local=(False,) * 2))
+    seen, net = evidence(1), HewsNet(AREAS, (False, False))
     net.learn(seen, 50)
     owed = float(net.level) * seen.base_total + float((net.gain[:, 0] * seen.exposure.sum(1)).sum())
     assert owed == pytest.approx(EVENTS, rel=1e-9)
@@ -66,7 +66,7 @@ def test_a_layer_that_means_something_in_a_few_places_keeps_its_gains_there():
 
 
 def test_excitation_reaches_the_window_that_follows_by_its_decay():
-    net = HewsNet(HewsNetSettings(areas=2, local=(True,)))
+    net = HewsNet(2, (True,))
     decay_s = torch.tensor([3 * 3600.0], dtype=torch.float64)
     reach = net.reach(decay_s, torch.tensor([False]), 0, 120, 60)
     np.testing.assert_allclose(reach.sent, -np.expm1(-2 / 3), rtol=1e-12)
@@ -78,4 +78,4 @@ def test_excitation_reaches_the_window_that_follows_by_its_decay():
 
 def test_settings_are_checked():
     with pytest.raises(ValueError, match="areas = 0 must be 1 or more"):
-        HewsNetSettings(areas=0)
+        HewsNet(0)

@@ -49,7 +49,7 @@ def test_a_kernel_is_spread_over_neighborhoods_and_none_is_lost():
 
 def test_long_run_counts_with_half_an_event_before_the_first():
     catalog = catalog_of([10, 5000, 9000], [[100, 100], [100, 100], [1500, 100]])
-    found = LongRun(GROUND).shares(catalog, windows_at([0, 6000, 9001]))
+    found = LongRun(GROUND).shares(catalog, np.array([0, 6000, 9001]))
     np.testing.assert_allclose(found, [[0.5, 0.5], [2.5 / 3, 0.5 / 3], [2.5 / 4, 1.5 / 4]])
 
 
@@ -70,7 +70,7 @@ def fitted(make, time_s, xy_m):
     forecaster = make(GROUND)
     forecaster.fit(catalog.until(800 * DAY_S), Outcomes(windows=windows, y=y))
     late = catalog.time_s >= 801 * DAY_S
-    shares = forecaster.shares(catalog, windows_at(catalog.time_s[late]))
+    shares = forecaster.shares(catalog, catalog.time_s[late])
     return np.log(shares[np.arange(late.sum()), catalog.area[late]]).mean(), forecaster
 
 
@@ -92,13 +92,13 @@ def test_near_repeats_are_weighed_by_what_they_foretell():
 def test_what_is_known_later_changes_no_bit(name):
     time_s, xy_m = history(2, moving=True)
     late = time_s >= 900 * DAY_S
-    windows = windows_at(np.arange(800 * DAY_S, 901 * DAY_S, 7200))
-    seen = windows.issue_s <= 900 * DAY_S
+    issue_s = np.arange(800 * DAY_S, 901 * DAY_S, 7200)
+    seen = issue_s <= 900 * DAY_S
     found = []
     for moved in (0.0, 1000.0):
         places = np.where(late[:, None], [moved, 0.0] + xy_m[::-1] * 0.5, xy_m)
         _, forecaster = fitted(PLACE_BASELINES[name], time_s, places)
-        shares = forecaster.shares(catalog_of(time_s, places), windows)
+        shares = forecaster.shares(catalog_of(time_s, places), issue_s)
         np.testing.assert_allclose(shares.sum(axis=1), 1)
         found.append(shares[seen])
     np.testing.assert_array_equal(*found)

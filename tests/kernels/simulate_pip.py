@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
-from hews_gpu.data.geometry.areas import grid_of
+from hews_gpu.data.geometry.point_in_polygon import grid_of
 from hews_gpu.kernels.pip_cuda import THREADS, blocks_for, find_all
 from tests.kernels.pip_cases import CASES, points_of
 

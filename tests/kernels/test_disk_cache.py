@@ -18,7 +18,7 @@ from hews_gpu.kernels import _disk_cache
 ROOT = Path(__file__).resolve().parents[2]
 DRAW = """
 import numpy as np
-from hews_gpu.data.geometry.areas import find_in_grid
+from hews_gpu.data.geometry.point_in_polygon import find_in_grid
 from hews_gpu.kernels.pip_tables import build_tables
 from hews_gpu.kernels.pip_walk import find_all
 triangle = np.array([[0, 0], [1, 0], [0, 1], [0, 0]], float)

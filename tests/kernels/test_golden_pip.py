@@ -63,5 +63,5 @@ def test_a_gpu_gives_the_golden_answers(name):
 @pytest.mark.gpu
 def test_a_gpu_places_a_million_points_as_a_cpu_does():
     rings = patchwork(16, 15, 100)
-    x, y = random_points(rings, 1_000_000)
+    x, y = random_points(rings[0], 1_000_000)
     np.testing.assert_array_equal(on_gpu(rings, x, y), on_cpu(rings, x, y))

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: nothing compiles for CUDA")
 
-from hews_gpu.data.geometry.areas import find_in_grid, flat_rings, grid_of
+from hews_gpu.data.geometry.point_in_polygon import find_in_grid, flat_rings, grid_of
 from hews_gpu.kernels._shim_cuda import cuda, kernel, types
 from tests.kernels.cubin import DFMA, DMUL, operations
 from tests.kernels.pip_cases import CASES

@@ -5,8 +5,7 @@ import pytest
 import shapely
 
 from benchmarks.inputs.cities import load_polygons
-from hews_gpu.data.geometry.areas import find_in_grid, grid_of
-from hews_gpu.data.geometry.point_in_polygon import find_neighborhoods
+from hews_gpu.data.geometry.point_in_polygon import find_in_grid, find_neighborhoods, grid_of
 from hews_gpu.data.geometry.polygons import areas_of
 from tests.inputs.baltimore import load_baltimore
 

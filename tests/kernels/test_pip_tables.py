@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
-from hews_gpu.data.geometry.areas import flat_rings, grid_of
+from hews_gpu.data.geometry.point_in_polygon import flat_rings, grid_of
 from hews_gpu.kernels.pip_tables import FEW_PAIRS, MOST_CELLS, PAIRS_PER_EDGE, build_tables
 from tests.kernels.pip_cases import CASES, combs, patchwork
 from tests.kernels.pip_reference import find_by_rays

@@ -6,7 +6,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hews_gpu.data.geometry.areas import find_in_grid, flat_rings, grid_of
+from hews_gpu.data.geometry.point_in_polygon import find_in_grid, flat_rings, grid_of
 from tests.kernels.pip_cases import CASES, patchwork, points_of
 from tests.kernels.pip_reference import find_by_rays
 

@@ -100,7 +100,7 @@ def test_every_picture_is_described(page):
     assert all(len(attributes.get("alt") or "") > 20 for attributes in page.all("img"))
     for attributes in page.all("svg"):
         assert attributes["role"] == "img" and attributes["aria-labelledby"]
-    assert len(page.all("svg")) == 25 and len(page.all("img")) == 6
+    assert len(page.all("svg")) == 20 and len(page.all("img")) == 6
 
 
 def test_ids_are_unique_and_links_lead_somewhere(page):
@@ -131,7 +131,7 @@ def test_names_of_users_are_text_not_markup(make, tmp_path):
     page = Page(text)
     assert not page.all("script") and not page.all("b<")
     assert "<script>alert('x')</script>" in page.text  # shown as it was written
-    assert "Cedar <b>Park</b>" in page.text
+    assert "1. Alder Hill" in page.text and "Cedar <b>Park</b>" in page.text
     assert "outside the <study> area" in page.text
 
 
@@ -242,4 +242,4 @@ def test_the_real_city_in_seconds(make, real_data, tmp_path):
     report = build_report(run)
     assert time.perf_counter() - begin < 30  # 4 s alone on two cores; other work may be going on
     assert report.stat().st_size < 2e6
-    assert "Heat map of 4,468 homicide and shooting incidents" in report.read_text(encoding="utf-8")
+    assert "4,468 reported incidents of homicide and shooting" in report.read_text(encoding="utf-8")

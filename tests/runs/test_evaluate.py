@@ -31,7 +31,8 @@ from hews_gpu.runs.evaluate import evaluate
 from hews_gpu.runs.run import on_city, open_run, run_experiment
 from hews_gpu.runs.train import train
 from hews_gpu.synthetic.law import Kernel
-from hews_gpu.synthetic.truth import Truth, save_truth
+from hews_gpu.synthetic.truth import save_truth
+from tests.synthetic.histories import one_area
 
 SPLITS = ("train", "validation", "test")
 
@@ -245,7 +246,7 @@ def test_the_oracle_is_scored_where_the_truth_is_known(toy, tmp_path):
     folder = toy.write(tmp_path / "prepared", toy.incidents())
     hours, none = np.zeros(18 * 168), np.zeros(0, dtype=np.int64)
     kernel = Kernel(branching=0.0, decay_s=3600.0)
-    truth = Truth.of_one_area(
+    truth = one_area(
         preset="demo",
         begin_s=toy.begin_s,
         base_per_h=hours + 0.25,

@@ -191,7 +191,7 @@ def test_scores_are_replaced_only_by_force_and_kept_when_stopped(trained, prepar
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("hews_gpu.runs.score.write_table", stop)
+        patch.setattr("hews_gpu.runs.score.pq.write_table", stop)
         with pytest.raises(KeyboardInterrupt):
             score(trained("level"), prepared, out, device="cpu", force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["scores"]

@@ -1,6 +1,6 @@
 """A generated city and the toy city."""
 
 from tests.invented_city import strong
-from tests.toy_city import one_thread, prepared
+from tests.toy_city import one_thread, prepared, run
 
-__all__ = ["one_thread", "prepared", "strong"]
+__all__ = ["one_thread", "prepared", "run", "strong"]

@@ -130,9 +130,7 @@ def _pairs(rng, law, issue, end, draws):
     first, second = (_incidents(rng, law, source, issue, end, draws) for source in (law.first, law.second))
     windows = end // SLOT_MIN + 1
     keys = [draw * windows + one.minute // SLOT_MIN for draw, one in (first, second)]
-    order = np.argsort(keys[1], kind="stable")
-    sorted_second = Incidents(minute=second[1].minute[order], xy_m=second[1].xy_m[order], area=second[1].area[order])
-    a, _ = find_pairs(first[1], sorted_second, keys[0], keys[1][order], law.within_m)
+    a, _ = find_pairs(first[1], second[1], *keys, law.within_m)
     minute = (first[1].minute[a] // SLOT_MIN + 1) * SLOT_MIN - 1
     return _Events(first[0][a], minute, first[1].area[a])
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from hews_gpu.synthetic.simulate import Seeds, simulate
+from hews_gpu.synthetic.truth import Truth
 
 BEGIN_S = int(np.datetime64("2021-01-01", "s").astype(np.int64))
 DAYS = 3652
@@ -27,3 +28,9 @@ def happened_by_area(truth, begin_s, end_s):
     """[S, N] the same for each neighborhood."""
     by_area = [truth.target_s[truth.target_area == area] for area in range(truth.areas)]
     return np.stack([np.searchsorted(t, end_s) > np.searchsorted(t, begin_s) for t in by_area], axis=1)
+
+
+def one_area(**parts):
+    """The truth of a city without addresses, from what does not depend on the area."""
+    parts |= {f"{kind}_area": np.zeros(len(parts[f"{kind}_s"]), dtype=np.int64) for kind in ("target", "incident")}
+    return Truth(area_share=np.ones(1), gain=np.ones(1), trigger_share=np.ones(1), in_city=False, **parts)

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hews_gpu.synthetic import pairs as pairs_module
 from hews_gpu.synthetic.pairs import SLOT_MIN, Incidents, PairCategory, PairLaw, find_pairs
 
 RATE = 1.1  # of each category, per hour
@@ -33,9 +32,7 @@ def law():
     return PairLaw(within_m=500.0, point=point, area=np.arange(40) % 2, first=first, second=second)
 
 
-@pytest.mark.parametrize("at_once", [10, 4_000_000])
-def test_pairs_are_all_pairs(monkeypatch, at_once):
-    monkeypatch.setattr(pairs_module, "PAIRS_AT_ONCE", at_once)
+def test_pairs_are_all_pairs():
     rng = np.random.default_rng(0)
     first, second = incidents(rng, 200), incidents(rng, 150)
     keys = first.minute // SLOT_MIN, second.minute // SLOT_MIN

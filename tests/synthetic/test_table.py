@@ -8,7 +8,7 @@ import pytest
 from hews_gpu.synthetic.geography import make_layout
 from hews_gpu.synthetic.presets import LAWS
 from hews_gpu.synthetic.simulate import Seeds, simulate
-from hews_gpu.synthetic.table import COLUMNS, Role, make_cases, portal_rows, portal_table
+from hews_gpu.synthetic.table import COLUMNS, Cases, Role, make_cases, portal_rows, portal_table
 
 BEGIN_S = int(np.datetime64("2021-01-01", "s").astype(np.int64))
 
@@ -86,7 +86,10 @@ def words(layout, minute, category, *, xy_m=None, seed=0):
     minute = np.asarray(minute, dtype=np.int64)
     xy_m = layout.spots_m[np.arange(len(minute)) % len(layout.spots_m)] if xy_m is None else xy_m
     category = np.full(len(minute), category, dtype=object)
-    return portal_rows(np.random.default_rng(seed), minute, xy_m, category, category == "SHOOTING", layout, MONDAY_S)
+    role = np.where(category == "SHOOTING", Role.TARGET, Role.OTHER)
+    once, located = np.ones(len(minute), dtype=np.int64), np.zeros(len(minute), dtype=bool)
+    cases = Cases(minute=minute, xy_m=xy_m, category=category, role=role, rows=once, is_zero=located)
+    return portal_rows(np.random.default_rng(seed), cases, layout, MONDAY_S)
 
 
 def test_a_midnight_is_written_in_one_of_two_ways(layout):

@@ -15,7 +15,7 @@ import pandas as pd
 import shapely
 
 from hews_gpu.config import CityConfig
-from hews_gpu.data.geometry.areas import MAX_NEIGHBORHOODS, Areas, flat_rings
+from hews_gpu.data.geometry.point_in_polygon import MAX_NEIGHBORHOODS, Areas, flat_rings
 from hews_gpu.data.geometry.polygon_files import read_polygons, unusable
 from hews_gpu.errors import UserError
 from hews_gpu.progress import log
@@ -65,25 +65,21 @@ def _named(frame: Any, name: str, path: Path) -> GeoDataFrame:
 def _in_degrees(frame: GeoDataFrame, path: Path) -> GeoDataFrame:
     """Convert to longitude and latitude; a file that names no system is left as it is if it looks like degrees."""
     frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
-    if frame.crs is None:
-        _require_degrees(frame, path, "names no coordinate system and its coordinates are not degrees")
-        log(f"{path.name} names no coordinate system; its coordinates look like degrees, so {WGS84} is assumed")
-        return frame.set_crs(WGS84)
-    if not frame.crs.equals(WGS84, ignore_axis_order=True):
+    is_named = frame.crs is not None
+    if is_named and not frame.crs.equals(WGS84, ignore_axis_order=True):
         log(f"{path.name}: converting polygons from {frame.crs.name} to longitude and latitude")
         frame = frame.to_crs(WGS84)
-    _require_degrees(frame, path, "has coordinates that are not degrees")
-    return frame.set_crs(WGS84, allow_override=True)
-
-
-def _require_degrees(frame: GeoDataFrame, path: Path, allowed: str) -> None:
     if not np.isfinite(shapely.get_coordinates(frame.geometry.to_numpy())).all():
         raise unusable(path, "holds a polygon with a coordinate that is not a number", "Fetch or convert it again")
     west, south, east, north = frame.total_bounds
     if len(frame) and not (-180 <= west and east <= 180 and -90 <= south and north <= 90):
         is_swapped = -90 <= west and east <= 90 and -180 <= south and north <= 180
         remedy = LONGITUDE_FIRST if is_swapped else "Save it with its coordinate system"
-        raise unusable(path, f"{allowed} {_bounds(frame)}", remedy)
+        what = "has coordinates that" if is_named else "names no coordinate system and its coordinates"
+        raise unusable(path, f"{what} are not degrees {_bounds(frame)}", remedy)
+    if not is_named:
+        log(f"{path.name} names no coordinate system; its coordinates look like degrees, so {WGS84} is assumed")
+    return frame.set_crs(WGS84, allow_override=True)
 
 
 def _bounds(frame: GeoDataFrame) -> str:
@@ -175,8 +171,7 @@ def _polygonal(geometry: shapely.Geometry) -> shapely.Geometry:
 def areas_of(neighborhoods: GeoDataFrame) -> Areas:
     """Return the polygons of `load_neighborhoods` as what points are looked up in."""
     polygons = neighborhoods.geometry.to_numpy()
-    west, south, east, north = (float(side) for side in neighborhoods.total_bounds)
-    return Areas(rings=flat_rings(polygons), bounds=(west, south, east, north), shapes=polygons)
+    return Areas(rings=flat_rings(polygons), shapes=polygons)
 
 
 def overlapping(neighborhoods: GeoDataFrame) -> list[tuple[str, str]]:

@@ -32,17 +32,7 @@ from hews_gpu.arrays import Bool, Float64, Int64, UInt64
 from hews_gpu.data.geometry.point_in_polygon import meters_per_degree
 from hews_gpu.units import DAY_S, MINUTE_S
 
-__all__ = [
-    "NEAR_TWIN",
-    "NONE",
-    "TWIN",
-    "FileGroups",
-    "Places",
-    "Targets",
-    "nearest_target",
-    "targets_of",
-    "with_duplicates",
-]
+__all__ = ["NEAR_TWIN", "NONE", "TWIN", "FileGroups", "Places", "nearest_target", "targets_of", "with_duplicates"]
 
 NONE = -1
 MAX_PAIRS = 2_000_000  # at once: 100 MB of working arrays
@@ -105,46 +95,32 @@ class FileGroups:
     """Number of its download: the pages of one hold different rows, two may hold the same ones."""
 
 
-@dataclass(frozen=True)
-class Targets:
-    """All kept target rows of a table, and what they repeat."""
-
-    by_time: Places
-    row_id: Int64  # [T] sorted
-    duplicate_of: Int64  # [T] in this order
-    is_overlap: Bool  # [T]
-
-
-def targets_of(frame: pd.DataFrame, files: FileGroups) -> Targets:
-    """Find which of all kept target rows of a table repeat one of an earlier file, whatever day either gives."""
+def targets_of(frame: pd.DataFrame, files: FileGroups) -> pd.DataFrame:
+    """Add to all kept target rows of a table what each repeats of an earlier file, whatever day either gives."""
     frame = frame.sort_values("row_id", ignore_index=True)
-    repeated, is_overlap = _repeats(frame, files, (SAME_EVENT, REVISED_EVENT))
-    return Targets(Places.of(frame).sorted_by_time(), frame["row_id"].to_numpy(), repeated, is_overlap)
+    duplicate_of, is_overlap = _repeats(frame, files, (SAME_EVENT, REVISED_EVENT))
+    return frame.assign(duplicate_of=duplicate_of, is_overlap=is_overlap)
 
 
-def with_duplicates(frame: pd.DataFrame, targets: Targets, files: FileGroups) -> pd.DataFrame:
-    """Add what each row of some whole days repeats.
+def with_duplicates(frame: pd.DataFrame, targets: pd.DataFrame, files: FileGroups) -> pd.DataFrame:
+    """Return all kept rows of some whole days with what each repeats, given `targets_of` of the table.
 
-    Args:
-        frame: all kept rows of these days.
-        targets: all of the table.
-        files: where the rows come from.
-
-    Returns:
-        The same with duplicate_of, twin_of and near_twin_of, row ids or NONE; and is_overlap, whether another download
-        has the event before.
+    Added are duplicate_of, twin_of and near_twin_of, row ids or NONE; and is_overlap, whether another download has the
+    event before.
     """
     is_target = frame["is_target"].to_numpy()
     others = frame[~is_target]
-    known = np.searchsorted(targets.row_id, frame["row_id"].to_numpy()[is_target])
-    duplicate_of, is_overlap = np.full(len(frame), NONE, np.int64), np.zeros(len(frame), bool)
-    duplicate_of[is_target], is_overlap[is_target] = targets.duplicate_of[known], targets.is_overlap[known]
+    known = np.searchsorted(targets["row_id"], frame["row_id"].to_numpy()[is_target])
+    by_time = Places.of(targets).sorted_by_time()
+    duplicate_of, twin_of, near_twin_of = np.full((3, len(frame)), NONE, np.int64)
+    is_overlap = np.zeros(len(frame), bool)
+    duplicate_of[is_target], is_overlap[is_target] = (
+        targets[name].to_numpy()[known] for name in ("duplicate_of", "is_overlap")
+    )
     duplicate_of[~is_target], is_overlap[~is_target] = _repeats(others, files, (SAME_EVENT,))
-    twins = {}
-    for name, reach in (("twin_of", TWIN), ("near_twin_of", NEAR_TWIN)):
-        twins[name] = np.full(len(frame), NONE, np.int64)
-        twins[name][~is_target] = nearest_target(Places.of(others), targets.by_time, reach)
-    return frame.assign(duplicate_of=duplicate_of, is_overlap=is_overlap, **twins)
+    twin_of[~is_target] = nearest_target(Places.of(others), by_time, TWIN)
+    near_twin_of[~is_target] = nearest_target(Places.of(others), by_time, NEAR_TWIN)
+    return frame.assign(duplicate_of=duplicate_of, is_overlap=is_overlap, twin_of=twin_of, near_twin_of=near_twin_of)
 
 
 def _repeats(frame: pd.DataFrame, files: FileGroups, reaches: Sequence[Reach]) -> tuple[Int64, Bool]:
@@ -182,14 +158,8 @@ def repeats_of_earlier_downloads(
     read of a row: time, place and category as spelled in the file, the charts-only columns and the schema's `compared`
     ones. Person-level columns are never read, so two victims of one event who differ in nothing else are duplicates.
 
-    Args:
-        hashes: two of the words of each of R rows.
-        row_id: int64[R].
-        layout: int64[R] number of the layout of each row's file.
-        download: int64[R] number of its download; in the order of the files.
-
-    Returns:
-        int64[R] row ids or NONE, and bool[R].
+    All are [R]: the numbers of the layout and of the download of each row's file, these in the order of the files; and
+    what is returned, row ids or NONE.
     """
     itself = np.arange(len(row_id))
     first, _ = _groups((*hashes, layout), (download, row_id))
@@ -207,46 +177,35 @@ def _groups(keys: Sequence[npt.NDArray[Any]], by: Sequence[Int64]) -> tuple[Int6
 
     Few rows share even their first key, a hash: only those are sorted.
     """
-    codes, values = pd.factorize(keys[0])
-    shared = np.flatnonzero((np.bincount(codes, minlength=len(values)) > 1)[codes])
-    keys, by = [key[shared] for key in keys], [key[shared] for key in by]
-    order = np.lexsort((*by[::-1], *keys))
-    is_first = np.zeros(len(order), bool)
-    is_first[:1] = True
-    for key in keys:
-        is_first[1:] |= key[order[1:]] != key[order[:-1]]
-    begin = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]
-    first, rank = np.arange(len(codes)), np.zeros(len(codes), np.int64)
-    first[shared[order]], rank[shared[order]] = shared[order[begin]], np.arange(len(order)) - begin
+    shared = np.flatnonzero(pd.Series(keys[0]).duplicated(keep=False))
+    shared = shared[np.lexsort([key[shared] for key in reversed(by)])]
+    groups = pd.Series(shared).groupby([key[shared] for key in keys], sort=False)
+    first, rank = np.arange(len(keys[0])), np.zeros(len(keys[0]), np.int64)
+    first[shared], rank[shared] = groups.transform("first"), groups.cumcount()
     return first, rank
 
 
 def nearest_target(rows: Places, targets: Places, reach: Reach) -> Int64:
-    """Find the target row that each row is a twin of.
+    """Return, for each row that is no target, the row id of the target that it is a twin of, or NONE; int64[R].
 
-    Args:
-        rows: R rows that are no targets, in any order.
-        targets: T target rows, sorted by time.
-        reach: how near they must be.
-
-    Returns:
-        int64[R] row id of the target nearest in time, then in distance, then of the lowest row id; or NONE.
+    Of the T targets within reach, given sorted by time, the nearest in time, then in distance, then the lowest row id.
     """
-    begin_s, end_s = reach.span_s(rows.time_s)
-    low = np.searchsorted(targets.time_s, begin_s)
-    high = np.searchsorted(targets.time_s, end_s)
-    result = np.full(len(low), NONE, np.int64)
-    for row, target in _pairs(low, high):
-        apart_m = _apart_m(rows, row, targets, target)
-        near = apart_m <= reach.distance_m
-        row, target, apart_m = row[near], target[near], apart_m[near]
-        apart_s = np.abs(rows.time_s[row] - targets.time_s[target])
+    result = np.full(len(rows.time_s), NONE, np.int64)
+    for row, target, apart_m, apart_s in _pairs_within(rows, targets, reach):
         order = np.lexsort((targets.row_id[target], apart_m, apart_s, row))
-        row, target = row[order], target[order]
-        best = np.ones(len(row), bool)
-        best[1:] = row[1:] != row[:-1]
-        result[row[best]] = targets.row_id[target[best]]
+        of, best = np.unique(row[order], return_index=True)
+        result[of] = targets.row_id[target[order[best]]]
     return result
+
+
+def _pairs_within(rows: Places, others: Places, reach: Reach) -> Iterator[tuple[Int64, Int64, Float64, Int64]]:
+    """Give all pairs of a row and one of the others, sorted by time, within reach; and meters and seconds apart [P]."""
+    low, high = (np.searchsorted(others.time_s, edge_s) for edge_s in reach.span_s(rows.time_s))
+    for i, j in _pairs(low, high):
+        apart_m = distance_m(rows.longitude[i], rows.latitude[i], others.longitude[j], others.latitude[j])
+        near = apart_m <= reach.distance_m
+        row, other = i[near], j[near]
+        yield row, other, apart_m[near], np.abs(rows.time_s[row] - others.time_s[other])
 
 
 def _pairs(low: Int64, high: Int64) -> Iterator[tuple[Int64, Int64]]:
@@ -264,11 +223,6 @@ def _pairs(low: Int64, high: Int64) -> Iterator[tuple[Int64, Int64]]:
         begin = end
 
 
-def _apart_m(rows: Places, row: Int64, others: Places, other: Int64) -> Float64:
-    """Return the meters between some of the rows and some of the others, pair by pair."""
-    return distance_m(rows.longitude[row], rows.latitude[row], others.longitude[other], others.latitude[other])
-
-
 def distance_m(lon_a: Float64, lat_a: Float64, lon_b: Float64, lat_b: Float64) -> Float64:
     """Return meters between points a few kilometers apart, scaled at their middle latitude; right to 0.01 percent."""
     east, north = meters_per_degree((lat_a + lat_b) / 2)
@@ -283,14 +237,7 @@ def repeats_of_earlier_layouts(rows: Places, category: Int64, layout: Int64, rea
     minute; then in place), then the lowest row ids. What one reach leaves over is tried with the next one. A row that
     matches rows of several layouts names the one of the first.
 
-    Args:
-        rows: R rows in any order; all rows within reach must be there.
-        category: int64[R].
-        layout: int64[R] number of the layout of each row's file, in the order of the files.
-        reaches: how near they must be.
-
-    Returns:
-        int64[R] row ids.
+    All rows within reach must be there, in any order; layouts are numbered in the order of the files. All are [R].
     """
     result = np.full(len(layout), NONE, np.int64)
     for later in np.unique(layout)[1:]:
@@ -309,35 +256,17 @@ def _nearest_pairs(
     rows: Places, category: Int64, first: Int64, second: Int64, reach: Reach
 ) -> Iterator[tuple[int, int]]:
     """Give one-to-one pairs of rows of the same category within reach, chosen by time, distance, then row ids."""
-    near = list(_pairs_within(rows, category, first, second, reach))
-    if not near:
-        return
-    a, b = (np.concatenate(part) for part in zip(*near, strict=True))
-    apart_s = np.abs(rows.time_s[a] - rows.time_s[b]) * (reach.within_s > 0)
-    order = np.lexsort((rows.row_id[b], rows.row_id[a], _apart_m(rows, a, rows, b), apart_s))
-    taken_a: set[int] = set()
-    taken_b: set[int] = set()
-    for i, j in zip(a[order].tolist(), b[order].tolist(), strict=True):
-        if i not in taken_a and j not in taken_b:
-            taken_a.add(i)
-            taken_b.add(j)
-            yield i, j
-
-
-def _pairs_within(
-    rows: Places, category: Int64, first: Int64, second: Int64, reach: Reach
-) -> Iterator[tuple[Int64, Int64]]:
-    """Give all pairs of rows of the same category within reach, as indices [P] into the rows."""
-    if not len(first) or not len(second):
-        return
-    begin_s, end_s = reach.span_s(rows.time_s[second])
-    low_s = min(int(rows.time_s[first].min()), int(begin_s.min()))
-    width_s = max(int(rows.time_s[first].max()), int(end_s.max())) - low_s + 1
-    key = category * width_s + rows.time_s - low_s  # in order of category, then time
-    first = first[np.argsort(key[first], kind="stable")]
-    base = category[second] * width_s - low_s
-    low, high = (np.searchsorted(key[first], base + time_s) for time_s in (begin_s, end_s))
-    for of_second, of_first in _pairs(low, high):
-        a, b = first[of_first], second[of_second]
-        near = _apart_m(rows, a, rows, b) <= reach.distance_m
-        yield a[near], b[near]
+    for code in np.unique(category[second]):
+        of_first, of_second = (index[category[index] == code] for index in (first, second))
+        of_first = of_first[np.argsort(rows.time_s[of_first], kind="stable")]
+        near = list(_pairs_within(rows.at(of_second), rows.at(of_first), reach))
+        if not near:
+            continue
+        later, earlier, apart_m, apart_s = (np.concatenate(part) for part in zip(*near, strict=True))
+        a, b = of_first[earlier], of_second[later]
+        order = np.lexsort((rows.row_id[b], rows.row_id[a], apart_m, apart_s * (reach.within_s > 0)))
+        taken: set[int] = set()
+        for i, j in zip(a[order].tolist(), b[order].tolist(), strict=True):
+            if not taken & {i, j}:
+                taken |= {i, j}
+                yield i, j

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hews_gpu import progress
-from hews_gpu.data.readers.csv_rows import CsvTable, Stretch, is_plain, open_bytes, open_csv
+from hews_gpu.data.readers.csv_rows import CsvTable, is_plain, open_bytes, open_csv
 from hews_gpu.data.readers.excel_sheets import excel_text, open_excel
 from hews_gpu.data.readers.files import IncidentFile, columns_of, kind_of, one_line_errors, open_table
 from hews_gpu.data.readers.json_rows import open_json
-from hews_gpu.data.readers.parquet_rows import ParquetTable, RowGroups
-from hews_gpu.data.readers.schemas import Columns, ReadSettings
+from hews_gpu.data.readers.parquet_rows import ParquetTable
+from hews_gpu.data.readers.schemas import ROW_BYTES, Columns, ReadSettings, Stretch
 from hews_gpu.errors import UserError
 
 __all__ = ["FilePart", "Partition", "PartitionPlan", "plan_partitions"]
@@ -31,8 +31,6 @@ MOST_BYTES = 64 << 20
 LEAST_BYTES = 8 << 20
 PARTITIONS = 16
 """Into which a table is cut at least, as long as they are not smaller than LEAST_BYTES."""
-ROW_BYTES = 150
-"""Of a row in a file; what a JSON table's rows are guessed by before they are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +40,7 @@ class FilePart:
     file: IncidentFile
     path: Path
     """What is read: the file itself, or its unpacked text."""
-    part: Stretch | RowGroups | None = None
+    part: Stretch | None = None
     """Which rows; None: all."""
     columns: Columns | None = None
     """What is read of them; None: this is chosen when the file is read."""
@@ -91,7 +89,7 @@ def plan_partitions(
         settings: how they are read.
         work: folder for unpacked text.
         most_bytes: text of a partition, at most; None: as suits the table.
-        leave_out_damaged: whether a file that is no table is left out instead of refused.
+        leave_out_damaged: leave out a file that is no table instead of refusing it.
 
     Raises:
         UserError: a file cannot be read as a table, has no rows, or lacks a column.
@@ -127,21 +125,19 @@ def _digest(file: IncidentFile) -> str:
 
 def _parts_of(file: IncidentFile, settings: ReadSettings, work: Path, most_bytes: int) -> list[FilePart]:
     """Cut one file."""
-    whole = FilePart(file=file, path=file.path)
-    kind = kind_of(file.path)
-    if kind is open_json:  # which columns it has is known only from its records
-        return [whole]
-    with one_line_errors(file.path, file.name):
-        if kind is open_excel or (kind is open_csv and not is_plain(file.path)):
-            whole = replace(whole, path=work / f"text-{file.number:06d}.csv")
+    path, kind = file.path, kind_of(file.path)
+    if kind is open_json:  # its columns are known only from its records, and looking at these takes time
+        return [FilePart(file=file, path=path)]
+    with one_line_errors(path, file.name):
+        if kind is open_excel or (kind is open_csv and not is_plain(path)):
+            path = work / f"text-{file.number:06d}.csv"
             opened = excel_text(file.path, file.name) if kind is open_excel else open_bytes(file.path)
-            with opened as packed, whole.path.open("wb") as text:
+            with opened as packed, path.open("wb") as text:
                 shutil.copyfileobj(packed, text)
-    with open_table(whole.path, file.name, settings) as table:
+    with open_table(path, file.name, settings) as table:
         assert isinstance(table, CsvTable | ParquetTable)
-        columns = columns_of(whole.path, table.names, file=file.name, settings=settings)
-        unit = most_bytes if isinstance(table, CsvTable) else max(1, most_bytes // ROW_BYTES)
-        parts = [replace(whole, part=part, columns=columns) for part in table.cut(unit)]
+        columns = columns_of(path, table.names, file=file.name, settings=settings)
+        parts = [FilePart(file=file, columns=columns, path=path, part=part) for part in table.cut(most_bytes)]
     if not parts:
         raise UserError(file.name, allowed="has a header but no rows", remedy="Remove it or fetch it again")
     return parts

@@ -19,21 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from hews_gpu import progress
 from hews_gpu.arrays import Int64
-from hews_gpu.data.backend import Backend, array_of, to_backend, to_host, to_pandas
+from hews_gpu.data.backend import Backend, array_of, concat, sort_by_time, to_arrow, to_backend, to_host, to_pandas
 from hews_gpu.data.clean import NUMBERS, VERDICTS, Rules, block_frame, clean
 from hews_gpu.data.prepare import sort
-from hews_gpu.data.prepare.duplicates import FileGroups, Targets, targets_of, with_duplicates
+from hews_gpu.data.prepare.duplicates import FileGroups, targets_of, with_duplicates
 from hews_gpu.data.prepare.partitions import FilePart, PartitionPlan
 from hews_gpu.data.prepare.sort import Part, open_arrow, write_arrow, write_parquet
 from hews_gpu.data.quality.tallies import DuplicateTally, RowTally, Tally, tally_duplicates, tally_rows
 from hews_gpu.data.quality.text_statistics import TextTally, tally_texts
 from hews_gpu.data.readers.dates import require_month_first
 from hews_gpu.data.readers.dictionary_column import Block
-from hews_gpu.data.readers.files import IncidentFile, columns_of, layout_of, open_table
+from hews_gpu.data.readers.files import IncidentFile, columns_of, open_table
 from hews_gpu.data.readers.schemas import Columns, ReadSettings
 from hews_gpu.errors import UserError
 from hews_gpu.work_folder import read_object, read_shared, write_object
@@ -95,7 +96,8 @@ class SortJob:
     """What all partitions of the second pass share."""
 
     parts: Sequence[Part]
-    targets: Targets
+    targets: pd.DataFrame
+    """All kept target rows, and what they repeat."""
     groups: FileGroups
     files: Sequence[IncidentFile]
     categories: Sequence[str]
@@ -104,15 +106,10 @@ class SortJob:
 
 
 def clean_table(work: Path, job: CleanJob, team: Workers) -> CleanedTable:
-    """Clean all partitions that are not done yet; of several mistakes the first one in the files is told.
-
-    Args:
-        work: the work folder; what is done in it already is not done again.
-        job: what to clean.
-        team: who does the partitions.
+    """Clean all partitions that are not done in the work folder yet.
 
     Raises:
-        UserError: a file is damaged or its dates are day first.
+        UserError: a file is damaged or its dates are day first; of several such mistakes the first one in the files.
     """
     write_object(work / CLEAN_JOB, job)
     plan = job.plan
@@ -135,11 +132,7 @@ def clean_table(work: Path, job: CleanJob, team: Workers) -> CleanedTable:
 
 
 def clean_partition(folder: Path, number: int) -> int | UserError:
-    """Read, clean and count the rows of one partition, and leave them on disk.
-
-    Returns:
-        How many rows it has; or what is wrong with a file, for the leading process to tell.
-    """
+    """Clean the rows of one partition, leave them on disk, and return their number or what is wrong with a file."""
     job: CleanJob = read_shared(folder / CLEAN_JOB)
     whole, position = CleanedRows(), dict[str, int]()
     try:
@@ -154,7 +147,7 @@ def clean_partition(folder: Path, number: int) -> int | UserError:
         return error
     whole.categories = list(position)
     if whole.events:
-        events = sort.sorted_events(whole.events)
+        events = to_arrow(sort_by_time(concat(whole.events)))  # before, they are in the order of their row ids
         write_arrow(_path(folder, "events", number), events)
         write_arrow(_path(folder, "targets", number), events.filter(events["is_target"]))
         charts = pa.concat_tables(whole.charts, promote_options="default").unify_dictionaries()
@@ -167,12 +160,11 @@ def clean_partition(folder: Path, number: int) -> int | UserError:
 
 def _clean_part(part: FilePart, job: CleanJob, first_row: int, position: dict[str, int]) -> CleanedRows:
     """Read and clean the rows of one file, numbered from `first_row` on; categories are numbered in `position`."""
-    whole = CleanedRows()
+    whole, number, name = CleanedRows(), part.file.number, part.file.name
     names = [file.name for file in job.plan.files]
-    number, name = part.file.number, part.file.name
     with open_table(part.path, name, job.settings) as table:
         columns = part.columns or columns_of(part.path, table.names, file=name, settings=job.settings)
-        layout = layout_of(part.file.path, columns)
+        layout = replace(part.file, columns=columns).layout
         for rows in table.blocks(columns, part.part):
             if STOPPING.is_set():
                 raise CancelledError
@@ -197,11 +189,7 @@ def _path(folder: Path, kind: str, number: int) -> Path:
 
 
 def _whole_table(work: Path, plan: PartitionPlan) -> CleanedTable:
-    """Put together what all partitions have left.
-
-    Raises:
-        UserError: no file can be read, or the dates of one would be misread.
-    """
+    """Put together what all partitions have left; refuse a table of which nothing can be read, or dates misread."""
     table = CleanedTable(files=plan.files, damaged=dict(plan.damaged))
     for number in range(len(plan.partitions)):
         table.damaged |= read_object(_path(work, "cleaned", number)).damaged
@@ -229,15 +217,9 @@ def _whole_table(work: Path, plan: PartitionPlan) -> CleanedTable:
 def sort_table(
     folder: Path, work: Path, table: CleanedTable, neighborhoods: Sequence[str], team: Workers, bucket_rows: int
 ) -> tuple[DuplicateTally, tuple[int, int] | None]:
-    """Sort the rows of a table, find what repeats, and write incidents, quarantine and charts_only.parquet.
+    """Sort what `clean_table` left in the work folder, find what repeats, and write the tables to `folder`.
 
-    Args:
-        folder: where the tables go.
-        work: the work folder, with what `clean_table` left in it.
-        table: what `clean_table` returned.
-        neighborhoods: their names.
-        team: who does the partitions.
-        bucket_rows: rows of a stretch of time, about.
+    These are incidents, quarantine and charts_only.parquet. A stretch of time has about `bucket_rows` rows.
 
     Returns:
         What repeats, and the times of the first and of the last row.
@@ -258,11 +240,7 @@ def sort_table(
 
 
 def sort_bucket(folder: Path, number: int) -> int:
-    """Gather one stretch of time, sort it, find what repeats, and leave it on disk as it is to be written.
-
-    Returns:
-        How many rows it has.
-    """
+    """Sort one stretch of time, find what repeats, leave it on disk as it is to be written, and return its rows."""
     job: SortJob = read_shared(folder / SORT_JOB)
     loaded = sort.load_bucket(number, job.parts, job.backend)
     frame = with_duplicates(to_pandas(loaded), job.targets, job.groups)
@@ -278,9 +256,8 @@ def _sort_job(
     """Return what the second pass needs, above all all target rows; and the times of the first and of the last row."""
     categories = sorted(table.tally.categories)
     order = {name: code for code, name in enumerate(categories)}
-    groups = FileGroups(
-        _numbers([file.layout if file.columns else () for file in table.files]), _downloads(table.files)
-    )
+    layouts = _numbers([file.layout if file.columns else () for file in table.files])
+    groups = FileGroups(layouts, _downloads(table.files))
     parts, targets, spans = [], [], []
     for number, base in table.bases.items():
         codes = np.array([order.get(name, -1) for name in table.categories[number]], np.int32)

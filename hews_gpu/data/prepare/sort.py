@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Int32, Int64, UInt8
-from hews_gpu.data.backend import Backend, array_of, as_array_like, concat, names_of, sort_by_time, to_arrow, to_backend
+from hews_gpu.data.backend import Backend, array_of, as_array_like, names_of, sort_by_time, to_backend
 from hews_gpu.data.clean import REASONS
 from hews_gpu.data.prepare.duplicates import NONE
 from hews_gpu.data.readers.dictionary_column import Block
@@ -66,11 +66,6 @@ def events_of(verdicts: Any, position: dict[str, int]) -> Any:
     return rows[verdicts["reason"] == 0]
 
 
-def sorted_events(frames: Sequence[Any]) -> pa.Table:
-    """Return kept rows of a partition, given in the order of their row ids, in order of time, then row id."""
-    return to_arrow(sort_by_time(concat(frames)))
-
-
 def chart_texts(block: Block, reason: UInt8, charts: Iterable[str]) -> pa.Table:
     """Return the charts-only columns of the kept rows of a block."""
     kept = reason == 0
@@ -103,14 +98,9 @@ def _named(codes: npt.ArrayLike, names: Sequence[str]) -> pa.DictionaryArray:
 
 
 def bucket_edges(days: Mapping[int, int], most_rows: int) -> Int64:
-    """Return the times at which buckets begin, and at which the last one ends.
+    """Return the seconds since 1970 at which buckets begin and the last one ends, given the rows by day since 1970.
 
-    Args:
-        days: day since 1970 -> rows.
-        most_rows: of a bucket, unless one day alone has more.
-
-    Returns:
-        int64[buckets + 1] seconds since 1970; empty if there are no rows.
+    A bucket has more than `most_rows` only if one day alone has.
     """
     edges: list[int] = []
     rows = 0

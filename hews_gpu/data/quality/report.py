@@ -50,15 +50,8 @@ def quality_report(
     """Return what quality.json says of the rows of a table.
 
     All counts are of rows, and those kept and set aside add up to those read. Only the ones by month and by weekday
-    and hour leave out what repeats an earlier file's row, as maps and labels do.
-
-    Args:
-        rows: of the whole table.
-        texts: the same.
-        duplicates: the same.
-        files: all that were read.
-        neighborhoods: names, by number.
-        span_s: times of the first and of the last kept row.
+    and hour leave out what repeats an earlier file's row, as maps and labels do. `span_s` has the times of the first
+    and of the last kept row.
     """
     categories = rows.categories
     names = sorted(categories)
@@ -120,7 +113,7 @@ def _over_time(duplicates: DuplicateTally) -> dict[str, Any]:
         months[month] += n * (not is_overlap)
     target_months: Counter[int] = Counter()
     for (_, _, day, is_overlap), n in duplicates.targets.items():
-        target_months[_month_of(day)] += n * (not is_overlap)
+        target_months[int(np.datetime64(day, "D").astype("datetime64[M]").astype(int))] += n * (not is_overlap)
     hours = [[duplicates.target_hours[24 * weekday + hour] for hour in range(24)] for weekday in range(7)]
     return {
         "rows_by_month": _listed(months),
@@ -129,15 +122,10 @@ def _over_time(duplicates: DuplicateTally) -> dict[str, Any]:
     }
 
 
-def _month_of(day: int) -> int:
-    """Return months since 1970 of days since 1970."""
-    return int(np.datetime64(day, "D").astype("datetime64[M]").astype(int))
-
-
 def _listed(months: Counter[int]) -> dict[str, int]:
     """Return counts by month, those without any between the first and the last included."""
     there = [month for month, n in months.items() if n]
-    every = range(min(there), max(there) + 1) if there else range(0)
+    every = range(min(there), max(there) + 1) if there else ()
     return {str(np.datetime64(month, "M")): months[month] for month in every}
 
 
@@ -175,14 +163,15 @@ def overlapping_files(
         begin, end = max(spans[a][0], spans[b][0]), min(spans[a][1], spans[b][1])
         if begin <= end and len(result) < MAX_PAIRS:
             within = [sum(n for day, n in rows.days[i].items() if begin <= day <= end) for i in (a, b)]
-            entry = {
-                "files": [files[a].name, files[b].name],
-                "days": [str(np.datetime64(day, "D")) for day in (begin, end)],
-                "rows": within,
-                "repeated": duplicates.repeats[a, b],
-                "targets": _shared_targets(duplicates, (a, b), (begin, end), categories),
-            }
-            result.append(entry)
+            result.append(
+                {
+                    "files": [files[a].name, files[b].name],
+                    "days": [str(np.datetime64(day, "D")) for day in (begin, end)],
+                    "rows": within,
+                    "repeated": duplicates.repeats[a, b],
+                    "targets": _shared_targets(duplicates, (a, b), (begin, end), categories),
+                }
+            )
     return result
 
 
@@ -216,7 +205,7 @@ def vocabulary_changes(rows: RowTally, files: Sequence[IncidentFile]) -> list[di
     counts = rows.by(lambda kind: (kind.category, number[kind.source]))
     of_name, of_layout = rows.by(lambda kind: kind.category), rows.by(lambda kind: number[kind.source])
     result = []
-    for name in sorted(of_name):
+    for name in sorted(filter(None, of_name)):  # a blank one is no word of a vocabulary
         for layout, own in sorted(of_layout.items()):
             others, n = rows.rows - own, counts[name, layout]
             expected = (of_name[name] - n) / others * own if others else 0.0
@@ -245,12 +234,7 @@ def monthly_events(
 
 
 def volume_steps(months: Sequence[str], counts: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
-    """Return the steps of each series, largest change first.
-
-    Args:
-        months: names of whole months, without gaps.
-        counts: rows per month of each category.
-    """
+    """Return the steps of each category's counts over whole months without gaps, largest change first."""
     steps = [
         {"category": name, "month": months[t], "before": before, "after": after, "ratio": ratio, "z": z}
         for name, series in counts.items()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from hews_gpu.arrays import Bool, Int64
 from hews_gpu.data.clean import NOWHERE, OUT
@@ -150,15 +151,13 @@ def tally_rows(frame: pd.DataFrame, source: int, bounds: tuple[float, float, flo
 
 def _count_kinds(frame: pd.DataFrame, source: int) -> Counter[RowKind]:
     spelled, category = frame["raw_category"].cat, frame["category"].cat
-    codes = spelled.codes.to_numpy()
-    names, spellings = list(category.categories), list(spelled.categories)
-    named = np.zeros(len(spellings), np.int64)
-    named[codes] = category.codes.to_numpy()
-    counts = count_rows(codes, frame["is_target"].to_numpy(), frame["reason"].to_numpy())
+    columns = (spelled.codes, category.codes, frame["is_target"], frame["reason"])
+    counts = count_rows(*(column.to_numpy() for column in columns))
+    spellings, names = list(spelled.categories), list(category.categories)
     return Counter(
         {
-            RowKind(source, spellings[code], names[named[code]], bool(is_target), reason): rows
-            for (code, is_target, reason), rows in counts.items()
+            RowKind(source, spellings[a], names[b], bool(is_target), reason): rows
+            for (a, b, is_target, reason), rows in counts.items()
         }
     )
 
@@ -166,46 +165,26 @@ def _count_kinds(frame: pd.DataFrame, source: int) -> Counter[RowKind]:
 def _count_round(kept: pd.DataFrame, second: Int64) -> Counter[tuple[str, bool, str]]:
     category, is_target = kept["category"].cat, kept["is_target"].to_numpy()
     names, codes = list(category.categories), category.codes.to_numpy()
+    counts = {kind: count_rows(codes[holds(second)], is_target[holds(second)]) for kind, holds in ROUND.items()}
     return Counter(
-        {
-            (names[code], bool(target), kind): rows
-            for kind, holds in ROUND.items()
-            for (code, target), rows in count_rows(codes[holds(second)], is_target[holds(second)]).items()
-        }
+        {(names[code], bool(target), kind): rows for kind in ROUND for (code, target), rows in counts[kind].items()}
     )
 
 
 def count_rows(*columns: npt.NDArray[Any]) -> Counter[Any]:
-    """Return the rows by value of a column of whole numbers, or by the values of several; in the order of the values.
-
-    By counting where the values lie close together, else by sorting.
-    """
-    if not len(columns[0]):
-        return Counter()
-    code, lows, widths = np.zeros(len(columns[0]), np.int64), [], []
-    for column in columns:
-        lows.append(int(column.min()))
-        widths.append(int(column.max()) - lows[-1] + 1)
-        code = code * widths[-1] + (column.astype(np.int64) - lows[-1])
-    if np.prod(widths, dtype=np.float64) <= 4 * len(code):
-        rows = np.bincount(code)
-        code = np.flatnonzero(rows)
-        rows = rows[code]
-    else:
-        code, rows = np.unique(code, return_counts=True)
-    values = []
-    for low, width in zip(reversed(lows), reversed(widths), strict=True):
-        code, value = np.divmod(code, width)
-        values.append((value + low).tolist())
-    keys = values[0] if len(values) == 1 else zip(*reversed(values), strict=True)
-    return Counter(dict(zip(keys, rows.tolist(), strict=True)))
+    """Return the rows by value of a column of whole numbers, or by the values of several, in order of the values."""
+    names = [str(place) for place in range(len(columns))]
+    table = pa.table([column.astype(np.int64) for column in columns], names=names)
+    counts = table.group_by(names, use_threads=False).aggregate([([], "count_all")])
+    counts = counts.sort_by([(name, "ascending") for name in names])
+    values = [counts[name].to_pylist() for name in names]
+    keys = values[0] if len(values) == 1 else zip(*values, strict=True)
+    return Counter(dict(zip(keys, counts["count_all"].to_pylist(), strict=True)))
 
 
 def months_of(days: Int64) -> Int64:
-    """Return months since 1970 of days since 1970; each day of the span is looked at once, which takes a tenth."""
-    first = int(days.min(initial=0))
-    month_of = np.arange(first, int(days.max(initial=0)) + 1).astype("datetime64[D]").astype("datetime64[M]")
-    return month_of.astype(np.int64)[days - first]
+    """Return months since 1970 of days since 1970."""
+    return days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,7 @@ Shapes: R rows of a block, D distinct values of a column, M months.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,21 +53,14 @@ class TextTally(Tally):
     """Source -> rows whose time carries a zone such as +00."""
     commas: Counter[int] = field(default_factory=Counter)
     """Source -> rows with a comma in a coordinate."""
-    slash_dates: dict[int, set[int]] = field(default_factory=dict)
-    """Source -> distinct dates with slashes, as `dates.slash_dates` numbers them."""
+    slash_dates: dict[int, set[dates.SlashDate]] = field(default_factory=dict)
+    """Source -> distinct dates with slashes."""
     noticed: Counter[tuple[int, str]] = field(default_factory=Counter)
     """Source, what its reader noticed -> rows."""
 
 
 def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (), layout: Hashable = ()) -> TextTally:
-    """Count one block.
-
-    Args:
-        block: its rows.
-        frame: the verdicts of `clean` on them.
-        charts: the charts-only columns.
-        layout: what tells the layout of the block's file from others.
-    """
+    """Count one block, given the verdicts of `clean`, the charts-only columns and the layout of the block's file."""
     time_s = frame["time_s"].to_numpy()
     kept, is_target = frame["reason"].to_numpy() == 0, frame["is_target"].to_numpy()
     is_dated = time_s != dates.NOT_A_TIME
@@ -77,7 +70,6 @@ def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (),
         return Counter({**count_rows(month[rows & is_dated]), None: int((rows & ~is_dated).sum())})
 
     tally = TextTally(months={tuple(block.texts): by_month(np.ones(len(block), bool))})
-    features: dict[str, Contingency] = {}
     label = np.where(kept, is_target.astype(np.int64), LABELS)
     for name, column in block.texts.items():
         if column.is_blank.any():
@@ -93,9 +85,10 @@ def tally_texts(block: Block, frame: pd.DataFrame, charts: Collection[str] = (),
             continue
         cells = np.bincount(column.codes * (LABELS + 1) + label, minlength=(LABELS + 1) * len(column.values))
         rows = cells.reshape(len(column.values), LABELS + 1)[:, :LABELS]
-        _count_labels(features, name, column, rows, with_forms=name in charts)
-    _count_clock(features, time_s[kept] % DAY_S, is_target[kept])
-    tally.columns = {(layout, name): counts for name, counts in features.items()}
+        for feature, texts in _features(name, column, with_forms=name in charts):
+            tally.columns[layout, feature] = _contingency(texts, rows)
+    for feature, counts in _clock_features(time_s[kept] % DAY_S, is_target[kept]):
+        tally.columns[layout, feature] = counts
     return tally
 
 
@@ -112,22 +105,18 @@ def _rows_with(column: DictionaryColumn, pattern: str) -> int:
     return int(matches[column.codes].sum()) if matches.any() else 0
 
 
-def _count_labels(
-    features: dict[str, Contingency], name: str, column: DictionaryColumn, rows: Int64, *, with_forms: bool
-) -> None:
-    """Count kept rows [D, 2] by value and label; of the columns that models read only how their numbers are written."""
-    if name == "category":
-        return
-    if name in ROLES:
-        _add(features, f"{name}: pattern", digits_hidden(column.values), rows)
-        return
-    _add(features, name, column.values, rows)
-    for feature, form in forms(name).items() if with_forms else ():
-        _add(features, feature, pa.array(map(form, column.texts), pa.string()), rows)
+def _features(name: str, column: DictionaryColumn, *, with_forms: bool) -> Iterator[tuple[str, pa.Array]]:
+    """Give the texts [D] of a column and of how it is written; of those that models read, how their numbers are."""
+    if name not in ROLES:
+        yield name, column.values
+        for feature, form in forms(name).items() if with_forms else ():
+            yield feature, pa.array(map(form, column.texts), pa.string())
+    elif name != "category":
+        yield f"{name}: pattern", digits_hidden(column.values)
 
 
-def _count_clock(features: dict[str, Contingency], second: Int64, is_target: Bool) -> None:
-    """Count how round the times are, by label."""
+def _clock_features(second: Int64, is_target: Bool) -> Iterator[tuple[str, Contingency]]:
+    """Give how round the times are, by label."""
     clock = {
         "clock: minute is 0": second % HOUR_S < MINUTE_S,
         "clock: minute is 0 or 30": second % (HOUR_S // 2) < MINUTE_S,
@@ -136,22 +125,25 @@ def _count_clock(features: dict[str, Contingency], second: Int64, is_target: Boo
     }
     for name, holds in clock.items():
         rows = np.bincount(2 * holds + is_target, minlength=4).reshape(2, LABELS)
-        _add(features, name, pa.array(["False", "True"]), rows)
+        yield name, _contingency(pa.array(["False", "True"]), rows)
 
 
-def _add(features: dict[str, Contingency], name: str, texts: pa.Array, rows: Int64) -> None:
-    """Add rows [len(texts), 2]; texts may repeat."""
+def _contingency(texts: pa.Array, rows: Int64) -> Contingency:
+    """Count rows [len(texts), 2] by value and label; texts may repeat."""
     values, codes = distinct(texts)
     if len(values) < len(texts):
         total = np.zeros((len(values), LABELS), np.int64)
         np.add.at(total, codes, rows)
         rows = total
-    features.setdefault(name, Contingency()).add(values, rows)
+    result = Contingency()
+    result.add(values, rows)
+    return result
 
 
 def missing_rows(tally: TextTally) -> dict[str, int]:
     """Return column -> rows in which it is blank or could not be read, over all files; for quality.json."""
-    return {name: sum(tally.blanks.get(name, Months()).values()) for name in _months_of_columns(tally)}
+    columns = dict.fromkeys(name for columns in tally.months for name in columns)
+    return {name: sum(tally.blanks.get(name, Months()).values()) for name in columns}
 
 
 def marking_values(tally: TextTally) -> dict[str, dict[str, int]]:
@@ -161,7 +153,10 @@ def marking_values(tally: TextTally) -> dict[str, dict[str, int]]:
 
 def missing_by_month(tally: TextTally) -> dict[str, Any]:
     """Return rows and blank rows of each column by month, months without rows included; for quality.json."""
-    columns = _months_of_columns(tally)
+    columns: dict[str, Months] = {}  # rows of tables that have a column
+    for names, rows in tally.months.items():
+        for name in names:
+            columns[name] = columns.get(name, Months()) + rows
     there = {month for months in columns.values() for month in months if month is not None}
     months = range(min(there), max(there) + 1) if there else range(0)
 
@@ -176,12 +171,3 @@ def missing_by_month(tally: TextTally) -> dict[str, Any]:
         },
         "rows_without_month": {name: rows[None] for name, rows in columns.items() if rows[None]},
     }
-
-
-def _months_of_columns(tally: TextTally) -> dict[str, Months]:
-    """Return column -> rows of tables that have it."""
-    result: dict[str, Months] = {}
-    for columns, months in tally.months.items():
-        for name in columns:
-            result[name] = result.get(name, Months()) + months
-    return result

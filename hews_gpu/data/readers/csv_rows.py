@@ -24,10 +24,10 @@ from hews_gpu.arrays import Bool
 from hews_gpu.data.readers import records
 from hews_gpu.data.readers.dictionary_column import TEXT
 from hews_gpu.data.readers.records import GOOD, Counted, Records
-from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings
+from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings, Stretch
 from hews_gpu.errors import UserError
 
-__all__ = ["CsvTable", "Stretch", "is_plain", "open_bytes", "open_csv", "open_stream"]
+__all__ = ["CsvTable", "is_plain", "open_bytes", "open_csv", "open_stream"]
 
 HEADER_BYTES = 1 << 16
 """Read at a time until the header's end is found."""
@@ -40,27 +40,9 @@ NOT_UTF8 = "rows that are not UTF-8, read as Windows-1252"
 ZERO_BYTES = "zero bytes in rows, left out"
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Some records of a CSV file that follow each other."""
-
-    begin: int
-    """First byte; a record starts there."""
-    end: int
-    """First byte beyond."""
-    first_line: int
-    rows: int
-    is_simple: bool
-    """Whether each line of it is a record whose quotes close: this need not be determined again."""
-
-
 @contextmanager
 def open_csv(path: Path, name: str, settings: ReadSettings) -> Iterator[CsvTable]:
-    """Open a CSV file, whose name for messages is `name`, and read its header.
-
-    Raises:
-        UserError: it is empty, or its header is none.
-    """
+    """Open a CSV file and read its header."""
     with open_bytes(path) as file:
         yield open_stream(file, name, settings)
 
@@ -86,11 +68,11 @@ class CsvTable(OpenTable):
     first_line: int
     """Number of the line below the header."""
 
-    def cut(self, stretch_bytes: int) -> Iterator[Stretch]:
+    def cut(self, most_bytes: int) -> Iterator[Stretch]:
         """Count the records without looking at what they hold, and cut the file into stretches of so many bytes."""
         begin, first_line, rows, is_simple = self.stream.position - len(self.begun), self.first_line, 0, True
         for chunk in self._records(self.begun, first_line):
-            if rows and chunk.offset - begin >= stretch_bytes:
+            if rows and chunk.offset - begin >= most_bytes:
                 yield Stretch(begin, chunk.offset, first_line, rows, is_simple)
                 begin, first_line, rows, is_simple = chunk.offset, int(chunk.line[0]), 0, True
             rows += len(chunk)
@@ -104,7 +86,7 @@ class CsvTable(OpenTable):
             chunks = self._records(self.begun, self.first_line)
         else:
             self.stream.jump(part.begin, part.end)
-            chunks = self._records(b"", part.first_line, is_simple=part.is_simple)
+            chunks = self._records(b"", part.first, is_simple=part.is_simple)
         most = self.settings.block_rows
         for chunk in chunks:
             for begin in range(0, len(chunk), most):

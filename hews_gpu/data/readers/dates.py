@@ -74,6 +74,9 @@ LONGEST = 64  # characters of a text that is kept
 # July 1979 to March 2030: digits such as 201401312330 or 2014013123 mean a date, and are none of either kind
 LEAST_SECONDS, MOST_SECONDS, LEAST_MILLISECONDS = 300_000_000, 1_900_000_000, 300_000_000_000
 
+SlashDate = tuple[int, int, int]
+"""First field, second field and year of a date with slashes."""
+
 
 def day_number(text: str) -> int | None:
     """Return days since 1970-01-01 of MM/DD/YYYY, YYYY-MM-DD or YYYY/MM/DD; None if it is no date of 1900 to 2100."""
@@ -91,39 +94,24 @@ def day_number(text: str) -> int | None:
         return None
 
 
-def slash_date(text: str) -> int | None:
-    """Return the date with slashes and the year last that a text begins with as one number; None if there is none."""
-    match = LEADING_SLASHES.match(text)
-    if match is None:
-        return None
-    first, second, year = map(int, match.groups())
-    return (first * 100 + second) * 10_000 + year
-
-
-def slash_dates(texts: pa.Array) -> set[int]:
-    """Return the distinct `slash_date` of some texts."""
+def slash_dates(texts: pa.Array) -> set[SlashDate]:
+    """Return the distinct dates with slashes and the year last that some texts begin with."""
     starts = pc.unique(pc.utf8_slice_codeunits(pc.utf8_ltrim_whitespace(texts), 0, SLASH_DATE)).to_pylist()
-    return {*distinct_values(starts, slash_date).tolist()} - {NOT_A_TIME}
+    matches = [match for match in map(LEADING_SLASHES.match, starts) if match]
+    return {(int(match[1]), int(match[2]), int(match[3])) for match in matches}
 
 
-def slash_fields(dates: Set[int]) -> Int64:
-    """Return int64[3, dates] first field, second field and year of the numbers that `slash_dates` gives."""
-    numbers = np.array(sorted(dates), np.int64)
-    return np.stack([numbers // 1_000_000, numbers // 10_000 % 100, numbers % 10_000])
-
-
-def is_day_first(dates: Set[int]) -> bool:
+def is_day_first(dates: Set[SlashDate]) -> bool:
     """Return whether the slash dates of a file are DD/MM/YYYY, by the rule above."""
-    first, second, _ = slash_fields(dates)
-    plausible = (first >= 1) & (first <= 31) & (second >= 1) & (second <= 31) & (np.minimum(first, second) <= 12)
-    day_first, month_first = int((first[plausible] > 12).sum()), int((second[plausible] > 12).sum())
-    return day_first >= max(LEAST_DAY_FIRST, int(plausible.sum()) / 5) and 20 * month_first <= day_first
+    fields = [(a, b) for a, b, _ in dates if 1 <= a <= 31 and 1 <= b <= 31 and min(a, b) <= 12]
+    day_first, month_first = sum(a > 12 for a, _ in fields), sum(b > 12 for _, b in fields)
+    return day_first >= max(LEAST_DAY_FIRST, len(fields) / 5) and 20 * month_first <= day_first
 
 
-def require_month_first(name: str, dates: Set[int]) -> None:
+def require_month_first(name: str, dates: Set[SlashDate]) -> None:
     """Refuse a file whose slash dates are DD/MM/YYYY: they would be misread."""
     if is_day_first(dates):
-        first, second, year = max(slash_fields(dates).T.tolist(), key=lambda date: (date[1] <= 12, date))
+        first, second, year = max(dates, key=lambda date: (date[1] <= 12, date))
         example = f"{first:02d}/{second:02d}/{year}"
         allowed = f"its dates look day-first, such as {example}, but slashes are read month first"
         raise UserError(name, allowed=allowed, remedy="Write them as YYYY-MM-DD")

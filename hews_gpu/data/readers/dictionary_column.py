@@ -83,7 +83,7 @@ class Block:
     """Row id of the first row; the others follow."""
 
     def __len__(self) -> int:
-        """R."""
+        """Return the number of rows, R."""
         return len(self.table)
 
     @property

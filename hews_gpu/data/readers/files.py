@@ -39,7 +39,6 @@ __all__ = [
     "first_texts",
     "incident_files",
     "kind_of",
-    "layout_of",
     "one_line_errors",
     "open_table",
 ]
@@ -75,12 +74,7 @@ class IncidentFile:
     def layout(self) -> tuple[str, ...]:
         """Files of equal layout spell the same row the same way: same schema, kind of file and columns."""
         assert self.columns is not None
-        return layout_of(self.path, self.columns)
-
-
-def layout_of(path: Path, columns: Columns) -> tuple[str, ...]:
-    """Return the layout of a file with such columns, see `IncidentFile.layout`."""
-    return (columns.schema, kind_of(path).__name__, *sorted(columns.read))
+        return (self.columns.schema, kind_of(self.path).__name__, *sorted(self.columns.read))
 
 
 def incident_files(city: CityConfig) -> list[IncidentFile]:
@@ -134,7 +128,7 @@ def open_table(path: Path, name: str, settings: ReadSettings) -> Iterator[OpenTa
     """Open a file of any kind, whose name for messages is `name`.
 
     Raises:
-        UserError: while it is open: it is empty, is no table, or is cut off.
+        UserError: while it is open: it is empty, is no table, is damaged or cut off, or holds what is no text.
     """
     with one_line_errors(path, name), kind_of(path)(path, name, settings) as table:
         yield table

@@ -27,7 +27,7 @@ import pyarrow as pa
 from hews_gpu.data.readers.csv_rows import open_bytes
 from hews_gpu.data.readers.dictionary_column import TEXT
 from hews_gpu.data.readers.records import CHUNK_BYTES
-from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings, normal_name
+from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings, Stretch, normal_name
 from hews_gpu.errors import UserError
 
 __all__ = ["JsonTable", "open_json"]
@@ -52,11 +52,7 @@ Row = dict[str, str | None]
 
 @contextmanager
 def open_json(path: Path, name: str, settings: ReadSettings) -> Iterator[JsonTable]:
-    """Open a GeoJSON or JSON file, whose name for messages is `name`, and look at its first records.
-
-    Raises:
-        UserError: it holds no list of records, or an empty one.
-    """
+    """Open a GeoJSON or JSON file and look at its first records."""
     noticed: Counter[str] = Counter()
     with open_bytes(path) as stream:
         rows = read_rows(stream, name, noticed)
@@ -73,9 +69,8 @@ class JsonTable(OpenTable):
 
     rows: Iterator[Row]
 
-    def blocks(self, columns: Columns, part: None = None) -> Iterator[pa.Table]:
+    def blocks(self, columns: Columns, part: Stretch | None = None) -> Iterator[pa.Table]:
         """Read the file; it has no parts."""
-        del part
         most = max(1, min(self.settings.block_rows, self.settings.chunk_bytes * ROWS_PER_CHUNK // CHUNK_BYTES))
         first = 1
         while block := list(islice(self.rows, most)):

@@ -13,34 +13,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hews_gpu.data.readers.dictionary_column import TEXT
-from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings
+from hews_gpu.data.readers.schemas import ROW_BYTES, Columns, OpenTable, ReadSettings, Stretch
 from hews_gpu.errors import UserError
 
-__all__ = ["ParquetTable", "RowGroups", "open_parquet"]
+__all__ = ["ParquetTable", "open_parquet"]
 
 LEAST_INEXACT = 2.0**53  # from here on a float64 may stand for several whole numbers
 
 
-@dataclass(frozen=True)
-class RowGroups:
-    """Some row groups of a Parquet file that follow each other."""
-
-    begin: int
-    """First group."""
-    end: int
-    """First group beyond."""
-    first: int
-    """Number of the first row, from 1."""
-    rows: int
-
-
 @contextmanager
 def open_parquet(path: Path, name: str, settings: ReadSettings) -> Iterator[ParquetTable]:
-    """Open a Parquet file, whose name for messages is `name`.
-
-    Raises:
-        UserError: not a whole Parquet file.
-    """
+    """Open a Parquet file."""
     with _whole(name):
         file = pq.ParquetFile(path)
     with file:
@@ -65,27 +48,28 @@ class ParquetTable(OpenTable):
 
     file: pq.ParquetFile
 
-    def cut(self, group_rows: int) -> list[RowGroups]:
-        """Return the row groups in runs of at least so many rows, from the file's own index."""
+    def cut(self, most_bytes: int) -> list[Stretch]:
+        """Return row groups in runs of at least as many rows as so many bytes of text, from the file's own index."""
+        group_rows = max(1, most_bytes // ROW_BYTES)
         runs, begin, first, rows = [], 0, 1, 0
         for group in range(self.file.num_row_groups):
             rows += self.file.metadata.row_group(group).num_rows
             if rows >= group_rows or group == self.file.num_row_groups - 1:
-                runs.append(RowGroups(begin, group + 1, first, rows))
+                runs.append(Stretch(begin, group + 1, first, rows))
                 begin, first, rows = group + 1, first + rows, 0
         return [run for run in runs if run.rows]
 
-    def blocks(self, columns: Columns, part: RowGroups | None = None) -> Iterator[pa.Table]:
-        """Read the file, or some of its row groups.
-
-        Raises:
-            UserError: the file is damaged, or a column has no text.
-        """
-        groups = part or RowGroups(0, self.file.num_row_groups, 1, self.file.metadata.num_rows)
+    def blocks(self, columns: Columns, part: Stretch | None = None) -> Iterator[pa.Table]:
+        """Read the file, or some of its row groups."""
+        groups = part or Stretch(0, self.file.num_row_groups, 1, self.file.metadata.num_rows)
         chosen = sorted(set(columns.read.values()))
         fields = list(self.file.schema_arrow)
         for position in chosen:
-            _require_text(self.name, fields[position])
+            if pa.types.is_nested(fields[position].type):
+                what = f"the column '{fields[position].name}' holds {fields[position].type}"
+                raise UserError(
+                    self.name, allowed=f"{what}, which is no text, number or time", remedy="Write it as text"
+                )
         leaf, first = np.cumsum([0, *(_leaves(column.type) for column in fields)]), groups.first
         with _whole(self.name):
             # by position: of two columns of one name, the name would give the last one, the schema means the first
@@ -105,16 +89,19 @@ def _leaves(kind: pa.DataType) -> int:
     return sum(_leaves(kind.field(i).type) for i in range(kind.num_fields)) if pa.types.is_nested(kind) else 1
 
 
-def _require_text(file: str, column: pa.Field) -> None:
-    if pa.types.is_nested(column.type):
-        allowed = f"the column '{column.name}' holds {column.type}, which is no text, number or time"
-        raise UserError(file, allowed=allowed, remedy="Write it as text")
-
-
 def _text_of(batch: pa.RecordBatch, position: int, file: str) -> pa.Array:
-    """Return a column as text, of which every value is UTF-8: a file may call bytes text that are none."""
+    """Return a column as dictionary-encoded text; null becomes the empty text.
+
+    Every value is UTF-8: a file may call bytes text that are none.
+    """
+    column = batch.column(position)
     try:
-        encoded = _text(batch.column(position))
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        texts = column.cast(pa.string())
+        if pa.types.is_floating(column.type):
+            texts = pc.coalesce(_digits(column), texts)
+        encoded = texts.fill_null("").dictionary_encode().cast(TEXT)
         encoded.dictionary.validate(full=True)
     except pa.ArrowInvalid as error:
         if "utf8" not in str(error).casefold():
@@ -122,16 +109,6 @@ def _text_of(batch: pa.RecordBatch, position: int, file: str) -> pa.Array:
         allowed = f"the column '{batch.schema.field(position).name}' holds text that is not UTF-8"
         raise UserError(file, allowed=allowed, remedy="Write it as UTF-8") from None
     return encoded
-
-
-def _text(column: pa.Array) -> pa.Array:
-    """Return a column as dictionary-encoded text; null becomes the empty text."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    texts = column.cast(pa.string())
-    if pa.types.is_floating(column.type):
-        texts = pc.coalesce(_digits(column), texts)
-    return texts.fill_null("").dictionary_encode().cast(TEXT)
 
 
 def _digits(column: pa.Array) -> pa.Array:

@@ -30,6 +30,7 @@ MAX_LINES = 64  # of one quoted record; more means that a quote was never closed
 
 LF, CR, QUOTE, COMMA = b'\n\r",'
 IS_SIDE = np.isin(np.arange(256), (COMMA, LF, CR, QUOTE))  # what may stand beside a quote
+LINE_END = re.compile(rb"\r\n?|\n")
 FIELD = re.compile(rb'"(?:[^"]|"")*+"[^,]*|[^",][^,]*|(?=,|\Z)')
 FLAWLESS_FIELD = re.compile(rb'"(?:[^"]|"")*+"(?=,|\Z)|[^",]*(?=,|\Z)')
 
@@ -49,7 +50,7 @@ class Records:
     """Whether each line of it is known to be a record whose quotes close."""
 
     def __len__(self) -> int:
-        """R."""
+        """Return the number of rows, R."""
         return len(self.start)
 
     def part(self, begin: int, end: int) -> Records:
@@ -146,10 +147,8 @@ def read_chunk(stream: Counted, chunk_bytes: int) -> bytes:
 def _skip_line(stream: Counted, chunk_bytes: int) -> tuple[bytes, bool]:
     """Drop bytes up to and with the next line end; return what follows it, and whether the stream has ended."""
     while chunk := read_chunk(stream, chunk_bytes):
-        ends = [at for at in (chunk.find(b"\n"), chunk.find(b"\r")) if at >= 0]
-        if ends:
-            end = min(ends)
-            return chunk[end + (2 if chunk.startswith(b"\r\n", end) else 1) :], False
+        if end := LINE_END.search(chunk):
+            return chunk[end.end() :], False
     return b"", True
 
 
@@ -192,19 +191,17 @@ def _records_line_by_line(
     An unfinished record at its end is left over.
     """
     begin, end = starts.tolist(), stops.tolist()
-    first: list[int] = []
-    last: list[int] = []
-    problem: list[int] = []
+    records: list[tuple[int, int, int]] = []
     line = 0
     while line < len(begin):
         until, what = _record_at(data, begin, end, line, fields)
         if until is None and not at_end:
             break
-        first.append(line)
-        last.append(line if until is None else until)
-        problem.append(UNBALANCED if until is None else what)
-        line = last[-1] + 1
-    return np.array(first, np.int64), np.array(last, np.int64), np.array(problem, np.uint8)
+        last, problem = (line, UNBALANCED) if until is None else (until, what)
+        records.append((line, last, problem))
+        line = last + 1
+    first, end_line, problems = np.array(records, np.int64).reshape(-1, 3).T
+    return first, end_line, problems.astype(np.uint8)
 
 
 def _record_at(data: bytes, begin: list[int], end: list[int], line: int, fields: int) -> tuple[int | None, int]:

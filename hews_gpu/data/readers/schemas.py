@@ -13,7 +13,6 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
@@ -27,7 +26,7 @@ __all__ = [
     "Columns",
     "OpenTable",
     "ReadSettings",
-    "Schema",
+    "Stretch",
     "choose_columns",
     "is_person_level",
     "normal_name",
@@ -48,6 +47,8 @@ PERSON_BEGINS = re.compile(
 )
 VALUE = re.compile(r"\s*(?:[-+]?\d+\.\d+|\d{1,4}[-/]\d{1,2}[-/]\d{1,4}\b.*|\d{1,2}:\d{2}(?::\d{2})?.*)\s*", re.DOTALL)
 """What stands in a row and never in a header: a number with a point, a date, a time."""
+ROW_BYTES = 150
+"""Of a row in a file; what rows are guessed by before they are read."""
 TIME_ROLES = ("time", "date", "time_of_day")
 POINT_ROLES = ("longitude", "latitude")
 PLACE_ROLES = (*POINT_ROLES, "category")
@@ -175,6 +176,21 @@ class Columns:
         return sum(is_person_level(name) for name in self.names)
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Rows of a file that follow each other: records of a CSV file, or row groups of a Parquet file."""
+
+    begin: int
+    """First byte, where a record starts; or first row group."""
+    end: int
+    """First byte or row group beyond."""
+    first: int
+    """Number of the first line or row, from 1."""
+    rows: int
+    is_simple: bool = False
+    """Whether each line of it is a record whose quotes close: this need not be determined again."""
+
+
 @dataclass(kw_only=True)
 class OpenTable(ABC):
     """An open file of any kind."""
@@ -188,7 +204,7 @@ class OpenTable(ABC):
     """What a user may want to know of what was read -> rows."""
 
     @abstractmethod
-    def blocks(self, columns: Columns, part: Any = None) -> Iterator[pa.Table]:
+    def blocks(self, columns: Columns, part: Stretch | None = None) -> Iterator[pa.Table]:
         """Read the chosen columns of the file, or of a part of it that its kind's `cut` gave."""
 
 
@@ -216,12 +232,7 @@ def require_header(names: Sequence[str], file: str) -> None:
 
 
 def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | None = None) -> Columns:
-    """Decide which columns of a file are read.
-
-    Args:
-        names: the column names of the file.
-        file: its name, for messages.
-        settings: which schema, and what the user has mapped.
+    """Decide which columns of a file, whose name for messages is `file`, are read.
 
     Raises:
         UserError: no schema fits, a needed column is missing, is there twice or describes a person; names the columns

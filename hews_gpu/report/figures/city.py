@@ -1,4 +1,4 @@
-"""Where and when: the heat map, the areas, the rhythm of the week, the months.
+"""Where and when: the areas, the rhythm of the week, the months.
 
 Everything here counts reported incidents. Maps have meters of equal length in both directions.
 
@@ -7,8 +7,7 @@ Shapes: E incidents, N neighborhoods.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +22,12 @@ from hews_gpu.units import DAY_S, HOUR_S
 
 if TYPE_CHECKING:
     import geopandas
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = ["Outlines", "areas", "classes", "heat_map", "legend", "month_ticks", "months", "outlines", "rhythm"]
-
+__all__ = ["Outlines", "areas", "classes", "legend", "month_ticks", "months", "outlines", "rhythm"]
 
 KM_PER_DEGREE = 111.195  # of a sphere with the Earth's mean radius, 6371 km
 FOOT = 0.07  # free room under a map for its scale, as a share of its height
+WIDTH, MOST_HIGH = 440, 560  # of a map, in CSS pixels
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -40,77 +37,30 @@ class Outlines:
 
     rings: list[list[Float64]]  # per neighborhood: closed rings [V, 2]
     area_km2: Float64  # [N]
-    west: float
-    latitude: float
-
-    def place(self, longitude: Float64, latitude: Float64) -> tuple[Float64, Float64]:
-        """Turn degrees into kilometers east and north of the city's corner."""
-        east = (longitude - self.west) * KM_PER_DEGREE * np.cos(np.radians(self.latitude))
-        return east, (latitude - self.latitude) * KM_PER_DEGREE
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """West, south, east, north in kilometers."""
-        points = np.concatenate([ring for rings in self.rings for ring in rings])
-        (west, south), (east, north) = points.min(axis=0), points.max(axis=0)
-        return float(west), float(south), float(east), float(north)
+    box: tuple[float, float, float, float]  # west, south, east, north
 
 
 def outlines(neighborhoods: geopandas.GeoDataFrame, *, pixels: int = 500) -> Outlines:
-    """Lay the polygons flat and thin their outlines to half a pixel on a map `pixels` high.
-
-    Args:
-        neighborhoods: polygons in degrees (EPSG:4326).
-        pixels: height of the map that they are drawn on.
-    """
+    """Lay polygons in degrees (EPSG:4326) flat and thin their outlines to half a pixel on a map `pixels` high."""
     import shapely
 
     west, south, _, north = neighborhoods.total_bounds
-    flat = Outlines([], np.empty(0), float(west), float((south + north) / 2))
-    shapes = shapely.transform(
-        neighborhoods.geometry.to_numpy(), lambda xy: np.stack(flat.place(xy[:, 0], xy[:, 1]), axis=1)
+    middle = (south + north) / 2
+    shrunk = [np.cos(np.radians(middle)), 1.0]
+    flat = shapely.transform(
+        neighborhoods.geometry.to_numpy(), lambda xy: (xy - [west, middle]) * KM_PER_DEGREE * shrunk
     )
-    tolerance_km = 0.5 * (north - south) * KM_PER_DEGREE / pixels
-    rings = [_rings(shape) for shape in shapely.simplify(shapes, tolerance_km)]
-    return Outlines(rings, shapely.area(shapes), flat.west, flat.latitude)
+    thinned = shapely.simplify(flat, 0.5 * (north - south) * KM_PER_DEGREE / pixels)
+    rings = [[shapely.get_coordinates(ring) for ring in _rings(shape)] for shape in thinned]
+    west, south, east, north = shapely.total_bounds(thinned).tolist()
+    return Outlines(rings, shapely.area(flat), (west, south, east, north))
 
 
-def _rings(shape: Any) -> list[Float64]:
+def _rings(shape: Any) -> list[Any]:
     import shapely
 
     parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
-    return [shapely.get_coordinates(ring) for part in parts for ring in (part.exterior, *part.interiors)]
-
-
-def _path(rings: list[Float64]) -> Any:
-    from matplotlib.path import Path
-
-    return Path.make_compound_path(*[Path(ring, closed=True) for ring in rings])
-
-
-@contextmanager
-def _map(city: Outlines, width: float = 440, most: float = 560) -> Iterator[tuple[Figure, Axes]]:
-    """Yield a figure and its axes in kilometers, of the city's proportions and with a scale under it."""
-    west, south, east, north = city.box
-    height = width * (1 + FOOT) * (north - south) / (east - west)
-    size = (width, height) if height <= most else (width * most / height, most)
-    with figure(*size, left=0) as drawing:
-        axes: Axes = drawing.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(west, east), ylim=(south - FOOT * (north - south), north), aspect="equal")
-        axes.axis("off")
-        length = next(km for km in (50, 20, 10, 5, 2, 1, 0.5) if km <= 0.3 * (east - west) or km == 0.5)
-        y, soft = south - 0.55 * FOOT * (north - south), role("soft")
-        axes.plot([west, west + length], [y, y], color=soft, linewidth=2, solid_capstyle="butt")
-        at = west + length + 0.015 * (east - west)
-        axes.text(at, y, f"{length:g} km", color=soft, fontsize=11, va="center_baseline")
-        yield drawing, axes
-
-
-def _land(axes: Axes, city: Outlines, colors: list[str] | str, edge: str) -> None:
-    from matplotlib.collections import PathCollection
-
-    paths = [_path(rings) for rings in city.rings]
-    axes.add_collection(PathCollection(paths, facecolors=colors, edgecolors=edge, linewidths=0.7), autolim=False)
+    return [ring for part in parts for ring in (part.exterior, *part.interiors)]
 
 
 def classes(values: Float64, edges: list[float] | None = None) -> tuple[Int64, list[float]]:
@@ -171,61 +121,31 @@ def _fill(which: Int64, edges: list[float], values: Float64) -> list[str]:
     ]
 
 
-def heat_map(city: Outlines, longitude: Float64, latitude: Float64, what: str) -> tuple[Markup, list[Key], str]:
-    """Draw target incidents counted in hexagons over the outlines.
-
-    Args:
-        city: from `outlines`.
-        longitude: [E] degrees.
-        latitude: [E] degrees.
-        what: names of the target categories, for the text.
-
-    Returns:
-        The map, its legend, and the width of a hexagon as text.
-    """
-    size_km = _hexagon_km(city, len(longitude))
-    west, south, east, north = city.box
-    columns = max(3, round((east - west) / size_km))
-    rows = max(3, round((north - south) / (size_km * 3**0.5)))
-    with _map(city) as (drawing, axes):
-        _land(axes, city, role("land"), role("card"))
-        x, y = city.place(longitude, latitude)
-        box = (west, east, south, north)
-        cells = axes.hexbin(x, y, gridsize=(columns, rows), extent=box, mincnt=1, linewidths=0.2)
-        counts = np.asarray(cells.get_array(), dtype=np.float64)
-        which, edges = classes(counts)
-        cells.set_array(None)
-        cells.set_facecolor(_fill(which, edges, counts))
-        cells.set_edgecolor("none")
-        whole = _path([ring for rings in city.rings for ring in rings])
-        cells.set_clip_path(whole, transform=axes.transData)
-        _land(axes, city, "none", role("soft"))
-        axes.collections[-1].set_alpha(0.45)
-        top = float(counts.max(initial=0))
-        alt = f"Heat map of {len(x):,} {what} incidents in hexagons {size_km:g} km wide; the densest holds {top:,.0f}."
-        return svg(drawing, alt), legend(edges, top, zeros=True), f"{size_km:g} km"
-
-
-def _hexagon_km(city: Outlines, incidents: int) -> float:
-    """Return a round width that puts several incidents into a typical hexagon and some fifteen across the city."""
-    west, south, east, north = city.box
-    wanted = ((east - west) * (north - south) * 6 / max(incidents, 1)) ** 0.5
-    wanted = min(max(wanted, (east - west) / 45), (east - west) / 15)
-    return float(f"{wanted:.1g}")
-
-
 def areas(city: Outlines, rate: Float64, what: str, edges: list[float] | None = None) -> tuple[Markup, list[Key]]:
-    """Draw each neighborhood in the color of its rate.
+    """Draw each neighborhood in the color of its rate [N] per square kilometer and year of `what`, over a scale.
 
-    Args:
-        city: from `outlines`.
-        rate: [N] per square kilometer and year.
-        what: is counted, for the text.
-        edges: of the classes, from `classes`; their own unless given.
+    The `edges` of the classes are their own unless given.
     """
+    from matplotlib.collections import PathCollection
+    from matplotlib.path import Path
+
     which, edges = classes(rate, edges)
-    with _map(city) as (drawing, axes):
-        _land(axes, city, _fill(which, edges, rate), role("card"))
+    west, south, east, north = city.box
+    height = WIDTH * (1 + FOOT) * (north - south) / (east - west)
+    size = (WIDTH, height) if height <= MOST_HIGH else (WIDTH * MOST_HIGH / height, MOST_HIGH)
+    with figure(*size, left=0) as drawing:
+        axes = drawing.add_axes((0, 0, 1, 1))
+        axes.set(xlim=(west, east), ylim=(south - FOOT * (north - south), north), aspect="equal")
+        axes.axis("off")
+        length = next(km for km in (50, 20, 10, 5, 2, 1, 0.5) if km <= 0.3 * (east - west) or km == 0.5)
+        y, soft = south - 0.55 * FOOT * (north - south), role("soft")
+        axes.plot([west, west + length], [y, y], color=soft, linewidth=2, solid_capstyle="butt")
+        at = west + length + 0.015 * (east - west)
+        axes.text(at, y, f"{length:g} km", color=soft, fontsize=11, va="center_baseline")
+        paths = [Path.make_compound_path(*[Path(ring, closed=True) for ring in rings]) for rings in city.rings]
+        colors = _fill(which, edges, rate)
+        shapes = PathCollection(paths, facecolors=colors, edgecolors=role("card"), linewidths=0.7)
+        axes.add_collection(shapes, autolim=False)
         none, top = int((rate == 0).sum()), float(f"{rate.max():.2g}")
         alt = f"Map of {len(rate)} neighborhoods by {what} per square kilometer and year, "
         alt += f"from {rate.min():.2g} to {rate.max():.2g}; {none} with none."
@@ -233,11 +153,7 @@ def areas(city: Outlines, rate: Float64, what: str, edges: list[float] | None = 
 
 
 def rhythm(time_s: Int64) -> tuple[Markup, list[Key]]:
-    """Draw target incidents by hour and weekday, with the totals of each along the edges.
-
-    Args:
-        time_s: [E] local seconds of the target incidents.
-    """
+    """Draw target incidents, at local seconds [E], by hour and weekday, with the totals of each along the edges."""
     hour, day = (time_s // HOUR_S) % 24, (time_s // DAY_S + 3) % 7  # 1970-01-01 was a Thursday
     counts = np.bincount(day * 24 + hour, minlength=168).reshape(7, 24).astype(np.float64)
     which, edges = classes(counts.ravel())
@@ -266,13 +182,10 @@ def rhythm(time_s: Int64) -> tuple[Markup, list[Key]]:
         return svg(drawing, alt), legend(edges, float(counts.max()), zeros=bool((counts == 0).any()))
 
 
-def months(time_s: Int64, is_target: Bool, splits: Mapping[str, tuple[int, int]]) -> Markup:
-    """Draw incidents and target incidents per month, one panel each, over the splits.
+def months(time_s: Int64, is_target: Bool, splits: Sequence[tuple[int, int]]) -> Markup:
+    """Draw incidents [E] and the targets among them per month, one panel each, over the train, validation, test splits.
 
-    Args:
-        time_s: [E] local seconds of each incident.
-        is_target: [E] whether it is of a target category.
-        splits: name -> begin and end in local seconds; train, validation, test.
+    `time_s` and both ends of each of `splits` are local seconds.
     """
     month = time_s.astype("datetime64[s]").astype("datetime64[M]")
     first, last = month.min(), month.max()
@@ -288,7 +201,7 @@ def months(time_s: Int64, is_target: Bool, splits: Mapping[str, tuple[int, int]]
             axes.locator_params(axis="y", nbins=4)
             soften(axes)
             stated.append(f"{label} between {counts.min():,} and {counts.max():,}")
-            for alpha, span_s in zip((0.06, 0.13, 0.26), splits.values(), strict=True):  # later ones darker
+            for alpha, span_s in zip((0.06, 0.13, 0.26), splits, strict=True):  # later ones darker
                 begin, end = (edge_s / DAY_S for edge_s in span_s)  # matplotlib counts days from 1970, too
                 axes.axvspan(begin, end, color=role("model"), alpha=alpha, linewidth=0, zorder=0)
         both[1].set_xticks(*month_ticks(axis))

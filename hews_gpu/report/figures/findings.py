@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["learning", "waterfall"]
 
-Found = Mapping[str, Any]
+Step = Mapping[str, Any]
 PANELS = {"auc": "AUC", "accuracy": "accuracy"}
 
 
-def waterfall(steps: Sequence[Found]) -> Markup:
-    """Draw AUC and accuracy as leaks are taken away: a bar from one score to the next, a dot with its 95 % interval.
-
-    Args:
-        steps: rows of the leak ablation's result, in order.
-    """
+def waterfall(steps: Sequence[Step]) -> Markup:
+    """Draw AUC and accuracy as leaks are taken away: a bar from one score to the next, a dot with its 95 % interval."""
     with figure(860, 90 + 38 * len(steps)) as drawing:
         panels = drawing.subplots(1, len(PANELS), sharey=True)
         for axes, (name, label) in zip(panels, PANELS.items(), strict=True):
@@ -40,7 +36,7 @@ def waterfall(steps: Sequence[Found]) -> Markup:
         return svg(drawing, f"AUC and accuracy as leaks are taken away one after the other: {stated}.")
 
 
-def _falling(axes: Axes, name: str, steps: Sequence[Found]) -> None:
+def _falling(axes: Axes, name: str, steps: Sequence[Step]) -> None:
     before = 0.5
     axes.axvline(0.5, color=role("soft"), linewidth=1.1, linestyle=(0, (5, 4)))
     for row, step in enumerate(steps):
@@ -62,12 +58,8 @@ def _falling(axes: Axes, name: str, steps: Sequence[Found]) -> None:
     soften(axes, grid="x")
 
 
-def learning(presets: Mapping[str, Sequence[Found]]) -> Markup:
-    """Draw the closure of the gap to the oracle over the years learned from, a panel per preset, with 95 % bands.
-
-    Args:
-        presets: points by preset, each with years and, by method, the closure.
-    """
+def learning(presets: Mapping[str, Sequence[Step]]) -> Markup:
+    """Draw the closure of the gap to the oracle over the years learned from, a panel per preset, with 95 % bands."""
     with figure(860, 300) as drawing:
         panels = drawing.subplots(1, len(presets), sharey=True, squeeze=False)[0]
         stated = []

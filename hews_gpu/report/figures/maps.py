@@ -48,16 +48,10 @@ def draw_window(
 
 
 def sample_maps(prepared: Prepared, test: pd.DataFrame, p: Float64) -> list[Picture]:
-    """Draw test windows that differ in a way one can name, each once, and those before the extreme forecasts.
-
-    Args:
-        prepared: the city.
-        test: S windows in order of time.
-        p: forecasts [S].
-    """
-    begin, end, issue = (seconds_of(test[name]) for name in ("window_start", "window_end", "issue_time"))
+    """Draw test windows [S] that differ in a way one can name, each once, and those before the extreme forecasts."""
     from hews_gpu.raster.rasterizer import reference_rasterizer
 
+    begin, end, issue = (seconds_of(test[name]) for name in ("window_start", "window_end", "issue_time"))
     rasterizer = reference_rasterizer(prepared, backend=BACKEND)
     first, last = (np.searchsorted(prepared.events.time_s, edge) for edge in (begin, end))
     total = np.concatenate([[0], np.cumsum(prepared.events.is_target)])

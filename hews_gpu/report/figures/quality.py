@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from hews_gpu.arrays import Float64, Int64
@@ -22,11 +23,7 @@ NO_ROWS, NONE_BLANK = -2, -1
 
 
 def missing(by_month: Mapping[str, Any]) -> tuple[Markup | None, list[Key]]:
-    """Draw the share of blank values by month and column; None if no column has any.
-
-    Args:
-        by_month: `missing_by_month` of quality.json.
-    """
+    """Draw the share of blank values as `missing_by_month` of quality.json has it; None if no column has any."""
     shares = _shares(by_month)
     if not shares:
         return None, []
@@ -36,8 +33,10 @@ def missing(by_month: Mapping[str, Any]) -> tuple[Markup | None, list[Key]]:
     with figure(440, 40 + 22 * len(shares)) as drawing:
         axes = drawing.subplots()
         for row, share in enumerate(shares.values()):
-            for begin, end, of_class in _runs(_classes(share)):
-                if of_class != NO_ROWS:
+            classes = _classes(share)
+            edges = [0, *(np.flatnonzero(np.diff(classes)) + 1).tolist(), len(classes)]
+            for begin, end in pairwise(edges):
+                if (of_class := int(classes[begin])) != NO_ROWS:
                     color = role("land") if of_class == NONE_BLANK else colors[_step(of_class)]
                     axes.broken_barh([(day[begin], day[end] - day[begin])], (row + 0.08, 0.84), color=color)
         axes.set(xlim=(day[0], day[-1]), ylim=(len(shares), 0), yticks=np.arange(len(shares)) + 0.5)
@@ -51,13 +50,11 @@ def missing(by_month: Mapping[str, Any]) -> tuple[Markup | None, list[Key]]:
 
 def _shares(by_month: Mapping[str, Any]) -> dict[str, Float64]:
     """Return percent blank by month (NaN for months without rows) of the columns with the most blanks."""
-    result: dict[str, Float64] = {}
-    for name, counts in by_month.get("columns", {}).items():
-        rows, blank = (np.asarray(counts[key], np.float64) for key in ("rows", "blank"))
-        if blank.any():
-            result[name] = np.divide(100 * blank, rows, out=np.full(len(rows), np.nan), where=rows > 0)
-    chosen = sorted(result, key=lambda name: -float(np.nanmean(result[name])))[:MOST_COLUMNS]
-    return {name: result[name] for name in chosen}
+    columns = by_month.get("columns", {})
+    rows, blank = (pd.DataFrame({name: one[key] for name, one in columns.items()}) for key in ("rows", "blank"))
+    share = (100 * blank / rows.where(rows > 0)).loc[:, blank.any()]
+    chosen = share.mean().sort_values(ascending=False, kind="stable").index[:MOST_COLUMNS]
+    return {str(name): share[name].to_numpy(dtype=float) for name in chosen}
 
 
 def _classes(share: Float64) -> Int64:
@@ -65,12 +62,6 @@ def _classes(share: Float64) -> Int64:
     of_class[share == 0] = NONE_BLANK
     of_class[np.isnan(share)] = NO_ROWS
     return of_class
-
-
-def _runs(values: Int64) -> list[tuple[int, int, int]]:
-    """Return begin, end and value of each stretch of equal values."""
-    edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return [(begin, end, int(values[begin])) for begin, end in pairwise(edges)]
 
 
 def _step(of_class: int) -> int:

@@ -20,7 +20,6 @@ from hews_gpu.report.formatting import duration
 from hews_gpu.report.page import Key
 from hews_gpu.report.significance import Bits, label
 from hews_gpu.report.style import figure, role, soften, svg
-from hews_gpu.units import DAY_S, WEEK_S
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,13 +92,7 @@ def skill(gains: Mapping[str, Bits], over: str) -> Markup:
 
 
 def curve(axis: str, points: Sequence[Scores], names: Sequence[str]) -> Markup:
-    """Draw log skill as the target moves away, or as reports come later; bars are 95 % intervals.
-
-    Args:
-        axis: what changes from point to point: lead_s or delay_s.
-        points: each with the axis and, under ``forecasts``, what each forecaster reached.
-        names: which to draw, from one side of each place to the other.
-    """
+    """Draw log skill as the target moves away (`axis` lead_s) or reports come later (delay_s); bars: 95 % intervals."""
     with figure(420, 290) as drawing:
         axes, places = drawing.add_subplot(), np.arange(len(points))
         axes.axhline(0, color=role("climatology"), linewidth=1.6, linestyle="--")
@@ -176,44 +169,23 @@ def _base_rate(axes: Axes, base_rate: float, name: str) -> None:
     axes.annotate(name, at, xycoords=("axes fraction", "data"), color=soft, fontsize=10, ha="right", va="bottom")
 
 
-def roc(forecasts: Mapping[str, Float64], y: Bool) -> Markup:
-    """Draw the share of target windows caught against the share of quiet windows alarmed; [S] each."""
-    from sklearn.metrics import roc_auc_score, roc_curve
-
-    lines = {name: roc_curve(y, p)[:2] for name, p in forecasts.items()}
-    stated = [f"{label(name)} {roc_auc_score(y, p):.3f}" for name, p in forecasts.items()]
-    alt = f"ROC curves; area under the curve: {', '.join(stated)}."
-    return _shares(lines, "quiet windows that were alarmed", "target windows that were caught", alt)
-
-
 def precision_recall(forecasts: Mapping[str, Float64], y: Bool) -> Markup:
     """Draw the share of alarms that were right against the share of target windows caught; [S] each."""
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
-    lines = {}
-    for name, p in forecasts.items():
-        precision, recall, _ = precision_recall_curve(y, p)
-        settled = recall >= FEW
-        lines[name] = recall[settled], precision[settled]
-    stated = [f"{label(name)} {average_precision_score(y, p):.3f}" for name, p in forecasts.items()]
-    alt = f"Precision and recall; average precision: {', '.join(stated)}."
-    return _shares(lines, "target windows that were caught", "alarms that were right", alt, float(y.mean()))
-
-
-def _shares(
-    lines: Mapping[str, tuple[Float64, Float64]], x: str, y: str, alt: str, base_rate: float | None = None
-) -> Markup:
     with figure(420, 330) as drawing:
-        axes, top = drawing.add_subplot(), 1.15 * max(float(rate.max()) for _, rate in lines.values())
-        if base_rate is None:
-            axes.plot([0, 1], [0, 1], color=role("soft"), linewidth=1, linestyle=(0, (5, 4)))
-        else:
-            _base_rate(axes, base_rate, "base rate")
-        for name, (share, rate) in lines.items():
-            axes.plot(share, rate, **look(name).drawn(0, 1.6))
-        axes.set(xlim=(0, 1), ylim=(0, min(1.01, top)), xlabel=x, ylabel=y)
+        axes, top, stated = drawing.add_subplot(), 0.0, []
+        _base_rate(axes, float(y.mean()), "base rate")
+        for name, p in forecasts.items():
+            precision, recall, _ = precision_recall_curve(y, p)
+            settled = recall >= FEW
+            axes.plot(recall[settled], precision[settled], **look(name).drawn(0, 1.6))
+            top = max(top, float(precision[settled].max()))
+            stated.append(f"{label(name)} {average_precision_score(y, p):.3f}")
+        axes.set(xlim=(0, 1), ylim=(0, min(1.01, 1.15 * top)))
+        axes.set(xlabel="target windows that were caught", ylabel="alarms that were right")
         soften(axes, grid="both", percent="xy")
-        return svg(drawing, alt)
+        return svg(drawing, f"Precision and recall; average precision: {', '.join(stated)}.")
 
 
 def warnings(given: Mapping[str, Sequence[Scores]], base_rate: float) -> Markup:
@@ -241,7 +213,7 @@ def value(curves: Mapping[str, Sequence[Scores]]) -> Markup:
     with figure(420, 290) as drawing:
         axes, stated = drawing.add_subplot(), []
         axes.axhline(0, color=role("soft"), linewidth=1.1)
-        for name, rows in ((name, rows) for name, rows in curves.items() if rows):
+        for name, rows in curves.items():
             ratio, worth = _columns(rows, "cost_loss", "value")
             axes.plot(ratio, worth, **look(name).drawn(4.5))
             best = int(np.nanargmax(worth))
@@ -253,13 +225,7 @@ def value(curves: Mapping[str, Sequence[Scores]]) -> Markup:
 
 
 def by_hour(hour: Float64, forecasts: Mapping[str, Float64], y: Bool) -> Markup:
-    """Draw the mean forecast of each hour of the day beside how often a target incident followed, with 95 % bands.
-
-    Args:
-        hour: [S] hour of the day at which each window begins.
-        forecasts: [S] by forecaster.
-        y: [S] whether a target incident followed.
-    """
+    """Draw the mean forecast by the hour [S] at which windows begin, and how often a target followed; 95 % bands."""
     from hews_gpu.evaluation.metrics import wilson_interval
 
     hours, place = np.unique(hour, return_inverse=True)
@@ -280,70 +246,34 @@ def by_hour(hour: Float64, forecasts: Mapping[str, Float64], y: Bool) -> Markup:
         return svg(drawing, f"{alt}{count[most]:,} windows.")
 
 
-def weeks_shown(test: pd.DataFrame, count: int = 3) -> list[tuple[str, pd.DataFrame]]:
-    """Choose weeks to look at without regard to how well the forecast did: title and rows of each.
-
-    The week with the most target windows, and others evenly spread over the test; in order of time.
-
-    Args:
-        test: forecasts of the test windows in order of time.
-        count: how many weeks at most.
-    """
-    begin = test["window_start"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    monday = (begin[0] // DAY_S - (begin[0] // DAY_S + 3) % 7) * DAY_S  # 1970-01-01 was a Thursday
-    number = (begin - monday) // WEEK_S
-    sizes = np.bincount(number)
-    whole = np.flatnonzero(sizes >= 0.9 * sizes.max())
-    positives = np.bincount(number, weights=test["y"].to_numpy(dtype=float))
-    busiest = int(whole[np.argmax(positives[whole])])
-    rest = whole[whole != busiest]
-    spread = rest[np.linspace(0, len(rest) - 1, min(count - 1, len(rest))).round().astype(int)] if len(rest) else rest
-    weeks = []
-    for which in sorted({busiest, *(int(week) for week in spread)}):
-        day = np.datetime64(int(monday + which * WEEK_S), "s").astype(object)
-        note = ", the week with the most target windows" if which == busiest else ""
-        weeks.append((f"Week of {day:%-d %B %Y}{note}", test[number == which]))
-    return weeks
+def busiest_week(test: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Return the title and the rows of the week with the most target windows, however well they were forecast."""
+    week = test["window_start"].dt.to_period("W")
+    by_week = test.groupby(week)["y"]
+    whole = by_week.size() >= 0.9 * by_week.size().max()
+    busiest = by_week.sum()[whole].idxmax()
+    return f"The week of {busiest.start_time:%-d %B %Y}, which had the most target windows", test[week == busiest]
 
 
-def week(title: str, rows: pd.DataFrame, columns: Mapping[str, str], top: float) -> Markup:
-    """Draw one week of forecasts as steps, with target windows marked from the ground up.
-
-    Args:
-        title: of the week.
-        rows: forecasts of that week in order of time.
-        columns: of `rows`, by forecaster.
-        top: upper end of the probability axis, the same for all weeks.
-    """
+def week(title: str, rows: pd.DataFrame, columns: Mapping[str, str]) -> Markup:
+    """Draw one week's rows in order of time, the forecasters' `columns` as steps, with target windows marked."""
     begin, end = (rows[name].to_numpy().astype("datetime64[s]") for name in ("window_start", "window_end"))
-    hit = rows["y"].to_numpy() == 1
-    with figure(420, 190) as drawing:
-        axes = drawing.add_subplot()
+    hit, top = rows["y"].to_numpy() == 1, 1.15 * float(rows[list(columns.values())].to_numpy().max())
+    with figure(420, 290) as drawing:
+        axes, stated = drawing.add_subplot(), []
         axes.bar(begin[hit], top, (end - begin)[hit], align="edge", color=role("target"), alpha=0.22, linewidth=0)
         middle = begin[hit] + (end - begin)[hit] // 2
         axes.plot(middle, np.full(hit.sum(), top * 0.965), "v", color=role("target"), markersize=5, linestyle="none")
-        stated = []
         for name, column in columns.items():
             p = rows[column].to_numpy(dtype=float)
             axes.step(np.append(begin, end[-1:]), np.append(p, p[-1:]), where="post", **look(name).drawn(0, 1.5))
             stated.append(f"{label(name)} between {p.min():.0%} and {p.max():.0%}")
-        _days(axes, begin[0])
-        axes.set(ylim=(0, top))
-        soften(axes, percent="y")
-        axes.locator_params(axis="y", nbins=4)
+        days = begin[0].astype("datetime64[D]") + np.arange(7)
+        axes.set_xticks(days, [f"{day.astype(object):%a %-d}" for day in days], ha="left")
+        axes.set(xlim=(days[0], days[0] + 7), ylim=(0, top))
+        soften(axes, grid="both", percent="y")
+        axes.tick_params(axis="x", length=0)
         return svg(drawing, f"{title}: {', '.join(stated)}; {hit.sum()} target windows.")
-
-
-def _days(axes: Axes, first: np.datetime64) -> None:
-    """Draw a label per day in the middle of it, a line at each midnight."""
-    monday = first.astype("datetime64[D]") - (first.astype("datetime64[D]").astype(int) + 3) % 7
-    midnights = monday + np.arange(8)
-    axes.set_xlim(midnights[0].astype("datetime64[s]"), midnights[-1].astype("datetime64[s]"))
-    for midnight in midnights:
-        axes.axvline(midnight.astype("datetime64[s]"), color=role("line"), linewidth=0.8, zorder=0)
-    labels = [f"{day.astype(object):%a %-d}" for day in midnights[:-1]]
-    axes.set_xticks((midnights[:-1].astype("datetime64[s]") + DAY_S // 2), labels)
-    axes.tick_params(axis="x", length=0)
 
 
 def training(history: pd.DataFrame) -> Markup:

@@ -1,4 +1,4 @@
-"""Where the forecast looks and where it happened: hot spots over the share of the area, and neighborhoods in order."""
+"""Where the forecast looks: scores of hot spots over the share of the area that they cover."""
 
 from __future__ import annotations
 
@@ -8,23 +8,17 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from hews_gpu.arrays import Float64
 from hews_gpu.report.figures.scores import look
 from hews_gpu.report.significance import label
 from hews_gpu.report.style import figure, role, soften, svg
 
-__all__ = ["hot_spots", "ranked"]
+__all__ = ["hot_spots"]
 
 NAMES = {"hit_rate": "hit rate", "pai": "PAI", "pei_star": "PEI*", "rri": "RRI"}
 
 
 def hot_spots(score: str, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Markup:
-    """Draw one score of hot spots over the share of the area that they cover; bands are 95 % intervals.
-
-    Args:
-        score: hit_rate, pai, pei_star or rri.
-        curves: by forecast, a row per share of the area with the score and its interval.
-    """
+    """Draw one of `NAMES` over the share of the area, of which the curves have a row each; bands are 95 % intervals."""
     with figure(420, 270) as drawing:
         axes, stated = drawing.add_subplot(), []
         for name, rows in curves.items():
@@ -47,28 +41,3 @@ def hot_spots(score: str, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
         axes.set(xlabel="share of the area", ylim=(0, None), ylabel=NAMES[score])
         soften(axes, percent="y" if score in ("hit_rate", "pei_star") else "")
         return svg(drawing, f"{NAMES[score]} of hot spots over their share of the area: {'; '.join(stated)}.")
-
-
-def ranked(names: Sequence[str], forecasts: Mapping[str, Float64], happened: Float64, ends: Float64) -> Markup:
-    """Draw neighborhoods in order: forecasts as marks, what happened as a dot with its 95 % interval.
-
-    Args:
-        names: of the neighborhoods, the first at the top [R].
-        forecasts: [R] expected events per square kilometer and year, by forecast.
-        happened: [R] the same of what happened.
-        ends: [R, 2] its interval.
-    """
-    with figure(420, 60 + 20 * len(names)) as drawing:
-        axes, rows = drawing.add_subplot(), np.arange(len(names))
-        axes.hlines(rows, *ends.T, color=role("target"), linewidth=6, alpha=0.3)
-        axes.plot(happened, rows, "o", color=role("target"), markersize=5)
-        for name, rate in forecasts.items():
-            style = look(name).drawn(6) | {"linestyle": "none"}
-            axes.plot(rate, rows, **style, fillstyle="none", markeredgewidth=1.5)
-        axes.set_yticks(rows, [name if len(name) <= 24 else f"{name[:23]}…" for name in names])
-        axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, None), xlabel="incidents per square kilometer and year")
-        soften(axes, grid="x")
-        axes.tick_params(axis="y", labelcolor=role("ink"))
-        first = ", ".join(f"{label(name)} {rate[0]:.3g}" for name, rate in forecasts.items())
-        alt = f"{len(names)} neighborhoods in order of the forecast; {names[0]}: {first}, happened {happened[0]:.3g}."
-        return svg(drawing, alt)

@@ -62,24 +62,18 @@ def city(result: Result) -> Block | None:
     years = max(float(events.time_s[-1] - events.time_s[0]), DAY_S) / YEAR_S
     place = events.neighborhood[hit]
     rate = np.bincount(place[place >= 0], minlength=len(flat.rings)) / np.maximum(flat.area_km2, 1e-6) / years
-    heat, heat_key, width = figures.heat_map(flat, events.longitude[hit], events.latitude[hit], what)
     areas, areas_key = figures.areas(flat, rate, f"{what} incidents")
     rhythm, rhythm_key = figures.rhythm(events.time_s[hit])
     folds = result.metrics["protocol"]["folds"]
-    parts = {
-        name: (moment(folds[0][name]["begin"]), moment(folds[0][name]["end"])) for name in ("train", "calibration")
-    }
-    parts["test"] = moment(folds[0]["test"]["begin"]), moment(folds[-1]["test"]["end"])
-    months = figures.months(events.time_s, hit, parts)
-    return section(
-        "city",
-        columns(
-            figure("heat", heat, heat_key, count=number(hit.sum()), width=width), figure("areas", areas, areas_key)
-        ),
-        columns(figure("rhythm", rhythm, rhythm_key), figure("months", months)),
-        what=what,
-        covered=span(int(events.time_s[0]), int(events.time_s[-1]) + 1),
-    )
+    parts = (folds[0]["train"], folds[0]["calibration"], {**folds[0]["test"], "end": folds[-1]["test"]["end"]})
+    shaded = [(moment(part["begin"]), moment(part["end"])) for part in parts]
+    drawn = [
+        figure("areas", areas, areas_key),
+        figure("rhythm", rhythm, rhythm_key),
+        figure("months", figures.months(events.time_s, hit, shaded)),
+    ]
+    covered = span(int(events.time_s[0]), int(events.time_s[-1]) + 1)
+    return section("city", columns(*drawn), count=number(hit.sum()), what=what, covered=covered)
 
 
 def data(result: Result) -> Block | None:

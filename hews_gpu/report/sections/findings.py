@@ -24,15 +24,7 @@ Made = tuple[str, str, Verdict, list[Block]]
 
 
 def findings_page(content: Content, file: Path) -> Page:
-    """Return the page of a results file.
-
-    Args:
-        content: of the file.
-        file: its path.
-
-    Raises:
-        UserError: it lacks what the page shows.
-    """
+    """Return the page of a results file's content, or raise `UserError` where it lacks what the page shows."""
     kind = kind_of(content)
     assert kind is not None
     date = str(content.get("date", ""))[:10]

@@ -132,23 +132,21 @@ def _facts(result: Result, manifests: Mapping[str, Mapping[str, Any]]) -> list[t
         rows.append(("Seed", str(result.prepared.city.training.seed)))
     rows += training_facts(result.history)
     for stage, manifest in manifests.items():
-        rows += [(f"{stage}: {name}", value) for name, value in _flat(manifest, SHOWN_ELSEWHERE)]
+        rows += [(f"{stage}: {name}", value) for name, value in _flat(manifest)]
     return [*rows, ("Versions", _versions())] if result.manifest else rows
 
 
-def _flat(content: Mapping[str, Any], skip: set[str], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested notes as dotted names and short values; long lists only counted, absolute paths left out."""
-    rows: list[tuple[str, str]] = []
-    for name, value in content.items():
-        if name in skip or value is None or (isinstance(value, str) and value.startswith("/")):
-            continue
-        label = f"{prefix}{name}".replace("_", " ")
-        if isinstance(value, Mapping):
-            rows += _flat(value, set(), f"{label}, ")
-        elif isinstance(value, list):
-            rows.append((label, ", ".join(map(str, value)) if len(value) <= 8 else f"{len(value)} values"))
+def _flat(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return nested notes under joined names, with short values; long lists only counted, absolute paths left out."""
+    rows = []
+    notes = {name: value for name, value in manifest.items() if name not in SHOWN_ELSEWHERE}
+    for name, value in pd.json_normalize(notes, sep=", ").to_dict("records")[0].items() if notes else ():
+        if isinstance(value, list):
+            shown = ", ".join(map(str, value)) if len(value) <= 8 else f"{len(value)} values"
         else:
-            rows.append((label, f"{value:,.4g}" if isinstance(value, float) else str(value)))
+            shown = f"{value:,.4g}" if isinstance(value, float) else str(value)
+        if value is not None and not shown.startswith("/"):
+            rows.append((str(name).replace("_", " "), shown))
     return rows
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hews_gpu.data.events import Prepared
+from hews_gpu.data.events import Prepared, open_data_of
 from hews_gpu.errors import UserError
-from hews_gpu.files import read_manifest
 from hews_gpu.report.figures.maps import BACKEND, draw_window, seconds_of
 from hews_gpu.report.formatting import SPACE, category_list, number, percent, span
 from hews_gpu.report.page import (
@@ -28,7 +27,7 @@ from hews_gpu.report.page import (
     table,
     text,
 )
-from hews_gpu.report.result import JUDGE_FIRST, open_data, read_history, read_table
+from hews_gpu.report.result import JUDGE_FIRST, read_history, read_table
 from hews_gpu.report.sections.how import training_facts, training_figure
 
 __all__ = ["leaky_page"]
@@ -39,20 +38,11 @@ LEAKY = "leaky"
 
 
 def leaky_page(run: Path, metrics: dict[str, Any], data: Path | None = None) -> Page:
-    """Return the page.
-
-    Args:
-        run: a folder made by ``hews train`` with a leaky recipe and judged by ``hews evaluate``.
-        metrics: of the run.
-        data: the prepared folder, where it is not the one that the run recorded.
-
-    Raises:
-        UserError: something is missing.
-    """
+    """Return the page of a judged run of a leaky recipe, or raise `UserError` where something is missing."""
     missing = [key for key in KEYS if key not in metrics]
     if missing:
         raise UserError(str(run / "metrics.json"), allowed=f"lacks {', '.join(missing)}", remedy=JUDGE_FIRST)
-    prepared = open_data(run, read_manifest(run), data)
+    prepared = open_data_of(run, data)
     targets, times = category_list(prepared.city.incidents.target_names), prepared.events.time_s
     name, recipe = prepared.city.city.name, str(metrics["recipe"])
     low, high = (percent(end, 1) for end in metrics["accuracy_interval"])

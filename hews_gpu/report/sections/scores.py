@@ -1,4 +1,4 @@
-"""The sections on how good forecasts are: skill, reliability, warnings and value, lead and delay, hours and weeks.
+"""The sections on how good forecasts are: skill, reliability, warnings and value, lead and delay, hours and a week.
 
 Each function makes one section from the result schema, or None where the result does not hold what it needs.
 """
@@ -15,7 +15,7 @@ from hews_gpu.report.page import Block, Key, Row, columns, figure, legend, secti
 from hews_gpu.report.result import Result
 from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, LEVEL, MARKS, ORACLE, gain_over, label, title
 
-__all__ = ["curves", "gain_cell", "hours_and_weeks", "reliability", "skill", "tiles", "warnings_and_value"]
+__all__ = ["curves", "gain_cell", "hours_and_week", "reliability", "skill", "tiles", "warnings_and_value"]
 
 Scores = Mapping[str, Any]
 
@@ -120,20 +120,12 @@ def _duel(forecasts: Scores) -> str:
 def reliability(result: Result) -> Block:
     """Say whether probabilities mean what they say, and how well they tell windows apart."""
     bins = {name: one["calibration"]["reliability"] for name, one in result.shown.items()}
-    known, best = result.p(), result.best
-    drawing = figures.reliability(bins, result.main, result.metrics["base_rate"], known.get(best))
+    known = result.p()
+    drawing = figures.reliability(bins, result.main, result.metrics["base_rate"], known.get(result.best))
     banded = " and of ".join(label(name) for name in result.main)
     below = " Below: how often each probability was issued." if known else ""
-    rows = []
-    for one in bins[best]:
-        band = " to ".join(percent(one[end]) for end in ("low", "high"))
-        rows.append(Row(percent(one["p_mean"]), [percent(one["y_rate"]), band, number(one.get("count"))]))
-    shown = [
-        figure("reliability", drawing, banded=banded, below=below),
-        table("reliability", rows, forecast=label(best)),
-    ]
+    shown = [figure("reliability", drawing, banded=banded, below=below)]
     if known and 0 < result.y.sum() < len(result.y):
-        shown.append(figure("roc", figures.roc(known, result.y)))
         shown.append(figure("precision_recall", figures.precision_recall(known, result.y)))
     return section("trust", legend(figures.legend(list(bins))), columns(*shown))
 
@@ -184,17 +176,16 @@ def curves(result: Result) -> Block | None:
     return section("curves", *blocks) if blocks else None
 
 
-def hours_and_weeks(result: Result) -> Block | None:
-    """Show what the forecasts look like, over the hours of the day and in a few weeks."""
+def hours_and_week(result: Result) -> Block | None:
+    """Show what the forecasts look like, over the hours of the day and in one week."""
     test = result.test
     if test is None:
         return None
     hour = (test["window_start"].dt.hour + test["window_start"].dt.minute / 60).to_numpy(dtype=float)
     shown = [name for name in (*result.main, ORACLE) if name in result.columns]
-    drawn = [figure("by_hour", figures.by_hour(hour, result.p(shown), result.y))]
+    by_hour = figures.by_hour(hour, result.p(shown), result.y)
     lines = {name: result.columns[name] for name in result.main if name in result.columns}
-    weeks = figures.weeks_shown(test)
-    top = 1.15 * max(float(rows[list(lines.values())].to_numpy().max()) for _, rows in weeks)
-    drawn += [figure("week", figures.week(head, rows, lines, top), title=head) for head, rows in weeks]
+    when, rows = figures.busiest_week(test)
     key = [*figures.legend(shown), Key("target", "a target incident followed", "", "▼")]
-    return section("hours", legend(key), columns(*drawn))
+    drawn = columns(figure("by_hour", by_hour), figure("week", figures.week(when, rows, lines), title=when))
+    return section("hours", legend(key), drawn)

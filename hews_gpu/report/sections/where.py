@@ -22,7 +22,7 @@ from hews_gpu.report.figures import city as maps
 from hews_gpu.report.figures import where as figures
 from hews_gpu.report.figures.scores import legend as looks
 from hews_gpu.report.formatting import SPACE, YEAR_S, hours, number, percent, plain, range_of, signed
-from hews_gpu.report.page import Block, Key, Row, columns, figure, legend, section, table, text
+from hews_gpu.report.page import Block, Row, columns, figure, legend, section, table, text
 from hews_gpu.report.result import JUDGE_FIRST, Result
 from hews_gpu.report.significance import label
 from hews_gpu.units import HOUR_S, WEEK_S
@@ -31,7 +31,6 @@ __all__ = ["where"]
 
 SHARES = (0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5)  # of the area
 MOST_RANKED = 20
-SCORES = ("hit_rate", "pai", "pei_star", "rri")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ def where(result: Result) -> Block | None:
         flat = maps.outlines(result.prepared.neighborhoods)
         places = _read(result, flat.area_km2)
         if places.counts.any() and places.before.any():
-            blocks += [*_maps(result, places, flat), *_curves(places), *_ranking(result, places)]
+            blocks += [*_maps(result, places, flat), *_curves(places), _ranking(result, places)]
     if scores:
         counts = f" {number(scores['events'])} target incidents in {number(scores['neighborhoods'])} neighborhoods."
         blocks += _tables(result, scores)
@@ -112,17 +111,15 @@ def _curves(places: Places) -> list[Block]:
     """Show hit rate, PAI, PEI* and RRI over the share of the area."""
     drawn_from = (places.area_km2, SHARES, places.before, places.blocks)
     curves = {name: hot_spot_curve(places.counts, p, *drawn_from) for name, p in places.p.items()}
-    drawn = [figure(score, figures.hot_spots(score, curves)) for score in SCORES]
+    drawn = [figure(score, figures.hot_spots(score, curves)) for score in figures.NAMES]
     return [text("hot_spots"), legend(looks(list(curves))), columns(*drawn)]
 
 
-def _ranking(result: Result, places: Places) -> list[Block]:
+def _ranking(result: Result, places: Places) -> Block:
     """Show the neighborhoods that the forecast puts first, with what happened there."""
     expected, totals = places.expected(), totals_by_neighborhood(places.counts, places.area_km2, places.blocks)
     order = np.argsort(-expected[result.best], kind="stable")[:MOST_RANKED]
     happened, ends = places.rate(totals["events"]), places.rate(totals["events_interval"].T).T
-    rates = {name: rate[order] for name, rate in expected.items()}
-    drawing = figures.ranked([places.names[i] for i in order], rates, happened[order], ends[order])
     rows = []
     for rank, i in enumerate(order, 1):
         cells: list[tuple[str, ...]] = [(number(rate[i], 2),) for rate in expected.values()]
@@ -133,8 +130,7 @@ def _ranking(result: Result, places: Places) -> list[Block]:
         ]
         rows.append(Row(f"{rank}. {places.names[i]}", cells))
     heads = ["Neighborhood", *(f"Expected by {label(name)}" for name in expected), "Happened", "Incidents"]
-    key = [*looks(list(expected)), Key("target", "happened, with 95 % interval", "", "●")]
-    return [figure("ranked", drawing, key), table("ranked", rows, [*heads, "Rank by what happened"])]
+    return table("ranked", rows, [*heads, "Rank by what happened"])
 
 
 def _tables(result: Result, scores: Mapping[str, Any]) -> list[Block]:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks.inputs.polygons import points_near, random_points
-from hews_gpu.data.geometry.areas import Areas, find_in_grid
-from hews_gpu.data.geometry.cuspatial_engine import (
+from hews_gpu.data.geometry.point_in_polygon import (
     MOST_POLYGONS,
     SEVERAL,
+    Areas,
     _holds_each_once,
+    find_in_grid,
     find_with_cuspatial,
     guarded,
 )
@@ -21,10 +22,7 @@ from tests.inputs.polygon_cases import CASES
 
 
 def areas_of(case: str) -> Areas:
-    rings = CASES[case]()
-    west, south = rings[0].min(axis=0).tolist()
-    east, north = rings[0].max(axis=0).tolist()
-    return Areas(rings=rings, bounds=(west, south, east, north))
+    return Areas(rings=CASES[case]())
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +30,7 @@ def lattice() -> tuple[Areas, np.ndarray, np.ndarray, np.ndarray]:
     """More polygons than one call may have, points in them, and the right answers."""
     areas = areas_of("plain lattice")
     assert int(areas.rings[2].max()) + 1 > 2 * MOST_POLYGONS
-    x, y = random_points(areas.rings, 5000)
+    x, y = random_points(areas.rings[0], 5000)
     return areas, x, y, find_in_grid(areas.grid, x, y)
 
 
@@ -86,6 +84,6 @@ def test_the_contract_with_the_library(case: str) -> None:
     """quadtree_on_points, polygon_bounding_boxes, join_quadtree_and_bounding_boxes, quadtree_point_in_polygon."""
     pytest.importorskip("cuspatial", reason="cuSpatial is not installed: its last release, 25.04, is not on PyPI")
     areas = areas_of(case)
-    near, anywhere = points_near(areas.rings), random_points(areas.rings, 20_000)
+    near, anywhere = points_near(areas.rings), random_points(areas.rings[0], 20_000)
     x, y = (np.concatenate(pair) for pair in zip(near, anywhere, strict=True))
     assert np.array_equal(find_with_cuspatial(areas, x, y), find_in_grid(areas.grid, x, y))

@@ -17,18 +17,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, load_city
-from hews_gpu.data.geometry.areas import OUTSIDE
 from hews_gpu.data.geometry.point_in_polygon import (
+    OUTSIDE,
     ROWS_THAT_PAY,
     ROWS_THAT_PAY_COMPILING,
     engine_for,
+    find_in_grid,
     find_neighborhoods,
+    flat_rings,
+    grid_of,
     meters_per_degree,
 )
 from hews_gpu.data.geometry.polygons import areas_of, load_neighborhoods
 from hews_gpu.kernels import _disk_cache
 from tests.data.toy import EAST, WEST
-from tests.kernels.pip_cases import CASES, points_of
+from tests.kernels.pip_cases import CASES, CITY, patchwork, points_of
 
 Toy = Callable[..., CityConfig]
 
@@ -166,3 +169,23 @@ def test_prepared_polygons_are_asked_by_one_thread_at_a_time(monkeypatch: pytest
     with ThreadPoolExecutor(4) as pool:
         lookups = [pool.submit(find_neighborhoods, areas, np.array([x]), np.array([0.5])) for x in (0.1, 0.5, 0.9, 1.1)]
     assert [lookup.result()[0].tolist() for lookup in lookups] == [[0], [0], [0], [OUTSIDE]]
+
+
+def test_rings_come_in_the_order_of_the_polygons_with_their_holes() -> None:
+    ring = shapely.box(0, 0, 3, 3).difference(shapely.box(1, 1, 2, 2))
+    two = shapely.MultiPolygon([shapely.box(5, 0, 6, 1), shapely.box(7, 0, 8, 1)])
+    vertex, starts, polygon = flat_rings(np.array([two, shapely.Polygon(), ring], object))
+    assert polygon.tolist() == [0, 0, 2, 2]
+    assert starts.tolist() == [0, 5, 10, 15, 20] and vertex.shape == (20, 2)
+    np.testing.assert_array_equal(vertex[starts[:-1]], vertex[starts[1:] - 1])  # closed
+
+
+def test_threads_that_search_at_once_get_their_own_answers() -> None:
+    grid = grid_of(patchwork(9))
+    random = np.random.default_rng(9)
+    places = [random.uniform(0, 1, (2, 50_000)) + np.array(CITY)[:, None] for _ in range(8)]
+    alone = [find_in_grid(grid, *xy) for xy in places]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda xy: find_in_grid(grid, *xy), places))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)

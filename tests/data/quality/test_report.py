@@ -87,6 +87,14 @@ def test_a_category_that_one_file_lacks_is_named(toy: Toy, tmp_path: Path) -> No
     assert any("category 'THREAT' has 0 rows in new.csv" in text for text in quality["warnings"])
 
 
+def test_rows_without_a_category_are_no_word_that_other_files_lack(toy: Toy, tmp_path: Path) -> None:
+    old = [("2014-01-01T01:00:00", "SHOOTING", -76.605, 39.285), ("2014-02-01T01:00:00", "", -76.605, 39.285)] * 40
+    files = {"old.csv": formats.portal(old), "new.csv": formats.arcgis(old[::2] * 2)}
+    quality = prepare(toy(files=files), tmp_path / "out")
+    assert quality["quarantined_by_reason"] == {"no category": 40}
+    assert quality["vocabulary_changes"] == [] and not any("category ''" in text for text in quality["warnings"])
+
+
 def test_steps_leave_out_months_that_the_table_covers_in_part(toy: Toy, tmp_path: Path) -> None:
     days = pd.date_range("2010-01-15", "2013-12-31", freq="D")
     lines = [

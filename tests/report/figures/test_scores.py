@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score
 
 from hews_gpu.report.figures import scores
 
@@ -21,30 +21,30 @@ def wednesdays() -> pd.DataFrame:
     return pd.DataFrame({**columns, "p": p, "p_climatology": 0.1, "y": y.astype(np.int8)})
 
 
-def test_the_weeks_shown_hold_the_one_with_most_targets_and_are_whole(wednesdays):
-    weeks = scores.weeks_shown(wednesdays)
-    assert len(weeks) == 3
-    titles = [title for title, _ in weeks]
-    assert sum("most target windows" in title for title in titles) == 1
-    begins = [rows["window_start"].iloc[0] for _, rows in weeks]
-    assert begins == sorted(begins) and all(begin.day_of_week == 0 for begin in begins)
-    assert all(len(rows) == 84 for _, rows in weeks)
+def test_the_week_shown_is_the_whole_one_with_the_most_targets(wednesdays):
+    title, rows = scores.busiest_week(wednesdays)
+    assert title == "The week of 13 February 2017, which had the most target windows"
+    assert rows["window_start"].iloc[0].day_of_week == 0 and len(rows) == 84
+    early = wednesdays.iloc[: 5 * 12 + 3 * 84].assign(y=0).assign(y=lambda table: (table.index < 5).astype(int))
+    _, rows = scores.busiest_week(early)  # the first, which has them all, begins on a Wednesday
+    assert rows["window_start"].iloc[0].day_of_week == 0 and len(rows) == 84
 
 
-def test_the_weeks_shown_do_not_depend_on_the_forecast(wednesdays):
-    chosen = [title for title, _ in scores.weeks_shown(wednesdays)]
+def test_the_week_shown_does_not_depend_on_the_forecast(wednesdays):
     other = wednesdays.assign(p=1 - wednesdays["p"])
-    assert [title for title, _ in scores.weeks_shown(other)] == chosen
+    assert scores.busiest_week(other)[0] == scores.busiest_week(wednesdays)[0]
 
 
 def test_a_split_shorter_than_a_week_is_shown_whole(wednesdays):
-    weeks = scores.weeks_shown(wednesdays.iloc[:20])
-    assert sum(len(rows) for _, rows in weeks) == 20
+    title, rows = scores.busiest_week(wednesdays.iloc[:20])
+    assert len(rows) == 20
+    drawn = scores.week(title, rows, {"hewsnet": "p", "climatology": "p_climatology"})
+    low, high = rows["p"].min(), rows["p"].max()
+    assert f"HewsNet between {low:.0%} and {high:.0%}, climatology between 10% and 10%; 1 target windows." in drawn
 
 
-def test_roc_and_precision_say_the_areas_that_scikit_learn_finds(wednesdays):
+def test_precision_says_the_area_that_scikit_learn_computes(wednesdays):
     y, forecasts = wednesdays["y"].to_numpy() == 1, {"hewsnet": wednesdays["p"].to_numpy()}
-    assert f"HewsNet {roc_auc_score(y, wednesdays['p']):.3f}" in scores.roc(forecasts, y)
     assert f"HewsNet {average_precision_score(y, wednesdays['p']):.3f}" in scores.precision_recall(forecasts, y)
 
 

@@ -54,5 +54,5 @@ def test_areas_are_rates_per_square_kilometer_and_year(inputs):
     counts = np.bincount(events.neighborhood[events.is_target], minlength=9)
     area_km2 = inputs.prepared.neighborhoods.to_crs("EPSG:6933").area.to_numpy() / 1e6
     most = (counts / area_km2).max() / ((events.time_s[-1] - events.time_s[0]) / (365.2425 * 86_400))
-    drawing = city.city(inputs).content[0].content[1].content
+    drawing = city.city(inputs).content[0].content[0].content
     assert float(re.search(r"from [\d.]+ to ([\d.]+); 0 with none", drawing)[1]) == pytest.approx(most, rel=0.02)
