@@ -109,6 +109,16 @@ def test_a_zip_file_with_one_file_of_polygons(tmp_path: Path, kind: str) -> None
         names(tmp_path / "a.zip")
 
 
+def test_packed_kinds(tmp_path: Path) -> None:
+    write(tmp_path / "a.kml", north=NORTH)
+    with zipfile.ZipFile(tmp_path / "a.kmz", "w") as archive:
+        archive.write(tmp_path / "a.kml", "doc.kml")
+        archive.writestr("files/icon.png", b"")
+    write(tmp_path / "b.gpkg", north=NORTH, south=SOUTH)
+    (tmp_path / "b.gpkg.gz").write_bytes(gzip.compress((tmp_path / "b.gpkg").read_bytes()))
+    assert names(tmp_path / "a.kmz") == ["A", "B"] and names(tmp_path / "b.gpkg.gz", "south") == ["C"]
+
+
 def test_topojson_and_the_json_of_a_feed(tmp_path: Path) -> None:
     ring = [[0, 0], [0, 1], [1, 1], [1, 0], [0, 0]]
     topology = {
