@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gzip
 import re
-import shutil
 import tempfile
 import warnings
 import zipfile
@@ -41,7 +40,7 @@ DRIVERS = frozenset(
 )
 FOREIGN = re.compile(rb"<OGR\w+DataSource|gdal_streamed_alg", re.IGNORECASE)  # by which other drivers know their files
 GEOJSON_SYSTEM = re.compile(rb'"crs"\s*:\s*\{[^{}]*\{\s*"name"\s*:\s*"[^"]*?EPSG:[^"]*?(\d+)"')
-MOST_UNPACKED = 4 << 30
+MOST_UNPACKED, CHUNK_BYTES = 4 << 30, 1 << 20
 MANY = 20  # layers in one sentence
 REMEDY = "Fetch or convert it again"
 KNOWN_REMARKS = ("Non closed ring detected", "Measured (M) geometry types are not supported")  # both are mended
@@ -79,11 +78,11 @@ def read_polygons(path: Path, name: str, layers: Sequence[str] = ()) -> list[Geo
             else:
                 with tempfile.TemporaryDirectory() as folder:
                     frames = _read_layers(_target(path, path, Path(folder)), path, name, layers)
-    except (EOFError, OSError, ValueError, zlib.error, zipfile.BadZipFile) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except (EOFError, OSError, RuntimeError, ValueError, zlib.error, zipfile.BadZipFile, ShapelyError) as error:
         raise unusable(path, f"cannot be read as polygons ({error})") from None
-    except (ShapelyError, DataSourceError, DataLayerError) as error:
+    except (DataSourceError, DataLayerError) as error:
         raise unusable(path, f"cannot be read as polygons ({error})") from None
     _tell(path, [str(remark.message) for remark in remarks])
     return frames
@@ -114,9 +113,13 @@ def _target(path: Path, shown: Path, folder: Path) -> str:
     """
     suffix = path.suffix.casefold()
     if suffix == ".gz":
-        inner = folder / (Path(path.stem).name if Path(path.stem).suffix else f"{path.stem}.geojson")
+        is_named = Path(path.stem).suffix.casefold() in KINDS
+        inner = folder / (path.stem if is_named else f"{path.stem}.geojson")
         with gzip.open(path) as packed, inner.open("wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked)
+            while chunk := packed.read(CHUNK_BYTES):
+                if unpacked.tell() > MOST_UNPACKED:
+                    raise unusable(shown, f"unpacks to more than {MOST_UNPACKED >> 30} GB", "Unpack it")
+                unpacked.write(chunk)
         return _target(inner, shown, folder)
     if suffix in (".zip", ".kmz"):
         return _target(_unzipped(path, shown, folder), shown, folder)
@@ -130,6 +133,8 @@ def _target(path: Path, shown: Path, folder: Path) -> str:
             return f"{_json_driver(content)}:{path}"
     elif suffix == ".kml":
         is_what_it_says = _is_kml(path)
+    elif suffix in PARQUET:  # within a packed file, where it is of no use: it is packed itself
+        is_what_it_says = False
     else:
         with path.open("rb") as file:
             begin = file.read(128)

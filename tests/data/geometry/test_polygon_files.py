@@ -117,6 +117,31 @@ def test_packed_kinds(tmp_path: Path) -> None:
     write(tmp_path / "b.gpkg", north=NORTH, south=SOUTH)
     (tmp_path / "b.gpkg.gz").write_bytes(gzip.compress((tmp_path / "b.gpkg").read_bytes()))
     assert names(tmp_path / "a.kmz") == ["A", "B"] and names(tmp_path / "b.gpkg.gz", "south") == ["C"]
+    (tmp_path / "areas.2020.gz").write_bytes(gzip.compress(geojson(TWO_SQUARES).encode()))
+    assert names(tmp_path / "areas.2020.gz") == ["West", "East"]
+
+
+def test_packed_files_that_are_of_no_use_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    NORTH.to_parquet(tmp_path / "a.parquet")
+    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes()))
+    with pytest.raises(UserError, match=r"its content is not that of a \.parquet file"):
+        names(tmp_path / "a.parquet.gz")
+    with zipfile.ZipFile(tmp_path / "locked.zip", "w") as archive:
+        archive.writestr("a.geojson", geojson(TWO_SQUARES))
+    content = bytearray((tmp_path / "locked.zip").read_bytes())
+    content[6] |= 1  # of the member's own header, and of the list of members: it is encrypted
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "locked.zip").write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot be read as polygons \(.*encrypted"):
+        names(tmp_path / "locked.zip")
+    large = geojson(TWO_SQUARES).encode() + b" " * (2 << 20)
+    (tmp_path / "large.gz").write_bytes(gzip.compress(large))
+    with zipfile.ZipFile(tmp_path / "large.zip", "w") as archive:
+        archive.writestr("a.geojson", large)
+    monkeypatch.setattr("hews_gpu.data.geometry.polygon_files.MOST_UNPACKED", 1000)
+    for name in ("large.gz", "large.zip"):
+        with pytest.raises(UserError, match="unpacks to more than"):
+            names(tmp_path / name)
 
 
 def test_topojson_and_the_json_of_a_feed(tmp_path: Path) -> None:
