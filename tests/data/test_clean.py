@@ -62,6 +62,7 @@ def reasons(frame: pd.DataFrame) -> list[str]:
         (row(date="01/02/1900"), ""),
         (row(category="(null)"), "no category"),
         (row(category=" #N/A"), "no category"),
+        (row(category=r"\N"), "no category"),
         (row(category="\u200b"), "no category"),
         (row(category="Unknown"), ""),
         (row(date="31/01/2014"), "unparsable time"),
