@@ -169,7 +169,7 @@ def test_the_file_can_be_prepared(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [("t.xls", b"x", "must be of a kind"), ("t.csv", b"", "is empty"), ("t.json", b"{", "is cut off")],
+    [("t.doc", b"x", "must be of a kind"), ("t.csv", b"", "is empty"), ("t.json", b"{", "is cut off")],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
