@@ -148,13 +148,13 @@ class TimeColumn:
     def clock(self) -> Int64:
         """int64[R] second of the day of a column of times of day; NOT_A_TIME."""
         texts, codes = self._distinct
-        parse = dates.hour_of_day if hold_hours(self.values) else dates.second_of_day
+        parse = dates.hour_of_day if hold_hours(self.values, self.name) else dates.second_of_day
         return dates.distinct_values(texts.to_pylist(), parse)[codes]
 
     @property
     def _holds_minutes(self) -> bool:
         """Whether it holds numbers from 0 to 59, which last or follow something but are no time of the day."""
-        return not (hold_hours(self.values) or _has_colons(self.values)) and bool(self.clock.max() < HOUR_S)
+        return not (hold_hours(self.values, self.name) or _has_colons(self.values)) and bool(self.clock.max() < HOUR_S)
 
     @cached_property
     def words(self) -> str:

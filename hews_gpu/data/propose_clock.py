@@ -64,7 +64,8 @@ def propose_clock(file: Path, sample: Sample, roles: Mapping[str, str]) -> Clock
         sample: its first rows.
         roles: which column plays which role.
     """
-    is_hours = "time_of_day" in roles and hold_hours(sample[roles["time_of_day"]])
+    clock_name = roles.get("time_of_day", "")
+    is_hours = bool(hold_hours(sample.get(clock_name, ()), clock_name))
     name = roles.get("time") or roles.get("date")
     if name is None:
         return Clock(reading=TimeReading(is_hours=is_hours))
@@ -86,7 +87,7 @@ def _decide(
     if "time" not in roles:
         if len(marked) and _are_midnights(seconds, offset):
             return "utc", [f"The dates in '{column.name}' are local midnights written in UTC."]
-        clock = TimeColumn("", sample.get(roles.get("time_of_day", ""), ())).clock
+        clock = TimeColumn(roles.get("time_of_day", ""), sample.get(roles.get("time_of_day", ""), ())).clock
         by_hour, marked = hours_of(clock), marked[:0]
     else:
         by_hour = hours_of(seconds)

@@ -169,9 +169,15 @@ def columns_of(path: Path, names: tuple[str, ...], *, file: str, settings: ReadS
     look = {role: position for role, position in columns.roles.items() if role in (*TIME_ROLES, "longitude")}
     few = replace(settings, block_rows=LOOK_ROWS, chunk_bytes=LOOK_BYTES)
     texts = first_texts(path, file, lambda _: look, few)
+    clock_name = columns.names[columns.roles["time_of_day"]] if "time_of_day" in columns.roles else ""
     degrees = pd.to_numeric(pd.Series(texts.pop("longitude", [])), errors="coerce").median()
     reading = choose_reading(
-        file, texts, times=settings.times, city=settings.timezone, longitude_deg=float(np.nan_to_num(degrees))
+        file,
+        texts,
+        times=settings.times,
+        city=settings.timezone,
+        clock_name=clock_name,
+        longitude_deg=float(np.nan_to_num(degrees)),
     )
     return replace(columns, reading=reading)
 

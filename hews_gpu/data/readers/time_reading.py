@@ -52,6 +52,8 @@ MONTHS = re.compile(
     r"\s*(?:\d{4}[-/]\d{1,2}|\d{1,2}[-/]\d{4}|[A-Za-z]{3,9}[ -]\d{4}|\d{4}[ -][A-Za-z]{3,9})\s*", re.ASCII
 )
 TWO_DIGITS = re.compile(r"\s*\d{1,2}[/.-]\d{1,2}[/.-]\d{2}(?![\d/.-])|\s*\d{1,2}-[A-Za-z]{3}-\d{2}(?!\d)", re.ASCII)
+NAME_OF_HOURS = re.compile(r"hour|(?:^|[^a-z])hr(?:[^a-z]|$)", re.IGNORECASE)
+LEAST_HOURS = 5  # distinct ones; that so many times by the minute all lie before 00:25 is as good as impossible
 YEARS = re.compile(r"\s*(?:19|20)\d{2}\s*", re.ASCII)
 
 
@@ -111,7 +113,13 @@ def read_moments(texts: pa.Array, *, with_zones: bool) -> Moments:
 
 
 def choose_reading(
-    file: str, texts: Mapping[str, Strings], *, times: str, city: str, longitude_deg: float = 0.0
+    file: str,
+    texts: Mapping[str, Strings],
+    *,
+    times: str,
+    city: str,
+    clock_name: str = "",
+    longitude_deg: float = 0.0,
 ) -> TimeReading:
     """Decide how the time columns of a file that no schema knows are read.
 
@@ -120,15 +128,23 @@ def choose_reading(
         texts: role -> first texts, of time, date and time_of_day.
         times: what the city file says: auto, local, utc or an IANA zone.
         city: the city's zone.
+        clock_name: of the column of time_of_day.
         longitude_deg: of some of its rows.
 
     Raises:
-        UserError: the texts are no times, for a reason that is known, or they carry a zone and nobody says which.
+        UserError: the texts are no times, for a reason that is known, they carry a zone and nobody says which, or too
+            few of them are there to tell hours from minutes.
     """
     for role in ("time", "date"):
         if role in texts and (why := why_no_time(texts[role])):
             raise UserError(file, allowed=f"its {role} column {why}", remedy="Name another under [incidents.columns]")
-    is_hours = hold_hours(texts.get("time_of_day", ()))
+    is_hours = hold_hours(texts.get("time_of_day", ()), clock_name)
+    if is_hours is None:
+        shown = ", ".join(sorted({text.strip() for text in texts["time_of_day"] if text.strip()}))
+        allowed = (
+            f"its column '{clock_name}' holds only {shown}: hours, or minutes after midnight, for all one can tell"
+        )
+        raise UserError(file, allowed=allowed, remedy="Write times as HH:MM, or call the column hour if it holds hours")
     zone = {"auto": "", "local": "", "utc": "UTC"}.get(times, times)
     single = pa.array([text for text in texts.get("time", texts.get("date", ())) if text.strip()], pa.string())
     moments = read_moments(single, with_zones=True)
@@ -152,10 +168,17 @@ def _open_question(file: str, texts: pa.Array, moments: Moments, marked: Bool, l
     return UserError("[incidents] times", allowed=allowed, remedy='Set times = "utc" or times = "local"')
 
 
-def hold_hours(texts: Strings) -> bool:
-    """Return whether a column of times of day holds whole hours: digits, one or two, never above 24, and no clock."""
+def hold_hours(texts: Strings, name: str) -> bool | None:
+    """Return whether a column of times of day holds whole hours: digits, one or two, never above 24, and no clock.
+
+    None where it may hold hours or a few minutes after midnight: too few distinct numbers, and a name that is silent.
+    """
     there = {text for text in texts if text.strip()}
-    return bool(there) and all((match := dates.HOURS.fullmatch(text)) and int(match[1]) <= 24 for text in there)
+    matches = [dates.HOURS.fullmatch(text) for text in there]
+    hours = {int(match[1]) for match in matches if match}
+    if not all(matches) or not hours or max(hours) > 24:
+        return False
+    return True if len(hours) >= LEAST_HOURS or NAME_OF_HOURS.search(name) else None if any(hours) else False
 
 
 def why_no_time(texts: Strings) -> str:

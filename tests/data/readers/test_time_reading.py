@@ -51,14 +51,30 @@ def test_gunfire_has_quiet_hours_of_its_own_and_what_is_neither_must_fit_both() 
     assert hint_of_hours(hours(GUNS), -84.5, (5, 8)) == "" != hint_of_hours(hours(GUNS), -84.5, (5,))
 
 
-@pytest.mark.parametrize("texts", [["0", "23"], ["07", "21", ""], ["9.0", "21.0"], ["24", "1"]])
-def test_whole_hours_are_recognized(texts: list[str]) -> None:
-    assert hold_hours(texts)
+SEVEN = ["0", "3", "7", "11", "18", "21", "23"]
 
 
-@pytest.mark.parametrize("texts", [["0", "2359"], ["0007", "0021"], ["7", "25"], ["7", "9:30"], ["", " "], ["7", "x"]])
+@pytest.mark.parametrize("texts", [SEVEN, [f"{text:0>2}" for text in SEVEN], [f"{text}.0" for text in SEVEN]])
+def test_whole_hours_are_recognized_by_their_values(texts: list[str]) -> None:
+    assert hold_hours([*texts, ""], "t")
+
+
+@pytest.mark.parametrize(("name", "hours"), [("HOUR", True), ("Occurrence Hr", True), ("Time", None), ("three", None)])
+def test_few_values_are_hours_by_their_name_or_cannot_be_told(name: str, hours: bool | None) -> None:
+    assert hold_hours(["7", "21"], name) is hours
+    assert hold_hours(["0", "0"], name) is (hours or False)  # midnight in either case
+    if hours is None:
+        with pytest.raises(
+            UserError, match=rf"^t\.csv: its column '{name}' holds only 21, 7: hours, or minutes after mid"
+        ):
+            choose_reading("t.csv", {"time_of_day": ["7", "21"]}, times="auto", city="UTC", clock_name=name)
+
+
+@pytest.mark.parametrize(
+    "texts", [["0", "2359"], ["0007", "0021"], [*SEVEN, "25"], [*SEVEN, "9:30"], ["", " "], ["7", "x"]]
+)
 def test_what_is_no_column_of_hours(texts: list[str]) -> None:
-    assert not hold_hours(texts)
+    assert hold_hours(texts, "t") is False
 
 
 @pytest.mark.parametrize(
