@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from hews_gpu.config import city_template, known_cities, load_city, parse_local_time
+from hews_gpu.config import CityConfig, city_template, known_cities, load_city, parse_local_time
 from hews_gpu.errors import UserError
+from hews_gpu.typed_toml import build
 
 MINIMAL = """
 [city]
@@ -114,6 +116,74 @@ def test_a_mistake_is_one_line(old: str, new: str, expected: str, tmp_path: Path
     with pytest.raises(UserError, match=expected) as caught:
         load_city(write(tmp_path, MINIMAL.replace(old, new, 1)))
     assert "\n" not in str(caught.value)
+
+
+YEAR_S = 366 * 86_400
+FEED = {"protocol": "arcgis", "incidents": "https://a.org/0", "neighborhoods": "https://a.org/1"}
+EDGES = [
+    # section, key, the values at the edges of what is allowed, and those just beyond
+    ("neighborhoods", "tolerance_m", (0, 50_000), (-0.01, 50_000.01)),
+    ("map", "height", (8, 4096), (7, 4097)),
+    ("map", "width", (8, 4096), (7, 4097)),
+    ("map", "disc_radius_px", (0.5, 15), (0.49, 15.01)),
+    ("map", "line_width_px", (0.1, 8), (0.09, 8.01)),
+    ("map", "bounds", ([-180, -90, 180, 90],), ([-180.1, -90, 180, 90], [-180, -90.1, 180, 90])),
+    ("map", "bounds", ([1, 2, 1.1, 2.1],), ([-180, -90, 180.1, 90], [-180, -90, 180, 90.1])),
+    ("map", "bounds", (), ([1, 2, 1, 3], [1, 2, 0, 3], [1, 2, 3, 2], [1, 2, 3, 1], [1, 2, 3], [1, 2, 3, 4, 5])),
+    (
+        "map",
+        "palette",
+        ({"A": "#09afAF"},),
+        tuple({"A": text} for text in ("#09afA", "#09afAF0", "009afAF", "#09afAG")),
+    ),
+    ("channels", "height", (1, 4096), (0, 4097)),
+    ("channels", "width", (1, 4096), (0, 4097)),
+    ("channels", "disc_radius_px", (0.5, 15), (0.49, 15.01)),
+    ("channels", "groups", ({"others": ["X"]},), ({"other": ["X"]}, {"a": ["X"], "b": ["Y", " x "]})),
+    ("windows", "length_s", (60, YEAR_S), (59, YEAR_S + 1)),
+    ("windows", "stride_s", (60, YEAR_S), (59, YEAR_S + 1)),
+    ("task", "history_s", (7200, 14_400), (0, -7200, 7199, 10_800)),
+    ("task", "lead_s", (0, 1), (-1,)),
+    ("task", "horizon_s", (1,), (0, -1)),
+    ("splits", "train", (["2014-01-01", "2014-01-02"],), (["2014-01-01"] * 2, ["2014-01-01", "2015-01-01T00:01"])),
+    ("splits", "locked", (["2016-01-01", "2016-01-02"],), (["2016-01-01"] * 2, ["2015-12-31T23:59", "2017-01-01"])),
+    ("incidents", "files", (["a.csv"],), ([],)),
+    ("incidents", "targets", (["A"],), ([],)),
+    ("training", "epochs", (1,), (0,)),
+    ("training", "batch_size", (1,), (0,)),
+    ("training", "patience", (1,), (0,)),
+    ("training", "learning_rate", (1e-9,), (0, -1e-9)),
+    ("training", "weight_decay", (0,), (-1e-9,)),
+    ("training", "seed", (0, 2**63 - 1), (-1, 2**63)),
+    ("fetch", "page_rows", (1, 100_000), (0, 100_001)),
+    ("fetch", "incidents", ("http://a.org",), ("ftp://a.org", "a.org")),
+    ("fetch", "neighborhoods", ("http://a.org",), ("ftp://a.org", "a.org")),
+]
+
+
+@pytest.mark.parametrize(("section", "key", "allowed", "refused"), EDGES)
+def test_every_range_ends_where_it_says(section: str, key: str, allowed: tuple, refused: tuple) -> None:
+    def city(value: object) -> None:
+        content = tomllib.loads(MINIMAL)
+        content[section] = {**(FEED if section == "fetch" else content.get(section, {})), key: value}
+        if key == "length_s":
+            content["task"] = {"history_s": value}
+        build(CityConfig, content, section="")
+
+    for value in allowed:
+        city(value)
+    for value in refused:
+        with pytest.raises(UserError, match=rf"\[{section}[\].]"):
+            city(value)
+
+
+def test_categories_to_be_quarantined_need_a_list_that_holds_the_targets() -> None:
+    content = tomllib.loads(MINIMAL)
+    content["incidents"] |= {"unknown_categories": "quarantine", "categories": ["LARCENY", " shooting"]}
+    assert build(CityConfig, content, section="").incidents.categories == ("LARCENY", "SHOOTING")
+    content["incidents"]["categories"] = ["LARCENY"]
+    with pytest.raises(UserError, match=r"targets = \['SHOOTING'\]: must be among"):
+        build(CityConfig, content, section="")
 
 
 def test_categories_are_compared_without_case_and_spacing(tmp_path: Path) -> None:
