@@ -180,9 +180,13 @@ def run_gates(run: Path) -> list[GateResult]:
     columns = {name: table[name].to_numpy() for name in table.column_names if name.startswith("p")}
     p = {"the model": columns["p"], CLIMATOLOGY: columns["p_climatology"]}
     begin_s = table["window_start"].to_numpy().astype("datetime64[s]").astype("int64")
+    city = audited_city(prepared)
+    if city.truth is not None and "p_oracle" not in columns:
+        remedy = f"Make them again with 'hews evaluate {run}'"
+        raise UserError("DIR", run, allowed="has forecasts without p_oracle, the truth of its city", remedy=remedy)
     y, stride_s = table["y"].to_numpy() > 0, prepared.city.windows.stride_s
     name = f"{prepared.city.city.name} ({run.name})"
-    return _judged(audited_city(prepared), name, y, begin_s, p, columns.get("p_oracle"), stride_s)
+    return _judged(city, name, y, begin_s, p, columns.get("p_oracle"), stride_s)
 
 
 def _generated_checks(scratch: Path, quick: bool) -> list[Check]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,6 +59,26 @@ def test_the_forecasts_of_a_run_are_audited(folder, tmp_path):
     assert {"maps", "twins"} < set(checks)
     (first,) = checks["forecasts of the run"]()
     assert first.gate == "7 too good" and "the model" in first.tested
+
+
+def test_where_the_truth_is_known_the_forecasts_of_a_run_are_held_against_it(folder, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    train(folder, run, model="climatology", device="cpu")
+    evaluate(run)
+
+    def gates(preset):
+        truth = SimpleNamespace(preset=preset)
+        monkeypatch.setattr("hews_gpu.audit.run.audited_city", lambda prepared: SimpleNamespace(truth=truth))
+        return {one.gate[0]: one for one in run_gates(run)}
+
+    with pytest.raises(UserError, match=r"has forecasts without p_oracle.*hews evaluate"):
+        gates("strong")
+    table = pq.read_table(run / "forecasts.parquet")
+    pq.write_table(table.append_column("p_oracle", table["p"]), run / "forecasts.parquet")
+    assert set(gates("strong")) == {"4"}
+    found = gates("null")
+    assert set(found) == {"3", "4"} and all("the model" in one.tested for one in found.values())
+    assert found["3"].figures["forecasters"]["the model"]["beyond_truth_bits"] == 0
 
 
 def test_the_plan_is_the_citys(prepared):
