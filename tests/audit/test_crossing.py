@@ -102,6 +102,33 @@ def test_a_twin_dated_before_its_shooting_is_seen_unless_it_is_waited_for(cities
         assert folds_gate(cities.experiment(replace(cities.strong, group=group, embargo_s=embargo_s))).verdict == result
 
 
+@pytest.mark.parametrize("part", ["train", "calibration"])
+def test_a_label_that_is_known_only_within_the_next_parts_history_is_counted(cities, part):
+    """A target reported half a history before the next part's first issue; then the fit's labels end at that issue."""
+    from dataclasses import replace
+
+    from hews_gpu.audit.planted import ONE_BLOCK
+    from hews_gpu.evaluation.folds import Experiment
+
+    plan = replace(ONE_BLOCK, as_reported=True)
+    honest = Experiment.open(cities.strong, plan)
+    fold, windows = honest.folds[0], honest.all.windows
+    until_s, history_s = {"train": fold.train_until_s, "calibration": fold.known_until_s}[part], plan.task.history_s
+    targets = np.flatnonzero(cities.strong.events.is_target)
+    part_of = np.searchsorted(windows.begin_s, cities.strong.events.time_s[targets], side="right") - 1
+    learned = getattr(fold, part)
+    alone = [w for w in learned if (part_of == w).sum() == 1]
+    reported_s = cities.strong.reported_s.copy()
+    reported_s[targets[part_of == alone[-1]]] = until_s + history_s // 2
+    late = Experiment.open(replace(cities.strong, reported_s=reported_s), plan)
+    key = f"block 1, {part} labels not known"
+    assert folds_gate(late).figures["crossing"][key] == 0
+    name = "train_until_s" if part == "train" else "known_until_s"
+    eager = replace(late, folds=[replace(late.folds[0], **{name: until_s + history_s})])
+    found = folds_gate(eager)
+    assert found.figures["crossing"][key] == 1 and found.verdict == "fail"
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_folds_are_clean_with_events_of_any_shape(cities, seed):
     """Groups of neighboring rows, as victims and twins are, none of which lasts longer than its city waits."""

@@ -4,7 +4,7 @@ import pytest
 
 from hews_gpu.cluster.jobs import Event, Job, Submission, events_of, last_submission, write_submission
 from hews_gpu.cluster.slurm import JobState
-from hews_gpu.cluster.status import _row, is_over, verdict
+from hews_gpu.cluster.status import _row, is_over, rows_of, verdict
 from hews_gpu.errors import UserError
 
 JOB = Job(name="train", id="7", script="train.sbatch", log="hews-train-%j.log")
@@ -95,6 +95,25 @@ def test_what_was_submitted_is_found_again_and_older_notes_are_kept(tmp_path):
     assert '"2026-01-01' in (tmp_path / "slurm" / "jobs.json").read_text()
     with pytest.raises(UserError, match="holds nothing that was submitted"):
         last_submission(tmp_path / "run" / "deeper")
+
+
+@pytest.mark.parametrize(("tasks", "name"), [(0, "train.tsv"), (1, "train-0.tsv")])
+@pytest.mark.parametrize(
+    ("when", "state"),
+    [("2026-01-01T23:59:59Z", "cancelled"), ("2026-01-02T00:00:00Z", "done"), ("2026-01-03T", "done")],
+)
+def test_what_a_job_of_an_earlier_submission_left_says_nothing_of_this_one(
+    tmp_path, monkeypatch, tasks, name, when, state
+):
+    """Even where SLURM has begun to count anew and gives the same number; within the same second it counts."""
+    monkeypatch.setattr("hews_gpu.cluster.slurm.cluster_states", lambda ids: {})
+    folder = tmp_path / "slurm" / "events"
+    folder.mkdir(parents=True)
+    (folder / name).write_text(f"{when}\t7\t0\tbegin\tn1\n{when}\t7\t0\tend\t0\n")
+    job = Job(name="train", id="7", script="", log="hews-train-%j.log", tasks=tasks)
+    submission = Submission(kind="pipeline", when="2026-01-02T00:00:00+00:00", jobs=(job,), extra={})
+    (found,) = rows_of(tmp_path, submission)
+    assert found.state == state and found.node == ("n1" if state == "done" else "")
 
 
 def test_lines_that_were_cut_off_are_left_out(tmp_path):

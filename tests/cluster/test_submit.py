@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -99,3 +100,20 @@ def test_benchmarks_have_a_node_for_themselves(folder):
     assert text.count("#SBATCH --exclusive\n") == 2
     assert "set -- pip --quick" in text
     assert "Did you mean 'raster'" in hews("submit", "bench", "rastr", "--dry-run", cwd=folder, code=2).stderr
+
+
+def test_each_job_waits_for_the_one_before_it(folder):
+    """With a stand-in for sbatch that numbers its jobs and notes what it was given."""
+    note = 'echo "$*" >> sbatch.log; n=0; while read -r _; do n=$((n + 1)); done < sbatch.log; echo $((100 + n))'
+    sbatch = folder / "bin" / "sbatch"
+    sbatch.write_text(f'#!/bin/bash\ncase "$*" in *--test-only*) exit 0 ;; esac\n{note}\n')
+    sbatch.chmod(0o755)
+    hews("submit", "pipeline", "city.toml", cwd=folder)
+    lines = (folder / "sbatch.log").read_text().splitlines()
+    assert [Path(line.split()[-1]).stem for line in lines] == ["prepare", "train", "evaluate", "report"]
+    waits = [re.findall(r"--dependency=(\S+) --kill-on-invalid-dep=yes", line) for line in lines]
+    assert waits == [[], ["afterok:101"], ["afterok:102"], ["afterok:103"]]
+    jobs = json.loads((folder / "runs" / "city" / "slurm" / "jobs.json").read_text())["jobs"]
+    assert [(job["name"], job["id"]) for job in jobs] == [
+        ("prepare", "101"), ("train", "102"), ("evaluate", "103"), ("report", "104")
+    ]  # fmt: skip

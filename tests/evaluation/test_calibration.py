@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
@@ -36,6 +37,15 @@ def test_a_forecast_that_never_varies_has_no_slope():
     found = calibration(y, np.full(400, 0.25), Blocks.drawn(400, 10, draws=20))
     assert found["slope"] is None and found["slope_interval"] is None
     assert found["intercept"] == pytest.approx(logit(y.mean()) - logit(0.25), abs=1e-6)
+
+
+def test_calibration_in_the_large_is_the_shift_that_gives_as_many_events_as_there_were():
+    y, p = drawn(400, slope=0.6, intercept=-0.4)
+    found = calibration(y, p, Blocks.drawn(400, 10, draws=20))
+    shift = brentq(lambda c: expit(logit(p) + c).sum() - y.sum(), -5, 5, xtol=1e-12)
+    assert found["in_the_large"] == pytest.approx(shift, abs=1e-6)
+    slope, intercept = calibration_slope(y, p)
+    assert (found["slope"], found["intercept"]) == (slope, intercept) and abs(intercept - shift) > 0.1
 
 
 def test_drawn_slopes_are_close_to_full_fits_of_the_drawn_series():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from hews_gpu.evaluation.bootstrap import Blocks
+from hews_gpu.evaluation.bootstrap import Blocks, interval
 from hews_gpu.evaluation.judge import Judged, compare, gap_closure, verdict
 from hews_gpu.forecasters.logistic import log_loss_each_bits, logit
 
@@ -51,6 +51,23 @@ def test_seeds_are_scored_by_their_mean(found):
     assert scores["mixed"]["against"]["climatology"]["log_skill_bits"]["value"] == pytest.approx(np.mean(skills))
     gap = scores["mixed"]["oracle_gap_closure"]["value"]
     assert gap == pytest.approx((1 + skills[1] / skills[0]) / 2)
+    squares = [np.mean((p - y) ** 2) for p in (truth, half)]
+    assert scores["mixed"]["brier"] == pytest.approx(np.mean(squares))
+    brier_skill = scores["mixed"]["against"]["climatology"]["brier_skill"]["value"]
+    assert brier_skill == pytest.approx(1 - np.mean(squares) / np.mean((climatology - y) ** 2))
+
+
+@pytest.mark.parametrize(("name", "weeks"), [("one_week", 1), ("four_weeks", 4)])
+def test_each_interval_is_drawn_from_blocks_of_its_own_length(found, name, weeks):
+    scores, (y, climatology, half, truth) = found
+    blocks = Blocks.drawn(len(y), weeks * 84, draws=300)
+    saved, possible = (log_loss_each_bits(y, climatology) - log_loss_each_bits(y, p) for p in (half, truth))
+    over = scores["half"]["against"]["climatology"]
+    assert over["log_skill_bits"][name] == pytest.approx(interval(blocks.means(saved)))
+    lost = blocks.means((half - y) ** 2) / blocks.means((climatology - y) ** 2)
+    assert over["brier_skill"][name] == pytest.approx(interval(1 - lost))
+    closed = blocks.means(saved) / blocks.means(possible)
+    assert scores["half"]["oracle_gap_closure"][name] == pytest.approx(interval(closed))
 
 
 def test_a_timid_forecast_has_a_steep_slope_and_the_truth_none(found):

@@ -90,6 +90,16 @@ def test_maps_of_other_incidents_or_another_style_are_refused(tmp_path, toy_prep
         ZarrFeed(toy_source(toy_prepared, "channels"), store=toy_stores["reference"])
 
 
+@pytest.mark.parametrize("left", [None, {}])
+def test_a_store_that_does_not_say_how_it_was_drawn_is_refused(toy_prepared, store, left):
+    attributes = zarr.open_group(store / "maps.zarr", mode="r+").attrs
+    del attributes["drawing"]
+    if left is not None:
+        attributes["drawing"] = left
+    with pytest.raises(UserError, match=r"holds maps of other data or settings: style None, here 'reference'"):
+        ZarrFeed(toy_source(toy_prepared), store=store)
+
+
 def test_windows_cut_at_other_times_are_refused(toy_prepared, toy_stores):
     source = toy_source(toy_prepared)
     pairs = source.pairs.copy()

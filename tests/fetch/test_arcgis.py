@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from shapely.geometry import Point, shape
 
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.arcgis import ArcgisTable, layer_address
+from hews_gpu.fetch.arcgis import ArcgisTable, _geometry, layer_address
 from hews_gpu.fetch.client import Client, Endpoint
 
 LAYER = "/arcgis/rest/services/Crime/FeatureServer/0"
@@ -139,3 +140,16 @@ def test_an_address_that_leads_elsewhere_is_refused(feed: Any, client: Client) -
     assert ArcgisTable(client, elsewhere, choose=list).key == "OBJECTID"
     with pytest.raises(UserError, match="is not a layer or table with fields"):
         ArcgisTable(client, source(f"{feed.address}/arcgis/rest/info/FeatureServer/1"), choose=list)
+
+
+@pytest.mark.parametrize("turn", range(8))
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_ring_may_begin_anywhere_and_go_either_way(turn: int, way: int) -> None:
+    """Every other vertex lies in the middle of a side, where a ring does not turn."""
+    square = [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+    ring = (square[turn:] + square[:turn])[::way]
+    hole = [(x / 4 + 0.5, y / 4 + 0.5) for x, y in ring]
+    apart = [(x + 5, y) for x, y in ring]
+    outline = shape(_geometry({"rings": [[*one, one[0]] for one in (ring, hole, apart)]}))
+    assert outline.area == pytest.approx(4 - 0.25 + 4) and len(outline.geoms) == 2
+    assert not outline.contains(Point(0.75, 0.75)) and outline.contains(Point(6, 1))

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from hews_gpu.data.windows import Windows
 from hews_gpu.evaluation.folds import Experiment, Plan
@@ -9,9 +11,17 @@ from hews_gpu.forecasters.catalog import TARGETS, Outcomes, make_catalog
 from hews_gpu.forecasters.city import generated_city
 from hews_gpu.forecasters.climatology import Climatology, HourOfWeekMonth
 from hews_gpu.forecasters.hawkes import Law, Rhythm, Term, probability
-from hews_gpu.forecasters.hewsnet import Arrivals, HewsNetFit, HewsNetForecaster, _Fit, _level_weights, _promise
+from hews_gpu.forecasters.hewsnet import (
+    FIT_PRECISION,
+    Arrivals,
+    HewsNetFit,
+    HewsNetForecaster,
+    _Fit,
+    _level_weights,
+    _promise,
+)
 from hews_gpu.forecasters.hewsnet_layers import Candidates, Layer
-from hews_gpu.forecasters.logistic import log_loss_each_bits
+from hews_gpu.forecasters.logistic import log_loss_each_bits, logit
 from hews_gpu.units import HOUR_S
 
 ROBBERY = "ROBBERY - STREET"
@@ -175,6 +185,33 @@ def test_a_calibration_block_with_more_events_raises_the_forecast(null):
     raised = Outcomes(windows=part.windows, y=part.y | (np.arange(len(part)) % 4 == 0))
     more.fit(rolling.catalog.until(fold.known_until_s), rolling.part(fold.train), raised)
     assert (more.predict(rolling.catalog, windows) > plain).all()
+
+
+def test_the_calibration_turns_around_the_middle_of_its_block(null):
+    """Slope and shift against a general optimizer, and what they make of the test windows' log-odds."""
+    rolling, forecaster = null
+    fold, fitted = rolling.folds[0], forecaster.fitted
+    block, past = rolling.learned(fold, "calibration"), rolling.catalog.until(fold.known_until_s)
+
+    def log_odds(seen, windows):
+        return logit(-np.expm1(-forecaster.hazards(seen, windows).sum(axis=1))) + (
+            fitted.recent.ratios(seen, windows) @ fitted.level_weights
+        )
+
+    x = log_odds(past, block.windows)
+    assert fitted.center == pytest.approx(x.mean(), rel=1e-12)
+
+    def lost(change):
+        moved = x + change[0] + change[1] * (x - x.mean())
+        likelihood = np.where(block.y, -np.logaddexp(0, -moved), -np.logaddexp(0, moved)).sum()
+        return change @ (FIT_PRECISION * change) / 2 - likelihood
+
+    best = minimize(lost, np.zeros(2), tol=1e-10).x
+    assert (fitted.shift, fitted.slope - 1) == pytest.approx(best, abs=1e-5)
+    windows = rolling.test.windows
+    said = log_odds(rolling.catalog, windows)
+    expected = expit(said + fitted.shift + (fitted.slope - 1) * (said - x.mean()))
+    np.testing.assert_allclose(forecaster.predict(rolling.catalog, windows), expected, rtol=1e-9)
 
 
 def reported_twice(delay_s):

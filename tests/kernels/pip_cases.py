@@ -5,6 +5,7 @@ Shapes: P points.
 
 import numpy as np
 import shapely
+from shapely.affinity import translate
 
 CITY = (-76.71, 39.20)  # differences of such numbers lose no bit, but their products do
 
@@ -81,6 +82,15 @@ def combs(count=400):
     )
 
 
+def begun_on_a_side():
+    """Rings whose first vertex, and others, lie on the straight line between their neighbors; either way round."""
+    ring = np.array([(1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1), (0, 0)], float)
+    hole = np.array([(1, 0.5), (1.5, 0.5), (1.5, 1.5), (0.5, 1.5), (0.5, 0.5)])
+    whole, turned = shapely.Polygon(ring, [hole]), shapely.Polygon(ring[::-1], [hole[::-1]])
+    third = shapely.Polygon(np.roll(ring, 3, axis=0) / 3)
+    return np.array([whole, translate(turned, xoff=2), translate(third, xoff=1, yoff=2)], object)
+
+
 CASES = {
     "patchwork": lambda: patchwork(0),
     "many small pieces": lambda: patchwork(1, cells=400),
@@ -91,6 +101,7 @@ CASES = {
     "tiny city": tiny_city,
     "combs": combs,
     "one triangle": lambda: np.array([shapely.Polygon([(0, 0), (3, 1), (1, 2)])], object),
+    "begun on a side": begun_on_a_side,
     "around zero": lambda: np.array([star(4), star(5), star(6)], object),
 }
 

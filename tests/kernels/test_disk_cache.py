@@ -137,6 +137,14 @@ def test_another_processor_has_kernels_of_its_own(monkeypatch):
     assert _disk_cache._state() != before
 
 
+def test_a_processor_of_the_same_name_with_other_features_has_kernels_of_its_own(monkeypatch):
+    """A node of a cluster may have one switched off, where code that uses it is an illegal instruction."""
+    before = _disk_cache._state()
+    features = SimpleNamespace(flatten=lambda: "+sse2,-avx512f")
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: features)
+    assert _disk_cache._state() != before
+
+
 def test_what_cannot_be_kept_or_read_costs_time_and_no_run(tmp_path, monkeypatch, fresh):
     monkeypatch.setenv(_disk_cache.VARIABLE, str(tmp_path))
 

@@ -12,6 +12,7 @@ pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: nothing c
 
 from hews_gpu.data.geometry.point_in_polygon import find_in_grid, flat_rings, grid_of
 from hews_gpu.kernels._shim_cuda import cuda, kernel, types
+from hews_gpu.kernels.pip_cuda import THREADS, blocks_for
 from tests.kernels.cubin import DFMA, DMUL, operations
 from tests.kernels.pip_cases import CASES
 from tests.kernels.pip_reference import find_by_rays
@@ -31,6 +32,11 @@ def test_the_simulator_gives_the_answers_of_the_cpu(tmp_path):
         polygons, x, y = CASES[case](), results[f"{case}/x"], results[f"{case}/y"]
         np.testing.assert_array_equal(results[f"{case}/found"], find_in_grid(grid_of(polygons), x, y))
         np.testing.assert_array_equal(results[f"{case}/found"], find_by_rays(*flat_rings(polygons), x, y))
+
+
+def test_there_is_a_thread_for_every_point():
+    wanted = {0: 1, 1: 1, THREADS - 1: 1, THREADS: 1, THREADS + 1: 2, 2 * THREADS: 2, 2 * THREADS + 1: 3}
+    assert {points: blocks_for(points) for points in wanted} == wanted
 
 
 def assembled(ptx, compute, folder):

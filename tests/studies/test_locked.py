@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from hews_gpu.errors import UserError
-from studies.inputs.locked import open_locked, openings
+from studies.inputs.locked import open_locked, openings, require_closed
 from tests.forecasters.test_city import Folder
 
 
@@ -44,6 +44,25 @@ def test_an_opening_is_written_down_and_the_second_refused(tmp_path, prepared, s
     with pytest.raises(UserError, match="was opened on"):
         open_locked(prepared, **part, ledger=ledger, why="a part of it")
     assert openings(ledger) == [line]
+
+
+def test_a_block_that_overlaps_an_opened_one_is_open_too(tmp_path, prepared, span):
+    """From either side, within it or around it; what only touches it, or is another city's, is not."""
+    ledger, (begin_s, end_s) = tmp_path / "openings.jsonl", (span["begin_s"], span["end_s"])
+    edges_s = np.linspace(begin_s, end_s, 7).astype(int).tolist()
+    open_locked(prepared, begin_s=begin_s, locked_s=edges_s[2], end_s=edges_s[4], ledger=ledger, why="its middle")
+    blocks = [(i, j) for i in range(7) for j in range(i + 1, 7)]
+    for i, j in blocks:
+        block = {"locked_s": edges_s[i], "end_s": edges_s[j], "ledger": ledger, "why": "another"}
+        if i < 4 and j > 2:
+            with pytest.raises(UserError, match="was opened on"):
+                require_closed(prepared, **block)
+        else:
+            require_closed(prepared, **block)
+    prepared.city.city.name = "Another"
+    require_closed(prepared, locked_s=edges_s[1], end_s=edges_s[4], ledger=ledger, why="other rows of another city")
+    with pytest.raises(UserError, match="was opened on"):
+        require_closed(prepared, locked_s=edges_s[2], end_s=edges_s[4], ledger=ledger, why="the same rows, renamed")
 
 
 def test_insisting_is_loud_and_counted(tmp_path, prepared, span, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -122,41 +123,72 @@ def test_duplicates_among_rows_of_which_few_or_many_repeat(words: int) -> None:
 
 
 def paired_one_by_one(rows: Places, category: np.ndarray, layout: np.ndarray, reaches: tuple[Reach, ...]) -> list[int]:
-    """The definition for two layouts: over and over, the nearest pair of those left."""
-    left_a, left_b = set(np.flatnonzero(layout == 0).tolist()), set(np.flatnonzero(layout == 1).tolist())
+    """The definition: of each layout with every earlier one in turn, over and over, the nearest pair of those left."""
     result = [NONE] * len(layout)
     apart_m = distance_m(rows.longitude[:, None], rows.latitude[:, None], rows.longitude[None], rows.latitude[None])
-    for reach in reaches:
-        while True:
-            found = []
-            for a in left_a:
-                for b in left_b:
-                    seconds = abs(int(rows.time_s[a]) - int(rows.time_s[b]))
-                    if reach.within_s == 0:
-                        seconds = 0 if rows.time_s[a] // 60 == rows.time_s[b] // 60 else 10**9
-                    if category[a] == category[b] and seconds <= reach.within_s and apart_m[a, b] <= reach.distance_m:
-                        found.append((seconds, apart_m[a, b], rows.row_id[a], rows.row_id[b], a, b))
-            if not found:
-                break
-            *_, first_id, _, a, b = min(found)
-            result[b] = int(first_id)
-            left_a.remove(a)
-            left_b.remove(b)
+    members = [set(np.flatnonzero(layout == k).tolist()) for k in range(int(layout.max()) + 1)]
+    for later in range(1, len(members)):
+        left_b, left = set(members[later]), [set(rows_of) for rows_of in members[:later]]
+        for reach, earlier in product(reaches, range(later)):
+            _pair_up(rows, category, apart_m, reach, left[earlier], left_b, result)
     return result
+
+
+def _pair_up(
+    rows: Places,
+    category: np.ndarray,
+    apart_m: np.ndarray,
+    reach: Reach,
+    left_a: set[int],
+    left_b: set[int],
+    result: list[int],
+) -> None:
+    """Pair rows of `left_a` and `left_b` within reach, and take them out."""
+    while True:
+        found = []
+        for a, b in product(left_a, left_b):
+            seconds = abs(int(rows.time_s[a]) - int(rows.time_s[b]))
+            if reach.within_s == 0:
+                seconds = 0 if rows.time_s[a] // 60 == rows.time_s[b] // 60 else 10**9
+            if category[a] == category[b] and seconds <= reach.within_s and apart_m[a, b] <= reach.distance_m:
+                found.append((seconds, apart_m[a, b], rows.row_id[a], rows.row_id[b], a, b))
+        if not found:
+            return
+        *_, first_id, _, a, b = min(found)
+        result[b] = int(first_id)
+        left_a.remove(a)
+        left_b.remove(b)
 
 
 @pytest.mark.parametrize("reaches", [(Reach(100.0),), (Reach(100.0), Reach(200.0, 900)), (Reach(90.0, 300),)])
 @pytest.mark.parametrize("max_pairs", [1, 40, marks.MAX_PAIRS])
-def test_pairs_of_two_layouts_equal_the_definition(
-    reaches: tuple[Reach, ...], max_pairs: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("layouts", [2, 3])
+def test_pairs_of_several_layouts_equal_the_definition(
+    reaches: tuple[Reach, ...], max_pairs: int, layouts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(marks, "MAX_PAIRS", max_pairs)
     rng = np.random.default_rng(11)
-    rows, category, layout = places(rng, 120, 50), rng.integers(0, 2, 120), rng.integers(0, 2, 120)
+    rows, category, layout = places(rng, 120, 50), rng.integers(0, 2, 120), rng.integers(0, layouts, 120)
     rows = Places(rows.time_s // 20, rows.longitude, rows.latitude, rows.row_id)
     expected = paired_one_by_one(rows, category, layout, reaches)
     assert repeats_of_earlier_layouts(rows, category, layout, reaches).tolist() == expected
     assert sum(of != NONE for of in expected) >= 5
+
+
+def test_each_row_of_three_layouts_is_matched_once_by_each_later_one() -> None:
+    """Two events of one minute, 50 m apart, that all three report, and a third that only the last two do.
+
+    row_id    0    1  |  2    3    4  |  5    6    7
+    meters    0   50  | 10   60  300  | 20   70  310
+    """
+    meters = np.array([0, 50, 10, 60, 300, 20, 70, 310])
+    zeros = np.zeros(8, np.int64)
+    rows = Places(zeros, zeros.astype(float), meters / M_PER_DEG, np.arange(8))
+    layout = np.array([0, 0, 1, 1, 1, 2, 2, 2])
+    found = repeats_of_earlier_layouts(rows, zeros, layout, (Reach(100.0),))
+    assert found.tolist() == [NONE, NONE, 0, 1, NONE, 0, 1, 4]
+    tight = repeats_of_earlier_layouts(rows, zeros, layout, (Reach(15.0), Reach(25.0, 60)))
+    assert tight.tolist() == [NONE, NONE, 0, 1, NONE, 2, 3, 4]  # what the first reach pairs stays as it is
 
 
 def test_each_entry_stays_as_often_as_the_download_with_the_most_has_it() -> None:

@@ -246,3 +246,18 @@ def test_a_round_trip_over_another_zone_ends_where_it_began(when: datetime) -> N
     zone = ZoneInfo("America/New_York")
     expected = when.replace(microsecond=0, tzinfo=UTC).astimezone(zone).replace(tzinfo=None)
     assert datetime(1970, 1, 1) + timedelta(seconds=int(there[0])) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("1000000000000", 1_000_000_000), ("999999999999", 999_999_999), ("999999999000.0", 999_999_999)),
+        *(("300000000000", 300_000_000), ("3e+11", 300_000_000), ("299999999999", None), ("99999999999", None)),
+        *(("300000000", 300_000_000), ("299999999", None), ("1899999999", 1_899_999_999), ("1900000000", None)),
+        *(("4133980799999", 4_133_980_799), ("4133980800000", None), ("10000000000000", None)),
+    ],
+)
+def test_milliseconds_of_twelve_digits_or_thirteen_reach_from_1979_to_2100_and_seconds_to_2030(
+    text: str, seconds: int | None
+) -> None:
+    assert from_epoch(text) == seconds

@@ -6,7 +6,8 @@ import re
 
 from hews_gpu.report.formatting import percent, signed
 from hews_gpu.report.result import read_folder, read_object
-from hews_gpu.report.sections.scores import skill
+from hews_gpu.report.sections.scores import skill, tiles
+from hews_gpu.report.significance import label
 from tests.report.pages import alone, page_of, text_of
 
 
@@ -87,6 +88,42 @@ def test_the_model_on_what_it_learned_from_is_told(run):
     _, rows = next(block.content for block in skill(result).content if block.name == "parts")
     part = result.metrics["parts"]["train"]
     assert rows[0].name == "train" and rows[0].cells[-2:] == [f"{part['auc']:.3f}", f"{part['log_loss_bits']:.4f}"]
+
+
+def rows_of(result, name):
+    _, rows = next(block.content for block in skill(result).content if block.name == name)
+    return {row.name: row.cells for row in rows}
+
+
+def test_every_count_and_score_stands_under_its_own_heading(run):
+    """Numbers of one kind are easily exchanged: what the tables and tiles say, cell by cell."""
+    result = read_folder(run, read_object(run / "metrics.json", ""))
+    metrics = result.metrics
+    shown = {name: (said, note) for name, said, note in tiles(result)}
+    assert shown["Test windows"][0] == f"{metrics['windows']:,}"
+    assert shown["With a target"] == (f"{metrics['positives']:,}", f"base rate {percent(metrics['base_rate'])}")
+    scores = result.forecasts["hewsnet"]
+    over = {name: scores["against"][name] for name in ("climatology", "level")}
+    for name, title in (("climatology", "Skill over the calendar"), ("level", "Skill over the recent level")):
+        assert shown[title][0] == signed(over[name]["log_skill_bits"]["value"])
+    assert shown["Oracle gap closed"][0] == signed(scores["oracle_gap_closure"]["value"], 2)
+    assert shown["AUC"] == (
+        f"{scores['auc']:.3f}",
+        f"calendar {result.forecasts['climatology']['auc']:.3f}; 0.5 is chance",
+    )
+    parts = rows_of(result, "parts")
+    for name, part in metrics["parts"].items():
+        counts = [f"{part['windows']:,}", f"{part['positives']:,}", percent(part["positives"] / part["windows"])]
+        assert parts[name] == [*counts, f"{part['auc']:.3f}", f"{part['log_loss_bits']:.4f}"]
+    calibration = scores["calibration"]
+    assert rows_of(result, "more")[label("hewsnet")] == [
+        f"{scores['average_precision']:.3f}",
+        f"{scores['brier']:.4f}",
+        signed(over["climatology"]["brier_skill"]["value"]),
+        f"{calibration['smooth_calibration_error']:.4f}",
+        signed(calibration["in_the_large"], 3),
+        "1",
+    ]
 
 
 def test_a_planted_change_is_seen(results, tmp_path):
