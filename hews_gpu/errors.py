@@ -9,8 +9,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from typing import Any
+from unicodedata import category
 
-__all__ = ["UserError", "did_you_mean"]
+__all__ = ["EXIT_USER_ERROR", "STOPPED", "UserError", "did_you_mean", "printable"]
+
+EXIT_USER_ERROR = 2
+STOPPED = "stopped before the end; nothing half-written was left."
+
+STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control and format characters, surrogates, and separators of lines and paragraphs."""
 
 
 class UserError(ValueError):
@@ -27,7 +34,7 @@ class UserError(ValueError):
         self.field, self.value, self.allowed, self.remedy = field, value, allowed, remedy
         got = "" if value is None else f" = {_short(value)}"
         tail = f" {_sentence(remedy)}" if remedy else ""
-        super().__init__(" ".join(f"{field}{got}: {_sentence(allowed)}{tail}".split()))
+        super().__init__(printable(" ".join(f"{field}{got}: {_sentence(allowed)}{tail}".split())))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As it goes to another process and back: a worker's mistake is told like one found here."""
@@ -36,6 +43,13 @@ class UserError(ValueError):
 
 def _again(kind: type[UserError], field: str, value: object, allowed: str, remedy: str) -> UserError:
     return kind(field, value, allowed=allowed, remedy=remedy)
+
+
+def printable(text: str) -> str:
+    r"""Return text for a terminal: what would steer it, as a name in a table may, is written as \x1b and the like."""
+    return "".join(
+        c.encode("unicode_escape").decode() if category(c) in STEERING and c not in "\n\t" else c for c in text
+    )
 
 
 def _sentence(text: str) -> str:

@@ -7,6 +7,7 @@ never deletes a user's own files.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import glob
 import json
@@ -14,10 +15,9 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -33,8 +33,10 @@ __all__ = [
     "atomic_link",
     "disk_full_is_a_user_error",
     "locked",
+    "make_private",
     "manifest",
     "new_folder",
+    "open_private",
     "read_manifest",
     "require_free",
     "require_free_file",
@@ -44,6 +46,7 @@ __all__ = [
 ]
 
 MANIFEST = "hews.json"
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 LOCK_TRIES = 100  # each costs one open; only a lock file that is removed again and again is tried that often
 NOT_WRITABLE = {getattr(errno, name) for name in "EACCES EPERM EROFS ENOTDIR EFBIG".split()}
 """What the system answers, at any moment, when it does not let us write."""
@@ -65,11 +68,12 @@ def new_folder(out: Path, *, kind: str, force: bool = False, notes: dict[str, An
         UserError: `out` exists and may not be replaced, cannot be written, or the disk is full.
     """
     out = out.absolute()
+    with disk_full_is_a_user_error(out, NOT_A_PLACE):
+        _sweep(out)
     require_free(out, kind=kind, force=force)
-    partial = out.parent / f".{out.name}.partial-{os.getpid()}"
+    partial = _partial(out)
     with disk_full_is_a_user_error(out, NOT_A_PLACE):
         out.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(out)
         partial.mkdir()
     with disk_full_is_a_user_error(out), _held(partial):
         try:
@@ -82,23 +86,36 @@ def new_folder(out: Path, *, kind: str, force: bool = False, notes: dict[str, An
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[bool | None]:
-    """Try to lock a folder while the block lasts; the system releases it however this process ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _held(path: Path) -> Iterator[bool | None]:
+    """Try to lock a folder or file while the block lasts; the system releases it however this process ends."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         yield _try_to_lock(descriptor)  # where the file system has no locks, nothing is ever swept
     finally:
         os.close(descriptor)
 
 
-def _sweep(out: Path) -> None:
-    """Remove what killed processes left of `out`: folders whose process is gone and that nobody holds."""
-    for left in out.parent.glob(f".{glob.escape(out.name)}.partial-*"):
-        if not (number := left.name.rpartition("-")[2]).isdigit() or Path(f"/proc/{number}").exists():
+def _partial(path: Path) -> Path:
+    """Return a temporary name beside `path`, which says whose it is; `_sweep` removes it once that process is gone."""
+    return path.parent / f".{path.name}.partial-{os.getpid()}-{uuid4().hex[:12]}"
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left of `path`; what one had moved aside to replace it is put back."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        kind, _, number = left.name.removeprefix(f".{path.name}.").partition("-")
+        number = number.partition("-")[0]
+        if kind not in ("partial", "old") or not number.isdigit() or Path(f"/proc/{number}").exists():
             continue
         with suppress(OSError), _held(left) as is_ours:
-            if is_ours:  # False while a process of another machine fills it
+            if not is_ours:  # False while a process of another machine fills it
+                continue
+            if kind == "old" and not os.path.lexists(path):
+                left.rename(path)
+            elif left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
 
 
 def _try_to_lock(descriptor: int) -> bool | None:
@@ -110,7 +127,7 @@ def _try_to_lock(descriptor: int) -> bool | None:
 
 
 @contextmanager
-def locked(path: Path, refusal: UserError) -> Iterator[None]:
+def locked(path: Path, refusal: UserError, *, private: bool = False) -> Iterator[None]:
     """Hold the lock file `path`, made with its folder if need be, while the block lasts.
 
     On a file system without locks a warning is logged and the block runs without one.
@@ -118,15 +135,18 @@ def locked(path: Path, refusal: UserError) -> Iterator[None]:
     Args:
         path: the lock file; it stays, unless the block removes it.
         refusal: raised if another process holds the lock.
+        private: the folder must be one that only this user can enter.
 
     Raises:
-        UserError: `refusal`, or the file vanishes each time before it can be locked.
+        UserError: `refusal`, the folder is not private, or the file vanishes each time before it can be locked.
         OSError: the file cannot be made.
     """
     for _ in range(LOCK_TRIES):
+        if private:
+            make_private(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except FileNotFoundError:  # the holder has removed the folder meanwhile
             continue
         try:
@@ -144,6 +164,40 @@ def locked(path: Path, refusal: UserError) -> Iterator[None]:
     raise UserError(str(path), allowed="cannot be locked", remedy="Use a local disk or NFS")
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder that only this user can enter, or accept one that is so already.
+
+    Raises:
+        UserError: something else has that name, which another user may have put there.
+        OSError: it cannot be made.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        os.close(open_private(folder))
+
+
+def open_private(folder: Path) -> int:
+    """Return a descriptor of a private folder: what is done through it cannot be led elsewhere by a link.
+
+    Raises:
+        UserError: it is a link, another user's, or open to others.
+        FileNotFoundError: it has gone.
+    """
+    remedy = "Remove it if it is of no use, or work where only you can write"
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (NotADirectoryError, PermissionError) as error:  # the first also for a link
+        raise UserError(str(folder), allowed=f"is not a folder of yours ({error.strerror})", remedy=remedy) from None
+    status = os.fstat(descriptor)
+    if status.st_uid == os.geteuid() and not status.st_mode & 0o077:
+        return descriptor
+    os.close(descriptor)
+    why = "belongs to another user" if status.st_uid != os.geteuid() else "is open to other users"
+    raise UserError(str(folder), allowed=f"{why}, who may have put something there", remedy=remedy)
+
+
 def _is_open_as(path: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
@@ -154,6 +208,8 @@ def _is_open_as(path: Path, descriptor: int) -> bool:
 def require_free(out: Path, *, kind: str, force: bool) -> None:
     """Refuse an `out` that exists, unless `force` is given and it is an output of ours of the same kind."""
     with disk_full_is_a_user_error(out, NOT_A_PLACE):
+        if out.is_symlink():
+            raise UserError("--out", out, allowed="is a link", remedy="Give the folder that it leads to, or remove it")
         is_there, is_empty = out.exists(), out.is_dir() and not any(out.iterdir())
     if is_there and (out.is_mount() or out.resolve() == Path.cwd()):
         remedy = "Give a folder of its own, such as runs/prepared"
@@ -198,21 +254,33 @@ def require_free_names(out: Path, names: Sequence[str], *, force: bool) -> None:
 
 
 def _swap_in(partial: Path, out: Path, *, force: bool) -> None:
-    """Rename `partial` to `out`; by force an older `out` is moved aside first and deleted last.
+    """Rename `partial` to `out`; by force an older `out` takes its place, to be removed.
 
     Raises:
         OSError: `out` exists, and there is no force; nothing is lost.
     """
-    old = out.parent / f".{out.name}.old-{os.getpid()}"
-    try:
-        if force and out.exists():
-            out.rename(old)
+    if not (force and out.exists()):
         partial.rename(out)
-    except BaseException:  # also when stopped between the two: one of them must be there
-        if old.exists() and not out.exists():
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    elif not _exchange(partial, out):  # killed between two renames, the older one is put back by the next command
+        old = out.parent / f".{out.name}.old-{os.getpid()}"
+        with _held(out):
+            try:
+                out.rename(old)
+                partial.rename(out)
+            except BaseException:
+                if old.exists() and not out.exists():
+                    old.rename(out)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where the system or the file system cannot."""
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):  # not Linux, or an old C library
+        return False
+    return bool(exchange(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0)
 
 
 def manifest(kind: str, notes: dict[str, Any]) -> dict[str, Any]:
@@ -248,9 +316,13 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Raises:
         UserError: the disk is full or `path` cannot be written.
     """
-    partial = path.parent / f".{path.name}.partial-{uuid4().hex}"
-    with disk_full_is_a_user_error(path):
+    partial = _partial(path)
+    with ExitStack() as stack, disk_full_is_a_user_error(path):
         try:
+            if durable:  # not the many files of a work folder, which goes as a whole
+                _sweep(path)
+                partial.touch(exist_ok=False)
+                stack.enter_context(_held(partial))
             yield partial
             if durable:
                 _flush(partial)
@@ -298,12 +370,18 @@ def write_together(out: Path, writers: Mapping[str, Callable[[Path], None]]) -> 
     Raises:
         UserError: the disk is full, or `out` cannot be written.
     """
-    with disk_full_is_a_user_error(out), _made(out), TemporaryDirectory(dir=out, prefix=".partial-") as folder:
-        scratch = Path(folder)
-        for name, write in writers.items():
-            write(scratch / name)
-        for name in writers:
-            (scratch / name).replace(out / name)
+    with disk_full_is_a_user_error(out), _made(out):
+        _sweep(out / "results")
+        scratch = _partial(out / "results")
+        scratch.mkdir()
+        try:
+            with _held(scratch):
+                for name, write in writers.items():
+                    write(scratch / name)
+                for name in writers:
+                    (scratch / name).replace(out / name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager

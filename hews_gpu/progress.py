@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from hews_gpu.errors import printable
+
 __all__ = ["SILENT", "Step", "log", "peak_memory_bytes", "step"]
 
 LEAST_S = 0.5  # of a shorter step the pace says nothing
@@ -38,7 +40,7 @@ SILENT: Step = _Silent()
 
 def log(text: str) -> None:
     """Write one line to standard error at once."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

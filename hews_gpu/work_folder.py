@@ -2,13 +2,14 @@
 
 Every worker sees the folder; what travels between them and the leading process is a partition's number. A partition is
 done when its last file is there, which is renamed into place whole; doing one twice does no harm. The folder is hidden
-beside the output and is removed when that is done.
+beside the output, private to the user, and is removed when that is done.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typing import Any
 from uuid import uuid4
 
 from hews_gpu.errors import UserError
-from hews_gpu.files import atomic_file, disk_full_is_a_user_error, locked
+from hews_gpu.files import atomic_file, disk_full_is_a_user_error, locked, open_private
 from hews_gpu.progress import log
 from hews_gpu.workers import Unfinished
 
@@ -39,11 +40,11 @@ def open_work_folder(out: Path, about: dict[str, Any], *, resume: bool, keep: bo
         keep: whether the folder outlives Ctrl-C as well.
 
     Raises:
-        UserError: another process is at work in it, or it cannot be written.
+        UserError: another process is at work in it, it is not private to this user, or it cannot be written.
     """
     folder = out.absolute().parent / f".{out.name}.work"
     taken = UserError("--out", out, allowed="is being made by another process", remedy="Wait for it")
-    with ExitStack() as after_the_lock, disk_full_is_a_user_error(out), locked(folder / LOCK, taken):
+    with ExitStack() as after_the_lock, disk_full_is_a_user_error(out), locked(folder / LOCK, taken, private=True):
         _begin(folder, about, resume=resume)
         is_kept = False
         try:
@@ -80,22 +81,42 @@ def _put_aside(folder: Path) -> Path:
 
 
 def _empty(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        elif entry.name != LOCK:
-            entry.unlink(missing_ok=True)
+    """Remove what is in the folder, through its descriptor: no link leads to anything else."""
+    descriptor = open_private(folder)
+    try:
+        for entry in list(os.scandir(descriptor)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.name, ignore_errors=True, dir_fd=descriptor)
+            elif entry.name != LOCK:
+                os.unlink(entry.name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_object(path: Path, content: Any) -> None:
     """Write an object for another process, whole or not at all."""
-    with atomic_file(path, durable=False) as partial, partial.open("wb") as file:
+    with atomic_file(path, durable=False) as partial, open(partial, "wb", opener=_own) as file:
         pickle.dump(content, file, protocol=pickle.HIGHEST_PROTOCOL)
 
 
+def _own(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NOFOLLOW, 0o600)
+
+
 def read_object(path: Path) -> Any:
-    """Read what `write_object` wrote: made by this program, in a folder of the user's own."""
-    with path.open("rb") as file:
+    """Read what `write_object` wrote.
+
+    Reading runs what the writer says, so that a file of anyone else is never read: not even one that was put where the
+    folder was, after this was looked at.
+
+    Raises:
+        UserError: another user wrote it, or may have.
+    """
+    with open(path, "rb", opener=_own) as file:
+        status = os.fstat(file.fileno())
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            remedy = "Remove its folder, and start anew without --resume"
+            raise UserError(str(path), allowed="may have been written by another user", remedy=remedy)
         return pickle.load(file)
 
 

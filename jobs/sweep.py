@@ -1,5 +1,5 @@
 """Batch job: `hews sweep` with the arguments given, for schedulers that start scripts."""
 
-from hews_gpu.cli.commands import main
+from hews_gpu.__main__ import main
 
 main("sweep")

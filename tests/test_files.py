@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hews_gpu import files
 from hews_gpu.errors import UserError
 from hews_gpu.files import (
     MANIFEST,
@@ -154,10 +155,89 @@ def test_a_stop_between_the_two_renames_loses_neither(tmp_path: Path, monkeypatc
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", stopped)
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)  # as on a file system without it
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "out", force=True)
     assert (tmp_path / "out" / "data.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+KILLED_AT = """
+import os, sys
+from pathlib import Path
+from hews_gpu import files
+out, how = Path(sys.argv[1]), sys.argv[2]
+rename = Path.rename
+if how == "two renames":
+    files._exchange = lambda one, other: False
+    Path.rename = lambda path, target: os._exit(9) if ".partial-" in path.name else rename(path, target)
+if how == "exchange":
+    files.shutil.rmtree = lambda *_, **__: os._exit(9)
+if how == "file":
+    with files.atomic_file(out) as partial:
+        partial.write_text("half")
+        os._exit(9)
+with files.new_folder(out, kind="prepared", force=True) as folder:
+    (folder / "data.txt").write_text("new")
+"""
+
+
+@pytest.mark.parametrize(("how", "expected"), [("two renames", "old"), ("exchange", "new")])
+def test_killed_while_replacing_a_result_leaves_one(tmp_path: Path, how: str, expected: str) -> None:
+    out = tmp_path / "out"
+    make(out, text="old")
+    assert subprocess.run([sys.executable, "-c", KILLED_AT, out, how], check=False).returncode == 9
+    if how == "exchange":  # at no moment without a result
+        assert (out / "data.txt").read_text() == expected
+    with pytest.raises(UserError, match="exists already"):
+        make(out, text="third")
+    assert (out / "data.txt").read_text() == expected
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_kill_left_of_a_file_goes_with_the_next_one(tmp_path: Path) -> None:
+    out = tmp_path / "a.json"
+    assert subprocess.run([sys.executable, "-c", KILLED_AT, out, "file"], check=False).returncode == 9
+    assert len(list(tmp_path.iterdir())) == 1
+    write_json(out, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
+def test_a_link_is_never_replaced(tmp_path: Path, target: str) -> None:
+    make(tmp_path / "elsewhere", text="old")
+    (tmp_path / "out").symlink_to(target)
+    for force in (False, True):
+        with pytest.raises(UserError, match=r"--out = .*out': is a link\. Give the folder that it leads to"):
+            make(tmp_path / "out", force=force)
+    assert (tmp_path / "out").is_symlink() and (tmp_path / "elsewhere" / "data.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("what", ["link", "open", "another user's", "file"])
+def test_a_folder_that_is_not_private_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    folder, home = tmp_path / "private", tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "thesis.txt").write_text("mine")
+    if what == "link":
+        folder.symlink_to(home)
+    elif what == "file":
+        folder.write_text("x")
+    else:
+        folder.mkdir(mode=0o777 if what == "open" else 0o700)
+    if what == "open":
+        folder.chmod(0o770)
+    if what == "another user's":
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    says = {"open": "is open to other users", "another user's": "belongs to another user"}
+    with pytest.raises(UserError, match=says.get(what, "is not a folder of yours")):
+        files.make_private(folder)
+    assert (home / "thesis.txt").read_text() == "mine"
+
+
+def test_a_private_folder_is_for_its_owner_only(tmp_path: Path) -> None:
+    for _ in range(2):
+        files.make_private(tmp_path / "a" / "private")
+    assert (tmp_path / "a" / "private").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_file_that_a_job_misses_is_a_defect_and_keeps_its_traceback(tmp_path: Path) -> None:

@@ -68,6 +68,52 @@ def test_resume_finds_it_and_a_fresh_start_does_not(tmp_path: Path, capsys: pyte
     assert "have changed since; everything is done anew" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_another_user_planted_is_neither_followed_nor_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+) -> None:
+    """A link where the work folder will be led to the caller's own files, all of which were then removed."""
+    home, planted = tmp_path / "home", tmp_path / ".out.work"
+    home.mkdir(mode=0o700)
+    (home / "thesis.txt").write_text("mine")
+    planted.symlink_to(home)
+    job = open_work_folder(tmp_path / "out", ABOUT, resume=resume, keep=True)
+    with pytest.raises(UserError, match="is not a folder of yours"), job:
+        pytest.fail("the job was begun")
+    assert [path.name for path in home.iterdir()] == ["thesis.txt"]
+    planted.unlink()
+    planted.mkdir()
+    planted.chmod(0o777)
+    with pytest.raises(UserError, match="is open to other users"):
+        with open_work_folder(tmp_path / "out", ABOUT, resume=resume, keep=True):
+            pytest.fail("the job was begun")
+
+
+def test_an_object_that_another_user_wrote_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, shell = tmp_path / "plan", tmp_path / "ran"
+
+    class Planted:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (shell,)
+
+    write_object(path, Planted())
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.with_name("link").symlink_to(path)
+    with pytest.raises(OSError, match="symbolic links"):
+        read_object(path.with_name("link"))
+    path.chmod(0o666)
+    with pytest.raises(UserError, match="may have been written by another user"):
+        read_object(path)
+    path.chmod(0o600)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(UserError, match="may have been written by another user"):
+        read_object(path)
+    assert not shell.exists()
+    monkeypatch.undo()
+    read_object(path)
+    assert shell.exists()  # what reading it would have done
+
+
 def test_two_jobs_on_one_output_are_refused(tmp_path: Path) -> None:
     with open_work_folder(tmp_path / "out", ABOUT, resume=False, keep=False) as folder:
         write_object(folder / "found-000000", 7)

@@ -7,22 +7,16 @@ command imports what it needs when it runs, so that `hews --help` is immediate a
 
 from __future__ import annotations
 
-import signal
 import sys
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from hews_gpu.cli import check_commands, cluster_commands, data_commands, forecast_commands
-from hews_gpu.errors import UserError
+from hews_gpu.errors import EXIT_USER_ERROR, STOPPED, UserError
 
-__all__ = ["app", "main"]
-
-EXIT_USER_ERROR = 2
-STOPPED = "stopped before the end; nothing half-written was left."
-
+__all__ = ["app"]
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """An unknown option, a missing argument and the like; Typer gives it no public name."""
@@ -92,14 +86,3 @@ def _options(
 
 for commands in (data_commands, forecast_commands, check_commands, cluster_commands):
     app.add_typer(commands.app)
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def main(*words: str) -> None:
-    """Run the command line, `words` before its arguments; turn a user's mistake into one line and exit code 2."""
-    sys.argv[1:1] = words
-    signal.signal(signal.SIGTERM, _stop)  # a scheduler's stop cleans up like Ctrl-C
-    app(prog_name="hews")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hews_gpu.cli.options import Force, GoOn, Json, OfCluster, OnCluster, Prepared, workers_of
-from hews_gpu.cli.printing import print_json, print_table, show
+from hews_gpu.cli.printing import print_json, print_line, print_table, show
 
 __all__ = ["app"]
 
@@ -46,8 +46,8 @@ def init(
     if proposal:
         heading = ["time", "longitude", "latitude", "category"]
         print_table("The first rows as they would be read", [heading, *map(list, proposal["preview"])])
-        print(proposal["advice"])
-    print(f"Wrote {path}. Edit it, then: hews prepare {path} --out prepared")
+        print_line(proposal["advice"])
+    print_line(f"Wrote {path}. Edit it, then: hews prepare {path} --out prepared")
 
 
 @app.command()

@@ -7,12 +7,20 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["print_json", "print_table", "show", "tell"]
+from hews_gpu.errors import printable
+
+__all__ = ["print_json", "print_line", "print_table", "show", "tell"]
 
 
 def print_json(content: Any) -> None:
-    """Print one JSON object."""
-    print(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
+    """Print one JSON object, in ASCII where standard output has no more."""
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=not is_unicode))
+
+
+def print_line(text: str) -> None:
+    """Print text that may hold names of the user's."""
+    print(printable(text))
 
 
 def tell(content: Any, text: str, as_json: bool) -> None:
@@ -20,7 +28,7 @@ def tell(content: Any, text: str, as_json: bool) -> None:
     if as_json:
         print_json(content)
     else:
-        print(text)
+        print_line(text)
 
 
 def show(
@@ -41,7 +49,7 @@ def show(
     flat = [[key.replace("_", " "), _text(value)] for key, value in result.items()]
     print_table(title, [["", ""], *flat] if table is None else table)
     if last:
-        print(f"\n{last}")
+        print_line(f"\n{last}")
 
 
 def _text(value: object) -> str:
@@ -60,7 +68,7 @@ def print_table(title: str, rows: list[list[str]]) -> None:
     for i, column in enumerate(heading):
         table.add_column(column, justify="left" if i == 0 or not _numeric(body, i) else "right", overflow="fold")
     for row in body:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     console = Console() if sys.stdout.isatty() else Console(width=140)
     console.print(table, markup=False)
 

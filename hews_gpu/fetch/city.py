@@ -165,7 +165,7 @@ def _fetch_neighborhoods(client: Client, settings: FetchConfig, snapshot: Snapsh
     snapshot.restart(NEIGHBORHOODS)
     snapshot.add(NEIGHBORHOODS, f"{NEIGHBORHOODS}.geojson", page)
     entry = snapshot.table(NEIGHBORHOODS)
-    entry |= {"address": endpoint.address, "protocol": protocol, "count": count}
+    entry |= {"address": endpoint.shown, "protocol": protocol, "count": count}
     entry |= {"names": property_names(page), "whole": True}
     snapshot.save()
 

@@ -82,9 +82,15 @@ class Endpoint:
     field: str
     address: str
 
+    @property
+    def shown(self) -> str:
+        """The address without what may be secret in it: a password, or a token among the parameters."""
+        parts = urlsplit(self.address)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
     def refusal(self, allowed: str, remedy: str) -> UserError:
         """Return the error that names both."""
-        return UserError(self.field, self.address, allowed=allowed, remedy=remedy)
+        return UserError(self.field, self.shown, allowed=allowed, remedy=remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +121,23 @@ class RequestError(Exception):
         self.remedy = remedy or (LATER if retry == "always" else ADDRESS)
 
 
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to the same host only, and never from https to anything else."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """Return the request that follows.
+
+        Raises:
+            RequestError: it would leave the host, or the encryption.
+        """
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if new.hostname != old.hostname or new.scheme not in ("https", old.scheme):
+            remedy = "Name that address in [fetch] if you trust it"
+            where = f"{new.scheme}://{new.hostname}"
+            raise RequestError(f"redirects to {where}, which was not asked for", retry="never", remedy=remedy)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 class Client:
     """One connection's worth of requests.
 
@@ -129,7 +152,7 @@ class Client:
     ) -> None:
         self.policy, self.clock, self.rng = policy or RequestPolicy(), clock or Clock(), rng or random.Random()
         self.requests = 0
-        self._opener = urllib.request.build_opener()
+        self._opener = urllib.request.build_opener(_SameHost)
         self._known_hosts: set[str] = set()
         self._last_end_s: float | None = None
 
@@ -225,15 +248,19 @@ class Client:
         )
 
     def _decompress(self, body: bytes) -> bytes:
-        unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        try:
-            text = unzip.decompress(body, self.policy.body_max_bytes + 1)
-        except zlib.error as error:
-            raise RequestError(f"sent a damaged answer ({error})", retry="always") from error
-        self._require_small(len(text))
-        if not unzip.eof:
-            raise RequestError("cut its compressed answer", retry="always")
-        return text
+        """Unpack an answer, of one member or of several one after the other (RFC 1952, section 2.2)."""
+        text = bytearray()
+        while body:
+            unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+            try:
+                text += unzip.decompress(body, self.policy.body_max_bytes + 1 - len(text))
+            except zlib.error as error:
+                raise RequestError(f"sent a damaged answer ({error})", retry="always") from error
+            self._require_small(len(text))
+            if not unzip.eof:
+                raise RequestError("cut its compressed answer", retry="always")
+            body = unzip.unused_data
+        return bytes(text)
 
     def _require_small(self, size_bytes: int) -> None:
         limit = self.policy.body_max_bytes

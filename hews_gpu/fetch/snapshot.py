@@ -27,7 +27,7 @@ __all__ = ["LATEST", "RECORD", "Snapshot", "locked_folder", "open_snapshot"]
 RECORD = "fetch.json"
 LATEST = "latest"
 DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-\d{1,2})?")
-LEFT_OVER = re.compile(r"incidents-\d{5}\.(csv|geojson)|\..+\.partial-\d+")
+LEFT_OVER = re.compile(r"incidents-\d{5}\.(csv|geojson)|\..+\.partial-[0-9a-f-]+")
 MAX_A_DAY = 99  # snapshots with different settings on one day
 
 

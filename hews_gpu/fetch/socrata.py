@@ -22,6 +22,7 @@ __all__ = ["TOKEN_VARIABLE", "SocrataTable"]
 T = TypeVar("T")
 
 TOKEN_VARIABLE = "HEWS_SOCRATA_APP_TOKEN"
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 ROW_ID = ":id"
 MAX_POLYGONS = 50_000  # the most rows that every version of the API gives at once
 
@@ -74,8 +75,24 @@ class SocrataTable(Table):
         return f"{self.address}{suffix}?{urlencode(parameters)}"
 
     def _ask(self, url: str, read: Callable[[Answer], T]) -> T:
-        token = os.environ.get(TOKEN_VARIABLE, "")
-        return self.client.get(url, read, endpoint=self.endpoint, secret={"X-App-Token": token} if token else {})
+        return self.client.get(url, read, endpoint=self.endpoint, secret=self._secret())
+
+    def _secret(self) -> dict[str, str]:
+        """Return the header with the token, where there is one.
+
+        Raises:
+            UserError: it is no token, or would travel unencrypted.
+        """
+        token = os.environ.get(TOKEN_VARIABLE, "").strip()
+        if not token:
+            return {}
+        if not re.fullmatch(r"[!-~]+", token):  # the value itself is never shown
+            raise UserError(TOKEN_VARIABLE, allowed="must be one word of ASCII characters", remedy="Set it anew")
+        parts = urlsplit(self.root)
+        if parts.scheme != "https" and parts.hostname not in THIS_MACHINE:
+            remedy = f"Give an https address, or unset {TOKEN_VARIABLE}"
+            raise UserError(self.endpoint.field, self.endpoint.shown, allowed="would show the token", remedy=remedy)
+        return {"X-App-Token": token}
 
     def _view(self) -> dict[str, Any]:
         """Return the portal's description of the dataset: its columns, and when it changed."""

@@ -32,7 +32,7 @@ from lightning.fabric.strategies.ddp import DDPStrategy
 from lightning.fabric.strategies.single_device import SingleDeviceStrategy
 
 from hews_gpu.environment.device import Choice
-from hews_gpu.errors import UserError
+from hews_gpu.errors import EXIT_USER_ERROR, UserError
 from hews_gpu.progress import log
 from hews_gpu.training.preempt import EXIT_PREEMPTED
 from hews_gpu.typed_toml import require
@@ -51,7 +51,6 @@ __all__ = [
     "start_ranks",
 ]
 
-EXIT_USER_ERROR = 2
 GRACE_S = 10.0  # for the other ranks to end by themselves once the first has
 POLL_S = 0.5
 RANK_COMMAND = "import sys; from hews_gpu.training.distributed import run_rank; run_rank(*sys.argv[1:])"

@@ -269,7 +269,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PREPARE = """
 import sys
 from pathlib import Path
-from hews_gpu.cli.commands import main
+from hews_gpu.__main__ import main
 from hews_gpu.data.prepare import command as module
 module.Cut.__init__.__kwdefaults__.update(block_rows=100, bucket_rows=60, chunk_bytes=3_000, partition_bytes=3_000)
 sys.argv = ["hews", *sys.argv[1:]]

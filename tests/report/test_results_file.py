@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hews_gpu.cli.commands import main
+from hews_gpu.__main__ import main
 from hews_gpu.errors import UserError
 from hews_gpu.report.build import build_report
 from hews_gpu.report.results_file import read_json, read_results
