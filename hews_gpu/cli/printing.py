@@ -64,9 +64,11 @@ def print_table(title: str, rows: list[list[str]]) -> None:
     from rich.table import Table
 
     heading, *body = rows
-    table = Table(title=title, title_justify="left", show_header=any(heading))
+    table = Table(title=printable(title), title_justify="left", show_header=any(heading))
     for i, column in enumerate(heading):
-        table.add_column(column, justify="left" if i == 0 or not _numeric(body, i) else "right", overflow="fold")
+        table.add_column(
+            printable(column), justify="left" if i == 0 or not _numeric(body, i) else "right", overflow="fold"
+        )
     for row in body:
         table.add_row(*map(printable, row))
     console = Console() if sys.stdout.isatty() else Console(width=140)

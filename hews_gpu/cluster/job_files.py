@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hews_gpu.errors import UserError
+from hews_gpu.errors import UserError, printable
 
 __all__ = ["SHIPPED", "Options", "Site", "job_text", "read_site"]
 
@@ -94,7 +94,7 @@ def job_text(name: str, *, options: Options, settings: Mapping[str, str], argume
     last = max(i for i, line in enumerate(lines) if line.startswith(DIRECTIVE))
     head: dict[str, str | None] = {_option(line): line for line in lines[: last + 1]}
     for key, value in options.items():
-        head[key] = None if value is None else f"{DIRECTIVE}{key}" + (f"={value}" if value != "" else "")
+        head[key] = None if value is None else f"{DIRECTIVE}{key}" + (f"={_word(key, value)}" if value != "" else "")
     exports = [f"export {key}={shlex.quote(value)}" for key, value in settings.items()]
     written = ["", "# Written in by `hews submit`.", *exports, f"set -- {shlex.join(arguments)}", ""]
     return "\n".join([*filter(None, head.values()), *written, *lines[last + 1 :]]) + "\n"
@@ -103,3 +103,18 @@ def job_text(name: str, *, options: Options, settings: Mapping[str, str], argume
 def _option(line: str) -> str:
     """Return the name of the option that a line sets; any other line is its own name."""
     return line.removeprefix(DIRECTIVE).partition("=")[0] if line.startswith(DIRECTIVE) else line
+
+
+def _word(key: str, value: str | int) -> str:
+    """Return a value as sbatch reads it: in quotes, it is one word.
+
+    Raises:
+        UserError: it would end the line, and what follows would run as a command.
+    """
+    text = str(value)
+    if printable(text) != text or "\n" in text:
+        allowed = "must not have line breaks or control characters"
+        raise UserError(f"#SBATCH --{key}", text, allowed=allowed, remedy="Rename the folder, or give another --out")
+    if any(c.isspace() or c in "\"'\\#" for c in text):
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return text

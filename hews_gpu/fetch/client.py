@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import re
 import socket
 import ssl
 import time
@@ -26,12 +27,14 @@ from urllib.parse import urlsplit
 from hews_gpu import __version__
 from hews_gpu.errors import UserError
 
-__all__ = ["Answer", "Client", "Clock", "Endpoint", "RequestError", "RequestPolicy", "read_json"]
+__all__ = ["Answer", "Client", "Clock", "Endpoint", "RequestError", "RequestPolicy", "read_json", "without_secrets"]
 
 T = TypeVar("T")
 
 USER_AGENT = f"hews-gpu/{__version__} (research on public crime tables; one connection, paused between requests)"
 CHUNK_BYTES = 1 << 16
+SECRET = re.compile(r"([?&][^=&#]*(?:token|key|secret|sig|pass)[^=&#]*=)[^&#]*", re.IGNORECASE)
+"""A parameter of an address that names a secret, and its value."""
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that say "not now" rather than "no"
 LATER = "Run the same command again later: finished pages are kept and not asked for again"
 ADDRESS = "Check the address: those of public feeds change, and the city's open data portal names the new one"
@@ -82,15 +85,9 @@ class Endpoint:
     field: str
     address: str
 
-    @property
-    def shown(self) -> str:
-        """The address without what may be secret in it: a password, or a token among the parameters."""
-        parts = urlsplit(self.address)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
     def refusal(self, allowed: str, remedy: str) -> UserError:
         """Return the error that names both."""
-        return UserError(self.field, self.shown, allowed=allowed, remedy=remedy)
+        return UserError(self.field, without_secrets(self.address), allowed=allowed, remedy=remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +203,7 @@ class Client:
         self.requests += 1
         try:
             with self._opener.open(request, timeout=self.policy.timeout_s) as response:
-                return replace(self._read(response), url=url)
+                return replace(self._read(response), url=without_secrets(url))
         except urllib.error.HTTPError as error:
             with error:
                 raise self._bad_status(error) from error
@@ -298,6 +295,11 @@ def read_json(answer: Answer) -> Any:
         return json.loads(answer.body)
     except ValueError as error:
         raise RequestError(f"answered with broken JSON ({error})", retry="always") from error
+
+
+def without_secrets(url: str) -> str:
+    """Return an address to be shown or kept: without a password, or a token among its parameters."""
+    return SECRET.sub(r"\1...", re.sub(r"//[^/@]*@", "//", url))
 
 
 def _no_connection(reason: object) -> RequestError:

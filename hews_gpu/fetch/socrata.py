@@ -91,7 +91,7 @@ class SocrataTable(Table):
         parts = urlsplit(self.root)
         if parts.scheme != "https" and parts.hostname not in THIS_MACHINE:
             remedy = f"Give an https address, or unset {TOKEN_VARIABLE}"
-            raise UserError(self.endpoint.field, self.endpoint.shown, allowed="would show the token", remedy=remedy)
+            raise self.endpoint.refusal("would show the token", remedy)
         return {"X-App-Token": token}
 
     def _view(self) -> dict[str, Any]:

@@ -182,6 +182,26 @@ def test_batch_jobs_are_the_commands() -> None:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_the_program_itself_is_loaded_is_one_line(tmp_path: Path, stop: signal.Signals) -> None:
+    (tmp_path / "typer.py").write_text(f"import os\nos.kill(os.getpid(), {int(stop)})\nimport time\ntime.sleep(60)\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [*HEWS, "--help"], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert_one_line_error(done, "stopped before the end")
+
+
+def test_a_name_that_the_terminal_has_no_characters_for_is_written_all_the_same(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [*HEWS, "init", "baltimore", "--out", "Zürich.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0 and r"Wrote Z\xfcrich.toml" in done.stdout, done
+    command = [*HEWS, "init", "baltimore", "--out", "Ürümqi.toml", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0 and "Ürümqi.toml" in str(json.loads(done.stdout)), done
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_demo_leaves_nothing(stop: signal.Signals, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     child = subprocess.Popen(

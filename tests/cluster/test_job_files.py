@@ -87,6 +87,18 @@ def test_options_are_replaced_added_and_taken_away():
     assert text.rindex("#SBATCH") < body, "sbatch reads no option after the first command"
 
 
+@pytest.mark.parametrize("name", ["x\ntouch ran\n#", "x\r", "x\x1b[2J", "x\u2028y"])
+def test_a_name_never_ends_a_line_of_the_head(name):
+    """A city file of such a name ran a command: what followed the line break was a line of the job."""
+    with pytest.raises(UserError, match="must not have line breaks"):
+        job_text("prepare", options={"output": f"/runs/{name}/log"}, settings={}, arguments=[])
+
+
+def test_a_name_with_spaces_or_quotes_is_one_word():
+    text = job_text("prepare", options={"output": '/my runs/a"b\\c/log'}, settings={}, arguments=[])
+    assert '#SBATCH --output="/my runs/a\\"b\\\\c/log"\n' in text
+
+
 def test_settings_and_arguments_arrive_as_they_were_given(tmp_path):
     """Bash itself reads the text up to the first command of the file."""
     odd = ["a b", "it's", 'say "x"', "$HOME", "--recipe", "ä"]

@@ -7,6 +7,7 @@ import random
 import socket
 import ssl
 import urllib.error
+import urllib.request
 from collections.abc import Callable
 from email.utils import formatdate
 from itertools import pairwise
@@ -235,6 +236,47 @@ def test_a_secret_is_sent_but_never_follows_a_redirect(client: Client) -> None:
     request = opener.seen[0]
     assert request.unredirected_hdrs == {"X-app-token": "t0ken"}
     assert "X-app-token" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_followed"),
+    [
+        ("https://feed.invalid/a", "https://feed.invalid/b", True),
+        ("http://feed.invalid/a", "https://feed.invalid/a", True),
+        ("https://feed.invalid/a", "http://feed.invalid/a", False),
+        ("https://feed.invalid/a", "https://elsewhere.invalid/a", False),
+        ("https://feed.invalid/a", "https://feed.invalid.evil/a", False),
+        ("http://feed.invalid/a", "ftp://feed.invalid/a", False),
+        ("http://feed.invalid/a", "http://169.254.169.254/latest/meta-data", False),
+    ],
+)
+def test_a_redirect_stays_on_the_host_and_encrypted(old: str, new: str, is_followed: bool) -> None:
+    follow = lambda: module._SameHost().redirect_request(urllib.request.Request(old), None, 302, "Found", {}, new)  # noqa: E731
+    if is_followed:
+        assert follow().full_url == new
+    else:
+        with pytest.raises(RequestError, match="which was not asked for"):
+            follow()
+
+
+def test_an_address_is_shown_without_what_is_secret(client: Client) -> None:
+    address = "https://me:pa55@feed.invalid:8443/table?$$app_token=t0ken#x"
+    with_answers(client, status(403))
+    with pytest.raises(UserError, match=r"'https://feed\.invalid:8443/table\?\$\$app_token=\.\.\.#x'.*HTTP 403") as caught:
+        client.get(address, body, endpoint=Endpoint(field="[fetch] incidents", address=address))
+    assert "t0ken" not in str(caught.value) and "pa55" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+def test_an_answer_packed_in_several_members_is_read_whole(client: Client, cut: int) -> None:
+    packed = gzip.compress(b'{"a"') + gzip.compress(b": 1") + gzip.compress(b"}")
+    answer = {"body": packed[: len(packed) - cut], "headers": {"Content-Encoding": "gzip"}}
+    with_answers(client, answer)
+    if cut:
+        with pytest.raises(UserError, match="cut its compressed answer"):
+            client.get(URL, body, endpoint=SOURCE)
+    else:
+        assert client.get(URL, body, endpoint=SOURCE) == b'{"a": 1}'
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,22 @@ def test_the_token_goes_into_a_header_only(table: Any, feed: Any, monkeypatch: p
     assert "t0ken" not in again.url and again.url == page.url
 
 
+@pytest.mark.parametrize("token", ["t0ken\nX-Other: 1", "t0 ken", "tökén"])
+def test_what_is_no_token_is_refused_and_not_shown(table: Any, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("HEWS_SOCRATA_APP_TOKEN", token)
+    with pytest.raises(UserError, match="HEWS_SOCRATA_APP_TOKEN: must be one word") as caught:
+        table()
+    assert token[:2] not in str(caught.value)
+
+
+def test_the_token_never_travels_unencrypted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEWS_SOCRATA_APP_TOKEN", "t0ken")
+    endpoint = Endpoint(field="[fetch] incidents", address="http://data.invalid/resource/ijzp-q8t2")
+    with pytest.raises(UserError, match="would show the token") as caught:
+        SocrataTable(Client(), endpoint, choose=list)
+    assert "t0ken" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("body", "expected", "attempts"),
     [
