@@ -24,7 +24,7 @@ begin() { # begin STAGE WHAT [FOLDER]: settings, caches and folders; sets OUT (F
     hews_setup
     scratch="${HEWS_SCRATCH:-${SLURM_TMPDIR:-${TMPDIR:-/tmp}}}/hews-$(id -un)"
     export NUMBA_CACHE_DIR="$scratch/numba" CUPY_CACHE_DIR="$scratch/cupy" TMPDIR="$scratch/tmp"
-    mkdir -p "$NUMBA_CACHE_DIR" "$CUPY_CACHE_DIR" "$TMPDIR"
+    make_scratch "$scratch"
     PYTHON=("${HEWS_PYTHON:-python}")
     if [ -n "${HEWS_CONTAINER:-}" ]; then
         # shellcheck disable=SC2206 # several options in one word of site.env
@@ -35,6 +35,19 @@ begin() { # begin STAGE WHAT [FOLDER]: settings, caches and folders; sets OUT (F
     SRUN=(srun --kill-on-bad-exit=0 --wait=60 "--cpus-per-task=${SLURM_CPUS_PER_TASK:-1}")
     CHILDREN=()
 }
+
+make_scratch() { # make_scratch DIR: its folders, private to this user; what runs from there must be nobody else's
+    mkdir -p "$(dirname "$1")"
+    mkdir -m 700 "$1" 2>/dev/null || true
+    if [ ! -d "$1" ] || [ -L "$1" ] || [ ! -O "$1" ] || [ -n "$(find "$1" -maxdepth 0 -perm /022)" ]; then
+        echo "hews: $1 is not a folder that only you can write to; set HEWS_SCRATCH to one of your own" >&2
+        return "${EXIT_USER_ERROR:-2}"
+    fi
+    chmod 700 "$1"
+    mkdir -p "$1/numba" "$1/cupy" "$1/tmp"
+}
+
+scratch_everywhere() { on_each_node bash -c "$(declare -f make_scratch); make_scratch \"\$1\"" bash "${TMPDIR%/tmp}"; }
 
 word() { # word EVENT DETAIL: one line for `hews status`
     printf '%s\t%s\t%s\t%s\t%s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$SLURM_JOB_ID" "${SLURM_RESTART_COUNT:-0}" \
@@ -51,7 +64,7 @@ hews() { "${PYTHON[@]}" -m hews_gpu "$@"; } # on this node
 
 on_each_node() { # one task per node, beside whatever runs there
     local limit=()
-    if [ "$1" = true ] || [ "$1" = mkdir ]; then limit=(timeout "$CLIENT_S"); fi
+    if [ "$1" = true ] || [ "$1" = bash ]; then limit=(timeout "$CLIENT_S"); fi
     "${limit[@]}" srun --overlap --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" \
         --ntasks-per-node=1 "$@"
 }
@@ -64,7 +77,7 @@ step() { # step COMMAND...: `hews COMMAND` as one task per GPU, in the backgroun
     export MASTER_ADDR
     # Every node needs the folders that `begin` has made on the first.
     if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
-        on_each_node mkdir -p "$NUMBA_CACHE_DIR" "$CUPY_CACHE_DIR" "$TMPDIR" || node_lost "a node does not answer"
+        scratch_everywhere || node_lost "a node does not answer"
     fi
     told=0 asked=0 code=0
     "${SRUN[@]}" "${PYTHON[@]}" -m hews_gpu "$@" &
@@ -112,19 +125,34 @@ requeue() { # requeue WHY: give the job back to the queue; it goes on from its l
 
 dask_cluster() { # a Dask scheduler here and workers on all nodes: one per GPU, or one per node where there are none
     SCHEDULER="$OUT/slurm/scheduler-$SLURM_JOB_ID.json"
-    local log="$OUT/slurm/dask-$SLURM_JOB_ID" count="$SLURM_JOB_NUM_NODES" worker
+    local log="$OUT/slurm/dask-$SLURM_JOB_ID" count="$SLURM_JOB_NUM_NODES" worker role own=()
     rm -f "$SCHEDULER"
     mkdir -p "$log"
-    "${PYTHON[@]}" -m dask scheduler --scheduler-file "$SCHEDULER" --port 0 --dashboard-address :0 \
+    # A scheduler runs what it is sent: all of them speak TLS with a key of this job's own, and serve no web pages.
+    KEYS="$log/keys"
+    "${PYTHON[@]}" -m hews_gpu.cluster.dask_workers keys "$KEYS"
+    export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True DASK_DISTRIBUTED__COMM__TLS__CA_FILE="$KEYS/cert.pem"
+    for role in SCHEDULER WORKER CLIENT; do
+        export "DASK_DISTRIBUTED__COMM__TLS__${role}__CERT=$KEYS/cert.pem"
+        export "DASK_DISTRIBUTED__COMM__TLS__${role}__KEY=$KEYS/key.pem"
+    done
+    if [ -n "${HEWS_DASHBOARD:-}" ]; then
+        own=(--dashboard-address "$HEWS_DASHBOARD")
+    else
+        own=(--no-dashboard --dashboard-address 127.0.0.1:0)
+        export DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES='[]' DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'
+    fi
+    if [ -n "${HEWS_INTERFACE:-}" ]; then own+=(--interface "$HEWS_INTERFACE"); fi
+    "${PYTHON[@]}" -m dask scheduler --scheduler-file "$SCHEDULER" --protocol tls --port 0 "${own[@]}" \
         >"$log/scheduler.log" 2>&1 &
     CHILDREN+=($!)
-    worker=(worker --nworkers 1 --nthreads "${SLURM_CPUS_PER_TASK:-1}" --dashboard-address :0)
+    worker=(worker --nworkers 1 --nthreads "${SLURM_CPUS_PER_TASK:-1}" --protocol tls "${own[@]}")
     if [ "${SLURM_GPUS_ON_NODE:-0}" -gt 0 ]; then
-        worker=(cuda worker)
+        worker=(cuda worker --protocol tls "${own[@]}")
         export DASK_DATAFRAME__BACKEND=cudf # what `hews prepare` has its workers take
         count=$((SLURM_JOB_NUM_NODES * SLURM_GPUS_ON_NODE))
     fi
-    on_each_node mkdir -p "$NUMBA_CACHE_DIR" "$CUPY_CACHE_DIR" "$TMPDIR"
+    scratch_everywhere
     on_each_node "--cpus-per-task=${SLURM_CPUS_PER_TASK:-1}" --output="$log/worker-%t-%N.log" "${PYTHON[@]}" \
         -m dask "${worker[@]}" --scheduler-file "$SCHEDULER" --local-directory "$TMPDIR" \
         --death-timeout 120 &
@@ -136,5 +164,5 @@ dask_end() { # let the workers and the scheduler end by themselves; their logs s
     "${PYTHON[@]}" -m hews_gpu.cluster.dask_workers close "$SCHEDULER"
     wait "${CHILDREN[@]}" || say "a Dask worker ended with code $?; see $OUT/slurm/dask-$SLURM_JOB_ID"
     CHILDREN=()
-    rm -f "$SCHEDULER"
+    rm -rf "$SCHEDULER" "$KEYS"
 }

@@ -1,18 +1,23 @@
 """Dask clusters for `prepare` and `rasterize`: one started here, one worker per GPU, or one that runs already.
 
-A batch job that starts a cluster of its own waits for it and closes it by
+A batch job that starts a cluster of its own makes its keys, waits for it and closes it by
 
+    python -m hews_gpu.cluster.dask_workers keys FOLDER
     python -m hews_gpu.cluster.dask_workers wait SCHEDULER.json COUNT
     python -m hews_gpu.cluster.dask_workers close SCHEDULER.json
 
 What travels through Dask is the number of a partition and a small answer; rows and maps lie in a folder that every
 worker sees. So any worker may be lost at any moment, and a lost scheduler costs what was not done yet.
 
+A scheduler runs what it is sent, and any user of the machine can reach its port. So clusters that are started here
+speak TLS with keys of their own and serve no web pages, unless HEWS_DASHBOARD names an address for them.
+
 This is the only module that knows Dask.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -28,13 +33,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from uuid import uuid4
 
 from hews_gpu.errors import UserError
+from hews_gpu.files import make_private
 from hews_gpu.progress import log
 from hews_gpu.workers import PartitionJob, Unfinished, Workers, in_this_process
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["LEAST_ROWS", "Cluster", "close_workers", "parse_cluster", "wait_for_workers"]
+__all__ = ["LEAST_ROWS", "Cluster", "close_workers", "make_keys", "parse_cluster", "wait_for_workers"]
 
 T = TypeVar("T")
 LEAST_ROWS = 1_000_000
@@ -46,6 +52,8 @@ JOB_WORKERS_S = 300.0
 """The same for all of the workers of a batch job."""
 JOB_WORKERS = "HEWS_WORKERS_TIMEOUT_S"
 LOOK_S = 0.2
+DASHBOARD = "HEWS_DASHBOARD"
+"""Environment variable: host and port for the web pages of a cluster that is started here; else there are none."""
 CLOSE_S = 20
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 256 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
 DASKS_TRIM_THRESHOLD = 65536
@@ -84,9 +92,16 @@ class Cluster:
         import distributed.client  # noqa: F401 - its loggers must be there to be made quiet
 
         with _quiet(), self._client() as client:
-            log(f"cluster: {client.dashboard_link} shows what the workers do{_without_bokeh()}")
+            if self._has_pages():
+                log(f"cluster: {client.dashboard_link} shows what the workers do{_without_bokeh()}")
             _require_workers(client, folder)
             yield DaskWorkers(client, self._backend())
+
+    def _has_pages(self) -> bool:
+        import dask.config
+
+        is_ours = self.kind in ("local", "cuda")
+        return DASHBOARD in os.environ or (not is_ours and bool(dask.config.get("distributed.scheduler.http.routes")))
 
     def _backend(self) -> Literal["pandas", "cudf"]:
         """Return Dask's own setting; one worker per GPU means cuDF."""
@@ -102,15 +117,9 @@ class Cluster:
     @contextmanager
     def _client(self) -> Iterator[Client]:
         """Yield a client of the cluster, which is started for it or was there before."""
-        from distributed import Client
-
         with _started(self) as target:
-            try:
-                client = Client(timeout=CONNECT_S, set_as_default=False, **target)
-            except (OSError, TimeoutError, ValueError, TypeError) as error:
-                got = f"{self.kind} {self.where}" if self.kind == "scheduler-file" else self.where
-                allowed = f"no scheduler answers there ({' '.join(str(error).split())[:200]})"
-                raise UserError(FLAG, got, allowed=allowed, remedy="Start 'dask scheduler' and its workers") from None
+            got = f"{self.kind} {self.where}" if self.kind == "scheduler-file" else self.where
+            client = _connected(FLAG, got, CONNECT_S, **target)
             try:
                 yield client
             finally:
@@ -140,11 +149,39 @@ def parse_cluster(text: str) -> Cluster:
     raise UserError(FLAG, text, allowed=allowed)
 
 
+def _connected(field: str, got: str | None, timeout_s: float, **target: Any) -> Client:
+    """Return a client of a scheduler.
+
+    Raises:
+        UserError: it does not answer, or not to this user; or its file is damaged.
+    """
+    from distributed import Client
+
+    try:
+        return Client(timeout=timeout_s, set_as_default=False, **target)
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
+        allowed = f"no scheduler answers there ({' '.join(str(error).split())[:200]})"
+        raise UserError(field, got, allowed=allowed, remedy="Start 'dask scheduler' and its workers") from None
+
+
+def _address_in(scheduler_file: Path) -> str:
+    """Return the address that a scheduler wrote.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return str(json.loads(scheduler_file.read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, TypeError, KeyError):
+        remedy = "Give the file that 'dask scheduler --scheduler-file PATH' writes"
+        raise UserError("scheduler file", scheduler_file, allowed="has no address in it", remedy=remedy) from None
+
+
 @contextmanager
 def _started(cluster: Cluster) -> Iterator[dict[str, Any]]:
     """Start what has to be started; yield what a client needs to find it."""
     if cluster.kind == "scheduler-file":
-        yield {"scheduler_file": cluster.where}
+        yield {"address": _address_in(Path(cluster.where))}
     elif cluster.kind == "address":
         yield {"address": cluster.where}
     else:
@@ -176,10 +213,25 @@ def _local(workers: int | None) -> Any:
     from distributed import LocalCluster
 
     count = workers or os.cpu_count() or 1
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": _worker_environment(count)}):
-        return LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
-        )
+    settings = {"distributed.nanny.pre-spawn-environ": _worker_environment(count)}
+    with dask.config.set(settings | _pages()):
+        return LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **_private(), silence_logs=50)
+
+
+def _pages() -> dict[str, Any]:
+    """Return Dask's settings that leave out every web page, unless the user wants them."""
+    names = ("distributed.scheduler.http.routes", "distributed.worker.http.routes")
+    return {} if DASHBOARD in os.environ else {name: [] for name in names}
+
+
+def _private() -> dict[str, Any]:
+    """Return the arguments for a cluster that only this process and its workers can speak to."""
+    from distributed.security import Security
+
+    arguments = {"protocol": "tls://", "security": Security.temporary()}
+    if DASHBOARD in os.environ:
+        return {**arguments, "dashboard_address": os.environ[DASHBOARD]}
+    return {**arguments, "dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
 
 
 def _worker_environment(workers: int) -> dict[str, Any]:
@@ -201,8 +253,11 @@ def _worker_environment(workers: int) -> dict[str, Any]:
 
 
 def _local_cuda(workers: int | None) -> Any:
-    """Start one worker per GPU: a pool of device memory, cuDF spilling to the host, UCX where it is installed."""
-    from importlib.util import find_spec
+    """Start one worker per GPU: a pool of device memory, cuDF spilling to the host.
+
+    UCX would gain nothing, since no data travels between the workers, and it has no TLS.
+    """
+    import dask.config
 
     from hews_gpu.environment.device import probe
 
@@ -213,14 +268,10 @@ def _local_cuda(workers: int | None) -> Any:
             raise UserError(FLAG, "cuda", allowed=f"does not work here: {result.why}", remedy=remedy)
     from dask_cuda import LocalCUDACluster
 
-    return LocalCUDACluster(
-        n_workers=workers,
-        protocol="ucxx" if find_spec("distributed_ucxx") else "tcp",
-        rmm_pool_size=0.5,
-        enable_cudf_spill=True,
-        dashboard_address=":0",
-        silence_logs=50,
-    )
+    with dask.config.set(_pages()):
+        return LocalCUDACluster(
+            n_workers=workers, rmm_pool_size=0.5, enable_cudf_spill=True, **_private(), silence_logs=50
+        )
 
 
 def _without_bokeh() -> str:
@@ -290,15 +341,13 @@ def wait_for_workers(scheduler_file: Path, count: int, timeout_s: float = JOB_WO
     Raises:
         UserError: it has not, in time.
     """
-    from distributed import Client
-
     until = time.monotonic() + timeout_s
     while not (scheduler_file.is_file() and scheduler_file.stat().st_size):
         if time.monotonic() > until:
             remedy = "See scheduler.log in the folder of its logs"
             raise UserError(str(scheduler_file), allowed="was not written by the Dask scheduler", remedy=remedy)
         time.sleep(LOOK_S)
-    with Client(scheduler_file=str(scheduler_file), timeout=timeout_s) as client:
+    with _connected(str(scheduler_file), None, timeout_s, address=_address_in(scheduler_file)) as client:
         try:
             client.wait_for_workers(count, timeout=max(1.0, until - time.monotonic()))
         except TimeoutError:
@@ -308,7 +357,7 @@ def wait_for_workers(scheduler_file: Path, count: int, timeout_s: float = JOB_WO
             raise UserError("Dask workers", allowed=allowed, remedy=remedy) from None
         nodes = Counter(client.run(_node).values())
         where = ", ".join(f"{number} on {node}" for node, number in sorted(nodes.items()))
-        log(f"Dask workers: {where}; dashboard {client.dashboard_link}")
+        log(f"Dask workers: {where}")
 
 
 def _node() -> str:
@@ -318,17 +367,32 @@ def _node() -> str:
 
 def close_workers(scheduler_file: Path) -> None:
     """End the workers and the scheduler of a batch job."""
-    from distributed import Client
-
-    with Client(scheduler_file=str(scheduler_file), timeout=JOB_WORKERS_S) as client:
+    with _connected(str(scheduler_file), None, CONNECT_S, address=_address_in(scheduler_file)) as client:
         client.shutdown()
+
+
+def make_keys(folder: Path) -> None:
+    """Write a key and a certificate for one cluster, which only this user can read: `cert.pem` and `key.pem`.
+
+    Raises:
+        UserError: the folder is there and not private.
+    """
+    from distributed.security import Security
+
+    made = Security.temporary()
+    make_private(folder)
+    for name, text in (("cert.pem", made.tls_ca_file), ("key.pem", made.tls_scheduler_key)):
+        with open(folder / name, "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(text)
 
 
 def main() -> None:
     """Do what the command line says."""
     what, name, *count = sys.argv[1:]
     try:
-        if what == "wait":
+        if what == "keys":
+            make_keys(Path(name))
+        elif what == "wait":
             wait_for_workers(Path(name), int(count[0]), float(os.environ.get(JOB_WORKERS, JOB_WORKERS_S)))
         else:
             close_workers(Path(name))

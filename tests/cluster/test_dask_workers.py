@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -121,6 +123,68 @@ def test_the_workers_of_a_local_cluster_get_that_environment() -> None:
     assert {name: found[name] for name in clusters.KEEP_MEMORY} == {
         name: str(size) for name, size in clusters.KEEP_MEMORY.items()
     }
+
+
+STRANGER = """
+import asyncio, sys, warnings
+warnings.simplefilter("ignore")
+from distributed import Client
+from distributed.security import Security
+address, keys = sys.argv[1], sys.argv[2]
+port = address.rpartition(":")[2]
+for name, scheme, security in (("plain", "tcp", None), ("own key", "tls", Security.temporary())):
+    try:
+        with Client(f"{scheme}://127.0.0.1:{port}", security=security, timeout=3) as client:
+            print(name, "ran", client.submit(sum, [1, 2]).result(timeout=3))
+    except (OSError, TimeoutError, TypeError) as error:
+        print(name, "refused")
+"""
+
+
+def test_another_user_can_neither_send_work_to_a_cluster_of_ours_nor_read_its_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever reaches the port of a scheduler could run anything as the user who started it."""
+    monkeypatch.delenv(clusters.DASHBOARD, raising=False)
+    with Cluster(kind="local", workers=1, least_rows=0)(10, tmp_path) as team:
+        address = team.client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        assert team.client.submit(sum, [1, 2]).result() == 3
+        command = [sys.executable, "-c", STRANGER, address, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.stdout.splitlines() == ["plain refused", "own key refused"], done
+        page = team.client.scheduler_info(n_workers=-1)["services"]["dashboard"]
+        for path in ("status", "health", "info/main/workers.html", "api/v1/get_workers"):
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(f"http://127.0.0.1:{page}/{path}", timeout=10)
+    assert "http://" not in capsys.readouterr().err
+
+
+def test_the_pages_of_a_cluster_are_served_where_they_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(clusters.DASHBOARD, "127.0.0.1:0")
+    with Cluster(kind="local", workers=1, least_rows=0)(10, tmp_path) as team:
+        page = team.client.scheduler_info(n_workers=-1)["services"]["dashboard"]
+        with urlopen(f"http://127.0.0.1:{page}/health", timeout=10) as answer:
+            assert answer.read() == b"ok"
+    assert "http://127.0.0.1:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"address": 7}', '{"address": "nowhere"}'])
+def test_a_damaged_scheduler_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setattr(clusters, "CONNECT_S", 1)
+    file = tmp_path / "scheduler.json"
+    file.write_text(content)
+    with pytest.raises(UserError, match=r"has no address in it|no scheduler answers there"):
+        with parse_cluster(f"scheduler-file {file}")(10, tmp_path):
+            pass
+
+
+def test_the_keys_of_a_job_are_for_its_owner_only(tmp_path: Path) -> None:
+    clusters.make_keys(tmp_path / "keys")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()}
+    assert modes == {"cert.pem": 0o600, "key.pem": 0o600} and (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
 
 
 def test_nobody_at_an_address_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,33 @@ def test_caches_lie_on_the_nodes_own_disk(tmp_path):
     assert len(set(done.stdout.splitlines())) == len(names)
 
 
+@pytest.mark.parametrize("what", ["link", "open", "file"])
+def test_a_scratch_folder_that_another_user_may_have_made_is_refused(tmp_path, what):
+    """Its name can be guessed, and compiled code in it is run."""
+    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    scratch, planted = tmp_path / "scratch" / f"hews-{user}", tmp_path / "planted"
+    scratch.parent.mkdir()
+    planted.mkdir()
+    if what == "link":
+        scratch.symlink_to(planted)
+    elif what == "open":
+        scratch.mkdir()
+        scratch.chmod(0o777)
+    else:
+        scratch.write_text("")
+    done = job(tmp_path, "echo began")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not a folder that only you can write to; set HEWS_SCRATCH" in done.stderr
+    assert not list(planted.iterdir())
+
+
+def test_the_scratch_folder_is_private(tmp_path):
+    for _ in range(2):
+        assert job(tmp_path, "true").returncode == 0
+    (scratch,) = (tmp_path / "scratch").iterdir()
+    assert scratch.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_task_of_an_array_has_its_own_notes(tmp_path):
     assert job(tmp_path, "true", SLURM_ARRAY_TASK_ID="4", HEWS_OUT=str(tmp_path / "out")).returncode == 0
     assert [event.detail for event in events_of(tmp_path / "out", "train", 4)][-1] == "0"

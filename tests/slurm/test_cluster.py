@@ -236,7 +236,9 @@ def test_prepare_on_a_dask_cluster_over_both_nodes(cluster, chain, city):
     out = cluster.root / "runs" / "dask"
     job = cluster.sbatch("--nodes=2", "slurm/prepare.sbatch", city, HEWS_OUT=str(out))
     assert cluster.finish(job) == "COMPLETED", cluster.log(job)
-    assert "Dask workers: 1 on n1, 1 on n2;" in cluster.log(job)
+    assert "Dask workers: 1 on n1, 1 on n2\n" in cluster.log(job) and "http://" not in cluster.log(job)
+    logs = out / "slurm" / f"dask-{job}"
+    assert "tls://" in (logs / "scheduler.log").read_text() and not (logs / "keys").exists()
     for name in ("incidents", "quarantine"):
         ours, alone = (pq.read_table(folder / "prepared" / f"{name}.parquet") for folder in (out, chain.out))
         assert ours.equals(alone), name
