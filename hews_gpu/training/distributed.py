@@ -53,6 +53,8 @@ __all__ = [
 
 GRACE_S = 10.0  # for the other ranks to end by themselves once the first has
 POLL_S = 0.5
+WAIT_S = 10.0
+"""After which a rank says that it waits for the others."""
 RANK_COMMAND = "import sys; from hews_gpu.training.distributed import run_rank; run_rank(*sys.argv[1:])"
 CHATTY = ("fabric.utilities.rank_zero", "pytorch.utilities.rank_zero", "fabric.utilities.distributed")
 """Loggers of Lightning that announce what is no news."""
@@ -92,7 +94,10 @@ def process_info(devices: int | None, environ: Mapping[str, str] = os.environ) -
     else:
         return ProcessInfo(world_size=devices or 1, local_world_size=devices or 1)
     rank, size, local_rank, *local = (int(environ[name]) for name in names)
-    local_size = local[0] if local else size // int(environ.get("SLURM_STEP_NUM_NODES", "1"))
+    nodes = int(environ.get("SLURM_STEP_NUM_NODES", "1"))
+    local_size = local[0] if local else size // nodes
+    allowed = f"must be divisible by its {nodes} nodes"
+    require(bool(local) or size % nodes == 0, "tasks of the srun step", size, allowed, "Use --ntasks-per-node")
     allowed = f"must be the {local_size} processes that {launcher} started on this machine"
     require(devices in (None, local_size), "--devices", devices, allowed, "Leave it out")
     return ProcessInfo(
@@ -132,6 +137,37 @@ def claim_device(info: ProcessInfo, choice: Choice) -> str:
     return f"cuda:{index}"
 
 
+class _SlurmStep(SLURMEnvironment):
+    """The ranks of one step of srun, however its tasks were asked for: Lightning's own insists on --ntasks-per-node."""
+
+    @staticmethod
+    def _validate_srun_variables() -> None: ...
+
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None: ...
+
+    def world_size(self) -> int:
+        return int(os.environ["SLURM_STEP_NUM_TASKS"])
+
+
+@contextmanager
+def _waiting(info: ProcessInfo) -> Iterator[None]:
+    """Say so if the other ranks do not come, and let a signal end this one at once, which waits in foreign code."""
+    if info.world_size == 1:
+        yield
+        return
+    text = f"process {info.rank + 1} of {info.world_size} waits for the others to be started"
+    timer = threading.Timer(WAIT_S, log, [text])
+    timer.daemon = True
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for number, handler in handlers.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
 class ProcessGroup:
     """The ranks of a run, all of which have joined. Each method is a collective: all call it, in the same order."""
 
@@ -145,7 +181,7 @@ class ProcessGroup:
             strategy = SingleDeviceStrategy(device=device)
             plugins = LightningEnvironment()  # or Fabric would find SLURM's, and object to a batch script's
         else:
-            environment = SLURMEnvironment(auto_requeue=False) if info.launcher == "srun" else TorchElasticEnvironment()
+            environment = _SlurmStep(auto_requeue=False) if info.launcher == "srun" else TorchElasticEnvironment()
             backend = "nccl" if accelerator == "cuda" else "gloo"
             strategy = DDPStrategy(cluster_environment=environment, process_group_backend=backend)
             plugins = None
@@ -158,8 +194,9 @@ class ProcessGroup:
             precision=word,
             plugins=plugins,
         )
-        self.fabric.launch()
-        self._gloo: Any = dist.new_group(backend="gloo") if self.size > 1 else None
+        with _waiting(info):
+            self.fabric.launch()
+            self._gloo: Any = dist.new_group(backend="gloo") if self.size > 1 else None
 
     def all_reduce_max(self, *values: int) -> tuple[int, ...]:
         """Return the largest value over the ranks, position by position."""

@@ -52,6 +52,56 @@ def test_devices_must_be_what_was_started(devices, said):
         process_info(devices, TORCHRUN)
 
 
+RANKS = """
+import os, sys
+from hews_gpu.training import distributed as module
+module.WAIT_S = 0.5
+rank = int(sys.argv[1])
+info = module.process_info(None)
+with module.process_group(info, module.Choice(device="cpu", why=""), "32-true") as group:
+    print(info.launcher, group.gather(rank), flush=True)
+"""
+PLAIN_SRUN = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_NTASKS": "2", "SLURM_NNODES": "1"}
+PLAIN_SRUN |= {"SLURM_JOB_ID": "77123", "SLURM_JOB_NAME": "hews", "SLURM_NODELIST": "localhost", "SLURM_NODEID": "0"}
+
+
+def rank_of_srun(rank):
+    """One task of `srun -n 2 hews train`, as srun starts it where nobody asked for tasks per node."""
+    port = str(25000 + os.getpid() % 5000)
+    environment = {**os.environ, **PLAIN_SRUN, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+    command = [sys.executable, "-c", RANKS, str(rank)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_tasks_that_srun_started_without_a_number_per_node_meet():
+    ranks = [rank_of_srun(rank) for rank in range(2)]
+    ends = [rank.communicate(timeout=120) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], ends
+    assert [end[0].strip() for end in ends] == ["srun [0, 1]"] * 2
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_whose_peer_never_comes_says_so_and_ends_at_once_when_told(rank):
+    process = rank_of_srun(rank)
+    try:
+        assert f"process {rank + 1} of 2 waits for the others" in next(
+            line for line in process.stderr if "waits" in line
+        )
+        told = time.monotonic()
+        process.terminate()
+        process.wait(timeout=20)
+        assert time.monotonic() - told < 10
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_tasks_of_srun_that_nodes_share_unevenly_are_refused():
+    with pytest.raises(UserError, match="tasks of the srun step = 3: must be divisible by its 2 nodes"):
+        process_info(None, {**SRUN, "SLURM_STEP_NUM_TASKS": "3"})
+
+
 def test_a_group_of_one_needs_no_other():
     group = ProcessGroup(ProcessInfo(), "cpu", "32-true")
     assert (group.all_reduce_max(1, 0), group.gather("a"), group.broadcast(2)) == ((1, 0), ["a"], 2)
