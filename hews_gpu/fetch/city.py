@@ -24,7 +24,7 @@ from typing import Any
 from hews_gpu.config import CityConfig, FetchConfig, city_template, load_city
 from hews_gpu.errors import UserError
 from hews_gpu.fetch.arcgis import ArcgisTable
-from hews_gpu.fetch.client import Client, Endpoint, read_json
+from hews_gpu.fetch.client import Client, Endpoint, read_json, without_secrets
 from hews_gpu.fetch.pages import Table, TablePage, choose_fields, collection_page
 from hews_gpu.fetch.snapshot import LATEST, Snapshot, locked_folder, open_snapshot
 from hews_gpu.fetch.socrata import SocrataTable
@@ -165,7 +165,7 @@ def _fetch_neighborhoods(client: Client, settings: FetchConfig, snapshot: Snapsh
     snapshot.restart(NEIGHBORHOODS)
     snapshot.add(NEIGHBORHOODS, f"{NEIGHBORHOODS}.geojson", page)
     entry = snapshot.table(NEIGHBORHOODS)
-    entry |= {"address": endpoint.shown, "protocol": protocol, "count": count}
+    entry |= {"address": without_secrets(endpoint.address), "protocol": protocol, "count": count}
     entry |= {"names": property_names(page), "whole": True}
     snapshot.save()
 

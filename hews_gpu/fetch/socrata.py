@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
+from hews_gpu.errors import UserError
 from hews_gpu.fetch.client import Answer, Endpoint, RequestError, read_json
 from hews_gpu.fetch.pages import Key, Table, TablePage, collection_page
 

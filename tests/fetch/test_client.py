@@ -262,7 +262,8 @@ def test_a_redirect_stays_on_the_host_and_encrypted(old: str, new: str, is_follo
 def test_an_address_is_shown_without_what_is_secret(client: Client) -> None:
     address = "https://me:pa55@feed.invalid:8443/table?$$app_token=t0ken#x"
     with_answers(client, status(403))
-    with pytest.raises(UserError, match=r"'https://feed\.invalid:8443/table\?\$\$app_token=\.\.\.#x'.*HTTP 403") as caught:
+    shown = r"'https://feed\.invalid:8443/table\?\$\$app_token=\.\.\.#x'.*HTTP 403"
+    with pytest.raises(UserError, match=shown) as caught:
         client.get(address, body, endpoint=Endpoint(field="[fetch] incidents", address=address))
     assert "t0ken" not in str(caught.value) and "pa55" not in str(caught.value)
 
