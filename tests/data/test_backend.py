@@ -45,11 +45,12 @@ def block(rows: int = 3000) -> pd.DataFrame:
             "line": np.arange(2, rows + 2),
             "source": np.zeros(rows, np.int32),
             "problem": np.where(rng.random(rows) < 0.05, rng.integers(1, 5, rows), 0).astype(np.uint8),
-            "time_s": np.where(rng.random(rows) < 0.05, NOT_A_TIME, seconds),
+            "time_s": np.where(rng.random(rows) < 0.05, NOT_A_TIME, np.where(np.arange(rows) % 31, seconds, 0)),
             "longitude": near_x[pick],
             "latitude": near_y[pick],
             "has_place": rng.random(rows) < 0.97,
             "category": pd.Categorical(rng.choice(["", "LARCENY", "ODD", "SHOOTING"], rows, p=[0.05, 0.6, 0.05, 0.3])),
+            "is_marked": np.arange(rows) % 7 == 0,
             "hash_a": rng.integers(0, 2**64, rows, np.uint64),
             "hash_b": rng.integers(0, 2**64, rows, np.uint64),
         }
@@ -92,14 +93,14 @@ def test_verdicts_and_rows_are_those_of_pandas(backend: Any) -> None:
     for name in ("reason", "neighborhood_id", "is_nearest", "is_target"):
         column = to_host(array_of(found[name]))
         assert column.dtype == expected[name].dtype and np.array_equal(column, expected[name].to_numpy()), name
-    assert len(set(expected["reason"])) > 6 and (expected["reason"] == 0).sum() > 500
+    assert len(set(expected["reason"])) > 7 and (expected["reason"] == 0).sum() > 500
     places: list[dict[str, int]] = [{}, {}]
     both = [
         [events_of(v, place) for v in (of, of.assign(row_id=of["row_id"] + 3000))]
         for of, place in zip((expected, found), places, strict=True)
     ]
     one, other = (to_arrow(sort_by_time(concat(frames))) for frames in both)
-    assert places[0] == places[1]
+    assert places[0] == places[1] and expected["is_target"][expected["is_marked"]].all()
     assert one.to_pylist() == other.to_pylist()
 
 
