@@ -11,9 +11,10 @@ PYTEST_ARGS ?=
 JOBS ?= 2
 BENCH ?= $(filter-out common,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py studies/[a-z]*.py))))
 BENCH_ARGS ?= --quick
+MODULES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types imports wheel docs pytest test-oldest bench gpu-check clean
+.PHONY: help install demo test lint types imports wheel docs pytest test-oldest mutants bench gpu-check clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -63,6 +64,9 @@ pytest: install ## the tests alone, a file at a time in JOBS processes; PYTEST_A
 test-oldest: ## the tests with the oldest supported versions, in .venv-oldest
 	@$(MAKE) --no-print-directory pytest STACK=oldest \
 		PYTEST_ARGS='--ignore=tests/tooling/test_rules_are_live.py --ignore=tests/slurm $(PYTEST_ARGS)'
+
+mutants: install ## change one thing at a time where results are decided, and count what the tests see; MODULES="alarms ..."
+	$(BIN)/python -m tests.tooling.mutants $(MODULES) --jobs $(JOBS)
 
 bench: install ## run every benchmark; BENCH=raster picks one, BENCH_ARGS= runs it in full
 	@set -e; for name in $(BENCH); do echo "$(BIN)/hews bench $$name $(BENCH_ARGS)"; $(BIN)/hews bench $$name $(BENCH_ARGS); done

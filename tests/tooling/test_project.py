@@ -36,6 +36,7 @@ TARGETS = [
     "docs",
     "pytest",
     "test-oldest",
+    "mutants",
     "bench",
     "gpu-check",
     "clean",
