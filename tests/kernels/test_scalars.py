@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hews_gpu.kernels.scalars import blend, saturated_increment, saturated_sum
+from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend, saturated_increment, saturated_sum
 
 
 def test_blend_is_the_rounded_weighted_mean_for_every_alpha_and_value():
@@ -35,3 +35,7 @@ def test_a_sum_stops_at_255():
     for total in range(256):
         sums = [saturated_sum(np.int32(total), np.int32(more)) for more in range(256)]
         assert sums == [min(total + more, 255) for more in range(256)]
+
+
+def test_a_pixel_has_sixteen_positions():
+    assert (FIXED_BITS, FIXED_ONE) == (4, 16)  # stamps of discs are tables of 16 x 16
