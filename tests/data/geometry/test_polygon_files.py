@@ -83,14 +83,20 @@ def test_a_layer_that_a_file_cannot_have_is_refused(tmp_path: Path, kind: str) -
 @pytest.mark.parametrize("folder", ["a?b#c", "x!y.zip", "[x]", "100%", "*"])
 @pytest.mark.parametrize("kind", ["geojson", "gpkg", "shp", "kml", "geojson.gz"])
 def test_a_folder_may_have_any_name(tmp_path: Path, folder: str, kind: str) -> None:
-    (tmp_path / folder).mkdir()
-    path = tmp_path / folder / f"a.{kind}"
+    plain, path = tmp_path / "plain", tmp_path / folder / f"a.{kind}"
+    plain.mkdir()
     if kind == "geojson.gz":
-        path.write_bytes(gzip.compress(geojson(TWO_SQUARES).encode()))
-        assert names(path) == ["West", "East"]
+        (plain / path.name).write_bytes(gzip.compress(geojson(TWO_SQUARES).encode()))
     else:
-        NORTH.to_file(path, **({"driver": "LIBKML"} if kind == "kml" else {}))
-        assert names(path) == ["A", "B"]
+        NORTH.to_file(plain / path.name, **({"driver": "LIBKML"} if kind == "kml" else {}))
+    plain.rename(tmp_path / folder)  # the library that writes them knows no such folder
+    assert names(path) == (["West", "East"] if kind == "geojson.gz" else ["A", "B"])
+
+
+def test_a_name_that_the_library_takes_for_that_of_an_archive_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.gpkg", north=NORTH).rename(tmp_path / "a!b.gpkg")
+    with pytest.raises(UserError, match=r"has a name with '!'.*Rename it"):
+        names(tmp_path / "a!b.gpkg")
 
 
 @pytest.mark.parametrize("kind", ["gdb", "shp", "gpkg", "kml"])

@@ -49,15 +49,19 @@ def test_a_parquet_file_with_a_damaged_page_is_refused(toy: Toy, tmp_path: Path)
 
 
 def test_parquet_columns_of_one_name_are_told_apart_by_position(toy: Toy, tmp_path: Path) -> None:
-    """As in a CSV file, the first one counts, also beside nested columns."""
+    """As in a CSV file, the first one counts, also beside nested columns; unless it is needed: then none does."""
     city = toy(files={"t.parquet": b""})
     formats.write_parquet(tmp_path / "t.parquet", formats.portal())
     table = pq.read_table(tmp_path / "t.parquet")
     nested = pa.array([{"a": 1, "b": [1.5]}] * len(table))
-    table = table.add_column(0, "Nested", nested).append_column("Description", pa.array(["WRONG"] * len(table)))
+    table = table.add_column(0, "Nested", nested).append_column("Inside/Outside", pa.array(["WRONG"] * len(table)))
     pq.write_table(table, tmp_path / "t.parquet")
     assert prepare(city, tmp_path / "out")["rows_kept"] == 3
     assert formats.read_incidents(tmp_path / "out") == list(INCIDENTS)
+    assert pq.read_table(tmp_path / "out" / "charts_only.parquet")["Inside/Outside"].to_pylist() == ["I"] * 3
+    pq.write_table(table.append_column("Description", pa.array(["WRONG"] * len(table))), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"t\.parquet: has 2 columns of the name 'Description'"):
+        prepare(city, tmp_path / "two")
 
 
 @pytest.mark.parametrize("kind", [pa.float64(), pa.int64()])
