@@ -111,7 +111,7 @@ def test_evaluate_refuses_a_model_that_it_would_ignore(tmp_path: Path) -> None:
         (("--preset", "strong", "--models", "hawks"), ("--models = 'hawks'", "Did you mean 'hawkes'")),
         (("--preset", "strong", "--blocks", "0"), ("--blocks = 0", "1..100")),
         (("--preset", "strong", "--share", "3/2", "--out", "x"), ("--share = '3/2'", "0 <= I < N")),
-        (("--preset", "strong", "--share", "0/2"), ("needs a folder for the fits", "--out")),
+        (("--preset", "strong", "--share", "0/2"), ("--out: is needed with", "Name a folder")),
     ],
 )
 def test_backtest_says_what_is_wrong_in_one_line(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:

@@ -121,7 +121,7 @@ def test_stopped_twice_it_ends_with_the_same_bits(cluster, chain, beside, city):
     undisturbed = cluster.sbatch("slurm/train.sbatch", city, "--model", "cnn", HEWS_OUT=str(alone))
     job = cluster.sbatch("slurm/train.sbatch", city, "--model", "cnn", HEWS_OUT=str(stopped))
     log = lambda: cluster.log(job)  # noqa: E731
-    cluster.wait_for(lambda: "epoch 3 of" in log(), 60, "the third epoch", log)
+    cluster.wait_for(lambda: "epoch 3 of" in log(), 240, "the third epoch", log)
     cluster.client("scancel", "--signal=USR2", "--batch", job)  # what SLURM sends two minutes before the end
     cluster.begin_again_now(job)
     assert "back to the queue" in log()
@@ -162,7 +162,7 @@ def test_a_node_that_fails_ends_in_requeue(cluster, chain, beside, city):
     cluster.kill_node("n2")
     cluster.wait(job, 90, ["PENDING"])
     cluster.start_node("n2")
-    cluster.wait_for(lambda: cluster.states() == ["idle", "idle"], 60, "both nodes", cluster.logs)
+    cluster.wait_for(lambda: cluster.states() == ["idle", "idle"], 240, "both nodes", cluster.logs)
     assert cluster.finish(job) == "COMPLETED", log()
     assert "goes on from step" in log()
     assert "has lost another" in log() and "Traceback" not in log()
