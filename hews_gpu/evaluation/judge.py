@@ -8,6 +8,7 @@ Shapes: S windows in time order.
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +27,14 @@ from hews_gpu.forecasters.climatology import hour_of_week
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.units import WEEK_S
 
-__all__ = ["BLOCK_WEEKS", "Judged", "compare", "gap_closure", "headline", "sign", "verdict"]
+__all__ = ["BLOCK_WEEKS", "TOO_LITTLE", "Judged", "compare", "gap_closure", "headline", "sign", "too_little", "verdict"]
 
 BLOCK_WEEKS = {"one_week": 1, "four_weeks": 4}
+LEAST_EACH = 30
+"""Test windows with a target, and without one: with fewer, a handful of events decides the score."""
+LEAST_WEEKS = 12
+"""Blocks of one week that intervals are drawn from: percentiles over fewer are much too narrow."""
+TOO_LITTLE = "Too little to judge"
 SMALLEST_GAP_BITS = 1e-4  # below it there is nothing to close, and the ratio is noise
 
 
@@ -170,12 +176,43 @@ def _mean_of(values: list[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def headline(scores: Mapping[str, Any]) -> dict[str, Any]:
+def too_little(result: Mapping[str, Any]) -> list[str]:
+    """Return why no verdict can be based on a result, in words; empty where one can.
+
+    Args:
+        result: in the result schema: its windows, positives, and the folds of its protocol.
+    """
+    quiet = result["windows"] - result["positives"]
+    weeks = result["windows"] * result["protocol"]["stride_s"] / WEEK_S
+    untrained: set[int] = set()
+    for fold in result["protocol"]["folds"]:
+        untrained |= _months(fold["test"]) - _months(fold["train"])
+    names = ", ".join(calendar.month_name[month] for month in sorted(untrained))
+    reasons = {
+        f"{result['positives']:,} test windows with a target, at least {LEAST_EACH} are needed": result["positives"]
+        < LEAST_EACH,
+        f"{quiet:,} test windows without a target, at least {LEAST_EACH} are needed": quiet < LEAST_EACH,
+        f"{weeks:.1f} weeks of test windows, at least {LEAST_WEEKS} are needed": round(weeks, 6) < LEAST_WEEKS,
+        f"no training window in {names}": bool(untrained),
+    }
+    return [reason for reason, holds in reasons.items() if holds]
+
+
+def _months(part: Mapping[str, Any]) -> set[int]:
+    """Return the months of the year, 1 to 12, that a part of a fold lies in."""
+    begin, end = (np.datetime64(part[edge], "s") for edge in ("begin", "end"))
+    first, last = begin.astype("datetime64[M]"), (end - 1).astype("datetime64[M]")
+    return {int(month) % 12 + 1 for month in np.arange(first, last + 1).astype(np.int64)}
+
+
+def headline(result: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return the numbers that sum up one forecaster, and both verdicts; None where one does not exist.
 
     Args:
-        scores: what `compare` gives of it.
+        result: in the result schema.
+        name: of the forecaster.
     """
+    scores, reasons = result["forecasts"][name], too_little(result)
     itself: dict[str, Any] = {"value": 0.0, "one_week": [0.0, 0.0], "four_weeks": [0.0, 0.0]}
     against = {name: scores["against"].get(name, {}).get("log_skill_bits", itself) for name in (CLIMATOLOGY, LEVEL)}
     bits, closure, calibration = against[CLIMATOLOGY], scores.get("oracle_gap_closure"), scores["calibration"]
@@ -188,8 +225,8 @@ def headline(scores: Mapping[str, Any]) -> dict[str, Any]:
         "oracle_gap_closure_interval_four_weeks": closure["four_weeks"] if closure else None,
         "calibration_slope": calibration["slope"],
         "calibration_slope_interval": calibration["slope_interval"],
-        "verdict": verdict(bits),
-        "verdict_over_level": verdict(against[LEVEL], LEVEL),
+        "verdict": verdict(bits, reasons=reasons),
+        "verdict_over_level": verdict(against[LEVEL], LEVEL, reasons=reasons),
     }
 
 
@@ -203,20 +240,25 @@ def sign(bits: Mapping[str, Any]) -> int:
     return int(min(ends) > 0) - int(max(ends) < 0)
 
 
-def verdict(bits: Mapping[str, Any], reference: str = CLIMATOLOGY) -> str:
-    """Return one sentence on a log skill against the calendar or the recent level, as `sign` finds it.
+def verdict(bits: Mapping[str, Any], reference: str = CLIMATOLOGY, *, reasons: Sequence[str] = ()) -> str:
+    """Return a sentence or two on a log skill against the calendar or the recent level, as `sign` finds it.
+
+    With `reasons` why there is too little to judge by, these are the verdict: a gain that is not significant on five
+    weeks is not the absence of skill, nor is one that is significant its presence.
 
     Only skill over the recent level is foresight: what is gained over the climatology may be no more than knowing that
     there has been more of it of late.
     """
     intervals = {name: ends for name, ends in bits.items() if name != "value"}
     against = {CLIMATOLOGY: "climatology", LEVEL: "the climatology at its recent level"}[reference]
-    if bits["value"] == 0 and not any(end for ends in intervals.values() for end in ends):
+    if not reasons and bits["value"] == 0 and not any(end for ends in intervals.values() for end in ends):
         return f"No significant skill: the model is {against}, which nothing it learned could beat."
     shown = next((name for name, (low, high) in intervals.items() if low <= 0 <= high), "one_week")
     low, high = intervals[shown]
     over = "" if shown == "one_week" else f" over blocks of {shown.replace('_', ' ')}"
     measured = f"{bits['value']:+.4f} bits per window against {against}, 95 % interval{over} {low:+.4f} to {high:+.4f}"
+    if reasons:
+        return f"{TOO_LITTLE}: {'; '.join(reasons)}. Measured: {measured}."
     if not sign(bits):
         return f"No significant skill: {measured}, which includes 0."
     return f"Significant skill: {measured}." if low > 0 else f"Worse than {against}: {measured}."

@@ -148,11 +148,14 @@ def _page_of_file(file: Path, data: Path | None) -> Page:
 
 
 def _summary(results: Sequence[Result]) -> str:
-    good, every = sum(bool(result.comparison.winners) for result in results), len(results)
+    judged = [result.comparison for result in results if not result.comparison.too_little]
+    good, every = sum(bool(one.winners) for one in judged), len(judged)
+    left = len(results) - every
+    more = f" On {left} there is too little to judge by." if left else ""
     if good == 0:
-        return f"On none of {every} sources does anything beat the climatology."
+        return f"On none of {every} sources does anything beat the climatology.{more}" if every else more.strip()
     rest = "." if good == every else "; on the rest there is no significant skill, which is a result."
-    return f"On {good} of {every} sources something beats the climatology{rest}"
+    return f"On {good} of {every} sources something beats the climatology{rest}{more}"
 
 
 def _about(metrics: Mapping[str, Any]) -> str:
@@ -171,7 +174,7 @@ def _glance(results: Sequence[Result]) -> Block:
     for result in results:
         best, own = result.best, result.forecasts[result.best]
         closure = own.get("oracle_gap_closure")
-        gains = [scores.gain_cell(best, own, other) for other in (CLIMATOLOGY, LEVEL)]
+        gains = [scores.gain_cell(best, result, other) for other in (CLIMATOLOGY, LEVEL)]
         auc = f"{number(result.forecasts[CLIMATOLOGY]['auc'], 3)} → {number(own['auc'], 3)}"
         rows.append(Row(result.title, [label(best), *gains, signed(closure["value"], 2) if closure else "", auc]))
     return table("glance", rows)

@@ -22,6 +22,7 @@ import pandas as pd
 from hews_gpu.arrays import Bool, Float64
 from hews_gpu.data.events import Prepared, open_data_of
 from hews_gpu.errors import UserError
+from hews_gpu.evaluation.judge import too_little
 from hews_gpu.files import read_manifest
 from hews_gpu.report.results_file import require_result
 from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, Comparison
@@ -61,7 +62,7 @@ class Result:
     def comparison(self) -> Comparison:
         """Who beats whom; about the model that the result names, where it names one."""
         model = str(self.metrics.get("model", ""))
-        return Comparison(self.forecasts, model if model in self.forecasts else "")
+        return Comparison(self.forecasts, model if model in self.forecasts else "", too_little(self.metrics))
 
     @property
     def best(self) -> str:

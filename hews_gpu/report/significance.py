@@ -1,9 +1,9 @@
 """Which forecasts beat the calendar, and which of those the recent level too: the two verdicts, in plain words.
 
 A gain is called significant where zero lies outside all of its 95 % intervals: over blocks of one week, of four weeks,
-and whatever longer ones a file holds. None is corrected for how many methods are held against the same baseline. The
-calendar is the climatology, hour of the week x month; the recent level is that times how busy the last 28 and 365 days
-were. Only what beats both is foresight.
+and whatever longer ones a file holds; where there is too little to judge by, nothing is called so. None is corrected
+for how many methods are held against the same baseline. The calendar is the climatology, hour of the week x month; the
+recent level is that times how busy the last 28 and 365 days were. Only what beats both is foresight.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from hews_gpu.evaluation.judge import sign
+from hews_gpu.evaluation.judge import TOO_LITTLE, sign
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.report.formatting import SPACE, listed, number, percent, range_of, signed
 from hews_gpu.report.page import Verdict
@@ -66,6 +66,7 @@ class Comparison:
 
     forecasts: Mapping[str, Any]
     model: str = ""  # what the result is about; without one it is about whichever gains most
+    too_little: Sequence[str] = ()  # why there is too little to judge by; then nothing wins and nothing loses
 
     @cached_property
     def contenders(self) -> dict[str, Bits]:
@@ -78,7 +79,7 @@ class Comparison:
     @cached_property
     def winners(self) -> list[str]:
         """Those that gain significantly, the greatest gain first."""
-        return [name for name, bits in self.contenders.items() if sign(bits) > 0]
+        return [name for name, bits in self.contenders.items() if sign(bits) > 0 and not self.too_little]
 
     @property
     def best(self) -> str:
@@ -88,6 +89,9 @@ class Comparison:
     def verdict(self) -> Verdict:
         """Return what came out against the calendar as a sentence, and against the recent level as its first note."""
         best, bits = self.best, gain_over(self.forecasts[self.best], CLIMATOLOGY) or ZERO
+        if self.too_little:
+            notes = [] if best == CLIMATOLOGY else [f"{_capital(_named(best))} gains {stated(bits)} here."]
+            return Verdict(f"{TOO_LITTLE}: {'; '.join(self.too_little)}.", "flat", [*notes, *self._oracle()])
         others = [name for name in self.winners if name != best]
         notes = [*self._over_level(), *self._worth(), *self._ties(), *self._losers(), *self._oracle()]
         if best in self.winners:

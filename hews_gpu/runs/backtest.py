@@ -140,7 +140,7 @@ def backtest(
         return {"out": str(out), "fits": len(mine), "of": len(fits)}
     judged = gather_fits(experiment, settings.every, out / FITS)
     result = judge_experiment(experiment, judged)
-    metrics = {"kind": KIND, "model": settings.model, **headline(result["forecasts"][settings.model]), **result}
+    metrics = {"kind": KIND, "model": settings.model, **headline(result, settings.model), **result}
     tables = {FORECASTS: _table(experiment, judged)}
     areas = judged[settings.model].areas
     if areas is not None:

@@ -91,7 +91,7 @@ def evaluate(
     metrics = {
         "kind": "run",
         "model": recipe.model,
-        **headline(result["forecasts"][recipe.model]),
+        **headline(result, recipe.model),
         **result,
         "parts": _parts(experiment, p[recipe.model]),
     }

@@ -67,10 +67,10 @@ def test_skill_against_another_is_the_opposite_of_its_skill(found):
 
 
 def test_the_headline_and_the_table_are_of_the_model(found):
-    top = headline(found["forecasts"]["hawkes"])
+    top = headline(found, "hawkes")
     assert top["oracle_gap_closure"] == found["forecasts"]["hawkes"]["oracle_gap_closure"]["value"]
     assert top["calibration_slope_interval"][0] < top["calibration_slope"] < top["calibration_slope_interval"][1]
-    assert headline(found["forecasts"]["climatology"])["log_skill_bits"] == 0
+    assert headline(found, "climatology")["log_skill_bits"] == 0
     rows = skill_table(found)
     assert len(rows) == 6 and all(len(row) == len(rows[0]) for row in rows)
     assert "gap closed" in rows[0]

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 
 from hews_gpu.evaluation.bootstrap import Blocks, interval
-from hews_gpu.evaluation.judge import Judged, compare, gap_closure, verdict
+from hews_gpu.evaluation.judge import Judged, compare, gap_closure, headline, verdict
 from hews_gpu.forecasters.logistic import log_loss_each_bits, logit
 
 STRIDE_S = 7200
@@ -119,3 +119,50 @@ def test_no_gap_no_closure():
 def test_a_verdict_asks_for_every_interval_and_shows_the_one_that_decides(value, one_week, four_weeks, begins, holds):
     sentence = verdict({"value": value, "one_week": one_week, "four_weeks": four_weeks})
     assert sentence.startswith(begins) and holds in sentence
+
+
+def judged_result(windows=2000, positives=200, train=("2014-01-01", "2015-06-01"), test=("2016-02-01", "2016-09-01")):
+    """As much of a result as tells whether there is enough to judge by."""
+    fold = {
+        "train": dict(zip(("begin", "end"), train, strict=True)),
+        "test": dict(zip(("begin", "end"), test, strict=True)),
+    }
+    protocol = {"stride_s": 7200, "folds": [fold]}
+    bits = {"value": 0.01, "one_week": [0.006, 0.014], "four_weeks": [0.004, 0.016]}
+    against = {name: {"log_skill_bits": bits} for name in ("climatology", "level")}
+    scores = {"against": against, "calibration": {"slope": 1.0, "slope_interval": [0.9, 1.1]}}
+    return {"windows": windows, "positives": positives, "protocol": protocol, "forecasts": {"model": scores}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"positives": 29}, "29 test windows with a target, at least 30"),
+        ({"positives": 1971}, "29 test windows without a target, at least 30"),
+        ({"windows": 12 * 84 - 1}, "12.0 weeks of test windows, at least 12"),
+        ({"train": ("2014-03-01", "2014-09-15")}, "no training window in February"),
+        (
+            {"train": ("2014-08-01", "2015-03-01"), "test": ("2015-02-15", "2015-07-01")},
+            "no training window in March, April, May, June",
+        ),
+    ],
+)
+def test_too_little_to_judge_is_a_verdict_of_its_own(changes, reason):
+    """A gain that four weeks of a season never trained on cannot tell is neither skill nor its absence."""
+    top = headline(judged_result(**changes), "model")
+    for key in ("verdict", "verdict_over_level"):
+        assert top[key].startswith(f"Too little to judge: {reason}") and "Measured: +0.0100" in top[key]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"positives": 30},
+        {"windows": 12 * 84},
+        {"train": ("2014-01-01", "2014-09-01")},
+        {"train": ("2014-08-01", "2015-03-01T00:00"), "test": ("2015-08-15", "2016-03-01")},
+    ],
+)
+def test_enough_to_judge_leaves_the_verdict_to_the_intervals(changes):
+    assert headline(judged_result(**changes), "model")["verdict"].startswith("Significant skill")

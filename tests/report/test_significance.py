@@ -101,3 +101,23 @@ def test_the_verdict_comes_first_on_the_page(results, tmp_path, gains, words):
     text = text_of(page_of(alone(results["presets"]["null"], **gains), tmp_path))
     assert words in text
     assert text.index("climatology") < text.index("Over the calendar, bits")
+
+
+@pytest.mark.parametrize("gain", [0.012, -0.012, 0.0])
+def test_with_too_little_to_judge_by_nothing_wins_and_nothing_loses(gain):
+    forecasts = {"climatology": forecast(), "level": forecast(climatology=bits(0.5))}
+    forecasts["hewsnet"] = forecast(climatology=bits(gain), level=bits(gain))
+    comparison = Comparison(forecasts, "hewsnet", ["3 test windows with a target, at least 30 are needed"])
+    verdict = comparison.verdict()
+    assert verdict.sentence == "Too little to judge: 3 test windows with a target, at least 30 are needed."
+    assert verdict.tone == "flat" and comparison.winners == [] and "level" not in " ".join(verdict.notes)
+
+
+def test_a_page_with_too_little_to_judge_by_calls_nothing_significant(results, tmp_path):
+    source = alone(results["presets"]["null"], value=0.02)
+    assert "significantly better" in text_of(page_of(source, tmp_path))
+    text = text_of(page_of(source | {"positives": 12}, tmp_path))
+    assert (
+        "Too little to judge: 12 test windows with a target" in text
+        and "significantly" not in text.split("Reading the scores")[0]
+    )

@@ -49,17 +49,18 @@ def skill(result: Result) -> Block:
         gains = {key: gain_over(one, other) for key, one in result.shown.items() if key not in (other, CLIMATOLOGY)}
         if known := {key: bits for key, bits in gains.items() if bits is not None}:
             drawn.append(figure(name, figures.skill(known, other), base_rate=left_out))
-    rows = [_method(name, one, has_oracle, name == result.best) for name, one in forecasts.items()]
+    rows = [_method(name, result, has_oracle) for name in forecasts]
     blocks = [table("skill_oracle" if has_oracle else "skill", rows), columns(*drawn), _more(forecasts)]
     if parts := result.metrics.get("parts"):
         blocks.append(_parts(parts))
-    return section("skill", *blocks, duel=_duel(forecasts))
+    return section("skill", *blocks, duel=_duel(result))
 
 
-def _method(name: str, scores: Scores, has_oracle: bool, is_best: bool) -> Row:
+def _method(name: str, result: Result, has_oracle: bool) -> Row:
     """Return one method's row: every cell with the 95 % interval under it."""
+    scores = result.forecasts[name]
     closure, calibration = scores.get("oracle_gap_closure"), scores["calibration"]
-    cells = [gain_cell(name, scores, other) for other in (CLIMATOLOGY, LEVEL)]
+    cells = [gain_cell(name, result, other) for other in (CLIMATOLOGY, LEVEL)]
     if has_oracle:
         interval = range_of(closure["one_week"], 2) if closure and name not in (CLIMATOLOGY, ORACLE) else ""
         cells.append((signed(closure["value"], 2), interval) if closure else ("",))
@@ -74,15 +75,15 @@ def _method(name: str, scores: Scores, has_oracle: bool, is_best: bool) -> Row:
         ),
         (number(scores["log_loss_bits"], 4),),
     ]
-    return Row(label(name), cells, title(name), "model" if is_best else "")
+    return Row(label(name), cells, title(name), "model" if name == result.best else "")
 
 
-def gain_cell(name: str, scores: Scores, other: str) -> tuple[str, ...]:
+def gain_cell(name: str, result: Result, other: str) -> tuple[str, ...]:
     """Return a log skill over another forecaster with its interval and its verdict."""
-    bits = gain_over(scores, other)
+    bits = gain_over(result.forecasts[name], other)
     if bits is None or name == other:
         return (signed(0.0) if name == other else number(None),)
-    verdict = MARKS[sign(bits)] if name != ORACLE else ""
+    verdict = MARKS[sign(bits)] if name != ORACLE and not result.comparison.too_little else ""
     return signed(bits["value"]), range_of(bits["one_week"]), f"significantly {verdict}" if verdict else ""
 
 
@@ -107,10 +108,11 @@ def _parts(parts: Scores) -> Block:
     return table("parts", rows)
 
 
-def _duel(forecasts: Scores) -> str:
-    """Return how HewsNet and boosting compare window by window, where a result has both."""
+def _duel(result: Result) -> str:
+    """Return how HewsNet and boosting compare window by window, where a result has both and is enough to judge by."""
+    forecasts = result.forecasts
     bits = gain_over(forecasts["hewsnet"], "boosting") if "hewsnet" in forecasts else None
-    if bits is None:
+    if bits is None or result.comparison.too_little:
         return ""
     word = {1: "better than", -1: "worse than", 0: "not told apart from"}[sign(bits)]
     gained = f"{signed(bits['value'])} bits (95{SPACE}% interval {range_of(bits['one_week'])})"
