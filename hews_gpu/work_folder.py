@@ -14,7 +14,8 @@ import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,9 +25,26 @@ from hews_gpu.files import atomic_file, disk_full_is_a_user_error, locked, open_
 from hews_gpu.progress import log
 from hews_gpu.workers import Unfinished
 
-__all__ = ["open_work_folder", "read_object", "read_shared", "write_object"]
+__all__ = ["code_digest", "open_work_folder", "read_object", "read_shared", "write_object"]
 
 ABOUT, LOCK = "about.json", "lock"
+DECIDING = ("numpy", "pandas", "pyarrow", "numba", "shapely", "scipy", "scikit-learn", "torch")
+"""Libraries whose version may decide a result's last bit."""
+
+
+@cache
+def code_digest() -> str:
+    """Return a digest of this package's sources and of the libraries under it: what is resumed was made by the same."""
+    package = Path(__file__).parent
+    kernels = (package / "kernels").resolve()  # a link in a source tree, which is not followed
+    digest = hashlib.sha256()
+    for folder in (package, kernels):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    for name in DECIDING:
+        with suppress(PackageNotFoundError):
+            digest.update(f"{name} {version(name)}".encode())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,3 +183,18 @@ def test_a_file_system_without_locks_is_warned_of_and_used(
     with open_work_folder(tmp_path / "out", ABOUT, resume=False, keep=False) as folder:
         assert folder.is_dir()
     assert "has no locks" in capsys.readouterr().err and not folder.exists()
+
+
+@pytest.mark.parametrize("changed", ["config.py", "kernels/pip_scalars.py", "data/clean.py"])
+def test_the_digest_of_the_code_is_of_the_whole_package(tmp_path: Path, changed: str) -> None:
+    package = shutil.copytree(Path(module.__file__).parent, tmp_path / "hews_gpu")
+    digest = [sys.executable, "-c", "from hews_gpu.work_folder import code_digest; print(code_digest())"]
+
+    def now() -> str:
+        run = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(tmp_path)}}
+        return subprocess.run(digest, capture_output=True, text=True, check=True, **run).stdout
+
+    before = now()
+    with (package / changed).open("a") as file:
+        file.write("\n# changed\n")
+    assert now() != before

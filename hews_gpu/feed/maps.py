@@ -34,7 +34,7 @@ from hews_gpu.progress import log, step
 from hews_gpu.raster.rasterizer import Backend, Rasterizer, channels_rasterizer, reference_rasterizer
 from hews_gpu.raster.style import FULL_DISC, QUALITATIVE, ChannelsStyle, ReferenceStyle, rgb
 from hews_gpu.units import HOUR_S
-from hews_gpu.work_folder import open_work_folder, read_shared, write_object
+from hews_gpu.work_folder import code_digest, open_work_folder, read_shared, write_object
 from hews_gpu.workers import Opener, Workers, in_this_process
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def rasterize(
         rasterizer = job.rasterizer(prepared)
         has_target = targets_within(prepared.events, windows.start_s, windows.start_s + windows.length_s) > 0
         about = {"drawing": rasterizer.fingerprint(), "windows": windows.pairs.tolist(), "per_file": job.per_file}
+        about |= {"data": prepared.fingerprint, "code": code_digest()}
         is_long = resume or workers is not in_this_process
         events = len(prepared.events)
         with open_work_folder(out, about, resume=resume, keep=is_long) as work, workers(events, work) as team:

@@ -39,6 +39,7 @@ from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.forecasters.registry import BASELINES, require_known
 from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, areas_with_counts, window_columns, write_results
 from hews_gpu.runs.folder import CITY
+from hews_gpu.work_folder import code_digest
 
 __all__ = ["DEFAULT_MODELS", "KIND", "Settings", "backtest"]
 
@@ -163,7 +164,7 @@ def _is_begun(settings: Settings, out: Path, *, force: bool, goes_on: bool) -> b
     if there.get("kind") != KIND:
         return False
     if there.get("settings_digest") != _notes(settings)["settings_digest"]:
-        allowed = "was begun with other settings, data or models"
+        allowed = "was begun with other settings, data, models or code"
         raise UserError("--out", out, allowed=allowed, remedy="Give another folder, or --force to replace it")
     return True
 
@@ -190,14 +191,16 @@ def _begin(settings: Settings, out: Path, *, force: bool, goes_on: bool) -> None
 
 
 def _notes(settings: Settings) -> dict[str, Any]:
-    """Return what the manifest says of the settings; their digest tells whether fits go together."""
+    """Return what the manifest says of the settings; a digest with data and code tells which fits go together."""
     problem = settings.problem
     content = {**asdict(settings), "problem": {**asdict(problem), "prepared": None}}
     notes: dict[str, Any] = {"settings": json.loads(json.dumps(content))}
     if problem.prepared is not None:
         notes["prepared"] = str(problem.prepared.absolute())
         notes["data_fingerprint"] = open_prepared(problem.prepared).fingerprint
-    digest = hashlib.sha256(json.dumps([content, notes.get("data_fingerprint")], sort_keys=True).encode())
+    digest = hashlib.sha256(
+        json.dumps([content, notes.get("data_fingerprint"), code_digest()], sort_keys=True).encode()
+    )
     return {**notes, "settings_digest": digest.hexdigest()}
 
 

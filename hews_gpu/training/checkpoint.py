@@ -175,7 +175,7 @@ def require_same_settings(where: str, then: Mapping[str, Any], now: Mapping[str,
     shown = "; ".join(f"{key} was {short(then.get(key))}, is {short(now.get(key))}" for key in keys[:SHOWN])
     more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
     remedy = "Undo the change, or train anew with --force"
-    raise UserError(where, allowed=f"was made with other data or settings: {shown}{more}", remedy=remedy)
+    raise UserError(where, allowed=f"was made with other data, settings or code: {shown}{more}", remedy=remedy)
 
 
 class Checkpoints:

@@ -39,6 +39,7 @@ from hews_gpu.training.distributed import ProcessGroup, ProcessInfo, process_gro
 from hews_gpu.training.logs import EpochCost
 from hews_gpu.training.objective import EpochRow, Objective, Stage
 from hews_gpu.training.recipe import EngineConfig
+from hews_gpu.work_folder import code_digest
 
 __all__ = ["Position", "TrainingLoop", "fit_in_memory", "learning_rate", "order_fingerprint"]
 
@@ -118,7 +119,7 @@ class TrainingLoop:
         self.fabric, self.device = group.fabric, group.fabric.device
         for stage in objective.stages:
             stage.require_divisible(group.size)
-        self.settings = {**objective.settings, **engine.settings}
+        self.settings = {"code": code_digest(), **objective.settings, **engine.settings}
         torch.manual_seed(objective.seed + group.rank)
         module = objective.module().to(self.device)
         if engine.channels_last:

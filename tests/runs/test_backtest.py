@@ -234,7 +234,7 @@ def test_other_settings_data_or_folders_are_refused(folder, city, tmp_path):
     wrong = [settings_of(city, blocks=3), settings_of(city, seeds=(0,)), settings_of(city, models=("level",))]
     for settings in [*wrong, settings_of(other), Settings(problem=Problem(preset="null"), models=MODELS)]:
         for options in ({"resume": True}, {"share": (0, 2)}):
-            with pytest.raises(UserError, match="was begun with other settings, data or models"):
+            with pytest.raises(UserError, match="was begun with other settings, data, models or code"):
                 backtest(settings, out, **options)
     with pytest.raises(UserError, match=r"exists already.*--force"):
         backtest(settings_of(city), out)
