@@ -56,12 +56,18 @@ def fetch(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the tables; else data/NAME.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Get a city's tables from its public feed, page by page; a fetch that was cut off goes on where it stopped."""
+    """Get a city's tables from its public feed, page by page; a fetch that was cut off goes on where it stopped.
+
+    Exit code 1 where what was fetched is not known to be complete.
+    """
     from hews_gpu.fetch import fetch_city, find_city
 
     config, folder = find_city(city)
     out = out or folder
-    show(f"Fetched into {out}", fetch_city(config, out), as_json)
+    result = fetch_city(config, out)
+    is_complete = result["known_to_be_complete"]
+    show(f"Fetched into {out}{'' if is_complete else ', not known to be complete'}", result, as_json)
+    raise typer.Exit(0 if is_complete else 1)
 
 
 @app.command(cls=OnCluster)

@@ -5,8 +5,9 @@
                          fetch.json                request, time, rows, keys and sha256 of each page
     data/NAME/latest -> 2026-11-23                 switched only when all is whole
 
-A run that was cut off resumes where it stopped. At the end the rows are compared with the feed's own count; a
-difference (the table changed while it was read) is reported, not hidden.
+A run that was cut off resumes where it stopped. At the end the rows are compared with the feed's own count. What is not
+known to be all there is (fewer or more rows than counted, a table that was edited while it was read) is recorded as
+such, and is never called complete: neither here nor by `hews prepare`.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def fetch_city(
         today: names a new folder; the current date unless given.
 
     Returns:
-        A flat summary: folder, rows, the feed's own count, the difference, pages fetched and kept, bytes, what was not
-        asked for, warnings.
+        A flat summary: folder, whether it is known to be complete, rows, the feed's own count, the difference, pages
+        fetched and kept, bytes, what was not asked for, warnings.
 
     Raises:
         UserError: the city has no [fetch] section, no network, a feed that refuses or makes no sense, a full disk.
@@ -88,8 +89,9 @@ def fetch_city(
             _fetch_incidents(client, city, settings, snapshot)
         if not snapshot.table(NEIGHBORHOODS)["whole"]:
             _fetch_neighborhoods(client, settings, snapshot)
-        snapshot.finish()
-    return _summary(snapshot, name=city.neighborhoods.name, requests=client.requests)
+        doubts = _doubts(snapshot)
+        snapshot.finish(doubts)
+    return _summary(snapshot, doubts, name=city.neighborhoods.name, requests=client.requests)
 
 
 def _drop_damaged_pages(snapshot: Snapshot) -> None:
@@ -116,8 +118,16 @@ def _fetch_incidents(client: Client, city: CityConfig, settings: FetchConfig, sn
     entry |= {"left_out": list(table.left_out), "edited": table.edited, "count_before": expected}
     entry["time_zone"] = table.time_zone
     _read_pages(table, snapshot, expected)
-    entry |= {"count": table.count(), "edited_after": table.edited_now(), "whole": True}
+    count = table.count()
+    if _rows(entry) < count:  # a page may have come back empty though there are more rows
+        _read_pages(table, snapshot, count)
+    entry |= {"count": count, "edited_after": table.edited_now(), "whole": _rows(entry) >= count}
     snapshot.save()
+
+
+def _rows(entry: Mapping[str, Any]) -> int:
+    """Return the rows of all pages of a table."""
+    return sum(page["rows"] for page in entry["pages"])
 
 
 def _start_over_if_changed(snapshot: Snapshot, table: Table) -> None:
@@ -214,20 +224,23 @@ def _all_pages(layer: ArcgisTable) -> TablePage:
     raise UserError(layer.endpoint.field, layer.address, allowed=allowed, remedy=remedy)
 
 
-def _summary(snapshot: Snapshot, *, name: str, requests: int) -> dict[str, Any]:
+def _summary(snapshot: Snapshot, doubts: Sequence[str], *, name: str, requests: int) -> dict[str, Any]:
     incidents, areas = snapshot.table(INCIDENTS), snapshot.table(NEIGHBORHOODS)
-    rows = sum(page["rows"] for page in incidents["pages"])
-    pages = [*incidents["pages"], *areas["pages"]]
-    warnings = _warnings(incidents, areas, name)
+    rows, pages = _rows(incidents), [*incidents["pages"], *areas["pages"]]
+    warnings = list(doubts)
+    if name not in areas["names"]:
+        known = ", ".join(areas["names"])
+        warnings.append(f"the polygons have no '{name}'; set [neighborhoods] name to one of: {known}")
     for warning in warnings:
         log(f"warning: {warning}")
     return {
         "folder": str(snapshot.folder),
+        "known_to_be_complete": not doubts,
         "latest": str(snapshot.folder.parent / LATEST),
         "incidents": rows,
         "incidents_counted_by_the_feed": incidents["count"],
         "difference": rows - incidents["count"],
-        "neighborhoods": sum(page["rows"] for page in areas["pages"]),
+        "neighborhoods": _rows(areas),
         "pages_fetched": snapshot.added,
         "pages_kept": len(pages) - snapshot.added,
         "requests": requests,
@@ -237,16 +250,14 @@ def _summary(snapshot: Snapshot, *, name: str, requests: int) -> dict[str, Any]:
     }
 
 
-def _warnings(incidents: Mapping[str, Any], areas: Mapping[str, Any], name: str) -> list[str]:
-    """Return what the user should know of a finished fetch; `name` is the polygons' column of the city file."""
-    warnings = []
-    for what, entry in (("incidents", incidents), ("polygons", areas)):
-        rows = sum(page["rows"] for page in entry["pages"])
-        if rows != entry["count"]:
-            warnings.append(f"{rows:,} {what} were fetched, but the feed counts {entry['count']:,}")
+def _doubts(snapshot: Snapshot) -> list[str]:
+    """Return why what was fetched is not known to be all there is."""
+    incidents = snapshot.table(INCIDENTS)
+    doubts = [
+        f"{_rows(entry):,} {what} were fetched, but the feed counts {entry['count']:,}"
+        for what, entry in (("incidents", incidents), ("polygons", snapshot.table(NEIGHBORHOODS)))
+        if _rows(entry) != entry["count"]
+    ]
     if incidents["edited_after"] != incidents["edited"]:
-        warnings.append("the table was edited while it was read; fetch again tomorrow if you need it exact")
-    if name not in areas["names"]:
-        known = ", ".join(areas["names"])
-        warnings.append(f"the polygons have no '{name}'; set [neighborhoods] name to one of: {known}")
-    return warnings
+        doubts.append("the table was edited while it was read; fetch again tomorrow if you need it exact")
+    return doubts

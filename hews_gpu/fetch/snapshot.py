@@ -2,7 +2,8 @@
 
 `fetch.json` names for every page the file, the request, the time, the rows, the first and last key and the sha256. It
 is rewritten after each page, once the page's own file is safe on disk, so that a run that is cut off at any moment
-resumes after its last whole page. `latest` points at a folder only once everything in it is whole.
+resumes after its last whole page. `latest` points at a folder only once all pages that the feed gave are in it; whether
+these are all that there are, `complete` and `doubts` say, and `hews prepare` reads them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -55,12 +56,18 @@ class Snapshot:
         intact = next((i for i, page in enumerate(pages) if not self._is_intact(page)), len(pages))
         dropped = len(pages) - intact
         if dropped:
-            entry["pages"], entry["whole"], self.record["complete"] = pages[:intact], False, False
+            entry["pages"], entry["whole"] = pages[:intact], False
+            self._reopen()
         return dropped
 
     def restart(self, name: str) -> None:
         """Drop all pages of a table."""
         self.record["tables"][name] = {"whole": False, "pages": []}
+        self._reopen()
+
+    def _reopen(self) -> None:
+        self.record["complete"] = False
+        self.record.pop("finished", None)
 
     def add(self, name: str, file: str, page: TablePage) -> None:
         """Write a page and its record."""
@@ -93,8 +100,12 @@ class Snapshot:
         """Write the record."""
         write_json(self.folder / RECORD, self.record)
 
-    def finish(self) -> None:
-        """Remove what no record names, record that all is whole, and point `latest` here."""
+    def finish(self, doubts: Sequence[str] = ()) -> None:
+        """Remove what no record names, record that all was fetched, and point `latest` here.
+
+        Args:
+            doubts: why what was fetched is not known to be all there is, in words.
+        """
         link = self.folder.parent / LATEST
         if link.exists() and not link.is_symlink():
             raise UserError(str(link), allowed="must be a link that 'hews fetch' made", remedy="Move it away")
@@ -102,8 +113,8 @@ class Snapshot:
         for left_over in self.folder.iterdir():
             if left_over.name not in named and LEFT_OVER.fullmatch(left_over.name):
                 left_over.unlink()
-        if not self.record["complete"]:
-            self.record.update(complete=True, finished=_now())
+        if "finished" not in self.record or self.record.get("doubts") != list(doubts):
+            self.record.update(complete=not doubts, doubts=list(doubts), finished=_now())
             self.save()
         atomic_link(link, self.folder.name)
 
@@ -125,7 +136,7 @@ def open_snapshot(root: Path, city: str, query: dict[str, Any], today: date) -> 
     for folder in sorted(dated, key=lambda folder: (folder.name[:10], int(folder.name[11:] or 1)), reverse=True):
         record = _read_record(folder)
         if record.get("query") == query:
-            if not record["complete"] or folder.name.startswith(today.isoformat()):
+            if "finished" not in record or folder.name.startswith(today.isoformat()):
                 return Snapshot(folder, record)
             break  # what is older was followed by a whole one: not worth going on with
     names = (today.isoformat() + (f"-{n}" if n > 1 else "") for n in range(1, MAX_A_DAY + 1))
@@ -158,7 +169,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    is_ours = isinstance(record, dict) and record.get("kind") == "fetch" and "complete" in record and "tables" in record
+    is_ours = isinstance(record, dict) and record.get("kind") == "fetch" and isinstance(record.get("tables"), dict)
     return record if is_ours else {}
 
 

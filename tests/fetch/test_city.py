@@ -23,6 +23,7 @@ from hews_gpu.fetch import fetch_city, find_city
 from hews_gpu.fetch.arcgis import stated_zone
 from hews_gpu.fetch.city import fetch_polygons, property_names
 from hews_gpu.fetch.client import Client, Endpoint
+from hews_gpu.fetch.pages import TablePage
 
 DAY = date(2026, 11, 23)
 NEXT_DAY = date(2026, 11, 24)
@@ -183,6 +184,7 @@ def test_rows_added_and_removed_while_paging_are_neither_lost_nor_doubled(
     assert set(feed.keys()) < set(keys)  # the new ones are there, and the removed one that was read before
     assert (summary["incidents"], summary["difference"]) == (55, 1)
     assert "55 incidents were fetched, but the feed counts 54" in summary["warnings"]
+    assert summary["known_to_be_complete"] is False and record(folder)["complete"] is False
 
 
 def test_an_edit_while_paging_is_reported(city: CityConfig, feed: Any, client: Client, folder: Path) -> None:
@@ -190,7 +192,45 @@ def test_an_edit_while_paging_is_reported(city: CityConfig, feed: Any, client: C
         feed.edited += 1
 
     feed.before_page = edit
-    assert "edited while it was read" in fetch_city(city, folder, client=client, today=DAY)["warnings"]
+    summary = fetch_city(city, folder, client=client, today=DAY)
+    assert "edited while it was read" in summary["warnings"] and summary["known_to_be_complete"] is False
+    found = record(folder)
+    assert found["complete"] is False and "edited while it was read" in found["doubts"][0] and found["finished"]
+    ended = CliRunner().invoke(app, ["fetch", str(city.path), "--out", str(folder)])
+    assert ended.exit_code == 1 and "not known to be complete" in ended.stdout
+
+
+def test_an_empty_page_too_early_is_asked_for_again(
+    city: CityConfig, feed: Any, client: Client, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It once ended the fetch, which then called itself complete."""
+    kinds = [module.ArcgisTable, module.SocrataTable]
+    for kind in kinds:
+        original = kind.page
+
+        def page(self: Any, after: Any, original: Any = original, asked: list[Any] = []) -> Any:  # noqa: B006
+            asked.append(after)
+            return original(self, after) if len(asked) != 2 else TablePage(url="u", body=b"", keys=[])
+
+        monkeypatch.setattr(kind, "page", page)
+    summary = fetch_city(city, folder, client=client, today=DAY)
+    assert summary["known_to_be_complete"] is True and summary["difference"] == 0
+    assert fetched_keys(folder) == feed.keys()
+
+
+def test_fewer_rows_than_counted_are_never_complete(
+    city: CityConfig, feed: Any, client: Client, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        for kind in (module.ArcgisTable, module.SocrataTable):
+            patch.setattr(kind, "count", lambda self: 53)
+        summary = fetch_city(city, folder, client=client, today=DAY)
+    assert summary["known_to_be_complete"] is False
+    assert record(folder)["doubts"] == ["50 incidents were fetched, but the feed counts 53"]
+    assert record(folder)["complete"] is False
+    again = fetch_city(city, folder, client=client, today=DAY)  # goes on, and finds that the feed has come round
+    assert again["known_to_be_complete"] is True and record(folder)["complete"] is True
+    assert fetched_keys(folder) == feed.keys()
 
 
 def test_a_table_edited_since_the_cut_is_read_from_the_start(
