@@ -37,17 +37,18 @@ __all__ = ["backtest", "judge", "load_run", "open_city", "prepare", "rasterize",
 AnyPath = str | PathLike[str]
 
 
-def prepare(city_file: AnyPath, out: AnyPath, *, force: bool = False) -> Prepared:
+def prepare(city_file: AnyPath, out: AnyPath, *, force: bool = False, score_only: bool = False) -> Prepared:
     """Read, clean and place every incident of a city file, and open the folder made.
 
     Args:
         city_file: a TOML file as ``hews init`` writes it.
         out: folder to make.
         force: replace an older one.
+        score_only: nothing is to be trained or judged on it, so that the splits may lie anywhere.
     """
     from hews_gpu.data.prepare.command import prepare as run
 
-    run(load_city(Path(city_file)), Path(out), force=force)
+    run(load_city(Path(city_file)), Path(out), force=force, score_only=score_only)
     return open_city(out)
 
 

@@ -20,6 +20,7 @@ from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.typed_toml import build, require
 
 __all__ = [
+    "SPLITS",
     "ChannelsConfig",
     "CityConfig",
     "CityInfo",
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 HOUR_S, DAY_S = 3600, 86_400
+SPLITS = ("train", "validation", "test")
+"""A city file's splits, in order of time, but for the locked one."""
 
 
 def parse_local_time(key: str, text: str) -> int:
@@ -307,7 +310,7 @@ class SplitsConfig:
 
     def __post_init__(self) -> None:
         last = None
-        for name in ("train", "validation", "test", "locked")[: 3 if self.locked is None else 4]:
+        for name in SPLITS if self.locked is None else (*SPLITS, "locked"):
             begin, end = self.span_s(name)
             pair = getattr(self, name)
             require(begin < end, f"[splits] {name}", pair, "must begin before it ends")

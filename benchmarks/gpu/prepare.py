@@ -81,7 +81,7 @@ def measure(workers: Opener, *, rows: int = ROWS, days: int = DAYS) -> dict[str,
         for who, opener in (("host", in_this_process), ("workers", workers)):
 
             def one(out: Path = folder / who, opener: Opener = opener, who: str = who) -> None:
-                quality[who] = prepare(city, out, workers=opener)
+                quality[who] = prepare(city, out, workers=opener, score_only=True)
 
             seconds[who] = wall_s(one)
             hashes[who] = {table: table_hash(folder / who / f"{table}.parquet") for table in TABLES}

@@ -154,7 +154,10 @@ def verdicts(metrics: Mapping[str, Any]) -> str:
     """Return what is to be concluded, against the calendar and against the recent level."""
     if metrics.get("leaky"):
         return str(metrics["verdict"])
-    return f"{metrics['model']}: {metrics['verdict']}\nOver the recent level: {metrics['verdict_over_level']}"
+    from hews_gpu.data.events import DOUBTS
+
+    both = f"{metrics['model']}: {metrics['verdict']}\nOver the recent level: {metrics['verdict_over_level']}"
+    return "\n".join([both, *(f"The table is not known to be complete: {doubt}." for doubt in metrics.get(DOUBTS, []))])
 
 
 @app.command()

@@ -10,6 +10,7 @@ Shapes: E incidents, N neighborhoods.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,9 +32,11 @@ from hews_gpu.files import MANIFEST, read_manifest
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["Events", "Prepared", "load_events", "open_data_of", "open_prepared"]
+__all__ = ["DOUBTS", "Events", "Prepared", "load_events", "open_data_of", "open_prepared"]
 
 NEIGHBORHOODS = "neighborhoods.parquet"
+DOUBTS = "not_known_to_be_complete"
+"""The key of quality.json, and of the results of all that is made of a table, under which they say why."""
 COLUMNS = ["time_s", "longitude", "latitude", "category", "neighborhood_id", "is_target"]
 COLUMNS += ["duplicate_of", "is_overlap", "twin_of", "near_twin_of"]
 
@@ -125,6 +128,16 @@ class Prepared:
             return read(self.folder / NEIGHBORHOODS)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise _not_prepared(self.folder, f"its {NEIGHBORHOODS} cannot be read ({error})") from None
+
+    @cached_property
+    def doubts(self) -> list[str]:
+        """Why the table is not known to be complete, as `hews prepare` found."""
+        try:
+            quality = json.loads((self.folder / "quality.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # whoever shows it says so
+            return []
+        doubts = quality.get(DOUBTS, []) if isinstance(quality, dict) else []
+        return [str(doubt) for doubt in doubts] if isinstance(doubts, list) else []
 
     @cached_property
     def fingerprint(self) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from hews_gpu.arrays import Bool, Int64
 from hews_gpu.config import CityConfig
 from hews_gpu.data.events import Events
+from hews_gpu.errors import UserError
 
 __all__ = [
     "MapWindows",
@@ -26,6 +27,7 @@ __all__ = [
     "issue_windows",
     "make_samples",
     "make_windows",
+    "split_windows",
     "targets_within",
 ]
 
@@ -112,6 +114,21 @@ def issue_windows(begin_s: int, end_s: int, task: Task) -> Windows:
     """Return all target windows on the task's grid whose history (as known at issue) and target lie in [begin, end)."""
     target_s = _grid(begin_s + task.reach_s, end_s - task.horizon_s, task.stride_s, task.anchor_s)
     return Windows(issue_s=target_s - task.lead_s, begin_s=target_s, end_s=target_s + task.horizon_s)
+
+
+def split_windows(city: CityConfig, name: str, embargo_s: int) -> Windows:
+    """Return the target windows of a city file's split.
+
+    Raises:
+        UserError: it is too short for one.
+    """
+    task = Task.of_city(city).apart(embargo_s)
+    windows = issue_windows(*city.splits.span_s(name), task)
+    if len(windows) == 0:
+        span = list(getattr(city.splits, name))
+        allowed = f"is too short: history, lead and horizon together take {task.gap_s} seconds"
+        raise UserError(f"[splits] {name}", span, allowed=allowed, remedy="Lengthen the split")
+    return windows
 
 
 def _grid(begin_s: int, last_s: int, stride_s: int, anchor_s: int) -> Int64:

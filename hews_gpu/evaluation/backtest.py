@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from hews_gpu.arrays import Bool, Float64
+from hews_gpu.data.coverage import coverage_of_events, require_covered
 from hews_gpu.data.events import open_prepared
 from hews_gpu.data.resolution import count_minutes, require_windows
 from hews_gpu.errors import UserError, did_you_mean
@@ -80,11 +81,12 @@ class Problem:
         """Read the folder, or generate the city.
 
         Raises:
-            UserError: windows are finer than the folder's times.
+            UserError: rows thin out within the folder's splits, or windows are finer than its times.
         """
         if self.prepared is not None:
             prepared = open_prepared(self.prepared)
             require_windows(prepared.city, count_minutes(prepared.events.time_s, prepared.events.is_target))
+            require_covered(prepared.city.splits, coverage_of_events(prepared.events))
             return whole_city(prepared)
         assert self.preset is not None
         return generated_city(self.preset, years=self.years, seed=self.seed)

@@ -23,10 +23,8 @@ from hews_gpu.forecasters.catalog import Catalog, Outcomes, label_known_s, outco
 from hews_gpu.forecasters.city import City
 from hews_gpu.units import DAY_S
 
-__all__ = ["PARTS", "SPLITS", "Experiment", "Fold", "Plan", "rolling_origin", "split_fold"]
+__all__ = ["PARTS", "Experiment", "Fold", "Plan", "rolling_origin", "split_fold"]
 
-SPLITS = ("train", "validation", "test")
-"""A city file's splits, in order of time."""
 PARTS = ("train", "calibration", "test")
 """The parts of a fold; what a city file calls validation calibrates."""
 TIMES = ("history", "lead", "horizon", "stride", "delay", "gap")

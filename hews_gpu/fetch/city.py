@@ -176,7 +176,7 @@ def _fetch_neighborhoods(client: Client, settings: FetchConfig, snapshot: Snapsh
     snapshot.add(NEIGHBORHOODS, f"{NEIGHBORHOODS}.geojson", page)
     entry = snapshot.table(NEIGHBORHOODS)
     entry |= {"address": without_secrets(endpoint.address), "protocol": protocol, "count": count}
-    entry |= {"names": property_names(page), "whole": True}
+    entry |= {"names": property_names(page), "whole": page.rows == count}
     snapshot.save()
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Float64, Int64
 from hews_gpu.config import CityConfig, city_template
-from hews_gpu.data.events import Events, Prepared
+from hews_gpu.data.events import DOUBTS, Events, Prepared
 from hews_gpu.data.geometry.outlines import outlines_of
 from hews_gpu.data.geometry.point_in_polygon import meters_per_degree
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
@@ -192,7 +192,10 @@ def prepared_city(prepared: Prepared, *, begin_s: int, end_s: int) -> City:
         begin_s=begin_s,
         end_s=end_s,
         embargo_s=NEAR_TWIN.within_s,
-        notes={"city": prepared.city.city.name, "rows": len(events), "fingerprint": prepared.fingerprint},
+        notes={
+            **{"city": prepared.city.city.name, "rows": len(events), "fingerprint": prepared.fingerprint},
+            **({DOUBTS: prepared.doubts} if prepared.doubts else {}),
+        },
         truth=_truth(prepared.folder),
         prepared=prepared,
     )

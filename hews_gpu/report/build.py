@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hews_gpu.data.coverage import coverage_of_events
+from hews_gpu.data.events import DOUBTS
 from hews_gpu.errors import UserError
 from hews_gpu.files import atomic_file, require_free_file
 from hews_gpu.progress import step
@@ -80,8 +82,9 @@ def _page_of_folder(run: Path, data: Path | None) -> Page:
     about = [f"judged on {span(moment(folds[0]['test']['begin']), moment(folds[-1]['test']['end']))}"]
     what = "target incidents"
     if result.prepared is not None:
-        times, what = result.prepared.events.time_s, category_list(result.prepared.city.incidents.target_names)
-        about.insert(0, span(int(times[0]), int(times[-1]) + 1))
+        coverage = coverage_of_events(result.prepared.events)
+        about.insert(0, span(coverage.begin_s, coverage.end_s))
+        what = category_list(result.prepared.city.incidents.target_names)
     if ORACLE in result.forecasts:
         about.append("a generated city")
     return Page(
@@ -100,6 +103,7 @@ def _verdict(result: Result, name: str = "", more: Sequence[str] = ()) -> Verdic
     """Return the verdict that opens the page."""
     verdict = result.comparison.verdict()
     notes = [*(more or [" ".join(verdict.notes)]), text("held_against").words("text")]
+    notes += [f"The table is not known to be complete: {doubt}." for doubt in result.metrics.get(DOUBTS, [])]
     return Verdict(f"{name}{verdict.sentence}", verdict.tone, notes)
 
 

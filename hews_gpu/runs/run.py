@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from hews_gpu.arrays import Float64
-from hews_gpu.config import parse_local_time
+from hews_gpu.config import SPLITS, parse_local_time
+from hews_gpu.data.coverage import coverage_of_events, require_covered
 from hews_gpu.data.events import Prepared, open_data_of, open_prepared
 from hews_gpu.data.resolution import count_minutes, require_windows
-from hews_gpu.data.windows import Task, Windows, issue_windows, targets_within
+from hews_gpu.data.windows import Task, Windows, split_windows, targets_within
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.folds import SPLITS, Experiment, Plan
+from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.forecasters.base import Forecaster, SaysWhere, Setting
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City, prepared_city, whole_city
@@ -30,8 +31,6 @@ from hews_gpu.training.recipe import Recipe
 from hews_gpu.units import DAY_S
 
 __all__ = ["Forecast", "Run", "given", "on_city", "open_run", "run_experiment", "where_in_city"]
-
-QUIET_S = 7 * DAY_S  # a split may reach past the table's first or last incident by a quiet week, not by a missing year
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +74,9 @@ class Run:
         issue_s = _seconds(at)
         prepared = self.prepared if data is None else self.table(data)
         times, task = prepared.events.time_s, Task.of_city(prepared.city)
-        if not len(times) or not times[0] + task.history_s <= issue_s <= times[-1] + DAY_S:
-            first, last = (np.datetime64(int(t), "s") for t in (times[0] + task.history_s, times[-1] + DAY_S))
+        first_s, last_s = coverage_of_events(prepared.events).first_and_last(times)
+        if not first_s + task.history_s <= issue_s <= last_s + DAY_S:
+            first, last = (np.datetime64(t, "s") for t in (first_s + task.history_s, last_s + DAY_S))
             raise UserError(
                 "at", str(at), allowed=f"must be an issue time from {first} to {last}, which the table covers"
             )
@@ -174,9 +174,9 @@ def run_experiment(prepared: Prepared) -> Experiment:
     task = Task.of_city(prepared.city)
     require_windows(prepared.city, count_minutes(prepared.events.time_s, prepared.events.is_target))
     city = whole_city(prepared)
+    require_covered(prepared.city.splits, coverage_of_events(prepared.events))
     for name in SPLITS:
-        _require_covered(prepared, name)
-        _require_both(prepared, name, task.apart(city.embargo_s))
+        _require_both(prepared, name, city.embargo_s)
     spans_s = {part: prepared.city.splits.span_s(name) for part, name in PARTS_OF.items()}
     return Experiment.open(city, Plan(task=task, splits_s=spans_s, seeds=(0,)))
 
@@ -185,25 +185,10 @@ PARTS_OF = {"train": "train", "calibration": "validation", "test": "test"}
 """The city file's split of each part of the fold."""
 
 
-def _require_covered(prepared: Prepared, name: str) -> None:
-    """Refuse a split that reaches beyond the table: its windows would count as quiet though nobody knows."""
-    begin_s, end_s = prepared.city.splits.span_s(name)
-    times = prepared.events.time_s
-    first_s, last_s = (int(times[0]), int(times[-1])) if len(times) else (0, 0)
-    if len(times) == 0 or begin_s < first_s - QUIET_S or end_s > last_s + QUIET_S:
-        covered = f"{_day(first_s)} to {_day(last_s)}" if len(times) else "nothing"
-        allowed = f"reaches beyond the table, which covers {covered}"
-        span = list(getattr(prepared.city.splits, name))
-        raise UserError(f"[splits] {name}", span, allowed=allowed, remedy="Move the split into what the table covers")
-
-
-def _require_both(prepared: Prepared, name: str, task: Task) -> None:
+def _require_both(prepared: Prepared, name: str, embargo_s: int) -> None:
     """Refuse a split without windows, or one in which every window has the same outcome."""
     span = list(getattr(prepared.city.splits, name))
-    windows = issue_windows(*prepared.city.splits.span_s(name), task)
-    if len(windows) == 0:
-        allowed = f"is too short: history, lead and horizon together take {task.gap_s} seconds"
-        raise UserError(f"[splits] {name}", span, allowed=allowed, remedy="Lengthen the split")
+    windows = split_windows(prepared.city, name, embargo_s)
     positives = int((targets_within(prepared.events, windows.begin_s, windows.end_s) > 0).sum())
     if 0 < positives < len(windows):
         return
@@ -223,7 +208,3 @@ def _seconds(at: str | datetime | np.datetime64 | int) -> int:
     if isinstance(at, int | np.integer):
         return int(at)
     raise UserError("at", at, allowed="must be a local time such as '2017-06-01T20:00', or seconds since 1970")
-
-
-def _day(time_s: int) -> str:
-    return str(np.datetime64(time_s, "s"))[:10]

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Bool, Float64
-from hews_gpu.data.events import Prepared
+from hews_gpu.data.coverage import Coverage, coverage_of_events
+from hews_gpu.data.events import DOUBTS, Prepared
 from hews_gpu.data.windows import Task, Windows, issue_windows, targets_within
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
@@ -43,6 +44,9 @@ class _Scoring:
 
     forecaster: Forecaster
     prepared: Prepared
+    coverage: Coverage
+    last_s: int
+    """Time of the last row that is covered."""
     catalog: Catalog
     windows: Windows
     climatology: Climatology
@@ -57,7 +61,7 @@ def score(
         run: folder made by ``hews train``.
         data: folder made by ``hews prepare``, of the run's city; it may reach further than what was trained on.
         out: folder for ``forecasts.parquet``: issue_time, window_start, window_end, seen (whether training or
-            validation saw what happened), p, p_climatology, and y (null where the table ends before the window); and
+            validation saw what happened), p, p_climatology, and y (null where the table does not cover the window); and
             ``forecasts_by_neighborhood.parquet`` of a model that says where.
         trained_on: the prepared folder of the training, if it has moved.
         device: of networks: ``auto``, ``cpu`` or ``cuda``.
@@ -90,29 +94,30 @@ def score(
 def _open(run: Run, data: Path) -> _Scoring:
     """Read the table, and see that it goes together with the run."""
     prepared = run.table(data)
-    times_s = prepared.events.time_s
-    end_s = int(times_s[-1]) + 1 if len(times_s) else 0
-    city = prepared_city(prepared, begin_s=int(times_s[0]) if len(times_s) else 0, end_s=end_s)
+    coverage = coverage_of_events(prepared.events)
+    if not coverage.rows:
+        raise UserError("data folder", prepared.folder, allowed="holds no row", remedy="Prepare a longer table")
+    first_s, last_s = coverage.first_and_last(prepared.events.time_s)
+    city = prepared_city(prepared, begin_s=first_s, end_s=last_s + 1)
     task = Task.of_city(prepared.city).apart(city.embargo_s)
     train = run.experiment.learned(run.experiment.folds[0], "train")
     return _Scoring(
         forecaster=on_city(run.forecaster, city),
         prepared=prepared,
+        coverage=coverage,
+        last_s=last_s,
         catalog=city.catalog(task.delay_s),
-        windows=_windows(prepared, task),
+        windows=_windows(prepared, task, first_s, last_s),
         climatology=fit_climatology(train.windows.begin_s, train.y),
     )
 
 
-def _windows(prepared: Prepared, task: Task) -> Windows:
-    """Return the windows from a whole history after the first incident to a stride after the last."""
-    times_s = prepared.events.time_s
-    windows = None
-    if len(times_s):
-        stride_s, anchor_s = task.stride_s, task.anchor_s - task.lead_s
-        first_s, last_s = (anchor_s + (int(times_s[i]) - anchor_s) // stride_s * stride_s for i in (0, -1))
-        windows = issue_windows(first_s, last_s + stride_s + task.lead_s + task.horizon_s, task)
-    if windows is None or len(windows) == 0:
+def _windows(prepared: Prepared, task: Task, first_s: int, last_s: int) -> Windows:
+    """Return the windows from a whole history after the first covered incident to a stride after the last."""
+    stride_s, anchor_s = task.stride_s, task.anchor_s - task.lead_s
+    first_s, last_s = (anchor_s + (time_s - anchor_s) // stride_s * stride_s for time_s in (first_s, last_s))
+    windows = issue_windows(first_s, last_s + stride_s + task.lead_s + task.horizon_s, task)
+    if len(windows) == 0:
         allowed = f"holds no window with {task.history_s // 3600} hours of history before it"
         raise UserError("data folder", prepared.folder, allowed=allowed, remedy="Prepare a longer table")
     return windows
@@ -139,7 +144,7 @@ def _probabilities(scoring: _Scoring, group: ProcessGroup) -> tuple[Float64, Flo
 def _write(scoring: _Scoring, p: Float64, areas: Float64 | None, folder: Path) -> None:
     """Write the forecasts, and those by neighborhood."""
     windows, events = scoring.windows, scoring.prepared.events
-    is_known = windows.end_s <= int(events.time_s[-1])
+    is_known = (windows.end_s <= scoring.last_s) & scoring.coverage.holds(windows.begin_s, windows.end_s)
     y = targets_within(events, windows.begin_s, windows.end_s) > 0
     columns = {
         **window_columns(windows),
@@ -170,4 +175,5 @@ def _summary(scoring: _Scoring, p: Float64, processes: int, device: str, out: Pa
         "not_seen_before": int((~_seen(scoring)).sum()),
         "last_issue_time": str(np.datetime64(int(scoring.windows.issue_s[-1]), "s")),
         "its_probability": float(p[-1]),
+        **({DOUBTS: "; ".join(scoring.prepared.doubts)} if scoring.prepared.doubts else {}),
     }

@@ -44,7 +44,10 @@ def make_city(folder: Path, rows: int = 1200) -> CityConfig:
     folder.mkdir(exist_ok=True)
     (folder / "table.csv").write_text("\n".join(lines))
     (folder / "areas.geojson").write_text(geojson(TWO_SQUARES))
-    (folder / "toy.toml").write_text(TOML.format(files='["table.csv"]', incidents=""))
+    text = TOML.format(files='["table.csv"]', incidents="")
+    for theirs, ours in (("02-01", "01-12"), ("03-01", "01-18"), ("04-01", "01-28")):  # splits within the table
+        text = text.replace(f"2014-{theirs}", f"2014-{ours}")
+    (folder / "toy.toml").write_text(text)
     return load_city(folder / "toy.toml")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from hews_gpu.config import CityConfig
 from hews_gpu.data.prepare.partitions import plan_partitions
 from hews_gpu.data.readers.dictionary_column import Block
-from hews_gpu.data.readers.files import IncidentFile, incident_files, open_table
+from hews_gpu.data.readers.files import IncidentFile, incident_files, open_table, with_digests
 from hews_gpu.data.readers.schemas import ReadSettings, choose_columns
 
 HEADER = "CrimeDate,CrimeTime,Description,Longitude,Latitude,Premise,Weapon,Location,CrimeCode"
@@ -81,7 +81,7 @@ def read_all(
 ) -> tuple[list[Block], list[IncidentFile]]:
     """Every block of every file, and the files."""
     settings = ReadSettings(schema=city.incidents.schema, mapped=dict(city.incidents.columns), **cut)
-    plan = plan_partitions(incident_files(city), settings, city.path.parent, most_bytes=partition_bytes)
+    plan = plan_partitions(with_digests(incident_files(city)), settings, city.path.parent, most_bytes=partition_bytes)
     blocks: list[Block] = []
     columns, rows = {}, 0
     for part in (part for partition in plan.partitions for part in partition):

@@ -7,13 +7,17 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import geopandas as gpd
 import pandas as pd
 import pytest
 
+from hews_gpu.data.events import open_prepared
 from hews_gpu.errors import UserError
 from hews_gpu.report.build import build_report
 
@@ -243,3 +247,38 @@ def test_the_real_city_in_seconds(make, real_data, tmp_path):
     assert time.perf_counter() - begin < 30  # 4 s alone on two cores; other work may be going on
     assert report.stat().st_size < 2e6
     assert "4,468 reported incidents of homicide and shooting" in report.read_text(encoding="utf-8")
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from hews_gpu.report.build import build_report
+build_report(Path(sys.argv[1]), data=Path(sys.argv[2]), out=Path(sys.argv[3]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def test_one_long_text_does_not_fill_memory(prepared, run, tmp_path):
+    """Arrays of fixed width once held the longest text times the rows: gigabytes for one text of 20,000 characters."""
+
+    def peak_mb(name: str, text: str) -> float:
+        data, mine = shutil.copytree(prepared, tmp_path / name), shutil.copytree(run, tmp_path / f"{name}-run")
+        incidents = pd.read_parquet(data / "incidents.parquet")
+        for column, old in (("category", "LARCENY"), ("neighborhood", "Elm"), ("source", "incidents.csv")):
+            incidents[column] = incidents[column].cat.rename_categories({old: text})
+        incidents.to_parquet(data / "incidents.parquet")
+        notes = pd.DataFrame({"row_id": incidents["row_id"], "Note": [text, *["short"] * (len(incidents) - 1)]})
+        notes.to_parquet(data / "charts_only.parquet")
+        areas = gpd.read_parquet(data / "neighborhoods.parquet")
+        areas["name"] = areas["name"].replace("Elm", text)
+        areas.to_parquet(data / "neighborhoods.parquet")
+        places = pd.read_parquet(mine / "forecasts_by_neighborhood.parquet")
+        places["neighborhood"] = places["neighborhood"].cat.rename_categories({"Elm": text})
+        places.to_parquet(mine / "forecasts_by_neighborhood.parquet")
+        manifest = json.loads((mine / "hews.json").read_text())
+        manifest["data_fingerprint"] = open_prepared(data).fingerprint
+        (mine / "hews.json").write_text(json.dumps(manifest))
+        command = [sys.executable, "-c", PEAK, str(mine), str(data), str(tmp_path / f"{name}.html")]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert peak_mb("long", "x" * 20_000) < peak_mb("short", "x") + 100

@@ -22,24 +22,36 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from hews_gpu import progress
-from hews_gpu.config import CityConfig, IncidentsConfig, normal_category
+from hews_gpu.config import SPLITS, CityConfig, IncidentsConfig, normal_category
 from hews_gpu.data.backend import Backend
 from hews_gpu.data.clean import OUT, REASONS, Rules
+from hews_gpu.data.coverage import FEW, coverage_of, require_covered
+from hews_gpu.data.events import DOUBTS
 from hews_gpu.data.geometry.point_in_polygon import engine_for, require_engine
 from hews_gpu.data.geometry.polygons import areas_of, is_latitude_first, load_neighborhoods, overlapping
+from hews_gpu.data.prepare.completeness import doubts_of_fetches, doubts_of_files
+from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.prepare.partitions import PartitionPlan, plan_partitions
 from hews_gpu.data.prepare.pipeline import BUCKET_ROWS, CleanedTable, CleanJob, clean_table, sort_table
 from hews_gpu.data.quality.quality_warnings import quality_warnings
 from hews_gpu.data.quality.report import quality_report
 from hews_gpu.data.quality.tallies import RowTally
-from hews_gpu.data.readers.files import LOOK_ROWS, IncidentFile, first_texts, incident_files
+from hews_gpu.data.readers.files import (
+    LOOK_ROWS,
+    IncidentFile,
+    first_texts,
+    incident_files,
+    require_unchanged,
+    with_digests,
+)
 from hews_gpu.data.readers.schemas import ReadSettings, require_targets
 from hews_gpu.data.readers.time_reading import hint_of_hours, quietest_hour, usual_quiet_hours, why_no_time
 from hews_gpu.data.resolution import require_windows, resolution_of, share_at_one_time
+from hews_gpu.data.windows import split_windows
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import new_folder, write_json
 from hews_gpu.units import MINUTE_S
-from hews_gpu.work_folder import open_work_folder, read_object, write_object
+from hews_gpu.work_folder import code_digest, open_work_folder, read_object, write_object
 from hews_gpu.workers import Opener, in_this_process
 
 if TYPE_CHECKING:
@@ -68,6 +80,7 @@ def prepare(
     *,
     force: bool = False,
     resume: bool = False,
+    score_only: bool = False,
     cut: Cut | None = None,
     workers: Opener = in_this_process,
 ) -> dict[str, Any]:
@@ -78,7 +91,8 @@ def prepare(
         out: the PREPARED folder to make: incidents.parquet, quarantine.parquet, charts_only.parquet,
             neighborhoods.parquet, quality.json, city.toml (and truth.npz of a synthetic city).
         force: replace an older one.
-        resume: use the partitions that a run which was cut off has left.
+        resume: use the partitions that a run which was cut off has left, if it read the same bytes with the same code.
+        score_only: nothing is to be trained or judged on the table, so that the splits may lie anywhere.
         cut: how the work is cut; for tests.
         workers: who does the partitions.
 
@@ -90,13 +104,16 @@ def prepare(
     """
     started = time.perf_counter()
     cut = cut or Cut()
+    for name in () if score_only else SPLITS:
+        split_windows(city, name, NEAR_TWIN.within_s)
     notes: dict[str, Any] = {"city": city.city.name}
     with new_folder(out, kind="prepared", force=force, notes=notes) as folder:
-        files = incident_files(city)
+        files = with_digests(incident_files(city))
         neighborhoods = load_neighborhoods(city)
-        about, is_long = _about(city, files, cut), resume or workers is not in_this_process
+        about, is_long = _about(city, files, neighborhoods, cut), resume or workers is not in_this_process
         with open_work_folder(out, about, resume=resume, keep=is_long) as work, _ctrl_c_is_heard():
-            quality = _build_tables(city, folder, work, files, neighborhoods, cut, workers)
+            quality = _build_tables(city, folder, work, files, neighborhoods, cut, workers, score_only)
+            require_unchanged(files)
         neighborhoods.to_parquet(folder / "neighborhoods.parquet")
         _copy_inputs(city, folder)
         quality["seconds"] = round(time.perf_counter() - started, 3)
@@ -115,14 +132,18 @@ def _ctrl_c_is_heard() -> Iterator[None]:
         pa.enable_signal_handlers(True)
 
 
-def _about(city: CityConfig, files: Sequence[IncidentFile], cut: Cut) -> dict[str, Any]:
-    """Return what the partitions depend on: if any of it has changed, those of an older run are of no use."""
-    from hews_gpu import __version__
+def _about(city: CityConfig, files: Sequence[IncidentFile], neighborhoods: GeoDataFrame, cut: Cut) -> dict[str, Any]:
+    """Return what the partitions depend on: if any of it has changed, those of an older run are of no use.
 
-    paths = [*(file.path for file in files), city.resolve(city.neighborhoods.file), city.path]
-    states = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py"))))
-    return {"version": __version__, "code": code.hexdigest(), "files": states, "cut": asdict(cut)}
+    Files count by their bytes: another content of the same size may well bear the same date.
+    """
+    outlines = hashlib.sha256("\n".join(neighborhoods["name"]).encode())
+    for outline in neighborhoods.geometry.to_wkb():
+        outlines.update(outline)
+    states = [[str(file.path), file.sha256] for file in files]
+    own = hashlib.sha256(city.path.read_bytes()).hexdigest()
+    about = {"files": states, "neighborhoods": outlines.hexdigest(), "city": own, "cut": asdict(cut)}
+    return {"code": code_digest(), **about}
 
 
 def _build_tables(
@@ -133,9 +154,11 @@ def _build_tables(
     neighborhoods: GeoDataFrame,
     cut: Cut,
     workers: Opener,
+    score_only: bool,
 ) -> dict[str, Any]:
     """Do all passes, and return the content of quality.json but for costs."""
     incidents, names = city.incidents, neighborhoods["name"].tolist()
+    doubts = doubts_of_fetches(files, city.resolve(city.neighborhoods.file))
     leave_out_damaged = incidents.damaged_files == "quarantine"
     settings = ReadSettings(
         schema=incidents.schema,
@@ -166,9 +189,16 @@ def _build_tables(
         require_targets([file.columns for file in table.files if file.columns], settings.targets)
         _require_usable(city, table, neighborhoods)
         require_windows(city, table.tally.minutes)
+        texts = {part.file.number: part.path for partition in plan.partitions for part in partition}
+        doubts += doubts_of_files(table.files, texts, table.texts.noticed)
+        tally = table.tally
+        coverage = coverage_of(sum(tally.days.values(), Counter()), tally.target_days, tally.category_months)
+        if not score_only and table.tally.kept >= FEW:
+            require_covered(city.splits, coverage)
         duplicates, span_s = sort_table(folder, work, table, names, team, cut.bucket_rows)
     quality = quality_report(table.tally, table.texts, duplicates, table.files, names, span_s)
     quality |= {**_of_inputs(table, neighborhoods), "times": _of_times(city, table, neighborhoods)}
+    quality |= {"coverage": coverage.described(), DOUBTS: doubts}
     quality["warnings"] = quality_warnings(quality, city, table.tally, table.texts, table.files)
     for warning in quality["warnings"]:
         progress.log(f"warning: {warning}")

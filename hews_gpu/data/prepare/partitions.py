@@ -8,10 +8,8 @@ the cut.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -82,7 +80,7 @@ def plan_partitions(
     most_bytes: int | None = None,
     leave_out_damaged: bool = False,
 ) -> PartitionPlan:
-    """Cut the files, and compute their sizes and digests.
+    """Cut the files.
 
     Args:
         files: in order.
@@ -98,29 +96,18 @@ def plan_partitions(
     total = sum(file.bytes for file in files)
     most_bytes = most_bytes or min(MOST_BYTES, max(LEAST_BYTES, total // PARTITIONS))
     plan, parts = PartitionPlan(files=files), []
-    with ThreadPoolExecutor(1) as digester, progress.step("reading", round(total / 1e6, 1), "MB") as bar:
-        digests = [digester.submit(_digest, file) for file in files]
-        try:
-            for file in files:
-                try:
-                    parts.append(_parts_of(file, settings, work, most_bytes))
-                except UserError as error:
-                    if not (leave_out_damaged and error.field == file.name):
-                        raise
-                    plan.damaged[file.number] = error.allowed
-                    parts.append([])
-                bar.advance(file.bytes / 1e6)
-        except BaseException:
-            digester.shutdown(cancel_futures=True)
-            raise
-        plan.files = [replace(file, sha256=digest.result()) for file, digest in zip(files, digests, strict=True)]
+    with progress.step("reading", round(total / 1e6, 1), "MB") as bar:
+        for file in files:
+            try:
+                parts.append(_parts_of(file, settings, work, most_bytes))
+            except UserError as error:
+                if not (leave_out_damaged and error.field == file.name):
+                    raise
+                plan.damaged[file.number] = error.allowed
+                parts.append([])
+            bar.advance(file.bytes / 1e6)
     plan.partitions = _gathered(parts, [file.bytes for file in files], most_bytes)
     return plan
-
-
-def _digest(file: IncidentFile) -> str:
-    with one_line_errors(file.path, file.name), file.path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _parts_of(file: IncidentFile, settings: ReadSettings, work: Path, most_bytes: int) -> list[FilePart]:

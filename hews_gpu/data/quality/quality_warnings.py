@@ -9,7 +9,10 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from hews_gpu.config import CityConfig
+from hews_gpu.data.events import DOUBTS
 from hews_gpu.data.quality.label_information import WARN_SHARE
 from hews_gpu.data.quality.report import ALL
 from hews_gpu.data.quality.tallies import RowTally
@@ -26,6 +29,9 @@ FEW = 20  # rows that may be of one corner
 LOST_SHARE = 0.05
 VAGUE = frozenset(["UNKNOWN", "UNK", "UNSPECIFIED", "NOT SPECIFIED", "NOT REPORTED", "UNDEFINED", "TBD"])
 MANY_AT_ONE_TIME = 0.1  # of the rows of a real table 0.02 to 0.05 lie at the commonest time, a round hour
+LEAST_LOST = 3  # rows; fewer are an accident
+UNEVEN_Z = 4.0  # standard deviations; a table has some hundred months
+NEAR_DAYS = 7
 NEAR_NAME = 0.8  # of difflib: one or two letters of a category's name
 
 
@@ -36,6 +42,8 @@ def quality_warnings(
     return [
         *_of_names(city, rows),
         *_of_places(quality, rows, texts),
+        *_of_completeness(quality),
+        *_of_missing_targets(quality["coverage"]),
         *_of_lost_targets(quality),
         *_of_times(quality["times"], city),
         *_of_files(quality, texts, files, city.incidents.times),
@@ -83,14 +91,76 @@ def _of_places(quality: dict[str, Any], rows: RowTally, texts: TextTally) -> lis
     return warnings
 
 
+def _of_completeness(quality: dict[str, Any]) -> list[str]:
+    """Tell why the table may not be all there is, and where its rows thin out."""
+    warnings = [f"the table is not known to be complete: {doubt}" for doubt in quality[DOUBTS]]
+    stretches, span = quality["coverage"]["rows"], quality["span"]
+    ends = (stretches[0][0], stretches[-1][1]) if stretches else ()
+    if span and ends and (len(stretches) > 1 or not _is_near(ends, span)):
+        dense = ", ".join(f"{first} to {last}" for first, last in stretches[:MANY])
+        warnings.append(
+            f"rows are as dense as usual from {dense}; the few beyond, of {span[0][:10]} to {span[1][:10]}, are kept, "
+            "but what happened there is not known"
+        )
+    return warnings
+
+
+def _of_missing_targets(coverage: dict[str, Any]) -> list[str]:
+    """Tell of target categories that stop, or begin late, and what may be their other name there."""
+    warnings = []
+    for name, own in coverage["targets"].items():
+        begin, end = coverage["rows"][0][0], coverage["rows"][-1][1]
+        begins, stops = own[0][0] > begin, own[-1][1] < end
+        if begins or stops:
+            when = " and ".join([f"before {own[0][0]}"] * begins + [f"after {own[-1][1]}"] * stops)
+            others = ", ".join(f"'{other}'" for other in coverage["other_names"].get(name, ()))
+            more = f": {others} may be its other name there" if others else ""
+            warnings.append(f"the target '{name}' is missing {when}, though the table covers {begin} to {end}{more}")
+    return warnings
+
+
+def _is_near(ends: Sequence[str], span: Sequence[str]) -> bool:
+    """Return whether first and last days are no more than a week apart."""
+    days = [np.array([day[:10] for day in pair], "datetime64[D]").astype(np.int64) for pair in (ends, span)]
+    return bool((np.abs(days[0] - days[1]) <= NEAR_DAYS).all())
+
+
 def _of_lost_targets(quality: dict[str, Any]) -> list[str]:
+    """Tell of target rows that were set aside: many in all, of a category, or of a month; or any for their time.
+
+    Losses that are spread evenly blur a forecast; those of one category or one month teach it what is not so.
+    """
     lost = quality["targets_quarantined_by_reason"]
     total = sum(lost.values()) + quality["targets_kept"]
-    is_told = sum(lost.values()) >= LOST_SHARE * total or lost.get("unparsable time")
-    if not total or not is_told:
-        return []
-    reasons = ", ".join(f"{reason}: {n:,}" for reason, n in lost.items())
-    return [f"{sum(lost.values()):,} of {total:,} target rows were set aside ({reasons})"]
+    warnings = []
+    if total and (sum(lost.values()) >= LOST_SHARE * total or lost.get("unparsable time")):
+        warnings.append(f"{sum(lost.values()):,} of {total:,} target rows were set aside ({_listed(lost)})")
+    share = sum(lost.values()) / max(1, total)
+
+    def is_uneven(of: dict[str, int]) -> bool:
+        """Whether more rows are lost than chance would have it where all lose the same share."""
+        n, rows = of["lost"], of["lost"] + of["kept"]
+        expected = share * rows
+        return bool(n >= max(LEAST_LOST, LOST_SHARE * rows, expected + UNEVEN_Z * (expected * (1 - share)) ** 0.5))
+
+    for name, of in quality["targets_lost_by_category"].items():
+        n, rows = sum(of["lost"].values()), sum(of["lost"].values()) + of["kept"]
+        if is_uneven({"lost": n, "kept": of["kept"]}):
+            those = f"{n:,} of {rows:,} rows of the target '{name}'"
+            warnings.append(f"{those} were set aside ({_listed(of['lost'])}), of all targets {share:.1%}")
+    months = [
+        f"{month} ({of['lost']:,} of {of['lost'] + of['kept']:,})"
+        for month, of in quality["targets_lost_by_month"].items()
+        if is_uneven(of)
+    ]
+    if months:
+        more = f" and {len(months) - MANY} more" if len(months) > MANY else ""
+        warnings.append(f"target rows were set aside unevenly, above all in {', '.join(months[:MANY])}{more}")
+    return warnings
+
+
+def _listed(lost: dict[str, int]) -> str:
+    return ", ".join(f"{reason}: {n:,}" for reason, n in lost.items())
 
 
 def _of_times(times: dict[str, Any], city: CityConfig) -> list[str]:

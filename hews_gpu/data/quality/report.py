@@ -60,6 +60,8 @@ def quality_report(
         "span": [str(np.datetime64(time_s, "s")) for time_s in span_s] if span_s else None,
         "categories": {name: categories[name] for name in names},
         "target_columns": marking_values(texts),
+        **_target_counts(duplicates, names),
+        **_lost_targets(rows),
         "renamed_categories": _renamed(rows),
         "neighborhoods": len(neighborhoods),
         "neighborhoods_used": len(rows.neighborhoods),
@@ -98,6 +100,34 @@ def _where_rows_went(rows: RowTally) -> dict[str, Any]:
         "targets_kept": of_targets[0],
         "targets_quarantined_by_reason": targets_aside,
     }
+
+
+def _target_counts(duplicates: DuplicateTally, categories: Sequence[str]) -> dict[str, Any]:
+    """Return kept target rows by category, with and without those that repeat another row."""
+    counts = duplicates.target_rows
+    codes = sorted({code for code, _ in counts})
+    each = {
+        categories[code]: {"rows": counts[code, False] + counts[code, True], "without_repeats": counts[code, False]}
+        for code in codes
+    }
+    return {"targets": each, "targets_without_repeats": sum(one["without_repeats"] for one in each.values())}
+
+
+def _lost_targets(rows: RowTally) -> dict[str, Any]:
+    """Return target rows that were set aside, by category and reason, and by month, with those kept beside them."""
+    by_category: dict[str, Any] = {}
+    by_month: dict[str, list[int]] = {}
+    for (name, reason, month), n in sorted(rows.lost_targets.items(), key=lambda item: (item[0][0], item[0][1])):
+        entry = by_category.setdefault(name, {"kept": sum(rows.target_days.get(name, Counter()).values()), "lost": {}})
+        entry["lost"][REASONS[reason]] = entry["lost"].get(REASONS[reason], 0) + n
+        if month is not None:
+            by_month.setdefault(str(np.datetime64(month, "M")), [0, 0])[0] += n
+    for days in rows.target_days.values():
+        for day, n in days.items():
+            if (name := str(np.datetime64(day, "D"))[:7]) in by_month:
+                by_month[name][1] += n
+    months = {month: {"lost": lost, "kept": kept} for month, (lost, kept) in sorted(by_month.items())}
+    return {"targets_lost_by_category": by_category, "targets_lost_by_month": months}
 
 
 def _renamed(rows: RowTally) -> dict[str, dict[str, Any]]:
@@ -279,6 +309,7 @@ def summary_rows(quality: Mapping[str, Any]) -> list[list[str]]:
         row("read", read),
         row("kept", quality["rows_kept"]),
         row("  of these targets", quality["targets_kept"]),
+        row("  targets without repeats", quality["targets_without_repeats"]),
         row("set aside in quarantine.parquet", quality["rows_quarantined"]),
         *aside,
     ]

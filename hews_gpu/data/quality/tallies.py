@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from hews_gpu.arrays import Bool, Int64
 from hews_gpu.data.clean import NOWHERE, OUT
+from hews_gpu.data.readers.dates import NOT_A_TIME
 from hews_gpu.data.resolution import MINUTES, count_minutes
 from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
@@ -29,6 +30,7 @@ ROUND: Mapping[str, Callable[[Int64], Bool]] = {
     "midnight": lambda second: second == 0,
 }
 """Kinds of round times, of the second of the day."""
+NO_MONTH = -1_000_000
 WEEKDAY_OF_1970 = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 K = TypeVar("K")
@@ -78,6 +80,12 @@ class RowTally(Tally):
     """All rows, set aside or not."""
     days: dict[int, Counter[int]] = field(default_factory=dict)
     """Source -> kept rows by day since 1970."""
+    target_days: dict[str, Counter[int]] = field(default_factory=dict)
+    """Target category -> kept rows by day since 1970."""
+    category_months: dict[str, Counter[int]] = field(default_factory=dict)
+    """Category -> kept rows by month since 1970."""
+    lost_targets: Counter[tuple[str, int, int | None]] = field(default_factory=Counter)
+    """Target category, reason, month since 1970 (None where the time cannot be read) -> rows set aside."""
     neighborhoods: Counter[int] = field(default_factory=Counter)
     """Kept rows."""
     nearest: int = 0
@@ -132,10 +140,17 @@ def tally_rows(frame: pd.DataFrame, source: int, bounds: tuple[float, float, flo
     longitude, latitude = (frame[name].to_numpy() for name in ("longitude", "latitude"))
     x, y = longitude[reason == OUT], latitude[reason == OUT]
     here = longitude[kept], latitude[kept]
+    is_target = frame["is_target"].to_numpy()
+    month = months_of(time_s // DAY_S)
     west, south, east, north = bounds
     return RowTally(
         kinds=_count_kinds(frame, source),
         days={source: count_rows(time_s // DAY_S)},
+        target_days=_by_category(
+            frame["category"][kept & is_target], frame["time_s"].to_numpy()[kept & is_target] // DAY_S
+        ),
+        category_months=_by_category(frame["category"][kept], month),
+        lost_targets=_count_lost(frame[~kept & is_target]),
         neighborhoods=count_rows(frame["neighborhood_id"].to_numpy()[kept]),
         nearest=int(frame["is_nearest"].to_numpy()[kept].sum()),
         minutes=count_minutes(time_s, frame["is_target"].to_numpy()[kept]),
@@ -158,6 +173,28 @@ def _count_kinds(frame: pd.DataFrame, source: int) -> Counter[RowKind]:
         {
             RowKind(source, spellings[a], names[b], bool(is_target), reason): rows
             for (a, b, is_target, reason), rows in counts.items()
+        }
+    )
+
+
+def _by_category(category: pd.Series, when: Int64) -> dict[str, Counter[int]]:
+    """Return category -> rows by day or month, of those that have rows."""
+    names, result = list(category.cat.categories), dict[str, Counter[int]]()
+    for (code, at), rows in count_rows(category.cat.codes.to_numpy(), when).items():
+        result.setdefault(names[code], Counter())[at] = rows
+    return result
+
+
+def _count_lost(targets: pd.DataFrame) -> Counter[tuple[str, int, int | None]]:
+    """Count target rows that are set aside."""
+    time_s = targets["time_s"].to_numpy()
+    is_dated = time_s != NOT_A_TIME
+    month = np.where(is_dated, months_of(np.where(is_dated, time_s // DAY_S, 0)), NO_MONTH)
+    names, codes = list(targets["category"].cat.categories), targets["category"].cat.codes.to_numpy()
+    return Counter(
+        {
+            (names[code], reason, None if at == NO_MONTH else at): rows
+            for (code, reason, at), rows in count_rows(codes, targets["reason"].to_numpy(), month).items()
         }
     )
 
@@ -193,6 +230,8 @@ class DuplicateTally(Tally):
 
     months: Counter[tuple[int, int, bool, bool]] = field(default_factory=Counter)
     """Category, months since 1970, whether it repeats another row, whether it is an overlap -> rows."""
+    target_rows: Counter[tuple[int, bool]] = field(default_factory=Counter)
+    """Category, whether it repeats another row -> target rows."""
     twins: int = 0
     near_twins: int = 0
     target_hours: Counter[int] = field(default_factory=Counter)
@@ -217,6 +256,7 @@ def tally_duplicates(bucket: pd.DataFrame, rows_of: Sequence[int]) -> DuplicateT
     weekday = (day + WEEKDAY_OF_1970) % 7
     return DuplicateTally(
         months=count_rows(category, months_of(day), duplicate_of >= 0, overlap),
+        target_rows=count_rows(category[is_target], duplicate_of[is_target] >= 0),
         twins=int((twin >= 0).sum()),
         near_twins=int((near_twin >= 0).sum()),
         target_hours=count_rows((24 * weekday + second // HOUR_S)[target_event]),

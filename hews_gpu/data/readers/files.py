@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import glob
 import gzip
+import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +42,8 @@ __all__ = [
     "kind_of",
     "one_line_errors",
     "open_table",
+    "require_unchanged",
+    "with_digests",
 ]
 
 LOOK_ROWS, LOOK_BYTES = 2000, 1 << 19
@@ -65,6 +68,8 @@ class IncidentFile:
     number: int
     bytes: int = 0
     sha256: str = ""
+    state: tuple[int, ...] = ()
+    """Size, time and number of the file when its digest was taken."""
     columns: Columns | None = None
     """What is read of it; None before it was opened."""
     rows: int = 0
@@ -112,6 +117,37 @@ def _matches(city: CityConfig, pattern: str) -> list[Path]:
         pattern = f"{glob.escape(str(Path(home).expanduser()))}/{pattern}"
     names = glob.glob(pattern, root_dir=city.path.parent, recursive=True)
     return sorted(path for path in map(city.path.parent.joinpath, names) if path.is_file())
+
+
+def with_digests(files: Sequence[IncidentFile]) -> list[IncidentFile]:
+    """Return the files with the digests of their bytes.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    result = []
+    for file in files:
+        with one_line_errors(file.path, file.name), file.path.open("rb") as content:
+            state = _state(file.path)
+            result.append(replace(file, sha256=hashlib.file_digest(content, "sha256").hexdigest(), state=state))
+    return result
+
+
+def require_unchanged(files: Sequence[IncidentFile]) -> None:
+    """Refuse files that were written to since their digests were taken: what was read of them is of no one state.
+
+    Raises:
+        UserError: then.
+    """
+    for file in files:
+        if not file.path.is_file() or _state(file.path) != file.state:
+            allowed = "was changed while it was read"
+            raise UserError(file.name, allowed=allowed, remedy="Wait until it is whole, then give the command again")
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, state.st_ino
 
 
 def kind_of(path: Path) -> TableOpener:

@@ -30,7 +30,7 @@ from hews_gpu.data.readers.records import CHUNK_BYTES
 from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings, Stretch, normal_name
 from hews_gpu.errors import UserError
 
-__all__ = ["JsonTable", "open_json"]
+__all__ = ["A_PART", "MORE", "JsonTable", "open_json"]
 
 POINT = ("Longitude", "Latitude")
 LOOK_AHEAD = 1000  # records whose columns are looked at: some feeds leave out what is null

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hews_gpu.data.coverage import coverage_of_events
 from hews_gpu.data.events import Prepared
 from hews_gpu.report.figures import city as figures
 from hews_gpu.report.figures import maps as map_figures
@@ -59,7 +60,8 @@ def city(result: Result) -> Block | None:
         return None
     events, what = result.prepared.events, category_list(result.prepared.city.incidents.target_names)
     flat, hit = figures.outlines(result.prepared.neighborhoods), events.is_target
-    years = max(float(events.time_s[-1] - events.time_s[0]), DAY_S) / YEAR_S
+    coverage = coverage_of_events(events)
+    years = sum(end_s - begin_s for begin_s, end_s in coverage.rows) / YEAR_S
     place = events.neighborhood[hit]
     rate = np.bincount(place[place >= 0], minlength=len(flat.rings)) / np.maximum(flat.area_km2, 1e-6) / years
     areas, areas_key = figures.areas(flat, rate, f"{what} incidents")
@@ -72,7 +74,7 @@ def city(result: Result) -> Block | None:
         figure("rhythm", rhythm, rhythm_key),
         figure("months", figures.months(events.time_s, hit, shaded)),
     ]
-    covered = span(int(events.time_s[0]), int(events.time_s[-1]) + 1)
+    covered = span(coverage.begin_s, coverage.end_s)
     return section("city", columns(*drawn), count=number(hit.sum()), what=what, covered=covered)
 
 

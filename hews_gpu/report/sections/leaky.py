@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hews_gpu.data.coverage import coverage_of_events
 from hews_gpu.data.events import Prepared, open_data_of
 from hews_gpu.errors import UserError
 from hews_gpu.report.figures.maps import BACKEND, draw_window, seconds_of
@@ -43,7 +44,7 @@ def leaky_page(run: Path, metrics: dict[str, Any], data: Path | None = None) -> 
     if missing:
         raise UserError(str(run / "metrics.json"), allowed=f"lacks {', '.join(missing)}", remedy=JUDGE_FIRST)
     prepared = open_data_of(run, data)
-    targets, times = category_list(prepared.city.incidents.target_names), prepared.events.time_s
+    targets, coverage = category_list(prepared.city.incidents.target_names), coverage_of_events(prepared.events)
     name, recipe = prepared.city.city.name, str(metrics["recipe"])
     low, high = (percent(end, 1) for end in metrics["accuracy_interval"])
     rows = [_part(TITLES[key], part) for key, part in metrics["parts"].items()]
@@ -54,7 +55,7 @@ def leaky_page(run: Path, metrics: dict[str, Any], data: Path | None = None) -> 
         title=f"{name}: {recipe}, leaky protocol",
         kicker=f"Recipe {recipe}: leaky protocol, no forecast",
         heading=name,
-        about=span(int(times[0]), int(times[-1]) + 1),
+        about=span(coverage.begin_s, coverage.end_s),
         verdict=Verdict(sentence, "bad", [note]),
         tiles=[
             ("Accuracy (leaky)", percent(metrics["accuracy"], 1), f"leaky; 95{SPACE}%: {low} to {high}"),

@@ -73,7 +73,8 @@ def _read(result: Result, area_km2: Float64) -> Places:
     rows, prepared = result.places, result.prepared
     assert rows is not None and prepared is not None
     names = [str(name) for name in prepared.neighborhoods["name"]]
-    place = pd.Index(names).get_indexer(rows["neighborhood"].astype(str))
+    named = pd.Categorical(rows["neighborhood"])  # each name once: as a text in every row a long one takes gigabytes
+    place = pd.Index(names).get_indexer(pd.Index(named.categories.astype(str)))[named.codes]
     order, shape = np.lexsort([place, rows["window_start"].to_numpy()]), (len(rows) // len(names), len(names))
     if not np.array_equal(place[order], np.tile(np.arange(len(names)), shape[0])):
         allowed = "does not hold every neighborhood of the prepared folder once a window"

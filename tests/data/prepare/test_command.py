@@ -378,3 +378,60 @@ def test_what_cannot_be_seen_makes_no_other_category(toy: Toy, tmp_path: Path) -
 def test_one_missing_target_of_two_is_a_warning(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare(toy([SHOT]), tmp_path / "out")
     assert "warning: no row has the target HOMICIDE" in capsys.readouterr().err
+
+
+def cut_off_after_cleaning(city: CityConfig, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a work folder with all partitions cleaned."""
+
+    def stop(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("hews_gpu.data.prepare.command.sort_table", stop)
+        prepare(city, out, resume=True)
+    assert (out.parent / f".{out.name}.work" / "cleaned-000000").is_file()
+
+
+@pytest.mark.parametrize("changed", ["nothing", "table", "polygons", "code"])
+def test_what_was_left_is_used_for_the_same_bytes_and_code_alone(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], changed: str
+) -> None:
+    """Another content of the same size and date was once mixed with what was left of the old one."""
+    city = toy(LINES)
+    cut_off_after_cleaning(city, tmp_path / "out", monkeypatch)
+    path = tmp_path / {"table": "table.csv", "polygons": "areas.geojson"}.get(changed, "toy.toml")
+    before = path.stat()
+    text = path.read_text().replace("Shooting", "HOMICIDE").replace('"West"', '"Wets"')
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size and path.stat().st_mtime_ns == before.st_mtime_ns
+    if changed == "code":
+        monkeypatch.setattr("hews_gpu.data.prepare.command.code_digest", lambda: "another")
+    capsys.readouterr()
+    resumed = prepare(city, tmp_path / "out", resume=True)
+    told = capsys.readouterr().err
+    assert ("1 of 1 partitions are there already" in told) == (changed == "nothing")
+    assert ("have changed since; everything is done anew" in told) == (changed != "nothing")
+    fresh = prepare(city, tmp_path / "fresh")
+    assert table(tmp_path / "out", "incidents") == table(tmp_path / "fresh", "incidents")
+    assert (
+        resumed["categories"] == fresh["categories"]
+        and resumed["rows_by_neighborhood"] == fresh["rows_by_neighborhood"]
+    )
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    city = toy(LINES)
+    sort_table = sys.modules["hews_gpu.data.prepare.command"].sort_table
+
+    def grow(*given: Any) -> Any:
+        with (tmp_path / "table.csv").open("a") as file:
+            file.write(row() + "\n")
+        return sort_table(*given)
+
+    monkeypatch.setattr("hews_gpu.data.prepare.command.sort_table", grow)
+    with pytest.raises(UserError, match=r"^table\.csv: was changed while it was read\. Wait"):
+        prepare(city, tmp_path / "out")
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".*"))

@@ -101,7 +101,7 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     folder = tmp_path_factory.mktemp("others")
     (folder / "areas.geojson").write_text(geojson(TWO_SQUARES))
     (folder / "toy.toml").write_text(TOML.format(files="[]", incidents=""))
-    return folder / "out", prepare(hundred(folder, "", None, setting="stop"), folder / "out")
+    return folder / "out", prepare(hundred(folder, "", None, setting="stop"), folder / "out", score_only=True)
 
 
 def assert_as_without_it(out: Path, quality: dict[str, Any], without: tuple[Path, dict[str, Any]]) -> None:

@@ -23,7 +23,7 @@ from hews_gpu.data.events import load_events
 from hews_gpu.data.prepare.command import Cut, prepare
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN, TWIN, distance_m
 from hews_gpu.data.prepare.partitions import plan_partitions
-from hews_gpu.data.readers.files import incident_files
+from hews_gpu.data.readers.files import incident_files, with_digests
 from hews_gpu.data.readers.schemas import ReadSettings
 from hews_gpu.data.windows import make_windows
 from hews_gpu.errors import UserError
@@ -188,17 +188,18 @@ def test_any_cut_of_any_files_gives_the_same_tables(
 
 def test_a_large_file_makes_many_partitions_and_many_small_files_make_one(toy: Toy, tmp_path: Path) -> None:
     lines = lines_of(3, 300)
-    files = {"big.csv": "\n".join([HEADER, *lines]).encode()}
-    files |= {f"small{i:02d}.csv.gz": "\n".join([HEADER, row()]).encode() for i in range(20)}
-    city = toy(files=files)
+    contents = {"big.csv": "\n".join([HEADER, *lines]).encode()}
+    contents |= {f"small{i:02d}.csv.gz": "\n".join([HEADER, row()]).encode() for i in range(20)}
+    city = toy(files=contents)
     whole = prepare(city, tmp_path / "whole")
-    plan = plan_partitions(incident_files(city), ReadSettings(chunk_bytes=500), tmp_path, most_bytes=4000)
+    files = with_digests(incident_files(city))
+    plan = plan_partitions(files, ReadSettings(chunk_bytes=500), tmp_path, most_bytes=4000)
     of_big = [partition for partition in plan.partitions if partition[0].file.number == 0]
     others = [partition for partition in plan.partitions if partition[0].file.number != 0]
     assert len(of_big) >= 3 and all(len(partition) == 1 for partition in of_big)
     assert len(others) == 1 and len(others[0]) == 20
     assert plan.rows == whole["rows_read"]
-    assert plan.files[3].bytes == len(gzip.compress(files["small02.csv.gz"])) and len(plan.files[3].sha256) == 64
+    assert plan.files[3].bytes == len(gzip.compress(contents["small02.csv.gz"])) and len(plan.files[3].sha256) == 64
 
 
 def test_a_gap_of_decades_needs_no_partition_of_its_own(toy: Toy, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ import json, sys
 from pathlib import Path
 from hews_gpu.config import load_city
 from hews_gpu.data.prepare.command import prepare
-prepare(load_city(Path(sys.argv[1])), Path(sys.argv[2]))
+prepare(load_city(Path(sys.argv[1])), Path(sys.argv[2]), score_only=True)
 """
 
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.prepare.command import prepare
+from hews_gpu.data.quality.report import summary_rows
 from tests.data import formats
 from tests.data.toy import TWO_SQUARES, geojson, row, square
 
@@ -121,3 +122,63 @@ def test_many_rows_at_one_clock_time_are_a_warning(toy: Toy, tmp_path: Path) -> 
     lines = [*at_hours(CRIME), SHOT, *[row(time="00:00")] * 70]
     (warning,) = [text for text in prepare(toy(lines), tmp_path / "out")["warnings"] if "exactly" in text]
     assert warning.startswith("13% of the rows are at 00:00 exactly")
+
+
+def test_a_target_that_is_renamed_is_told_with_its_other_name(toy: Toy, tmp_path: Path) -> None:
+    """Its windows would count as quiet from then on; once nothing said so."""
+    lines = []
+    for day in range(300):
+        date = (pd.Timestamp("2014-01-01") + pd.Timedelta(days=day)).strftime("%m/%d/%Y")
+        lines += [row(date, f"{hour:02d}:{day % 59:02d}:00", longitude=f"-76.60{hour}") for hour in range(1, 7)]
+        lines.append(row(date, f"{day % 24:02d}:{day % 59:02d}:00", "SHOOTING" if day < 200 else "SHOOTING VICTIM"))
+    warnings = prepare(toy(lines), tmp_path / "out")["warnings"]
+    (told,) = [text for text in warnings if "is missing" in text]
+    assert (
+        told.startswith("the target 'SHOOTING' is missing after 2014-07-") and "covers 2014-01-01 to 2014-10-27" in told
+    )
+    assert told.endswith(": 'SHOOTING VICTIM' may be its other name there")
+
+
+def test_a_stray_date_is_told_with_what_is_dense(toy: Toy, tmp_path: Path) -> None:
+    dates = [(pd.Timestamp("2014-01-01") + pd.Timedelta(days=day)).strftime("%m/%d/%Y") for day in range(90)]
+    lines = [row(date, f"{hour:02d}:{i % 59:02d}:00", "SHOOTING") for i, date in enumerate(dates) for hour in range(4)]
+    assert not any("dense" in text for text in prepare(toy(lines), tmp_path / "a")["warnings"])
+    (told,) = [
+        text for text in prepare(toy([*lines, row("02/03/2015")]), tmp_path / "b")["warnings"] if "dense" in text
+    ]
+    assert "from 2014-01-01 to 2014-03-31; the few beyond, of 2014-01-01 to 2015-02-03" in told
+
+
+def test_targets_lost_of_one_category_or_in_one_month_are_told(toy: Toy, tmp_path: Path) -> None:
+    """200 of 4,000 lost are the same 5 %, whether evenly or all in one category or month."""
+
+    def told(lost: Callable[[str, int, int], bool]) -> list[str]:
+        lines = [
+            row(
+                f"{month:02d}/{1 + i % 28:02d}/2014",
+                f"{i % 24:02d}:{i // 24:02d}:00",
+                name,
+                longitude="" if lost(name, month, i) else f"-76.60{1 + i % 5}",
+            )
+            for name, each in (("HOMICIDE", 20), ("SHOOTING", 180))
+            for month in range(1, 11)
+            for i in range(each)
+        ]
+        return [text for text in prepare(toy(lines), tmp_path / "out", force=True)["warnings"] if "set aside" in text]
+
+    assert len(told(lambda name, month, i: i % 20 == 0)) == 1
+    assert told(lambda name, month, i: i == 0 and name == "SHOOTING") == []
+    (one,) = told(lambda name, month, i: name == "HOMICIDE" and i % 5 == 0)
+    assert one == "40 of 200 rows of the target 'HOMICIDE' were set aside (no coordinates: 40), of all targets 2.0%"
+    (one,) = told(lambda name, month, i: month == 4 and i % 4 == 0)
+    assert one == "target rows were set aside unevenly, above all in 2014-04 (50 of 200)"
+
+
+def test_targets_are_counted_with_and_without_repeats(toy: Toy, tmp_path: Path) -> None:
+    quality = prepare(toy([SHOT, SHOT, SHOT, row(category="HOMICIDE"), row(), row()]), tmp_path / "out")
+    assert quality["targets"] == {
+        "HOMICIDE": {"rows": 1, "without_repeats": 1},
+        "SHOOTING": {"rows": 3, "without_repeats": 1},
+    }
+    assert (quality["targets_kept"], quality["targets_without_repeats"]) == (4, 2)
+    assert ["  targets without repeats", "2", "33.33 %"] in summary_rows(quality)

@@ -65,13 +65,15 @@ def test_kept_and_set_aside_add_up() -> None:
         "rows_kept": 5,
         "rows_quarantined": 3,
         "quarantined_by_reason": {"no coordinates": 2, "unparsable time": 1},
-        "targets_kept": 1,
+        "targets_kept": 2,
+        "targets_without_repeats": 1,
     }
     assert summary_rows(quality) == [
         ["", "rows", "share"],
         ["read", "8", "100.00 %"],
         ["kept", "5", "62.50 %"],
-        ["  of these targets", "1", "12.50 %"],
+        ["  of these targets", "2", "25.00 %"],
+        ["  targets without repeats", "1", "12.50 %"],
         ["set aside in quarantine.parquet", "3", "37.50 %"],
         ["  no coordinates", "2", "25.00 %"],
         ["  unparsable time", "1", "12.50 %"],
