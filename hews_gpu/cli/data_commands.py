@@ -19,7 +19,8 @@ app = typer.Typer()
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped city: baltimore, chicago or demo.")],
     table: Annotated[
-        Path | None, typer.Option("--from", help="Your own table: propose its columns; NAME is your city's.")
+        Path | None,
+        typer.Option("--from", help="Your own table: propose a city file from it; NAME is your city's."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write; NAME.toml unless given.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
@@ -35,7 +36,7 @@ def init(
     if table is None:
         text = city_template(name)
     else:
-        from hews_gpu.data.propose import propose_city
+        from hews_gpu.data.propose_city import WORDS_OF_GROUPS, propose_city
 
         text, proposal = propose_city(name, table, path)
     with atomic_file(path) as partial:
@@ -44,8 +45,11 @@ def init(
         print_json({"city_file": str(path), **proposal})
         return
     if proposal:
+        groups = proposal["groups"]
         heading = ["time", "longitude", "latitude", "category"]
         print_table("The first rows as they would be read", [heading, *map(list, proposal["preview"])])
+        channels = [[group, ", ".join(names), WORDS_OF_GROUPS.get(group, "")] for group, names in groups.items()]
+        print_table("Channels, by words in the categories", [["channel", "categories", "words"], *channels])
         print_line(proposal["advice"])
     print_line(f"Wrote {path}. Edit it, then: hews prepare {path} --out prepared")
 
@@ -77,6 +81,9 @@ def prepare(
     force: Force = False,
     cluster: OfCluster = None,
     resume: GoOn = False,
+    score_only: Annotated[
+        bool, typer.Option("--score-only", help="For 'hews score' alone: the splits need not lie in the table.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Read, clean and place every incident; nothing is lost, doubtful rows are set aside with a reason."""
@@ -85,7 +92,7 @@ def prepare(
     from hews_gpu.data.quality.report import summary_rows
 
     out = out or Path("runs") / city.stem / "prepared"
-    quality = run(load_city(city), out, force=force, resume=resume, workers=workers_of(cluster))
+    quality = run(load_city(city), out, force=force, resume=resume, score_only=score_only, workers=workers_of(cluster))
     show(f"Prepared into {out}", quality, as_json, table=summary_rows(quality))
 
 

@@ -7,11 +7,9 @@ confirms: its reasons are told, and ten rows are shown as they would be read.
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from hews_gpu.config import city_template
 from hews_gpu.data.clean import block_frame
 from hews_gpu.data.detect_columns import MOST_DEGREES, Sample, detect_columns, require_some_time
 from hews_gpu.data.propose_clock import Clock, propose_clock
@@ -35,10 +32,9 @@ from hews_gpu.data.readers.schemas import (
     require_header,
 )
 from hews_gpu.data.readers.time_reading import TimeReading
-from hews_gpu.data.resolution import DAILY
 from hews_gpu.errors import UserError
 
-__all__ = ["Proposal", "propose", "propose_city"]
+__all__ = ["DAILY_ADVICE", "TARGET", "Proposal", "propose"]
 
 SAMPLE_ROWS = 10_000
 PREVIEW_ROWS = 10
@@ -137,84 +133,3 @@ def _preview(columns: Sample, reading: TimeReading) -> list[list[str]]:
         place = ["none" if np.isnan(degrees) else f"{degrees:.5f}" for degrees in (x, y)]
         rows.append([when, *place, str(category) or "none"])
     return rows
-
-
-def propose_city(name: str, table: Path, path: Path) -> tuple[str, dict[str, Any]]:
-    """Return a city file to be written to `path`, and what was proposed in it, with advice.
-
-    Raises:
-        UserError: the file is missing, of no known kind, or damaged.
-    """
-    proposal = propose(table)
-    about = {key: value for key, value in asdict(proposal).items() if key != "clock"}
-    about |= {"times": proposal.clock.times, "times_because": list(proposal.clock.reasons)}
-    return _city_text(name, table, proposal, path), {**about, "advice": _advice(proposal)}
-
-
-def _advice(proposal: Proposal) -> str:
-    """Return what to check before the file is used."""
-    shown = "the schema " + proposal.schema
-    if proposal.schema == "mapped":
-        shown = ", ".join(f"{role} = '{column}'" for role, column in proposal.columns.items()) or "no column"
-    parts = [f"Found {shown}."]
-    if proposal.missing:
-        parts.append(f"No column seems to hold: {', '.join(proposal.missing)}. Name it under [incidents.columns].")
-    if proposal.is_daily:
-        parts.append(DAILY_ADVICE)
-    parts += proposal.clock.advice()
-    if not proposal.targets:
-        parts.append("No category sounds like a homicide or a shooting: set [incidents] targets.")
-    return " ".join([*parts, "Set the time zone, the polygons and the splits too."])
-
-
-def _city_text(name: str, table: Path, proposal: Proposal, path: Path) -> str:
-    """Return the template with the proposal filled in; the table is named from the file's own folder."""
-    text = city_template("baltimore")
-    targets = proposal.targets or ["HOMICIDE", "SHOOTING"]
-    mapping = [f"# The columns are those of the schema '{proposal.schema}', which is found by itself."]
-    if proposal.schema == "mapped":
-        mapping = ["[incidents.columns]                 # a guess by names and contents: confirm it"]
-        mapping += [f"{role} = {_toml(column)}" for role, column in proposal.columns.items()]
-    mapping += [f'# {role} = "COLUMN" # not found: name it' for role in proposal.missing]
-    groups = ['[channels.groups]                   # one channel each; a last one, "other", takes the rest']
-    values: dict[str, str | Sequence[str]] = {
-        "name": name,
-        "files": [os.path.relpath(table.absolute(), path.absolute().parent)],
-        "targets": targets,
-        "file": "neighborhoods.geojson",
-    }
-    for key, value in values.items():
-        text = _replaced(text, rf'^{key} = (?:\[[^\n]*?\]|"[^"\n]*")', f"{key} = {_toml(value)}")
-    checks = "Check [city] timezone, [incidents], [neighborhoods] and [splits]."
-    sections = {
-        r"^# Baltimore: .*?(?=^# Every key)": f"# Proposed from {table.name}. {checks}\n",
-        r"^# \[incidents\.columns\].*?\n\n": "\n".join([*mapping, "", ""]),
-        r"^\[fetch\].*?(?=^\[map\])": "",
-        r"^\[map\.palette\].*?(?=^\[channels\])": "",
-        r"^\[channels\.groups\].*?(?=^\[windows\])": "\n".join([*groups, f"targets = {_toml(targets)}", "", ""]),
-    }
-    for pattern, section in sections.items():
-        text = _replaced(text, pattern, section)
-    text = _replaced(text, r"^# times = [^\n]*\n", "\n".join([*_clock_lines(proposal.clock), ""]))
-    for key, length in (DAILY if proposal.is_daily else {}).items():
-        text = _replaced(text, rf"^{key} = [^\n]*", f"{key} = {length}{' ' * 20} # days: the times know no hour")
-    return text
-
-
-def _clock_lines(clock: Clock) -> list[str]:
-    """Return the line of the city file that says by whose clock times are, below the reasons for it."""
-    line = f"times = {_toml(clock.times or 'utc')}"
-    return [
-        *(f"# {reason}" for reason in clock.reasons),
-        line if clock.times else f"# {line} # or \"local\": nothing decides it; 'hews prepare' asks for it",
-    ]
-
-
-def _replaced(text: str, pattern: str, new: str) -> str:
-    """Replace the first match of a pattern, in which ^ is the begin of a line and . any character."""
-    return re.sub(pattern, lambda _: new, text, count=1, flags=re.DOTALL | re.MULTILINE)
-
-
-def _toml(value: str | Sequence[str]) -> str:
-    """Return a text or a list of texts as TOML, of which JSON's are a part."""
-    return json.dumps(value, ensure_ascii=False)

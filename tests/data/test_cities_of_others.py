@@ -22,7 +22,7 @@ import pytest
 
 from hews_gpu.config import load_city
 from hews_gpu.data.prepare.command import prepare
-from hews_gpu.data.propose import propose_city
+from hews_gpu.data.propose_city import propose_city
 from hews_gpu.errors import UserError
 from tests.data.toy import geojson, square
 
@@ -296,7 +296,7 @@ def city_file(table: Path, zone: str, edit: Callable[[str], str] = str) -> Path:
         key = line.split(" = ")[0]
         own = {
             "timezone": f'"{zone}"',
-            "name": '"Name"' if "CSA2010" in line else None,
+            "name": '"Name"' if line.startswith('name = "name"') else None,
             "train": '["2019-01-01", "2019-10-01"]',
             "validation": '["2019-10-01", "2020-03-01"]',
             "test": '["2020-03-01", "2020-10-01"]',

@@ -14,7 +14,8 @@ import pytest
 
 from hews_gpu.config import load_city
 from hews_gpu.data.prepare.command import prepare
-from hews_gpu.data.propose import propose, propose_city
+from hews_gpu.data.propose import propose
+from hews_gpu.data.propose_city import propose_city
 from hews_gpu.errors import UserError
 from tests.data import formats
 from tests.data.toy import TWO_SQUARES, geojson
@@ -155,11 +156,11 @@ def test_a_column_of_a_person_is_never_proposed_or_shown(tmp_path: Path) -> None
 
 
 def test_the_file_can_be_prepared(tmp_path: Path) -> None:
-    """With the polygons put where the file says, nothing else needs an edit but their name and the time zone."""
+    """With the polygons put where the file says, nothing else needs an edit but their name."""
     folder = tmp_path / "city"
     folder.mkdir()
     text, _ = propose_city('Odd "Town" \\1', odd(tmp_path / "t.csv"), folder / "odd.toml")
-    (folder / "odd.toml").write_text(text.replace("CSA2010", "Name"))
+    (folder / "odd.toml").write_text(text.replace('name = "name"', 'name = "Name"'))
     (folder / "neighborhoods.geojson").write_text(geojson(TWO_SQUARES))
     city = load_city(folder / "odd.toml")
     assert city.city.name == 'Odd "Town" \\1' and city.incidents.files == ("../t.csv",) and city.fetch is None
