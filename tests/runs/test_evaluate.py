@@ -20,7 +20,7 @@ from hews_gpu.environment.device import ProbeResult
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.alarms import threshold_for
 from hews_gpu.evaluation.folds import PARTS
-from hews_gpu.evaluation.judge import verdict
+from hews_gpu.evaluation.judge import too_little, verdict
 from hews_gpu.feed.maps import rasterize
 from hews_gpu.forecasters.base import log_odds
 from hews_gpu.forecasters.climatology import fit_climatology
@@ -75,8 +75,11 @@ def test_every_score_can_be_recomputed_from_the_forecasts(judged):
     assert (table["p_base_rate"] == rate).all()
     low, high = metrics["log_skill_bits_interval"]
     assert 0 < low < metrics["log_skill_bits"] < high
-    assert metrics["verdict"].startswith("Significant skill")
-    assert metrics["verdict_over_level"].startswith("Significant skill")
+    for key in ("verdict", "verdict_over_level"):  # four weeks of months never trained on
+        assert metrics[key].startswith(
+            "Too little to judge: 3.8 weeks of test windows, at least 12 are needed; no training"
+        )
+        assert "Measured: +" in metrics[key]
 
 
 def test_every_window_is_there_once_with_its_true_outcome(judged, toy):
@@ -264,7 +267,7 @@ def test_the_oracle_is_scored_where_the_truth_is_known(toy, tmp_path):
     assert metrics["forecasts"]["oracle"]["auc"] == 0.5
     # untrained, the model is the climatology to the bit
     assert (table["p"] == table["p_climatology"]).all()
-    assert metrics["log_skill_bits"] == 0 and metrics["verdict"].startswith("No significant skill")
+    assert metrics["log_skill_bits"] == 0 and metrics["verdict"].startswith("Too little to judge")
 
 
 def test_other_data_than_it_was_trained_on_is_refused(toy, run, tmp_path):
@@ -418,11 +421,10 @@ def test_the_results_of_every_model_have_one_form(trained, prepared, tmp_path, m
         assert pd.Timestamp(fold[part]["begin"]) == rows["window_start"].iloc[0]
         assert pd.Timestamp(fold[part]["end"]) == rows["window_end"].iloc[-1]
     own = metrics["forecasts"][model]
-    assert metrics["verdict"] == verdict(
-        own["against"].get("climatology", {"log_skill_bits": NOTHING})["log_skill_bits"]
-    )
+    reasons, calendar = too_little(metrics), own["against"].get("climatology", {"log_skill_bits": NOTHING})
+    assert len(reasons) == 2 and metrics["verdict"] == verdict(calendar["log_skill_bits"], reasons=reasons)
     over = own["against"].get("level", {"log_skill_bits": NOTHING})["log_skill_bits"]
-    assert metrics["verdict_over_level"] == verdict(over, "level")
+    assert metrics["verdict_over_level"] == verdict(over, "level", reasons=reasons)
     assert [row["budget_per_week"] for row in own["warnings"]] == [3, 7, 14]
     assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8")) == metrics
 
