@@ -26,7 +26,7 @@ from hews_gpu.data.clean import NULL_ISLAND_DEG, block_frame
 from hews_gpu.data.coverage import coverage_of
 from hews_gpu.data.geometry.point_in_polygon import meters_per_degree
 from hews_gpu.data.propose import DAILY_ADVICE, TARGET, Proposal, propose
-from hews_gpu.data.propose_clock import Clock
+from hews_gpu.data.propose_clock import Clock, zone_of
 from hews_gpu.data.quality.tallies import count_rows
 from hews_gpu.data.readers import dates
 from hews_gpu.data.readers.dictionary_column import Block
@@ -141,21 +141,13 @@ def propose_city(name: str, table: Path, path: Path) -> tuple[str, dict[str, Any
         "times": proposal.clock.times,
         "times_because": list(proposal.clock.reasons),
         "targets": surveyed.targets,
-        "timezone": None if place is None else _zone_of(*place[1].tolist()),
+        "timezone": None if place is None else zone_of(*place[1].tolist()),
         "splits": splits_of(surveyed.days, DAYS_LEAST_DAILY if proposal.is_daily else DAYS_LEAST),
         "groups": groups_of(surveyed.categories, surveyed.targets),
         "categories": dict(surveyed.categories.most_common()),
     }
     size = None if place is None else _extent_m(place[0])
     return _city_text(name, table, proposal, about, size, path), {**about, "advice": _advice(proposal, about)}
-
-
-def _zone_of(longitude: float, latitude: float) -> str | None:
-    """Return the IANA zone of a place; None at sea."""
-    from tzfpy import get_tz
-
-    zone = get_tz(longitude, latitude)
-    return None if not zone or zone.startswith("Etc/") else zone
 
 
 def _extent_m(bounds: Float64) -> tuple[float, float]:

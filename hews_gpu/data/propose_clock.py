@@ -32,7 +32,7 @@ from hews_gpu.data.readers.time_reading import (
 )
 from hews_gpu.units import DAY_S, HOUR_S
 
-__all__ = ["Clock", "propose_clock"]
+__all__ = ["Clock", "propose_clock", "zone_of"]
 
 RECORD = "fetch.json"  # what `hews fetch` leaves beside the tables
 AGREE = 0.9  # share of the rows in which a second column must tell the same
@@ -69,12 +69,19 @@ def propose_clock(file: Path, sample: Sample, roles: Mapping[str, str]) -> Clock
     name = roles.get("time") or roles.get("date")
     if name is None:
         return Clock(reading=TimeReading(is_hours=is_hours))
-    longitude = _longitude(sample, roles)
-    offset = round(longitude / DEGREES_AN_HOUR)
+    longitude, latitude = (_middle(sample, roles, role) for role in ("longitude", "latitude"))
     times, reasons = _decide(sample, roles, TimeColumn(name, sample[name]), longitude, _stated(file))
-    zone = f"Etc/GMT{-offset:+d}" if offset else "UTC"
-    reading = TimeReading(is_hours=is_hours, zone="UTC" if times == "utc" else "", city=zone)
+    city = zone_of(longitude, latitude) or "UTC"
+    reading = TimeReading(is_hours=is_hours, zone="UTC" if times == "utc" else "", city=city)
     return Clock(times=times, reasons=tuple(reasons), reading=reading)
+
+
+def zone_of(longitude: float, latitude: float) -> str | None:
+    """Return the IANA zone of a place; None at sea."""
+    from tzfpy import get_tz
+
+    zone = get_tz(longitude, latitude)
+    return None if not zone or zone.startswith("Etc/") else zone
 
 
 def _decide(
@@ -144,10 +151,10 @@ def _second_column(sample: Sample, roles: Mapping[str, str], seconds: Int64, off
     return "", ""
 
 
-def _longitude(sample: Sample, roles: Mapping[str, str]) -> float:
-    """Return the middle longitude of the rows; 0 if they have none."""
-    degrees = parse_numbers(pa.array(sample.get(roles.get("longitude", ""), ()), pa.string()))
-    degrees = degrees[(np.abs(degrees) <= MOST_DEGREES["longitude"]) & (degrees != 0)]
+def _middle(sample: Sample, roles: Mapping[str, str], role: str) -> float:
+    """Return the middle longitude or latitude of the rows; 0 if they have none."""
+    degrees = parse_numbers(pa.array(sample.get(roles.get(role, ""), ()), pa.string()))
+    degrees = degrees[(np.abs(degrees) <= MOST_DEGREES[role]) & (degrees != 0)]
     return float(np.median(degrees)) if len(degrees) else 0.0
 
 
