@@ -65,7 +65,7 @@ class Pipeline:
     """What `hews train` makes of a prepared city's splits with a network, up to the first step of training."""
 
     def __init__(self, prepared: Prepared, model: str = "cnn") -> None:
-        self.experiment = run_experiment(prepared)
+        self.experiment = run_experiment(prepared, is_edited=True)
         self.delay_s = self.experiment.plan.task.delay_s
         self.forecaster = self.make_forecaster(
             Setting(city=self.experiment.city, recipe=load_recipe().with_model(model)), model
