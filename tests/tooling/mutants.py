@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {
@@ -232,7 +233,9 @@ def _child(module: str, which: int | None, libraries: Path) -> int:
         sys.meta_path.insert(0, _Changed(name, str(ROOT / module), tree))
     with tempfile.TemporaryDirectory(prefix="hews-mutant-") as folder:
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = folder
-        options = "-x -q --no-header -p no:cacheprovider --hypothesis-seed=0"
+        once = (Phase.explicit, Phase.generate)  # whether there is an example, not which is the shortest
+        settings.register_profile("mutants", phases=once, database=None, derandomize=True)
+        options = "-x -q --no-header -p no:cacheprovider --hypothesis-profile=mutants"
         rewritten = "ignore::pytest.PytestAssertRewriteWarning"  # libraries that bring plugins are loaded already
         code = int(pytest.main([*options.split(), "-W", rewritten, f"--basetemp={folder}/t", *MODULES[module].split()]))
     if which is None:
