@@ -209,7 +209,7 @@ def test_a_stopped_demo_leaves_nothing(stop: signal.Signals, tmp_path: Path) -> 
     )
     try:
         for _ in range(600):
-            if list(tmp_path.glob(".demo.partial-*/.prepared.partial-*")):
+            if list(tmp_path.glob(".demo.partial-*/.prepared.*")):
                 break
             time.sleep(0.05)
         else:
