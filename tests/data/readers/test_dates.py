@@ -236,7 +236,7 @@ def test_utc_becomes_local_time_over_the_changes_of_the_clocks(utc: str, local: 
     assert converted[0] == np.datetime64(local, "s").astype(np.int64) and converted[1] == NOT_A_TIME
 
 
-@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2099, 12, 31)))
+@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2037, 12, 31)))  # pandas 2 knows no later rule
 def test_a_round_trip_over_another_zone_ends_where_it_began(when: datetime) -> None:
     """But for the hour that is shown twice or left out on the way."""
     seconds = np.array([np.datetime64(when, "s").astype(np.int64)])
