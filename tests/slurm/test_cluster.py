@@ -170,20 +170,23 @@ def test_a_node_that_fails_ends_in_requeue(cluster, chain, beside, city):
 
 
 def test_a_stage_that_fails_stops_the_chain_and_status_says_why(cluster, city):
+    """The user has a file of their own where the run would be."""
     bad = city.with_name("bad.toml")
-    bad.write_text(city.read_text().replace('"2021-04-01"]', '"2031-04-01"]'))
+    bad.write_text(city.read_text())
+    (cluster.root / "runs/bad").mkdir(parents=True)
+    (cluster.root / "runs/bad/run").write_text("mine")
     cluster.hews("submit", "pipeline", bad, "--gpus-per-node", "0")
     cluster.hews("status", "runs/bad", "--follow", "--every", "1", code=1, timeout_s=120)
     found = cluster.hews("status", "runs/bad", code=1).out
     rows = json.loads(cluster.hews("status", "runs/bad", "--json", code=1).out)["jobs"]
     assert [row["state"] for row in rows] == ["done", "failed", "cancelled", "cancelled"]
-    assert "reaches beyond the table" in rows[1]["why"]
+    assert "exists already" in rows[1]["why"]
     assert rows[1]["node"] in ("n1", "n2")
     assert f"train failed on {rows[1]['node']}" in found
     assert rows[1]["log"] in found.replace("\n", "")
-    assert "reaches beyond the table" in Path(rows[1]["log"]).read_text()
+    assert "exists already" in Path(rows[1]["log"]).read_text()
     assert rows[2]["why"] == "train failed"
-    assert not (cluster.root / "runs/bad/run").exists()
+    assert (cluster.root / "runs/bad/run").read_text() == "mine"
 
 
 def test_an_array_of_six_of_which_one_fails(cluster, chain, lab_module):
