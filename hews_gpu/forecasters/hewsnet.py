@@ -145,7 +145,8 @@ class HewsNetForecaster:
         begin_s, end_s, step_s = int(windows.begin_s[0]), int(windows.end_s[-1]), windows.horizon_s
         with one_thread():
             known = past.until(end_s + past.delay_s).known_at_once()
-            state = _Fit(known, begin_s, end_s, step_s, min(past.delay_s, BLIND_S)).run()
+            blind_s = min(past.delay_s + windows.lead_s, BLIND_S)
+            state = _Fit(known, begin_s, end_s, step_s, blind_s).run()
             law = HewsNetFit(
                 layers=tuple(state.layers),
                 weights={name: getattr(state.net, name).numpy() for name in ("level", "share", "gain")},

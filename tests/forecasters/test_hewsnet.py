@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from hews_gpu.data.windows import Windows
 from hews_gpu.evaluation.folds import Experiment, Plan
-from hews_gpu.forecasters.catalog import TARGETS, Outcomes, make_catalog
+from hews_gpu.forecasters.catalog import TARGETS, Outcomes, make_catalog, outcomes
 from hews_gpu.forecasters.city import generated_city
 from hews_gpu.forecasters.climatology import Climatology, HourOfWeekMonth
 from hews_gpu.forecasters.hawkes import Law, Rhythm, Term, probability
@@ -238,6 +238,18 @@ def test_a_second_report_of_an_event_does_not_foretell_it(blind_s, expected):
     """Rows of one event differ by up to half an hour: a fit that looks at them takes the one for the other's cause."""
     fit = _Fit(reported_twice(blind_s).known_at_once(), 0, 365 * 86_400, 7200, blind_s)
     assert {layer.stream for layer in fit.run().layers} == expected
+
+
+@pytest.mark.parametrize(("lead_s", "expected"), [(0, {"AGG. ASSAULT"}), (1800, set())])
+def test_a_fit_is_as_blind_as_its_forecasts_whether_by_lead_or_by_delay(lead_s, expected):
+    """Forecasts half an hour ahead never see the second report of what they foretell, though nothing is delayed."""
+    begin_s = np.arange(0, 365 * 86_400, 7200)
+    windows = Windows(issue_s=begin_s - lead_s, begin_s=begin_s, end_s=begin_s + 7200)
+    past = reported_twice(0)
+    train = outcomes(past, windows.select(np.arange(4000)))
+    forecaster = HewsNetForecaster()
+    forecaster.fit(past, train, outcomes(past, windows.select(np.arange(4012, len(windows)))))
+    assert {layer.stream for layer in forecaster.fitted.layers} == expected
 
 
 def test_more_of_late_never_means_that_less_follows():
