@@ -88,7 +88,8 @@ class CityInfo:
     name: str
     """The city's name, for titles."""
     timezone: str
-    """IANA zone, such as America/New_York: tells which wall-clock hours happened twice or not at all."""
+    """IANA zone, such as America/New_York: times in UTC or another zone are converted to it, and it tells which
+    wall-clock hours happened twice or not at all."""
 
     def __post_init__(self) -> None:
         _require_zone("[city] timezone", self.timezone, "an IANA time zone")

@@ -49,7 +49,8 @@ def init(
         heading = ["time", "longitude", "latitude", "category"]
         print_table("The first rows as they would be read", [heading, *map(list, proposal["preview"])])
         channels = [[group, ", ".join(names), WORDS_OF_GROUPS.get(group, "")] for group, names in groups.items()]
-        print_table("Channels, by words in the categories", [["channel", "categories", "words"], *channels])
+        if channels:
+            print_table("Channels, by words in the categories", [["channel", "categories", "words"], *channels])
         print_line(proposal["advice"])
     print_line(f"Wrote {path}. Edit it, then: hews prepare {path} --out prepared")
 

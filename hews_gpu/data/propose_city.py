@@ -238,7 +238,7 @@ def _city_text(
     targets, zone, splits = about["targets"], about["timezone"], about["splits"]
     given = {
         r"^name = [^\n]*": f"name = {_toml(name)}",
-        r"^timezone = [^\n]*": _given_or_not("timezone", zone, "by where most rows lie: which hours happened twice"),
+        r"^timezone = [^\n]*": _given_or_not("timezone", zone, "by where most rows lie: UTC times are converted to it"),
         r"^files = [^\n]*": f"files = {_toml([file])} # files or globs, relative to this file",
         r"^targets = \[[^\n]*": "\n".join(
             [_given_or_not("targets", targets, "what to be warned of"), *_vocabulary(about["categories"])]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hews_gpu.cli.commands import app
 from hews_gpu.config import load_city
 from hews_gpu.data.prepare.command import prepare
 from hews_gpu.data.propose import propose
@@ -191,6 +192,14 @@ def test_the_command_writes_the_file_and_shows_ten_rows(tmp_path: Path) -> None:
     assert about["columns"]["category"] == "Offense Group" and len(about["preview"]) == 10
     refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert refused.returncode == 2 and "exists already" in refused.stderr
+
+
+def test_no_table_of_channels_is_shown_where_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text, shown in (("Kind,Note\nPICNIC,a\n", False), ("Kind,Note\nROBBERY,a\n", True)):
+        (tmp_path / "t.csv").write_text(text)
+        with pytest.raises(SystemExit):
+            app(["init", "any", "--from", str(tmp_path / "t.csv"), "--out", str(tmp_path / "any.toml"), "--force"])
+        assert ("Channels, by words" in capsys.readouterr().out) == shown
 
 
 def test_day_first_dates_are_refused_not_proposed(tmp_path: Path) -> None:
