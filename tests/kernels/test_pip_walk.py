@@ -1,9 +1,12 @@
 """A point's polygon in the grid equals shapely's and the reference's, however hard the point."""
 
+from fractions import Fraction
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.data.geometry.point_in_polygon import find_in_grid, flat_rings, grid_of
@@ -19,10 +22,30 @@ def by_shapely(polygons, x, y):
     return found
 
 
+def in_exact_numbers(polygons, x, y):
+    """The same in rational numbers: GEOS itself now and then sees a point on an edge outside (3.14.1 does)."""
+    x, y = Fraction(x), Fraction(y)
+    for n, polygon in enumerate(polygons):
+        inside = False
+        for ring in shapely.get_rings(shapely.get_parts(polygon)):
+            corners = [tuple(map(Fraction, corner)) for corner in shapely.get_coordinates(ring).tolist()]
+            for (x1, y1), (x2, y2) in pairwise(corners):
+                side = (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
+                if side == 0 and min(x1, x2) <= x <= max(x1, x2) and min(y1, y2) <= y <= max(y1, y2):
+                    return n
+                inside ^= (y1 > y) != (y2 > y) and x < x1 + (y - y1) * (x2 - x1) / (y2 - y1)
+        if inside:
+            return n
+    return -1
+
+
 def require_same(polygons, x, y):
     found = find_in_grid(grid_of(polygons), x, y)
     np.testing.assert_array_equal(found, find_by_rays(*flat_rings(polygons), x, y))
-    np.testing.assert_array_equal(found, by_shapely(polygons, x, y))
+    expected = by_shapely(polygons, x, y)
+    for i in np.flatnonzero(found != expected)[:20]:
+        expected[i] = in_exact_numbers(polygons, x[i], y[i])
+    np.testing.assert_array_equal(found, expected)
     return found
 
 
@@ -80,6 +103,7 @@ def test_polygons_with_holes_and_parts_on_a_lattice(rings, scale, origin):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 60))
+@example(12849, 26)  # where GEOS is wrong
 def test_random_rings_with_random_points(seed, corners):
     random = np.random.default_rng(seed)
     ring = random.uniform(-1, 1, (corners, 2)).round(int(random.integers(1, 16)))
