@@ -33,7 +33,7 @@ from hews_gpu.typed_toml import build
 if TYPE_CHECKING:
     import shapely
 
-    from hews_gpu.synthetic import Truth
+    from hews_gpu.synthetic import CityTruth
 
 __all__ = ["City", "event_groups", "generated_city", "prepared_city", "whole_city"]
 
@@ -51,7 +51,7 @@ class City:
     """[N] in degrees, in the order that `Events.neighborhood` counts in."""
     begin_s: int
     end_s: int
-    truth: Truth | None = None
+    truth: CityTruth | None = None
     reported_s: Int64 | None = None
     """[E] when each row was reported, where that is known."""
     group: Int64 | None = None
@@ -207,7 +207,7 @@ def whole_city(prepared: Prepared) -> City:
     return prepared_city(prepared, begin_s=splits.span_s("train")[0], end_s=splits.span_s("test")[1])
 
 
-def _truth(folder: Path) -> Truth | None:
+def _truth(folder: Path) -> CityTruth | None:
     """Read the true probabilities that a generated city's folder holds."""
     if not (folder / TRUTH).is_file():
         return None

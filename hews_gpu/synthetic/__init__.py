@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from hews_gpu.synthetic.city import PRESETS, SimulatedCity, simulate_city, write_city
-from hews_gpu.synthetic.truth import Truth, load_truth
+from hews_gpu.synthetic.truth_file import CityTruth, load_truth
 
-__all__ = ["PRESETS", "SimulatedCity", "Truth", "load_truth", "simulate_city", "write_city"]
+__all__ = ["PRESETS", "CityTruth", "SimulatedCity", "load_truth", "simulate_city", "write_city"]

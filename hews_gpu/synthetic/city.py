@@ -28,12 +28,15 @@ from hews_gpu.data.geometry.polygons import areas_of
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN, NONE, TWIN, Places, nearest_target
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import new_folder
+from hews_gpu.synthetic.foreign_law import ForeignLaw
+from hews_gpu.synthetic.foreign_presets import FOREIGN
+from hews_gpu.synthetic.foreign_simulate import simulate_foreign
 from hews_gpu.synthetic.geography import Layout, degrees_per_meter, to_degrees
 from hews_gpu.synthetic.places import PER_DEGREE
 from hews_gpu.synthetic.presets import DEMO, LAWS
 from hews_gpu.synthetic.simulate import Seeds, simulate
 from hews_gpu.synthetic.table import HOMICIDE, Cases, Entries, Role, make_cases, make_entries, portal_table
-from hews_gpu.synthetic.truth import Truth, save_truth
+from hews_gpu.synthetic.truth_file import CityTruth, save_truth
 from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PRESETS", "YEARS", "SimulatedCity", "distinct", "generate", "simulate_city", "split_dates", "write_city"]
 
-PRESETS = tuple(LAWS)
+PRESETS = (*LAWS, *FOREIGN)
 YEARS = 4  # what the shipped demo.toml's splits are made for
 BEGIN = "2021-01-01"  # a Friday; any midnight would do
 UNDER_REPORTED_AREAS = 1 / 3  # share of the neighborhoods where rows are left out, if any are
@@ -51,16 +54,15 @@ TOLERANCE_M = 250.0  # as in the city's TOML
 POLYGON_DIGITS = 7  # decimals of a degree: a centimeter
 GZIP_LEVEL = 4  # a third of the size in a quarter of the time of the default 9
 REPORTED = "ReportDateTime"  # a column beside the portal's own: when the row is known; nothing reads it
-GROUPS = {  # instead of the demo's, where a preset's truth depends on what they would mix
-    "pairs": """\
+FINE_GROUPS = """\
 targets = ["HOMICIDE", "SHOOTING"]
 larceny = ["LARCENY"]
 common_assault = ["COMMON ASSAULT"]
 aggravated_assault = ["AGG. ASSAULT"]
 robbery = ["ROBBERY - STREET", "ROBBERY - COMMERCIAL", "ROBBERY - RESIDENCE", "ROBBERY - CARJACKING"]
 burglary = ["BURGLARY"]
-""",
-}
+"""
+"""Instead of the demo's, where a preset's truth depends on what they would mix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,7 @@ class SimulatedCity:
     """Of the end, not included."""
     events: Events
     known_s: Int64  # [E] local wall-clock seconds at which each row is reported; never before it happened
-    truth: Truth
+    truth: CityTruth
     names: tuple[str, ...]  # [N] in the order that `Events.neighborhood` counts in
     polygons: tuple[shapely.Polygon, ...]  # [N] in longitude and latitude
 
@@ -155,8 +157,8 @@ def _toml(preset: str, years: int) -> str:
     text = city_template(DEMO)
     for name, (begin, end) in split_dates(years).items():
         text = re.sub(rf"(?m)^{name} = \[[^\]]*\]", f'{name} = ["{begin}", "{end}"]', text)
-    if preset in GROUPS:
-        text = re.sub(r"(?s)(\[channels\.groups\][^\n]*\n).*?\n(?=\n\[)", rf"\g<1>{GROUPS[preset]}", text)
+    if preset == "pairs" or preset in FOREIGN:
+        text = re.sub(r"(?s)(\[channels\.groups\][^\n]*\n).*?\n(?=\n\[)", rf"\g<1>{FINE_GROUPS}", text)
     return text
 
 
@@ -189,7 +191,7 @@ class Generated:
 
     begin_s: int
     layout: Layout
-    truth: Truth
+    truth: CityTruth
     cases: Cases
     reported_s: Int64 | None  # [E] when a case is reported; None: at once
     rng: np.random.Generator
@@ -209,11 +211,14 @@ def generate(preset: str, *, seed: int, years: int, under_reporting: float = 0.0
     if not 0 <= under_reporting <= 1:
         raise UserError("under_reporting", under_reporting, allowed="must be 0..1")
     begin_s, end_s = (parse_local_time("begin", text) for text in (BEGIN, _first_day(12 * years)))
-    law = LAWS[preset]
+    law = LAWS[preset] if preset in LAWS else FOREIGN[preset]
     seeds = Seeds.of(law, seed)
-    history = simulate(law, seeds, begin_s=begin_s, hours=(end_s - begin_s) // HOUR_S)
-    roles = {law.target: Role.TARGET}
-    roles |= dict.fromkeys(law.trigger.sources if law.trigger is not None else (), Role.TRIGGER)
+    hours = (end_s - begin_s) // HOUR_S
+    if isinstance(law, ForeignLaw):
+        history = simulate_foreign(law, seeds, begin_s=begin_s, hours=hours)
+    else:
+        history = simulate(law, seeds, begin_s=begin_s, hours=hours)
+    roles = dict.fromkeys(law.sources, Role.TRIGGER) | {law.target: Role.TARGET}
     rng = np.random.default_rng(seeds.table)
     end_minute = (end_s - begin_s) // MINUTE_S
     cases = distinct(make_cases(rng, history.events, roles, end_minute, history.layout))

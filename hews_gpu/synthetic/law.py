@@ -222,3 +222,8 @@ class Law:
     has_addresses: bool = True
     """Whether everything happens at addresses, so that what an event sets off stays in its neighborhood and the truth
     is known for each neighborhood; otherwise anywhere, and the truth is known for the whole city only."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Categories that the truth depends on."""
+        return self.trigger.sources if self.trigger is not None else ()

@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from hews_gpu.arrays import Float64, Int64
+from hews_gpu.synthetic.foreign_law import ForeignLaw
 from hews_gpu.synthetic.geography import Layout, make_layout
 from hews_gpu.synthetic.law import MINUTES_PER_HOUR, NOTHING, Kernel, Law, Trigger
 from hews_gpu.synthetic.pairs import Incidents, PairCategory, PairLaw
 from hews_gpu.synthetic.places import Addresses, Place, PlaceModel, choose, make_addresses, make_anywhere, meters
 from hews_gpu.synthetic.presets import AREAS
 from hews_gpu.synthetic.truth import Truth
+from hews_gpu.synthetic.truth_file import CityTruth
 from hews_gpu.units import MINUTE_S
 
 __all__ = ["History", "Points", "Seeds", "arrivals", "children", "cluster", "joined", "simulate"]
@@ -55,7 +57,7 @@ class Seeds(NamedTuple):
     """Of the reporting delays; None: every row is known at once."""
 
     @classmethod
-    def of(cls, law: Law, seed: int) -> Seeds:
+    def of(cls, law: Law | ForeignLaw, seed: int) -> Seeds:
         """Return the seeds of a city; a city without addresses has its own order of them."""
         root = np.random.SeedSequence(seed)
         if law.has_addresses:
@@ -74,7 +76,7 @@ class History:
     layout: Layout
     events: dict[str, Points]
     """By category, with places in meters around the center; the target events, whatever they are reported as, first."""
-    truth: Truth
+    truth: CityTruth
 
 
 @dataclass(kw_only=True)

@@ -57,22 +57,18 @@ Shapes: S forecasts, H hours, E events, N areas, L minutes from issue to the win
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hews_gpu.arrays import Float64, Int64
 from hews_gpu.errors import UserError
-from hews_gpu.synthetic.geography import to_degrees
 from hews_gpu.synthetic.law import MINUTES_PER_HOUR, Kernel
-from hews_gpu.synthetic.pairs import SLOT_MIN, Incidents, PairCategory, PairLaw
-from hews_gpu.synthetic.places import PER_DEGREE, meters
+from hews_gpu.synthetic.pairs import SLOT_MIN, PairLaw
 from hews_gpu.units import HOUR_S, MINUTE_S
 
 __all__ = [
@@ -81,8 +77,6 @@ __all__ = [
     "excitation",
     "expected",
     "forecasts_by_lead",
-    "load_truth",
-    "save_truth",
 ]
 
 
@@ -340,87 +334,3 @@ class Truth:
                 window = issue // SLOT_MIN + ahead
                 total[mine] += np.stack([pairs.log_factor(window, cost[last], n) for n in columns], axis=1)
         return total
-
-
-# ---------------------------------------------------------------- the file
-
-FORMAT = 2
-PLAIN = (
-    *("base_per_h", "area_share", "gain", "trigger_per_h", "trigger_share"),
-    *("target_s", "target_area", "incident_s", "incident_area"),
-)
-KERNELS = ("excited_by_targets", "excited_by_triggers")
-KEYS = {"format", "preset", "begin_s", "in_city", *KERNELS, *PLAIN}
-OF_CATEGORY = ("rate_per_h", "weights", "minute", "point", "area")  # of one side of the pairs
-
-
-def save_truth(truth: Truth, path: Path) -> None:
-    """Write a truth as one .npz file; the same truth gives the same bytes."""
-    arrays: dict[str, Any] = {"format": FORMAT, "preset": truth.preset, "begin_s": truth.begin_s}
-    arrays["in_city"] = truth.in_city
-    for name in KERNELS:
-        kernel: Kernel = getattr(truth, name)
-        arrays[name] = [kernel.branching, kernel.decay_s]
-    arrays |= {name: getattr(truth, name) for name in PLAIN}
-    if truth.pairs is not None:
-        arrays |= _pair_arrays(truth.pairs)
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def _pair_arrays(pairs: PairLaw) -> dict[str, Any]:
-    """Return the law of pairs as arrays; places as the whole numbers that they were made from."""
-    arrays: dict[str, Any] = {"within_m": pairs.within_m, "address_point": pairs.point, "address_area": pairs.area}
-    for side, category in (("first", pairs.first), ("second", pairs.second)):
-        past = category.past
-        point = np.rint(to_degrees(past.xy_m) * PER_DEGREE).astype(np.int64)
-        values = (category.rate_per_h, category.weights, past.minute, point, past.area)
-        arrays |= {f"{side}_{name}": value for name, value in zip(OF_CATEGORY, values, strict=True)}
-    return arrays
-
-
-def load_truth(path: Path) -> Truth:
-    """Read a truth that `save_truth` wrote.
-
-    Raises:
-        UserError: the file is missing, damaged, or not a truth of this format.
-    """
-    remedy = "Generate the city again"
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            arrays = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {}
-    except FileNotFoundError:
-        raise UserError("[synthetic] truth", path, allowed="does not exist", remedy=remedy) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError("[synthetic] truth", path, allowed=f"cannot be read ({error})", remedy=remedy) from None
-    if not arrays.keys() >= KEYS or int(arrays["format"]) != FORMAT:
-        raise UserError("[synthetic] truth", path, allowed=f"is not a truth of format {FORMAT}", remedy=remedy)
-    parts: dict[str, Any] = {name: arrays[name] for name in PLAIN}
-    for name in KERNELS:
-        branching, decay_s = arrays[name].tolist()
-        parts[name] = Kernel(branching=branching, decay_s=decay_s)
-    return Truth(
-        preset=str(arrays["preset"]),
-        begin_s=int(arrays["begin_s"]),
-        in_city=bool(arrays["in_city"]),
-        pairs=_pairs(arrays) if "within_m" in arrays else None,
-        **parts,
-    )
-
-
-def _pairs(arrays: Mapping[str, Any]) -> PairLaw:
-    """Return what `_pair_arrays` was made from."""
-
-    def category(side: str) -> PairCategory:
-        rate_per_h, weights, minute, point, area = (arrays[f"{side}_{name}"] for name in OF_CATEGORY)
-        past = Incidents(minute=minute, xy_m=meters(point), area=area)
-        return PairCategory(rate_per_h=rate_per_h, weights=weights, past=past)
-
-    return PairLaw(
-        within_m=float(arrays["within_m"]),
-        point=arrays["address_point"],
-        area=arrays["address_area"],
-        first=category("first"),
-        second=category("second"),
-    )

@@ -31,7 +31,7 @@ from hews_gpu.runs.evaluate import evaluate
 from hews_gpu.runs.run import on_city, open_run, run_experiment
 from hews_gpu.runs.train import train
 from hews_gpu.synthetic.law import Kernel
-from hews_gpu.synthetic.truth import save_truth
+from hews_gpu.synthetic.truth_file import save_truth
 from tests.synthetic.histories import one_area
 
 SPLITS = ("train", "validation", "test")

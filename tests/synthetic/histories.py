@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from hews_gpu.synthetic.foreign_presets import FOREIGN
+from hews_gpu.synthetic.foreign_simulate import simulate_foreign
 from hews_gpu.synthetic.simulate import Seeds, simulate
 from hews_gpu.synthetic.truth import Truth
 
@@ -34,3 +36,10 @@ def one_area(**parts):
     """The truth of a city without addresses, from what does not depend on the area."""
     parts |= {f"{kind}_area": np.zeros(len(parts[f"{kind}_s"]), dtype=np.int64) for kind in ("target", "incident")}
     return Truth(area_share=np.ones(1), gain=np.ones(1), trigger_share=np.ones(1), in_city=False, **parts)
+
+
+def foreign_history(name, seed=1, days=DAYS, **changed):
+    """A history of a foreign preset with the categories that its truth depends on alone."""
+    law = replace(FOREIGN[name], **changed)
+    law = replace(law, categories=tuple(c for c in law.categories if c.name in law.sources))
+    return simulate_foreign(law, Seeds.of(law, seed), begin_s=BEGIN_S, hours=24 * days)

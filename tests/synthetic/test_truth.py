@@ -21,10 +21,9 @@ from hews_gpu.synthetic.truth import (
     excitation,
     expected,
     forecasts_by_lead,
-    load_truth,
-    save_truth,
     silence,
 )
+from hews_gpu.synthetic.truth_file import load_truth, save_truth
 from tests.synthetic.histories import BEGIN_S, history, one_area
 
 NONE = np.array([], dtype=np.int64)
