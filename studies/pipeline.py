@@ -92,13 +92,13 @@ def measure(write: Callable[[Path], Path]) -> dict[str, Any]:
 
 def scores_of(one: dict[str, Any]) -> dict[str, Any]:
     """Return the scores of one forecaster, and its skill against the climatology, which has none against itself."""
-    none = {"value": 0.0, "one_week": [0.0, 0.0]}
+    none = {"value": 0.0, "interval": [0.0, 0.0]}
     skill = one["against"].get(CLIMATOLOGY, {"brier_skill": none, "log_skill_bits": none})
     return {
         **{key: one[key] for key in SCORES},
         "brier_skill": skill["brier_skill"]["value"],
         "log_skill_bits": skill["log_skill_bits"]["value"],
-        "log_skill_bits_interval": skill["log_skill_bits"]["one_week"],
+        "log_skill_bits_interval": skill["log_skill_bits"]["interval"],
     }
 
 

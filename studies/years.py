@@ -2,7 +2,7 @@
 
 A city of each preset is drawn once, forty years long; its last four years are forecast from the one, two, ... 36 years
 before them, and from nothing earlier. The closure of the gap between the climatology of the same years and the oracle,
-with 95 % intervals over one-week blocks; a picture beside the JSON. ``--quick``: two presets, two lengths, one year to
+with 95 % intervals; a picture beside the JSON. ``--quick``: two presets, two lengths, one year to
 forecast, nothing saved.
 """
 
@@ -24,9 +24,9 @@ from benchmarks.common import finish, header, parse_flags
 from hews_gpu.cli.printing import print_table
 from hews_gpu.data.events import Events
 from hews_gpu.evaluation.backtest import forecast_blocks
-from hews_gpu.evaluation.bootstrap import Blocks, interval
 from hews_gpu.evaluation.folds import Experiment, Plan
-from hews_gpu.evaluation.judge import BLOCK_WEEKS, gap_closure
+from hews_gpu.evaluation.judge import gap_closure
+from hews_gpu.evaluation.mean_interval import mean_interval
 from hews_gpu.forecasters.base import CLIMATOLOGY
 from hews_gpu.forecasters.city import City, generated_city
 from hews_gpu.forecasters.registry import FORECASTERS
@@ -66,19 +66,14 @@ def point(city: City, years: int, test_years: int) -> dict[str, Any]:
     lost = {name: one.losses(y) for name, one in judged.items()}
     best = -np.log2(np.where(y, oracle, 1 - oracle))
     stride_s = experiment.plan.task.stride_s
-    blocks = {name: Blocks.by_weeks(len(y), stride_s, weeks=weeks) for name, weeks in BLOCK_WEEKS.items()}
     possible = lost[CLIMATOLOGY] - best
-    closures = {name: gap_closure(lost[CLIMATOLOGY] - lost[name], possible, blocks) for name in METHODS}
-    ahead = lost["boosting"] - lost["hewsnet"]
+    closures = {name: gap_closure(lost[CLIMATOLOGY] - lost[name], possible, stride_s) for name in METHODS}
     return {
         "years": years,
         "training_windows": len(experiment.folds[0].train),
         "windows": len(y),
         "oracle_gap_closure": closures,
-        "hewsnet_ahead_of_boosting_bits": {
-            "value": float(ahead.mean()),
-            **{name: interval(one.means(ahead)) for name, one in blocks.items()},
-        },
+        "hewsnet_ahead_of_boosting_bits": mean_interval(lost["boosting"] - lost["hewsnet"], stride_s),
         "log_loss_bits": {**{name: float(one.mean()) for name, one in lost.items()}, "oracle": float(best.mean())},
         "processor_seconds": round(time.process_time() - began, 1),
     }
@@ -109,7 +104,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _cell(closure: dict[str, Any]) -> str:
-    low, high = closure["one_week"]
+    low, high = closure["interval"]
     return f"{closure['value']:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 

@@ -187,12 +187,13 @@ def test_no_figure_is_typed_into_the_page_of_results() -> None:
 
 def test_an_interval_is_found_beside_its_value() -> None:
     content = {
-        "a": {"value": 1.0, "one_week": [0, 2], "four_weeks": [-1, 3]},
+        "a": {"value": 1.0, "interval": [0, 2]},
+        "older": {"value": 1.0, "one_week": [0, 3], "four_weeks": [-1, 3]},
         "b": 3,
         "b_interval": [2, 4],
         "2.7M": [{"c": 5}],
     }
-    assert results.lookup(content, "a") == (1.0, [0, 2])
+    assert results.lookup(content, "a") == (1.0, [0, 2]) and results.lookup(content, "older") == (1.0, [0, 3])
     assert results.lookup(content, "b") == (3, [2, 4])
     assert results.lookup(content, "2.7M.0.c") == (5, None)
     with pytest.raises(LookupError, match="no 'd' for"):

@@ -42,7 +42,7 @@ def _content(path: Path) -> Any:
 def lookup(content: Any, path: str) -> tuple[Any, list[float] | None]:
     """Return the value at keys joined by dots (a key may hold dots itself) and its interval, where there is one.
 
-    An interval is one week's or the only one beside `value`, or lies beside a plain value under `KEY_interval`.
+    An interval is beside `value` (in older files one week's), or lies beside a plain value under `KEY_interval`.
     """
     keys, holder, name = path.split("."), content, ""
     while keys:
@@ -58,7 +58,7 @@ def lookup(content: Any, path: str) -> tuple[Any, list[float] | None]:
             content = holder[name]
         keys = keys[used:]
     if isinstance(content, dict) and "value" in content:
-        return content["value"], content.get("one_week", content.get("interval"))
+        return content["value"], content.get("interval", content.get("one_week"))
     beside = holder.get(f"{name}_interval") if isinstance(holder, dict) else None
     return content, beside
 

@@ -156,7 +156,7 @@ def verdicts(metrics: Mapping[str, Any]) -> str:
         return str(metrics["verdict"])
     from hews_gpu.data.events import DOUBTS
 
-    both = f"{metrics['model']}: {metrics['verdict']}\nOver the recent level: {metrics['verdict_over_level']}"
+    both = f"{metrics['model']}: {metrics['verdict_over_level']}\nAgainst the calendar: {metrics['verdict']}"
     return "\n".join([both, *(f"The table is not known to be complete: {doubt}." for doubt in metrics.get(DOUBTS, []))])
 
 

@@ -24,7 +24,8 @@ from hews_gpu.data.resolution import count_minutes, require_windows
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.evaluation.alarms import BUDGETS_PER_WEEK, threshold_for
 from hews_gpu.evaluation.folds import Experiment, Fold, Plan
-from hews_gpu.evaluation.judge import BLOCK_WEEKS, Judged, compare
+from hews_gpu.evaluation.judge import Judged, compare
+from hews_gpu.evaluation.mean_interval import LEVEL_95, cosines
 from hews_gpu.evaluation.metrics import DRAWS
 from hews_gpu.evaluation.places import judge_places
 from hews_gpu.files import atomic_file
@@ -225,8 +226,12 @@ def judge_experiment(experiment: Experiment, judged: Mapping[str, Judged]) -> di
     test, plan = experiment.test, experiment.plan
     scores = compare(test.y, test.windows.begin_s, plan.task.stride_s, judged, experiment.oracle())
     counts = {"windows": len(test), "positives": int(test.y.sum()), "base_rate": float(test.y.mean())}
-    bootstrap = {"draws": DRAWS, "block_weeks": list(BLOCK_WEEKS.values()), "level": 0.95}
-    protocol = {**experiment.described(), "seeds": list(plan.seeds), "bootstrap": bootstrap}
+    intervals = {
+        "level": LEVEL_95,
+        "skill": {"method": "t of cosines", "cosines": cosines(len(test), plan.task.stride_s)},
+        "other scores": {"method": "resampled blocks", "draws": DRAWS, "block_weeks": 1},
+    }
+    protocol = {**experiment.described(), "seeds": list(plan.seeds), "intervals": intervals}
     result = {**experiment.city.notes, "protocol": protocol, **counts, "forecasts": scores}
     areas = {name: one.areas for name, one in judged.items() if one.areas is not None}
     if areas:

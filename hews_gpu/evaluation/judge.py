@@ -1,7 +1,8 @@
 """Many forecasts of the same windows, side by side: every score of each, and each against every other baseline.
 
 A forecast that was made with several seeds is scored by the mean over its seeds: of the losses, window by window, and
-of what is not a mean of losses. All differences are bootstrapped with the same drawn blocks, of one week and of four.
+of what is not a mean of losses. Differences have intervals that hold for errors which remember months
+(`mean_interval`); scores of one forecast alone have intervals over resampled weeks.
 
 Shapes: S windows in time order.
 """
@@ -19,6 +20,7 @@ from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.evaluation.alarms import BUDGETS_PER_WEEK, alarm_scores
 from hews_gpu.evaluation.bootstrap import Blocks, interval
 from hews_gpu.evaluation.calibration import calibration, calibration_slope, slopes_drawn
+from hews_gpu.evaluation.mean_interval import LEVEL_95, holm, mean_interval, ratio_interval
 from hews_gpu.evaluation.metrics import DRAWS, average_precision, brier, roc_auc
 from hews_gpu.evaluation.strata import aucs_drawn, average_precision_within, roc_auc_within
 from hews_gpu.evaluation.value import value_curve
@@ -27,9 +29,10 @@ from hews_gpu.forecasters.climatology import hour_of_week
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.units import WEEK_S
 
-__all__ = ["BLOCK_WEEKS", "TOO_LITTLE", "Judged", "compare", "gap_closure", "headline", "sign", "too_little", "verdict"]
+__all__ = ["NOT_MODELS", "TOO_LITTLE", "Judged", "compare", "gap_closure", "headline", "sign", "too_little", "verdict"]
 
-BLOCK_WEEKS = {"one_week": 1, "four_weeks": 4}
+NOT_MODELS = ("base_rate", CLIMATOLOGY, LEVEL, "oracle")
+"""What models are held against; they are not among those tried."""
 LEAST_EACH = 30
 """Test windows with a target, and without one: with fewer, a handful of events decides the score."""
 LEAST_WEEKS = 12
@@ -75,8 +78,7 @@ def compare(
         oracle: the true probabilities [S], where they are known.
         draws: D.
     """
-    lengths = BLOCK_WEEKS.items()
-    blocks = {name: Blocks.by_weeks(len(y), stride_s, weeks=weeks, draws=draws) for name, weeks in lengths}
+    week = Blocks.by_weeks(len(y), stride_s, draws=draws)
     every = dict(judged)
     if oracle is not None:
         every["oracle"] = Judged(p=[oracle], warned={})
@@ -85,10 +87,13 @@ def compare(
     scores: dict[str, dict[str, Any]] = {}
     for name, one in every.items():
         scores[name] = {
-            **_scores(y, begin_s, one, blocks),
+            **_scores(y, begin_s, one, week),
             "seeds": len(one.p),
             "against": {
-                other: _against(losses[other] - losses[name], squares[other], squares[name], blocks)
+                other: {
+                    "log_skill_bits": mean_interval(losses[other] - losses[name], stride_s),
+                    "brier_skill": ratio_interval(squares[other] - squares[name], squares[other], stride_s),
+                }
                 for other in every
                 if other not in (name, "oracle")
             },
@@ -96,46 +101,39 @@ def compare(
         }
         if oracle is not None:
             scores[name]["oracle_gap_closure"] = gap_closure(
-                losses[CLIMATOLOGY] - losses[name], losses[CLIMATOLOGY] - losses["oracle"], blocks
+                losses[CLIMATOLOGY] - losses[name], losses[CLIMATOLOGY] - losses["oracle"], stride_s
             )
             to_truth = float(np.mean([calibration_slope(oracle, p)[0] for p in one.p]))
             scores[name]["calibration"]["slope_to_truth"] = None if np.isnan(to_truth) else to_truth
+    _correct(scores)
     return scores
 
 
-def gap_closure(gained: Float64, possible: Float64, blocks: Mapping[str, Blocks]) -> dict[str, Any] | None:
-    """Return (S_model - S_climatology) / (S_oracle - S_climatology) in log score, with intervals; None without a gap.
+def _correct(scores: Mapping[str, Any]) -> None:
+    """Add the p values corrected for the number of models tried, against each of the two references."""
+    for other in (CLIMATOLOGY, LEVEL):
+        bits = {
+            name: one["against"][other]["log_skill_bits"] for name, one in scores.items() if other in one["against"]
+        }
+        corrected = holm({name: one["p"] for name, one in bits.items() if name not in NOT_MODELS})
+        for name, p in corrected.items():
+            bits[name]["p_corrected"] = p
+
+
+def gap_closure(gained: Float64, possible: Float64, stride_s: int) -> dict[str, Any] | None:
+    """Return (S_model - S_climatology) / (S_oracle - S_climatology) in log score with its interval; None without a gap.
 
     Args:
         gained: bits that the model saves at each window against the climatology [S].
         possible: bits that the oracle saves [S].
-        blocks: drawn series by name.
+        stride_s: from one window to the next.
     """
-    if possible.mean() < SMALLEST_GAP_BITS:
-        return None
-    both = np.stack([gained, possible], axis=1)
-    closure: dict[str, Any] = {"value": float(gained.mean() / possible.mean())}
-    for name, one in blocks.items():
-        sums = one.sums(both)
-        closure[name] = interval(sums[:, 0] / sums[:, 1])
-    return closure
+    return None if possible.mean() < SMALLEST_GAP_BITS else ratio_interval(gained, possible, stride_s)
 
 
-def _against(saved: Float64, other: Float64, own: Float64, blocks: Mapping[str, Blocks]) -> dict[str, Any]:
-    """Return log and Brier skill against one other forecast; positive is better than it."""
-    both = np.stack([saved, other, own], axis=1)
-    bits: dict[str, Any] = {"value": float(saved.mean())}
-    skill: dict[str, Any] = {"value": float(1 - own.mean() / other.mean())}
-    for name, one in blocks.items():
-        drawn = one.means(both)
-        bits[name] = interval(drawn[:, 0])
-        skill[name] = interval(1 - drawn[:, 2] / drawn[:, 1])
-    return {"log_skill_bits": bits, "brier_skill": skill}
-
-
-def _scores(y: Bool, begin_s: Int64, one: Judged, blocks: Mapping[str, Blocks]) -> dict[str, Any]:
+def _scores(y: Bool, begin_s: Int64, one: Judged, week: Blocks) -> dict[str, Any]:
     """Return discrimination, calibration and value of one forecast."""
-    stratum, week = hour_of_week(begin_s), blocks["one_week"]
+    stratum = hour_of_week(begin_s)
 
     def mean(score: Callable[[Float64], float]) -> float:
         return float(np.mean([score(p) for p in one.p]))
@@ -213,52 +211,82 @@ def headline(result: Mapping[str, Any], name: str) -> dict[str, Any]:
         name: of the forecaster.
     """
     scores, reasons = result["forecasts"][name], too_little(result)
-    itself: dict[str, Any] = {"value": 0.0, "one_week": [0.0, 0.0], "four_weeks": [0.0, 0.0]}
-    against = {name: scores["against"].get(name, {}).get("log_skill_bits", itself) for name in (CLIMATOLOGY, LEVEL)}
-    bits, closure, calibration = against[CLIMATOLOGY], scores.get("oracle_gap_closure"), scores["calibration"]
+    tried = sum(other not in NOT_MODELS for other in result["forecasts"])
+    itself: dict[str, Any] = {"value": 0.0, "interval": [0.0, 0.0]}
+    calendar, level = (scores["against"].get(other, {}).get("log_skill_bits", itself) for other in (CLIMATOLOGY, LEVEL))
+    closure, calibration = scores.get("oracle_gap_closure"), scores["calibration"]
     return {
-        "log_skill_bits": bits["value"],
-        "log_skill_bits_interval": bits["one_week"],
-        "log_skill_bits_interval_four_weeks": bits["four_weeks"],
+        "log_skill_bits": calendar["value"],
+        "log_skill_bits_interval": calendar["interval"],
+        "log_skill_bits_over_level": level["value"],
+        "log_skill_bits_over_level_interval": level["interval"],
         "oracle_gap_closure": closure["value"] if closure else None,
-        "oracle_gap_closure_interval": closure["one_week"] if closure else None,
-        "oracle_gap_closure_interval_four_weeks": closure["four_weeks"] if closure else None,
+        "oracle_gap_closure_interval": closure["interval"] if closure else None,
         "calibration_slope": calibration["slope"],
         "calibration_slope_interval": calibration["slope_interval"],
-        "verdict": verdict(bits, reasons=reasons),
-        "verdict_over_level": verdict(against[LEVEL], LEVEL, reasons=reasons),
+        "models_tried": tried,
+        "verdict": verdict(calendar, tried=tried, reasons=reasons),
+        "verdict_over_level": verdict(level, LEVEL, tried=tried, reasons=reasons, over_both=sign(calendar) > 0),
     }
 
 
 def sign(bits: Mapping[str, Any]) -> int:
-    """Return 1 or -1 where a gain or a loss is significant: zero lies outside its intervals over blocks of any length.
+    """Return 1 or -1 where a gain or a loss is significant, corrected for the number of models tried where it is known.
 
     Args:
-        bits: the mean difference, ``value``, and its intervals by the length of their blocks.
+        bits: the mean difference, ``value``, with ``p_corrected`` or with intervals, which all must leave out zero.
     """
-    ends = [end for name, interval in bits.items() if name != "value" for end in interval]
+    if "p_corrected" in bits:
+        return int(np.sign(bits["value"])) if bits["p_corrected"] <= 1 - LEVEL_95 else 0
+    ends = [end for one in bits.values() if isinstance(one, Sequence) for end in one]
     return int(min(ends) > 0) - int(max(ends) < 0)
 
 
-def verdict(bits: Mapping[str, Any], reference: str = CLIMATOLOGY, *, reasons: Sequence[str] = ()) -> str:
+WORDS = {
+    CLIMATOLOGY: (
+        "the climatology",
+        "Knows the calendar or its level better than the climatology",
+        "Knows no more than the climatology, as far as can be told",
+    ),
+    LEVEL: ("the climatology at its recent level", "Foresight", "No foresight shown"),
+}
+"""What a reference is called, and what a significant gain over it is, and any other."""
+
+
+def verdict(
+    bits: Mapping[str, Any],
+    reference: str = CLIMATOLOGY,
+    *,
+    tried: int = 1,
+    reasons: Sequence[str] = (),
+    over_both: bool = True,
+) -> str:
     """Return a sentence or two on a log skill against the calendar or the recent level, as `sign` finds it.
 
-    With `reasons` why there is too little to judge by, these are the verdict: a gain that is not significant on five
-    weeks is not the absence of skill, nor is one that is significant its presence.
+    Only a gain over the recent level is foresight: what is gained over the climatology may be no more than knowing the
+    hours and seasons better, or that there has been more of it of late.
 
-    Only skill over the recent level is foresight: what is gained over the climatology may be no more than knowing that
-    there has been more of it of late.
+    Args:
+        bits: the mean difference, its interval, and its p value corrected for the models tried.
+        reference: what it is against.
+        tried: number of models.
+        reasons: why there is too little to judge by; these are the verdict then: a gain that is not significant on five
+            weeks is not the absence of skill, nor is one that is significant its presence.
+        over_both: whether there is a significant gain over the climatology, without which there is no foresight.
     """
-    intervals = {name: ends for name, ends in bits.items() if name != "value"}
-    against = {CLIMATOLOGY: "climatology", LEVEL: "the climatology at its recent level"}[reference]
-    if not reasons and bits["value"] == 0 and not any(end for ends in intervals.values() for end in ends):
-        return f"No significant skill: the model is {against}, which nothing it learned could beat."
-    shown = next((name for name, (low, high) in intervals.items() if low <= 0 <= high), "one_week")
-    low, high = intervals[shown]
-    over = "" if shown == "one_week" else f" over blocks of {shown.replace('_', ' ')}"
-    measured = f"{bits['value']:+.4f} bits per window against {against}, 95 % interval{over} {low:+.4f} to {high:+.4f}"
+    against, gained, not_gained = WORDS[reference]
+    low, high = bits["interval"]
+    if not reasons and bits["value"] == low == high == 0:
+        return f"{not_gained}: the model is {against}, which nothing it learned could beat."
+    over = f"{bits['value']:+.4f} bits per window over {against}, 95 % interval {low:+.4f} to {high:+.4f}"
     if reasons:
-        return f"{TOO_LITTLE}: {'; '.join(reasons)}. Measured: {measured}."
-    if not sign(bits):
-        return f"No significant skill: {measured}, which includes 0."
-    return f"Significant skill: {measured}." if low > 0 else f"Worse than {against}: {measured}."
+        return f"{TOO_LITTLE}: {'; '.join(reasons)}. Measured: {over}."
+    corrected = f", corrected for {tried} models tried" if tried > 1 else ""
+    if sign(bits) > 0 and not over_both:
+        return f"{not_gained}: {over}, but it knows no more than the calendar alone."
+    if which := sign(bits):
+        return f"{gained if which > 0 else f'Worse than {against}'}: {over}{corrected}."
+    by_chance = (
+        "which includes 0" if low <= 0 <= high else f"which the best of {tried} models tried may reach by chance"
+    )
+    return f"{not_gained}: {over}, {by_chance}."

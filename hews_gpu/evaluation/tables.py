@@ -51,8 +51,8 @@ def _skill(name: str, scores: Mapping[str, Any], other: str) -> str:
 
 
 def _with_interval(value: Mapping[str, Any] | None, form: str) -> str:
-    """Return a value and its interval over one-week blocks; nothing where there is none."""
+    """Return a value and its interval; nothing where there is none."""
     if value is None:
         return ""
-    low, high = value["one_week"]
+    low, high = value["interval"]
     return f"{value['value']:{form}} [{low:{form}}, {high:{form}}]"

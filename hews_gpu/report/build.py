@@ -153,13 +153,13 @@ def _page_of_file(file: Path, data: Path | None) -> Page:
 
 def _summary(results: Sequence[Result]) -> str:
     judged = [result.comparison for result in results if not result.comparison.too_little]
-    good, every = sum(bool(one.winners) for one in judged), len(judged)
+    good, every = sum(bool(one.foreseeing) for one in judged), len(judged)
     left = len(results) - every
     more = f" On {left} there is too little to judge by." if left else ""
     if good == 0:
-        return f"On none of {every} sources does anything beat the climatology.{more}" if every else more.strip()
-    rest = "." if good == every else "; on the rest there is no significant skill, which is a result."
-    return f"On {good} of {every} sources something beats the climatology{rest}{more}"
+        return f"On none of {every} sources is foresight shown.{more}" if every else more.strip()
+    rest = "." if good == every else "; on the rest there is none, which is a result."
+    return f"On {good} of {every} sources there is foresight{rest}{more}"
 
 
 def _about(metrics: Mapping[str, Any]) -> str:

@@ -19,11 +19,13 @@ __all__ = ["read_json", "read_results", "require_result"]
 ACCEPTED = (
     "Give RUN, a file of benchmarks/results/forecasts-*.json, or what 'hews backtest --preset NAME --json' printed"
 )
+OLDER_NAMES = {"neighbourhoods": "neighborhoods", "one_week": "interval"}
+"""Keys of files from before December 2026."""
 PAIR = (float, float)
 # A schema is a type, a list of such, a pair of numbers, or names with schemas. Names that end in ? may be missing or
 # null; * stands for every other name.
-BITS = {"value": float, "one_week": PAIR, "*": PAIR}
-GAIN = {"log_skill_bits": {**BITS, "four_weeks": PAIR}}
+BITS = {"value": float, "interval": PAIR, "p?": float, "p_corrected?": float, "*": PAIR}
+GAIN = {"log_skill_bits": BITS}
 SCORES = {
     **dict.fromkeys(("auc", "auc_within_hours", "log_loss_bits"), float),
     "auc_interval": PAIR,
@@ -87,7 +89,9 @@ def require_result(metrics: Any, file: Path, remedy: str) -> None:
 def read_json(file: Path) -> Any:
     """Read a results file, or raise `UserError` where it cannot be read or is not JSON."""
     try:
-        text = file.read_text(encoding="utf-8").replace('"neighbourhoods"', '"neighborhoods"')  # so until November 2026
+        text = file.read_text(encoding="utf-8")
+        for older, name in OLDER_NAMES.items():
+            text = text.replace(f'"{older}"', f'"{name}"')
         return json.loads(text, parse_constant=_refuse)
     except OSError as error:
         raise UserError(str(file), allowed=f"cannot be read ({error.strerror})", remedy=ACCEPTED) from None

@@ -1,9 +1,9 @@
-"""Which forecasts beat the calendar, and which of those the recent level too: the two verdicts, in plain words.
+"""Which forecasts foresee, and which only know the calendar or its level better: the two verdicts, in plain words.
 
-A gain is called significant where zero lies outside all of its 95 % intervals: over blocks of one week, of four weeks,
-and whatever longer ones a file holds; where there is too little to judge by, nothing is called so. None is corrected
-for how many methods are held against the same baseline. The calendar is the climatology, hour of the week x month; the
-recent level is that times how busy the last 28 and 365 days were. Only what beats both is foresight.
+The calendar is the climatology, the recent level that times how much happened of late. Only what beats the recent
+level is called foresight. A gain is significant as the judge's `sign` finds it: corrected for the number of models
+tried where the file tells, outside all of its intervals where it does not; where there is too little to judge by,
+nothing is called so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from hews_gpu.evaluation.judge import TOO_LITTLE, sign
+from hews_gpu.evaluation.judge import NOT_MODELS, TOO_LITTLE, sign
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.report.formatting import SPACE, listed, number, percent, range_of, signed
 from hews_gpu.report.page import Verdict
@@ -21,7 +21,7 @@ from hews_gpu.report.page import Verdict
 __all__ = ["BASE_RATE", "CLIMATOLOGY", "LEVEL", "MARKS", "ORACLE", "Comparison", "gain_over", "label", "title"]
 
 CLIMATOLOGY, LEVEL, ORACLE, BASE_RATE = "climatology", "level", "oracle", "base_rate"
-NOT_MODELS = (CLIMATOLOGY, BASE_RATE, ORACLE)  # the first two are to be beaten, the oracle knows the answer
+NOT_CONTENDERS = (CLIMATOLOGY, BASE_RATE, ORACLE)  # the first two are to be beaten, the oracle knows the answer
 LABELS = {
     "level": "recent level",
     "hawkes": "Hawkes",
@@ -34,10 +34,11 @@ LABELS = {
 }
 IN_A_SENTENCE = {"level": "the recent level", "hawkes": "the Hawkes process", "boosting": "gradient boosting"}
 MARKS = {1: "better", -1: "worse", 0: ""}
-ZERO: dict[str, Any] = {"value": 0.0, "one_week": [0.0, 0.0]}
+ZERO: dict[str, Any] = {"value": 0.0, "interval": [0.0, 0.0]}
+KNOWN = "the hour, the season and how much happened of late"
 
 Bits = Mapping[str, Any]
-"""A mean difference in bits per window, ``value``, with its intervals by the length of their blocks."""
+"""A mean difference in bits per window, ``value``, with its ``interval``; older files have others beside it."""
 
 
 def label(name: str) -> str:
@@ -72,7 +73,9 @@ class Comparison:
     def contenders(self) -> dict[str, Bits]:
         """Gains over the climatology of all that could beat it, the greatest first."""
         gains: dict[str, Bits] = {
-            name: gain_over(one, CLIMATOLOGY) or ZERO for name, one in self.forecasts.items() if name not in NOT_MODELS
+            name: gain_over(one, CLIMATOLOGY) or ZERO
+            for name, one in self.forecasts.items()
+            if name not in NOT_CONTENDERS
         }
         return dict(sorted(gains.items(), key=lambda item: -item[1]["value"]))
 
@@ -81,55 +84,86 @@ class Comparison:
         """Those that gain significantly, the greatest gain first."""
         return [name for name, bits in self.contenders.items() if sign(bits) > 0 and not self.too_little]
 
+    @cached_property
+    def foreseeing(self) -> list[str]:
+        """Those that gain significantly over both, the greatest gain over the recent level first."""
+        over = {name: gain_over(self.forecasts[name], LEVEL) for name in self.winners if name != LEVEL}
+        ahead = {name: bits for name, bits in over.items() if bits is not None and sign(bits) > 0}
+        return sorted(ahead, key=lambda name: -ahead[name]["value"])
+
     @property
     def best(self) -> str:
-        """The model; else the winner with the greatest gain; without a winner, whichever lost least."""
-        return self.model or next(iter([*self.winners, *self.contenders, CLIMATOLOGY]))
+        """The model; else the one with the most foresight; else the greatest gain, or the least loss."""
+        return self.model or next(iter([*self.foreseeing, *self.winners, *self.contenders, CLIMATOLOGY]))
 
     def verdict(self) -> Verdict:
-        """Return what came out against the calendar as a sentence, and against the recent level as its first note."""
+        """Return whether there is foresight as a sentence, and what came out against the calendar as its first note."""
         best, bits = self.best, gain_over(self.forecasts[self.best], CLIMATOLOGY) or ZERO
         if self.too_little:
             notes = [] if best == CLIMATOLOGY else [f"{_capital(_named(best))} gains {stated(bits)} here."]
             return Verdict(f"{TOO_LITTLE}: {'; '.join(self.too_little)}.", "flat", [*notes, *self._oracle()])
-        others = [name for name in self.winners if name != best]
-        notes = [*self._over_level(), *self._worth(), *self._ties(), *self._losers(), *self._oracle()]
-        if best in self.winners:
-            also = f", and so {'do' if len(others) > 1 else 'does'} {_listed(others)}" if others else ""
-            sentence = f"{_capital(_named(best))} beats the climatology by {stated(bits)}{also}."
-            return Verdict(sentence, "good", notes)
-        if others:
-            verb = "do" if len(others) > 1 else "does"
-            first = gain_over(self.forecasts[others[0]], CLIMATOLOGY) or ZERO
-            notes.insert(0, f"{_capital(_listed(others))} {verb}, the best of them by {stated(first)}.")
-        if self.model and sign(bits) < 0:
-            return Verdict(f"Worse than the climatology: {_named(best)} loses {stated(bits)}.", "bad", notes)
-        what = f"{_named(best)} does not beat" if self.model else "nothing beats"
-        return Verdict(f"No significant skill: {what} the climatology.", "flat", [*self._nearest(bits), *notes])
-
-    def _over_level(self) -> list[str]:
-        """Return the second verdict: whether what beats the calendar also beats calendar x recent level."""
-        asked = [self.model] if self.model else self.winners
-        ahead = {
-            name: gain_over(self.forecasts[name], LEVEL) for name in asked if name in self.winners and name != LEVEL
-        }
-        known = {name: bits for name, bits in ahead.items() if bits is not None}
-        if not known:
-            return []
-        first = next((name for name, bits in known.items() if sign(bits) > 0), None)
-        if first is not None:
-            return [f"{_capital(_named(first))} also beats the recent level, by {stated(known[first])}: foresight."]
-        name, bits = next(iter(known.items()))
-        return [
-            f"Over the recent level {_named(name)} gains {stated(bits)}, which is not significant: what it knows "
-            "beyond the calendar is how busy the last weeks were."
+        notes = [
+            *self._over_calendar(),
+            *self._worth(),
+            *self._others(),
+            *self._tried(),
+            *self._ties(),
+            *self._oracle(),
         ]
+        over = gain_over(self.forecasts[best], LEVEL)
+        if over is None or best == LEVEL:
+            return Verdict("No foresight shown: nothing here was tried against the recent level.", "flat", notes)
+        name, beyond = _capital(_named(best)), f"what {KNOWN} tell already"
+        if best in self.foreseeing:
+            return Verdict(f"{name} foresees: beyond {beyond}, it gains {stated(over)}.", "good", notes)
+        if sign(over) > 0:
+            known = f"No foresight shown: {_named(best)} knows no more than the calendar alone"
+            return Verdict(f"{known}, though it gains {stated(over)} on it at its recent level.", "flat", notes)
+        if sign(over) < 0:
+            return Verdict(
+                f"No foresight: {name} forecasts worse than {KNOWN} do alone, by {stated(over)}.", "bad", notes
+            )
+        sentence = f"No foresight shown: beyond {beyond}, {_named(best)} gains {stated(over)}, {_chance(over)}."
+        return Verdict(sentence, "flat", notes)
 
-    def _nearest(self, bits: Bits) -> list[str]:
-        if self.best == CLIMATOLOGY or sign(bits) < 0:
+    def _over_calendar(self) -> list[str]:
+        """Return the other verdict: against the climatology alone, which is never called foresight."""
+        best = self.best
+        if best == CLIMATOLOGY:
             return []
-        verb = "gains" if self.model else "comes nearest with"
-        return [f"{_capital(_named(self.best))} {verb} {stated(bits)}."]
+        name, bits = _capital(_named(best)), gain_over(self.forecasts[best], CLIMATOLOGY) or ZERO
+        if best in self.winners:
+            also = "" if best in self.foreseeing else ", which is not foresight"
+            return [f"{name} knows the calendar or its level better than the climatology, by {stated(bits)}{also}."]
+        if sign(bits) < 0:
+            return [f"{name} is worse than the calendar alone: it loses {stated(bits)} against the climatology."]
+        return [f"Over the calendar alone {_named(best)} gains {stated(bits)}, {_chance(bits)}."]
+
+    def _others(self) -> list[str]:
+        """Return what else foresees, knows the calendar better, or is worse than it."""
+        rest = [name for name in self.contenders if name != self.best]
+        losers = [name for name in rest if sign(self.contenders[name]) < 0]
+        groups = {
+            "foresee{s}, too": [name for name in rest if name in self.foreseeing],
+            "know{s} the calendar or its level better than the climatology, too": [
+                name for name in rest if name in self.winners and name not in self.foreseeing
+            ],
+            "{be} significantly worse than the climatology": losers,
+        }
+        notes = []
+        for words, names in groups.items():
+            s, be = ("s", "is") if len(names) == 1 else ("", "are")
+            notes += [f"{_capital(_listed(names))} {words.format(s=s, be=be)}."] if names else []
+        return notes
+
+    def _tried(self) -> list[str]:
+        tried = [name for name, one in self.forecasts.items() if name not in NOT_MODELS]
+        known = all("p_corrected" in bits for name in tried if (bits := gain_over(self.forecasts[name], CLIMATOLOGY)))
+        return (
+            [f"{len(tried)} models were tried, for which the verdicts are corrected."]
+            if known and len(tried) > 1
+            else []
+        )
 
     def _worth(self) -> list[str]:
         """Return how much a significant gain is beside what the climatology leaves open and the oracle gains."""
@@ -139,7 +173,7 @@ class Comparison:
         gained = self.contenders[self.best]["value"] / other["log_loss_bits"]
         notes = [f"That is {percent(gained)} of the surprise (log loss) that the climatology leaves."]
         if closure := scores.get("oracle_gap_closure"):
-            ends = " to ".join(percent(end, 0) for end in closure["one_week"])
+            ends = " to ".join(percent(end, 0) for end in closure["interval"])
             notes.append(
                 f"It closes {percent(closure['value'], 0)} of the gap between the climatology and the best possible "
                 f"forecast (95{SPACE}% interval {ends})."
@@ -159,22 +193,20 @@ class Comparison:
         even = [name for name, bits in gains.items() if bits is not None and sign(bits) == 0]
         return [f"{_capital(_listed(even))} cannot be told apart from {_named(self.best)} here."] if even else []
 
-    def _losers(self) -> list[str]:
-        losers = [name for name, bits in self.contenders.items() if sign(bits) < 0 and name != self.model]
-        verb = "is" if len(losers) == 1 else "are"
-        return [f"{_capital(_listed(losers))} {verb} significantly worse than the climatology."] if losers else []
-
     def _oracle(self) -> list[str]:
         bits = gain_over(self.forecasts[ORACLE], CLIMATOLOGY) if ORACLE in self.forecasts else None
         return [f"The oracle, which knows how the city was made, gains {stated(bits)}."] if bits else []
 
 
 def stated(bits: Bits) -> str:
-    """Return a gain in bits with its interval over one-week blocks, and one over longer ones if that holds zero."""
-    longer = [ends for name, ends in bits.items() if name not in ("value", "one_week") and ends[0] <= 0 <= ends[1]]
-    decides = longer and not bits["one_week"][0] <= 0 <= bits["one_week"][1]
-    more = f"; over longer blocks {range_of(longer[-1])}" if decides else ""
-    return f"{signed(bits['value'])} bits per window (95{SPACE}% interval {range_of(bits['one_week'])}{more})"
+    """Return a gain in bits with its interval."""
+    return f"{signed(bits['value'])} bits per window (95{SPACE}% interval {range_of(bits['interval'])})"
+
+
+def _chance(bits: Bits) -> str:
+    """Return why a gain is not significant."""
+    low, high = bits["interval"]
+    return "which chance alone may give" if low <= 0 <= high else "which the best of several models may reach by chance"
 
 
 def _named(name: str) -> str:

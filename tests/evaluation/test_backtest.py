@@ -53,9 +53,9 @@ def test_a_law_that_the_hawkes_process_can_say_is_found(found):
     closure = {name: scores["oracle_gap_closure"]["value"] for name, scores in found["forecasts"].items()}
     assert closure["climatology"] == 0 and closure["oracle"] == 1
     assert 0.5 < closure["hawkes"] < 1.2
-    low, high = found["forecasts"]["hawkes"]["oracle_gap_closure"]["one_week"]
+    low, high = found["forecasts"]["hawkes"]["oracle_gap_closure"]["interval"]
     assert low < closure["hawkes"] < high
-    assert found["forecasts"]["hawkes"]["against"]["climatology"]["log_skill_bits"]["one_week"][0] > 0
+    assert found["forecasts"]["hawkes"]["against"]["climatology"]["log_skill_bits"]["interval"][0] > 0
     assert found["forecasts"]["oracle"]["auc"] > found["forecasts"]["climatology"]["auc"] + 0.03
 
 
@@ -63,7 +63,7 @@ def test_skill_against_another_is_the_opposite_of_its_skill(found):
     there = found["forecasts"]["hawkes"]["against"]["level"]["log_skill_bits"]
     back = found["forecasts"]["level"]["against"]["hawkes"]["log_skill_bits"]
     assert there["value"] == pytest.approx(-back["value"])
-    np.testing.assert_allclose(there["four_weeks"], [-x for x in back["four_weeks"][::-1]], atol=1e-12)
+    np.testing.assert_allclose(there["interval"], [-x for x in back["interval"][::-1]], atol=1e-12)
 
 
 def test_the_headline_and_the_table_are_of_the_model(found):

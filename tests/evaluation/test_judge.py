@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from hews_gpu.evaluation.bootstrap import Blocks, interval
-from hews_gpu.evaluation.judge import Judged, compare, gap_closure, headline, verdict
+from hews_gpu.evaluation.judge import Judged, compare, gap_closure, headline, sign, verdict
+from hews_gpu.evaluation.mean_interval import mean_interval, ratio_interval
 from hews_gpu.forecasters.logistic import log_loss_each_bits, logit
 
 STRIDE_S = 7200
@@ -37,11 +37,10 @@ def test_skill_is_the_difference_of_losses(found):
     expected = np.mean(log_loss_each_bits(y, climatology) - log_loss_each_bits(y, half))
     skill = scores["half"]["against"]["climatology"]["log_skill_bits"]
     assert skill["value"] == pytest.approx(expected)
-    for name in ("one_week", "four_weeks"):
-        assert skill[name][0] < expected < skill[name][1]
+    assert skill["interval"][0] < expected < skill["interval"][1]
     squared = scores["half"]["against"]["climatology"]["brier_skill"]
     assert squared["value"] == pytest.approx(1 - np.mean((half - y) ** 2) / np.mean((climatology - y) ** 2))
-    assert squared["one_week"][0] < squared["value"] < squared["one_week"][1]
+    assert squared["interval"][0] < squared["value"] < squared["interval"][1]
 
 
 def test_seeds_are_scored_by_their_mean(found):
@@ -57,17 +56,31 @@ def test_seeds_are_scored_by_their_mean(found):
     assert brier_skill == pytest.approx(1 - np.mean(squares) / np.mean((climatology - y) ** 2))
 
 
-@pytest.mark.parametrize(("name", "weeks"), [("one_week", 1), ("four_weeks", 4)])
-def test_each_interval_is_drawn_from_blocks_of_its_own_length(found, name, weeks):
+def test_every_difference_has_the_interval_of_a_mean_with_long_memory(found):
     scores, (y, climatology, half, truth) = found
-    blocks = Blocks.drawn(len(y), weeks * 84, draws=300)
     saved, possible = (log_loss_each_bits(y, climatology) - log_loss_each_bits(y, p) for p in (half, truth))
     over = scores["half"]["against"]["climatology"]
-    assert over["log_skill_bits"][name] == pytest.approx(interval(blocks.means(saved)))
-    lost = blocks.means((half - y) ** 2) / blocks.means((climatology - y) ** 2)
-    assert over["brier_skill"][name] == pytest.approx(interval(1 - lost))
-    closed = blocks.means(saved) / blocks.means(possible)
-    assert scores["half"]["oracle_gap_closure"][name] == pytest.approx(interval(closed))
+    expected = mean_interval(saved, STRIDE_S)
+    assert {key: over["log_skill_bits"][key] for key in expected} == expected
+    squares = [(p - y) ** 2 for p in (climatology, half)]
+    assert over["brier_skill"] == ratio_interval(squares[0] - squares[1], squares[0], STRIDE_S)
+    assert scores["half"]["oracle_gap_closure"] == ratio_interval(saved, possible, STRIDE_S)
+
+
+def test_models_tried_are_corrected_for_and_references_are_not_among_them():
+    """The best of eight forecasts without skill passes alone, and not as the best of eight."""
+    begin_s, y, climatology, _ = drawn()
+    rng = np.random.default_rng(3)
+    noise = {f"noise_{k}": judged(expit(logit(climatology) + 0.05 * rng.normal(size=len(y)))) for k in range(8)}
+    references = {"base_rate": judged(np.full(len(y), y.mean())), "climatology": judged(climatology)}
+    many = compare(y, begin_s, STRIDE_S, {**references, **noise}, draws=20)
+    bits = {name: many[name]["against"]["climatology"]["log_skill_bits"] for name in noise}
+    best = min(bits, key=lambda name: bits[name]["p"])
+    alone = compare(y, begin_s, STRIDE_S, {**references, best: noise[best]}, draws=20)
+    one = alone[best]["against"]["climatology"]["log_skill_bits"]
+    assert one["p"] == bits[best]["p"] == one["p_corrected"] < 0.05 and sign(one) != 0
+    assert bits[best]["p_corrected"] == pytest.approx(8 * one["p"]) and sign(bits[best]) == 0
+    assert "p_corrected" not in many["base_rate"]["against"]["climatology"]["log_skill_bits"]
 
 
 def test_a_timid_forecast_has_a_steep_slope_and_the_truth_none(found):
@@ -94,31 +107,44 @@ def test_warnings_are_per_week(found):
 
 
 def test_no_gap_no_closure():
-    blocks = {"one_week": Blocks.drawn(100, 10, draws=20)}
-    assert gap_closure(np.ones(100), np.zeros(100), blocks) is None
-    found = gap_closure(np.full(100, 0.1), np.full(100, 0.4), blocks)
-    assert found["value"] == pytest.approx(0.25) and found["one_week"] == pytest.approx([0.25, 0.25])
+    assert gap_closure(np.ones(100), np.zeros(100), STRIDE_S) is None
+    found = gap_closure(np.full(100, 0.1), np.full(100, 0.4), STRIDE_S)
+    assert found["value"] == pytest.approx(0.25) and found["interval"] == pytest.approx([0.25, 0.25])
 
 
 @pytest.mark.parametrize(
-    ("value", "one_week", "four_weeks", "begins", "holds"),
+    ("bits", "reference", "begins", "holds"),
     [
-        (0.010, [0.006, 0.014], [0.004, 0.016], "Significant skill: +0.0100", "interval +0.0060 to +0.0140."),
+        ((0.01, 0.006, 0.014, 0.001), "climatology", "Knows the calendar or its level better than the", "+0.0060 to"),
+        ((0.01, 0.006, 0.014, 0.001), "level", "Foresight: +0.0100", "climatology at its recent level, 95 % interval"),
+        ((0.01, 0.006, 0.014, 0.06), "level", "No foresight shown", "the best of 3 models tried may reach by chance"),
+        ((0.01, 0.006, 0.014, 0.06), "climatology", "Knows no more than the climatology", "best of 3 models tried"),
+        ((0.001, -0.01, 0.01, 0.9), "level", "No foresight shown", "-0.0100 to +0.0100, which includes 0."),
+        ((-0.01, -0.014, -0.006, 0.001), "climatology", "Worse than the climatology: -0.0100", "-0.0140 to -0.0060"),
+        ((-0.01, -0.014, -0.006, 0.001), "level", "Worse than the climatology at its recent level", "3 models tried"),
         (
-            0.010,
-            [0.006, 0.014],
-            [-0.001, 0.02],
-            "No significant skill",
-            "four weeks -0.0010 to +0.0200, which",
+            (0.0, 0.0, 0.0, 1.0),
+            "climatology",
+            "Knows no more",
+            "the model is the climatology, which nothing it learned",
         ),
-        (0.001, [-0.01, 0.01], [-0.02, 0.02], "No significant skill", "interval -0.0100 to +0.0100, which includes 0"),
-        (-0.01, [-0.014, -0.006], [-0.016, -0.004], "Worse than climatology: -0.0100", "-0.0140 to -0.0060"),
-        (0.0, [0.0, 0.0], [0.0, 0.0], "No significant skill: the model is climatology", "nothing it learned"),
     ],
 )
-def test_a_verdict_asks_for_every_interval_and_shows_the_one_that_decides(value, one_week, four_weeks, begins, holds):
-    sentence = verdict({"value": value, "one_week": one_week, "four_weeks": four_weeks})
+def test_each_verdict_has_words_of_its_own_and_only_one_of_them_is_foresight(bits, reference, begins, holds):
+    value, low, high, p = bits
+    sentence = verdict({"value": value, "interval": [low, high], "p_corrected": p}, reference, tried=3)
     assert sentence.startswith(begins) and holds in sentence
+    assert ("oresight" in sentence) == (reference == "level" and not sentence.startswith("Worse"))
+
+
+def test_what_the_calendar_alone_knows_is_no_foresight():
+    """Where the level misleads, a mere calendar beats it."""
+    result = judged_result()
+    against = result["forecasts"]["model"]["against"]
+    against["climatology"] = {"log_skill_bits": {"value": 0.0, "interval": [-0.001, 0.001], "p": 1.0}}
+    assert headline(result, "model")["verdict_over_level"].startswith("No foresight shown: +0.0200")
+    against["climatology"] = {"log_skill_bits": {"value": 0.01, "interval": [0.006, 0.014], "p": 0.001}}
+    assert headline(result, "model")["verdict_over_level"].startswith("Foresight: +0.0200")
 
 
 def judged_result(windows=2000, positives=200, train=("2014-01-01", "2015-06-01"), test=("2016-02-01", "2016-09-01")):
@@ -128,8 +154,9 @@ def judged_result(windows=2000, positives=200, train=("2014-01-01", "2015-06-01"
         "test": dict(zip(("begin", "end"), test, strict=True)),
     }
     protocol = {"stride_s": 7200, "folds": [fold]}
-    bits = {"value": 0.01, "one_week": [0.006, 0.014], "four_weeks": [0.004, 0.016]}
-    against = {name: {"log_skill_bits": bits} for name in ("climatology", "level")}
+    gains = {"climatology": (0.01, 0.006, 0.014), "level": (0.02, 0.016, 0.024)}
+    bits = {name: {"value": value, "interval": [low, high], "p": 0.001} for name, (value, low, high) in gains.items()}
+    against = {name: {"log_skill_bits": one} for name, one in bits.items()}
     scores = {"against": against, "calibration": {"slope": 1.0, "slope_interval": [0.9, 1.1]}}
     return {"windows": windows, "positives": positives, "protocol": protocol, "forecasts": {"model": scores}}
 
@@ -150,8 +177,8 @@ def judged_result(windows=2000, positives=200, train=("2014-01-01", "2015-06-01"
 def test_too_little_to_judge_is_a_verdict_of_its_own(changes, reason):
     """A gain that four weeks of a season never trained on cannot tell is neither skill nor its absence."""
     top = headline(judged_result(**changes), "model")
-    for key in ("verdict", "verdict_over_level"):
-        assert top[key].startswith(f"Too little to judge: {reason}") and "Measured: +0.0100" in top[key]
+    for key, measured in (("verdict", "+0.0100"), ("verdict_over_level", "+0.0200")):
+        assert top[key].startswith(f"Too little to judge: {reason}") and f"Measured: {measured}" in top[key]
 
 
 @pytest.mark.parametrize(
@@ -165,4 +192,8 @@ def test_too_little_to_judge_is_a_verdict_of_its_own(changes, reason):
     ],
 )
 def test_enough_to_judge_leaves_the_verdict_to_the_intervals(changes):
-    assert headline(judged_result(**changes), "model")["verdict"].startswith("Significant skill")
+    top = headline(judged_result(**changes), "model")
+    assert top["verdict"].startswith("Knows the calendar") and top["verdict_over_level"].startswith(
+        "Foresight: +0.0200"
+    )
+    assert top["log_skill_bits_interval"] == [0.006, 0.014] and top["log_skill_bits_over_level_interval"][0] == 0.016

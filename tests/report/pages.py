@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hews_gpu.report.build import build_report
+from hews_gpu.report.results_file import read_json
 
 COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("forecasts-20*.json"))[-1]
 METHODS = ("climatology", "level", "boosting", "oracle")
@@ -15,7 +16,7 @@ METHODS = ("climatology", "level", "boosting", "oracle")
 
 def few_methods() -> dict[str, Any]:
     """The committed results, cut down to a real table and a generated city with a few methods each."""
-    whole = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    whole = read_json(COMMITTED)
     sources = {"baltimore": whole["baltimore"], "null": whole["presets"]["null"]}
     for source in sources.values():
         points = [point for axis in source.get("curves", {}).values() for point in axis]
@@ -40,10 +41,11 @@ def text_of(page: str) -> str:
 
 
 def alone(source: dict[str, Any], **gains: Any) -> dict[str, Any]:
-    """One source whose boosting gains `value`, with both intervals 0.001 to each side, and nothing beside."""
+    """One source whose boosting gains `value`, with an interval 0.001 to each side, and nothing beside."""
     source = {key: value for key, value in source.items() if key not in ("curves", "places", "as_reported")}
     source["forecasts"].pop("level", None)
     bits = source["forecasts"]["boosting"]["against"]["climatology"]["log_skill_bits"]
     ends = [gains["value"] - 0.001, gains["value"] + 0.001]
-    bits.update({"one_week": ends, "four_weeks": ends} | gains)
+    bits.clear()
+    bits.update({"interval": ends} | gains)
     return source

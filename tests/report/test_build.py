@@ -68,7 +68,7 @@ def test_it_has_every_part(page):
     ids = [attributes.get("id") for attributes in page.all("section")]
     assert ids == "skill trust warnings hours where maps city data run limits reading".split()
     for words in (
-        "No significant skill",
+        "No foresight",
         "95\u00a0% interval",
         "climatology",
         "oracle",

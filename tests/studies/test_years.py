@@ -30,7 +30,7 @@ def test_a_point(city, tmp_path):
     assert found["windows"] == pytest.approx(4383, abs=14)
     assert found["training_windows"] == pytest.approx(4383 - 12 * 120, abs=60)
     closure = found["oracle_gap_closure"]["hewsnet"]
-    assert closure["one_week"][0] < closure["value"] < closure["one_week"][1] and closure["value"] > 0.7
+    assert closure["interval"][0] < closure["value"] < closure["interval"][1] and closure["value"] > 0.7
     lost = found["log_loss_bits"]
     gained = (lost["climatology"] - lost["hewsnet"]) / (lost["climatology"] - lost["oracle"])
     assert closure["value"] == pytest.approx(gained)

@@ -67,7 +67,7 @@ def learning(presets: Mapping[str, Sequence[Step]]) -> Markup:
             years = np.array([point["years"] for point in points])
             for name in points[0]["oracle_gap_closure"]:
                 closures = [point["oracle_gap_closure"][name] for point in points]
-                ends = np.array([one["one_week"] for one in closures])
+                ends = np.array([one["interval"] for one in closures])
                 axes.fill_between(years, *ends.T, color=role(look(name).color), alpha=0.18, linewidth=0)
                 values = [one["value"] for one in closures]
                 axes.plot(years, values, label=label(name), **look(name).drawn(5, 1.4))

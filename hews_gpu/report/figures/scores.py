@@ -68,15 +68,13 @@ def legend(names: Sequence[str]) -> list[Key]:
 
 
 def skill(gains: Mapping[str, Bits], over: str) -> Markup:
-    """Draw log skill over one other forecaster: a dot, a thick band over one-week blocks, a thin one over others."""
+    """Draw log skill over one other forecaster: a dot, and its 95 % interval as a band."""
     with figure(420, 70 + 48 * len(gains)) as drawing:
         axes = drawing.add_subplot()
         axes.axvline(0, color=role(look(over).color), linewidth=1.6, linestyle=look(over).line)
         for row, (name, bits) in enumerate(gains.items()):
             color = role(look(name).color)
-            for ends in (ends for block, ends in bits.items() if block not in ("value", "one_week")):
-                axes.plot(ends, [row, row], color=color, linewidth=1.4)
-            axes.plot(bits["one_week"], [row, row], color=color, linewidth=6, alpha=0.35)
+            axes.plot(bits["interval"], [row, row], color=color, linewidth=6, alpha=0.35)
             axes.plot([bits["value"]], [row], look(name).mark, color=color, markersize=8)
         axes.set_yticks(range(len(gains)), [label(name) for name in gains])
         axes.set(ylim=(len(gains) - 0.5, -0.5), xlabel=f"log skill over {label(over)}, bits per window")
@@ -86,7 +84,7 @@ def skill(gains: Mapping[str, Bits], over: str) -> Markup:
         axes.tick_params(axis="y", labelcolor=role("ink"), labelsize=11)
         stated = []
         for name, bits in gains.items():
-            low, high = bits["one_week"]
+            low, high = bits["interval"]
             stated.append(f"{label(name)} {bits['value']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}")
         return svg(drawing, f"Log skill over the {label(over)}. {'; '.join(stated)}.")
 

@@ -106,8 +106,8 @@ def _years(content: Content) -> Made:
 def _point(point: Content, names: list[str]) -> Row:
     closures = [point["oracle_gap_closure"][name] for name in names]
     ahead = point["hewsnet_ahead_of_boosting_bits"]
-    cells = [(signed(one["value"], 2), range_of(one["one_week"], 2)) for one in closures]
-    cells.append((signed(ahead["value"]), range_of(ahead["one_week"])))
+    cells = [(signed(one["value"], 2), range_of(one["interval"], 2)) for one in closures]
+    cells.append((signed(ahead["value"]), range_of(ahead["interval"])))
     return Row(str(point["years"]), cells, f"{number(point['training_windows'])} windows")
 
 

@@ -29,9 +29,9 @@ def tiles(result: Result) -> list[tuple[str, str, str]]:
     ]
     for other, name in ((CLIMATOLOGY, "Skill over the calendar"), (LEVEL, "Skill over the recent level")):
         if bits := gain_over(scores, other):
-            shown.append((name, signed(bits["value"]), f"bits; 95{SPACE}%: {range_of(bits['one_week'])}"))
+            shown.append((name, signed(bits["value"]), f"bits; 95{SPACE}%: {range_of(bits['interval'])}"))
     if closure := scores.get("oracle_gap_closure"):
-        interval = range_of(closure["one_week"], 2)
+        interval = range_of(closure["interval"], 2)
         shown.append(("Oracle gap closed", signed(closure["value"], 2), f"95{SPACE}%: {interval}"))
     calendar = number(result.forecasts[CLIMATOLOGY]["auc"], 3)
     return [*shown, ("AUC", number(scores["auc"], 3), f"calendar {calendar}; 0.5 is chance")]
@@ -62,7 +62,7 @@ def _method(name: str, result: Result, has_oracle: bool) -> Row:
     closure, calibration = scores.get("oracle_gap_closure"), scores["calibration"]
     cells = [gain_cell(name, result, other) for other in (CLIMATOLOGY, LEVEL)]
     if has_oracle:
-        interval = range_of(closure["one_week"], 2) if closure and name not in (CLIMATOLOGY, ORACLE) else ""
+        interval = range_of(closure["interval"], 2) if closure and name not in (CLIMATOLOGY, ORACLE) else ""
         cells.append((signed(closure["value"], 2), interval) if closure else ("",))
     truth = calibration.get("slope_to_truth")
     cells += [
@@ -84,7 +84,7 @@ def gain_cell(name: str, result: Result, other: str) -> tuple[str, ...]:
     if bits is None or name == other:
         return (signed(0.0) if name == other else number(None),)
     verdict = MARKS[sign(bits)] if name != ORACLE and not result.comparison.too_little else ""
-    return signed(bits["value"]), range_of(bits["one_week"]), f"significantly {verdict}" if verdict else ""
+    return signed(bits["value"]), range_of(bits["interval"]), f"significantly {verdict}" if verdict else ""
 
 
 def _more(forecasts: Scores) -> Block:
@@ -115,7 +115,7 @@ def _duel(result: Result) -> str:
     if bits is None or result.comparison.too_little:
         return ""
     word = {1: "better than", -1: "worse than", 0: "not told apart from"}[sign(bits)]
-    gained = f"{signed(bits['value'])} bits (95{SPACE}% interval {range_of(bits['one_week'])})"
+    gained = f"{signed(bits['value'])} bits (95{SPACE}% interval {range_of(bits['interval'])})"
     return f"HewsNet against gradient boosting, window by window: {gained}, {word} it."
 
 

@@ -56,7 +56,7 @@ def test_hours_say_where_most_happened(wednesdays):
 
 
 def test_skill_names_its_interval_and_what_it_is_over():
-    bits = {"value": 0.012, "one_week": [0.008, 0.016], "four_weeks": [0.007, 0.017]}
+    bits = {"value": 0.012, "interval": [0.008, 0.016]}
     drawn = scores.skill({"hewsnet": bits}, "level")
     assert "Log skill over the recent level. HewsNet +0.0120, 95 % interval +0.0080 to +0.0160." in drawn
 

@@ -40,11 +40,11 @@ ABLATION = {
 
 
 def closure(value):
-    return {"value": value, "one_week": [value - 0.05, value + 0.05], "four_weeks": [value - 0.06, value + 0.06]}
+    return {"value": value, "interval": [value - 0.05, value + 0.05]}
 
 
 def point(years, ours, other):
-    ahead = {"value": 0.0123, "one_week": [0.01, 0.02], "four_weeks": [0.01, 0.02]}
+    ahead = {"value": 0.0123, "interval": [0.01, 0.02]}
     return {
         "years": years,
         "training_windows": years * 4380,

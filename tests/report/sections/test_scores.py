@@ -26,7 +26,7 @@ def test_the_page_and_the_json_agree(results, tmp_path):
         for stated in (
             *(
                 f"{signed(over[name]['log_skill_bits']['value'])} "
-                f"{' to '.join(map(signed, over[name]['log_skill_bits']['one_week']))}"
+                f"{' to '.join(map(signed, over[name]['log_skill_bits']['interval']))}"
                 for name in ("climatology", "level")
             ),
             f"{scores['auc']:.3f} {scores['auc_interval'][0]:.3f} to {scores['auc_interval'][1]:.3f}",
@@ -44,7 +44,7 @@ def test_the_page_and_the_json_agree(results, tmp_path):
                 assert re.search(rf"{rate} .{{5,24}}{indices}", part)
         assert f"{source['windows']:,} windows, {source['positives']:,} with a target" in part
     closure = results["presets"]["null"]["forecasts"]["boosting"]["oracle_gap_closure"]
-    assert f"{signed(closure['value'], 2)} {' to '.join(signed(end, 2) for end in closure['one_week'])}" in parts[1]
+    assert f"{signed(closure['value'], 2)} {' to '.join(signed(end, 2) for end in closure['interval'])}" in parts[1]
     assert "Oracle gap" not in parts[0]
 
 
