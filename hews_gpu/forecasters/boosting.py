@@ -1,14 +1,19 @@
 """Gradient boosting on past counts: what is there to gain from recent incidents by category and neighborhood?
 
-Columns: the calendar, the climatology's log-odds, the level of the last 28 and 365 days, decayed counts of every
-category city-wide, and of every category in every neighborhood as far as they are worth looking at: of these (some
-thousands) the training windows choose the ones that go together best with what the climatology left unexplained.
-Trees are scikit-learn's HistGradientBoostingClassifier (after LightGBM: Ke et al., 2017, NeurIPS).
+Columns: the calendar, the climatology's log-odds, the level of the last 28 and 365 days; city-wide, of every category
+and of all together, counts by how long ago, and decayed counts. Of thousands more the training windows choose those
+that go together best with what the climatology left unexplained: counts of a category in a neighborhood, and city-wide
+counts of near pairs (two categories close together within one step), each faded at once or after a delay.
+Trees are scikit-learn's HistGradientBoostingClassifier (after LightGBM: Ke et al., 2017, NeurIPS). The climatology is a
+column and not an offset: where it is overfitted, trees give it less than its full weight.
 
-Shapes: S windows, K columns.
+Shapes: E rows, S windows, K columns.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -16,17 +21,34 @@ from hews_gpu.arrays import Bool, Float32, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.climatology import hour_of_week, month_of_year
+from hews_gpu.forecasters.hewsnet_layers import pair_rows
 from hews_gpu.forecasters.level import Recent
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import HOUR_S
 
 __all__ = ["Boosting", "strongest"]
 
+EDGES_H = (0, 1, 2, 4, 6, 8, 12, 16, 24, 36, 48, 72)  # of how long ago
 CITY_DECAYS_S = (2 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 168 * HOUR_S)
-AREA_DECAYS_S = (4 * HOUR_S, 12 * HOUR_S)
-AREA_COLUMNS = 48  # of some thousands
+AREA_LAGS_S = ((0, 4 * HOUR_S), (0, 12 * HOUR_S), (0, 168 * HOUR_S), (4 * HOUR_S, 16 * HOUR_S))
+PAIR_LAGS_S = ((0, 4 * HOUR_S), (0, 12 * HOUR_S))
+PAIRS_M = (160.0, 300.0, 500.0)
+AREA_COLUMNS, PAIR_COLUMNS = 64, 24  # at most
+LEAST = 3.0  # score statistic of a column worth a look: under chance alone one in 370 has it
+SCORED_WINDOWS = 16_000  # the last of the training windows choose columns: more would cost memory
+CHUNK = 1 << 23  # counts at once: 64 MB
 TREES = {"max_iter": 150, "learning_rate": 0.06, "max_leaf_nodes": 4, "min_samples_leaf": 200, "max_features": 0.3}
 L2 = 50.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    """Columns of one kind that the trees look at."""
+
+    within_m: float | None
+    """Of near pairs: how far apart at most; None: counts by neighborhood."""
+    lag_s: tuple[int, int]
+    columns: Int64  # sorted
 
 
 class Boosting:
@@ -46,6 +68,7 @@ class Boosting:
         windows = train.windows
         self._streams = tuple(past.streams[k] for k in np.unique(past.stream))
         self._recent = Recent.fitted(past, train)
+        self._step_s, self._anchor_s = windows.horizon_s, int(windows.begin_s[0])
         self._chosen = self._choose(past, train)
         trees = HistGradientBoostingClassifier(
             **TREES, l2_regularization=L2, early_stopping=False, random_state=self._seed
@@ -59,31 +82,99 @@ class Boosting:
         with one_thread():
             return np.asarray(self._trees.predict_proba(x)[:, 1], dtype=np.float64)
 
-    def _choose(self, past: Catalog, train: Outcomes) -> list[tuple[float, Int64]]:
-        """Return decays with the (category, neighborhood) columns that look most informative."""
-        p = self._recent.climatology.probability(train.windows.begin_s)
-        columns = len(self._streams) * past.areas
-        by_area = past.columns(self._streams, by_area=True)
-        scores = [
-            strongest(past.decayed(train.windows.issue_s, by_area, columns, decay_s), train.y, p)
-            for decay_s in AREA_DECAYS_S
-        ]
-        best = np.argsort(-np.concatenate(scores), kind="stable")[:AREA_COLUMNS]
-        return [(decay_s, np.sort(best[best // columns == i] % columns)) for i, decay_s in enumerate(AREA_DECAYS_S)]
+    def _choose(self, past: Catalog, train: Outcomes) -> list[_Chosen]:
+        """Return the columns by neighborhood and of pairs that look most informative."""
+        last = train.windows.select(np.arange(max(0, len(train) - SCORED_WINDOWS), len(train)))
+        y, p = train.y[-len(last) :], self._recent.climatology.probability(last.begin_s)
+        by_area: list[tuple[float | None, tuple[int, int]]] = [(None, lag_s) for lag_s in AREA_LAGS_S]
+        of_pairs: list[tuple[float | None, tuple[int, int]]] = list(product(PAIRS_M, PAIR_LAGS_S))
+        chosen = []
+        for most, kinds in ((AREA_COLUMNS, by_area), (PAIR_COLUMNS, of_pairs)):
+            rows, kind, columns = self._rows(past, kinds[0][0], None)
+            scores = np.concatenate(
+                [_scores(rows, _column(rows, kind, within_m), columns, lag_s, last, y, p) for within_m, lag_s in kinds]
+            )
+            best = np.argsort(-scores, kind="stable")[:most]
+            best = best[scores[best] >= LEAST]
+            for i, (within_m, lag_s) in enumerate(kinds):
+                mine = np.sort(best[best // columns == i] % columns)
+                chosen.append(_Chosen(within_m=within_m, lag_s=lag_s, columns=mine))
+        return [each for each in chosen if len(each.columns)]
+
+    def _rows(
+        self, seen: Catalog, within_m: float | None, only: tuple[tuple[str, str], ...] | None
+    ) -> tuple[Catalog, Int64, int]:
+        """Return what is counted, the column of each row, and how many columns there are.
+
+        Args:
+            seen: incidents.
+            within_m: of near pairs; None: by neighborhood.
+            only: pairs of streams that are looked for; all unless given.
+        """
+        streams = len(self._streams)
+        if within_m is None:
+            return seen, seen.columns(self._streams, by_area=True), streams * seen.areas
+        pairs = pair_rows(seen, self._step_s, self._anchor_s, only, PAIRS_M[-1])
+        place = {name: k for k, name in enumerate(self._streams)}
+        names = np.array([place.get(name, -1) for name in seen.streams])
+        a, b = names[pairs.stream // len(seen.streams)], names[pairs.stream % len(seen.streams)]
+        return pairs, np.where((0 <= a) & (a <= b), a * streams + b, -1), streams**2
 
     def _columns(self, seen: Catalog, windows: Windows) -> Float32:
         """Return all that the trees look at [S, K]."""
         logit, hour = self._recent.climatology.logit(windows.begin_s), hour_of_week(windows.begin_s)
         calendar = np.stack([logit, hour % 24, hour // 24, month_of_year(windows.begin_s)], axis=1)
-        city = seen.columns(self._streams)
+        city, streams = seen.columns(self._streams), len(self._streams)
         parts = [calendar, self._recent.ratios(seen, windows)]
-        parts += [seen.decayed(windows.issue_s, city, len(self._streams), decay_s) for decay_s in CITY_DECAYS_S]
-        by_area = seen.columns(self._streams, by_area=True)
-        for decay_s, chosen in self._chosen:
-            lookup = np.full(len(self._streams) * seen.areas + 1, -1)
-            lookup[chosen] = np.arange(len(chosen))
-            parts.append(seen.decayed(windows.issue_s, lookup[by_area], len(chosen), decay_s))
-        return np.hstack(parts, dtype=np.float32, casting="same_kind")
+        ago = [seen.counted(windows.issue_s - hours * HOUR_S, city, streams) for hours in EDGES_H]
+        parts += [_with_total(since - until) for since, until in pairwise(ago)]
+        parts += [_with_total(seen.decayed(windows.issue_s, city, streams, decay_s)) for decay_s in CITY_DECAYS_S]
+        of_what: dict[bool, tuple[Catalog, Int64, int]] = {}
+        wanted = [each.columns for each in self._chosen if each.within_m is not None]
+        only = tuple(
+            (self._streams[k // streams], self._streams[k % streams])
+            for k in np.unique(np.hstack([[], *wanted])).astype(int)
+        )
+        for each in self._chosen:
+            is_pair = each.within_m is not None
+            if is_pair not in of_what:
+                of_what[is_pair] = self._rows(seen, each.within_m, only)
+            rows, kind, columns = of_what[is_pair]
+            lookup = np.full(columns + 1, -1)
+            lookup[each.columns] = np.arange(len(each.columns))
+            column = lookup[_column(rows, kind, each.within_m)]
+            parts.append(_faded(rows, windows.issue_s, column, len(each.columns), each.lag_s))
+        return np.hstack([np.asarray(part, dtype=np.float32) for part in parts])
+
+
+def _column(rows: Catalog, kind: Int64, within_m: float | None) -> Int64:
+    """Return the column [E] of each row; of pairs only those so near each other have one."""
+    return kind if within_m is None else np.where(rows.xy_m[:, 0] <= within_m, kind, -1)
+
+
+def _with_total(x: Float64) -> Float64:
+    """Return columns and their sum [S, K + 1]."""
+    return np.column_stack([x, x.sum(axis=1)])
+
+
+def _faded(rows: Catalog, issue_s: Int64, column: Int64, columns: int, lag_s: tuple[int, int]) -> Float64:
+    """Return decayed counts [S, K]; with a first lag, of what comes to act after it and then fades with the second."""
+    delay_s, decay_s = lag_s
+    x = rows.decayed(issue_s, column, columns, decay_s)
+    return x - rows.decayed(issue_s, column, columns, delay_s) if delay_s else x
+
+
+def _scores(
+    rows: Catalog, column: Int64, columns: int, lag_s: tuple[int, int], windows: Windows, y: Bool, p: Float64
+) -> Float64:
+    """Return how far each column [K] goes with what a forecast left unexplained, a few columns at a time."""
+    width = max(1, CHUNK // len(windows))
+    parts = []
+    for first in range(0, columns, width):
+        count = min(width, columns - first)
+        mine = np.where((column >= first) & (column < first + count), column - first, -1)
+        parts.append(strongest(_faded(rows, windows.issue_s, mine, count, lag_s), y, p))
+    return np.concatenate(parts)
 
 
 def strongest(x: Float64, y: Bool, p: Float64) -> Float64:

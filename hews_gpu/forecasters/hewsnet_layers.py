@@ -70,7 +70,13 @@ class Group:
     """Rows that are no older than this do not count: an event may be reported by several of them."""
 
 
-def pair_rows(past: Catalog, step_s: int, anchor_s: int, only: tuple[tuple[str, str], ...] | None = None) -> Catalog:
+def pair_rows(
+    past: Catalog,
+    step_s: int,
+    anchor_s: int,
+    only: tuple[tuple[str, str], ...] | None = None,
+    within_m: float = RADII_M[-1],
+) -> Catalog:
     """Return pairs as rows of a catalog, known when both of their incidents are and their step is over.
 
     Each pair is there twice, as a pair of (a, b) and of (b, a). The first column of `xy_m` is the distance between the
@@ -81,6 +87,7 @@ def pair_rows(past: Catalog, step_s: int, anchor_s: int, only: tuple[tuple[str, 
         step_s: length of a step.
         anchor_s: a time at which some step begins.
         only: pairs of streams to look for; all unless given.
+        within_m: how far apart at most.
     """
     row = np.flatnonzero(past.is_first)
     if only is None:
@@ -88,7 +95,7 @@ def pair_rows(past: Catalog, step_s: int, anchor_s: int, only: tuple[tuple[str, 
     else:
         wanted = np.array([k for k, name in enumerate(past.streams) if any(name in pair for pair in only)], dtype=int)
     row = row[np.isin(past.stream[row], wanted)]
-    a, b, slot = _near_pairs(past, row, (past.time_s[row] - anchor_s) // step_s)
+    a, b, slot = _near_pairs(past, row, (past.time_s[row] - anchor_s) // step_s, within_m)
     kind = past.stream[a].astype(np.int64) * len(past.streams) + past.stream[b]
     names = tuple(first + BETWEEN + second for first in past.streams for second in past.streams)
     if only is not None:
@@ -112,19 +119,28 @@ def pair_rows(past: Catalog, step_s: int, anchor_s: int, only: tuple[tuple[str, 
     )
 
 
-def _near_pairs(past: Catalog, row: Int64, slot: Int64) -> tuple[Int64, Int64, Int64]:
-    """Return rows a and b of all ordered pairs of near rows of one slot, and the slot."""
-    from scipy.spatial import cKDTree
+def _near_pairs(past: Catalog, row: Int64, slot: Int64, within_m: float) -> tuple[Int64, Int64, Int64]:
+    """Return rows a and b of all ordered pairs of near rows of one slot, and the slot.
 
-    order = np.argsort(slot, kind="stable")
+    Rows are sorted by slot and from west to east, and each is compared with the next, the next but one and so on, as
+    long as that lies in the same slot and not too far east.
+    """
+    order = np.lexsort((past.xy_m[row, 0], slot))
     row, slot = row[order], slot[order]
-    place = np.column_stack([past.xy_m[row], slot * (100 * RADII_M[-1])])  # slots are far from each other
-    pairs = cKDTree(place).query_pairs(1.01 * RADII_M[-1], output_type="ndarray")
-    a, b = np.concatenate([pairs, pairs[:, ::-1]]).T
-    near = ((past.xy_m[row[a]] - past.xy_m[row[b]]) ** 2).sum(axis=1) <= RADII_M[-1] ** 2
-    a, b = a[near], b[near]
-    order = np.lexsort((b, a))
-    return row[a[order]], row[b[order]], slot[a[order]]
+    xy_m = past.xy_m[row]
+    first, ahead = np.arange(len(row)), 0
+    near = [np.empty((2, 0), dtype=np.int64)]
+    while len(first):
+        ahead += 1
+        first = first[: np.searchsorted(first, len(row) - ahead)]
+        east_m = xy_m[first + ahead, 0] - xy_m[first, 0]
+        first = first[(slot[first + ahead] == slot[first]) & (east_m <= within_m)]
+        kept = first[((xy_m[first + ahead] - xy_m[first]) ** 2).sum(axis=1) <= within_m**2]
+        near.append(np.stack([kept, kept + ahead]))
+    a, b = np.hstack([*near, *(pair[::-1] for pair in near)])
+    order = np.lexsort((row[b], row[a], slot[a]))
+    a, b = a[order], b[order]
+    return row[a], row[b], slot[a]
 
 
 def rows_of(layer: Layer, incidents: Catalog, pairs: Catalog) -> Catalog:

@@ -57,3 +57,42 @@ def test_it_finds_a_precursor_in_one_neighborhood():
     again = Boosting(seed=0)
     again.fit(catalog.until(3500 * 7200), train, train)
     np.testing.assert_array_equal(again.predict(catalog, windows.select(np.arange(3520, 5000))), p)
+
+
+def near_pairs_in_the_city():
+    """A theft and an assault near each other, wherever that is, raise the risk of the whole city for some hours."""
+    rng = np.random.default_rng(2)
+    begin_s = np.arange(0, 4000 * 7200, 7200, dtype=np.int64)
+    theft_s, assault_s = np.sort(rng.integers(0, begin_s[-1], (2, 16_000)), axis=1)
+    theft_m, assault_m = rng.uniform(0, 4000, (2, 16_000, 2))
+    pair_s = []
+    for place, s in zip(theft_m, theft_s, strict=True):
+        first, last = np.searchsorted(assault_s, (s // 7200 * 7200, s // 7200 * 7200 + 7200))
+        near = np.hypot(*(assault_m[first:last] - place).T) <= 290
+        pair_s += [s // 7200 * 7200 + 7140] * int(near.sum())
+    pair_s = np.array(pair_s)
+    lately = np.array([np.exp(-(t - pair_s[(pair_s < t) & (pair_s > t - 80_000)]) / 14_400).sum() for t in begin_s])
+    y = rng.random(len(begin_s)) < expit(-2.5 + 1.5 * lately)
+    catalog = make_catalog(
+        time_s=np.concatenate([theft_s, assault_s, begin_s[y] + 60]),
+        category=np.repeat([0, 1, 2], [16_000, 16_000, y.sum()]),
+        area=rng.integers(0, 6, 32_000 + y.sum()),
+        xy_m=np.concatenate([theft_m, assault_m, rng.uniform(0, 4000, (y.sum(), 2))]),
+        is_target=np.arange(32_000 + y.sum()) >= 32_000,
+        categories=("THEFT", "ASSAULT", "SHOOTING"),
+        areas=6,
+    )
+    return catalog, Windows(issue_s=begin_s, begin_s=begin_s, end_s=begin_s + 7200), y, lately
+
+
+def test_it_finds_near_pairs_that_raise_the_risk_of_the_whole_city():
+    catalog, windows, y, lately = near_pairs_in_the_city()
+    train = Outcomes(windows=windows.select(np.arange(3000)), y=y[:3000])
+    boosting = Boosting(seed=0)
+    boosting.fit(catalog.until(3000 * 7200), train, train)
+    later = windows.select(np.arange(3020, 4000))
+    p = boosting.predict(catalog, later)
+    assert roc_auc(y[3020:], lately[3020:]) > 0.6
+    assert roc_auc(y[3020:], p) > roc_auc(y[3020:], lately[3020:]) - 0.05
+    known = catalog.until(int(later.issue_s[500]))
+    np.testing.assert_array_equal(boosting.predict(known, later.select(np.arange(501))), p[:501])
