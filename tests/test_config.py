@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from hews_gpu.config import CityConfig, city_template, known_cities, load_city, parse_local_time
+from hews_gpu.config import (
+    CityConfig,
+    TaskConfig,
+    city_template,
+    known_cities,
+    load_city,
+    normal_category,
+    parse_local_time,
+)
 from hews_gpu.errors import UserError
 from hews_gpu.typed_toml import build
 
@@ -37,11 +45,55 @@ def write(folder: Path, text: str) -> Path:
 def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
     city = load_city(write(tmp_path, MINIMAL))
     assert city.windows.length_s == 7200
-    assert city.steps == 12
+    assert repr(city.steps) == "12"
     assert city.channels.names == ("other",)
     assert city.resolve("a.csv") == tmp_path / "a.csv"
     assert city.splits.span_s("validation")[0] == city.splits.span_s("train")[1]
     assert city.synthetic is None
+
+
+DEFAULTS = {
+    "incidents": {
+        "target": (),
+        "schema": "auto",
+        "columns": {},
+        "times": "auto",
+        "categories": (),
+        "unknown_categories": "keep",
+        "damaged_files": "stop",
+    },
+    "neighborhoods": {"layer": (), "tolerance_m": 250.0, "engine": "auto"},
+    "map": {
+        "style": "reference",
+        "bounds": "auto",
+        "height": 216,
+        "width": 172,
+        "disc_radius_px": 3.5,
+        "line_width_px": 1.0,
+        "palette": {},
+    },
+    "channels": {"height": 54, "width": 43, "draw": "counts", "disc_radius_px": 1.0, "groups": {}},
+    "windows": {"length_s": 7200, "stride_s": 7200, "anchor": "1970-01-01", "anchor_s": 0},
+    "task": {"history_s": 86_400, "lead_s": 1800, "horizon_s": 7200},
+    "training": {
+        "epochs": 8,
+        "batch_size": 128,
+        "learning_rate": 0.003,
+        "weight_decay": 0.01,
+        "patience": 3,
+        "seed": 0,
+    },
+    "splits": {"locked": None},
+    "fetch": {"neighborhoods_protocol": None, "where": "", "page_rows": 2000},
+}
+
+
+@pytest.mark.parametrize("section", DEFAULTS)
+def test_what_a_file_leaves_out_is_as_the_documentation_says(section: str) -> None:
+    content = tomllib.loads(MINIMAL)
+    content["fetch"] = {**FEED}
+    made = getattr(build(CityConfig, content, section=""), section)
+    assert repr({key: getattr(made, key) for key in DEFAULTS[section]}) == repr(DEFAULTS[section])  # their types, too
 
 
 @pytest.mark.parametrize("name", known_cities())
@@ -140,6 +192,7 @@ EDGES = [
     ("channels", "width", (1, 4096), (0, 4097)),
     ("channels", "disc_radius_px", (0.5, 15), (0.49, 15.01)),
     ("channels", "groups", ({"others": ["X"]},), ({"other": ["X"]}, {"a": ["X"], "b": ["Y", " x "]})),
+    ("map", "palette", ({"A": "#123456"},), ({"A": "#G23456"}, {"A": "#12345678"})),
     ("windows", "length_s", (60, YEAR_S), (59, YEAR_S + 1)),
     ("windows", "stride_s", (60, YEAR_S), (59, YEAR_S + 1)),
     ("task", "history_s", (7200, 14_400), (0, -7200, 7199, 10_800)),
@@ -172,8 +225,10 @@ def test_every_range_ends_where_it_says(section: str, key: str, allowed: tuple, 
 
     for value in allowed:
         city(value)
+    assert TaskConfig(history_s=1).history_s == 1  # that it holds whole windows, the city requires
     for value in refused:
-        with pytest.raises(UserError, match=rf"\[{section}[\].]"):
+        named = r"\[splits\] " if section == "splits" else rf"\[{section}(\] {key} = |\.{key}\])"
+        with pytest.raises(UserError, match=named):
             city(value)
 
 
@@ -194,6 +249,78 @@ def test_categories_are_compared_without_case_and_spacing(tmp_path: Path) -> Non
     assert city.incidents.categories == ("SHOOTING", "AGG. ASSAULT")
     assert city.map.palette == {"AGG. ASSAULT": "#123456"}
     assert city.channels.groups == {"assault": ("AGG. ASSAULT",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("homicide\0", "HOMICIDE"),  # ASCII, but not all of it can be seen
+        ("homi\u200bcide", "HOMICIDE"),  # a space of no width
+        ("a\u00a0b\tc", "A B C"),
+        ("cafe\u0301", "CAF\u00c9"),  # letter and accent become one
+        ("\u00e9", "\u00c9"),
+    ],
+)
+def test_what_cannot_be_seen_tells_no_categories_apart(text: str, normal: str) -> None:
+    assert normal_category(text) == normal
+
+
+RULE = {"column": "Shot", "values": ["y ", "Y", "yes,  fatal"]}
+
+
+def test_values_that_mark_targets_are_compared_like_categories() -> None:
+    content = tomllib.loads(MINIMAL)
+    content["incidents"]["target"] = [RULE]
+    city = build(CityConfig, content, section="")
+    assert city.incidents.target[0].values == ("Y", "YES, FATAL")
+    assert city.incidents.target_names == ("SHOOTING", "Shot = Y or YES, FATAL")
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ([{**RULE, "values": []}], r"values = \(\): must name at least one value, and no blank one"),
+        ([{**RULE, "values": ["Y", " "]}], r"values = \('Y', ''\): must name at least one"),
+        ([RULE, RULE], r"column = \['Shot', 'Shot'\]: must be another in each\. List its values in one"),
+    ],
+)
+def test_a_mistaken_rule_for_targets_is_refused(rules: list[dict[str, object]], message: str) -> None:
+    content = tomllib.loads(MINIMAL)
+    content["incidents"]["target"] = rules
+    with pytest.raises(UserError, match=message):
+        build(CityConfig, content, section="")
+
+
+@pytest.mark.parametrize("times", ["auto", "local", "utc", "Europe/Madrid"])
+def test_tables_go_by_the_citys_clock_by_utc_or_by_a_zones(times: str) -> None:
+    content = tomllib.loads(MINIMAL)
+    content["incidents"]["times"] = times
+    assert build(CityConfig, content, section="").incidents.times == times
+
+
+def test_every_role_of_a_column_may_be_named() -> None:
+    content = tomllib.loads(MINIMAL)
+    roles = {role: "x" for role in ("time", "date", "time_of_day", "longitude", "latitude", "category")}
+    content["incidents"]["columns"] = roles
+    assert build(CityConfig, content, section="").incidents.columns == roles
+
+
+def test_a_category_in_two_channels_names_both() -> None:
+    content = tomllib.loads(MINIMAL)
+    content["channels"] = {"groups": {"other": []}}
+    with pytest.raises(UserError, match=r"\[channels\.groups\] = 'other': is made by itself"):
+        build(CityConfig, content, section="")
+    content["channels"] = {"groups": {"a": ["X"], "b": ["Y", "x"]}}
+    with pytest.raises(UserError, match=r"\[channels\.groups\] = 'X': is in both 'a' and 'b'"):
+        build(CityConfig, content, section="")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "toy.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"^city file = .*toy\.toml': cannot be read as UTF-8 text"):
+        load_city(tmp_path / "toy.toml")
+    with pytest.raises(UserError, match="cannot be read as UTF-8 text"):
+        load_city(tmp_path)
 
 
 def test_a_missing_file_names_the_way_to_get_one(tmp_path: Path) -> None:

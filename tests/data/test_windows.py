@@ -8,10 +8,11 @@ Incidents (seconds; * is a target), windows of 10 from anchor 0:
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +26,16 @@ from hews_gpu.config import (
     WindowsConfig,
 )
 from hews_gpu.data.events import Events
-from hews_gpu.data.windows import Samples, Task, issue_windows, make_samples, make_windows, targets_within
+from hews_gpu.data.windows import (
+    Samples,
+    Task,
+    issue_windows,
+    make_samples,
+    make_windows,
+    split_windows,
+    targets_within,
+)
+from hews_gpu.errors import UserError
 
 TIMES = np.array([0, 5, 10, 19, 20, 20, 39, 40], dtype=np.int64)
 TARGETS = np.array([0, 0, 1, 0, 0, 1, 0, 0], dtype=bool)
@@ -62,9 +72,50 @@ def city(*, length_s: int, stride_s: int, history_s: int, lead_s: int, horizon_s
     )
 
 
-def samples_within(table: Events, settings: CityConfig, begin_s: int, end_s: int, delay_s: int = 0) -> Samples:
-    task = replace(Task.of_city(settings), delay_s=delay_s)
-    return make_samples(table, issue_windows(begin_s, end_s, task), settings, delay_s)
+def samples_within(table: Events, settings: CityConfig, begin_s: int, end_s: int, **delay: int) -> Samples:
+    task = replace(Task.of_city(settings), **delay)
+    return make_samples(table, issue_windows(begin_s, end_s, task), settings, **delay)
+
+
+def test_a_task_is_two_hours_at_once_from_a_day_of_history_unless_said_otherwise() -> None:
+    expected = {"history_s": 86_400, "lead_s": 0, "horizon_s": 7200, "stride_s": 7200, "anchor_s": 0, "delay_s": 0}
+    assert asdict(Task()) == expected
+
+
+@pytest.mark.parametrize(
+    "smallest", [{"history_s": 1}, {"horizon_s": 1}, {"stride_s": 1}, {"lead_s": 0}, {"delay_s": 0}]
+)
+def test_a_task_without_length_or_before_its_time_is_refused(smallest: dict[str, int]) -> None:
+    assert Task(**smallest)
+    (name,) = smallest
+    for value in range(-2, smallest[name]):
+        with pytest.raises(ValueError, match=f"{name}={value}"):
+            Task(**{name: value})
+
+
+def test_an_embargo_is_what_lead_and_delay_lack_of_it() -> None:
+    apart = [Task(lead_s=lead_s, delay_s=delay_s).apart(1800) for lead_s, delay_s in ((0, 0), (600, 0), (600, 3000))]
+    assert [task.delay_s for task in apart] == [1800, 1200, 3000]
+    assert [task.reach_s for task in apart] == [86_400 + 1800, 86_400 + 1800, 86_400 + 3600]
+    assert [task.gap_s for task in apart] == [task.reach_s + 7200 for task in apart]
+
+
+def test_one_window_knows_its_lead_and_its_length() -> None:
+    windows = issue_windows(0, 1500, Task(history_s=600, lead_s=100, horizon_s=400, stride_s=1000))
+    assert (len(windows), windows.lead_s, windows.horizon_s) == (1, 100, 400)
+
+
+def test_a_split_has_the_windows_of_its_task_or_is_refused() -> None:
+    settings = city(
+        length_s=3600, stride_s=86_400, history_s=86_400, lead_s=0, horizon_s=7200, anchor="2014-01-01T12:00"
+    )
+    two_days = replace(settings, splits=replace(settings.splits, test=("2014-03-01", "2014-03-03")))
+    windows = split_windows(two_days, "test", 1800)
+    assert windows.begin_s.tolist() == [seconds("2014-03-02T12:00")]
+    assert windows.issue_s.tolist() == windows.begin_s.tolist()
+    one_day = replace(settings, splits=replace(settings.splits, test=("2014-03-01", "2014-03-02")))
+    with pytest.raises(UserError, match=r"^\[splits\] test = .*together take 95400 seconds"):
+        split_windows(one_day, "test", 1800)
 
 
 def test_windows_are_half_open_and_empty_ones_are_kept() -> None:

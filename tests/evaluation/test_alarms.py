@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hews_gpu.evaluation.alarms import alarm_scores, threshold_for
+from hews_gpu.evaluation.alarms import BUDGETS_PER_WEEK, alarm_scores, threshold_for
 
 P = np.array([0.1, 0.5, 0.3, 0.3, 0.2, 0.4])
 
@@ -24,6 +24,14 @@ def test_a_budget_is_never_exceeded_where_it_was_set_and_no_lower_threshold_keep
     assert (p >= found).sum() <= budget * weeks
     lower = p[p < found]
     assert not len(lower) or (p >= lower.max()).sum() > budget * weeks
+
+
+def test_where_there_is_no_forecast_nothing_is_warned_of():
+    assert threshold_for([], weeks=1, budget_per_week=3) == np.inf
+
+
+def test_budgets_are_one_warning_in_two_days_one_a_day_and_two():
+    assert BUDGETS_PER_WEEK == (3, 7, 14)
 
 
 def test_scores_by_hand():

@@ -70,6 +70,25 @@ def test_a_short_series_keeps_some_spread():
     assert low < high
 
 
-def test_too_little_is_refused():
+@pytest.mark.parametrize(
+    ("length", "block", "size"), [(100, 10, 10), (100, 25, 25), (100, 26, 25), (3, 2, 1), (1, 1, 1)]
+)
+def test_a_block_is_a_quarter_of_the_series_at_most(length, block, size):
+    blocks = Blocks.drawn(length, block, draws=200)
+    assert blocks.size == size and blocks.starts.shape == (200, length // size)
+    assert (blocks.starts.min(), blocks.starts.max()) == (0, length - size)
+
+
+@pytest.mark.parametrize(("stride_s", "weeks", "size"), [(7200, 1, 84), (7200, 4, 336), (500_000, 1, 1), (10**7, 1, 1)])
+def test_weeks_are_as_many_windows_as_begin_in_them(stride_s, weeks, size):
+    blocks = Blocks.by_weeks(9000, stride_s, weeks=weeks, draws=3)
+    assert blocks.size == size
+    np.testing.assert_array_equal(blocks.starts, Blocks.drawn(9000, size, draws=3, seed=0).starts)
+    assert Blocks.by_weeks(9000, stride_s, draws=3).size == size // weeks
+    assert len(Blocks.by_weeks(9, stride_s).starts) == 2000
+
+
+@pytest.mark.parametrize(("length", "block"), [(0, 5), (5, 0), (-1, 1)])
+def test_too_little_is_refused(length, block):
     with pytest.raises(ValueError, match="block"):
-        Blocks.drawn(0, 5)
+        Blocks.drawn(length, block)

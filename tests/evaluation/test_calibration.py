@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from hews_gpu.evaluation.bootstrap import Blocks, interval
 from hews_gpu.evaluation.calibration import calibration, calibration_slope, slopes_drawn, smooth_calibration_error
+from hews_gpu.evaluation.metrics import reliability
 from hews_gpu.forecasters.logistic import logit
 
 
@@ -46,6 +47,8 @@ def test_calibration_in_the_large_is_the_shift_that_gives_as_many_events_as_ther
     assert found["in_the_large"] == pytest.approx(shift, abs=1e-6)
     slope, intercept = calibration_slope(y, p)
     assert (found["slope"], found["intercept"]) == (slope, intercept) and abs(intercept - shift) > 0.1
+    assert found["smooth_calibration_error"] == smooth_calibration_error(y, p)
+    assert found["reliability"] == reliability(y, p)
 
 
 def test_drawn_slopes_are_close_to_full_fits_of_the_drawn_series():
@@ -89,3 +92,36 @@ def test_smooth_calibration_error_by_hand():
     y = np.tile([1, 0, 0, 0], 50)
     assert smooth_calibration_error(y, np.full(200, 0.5)) == pytest.approx(0.25, abs=1e-3)
     assert smooth_calibration_error(np.tile([1, 0], 100), np.full(200, 0.5)) == pytest.approx(0, abs=1e-3)
+
+
+def plainly_smeared(y, p, width):
+    """The same, point by point: each miss is shared between two cells; the kernel ends at six widths, reflected."""
+    points = max(400, int(np.ceil(12 / width)))
+    cells = np.zeros(points)
+    for outcome, forecast in zip(y, p, strict=True):
+        place = forecast * points - 0.5
+        left = int(np.floor(place))
+        for cell, share in ((left, left + 1 - place), (left + 1, place - left)):
+            cells[min(max(cell, 0), points - 1)] += share * (outcome - forecast) / len(y)
+    reach = int(6 * width * points + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (width * points)) ** 2)
+    return np.abs(np.convolve(np.pad(cells, reach, mode="symmetric"), kernel / kernel.sum(), mode="valid")).sum()
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.08, 0.3])
+def test_smooth_calibration_error_is_the_width_that_smears_as_much(shift):
+    """To a 2^20th of the widths there are, of which it is the middle; forecasts of 0 and 1 are among them."""
+    y, p = (part[:300] for part in golden(4, shift))
+    p = np.concatenate([p, [0, 0.001, 1, 1]])
+    y = np.concatenate([y, [1, 0, 0, 1]])
+    width = brentq(lambda w: plainly_smeared(y, p, w) - w, 0.001, 1, xtol=1e-12)
+    step = 0.999 / 2**20
+    assert smooth_calibration_error(y, p) == pytest.approx(0.001 + (np.floor((width - 0.001) / step) + 0.5) * step)
+    assert smooth_calibration_error(y, p) == pytest.approx(width, abs=step)
+
+
+def test_an_error_below_the_narrowest_width_is_what_that_width_smears():
+    p = np.array([0, 0.0002, 0.3, 0.304, 0.31, 0.7, 0.99995, 1])
+    true = p + np.array([8, -6, 8, -8, 4, 4, 6, -8]) * 1e-4
+    found = smooth_calibration_error(true, p)
+    assert found == pytest.approx(plainly_smeared(true, p, 0.001), rel=1e-12) and 0.0002 < found < 0.0006

@@ -1,6 +1,7 @@
 """The rolling origin hands every forecaster its past and no more, and sets thresholds on the block before."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import ClassVar
 
@@ -126,6 +127,81 @@ def test_windows_keep_their_prevalence_and_the_empty_ones(strong):
 def test_too_short_a_source_is_a_users_error(strong):
     with pytest.raises(UserError, match="too short"):
         Experiment.open(strong, Plan(first_test_s=strong.begin_s + 100 * DAY_S))
+
+
+def test_the_first_test_block_begins_three_fifths_into_the_citys_time(strong):
+    windows = Experiment.open(strong, Plan(blocks=1)).test.windows
+    assert 0 <= windows.begin_s[0] - (strong.begin_s + (strong.end_s - strong.begin_s) * 3 // 5) < 7200
+
+
+def test_it_is_described_by_the_times_of_its_task_and_the_extent_of_its_parts(strong):
+    rolling = Experiment.open(strong, Plan(task=Task(lead_s=3600), blocks=2))
+    described = rolling.described()
+    folds = described.pop("folds")
+    assert described == {
+        "history_s": DAY_S,
+        "lead_s": 3600,
+        "horizon_s": 7200,
+        "stride_s": 7200,
+        "delay_s": rolling.plan.task.delay_s,
+        "gap_s": rolling.plan.task.gap_s,
+        "embargo_s": strong.embargo_s,
+        "as_reported": False,
+    }
+    for fold, parts in zip(rolling.folds, folds, strict=True):
+        assert list(parts) == list(PARTS)
+        for name, part in parts.items():
+            index = getattr(fold, name)
+            begin, end = (datetime.fromtimestamp(rolling.all.windows.begin_s[index[i]], UTC) for i in (0, -1))
+            assert part == {
+                "begin": f"{begin:%Y-%m-%dT%H:%M}",
+                "end": f"{end + timedelta(hours=2):%Y-%m-%dT%H:%M}",
+                "windows": len(index),
+                "positives": rolling.all.y[index].sum(),
+            }
+
+
+def with_targets(source, is_target):
+    return replace(source, events=replace(source.events, is_target=is_target), prepared=None)
+
+
+def test_a_block_needs_windows_with_and_without_a_target(strong):
+    """One is enough; days instead of two hours here, so that every window of the block can hold one."""
+    plan = Plan(task=Task(horizon_s=DAY_S, stride_s=DAY_S), blocks=1)
+    times, is_target = strong.events.time_s, strong.events.is_target
+    first_s, until_s = Experiment.open(strong, plan).test.windows.begin_s[[0, -1]]
+    for of_block in (np.zeros(len(times), bool), np.ones(len(times), bool)):
+        source = with_targets(strong, np.where(times >= first_s, of_block, is_target))
+        with pytest.raises(UserError, match=r"a block in which every window, or none, .*Take more years, fewer blocks"):
+            Experiment.open(source, plan)
+    one = np.flatnonzero((times >= first_s) & (times < until_s))[5]
+    rare = with_targets(strong, is_target & (times < first_s) | (np.arange(len(times)) == one))
+    assert Experiment.open(rare, plan).test.y.sum() == 1
+
+
+@pytest.mark.parametrize("name", ["train", "calibration"])
+def test_a_label_counts_from_the_second_after_it_became_known(strong, name):
+    rolling = Experiment.open(strong, Plan(blocks=1))
+    (fold,) = rolling.folds
+    until_s = {"train": fold.train_until_s, "calibration": fold.known_until_s}[name]
+    at = getattr(fold, name)[np.flatnonzero(rolling.learned(fold, name).y)[0]]
+    known_s = rolling.label_known_s.copy()
+    for known_s[at], counts in ((until_s - 1, True), (until_s, False)):
+        found = replace(rolling, label_known_s=known_s).learned(fold, name)
+        assert found.y[getattr(fold, name) == at] == counts
+
+
+def test_windows_are_learned_from_as_soon_as_their_reports_have_come(strong):
+    """All reports take ten days: the last windows end ten days before labels are taken; after 130, none is left."""
+    late = replace(strong, reported_s=strong.events.time_s + 10 * DAY_S)
+    rolling = Experiment.open(late, Plan(blocks=1, as_reported=True))
+    (fold,) = rolling.folds
+    windows = rolling.all.windows
+    assert windows.end_s[fold.train[-1]] == fold.train_until_s - 10 * DAY_S
+    assert windows.end_s[fold.calibration[-1]] == fold.known_until_s - 10 * DAY_S
+    too_late = replace(strong, reported_s=strong.events.time_s + 130 * DAY_S)
+    with pytest.raises(UserError, match="too short for the plan: no window is older than the 11232000 s"):
+        Experiment.open(too_late, Plan(blocks=1, as_reported=True))
 
 
 def test_a_fixed_split_is_a_rolling_origin_with_one_fold(strong):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.data.windows import Task, issue_windows
-from hews_gpu.evaluation.folds import rolling_origin
+from hews_gpu.evaluation.folds import Plan, rolling_origin, split_fold
 
 WEEK_S = 604_800
 BEGIN_S, DAY_S = 1_577_836_800, 86_400
@@ -35,7 +35,9 @@ def test_parts_lie_a_gap_apart_and_share_no_incident(lead_s, delay_s):
 def test_the_gap_is_no_longer_than_it_must_be():
     windows, folds = folds_of(Task())
     fold = folds[0]
-    assert windows.issue_s[fold.calibration[-1] + 1] > windows.issue_s[fold.test[0]] - Task().gap_s
+    assert windows.issue_s[fold.calibration[-1]] == windows.issue_s[fold.test[0]] - Task().gap_s
+    assert windows.issue_s[fold.train[-1]] == windows.issue_s[fold.calibration[0]] - Task().gap_s
+    assert windows.begin_s[fold.calibration[0]] == windows.begin_s[fold.test[0]] - 20 * DAY_S
 
 
 def test_blocks_cover_the_test_time_once_and_training_grows():
@@ -47,6 +49,23 @@ def test_blocks_cover_the_test_time_once_and_training_grows():
     assert len(folds[0].train) < len(folds[1].train) < len(folds[2].train)
     days = [(windows.begin_s[f.test[0]] - windows.begin_s[f.calibration[0]]) / DAY_S for f in folds]
     assert days == pytest.approx([20, 20, 20], abs=0.1)
+
+
+def test_a_split_holds_every_window_from_a_history_after_its_begin_to_its_end():
+    windows = issue_windows(BEGIN_S, BEGIN_S + 90 * DAY_S, Task())
+    edges_s = [BEGIN_S + days * DAY_S for days in (0, 30, 60, 90)]
+    spans_s = {name: (edges_s[i], edges_s[i + 1]) for i, name in enumerate(("train", "calibration", "test"))}
+    fold = split_fold(windows, Task(), spans_s)
+    for part, (begin_s, end_s) in zip((fold.train, fold.calibration, fold.test), spans_s.values(), strict=True):
+        assert (windows.begin_s[part[0]], windows.end_s[part[-1]]) == (begin_s + DAY_S, end_s)
+    with pytest.raises(ValueError, match="no windows in train of the block from 2020-03-01T00:00:00"):
+        split_fold(windows, Task(), spans_s | {"train": (BEGIN_S, BEGIN_S + DAY_S)})
+
+
+def test_a_plan_is_four_blocks_with_four_months_to_calibrate_unless_said_otherwise():
+    plan = Plan()
+    assert (plan.blocks, plan.calibration_s, plan.seeds) == (4, 120 * DAY_S, (0, 1, 2))
+    assert (plan.task, plan.splits_s, plan.first_test_s) == (Task(), None, None)
 
 
 def test_windows_are_the_same_whatever_the_lead():
@@ -61,5 +80,7 @@ def test_windows_are_the_same_whatever_the_lead():
 def test_what_cannot_be_cut_is_refused():
     with pytest.raises(ValueError, match="no windows in train"):
         folds_of(Task(), first_test_s=BEGIN_S + 21 * DAY_S)
+    with pytest.raises(ValueError, match="no windows in train and calibration of the block from 2020-04-30"):
+        folds_of(Task(), calibration_s=0)
     with pytest.raises(ValueError, match="positive"):
         Task(horizon_s=0)

@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 from scipy.special import expit
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
+from hews_gpu.evaluation.bootstrap import Blocks, interval
+from hews_gpu.evaluation.calibration import calibration, slopes_drawn
 from hews_gpu.evaluation.judge import Judged, compare, gap_closure, headline, sign, verdict
 from hews_gpu.evaluation.mean_interval import mean_interval, ratio_interval
+from hews_gpu.evaluation.strata import aucs_drawn, average_precision_within, roc_auc_within
+from hews_gpu.evaluation.value import value_curve
 from hews_gpu.forecasters.logistic import log_loss_each_bits, logit
 
 STRIDE_S = 7200
@@ -83,6 +88,39 @@ def test_models_tried_are_corrected_for_and_references_are_not_among_them():
     assert "p_corrected" not in many["base_rate"]["against"]["climatology"]["log_skill_bits"]
 
 
+def test_every_score_of_one_forecast_stands_under_its_own_name(found):
+    scores, (y, _, half, truth) = found
+    one, week, begin_s = scores["half"], Blocks.drawn(len(y), 84, draws=300), drawn()[0]
+    hours = begin_s // 3600 % 168
+    assert set(one["against"]) == {"climatology", "mixed"}
+    assert one["auc"] == pytest.approx(roc_auc_score(y, half))
+    assert one["auc_interval"] == pytest.approx(interval(aucs_drawn(y, half, week)))
+    assert one["auc_within_hours"] == pytest.approx(roc_auc_within(y, half, hours))
+    assert one["average_precision"] == pytest.approx(average_precision_score(y, half))
+    assert one["average_precision_within_hours"] == pytest.approx(average_precision_within(y, half, hours))
+    assert one["log_loss_bits"] == pytest.approx(log_loss(y, half) / np.log(2))
+    assert one["value"] == value_curve(y, half)
+    each = [calibration(y, p, week) for p in (truth, half)]
+    mixed = scores["mixed"]["calibration"]
+    for key in ("slope", "smooth_calibration_error"):
+        assert each[0][key] != each[1][key] and mixed[key] == pytest.approx((each[0][key] + each[1][key]) / 2)
+    slopes = (slopes_drawn(y, truth, week) + slopes_drawn(y, half, week)) / 2
+    assert mixed["slope_interval"] == pytest.approx(interval(slopes))
+    assert mixed["reliability"] == each[0]["reliability"]  # of the first seed
+    of_one = {key: value for key, value in scores["oracle"]["calibration"].items() if key != "slope_to_truth"}
+    assert of_one == calibration(y, truth, week)
+
+
+def test_seeds_that_never_vary_have_no_slope_and_one_seeds_warnings_are_its_own():
+    begin_s, y, climatology, _ = drawn(84 * 8)
+    flat = judged(np.full(len(y), 0.2), np.full(len(y), 0.3))
+    one = judged(climatology, budgets=(7, 3))
+    scores = compare(y, begin_s, STRIDE_S, {"climatology": one, "flat": flat}, draws=20)
+    assert scores["flat"]["calibration"]["slope"] is None and scores["flat"]["calibration"]["slope_interval"] is None
+    assert [row["budget_per_week"] for row in scores["climatology"]["warnings"]] == [3, 7]
+    assert scores["flat"]["warnings"] == []
+
+
 def test_a_timid_forecast_has_a_steep_slope_and_the_truth_none(found):
     scores, _ = found
     assert scores["half"]["calibration"]["slope"] > 1.1
@@ -108,6 +146,7 @@ def test_warnings_are_per_week(found):
 
 def test_no_gap_no_closure():
     assert gap_closure(np.ones(100), np.zeros(100), STRIDE_S) is None
+    assert gap_closure(np.ones(4), np.full(4, 1e-4), STRIDE_S)["value"] == pytest.approx(1e4)
     found = gap_closure(np.full(100, 0.1), np.full(100, 0.4), STRIDE_S)
     assert found["value"] == pytest.approx(0.25) and found["interval"] == pytest.approx([0.25, 0.25])
 
@@ -186,6 +225,7 @@ def test_too_little_to_judge_is_a_verdict_of_its_own(changes, reason):
     [
         {},
         {"positives": 30},
+        {"positives": 1970},
         {"windows": 12 * 84},
         {"train": ("2014-01-01", "2014-09-01")},
         {"train": ("2014-08-01", "2015-03-01T00:00"), "test": ("2015-08-15", "2016-03-01")},
@@ -197,3 +237,67 @@ def test_enough_to_judge_leaves_the_verdict_to_the_intervals(changes):
         "Foresight: +0.0200"
     )
     assert top["log_skill_bits_interval"] == [0.006, 0.014] and top["log_skill_bits_over_level_interval"][0] == 0.016
+
+
+def test_what_sums_up_a_forecaster_is_taken_from_its_scores():
+    result = judged_result()
+    scores = result["forecasts"]["model"]
+    scores["oracle_gap_closure"] = {"value": 0.4, "interval": [0.3, 0.5]}
+    result["forecasts"] |= {name: scores for name in ("base_rate", "oracle", "other")}
+    result["forecasts"]["climatology"] = {**scores, "against": {}}
+    top = headline(result, "model")
+    verdicts = top.pop("verdict"), top.pop("verdict_over_level")
+    assert top == {
+        "log_skill_bits": 0.01,
+        "log_skill_bits_interval": [0.006, 0.014],
+        "log_skill_bits_over_level": 0.02,
+        "log_skill_bits_over_level_interval": [0.016, 0.024],
+        "oracle_gap_closure": 0.4,
+        "oracle_gap_closure_interval": [0.3, 0.5],
+        "calibration_slope": 1.0,
+        "calibration_slope_interval": [0.9, 1.1],
+        "models_tried": 2,
+    }
+    assert all(text.endswith(", corrected for 2 models tried.") for text in verdicts)
+    itself = headline(result, "climatology")
+    for key in ("log_skill_bits", "log_skill_bits_over_level"):
+        assert (itself[key], itself[f"{key}_interval"]) == (0.0, [0.0, 0.0])
+    assert itself["verdict"].endswith("the model is the climatology, which nothing it learned could beat.")
+    del scores["oracle_gap_closure"]
+    plain = headline(result, "model")
+    assert plain["oracle_gap_closure"] is None and plain["oracle_gap_closure_interval"] is None
+
+
+@pytest.mark.parametrize(
+    ("bits", "expected"),
+    [
+        ({"value": 0.2, "interval": [0.1, 0.3]}, 1),
+        ({"value": 0.2, "interval": [0.0, 0.3]}, 0),
+        ({"value": -0.2, "interval": [-0.3, -0.1]}, -1),
+        ({"value": -0.2, "interval": [-0.3, 0.0]}, 0),
+        ({"value": 0.2, "one_week": [0.1, 0.3], "four_weeks": [-0.1, 0.4]}, 0),
+        ({"value": 0.2, "interval": [-0.1, 0.3], "p_corrected": 0.05}, 1),
+        ({"value": -0.2, "interval": [-0.3, 0.1], "p_corrected": 0.01}, -1),
+        ({"value": 0.2, "interval": [0.1, 0.3], "p_corrected": 0.051}, 0),
+    ],
+)
+def test_significant_is_what_leaves_out_zero(bits, expected):
+    assert sign(bits) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "ends", "end"),
+    [
+        (0.0, [0.0, 0.1], "+0.0000 to +0.1000, which includes 0."),
+        (0.0, [-0.1, 0.0], "-0.1000 to +0.0000, which includes 0."),
+        (0.1, [0.0, 0.2], "+0.0000 to +0.2000, which includes 0."),
+    ],
+)
+def test_an_interval_that_ends_at_zero_includes_it(value, ends, end):
+    assert verdict({"value": value, "interval": ends}).endswith(end)
+
+
+def test_one_model_alone_is_not_corrected_for():
+    bits = {"value": 0.2, "interval": [0.1, 0.3]}
+    assert verdict(bits).endswith("95 % interval +0.1000 to +0.3000.")
+    assert verdict(bits, tried=2).endswith("+0.3000, corrected for 2 models tried.")

@@ -64,6 +64,12 @@ def test_wilson_equals_scipy(hits, count):
     assert metrics.wilson_interval(hits, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
+def test_an_interval_never_leaves_0_to_1():
+    """By a rounding the upper end would for one count in five."""
+    for count in range(1, 200):
+        assert metrics.wilson_interval(count, count)[1] == 1 and metrics.wilson_interval(0, count)[0] == 0
+
+
 def test_reliability_bins_by_hand():
     p = np.repeat([0.1, 0.2, 0.4, 0.8], [4, 4, 4, 4])
     y = np.array([[0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]).ravel()
@@ -85,6 +91,11 @@ def test_reliability_loses_no_window_and_splits_no_tie(pairs):
     assert all(a < b for a, b in pairwise(means))
     assert all(0 <= row["low"] <= row["y_rate"] <= row["high"] <= 1 for row in rows)
     assert len(metrics.reliability(y, np.full(len(y), 0.3))) == 1
+
+
+def test_there_are_ten_bins_unless_said_otherwise():
+    y, p = forecasts()
+    assert len(metrics.reliability(y, p)) == 10
 
 
 def test_lengths_and_outcomes_are_checked():

@@ -27,10 +27,24 @@ from hews_gpu.report import formatting
         (formatting.percent(0.123), "12.3\u00a0%"),
         (formatting.percent(0.0), "0.0\u00a0%"),
         (formatting.percent(0.00001, 2), "<\u00a00.01\u00a0%"),
+        (formatting.percent(0.0005, 1), "0.1\u00a0%"),
+        (formatting.percent(0.0004999, 1), "<\u00a00.1\u00a0%"),
         (formatting.percent(1), "100.0\u00a0%"),
         (formatting.seconds(3.44), "3.4 s"),
+        (formatting.seconds(10), "10 s"),
         (formatting.seconds(45), "45 s"),
+        (formatting.seconds(119), "119 s"),
+        (formatting.seconds(120), "2 min 0 s"),
         (formatting.seconds(200), "3 min 20 s"),
+        (formatting.duration(0), "none"),
+        (formatting.duration(1), "1.0 s"),
+        (formatting.duration(60), "minute"),
+        (formatting.duration(90), "90 s"),
+        (formatting.duration(1800), "30 minutes"),
+        (formatting.duration(3600), "hour"),
+        (formatting.duration(7200), "2 hours"),
+        (formatting.duration(86_400), "day"),
+        (formatting.duration(604_800), "7 days"),
         (formatting.span(0, 86_400), "1 January 1970 to 1 January 1970"),
         (formatting.span(0, 86_401), "1 January 1970 to 2 January 1970"),
         (formatting.category_list(["HOMICIDE"]), "homicide"),
@@ -40,6 +54,10 @@ from hews_gpu.report import formatting
 )
 def test_numbers_and_times_are_written_as_people_do(call, text):
     assert call == text
+
+
+def test_a_year_is_the_mean_one_of_the_calendar():
+    assert formatting.YEAR_S * 400 == (formatting.moment("2400-01-01") - formatting.moment("2000-01-01"))
 
 
 def test_a_moment_is_local_seconds():

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,12 +19,15 @@ from hews_gpu.data.prepare.duplicates import (
     NEAR_TWIN,
     NONE,
     TWIN,
+    FileGroups,
     Places,
     Reach,
     distance_m,
     nearest_target,
     repeats_of_earlier_downloads,
     repeats_of_earlier_layouts,
+    targets_of,
+    with_duplicates,
 )
 from tests.data import formats
 from tests.data.formats import INCIDENTS, Incident
@@ -75,6 +79,65 @@ def test_the_edges_of_reach() -> None:
     assert (nearest_target(rows, targets, TWIN) == 5).tolist() == [False, True, True, False, False, False, False, False]
     near = (nearest_target(rows, targets, NEAR_TWIN) == 5).tolist()
     assert near == [True, True, True, True, True, False, True, False]
+
+
+def test_reach_is_what_the_documentation_says() -> None:
+    assert (TWIN, NEAR_TWIN) == (Reach(100.0), Reach(200.0, 1800))
+    assert (marks.SAME_EVENT, marks.REVISED_EVENT) == (Reach(100.0), Reach(200.0, 86_400))
+
+
+def test_a_row_just_within_reach_is_a_twin() -> None:
+    target = Places(np.array([0]), np.array([-76.6]), np.array([39.3]), np.array([5]))
+    row = Places(np.array([0]), np.array([-76.601]), np.array([39.3]), np.array([6]))
+    (apart_m,) = distance_m(row.longitude, row.latitude, target.longitude, target.latitude)
+    reaches = (Reach(apart_m), Reach(np.nextafter(apart_m, 0)))
+    assert [nearest_target(row, target, reach).tolist() for reach in reaches] == [[5], [NONE]]
+
+
+@pytest.mark.parametrize("most", [1, 7, 40, 1000])
+def test_pairs_come_a_bounded_number_at_once(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "MAX_PAIRS", most)
+    rng = np.random.default_rng(3)
+    low = rng.integers(0, 50, 80)
+    high = low + rng.integers(0, 12, 80) * rng.integers(0, 2, 80)
+    parts = [np.stack(pairs) for pairs in marks._pairs(low, high)]
+    expected = [(i, j) for i in range(80) for j in range(low[i], high[i])]
+    assert np.concatenate(parts, axis=1).T.tolist() == [list(pair) for pair in expected]
+    for part, following in zip(parts, [*parts[1:], None], strict=True):
+        assert part.shape[1] <= most or len(set(part[0])) == 1
+        if following is not None:  # and not fewer than there is room for
+            assert part.shape[1] + (following[0] == following[0, 0]).sum() > most
+
+
+def test_all_that_rows_have_in_common_with_others_is_told() -> None:
+    """A shooting, and beside it: the minute's assault, one twenty minutes later 150 m off, a theft, the theft again."""
+    frame = pd.DataFrame(
+        {
+            "row_id": np.arange(5),
+            "source": 0,
+            "time_s": [3600, 3630, 4800, 3600, 3600],
+            "longitude": -76.6,
+            "latitude": 39.3 + np.array([0, 50, 150, 5000, 5000]) / M_PER_DEG,
+            "category": [1, 0, 0, 2, 2],
+            "is_target": [True, False, False, False, False],
+            "hash_a": np.array([0, 1, 2, 3, 3], np.uint64),
+            "hash_b": np.zeros(5, np.uint64),
+        }
+    )
+    files = FileGroups(layout=np.array([0]), download=np.array([0]))
+    found = with_duplicates(frame, targets_of(frame[frame["is_target"]], files), files)
+    assert found["twin_of"].tolist() == [NONE, 0, NONE, NONE, NONE]
+    assert found["near_twin_of"].tolist() == [NONE, 0, 0, NONE, NONE]
+    assert found["duplicate_of"].tolist() == [NONE, NONE, NONE, NONE, 3]
+    assert not found["is_overlap"].any()
+
+
+@pytest.mark.parametrize(("within_s", "of"), [(0, 1), (1, 0)])
+def test_within_a_minute_the_nearest_place_counts_and_else_the_nearest_time(within_s: int, of: int) -> None:
+    zeros = np.zeros(3, np.int64)
+    rows = Places(np.array([0, 1, 0]), zeros.astype(float), np.array([50, 10, 0]) / M_PER_DEG, np.arange(3))
+    found = repeats_of_earlier_layouts(rows, zeros, np.array([0, 0, 1]), (Reach(100.0, within_s),))
+    assert found.tolist() == [NONE, NONE, of]
 
 
 def test_no_targets_and_no_rows() -> None:
