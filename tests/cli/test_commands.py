@@ -25,6 +25,7 @@ COMMANDS = (
     "evaluate",
     "backtest",
     "audit",
+    "compare-vintages",
     "report",
     "bench",
 )
