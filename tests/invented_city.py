@@ -1,5 +1,7 @@
 """A small invented city as a catalog: 200 days, 6 neighborhoods, three categories, targets that robberies set off."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ BEGIN_S = 1_577_836_800  # 2020-01-01T00:00
 DAY_S = 86_400
 CATEGORIES = ("BURGLARY", "ROBBERY", "SHOOTING")
 AREAS = 6
+GROUND = SimpleNamespace(holidays={}, area_km2=np.ones(AREAS))
+"""All that a forecaster without maps asks of a city."""
 
 
 def columns(seed=0, days=200):

@@ -24,7 +24,7 @@ STAGES = {
     "rasterize prepared --out maps --style reference": "maps/maps.zarr/zarr.json",
     "train prepared --out cnn --model cnn": "cnn/weights.safetensors",
     "evaluate cnn": "cnn/metrics.json",
-    "train prepared --out run --model hewsnet": "run/weights.safetensors",
+    "train prepared --out run": "run/weights.safetensors",
     "evaluate run": "run/metrics.json",
     "report run --out report.html": "report.html",
 }
@@ -44,7 +44,7 @@ def run_demo(out: Path, *, force: bool = False, device: str = "auto") -> tuple[d
         device: what to train on: auto, cpu or cuda.
 
     Returns:
-        The metrics of HewsNet with the CNN's scores among its forecasts, and the path of the report.
+        The metrics of the stack with the CNN's scores among its forecasts, and the path of the report.
 
     Raises:
         UserError: `out` cannot be written, or the device that was named does not work.

@@ -47,7 +47,8 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
     force: Force = False,
     model: Annotated[
-        str | None, typer.Option("--model", help="hewsnet, cnn, hewsnet+cnn, boosting, hawkes, level or climatology.")
+        str | None,
+        typer.Option("--model", help="stack, hewsnet, cnn, boosting, counts, hawkes, level or climatology."),
     ] = None,
     recipe: Annotated[
         str, typer.Option("--recipe", metavar="NAME|PATH.toml", help="forecast, reference1, reference2 or a file.")

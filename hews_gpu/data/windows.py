@@ -99,6 +99,12 @@ class Windows:
         """Return the windows at the given positions or where the mask is true."""
         return Windows(issue_s=self.issue_s[which], begin_s=self.begin_s[which], end_s=self.end_s[which])
 
+    def followed_by(self, later: Windows) -> Windows:
+        """Return these windows and later ones."""
+        return Windows(
+            **{f.name: np.concatenate([getattr(self, f.name), getattr(later, f.name)]) for f in fields(self)}
+        )
+
     @property
     def lead_s(self) -> int:
         """From issue to window; the same for all."""

@@ -22,7 +22,7 @@ from hews_gpu.forecasters.logistic import logit
 if TYPE_CHECKING:  # it loads torch
     from hews_gpu.training.recipe import Recipe
 
-__all__ = ["CLIMATOLOGY", "LEVEL", "Entry", "Forecaster", "SaysWhere", "Setting", "log_odds"]
+__all__ = ["CLIMATOLOGY", "LEVEL", "DrawsMaps", "Entry", "Forecaster", "SaysWhere", "Setting", "log_odds"]
 
 CLIMATOLOGY, LEVEL = "climatology", "level"
 """The forecasters that skill is measured against, by name: the calendar, and the calendar at its recent level."""
@@ -56,6 +56,14 @@ class SaysWhere(Protocol):
 
         Neighborhoods are independent given the past: 1 - p of the city is the product of theirs.
         """
+
+
+@runtime_checkable
+class DrawsMaps(Protocol):
+    """A forecaster that draws maps of a city, or asks one that does."""
+
+    def on_city(self, city: City) -> Forecaster:
+        """Return the same, fitted, drawing from another table of its city."""
 
 
 @runtime_checkable

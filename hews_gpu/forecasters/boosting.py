@@ -12,7 +12,7 @@ Shapes: E rows, S windows, K columns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -23,10 +23,10 @@ from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.climatology import hour_of_week, month_of_year
 from hews_gpu.forecasters.hewsnet_layers import pair_rows
 from hews_gpu.forecasters.level import Recent
-from hews_gpu.forecasters.threads import one_thread
+from hews_gpu.forecasters.trees import Trees, grow_trees
 from hews_gpu.units import HOUR_S
 
-__all__ = ["Boosting", "strongest"]
+__all__ = ["Boosting", "BoostingFit", "Columns", "chosen_columns", "strongest"]
 
 EDGES_H = (0, 1, 2, 4, 6, 8, 12, 16, 24, 36, 48, 72)  # of how long ago
 CITY_DECAYS_S = (2 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 168 * HOUR_S)
@@ -42,7 +42,7 @@ L2 = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Chosen:
+class Chosen:
     """Columns of one kind that the trees look at."""
 
     within_m: float | None
@@ -51,57 +51,19 @@ class _Chosen:
     columns: Int64  # sorted
 
 
-class Boosting:
-    """The forecaster; a seed decides which columns each split may use.
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What the trees look at."""
 
-    Its trees can be stored only as code that a reader would have to run, so a run is refitted instead.
-    """
+    streams: tuple[str, ...]
+    recent: Recent
+    step_s: int
+    """Of the steps within which two incidents are near."""
+    anchor_s: int
+    chosen: tuple[Chosen, ...] = ()
+    """Of thousands, these."""
 
-    fitted = None
-
-    def __init__(self, seed: int = 0) -> None:
-        self._seed = seed
-
-    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
-        windows = train.windows
-        self._streams = tuple(past.streams[k] for k in np.unique(past.stream))
-        self._recent = Recent.fitted(past, train)
-        self._step_s, self._anchor_s = windows.horizon_s, int(windows.begin_s[0])
-        self._chosen = self._choose(past, train)
-        trees = HistGradientBoostingClassifier(
-            **TREES, l2_regularization=L2, early_stopping=False, random_state=self._seed
-        )
-        x = self._columns(past, windows)
-        with one_thread():
-            self._trees = trees.fit(x, train.y)
-
-    def predict(self, seen: Catalog, windows: Windows) -> Float64:
-        x = self._columns(seen, windows)
-        with one_thread():
-            return np.asarray(self._trees.predict_proba(x)[:, 1], dtype=np.float64)
-
-    def _choose(self, past: Catalog, train: Outcomes) -> list[_Chosen]:
-        """Return the columns by neighborhood and of pairs that look most informative."""
-        last = train.windows.select(np.arange(max(0, len(train) - SCORED_WINDOWS), len(train)))
-        y, p = train.y[-len(last) :], self._recent.climatology.probability(last.begin_s)
-        by_area: list[tuple[float | None, tuple[int, int]]] = [(None, lag_s) for lag_s in AREA_LAGS_S]
-        of_pairs: list[tuple[float | None, tuple[int, int]]] = list(product(PAIRS_M, PAIR_LAGS_S))
-        chosen = []
-        for most, kinds in ((AREA_COLUMNS, by_area), (PAIR_COLUMNS, of_pairs)):
-            rows, kind, columns = self._rows(past, kinds[0][0], None)
-            scores = np.concatenate(
-                [_scores(rows, _column(rows, kind, within_m), columns, lag_s, last, y, p) for within_m, lag_s in kinds]
-            )
-            best = np.argsort(-scores, kind="stable")[:most]
-            best = best[scores[best] >= LEAST]
-            for i, (within_m, lag_s) in enumerate(kinds):
-                mine = np.sort(best[best // columns == i] % columns)
-                chosen.append(_Chosen(within_m=within_m, lag_s=lag_s, columns=mine))
-        return [each for each in chosen if len(each.columns)]
-
-    def _rows(
+    def rows(
         self, seen: Catalog, within_m: float | None, only: tuple[tuple[str, str], ...] | None
     ) -> tuple[Catalog, Int64, int]:
         """Return what is counted, the column of each row, and how many columns there are.
@@ -111,40 +73,96 @@ class Boosting:
             within_m: of near pairs; None: by neighborhood.
             only: pairs of streams that are looked for; all unless given.
         """
-        streams = len(self._streams)
+        streams = len(self.streams)
         if within_m is None:
-            return seen, seen.columns(self._streams, by_area=True), streams * seen.areas
-        pairs = pair_rows(seen, self._step_s, self._anchor_s, only, PAIRS_M[-1])
-        place = {name: k for k, name in enumerate(self._streams)}
+            return seen, seen.columns(self.streams, by_area=True), streams * seen.areas
+        pairs = pair_rows(seen, self.step_s, self.anchor_s, only, PAIRS_M[-1])
+        place = {name: k for k, name in enumerate(self.streams)}
         names = np.array([place.get(name, -1) for name in seen.streams])
         a, b = names[pairs.stream // len(seen.streams)], names[pairs.stream % len(seen.streams)]
         return pairs, np.where((0 <= a) & (a <= b), a * streams + b, -1), streams**2
 
-    def _columns(self, seen: Catalog, windows: Windows) -> Float32:
+    def of(self, seen: Catalog, windows: Windows) -> Float32:
         """Return all that the trees look at [S, K]."""
-        logit, hour = self._recent.climatology.logit(windows.begin_s), hour_of_week(windows.begin_s)
+        logit, hour = self.recent.climatology.logit(windows.begin_s), hour_of_week(windows.begin_s)
         calendar = np.stack([logit, hour % 24, hour // 24, month_of_year(windows.begin_s)], axis=1)
-        city, streams = seen.columns(self._streams), len(self._streams)
-        parts = [calendar, self._recent.ratios(seen, windows)]
+        city, streams = seen.columns(self.streams), len(self.streams)
+        parts = [calendar, self.recent.ratios(seen, windows)]
         ago = [seen.counted(windows.issue_s - hours * HOUR_S, city, streams) for hours in EDGES_H]
         parts += [_with_total(since - until) for since, until in pairwise(ago)]
         parts += [_with_total(seen.decayed(windows.issue_s, city, streams, decay_s)) for decay_s in CITY_DECAYS_S]
         of_what: dict[bool, tuple[Catalog, Int64, int]] = {}
-        wanted = [each.columns for each in self._chosen if each.within_m is not None]
+        wanted = [each.columns for each in self.chosen if each.within_m is not None]
         only = tuple(
-            (self._streams[k // streams], self._streams[k % streams])
+            (self.streams[k // streams], self.streams[k % streams])
             for k in np.unique(np.hstack([[], *wanted])).astype(int)
         )
-        for each in self._chosen:
+        for each in self.chosen:
             is_pair = each.within_m is not None
             if is_pair not in of_what:
-                of_what[is_pair] = self._rows(seen, each.within_m, only)
+                of_what[is_pair] = self.rows(seen, each.within_m, only)
             rows, kind, columns = of_what[is_pair]
             lookup = np.full(columns + 1, -1)
             lookup[each.columns] = np.arange(len(each.columns))
             column = lookup[_column(rows, kind, each.within_m)]
             parts.append(_faded(rows, windows.issue_s, column, len(each.columns), each.lag_s))
         return np.hstack([np.asarray(part, dtype=np.float32) for part in parts])
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoostingFit:
+    """What `Boosting` learns."""
+
+    columns: Columns
+    trees: Trees
+
+
+class Boosting:
+    """The forecaster; a seed decides which columns each split may use."""
+
+    fitted: BoostingFit
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        columns = chosen_columns(past, train)
+        trees = grow_trees(columns.of(past, train.windows), train.y, self._seed, l2_regularization=L2, **TREES)
+        self.fitted = BoostingFit(columns=columns, trees=trees)
+
+    def predict(self, seen: Catalog, windows: Windows) -> Float64:
+        return self.fitted.trees.probability(self.fitted.columns.of(seen, windows))
+
+
+def chosen_columns(past: Catalog, train: Outcomes) -> Columns:
+    """Return the columns to look at, of which the training windows choose some."""
+    plain = Columns(
+        streams=tuple(past.streams[k] for k in np.unique(past.stream)),
+        recent=Recent.fitted(past, train),
+        step_s=train.windows.horizon_s,
+        anchor_s=int(train.windows.begin_s[0]),
+    )
+    return replace(plain, chosen=_chosen(plain, past, train))
+
+
+def _chosen(plain: Columns, past: Catalog, train: Outcomes) -> tuple[Chosen, ...]:
+    """Return the columns by neighborhood and of pairs that look most informative."""
+    last = train.windows.select(np.arange(max(0, len(train) - SCORED_WINDOWS), len(train)))
+    y, p = train.y[-len(last) :], plain.recent.climatology.probability(last.begin_s)
+    by_area: list[tuple[float | None, tuple[int, int]]] = [(None, lag_s) for lag_s in AREA_LAGS_S]
+    of_pairs: list[tuple[float | None, tuple[int, int]]] = list(product(PAIRS_M, PAIR_LAGS_S))
+    chosen = []
+    for most, kinds in ((AREA_COLUMNS, by_area), (PAIR_COLUMNS, of_pairs)):
+        rows, kind, columns = plain.rows(past, kinds[0][0], None)
+        scores = np.concatenate(
+            [_scores(rows, _column(rows, kind, within_m), columns, lag_s, last, y, p) for within_m, lag_s in kinds]
+        )
+        best = np.argsort(-scores, kind="stable")[:most]
+        best = best[scores[best] >= LEAST]
+        for i, (within_m, lag_s) in enumerate(kinds):
+            mine = np.sort(best[best // columns == i] % columns)
+            chosen.append(Chosen(within_m=within_m, lag_s=lag_s, columns=mine))
+    return tuple(each for each in chosen if len(each.columns))
 
 
 def _column(rows: Catalog, kind: Int64, within_m: float | None) -> Int64:

@@ -27,7 +27,9 @@ from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.windows import Windows
 from hews_gpu.errors import UserError
 from hews_gpu.forecasters.catalog import Catalog, make_catalog
+from hews_gpu.forecasters.climatology import Days
 from hews_gpu.forecasters.neighborhoods import Ground
+from hews_gpu.forecasters.public_holidays import public_holidays
 from hews_gpu.typed_toml import build
 
 if TYPE_CHECKING:
@@ -130,8 +132,23 @@ class City:
         return Ground(
             cells_m=np.vstack([cells[point], inner]),
             cell_area=np.concatenate([area[first], np.arange(len(metric))]),
-            area_km2=shapely.area(metric) / 1e6,
+            area_km2=self.area_km2,
         )
+
+    @cached_property
+    def area_km2(self) -> Float64:
+        """[N] size of each neighborhood."""
+        import shapely
+
+        metric = shapely.transform(np.array(self.polygons), lambda xy: self.meters(xy[:, 0], xy[:, 1]))
+        return np.asarray(shapely.area(metric) / 1e6, dtype=np.float64)
+
+    @property
+    def holidays(self) -> Days:
+        """Public holidays; a generated city has none."""
+        if self.truth is not None or self.prepared is None:
+            return {}
+        return public_holidays(self.prepared.city.city.timezone)
 
     def oracle(self, windows: Windows, delay_s: int = 0) -> Float64 | None:
         """Return the true chance [S] of a target in each window, given all that was known; None without a truth."""

@@ -33,6 +33,7 @@ from hews_gpu.forecasters.base import Forecaster, SaysWhere, Setting, log_odds
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City
 from hews_gpu.forecasters.cnn_network import SmallCnn, SmallCnnSettings
+from hews_gpu.forecasters.forward import part_of
 from hews_gpu.forecasters.logistic import expit, log_loss_each_bits
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
 from hews_gpu.training.objective import EpochRow, Stage, ToDevice
@@ -43,7 +44,6 @@ __all__ = [
     "CnnForecaster",
     "CnnObjective",
     "Part",
-    "WhereCnnForecaster",
     "corrections",
     "flat_sections",
     "outputs",
@@ -91,7 +91,7 @@ class CnnForecaster:
 
     Args:
         setting: the city whose maps are drawn, the recipe, and where the network runs.
-        base: what is corrected.
+        base: what is corrected; one that says where, as the network moves the city as a whole.
     """
 
     fitted: CnnFit
@@ -117,7 +117,7 @@ class CnnForecaster:
             calibration: windows that decide when to stop.
             feed: what makes the training batches; as ``--feed`` names it.
         """
-        self.base.fit(past, train, calibration)
+        self.base.fit(past, train, part_of(train, 0, 0))  # what decides when to stop has to be new to the base, too
         parts = {
             name: Part(y=part.y, offset=log_odds(self.base, past, part.windows), windows=part.windows)
             for name, part in {"train": train, "calibration": calibration}.items()
@@ -129,6 +129,17 @@ class CnnForecaster:
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in sorted(weights.items())}
         self.fitted = CnnFit(sizes=self.sizes, weights=arrays)
 
+    @property
+    def parts(self) -> dict[str, Forecaster]:
+        """What it asks."""
+        return {"base": self.base}
+
+    def on_city(self, city: City) -> CnnForecaster:
+        """Return the same, fitted, drawing from another table of its city."""
+        moved = type(self)(replace(self.setting, city=city), self.base)
+        moved.fitted = self.fitted
+        return moved
+
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
         return self.corrected(self.correction(windows, seen.delay_s), seen, windows)
 
@@ -137,6 +148,19 @@ class CnnForecaster:
         if not added.any():
             return self.base.predict(seen, windows)
         return expit(log_odds(self.base, seen, windows) + added)
+
+    def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
+        """Return the probability [S, N] of a target in each window and neighborhood, by the base's shares."""
+        return self.corrected_areas(self.correction(windows, seen.delay_s), seen, windows)
+
+    def corrected_areas(self, added: Float64, seen: Catalog, windows: Windows) -> Float64:
+        """Return the probabilities [S, N] of the base with a correction of the city's log-odds [S]."""
+        assert isinstance(self.base, SaysWhere)
+        areas = self.base.predict_areas(seen, windows)
+        if not added.any():
+            return areas
+        hazards, city = -np.log1p(-areas), -np.log1p(-self.corrected(added, seen, windows))
+        return np.asarray(-np.expm1(-hazards * (city / hazards.sum(axis=1))[:, None]), dtype=np.float64)
 
     def correction(self, windows: Windows, delay_s: int, done: Callable[[int], None] = lambda _: None) -> Float64:
         """Return what the network adds to the base's log-odds, [S]; `done` is told how many windows were scored."""
@@ -168,22 +192,6 @@ class CnnForecaster:
         height, width, channels = self.rasterizer.shape
         steps = self.rasterizer.steps
         return SmallCnnSettings(steps=steps, groups=channels // steps, height=height, width=width, calendar=FEATURES)
-
-
-class WhereCnnForecaster(CnnForecaster):
-    """The same on a base that says where: neighborhoods keep their shares of the city's risk."""
-
-    def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
-        return self.corrected_areas(self.correction(windows, seen.delay_s), seen, windows)
-
-    def corrected_areas(self, added: Float64, seen: Catalog, windows: Windows) -> Float64:
-        """Return the probabilities [S, N] of the base with a correction of the city's log-odds [S]."""
-        assert isinstance(self.base, SaysWhere)
-        areas = self.base.predict_areas(seen, windows)
-        if not added.any():
-            return areas
-        hazards, city = -np.log1p(-areas), -np.log1p(-self.corrected(added, seen, windows))
-        return np.asarray(-np.expm1(-hazards * (city / hazards.sum(axis=1))[:, None]), dtype=np.float64)
 
 
 class CnnObjective:

@@ -1,24 +1,43 @@
-"""The climatology at its recent level: raised or lowered by how the last weeks and the last year went against it.
+"""The calendar at its recent level: the climatology, raised or lowered by how much has happened of late.
 
-Shapes: S windows.
+How fast a city's level drifts nobody knows beforehand, and it is not tuned: levels with half-lives from two weeks to
+for ever run side by side, each the ratio of the target events that became known to those that the climatology expected,
+older ones fading. The forecast is the mean of theirs, each weighted by the probability that it gave to all that has
+happened so far (Bayesian model averaging, window by window: Dawid, 1984, J. R. Stat. Soc. A 147). A shift and a slope
+of its log-odds are learned from blocks that were forecast by fits on the time before them. By neighborhood likewise:
+shares of the past events with several half-lives, filled up with some events spread by area.
+
+Shapes: S windows, G steps of the grid, H half-lives, N neighborhoods.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Float64, Int64
 from hews_gpu.data.windows import Windows
-from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
-from hews_gpu.forecasters.climatology import Climatology, fit_climatology
-from hews_gpu.forecasters.logistic import expit, fit_with_offset
+from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes, settling_s
+from hews_gpu.forecasters.climatology import Climatology, Days, fit_climatology
+from hews_gpu.forecasters.forward import forward_blocks
+from hews_gpu.forecasters.logistic import expit, fit_with_offset, logit
 from hews_gpu.units import DAY_S
 
 __all__ = ["PRIOR_LEVEL", "Level", "LevelFit", "Recent"]
 
+FOREVER_S = float("inf")
+HALF_LIVES_S = (*(days * DAY_S for days in (14, 28, 56, 112, 224, 448, 896)), FOREVER_S)
+PLACE_HALF_LIVES_S = (*(days * DAY_S for days in (90, 360, 1440)), FOREVER_S)
+FORWARD = (0.4, 0.6, 0.8, 1.0)
+"""Parts of the training windows at which blocks to calibrate on begin and end."""
+PRECISION = 1 / 0.3**2  # of the priors of shift and slope
+FILLS = (0.1, 0.5, 2.0)
+"""Events per neighborhood of average size that shares are filled up with."""
+
 LEVELS_S = (28 * DAY_S, 365 * DAY_S)
+SETTLED = 0.9
 PRIOR_EVENTS = 20.0  # a level is drawn towards the long-run one as if so many events had confirmed that
 PRIOR_LEVEL = 4.0  # precision of the normal prior of each level's weight: between 0 (ignored) and 1 (believed)
 
@@ -66,28 +85,180 @@ class Recent:
 
 @dataclass(frozen=True, kw_only=True)
 class LevelFit:
-    """What `Level` learns."""
+    """What `Level` learns; all else it reads off the rows known at issue."""
 
     climatology: Climatology
-    recent: Recent
-    weights: Float64  # [2] of the levels of 28 and 365 days
+    begin_s: int
+    """Since when events are counted."""
+    step_s: int
+    """Of the grid on which levels are kept."""
+    lag_s: int
+    """Rows count once they are so old: by then most that happened are known."""
+    events_per_hazard: float
+    """Target events in the time learned from, per -log(1 - p) that the climatology gives."""
+    area_km2: Float64  # [N]
+    center: float = 0.0
+    """Log-odds around which the calibration turns."""
+    shift: float = 0.0
+    slope: float = 1.0
 
 
 class Level:
-    """The forecaster; how far it follows each level is fitted."""
+    """The forecaster.
+
+    Args:
+        days: holidays.
+        area_km2: sizes [N] of the neighborhoods; all alike unless given.
+    """
 
     fitted: LevelFit
 
+    def __init__(self, days: Days | None = None, area_km2: Float64 | None = None) -> None:
+        self._days, self._area_km2 = days, area_km2
+
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
-        recent = Recent.fitted(past, train)
-        x, offset = recent.ratios(past, train.windows), recent.climatology.logit(train.windows.begin_s)
-        weights = fit_with_offset(x, train.y, offset, PRIOR_LEVEL)
-        self.fitted = LevelFit(climatology=recent.climatology, recent=recent, weights=weights)
+        said, y = [], []
+        for known, early, block in forward_blocks(past, train, FORWARD):
+            self.fitted = self._learned(known, early)
+            said.append(self._mean(past, block.windows))
+            y.append(block.y)
+        if len(calibration):
+            self.fitted = self._learned(past, train)
+            said.append(self._mean(past, calibration.windows))
+            y.append(calibration.y)
+        both = Outcomes(
+            windows=train.windows.followed_by(calibration.windows), y=np.concatenate([train.y, calibration.y])
+        )
+        self.fitted = self._learned(past, both)
+        if said:
+            log_odds = np.concatenate(said)
+            x = np.stack([np.ones(len(log_odds)), log_odds - log_odds.mean()], axis=1)
+            shift, more = fit_with_offset(x, np.concatenate(y), log_odds, PRECISION)
+            self.fitted = replace(
+                self.fitted, center=float(log_odds.mean()), shift=float(shift), slope=1.0 + float(more)
+            )
+
+    def _learned(self, past: Catalog, train: Outcomes) -> LevelFit:
+        """Return what there is to learn but for the calibration."""
+        climatology = fit_climatology(train.windows.begin_s, train.y, self._days)
+        begin_s, end_s, step_s = int(train.windows.begin_s[0]), int(train.windows.end_s[-1]), train.windows.horizon_s
+        hazard = -np.log1p(-climatology.probability(train.windows.begin_s)).sum()
+        return LevelFit(
+            climatology=climatology,
+            begin_s=begin_s - max(0, -((int(past.time_s.min()) - begin_s) // step_s)) * step_s,
+            step_s=step_s,
+            lag_s=settling_s(past, int(past.known_s[-1]) + 1, SETTLED),
+            events_per_hazard=float((past.is_event & past.within(begin_s, end_s)).sum() / hazard),
+            area_km2=np.ones(past.areas) if self._area_km2 is None else self._area_km2,
+        )
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
         return expit(self.log_odds(seen, windows))
 
     def log_odds(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the log-odds [S]."""
-        moved = self.fitted.recent.ratios(seen, windows) @ self.fitted.weights
-        return self.fitted.climatology.logit(windows.begin_s) + moved
+        fitted, log_odds = self.fitted, self._mean(seen, windows)
+        return log_odds + fitted.shift + (fitted.slope - 1.0) * (log_odds - fitted.center)
+
+    def _mean(self, seen: Catalog, windows: Windows) -> Float64:
+        """Return the log-odds [S] of the mean over the half-lives, before calibration."""
+        grid = self._grid(windows)
+        when_s = np.maximum(windows.issue_s, self.fitted.begin_s)
+        weight = _posterior(self._log_likelihoods(seen, grid, windows.lead_s), self._lag)
+        weight = weight[(when_s - self.fitted.begin_s) // self.fitted.step_s]
+        log_odds = self.fitted.climatology.logit(windows.begin_s)[:, None] + self._ratios(seen, grid, when_s)
+        return logit((weight * expit(log_odds)).sum(axis=1))
+
+    def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
+        """Return the probability [S, N] of a target in each window and neighborhood."""
+        hazard = -np.log1p(-self.predict(seen, windows))
+        return np.asarray(-np.expm1(-hazard[:, None] * self.shares(seen, windows.issue_s)), dtype=np.float64)
+
+    def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        """Return the share [S, N] of each neighborhood in the next target event after each issue time."""
+        events = seen.take(seen.is_event & (seen.time_s >= self.fitted.begin_s))
+        column, fill = events.area.astype(np.int64), self.fitted.area_km2 / self.fitted.area_km2.mean()
+        order = np.argsort(events.time_s, kind="stable")
+        choices = list(product(PLACE_HALF_LIVES_S, FILLS))
+        said = np.empty((len(events), len(choices)))  # probability of each event's neighborhood by each choice
+        for c, (half_life_s, events_each) in enumerate(choices):
+            counts = events.decayed(events.time_s[order], column, events.areas, half_life_s / np.log(2))
+            said[order, c] = _filled(counts, events_each * fill)[np.arange(len(events)), column[order]]
+        weight = _posterior(np.log(said), 0)[np.searchsorted(events.known_s, issue_s, side="left")]
+        shares = np.zeros((len(issue_s), events.areas))
+        for half_life_s in PLACE_HALF_LIVES_S:
+            counts = events.decayed(issue_s, column, events.areas, half_life_s / np.log(2))
+            for c, (other_s, events_each) in enumerate(choices):
+                if other_s == half_life_s:
+                    shares += weight[:, c, None] * _filled(counts, events_each * fill)
+        return shares
+
+    @property
+    def _lag(self) -> int:
+        """Steps from a window's end until its events are known."""
+        return -(-self.fitted.lag_s // self.fitted.step_s)
+
+    def _grid(self, windows: Windows) -> Int64:
+        """Return the begins [G] of the steps up to the last issue time."""
+        fitted, last_s = self.fitted, int(windows.issue_s[-1])
+        return np.arange(fitted.begin_s, max(last_s, fitted.begin_s) + 1, fitted.step_s, dtype=np.int64)
+
+    def _ratios(self, seen: Catalog, grid: Int64, when_s: Int64) -> Float64:
+        """Return the log ratio [S, H] of events to those expected at some moments, held near 0 where few were.
+
+        Args:
+            seen: rows.
+            grid: begins [G] of the steps on which both fade.
+            when_s: the moments [S], none before the first step.
+        """
+        from scipy.signal import lfilter
+
+        fitted, steps, step_s = self.fitted, len(grid), self.fitted.step_s
+        rows = np.flatnonzero(seen.is_event & (seen.time_s >= fitted.begin_s))
+        since_s = np.sort(np.maximum(seen.known_s[rows] + 1, seen.time_s[rows] + fitted.lag_s))
+        first = np.searchsorted(grid, since_s, side="left")  # the first step that counts the row
+        hits = np.bincount(first, minlength=steps + 1)[:steps].astype(np.float64)
+        hazard = -np.log1p(-fitted.climatology.probability(grid)) * fitted.events_per_hazard
+        edges_s, total = np.append(grid, grid[-1] + step_s), np.concatenate([[0.0], np.cumsum(hazard)])
+        until, until_now = (np.interp(times_s - fitted.lag_s, edges_s, total) for times_s in (grid, when_s))
+        place = (when_s - fitted.begin_s) // step_s
+        rest = (when_s - grid[place]) / step_s
+        since_step = np.searchsorted(since_s, when_s, side="right") - np.cumsum(hits)[place]
+        ratios = np.empty((len(when_s), len(HALF_LIVES_S)))
+        for h, half_life_s in enumerate(HALF_LIVES_S):
+            keep = 0.5 ** (step_s / half_life_s)
+            known, usual = (lfilter([1.0], [1.0, -keep], each)[place] for each in (hits, np.diff(until, prepend=0.0)))
+            known, usual = known * keep**rest + since_step, usual * keep**rest + until_now - until[place]
+            ratios[:, h] = np.log((known + PRIOR_EVENTS) / (usual + PRIOR_EVENTS))
+        return ratios
+
+    def _log_likelihoods(self, seen: Catalog, grid: Int64, lead_s: int) -> Float64:
+        """Return the log probability [G, H] of what happened in each step, as far as it was known in time."""
+        fitted = self.fitted
+        rows = np.flatnonzero(seen.is_target & (seen.time_s >= fitted.begin_s))
+        step = (seen.time_s[rows] - fitted.begin_s) // fitted.step_s
+        in_time = seen.known_s[rows] < fitted.begin_s + (step + 1 + self._lag) * fitted.step_s
+        y = np.zeros(len(grid), dtype=bool)
+        y[step[in_time & (step < len(grid))]] = True
+        issued = np.maximum(np.arange(len(grid)) + (-lead_s // fitted.step_s), 0)
+        log_odds = fitted.climatology.logit(grid)[:, None] + self._ratios(seen, grid, grid)[issued]
+        return np.asarray(-np.logaddexp(0.0, np.where(y[:, None], -log_odds, log_odds)), dtype=np.float64)
+
+
+def _posterior(log_likelihood: Float64, wait: int) -> Float64:
+    """Return the weight of each choice before each step, and after the last, [G + 1, H]; equal at first.
+
+    Args:
+        log_likelihood: [G, H] of what happened in each step.
+        wait: how many steps later that counts.
+    """
+    total = np.zeros((len(log_likelihood) + 1, log_likelihood.shape[1]))
+    total[1 + wait :] = np.cumsum(log_likelihood, axis=0)[: len(log_likelihood) - wait]
+    weight = np.exp(total - total.max(axis=1, keepdims=True))
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _filled(counts: Float64, fill: Float64) -> Float64:
+    """Return shares of counts [S, N] with some events [N] added."""
+    filled = counts + fill
+    return np.asarray(filled / filled.sum(axis=1, keepdims=True), dtype=np.float64)

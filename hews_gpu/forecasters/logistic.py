@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from hews_gpu.arrays import Bool, Float64
 
-__all__ = ["expit", "fit_with_offset", "log_loss_each_bits", "logit", "require_pair"]
+__all__ = ["expit", "fit_with_offset", "log_evidence", "log_loss_each_bits", "logit", "require_pair"]
 
 STEPS, HALVINGS = 50, 30
 CLOSE = 1e-10  # of the log-likelihood, relative: far below any score's precision
@@ -35,26 +35,29 @@ def expit(x: Float64) -> Float64:
 
 
 def fit_with_offset(
-    x: Float64, y: Bool | Float64, offset: Float64 | float = 0.0, ridge: Float64 | float = 0.0
+    x: Float64,
+    y: Bool | Float64,
+    offset: Float64 | float = 0.0,
+    ridge: Float64 | float = 0.0,
+    count: Float64 | float = 1.0,
 ) -> Float64:
     """Return coefficients [P] that maximize the likelihood of ``logit P(y) = offset + x @ coefficients``.
 
     Args:
         x: [S, P], with a column of ones where an intercept is wanted.
-        y: [S] outcomes, or their true probabilities.
+        y: [S] outcomes, or their true probabilities; of several windows in a row, how many came true.
         offset: [S] log-odds of the forecast to start from.
         ridge: precision of a normal prior around 0, for each coefficient; without one, an answer may not exist.
+        count: [S] how many windows each row stands for.
     """
     beta = np.zeros(x.shape[1])
     penalty = np.broadcast_to(np.asarray(ridge, dtype=np.float64), beta.shape)
-    best = _value(x, y, offset, beta, penalty)
+    best = _value(x, y, offset, beta, penalty, count)
     for _ in range(STEPS):
-        p = expit(offset + x @ beta)
-        gradient = x.T @ (y - p) - penalty * beta
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + np.diag(penalty)
-        step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
+        gradient = x.T @ (y - count * expit(offset + x @ beta)) - penalty * beta
+        step = np.linalg.lstsq(_curvature(x, offset, beta, penalty, count), gradient, rcond=None)[0]
         for _ in range(HALVINGS):
-            value = _value(x, y, offset, beta + step, penalty)
+            value = _value(x, y, offset, beta + step, penalty, count)
             if value >= best:
                 break
             step /= 2
@@ -66,10 +69,37 @@ def fit_with_offset(
     return beta
 
 
-def _value(x: Float64, y: Bool | Float64, offset: Float64 | float, beta: Float64, penalty: Float64) -> float:
+def log_evidence(x: Float64, y: Bool | Float64, beta: Float64, ridge: Float64, count: Float64 | float = 1.0) -> float:
+    """Return the log probability of the outcomes with all coefficients integrated out, by Laplace's approximation.
+
+    Args:
+        x: as of `fit_with_offset`, without an offset.
+        y: likewise.
+        beta: what that returned.
+        ridge: of every coefficient.
+        count: likewise.
+    """
+    curvature = _curvature(x, 0.0, beta, ridge, count)
+    return _value(x, y, 0.0, beta, ridge, count) + 0.5 * float(np.log(ridge).sum() - np.linalg.slogdet(curvature)[1])
+
+
+def _curvature(x: Float64, offset: Float64 | float, beta: Float64, penalty: Float64, count: Float64 | float) -> Float64:
+    """Return minus the second derivative [P, P] of `_value`."""
+    p = expit(offset + x @ beta)
+    return np.asarray((x * (count * p * (1 - p))[:, None]).T @ x + np.diag(penalty), dtype=np.float64)
+
+
+def _value(
+    x: Float64,
+    y: Bool | Float64,
+    offset: Float64 | float,
+    beta: Float64,
+    penalty: Float64,
+    count: Float64 | float,
+) -> float:
     """Return the log-likelihood less the penalty."""
     eta = offset + x @ beta
-    return float(np.sum(y * eta - np.logaddexp(0.0, eta)) - 0.5 * np.sum(penalty * beta**2))
+    return float(np.sum(y * eta - count * np.logaddexp(0.0, eta)) - 0.5 * np.sum(penalty * beta**2))
 
 
 def log_loss_each_bits(y: ArrayLike, p: ArrayLike) -> Float64:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, Entry, Forecaster, Setting
 from hews_gpu.forecasters.boosting import Boosting
 from hews_gpu.forecasters.climatology import BaseRate, HourOfWeekMonth
+from hews_gpu.forecasters.counts import Counts
 from hews_gpu.forecasters.hawkes import Hawkes
 from hews_gpu.forecasters.level import Level
+from hews_gpu.forecasters.stack import Stack
 
-__all__ = ["BASELINES", "FORECASTERS", "REFERENCES", "require_known"]
+__all__ = ["BASELINES", "EXPERTS", "FORECASTERS", "REFERENCES", "require_known"]
+
+EXPERTS = ("hewsnet", "boosting", "counts")
+"""Tried by a stack on any device; networks are only where they are fast, or asked for."""
+
+
+def _climatology(setting: Setting) -> Forecaster:
+    return HourOfWeekMonth(setting.city.holidays)
+
+
+def _level(setting: Setting) -> Level:
+    return Level(setting.city.holidays, setting.city.area_km2)
+
+
+def _counts(setting: Setting) -> Forecaster:
+    return Counts(_level(setting))
 
 
 def _hewsnet(setting: Setting) -> Forecaster:
@@ -22,19 +41,20 @@ def _hewsnet(setting: Setting) -> Forecaster:
 def _cnn(setting: Setting) -> Forecaster:
     from hews_gpu.forecasters.cnn import CnnForecaster
 
-    return CnnForecaster(setting, HourOfWeekMonth())
+    return CnnForecaster(setting, _level(setting))
 
 
-def _hewsnet_cnn(setting: Setting) -> Forecaster:
-    from hews_gpu.forecasters.cnn import WhereCnnForecaster
-
-    return WhereCnnForecaster(setting, _hewsnet(setting))
+def _stack(setting: Setting) -> Forecaster:
+    named: tuple[str, ...] | None = setting.recipe.experts if setting.recipe else None
+    names = named or (*EXPERTS, *(("cnn",) if setting.device.startswith("cuda") else ()))
+    makers = {name: partial(FORECASTERS[name].make, setting) for name in names}
+    return Stack(partial(_level, setting), makers, frozenset(name for name in names if FORECASTERS[name].is_network))
 
 
 REFERENCES: dict[str, Entry] = {
     "base_rate": Entry(title="base rate", make=lambda setting: BaseRate()),
-    CLIMATOLOGY: Entry(title="hour of week x month", make=lambda setting: HourOfWeekMonth()),
-    LEVEL: Entry(title="the same with 28/365-day level", make=lambda setting: Level()),
+    CLIMATOLOGY: Entry(title="calendar: hour, weekday, season, holidays", make=_climatology),
+    LEVEL: Entry(title="calendar at its recent level", make=_level),
 }
 """Quickly fitted, and reported beside every run."""
 
@@ -49,9 +69,10 @@ BASELINES: dict[str, Entry] = {
 
 FORECASTERS: dict[str, Entry] = {
     **BASELINES,
+    "counts": Entry(title="few counts that move the log-odds", make=_counts),
+    "stack": Entry(title="stack: the level, and experts where they add to it", make=_stack),
     "hewsnet": Entry(title="HewsNet: layers of the past in every neighborhood", make=_hewsnet),
-    "cnn": Entry(title="CNN on maps, correcting the climatology", make=_cnn, is_random=True, is_network=True),
-    "hewsnet+cnn": Entry(title="CNN on maps, correcting HewsNet", make=_hewsnet_cnn, is_random=True, is_network=True),
+    "cnn": Entry(title="CNN on maps, correcting the level", make=_cnn, is_random=True, is_network=True),
 }
 
 

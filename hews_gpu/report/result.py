@@ -23,7 +23,6 @@ from hews_gpu.arrays import Bool, Float64
 from hews_gpu.data.events import Prepared, open_data_of
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.judge import too_little
-from hews_gpu.evaluation.vintages import VINTAGES, in_words
 from hews_gpu.files import read_manifest
 from hews_gpu.report.results_file import require_result
 from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, Comparison
@@ -46,7 +45,6 @@ class Result:
     places: pd.DataFrame | None = None  # the same by neighborhood
     history: pd.DataFrame = field(default_factory=pd.DataFrame)  # one row per epoch
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    vintages: str = ""  # how two vintages of the table agree
     prepared: Prepared | None = None  # with the city file that the run was trained with
 
     @property
@@ -124,21 +122,8 @@ def read_folder(run: Path, metrics: Mapping[str, Any], data: Path | None = None)
         places=read_table(places, PLACE_COLUMNS) if places.is_file() else None,
         history=read_history(run / "history.csv"),
         manifest=manifest,
-        vintages=_vintages(run / VINTAGES),
         prepared=prepared,
     )
-
-
-def _vintages(file: Path) -> str:
-    """Return what a comparison of vintages beside a run says; nothing where there is none."""
-    if not file.is_file():
-        return ""
-    remedy = "Run 'hews compare-vintages' again"
-    try:
-        return in_words(read_object(file, remedy))
-    except (KeyError, TypeError, ValueError) as error:
-        allowed = f"is no whole comparison of vintages ({type(error).__name__}: {error})"
-        raise UserError(str(file), allowed=allowed, remedy=remedy) from None
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:

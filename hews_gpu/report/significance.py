@@ -27,7 +27,7 @@ LABELS = {
     "hawkes": "Hawkes",
     "hewsnet": "HewsNet",
     "cnn": "CNN on maps",
-    "hewsnet+cnn": "HewsNet + CNN",
+    "stack": "the stack",
     "long_run": "long-run rate",
     "recent_28_days": "28-day rate",
     "near_repeat": "near-repeat",

@@ -47,7 +47,7 @@ KIND = "backtest"
 FITS = "fits"
 LOCK_S = 300
 """As long as one task waits for another to make the folder."""
-DEFAULT_MODELS = (*BASELINES, "hewsnet")
+DEFAULT_MODELS = (*BASELINES, "stack", "hewsnet")
 
 
 @dataclass(frozen=True, kw_only=True)

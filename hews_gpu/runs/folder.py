@@ -113,15 +113,15 @@ def _copy_texts(prepared: Prepared, recipe: Recipe, folder: Path) -> None:
 
 
 def save_forecaster(path: Path, model: str, forecaster: Forecaster, notes: Mapping[str, Any] | None = None) -> None:
-    """Write what a forecaster has learned, and what of it its base has, as arrays and JSON, with `notes` beside it."""
+    """Write what a forecaster and those that it asks have learned, as arrays and JSON, with `notes` beside it."""
     arrays: dict[str, Any] = {}
-    fitted = {part: pack(one.fitted, arrays, part) for part, one in _parts(forecaster).items()}
+    fitted = {name: pack(one.fitted, arrays, name) for name, one in _parts("forecaster", forecaster)}
     tensors = {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
     write_tensors(path, tensors, {"model": model, "fitted": fitted, **(notes or {})})
 
 
-def load_fitted(path: Path, forecaster: Forecaster, *, remedy: str) -> bool:
-    """Put back what `save_forecaster` wrote; return whether the file holds it, instead of asking for a fit anew.
+def load_fitted(path: Path, forecaster: Forecaster, *, remedy: str) -> None:
+    """Put back what `save_forecaster` wrote.
 
     Raises:
         UserError: the file is missing, damaged or of another version.
@@ -129,20 +129,18 @@ def load_fitted(path: Path, forecaster: Forecaster, *, remedy: str) -> bool:
     tensors, notes = read_tensors(path, remedy=remedy)
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     try:
-        for part, one in _parts(forecaster).items():
-            if notes["fitted"][part] is None:
-                return False
-            one.fitted = unpack(get_type_hints(type(one))["fitted"], notes["fitted"][part], arrays)
+        for name, one in _parts("forecaster", forecaster):
+            one.fitted = unpack(get_type_hints(type(one))["fitted"], notes["fitted"][name], arrays)
     except (KeyError, TypeError, ValueError) as error:
         allowed = f"does not hold what this version stores ({error!r})"
         raise UserError(str(path), allowed=allowed, remedy="Train anew with --force") from None
-    return True
 
 
-def _parts(forecaster: Forecaster) -> dict[str, Forecaster]:
-    """Return a forecaster, and what it corrects."""
-    base = getattr(forecaster, "base", None)
-    return {"forecaster": forecaster} | ({"base": base} if base is not None else {})
+def _parts(name: str, forecaster: Forecaster) -> Iterator[tuple[str, Forecaster]]:
+    """Yield a forecaster, then what it asks; which these are may depend on what was put into it meanwhile."""
+    yield name, forecaster
+    for part, one in getattr(forecaster, "parts", {}).items():
+        yield from _parts(f"{name}.{part}", one)
 
 
 def finish(run: Path, save: Callable[[Path], object], history: Sequence[EpochRow]) -> None:

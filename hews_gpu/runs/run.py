@@ -21,11 +21,10 @@ from hews_gpu.data.resolution import count_minutes, require_windows
 from hews_gpu.data.windows import Task, Windows, split_windows, targets_within
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.folds import Experiment, Plan
-from hews_gpu.forecasters.base import Forecaster, SaysWhere, Setting
+from hews_gpu.forecasters.base import DrawsMaps, Forecaster, SaysWhere, Setting
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City, prepared_city, whole_city
 from hews_gpu.forecasters.registry import FORECASTERS
-from hews_gpu.progress import log
 from hews_gpu.runs import folder
 from hews_gpu.training.recipe import Recipe
 from hews_gpu.units import DAY_S
@@ -126,11 +125,7 @@ def where_in_city(forecaster: Forecaster, seen: Catalog, windows: Windows) -> Fl
 
 def on_city(forecaster: Forecaster, city: City) -> Forecaster:
     """Return a fitted forecaster that draws its maps from another table of its city."""
-    if not hasattr(forecaster, "setting"):
-        return forecaster
-    moved = type(forecaster)(replace(forecaster.setting, city=city), forecaster.base)  # type: ignore[attr-defined,call-arg]
-    moved.fitted = forecaster.fitted
-    return moved
+    return forecaster.on_city(city) if isinstance(forecaster, DrawsMaps) else forecaster
 
 
 def open_run(run: Path, *, data: Path | None = None, device: str = "cpu") -> Run:
@@ -151,9 +146,7 @@ def open_run(run: Path, *, data: Path | None = None, device: str = "cpu") -> Run
     prepared = open_data_of(run, data)
     setting = Setting(city=whole_city(prepared), device=device, recipe=recipe)
     forecaster = FORECASTERS[recipe.model].make(setting)
-    if not folder.load_fitted(run / folder.WEIGHTS, forecaster, remedy=folder.UNFINISHED):
-        log(f"{recipe.model} is not stored but fitted anew from {prepared.folder}")
-        forecaster.fit(*given(run_experiment(prepared)))
+    folder.load_fitted(run / folder.WEIGHTS, forecaster, remedy=folder.UNFINISHED)
     return Run(folder=run, recipe=recipe, prepared=prepared, forecaster=forecaster)
 
 

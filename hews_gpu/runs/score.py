@@ -26,11 +26,11 @@ from hews_gpu.files import new_folder, require_free
 from hews_gpu.forecasters.base import Forecaster
 from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.forecasters.city import prepared_city
-from hews_gpu.forecasters.climatology import Climatology, fit_climatology
-from hews_gpu.forecasters.cnn import DRAWN_AT_ONCE, CnnForecaster, WhereCnnForecaster
+from hews_gpu.forecasters.climatology import Climatology, HourOfWeekMonth
+from hews_gpu.forecasters.cnn import DRAWN_AT_ONCE, CnnForecaster
 from hews_gpu.progress import log, step
 from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, areas_table, window_columns
-from hews_gpu.runs.run import Run, on_city, open_run, where_in_city
+from hews_gpu.runs.run import Run, given, on_city, open_run, where_in_city
 from hews_gpu.training.distributed import ProcessGroup, claim_device, first_rank_reports, process_group, process_info
 
 __all__ = ["KIND", "score"]
@@ -100,7 +100,8 @@ def _open(run: Run, data: Path) -> _Scoring:
     first_s, last_s = coverage.first_and_last(prepared.events.time_s)
     city = prepared_city(prepared, begin_s=first_s, end_s=last_s + 1)
     task = Task.of_city(prepared.city).apart(city.embargo_s)
-    train = run.experiment.learned(run.experiment.folds[0], "train")
+    calendar = HourOfWeekMonth(run.experiment.city.holidays)
+    calendar.fit(*given(run.experiment))
     return _Scoring(
         forecaster=on_city(run.forecaster, city),
         prepared=prepared,
@@ -108,7 +109,7 @@ def _open(run: Run, data: Path) -> _Scoring:
         last_s=last_s,
         catalog=city.catalog(task.delay_s),
         windows=_windows(prepared, task, first_s, last_s),
-        climatology=fit_climatology(train.windows.begin_s, train.y),
+        climatology=calendar.fitted,
     )
 
 
@@ -137,7 +138,7 @@ def _probabilities(scoring: _Scoring, group: ProcessGroup) -> tuple[Float64, Flo
         with step("forecasting", len(mine), "windows" if group.size == 1 else "windows of the first process") as bar:
             added = forecaster.correction(mine, catalog.delay_s, bar.advance)
     added = np.concatenate(group.gather(added))
-    areas = forecaster.corrected_areas(added, catalog, windows) if isinstance(forecaster, WhereCnnForecaster) else None
+    areas = forecaster.corrected_areas(added, catalog, windows)
     return forecaster.corrected(added, catalog, windows), areas
 
 

@@ -95,7 +95,7 @@ def train(
         city = open_prepared(prepared)
         if not recipe.is_leaky and not require_known(recipe.model).is_network:
             _refuse_options_of_networks(recipe.model, feed, max_epochs)
-            return _fit_at_once(city, run, recipe, info, force=force, resume=resume)
+            return _fit_at_once(city, run, recipe, info, choice.device, force=force, resume=resume)
         is_there = bool(Checkpoints(run, recipe.checkpoints.keep))
         going_on = info.is_first and runs.going_on(run, "checkpoint", is_there, force=force, resume=resume)
         own = claim_device(info, choice)
@@ -174,7 +174,7 @@ def _refuse_options_of_networks(model: str, feed: str, max_epochs: int | None) -
 
 
 def _fit_at_once(
-    prepared: Prepared, run: Path, recipe: Recipe, info: ProcessInfo, *, force: bool, resume: Resume
+    prepared: Prepared, run: Path, recipe: Recipe, info: ProcessInfo, device: str, *, force: bool, resume: Resume
 ) -> dict[str, Any]:
     """Fit a forecaster that is no network and write its run folder; the first process does.
 
@@ -193,7 +193,7 @@ def _fit_at_once(
         log(f"{run} is trained to its end already")
         return {"model": recipe.model, "epochs": 0, "seconds": 0.0}
     experiment = run_experiment(prepared)
-    forecaster = FORECASTERS[recipe.model].make(Setting(city=experiment.city, recipe=recipe))
+    forecaster = FORECASTERS[recipe.model].make(Setting(city=experiment.city, device=device, recipe=recipe))
     began = time.perf_counter()
     past, train, calibration = given(experiment)
     with step(f"fitting {recipe.model}", 1, "fits") as bar:
@@ -201,7 +201,7 @@ def _fit_at_once(
         bar.advance(1)
     seconds = time.perf_counter() - began
     losses = [_loss_bits(forecaster, past, part) for part in (train, calibration)]
-    usual = HourOfWeekMonth()
+    usual = HourOfWeekMonth(experiment.city.holidays)
     usual.fit(past, train, calibration)
     row = EpochRow(epoch=0, train_loss=losses[0], validation={"log_loss": losses[1]}, cost={"seconds": seconds})
 

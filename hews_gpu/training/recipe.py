@@ -49,12 +49,12 @@ LEAKY = (
     "and the windows are split at random, so these numbers say nothing about forecasts and cannot be believed"
 )
 PROTOCOLS = {
-    "forecast": ("hewsnet", "cnn", "hewsnet+cnn", "boosting", "hawkes", "level", "climatology", "base_rate"),
+    "forecast": ("stack", "hewsnet", "cnn", "boosting", "counts", "hawkes", "level", "climatology", "base_rate"),
     "reference": ("reference1", "reference2", "reference_small"),
 }
 """The models of each protocol, by name."""
 STYLES = {"forecast": "channels", "reference": "reference"}
-FORMER = {"small_cnn": "cnn"}
+FORMER = {"small_cnn": "cnn", "hewsnet+cnn": "stack"}
 """Names that models had in older recipes."""
 
 
@@ -197,6 +197,8 @@ class Recipe:
     """What is learned and how it is judged."""
     model: str
     """Its name in the registry."""
+    experts: tuple[Literal["hewsnet", "boosting", "counts", "cnn"], ...] | None = None
+    """Of a stack: those that are tried; hewsnet, boosting, counts, and on a GPU cnn unless given."""
     map: RecipeMap = field(default_factory=RecipeMap)
     balancing: Literal["none", "equal"] = "none"
     """equal: as many windows without a target as with one, chosen once, as the reference did."""
@@ -224,6 +226,8 @@ class Recipe:
         require(self.model in fitting, "[model]", self.model, allowed)
         allowed = f"must be {STYLES[self.protocol]} for protocol {self.protocol}"
         require(self.map.style == STYLES[self.protocol], "[map] style", self.map.style, allowed)
+        allowed = "is for model stack"
+        require(self.experts is None or self.model == "stack", "[experts]", self.experts, allowed)
         require(len(self.stages) > 0, "[[stages]]", list(self.stages), "must hold at least one stage")
         require(self.seed is None or 0 <= self.seed < 2**63, "[seed]", self.seed, "must be 0 or more, below 2**63")
         if self.protocol == "forecast":
@@ -288,6 +292,7 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """Return everything that decides a run's result, flat, as JSON would give it back."""
         settings: dict[str, Any] = {"protocol": self.protocol, "model": self.model, "balancing": self.balancing}
+        settings["experts"] = None if self.experts is None else list(self.experts)
         # the rest of [engine] is in `EngineConfig.settings`
         settings |= {"seed": self.seed, "[engine] ema": self.engine.ema}
         for section in ("map", "optimizer", "augmentation", "split"):

@@ -25,7 +25,6 @@ COMMANDS = (
     "evaluate",
     "backtest",
     "audit",
-    "compare-vintages",
     "report",
     "bench",
 )

@@ -57,7 +57,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert processor_seconds() - started < LIMIT_S
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MEMORY_BYTES  # of the largest child so far
     assert done.stdout.strip().endswith("report.html")
-    for name in ("climatology", "hewsnet", "cnn", "oracle"):
+    for name in ("climatology", "stack", "cnn", "oracle"):
         assert name in done.stdout.lower()
     return out
 
@@ -94,10 +94,10 @@ def test_anyone_can_recompute_the_scores(demo: Path) -> None:
     assert metrics["windows"] == len(y)
     assert metrics["positives"] == int(y.sum())
     scores = metrics["forecasts"]
-    assert scores["hewsnet"]["auc"] == pytest.approx(roc_auc_score(y, p))
-    assert scores["hewsnet"]["average_precision"] == pytest.approx(average_precision_score(y, p))
+    assert scores["stack"]["auc"] == pytest.approx(roc_auc_score(y, p))
+    assert scores["stack"]["average_precision"] == pytest.approx(average_precision_score(y, p))
     brier_skill = 1 - np.mean((p - y) ** 2) / np.mean((climatology - y) ** 2)
-    assert scores["hewsnet"]["against"]["climatology"]["brier_skill"]["value"] == pytest.approx(brier_skill)
+    assert scores["stack"]["against"]["climatology"]["brier_skill"]["value"] == pytest.approx(brier_skill)
     assert metrics["log_skill_bits"] == pytest.approx(np.mean(bits(y, p) - bits(y, climatology)))
     assert scores["oracle"]["auc"] == pytest.approx(roc_auc_score(y, oracle))
     assert scores["climatology"]["auc"] == pytest.approx(roc_auc_score(y, climatology))

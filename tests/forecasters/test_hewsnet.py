@@ -173,7 +173,7 @@ def test_without_excitation_it_chooses_nothing(null):
     assert forecaster.fitted.layers == ()
     clock = fitted(rolling, HourOfWeekMonth).predict(rolling.catalog, rolling.test.windows)
     said = forecaster.predict(rolling.catalog, rolling.test.windows)
-    assert np.abs(said - clock).max() < 0.03  # the climatology, but for the calibration
+    assert np.abs(said - clock).mean() < 0.02  # the climatology, but for level and calibration
 
 
 def test_a_calibration_block_with_more_events_raises_the_forecast(null):

@@ -165,7 +165,7 @@ def test_without_a_folder_nothing_is_left(folder, city, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     metrics = backtest(settings_of(city, models=("level",)))
     assert not list(tmp_path.iterdir())
-    assert metrics["model"] == "level" and "places" not in metrics
+    assert metrics["model"] == "level"
     for name in ("climatology", "level"):
         there = json.loads((folder / "metrics.json").read_text())["forecasts"][name]
         assert metrics["forecasts"][name]["brier"] == there["brier"]
@@ -252,7 +252,7 @@ def test_other_settings_data_or_folders_are_refused(folder, city, tmp_path):
 def test_force_replaces_an_older_backtest_as_a_whole(folder, city, tmp_path):
     out = shutil.copytree(folder, tmp_path / "out")
     backtest(settings_of(city, models=("level",)), out, force=True)
-    assert {path.name for path in out.iterdir()} == {*FILES[:2], "fits", "hews.json", "city.toml"}
+    assert {path.name for path in out.iterdir()} == {*FILES, "fits", "hews.json", "city.toml"}
     assert {path.name.partition("-")[0] for path in (out / "fits").iterdir()} == {"base_rate", "climatology", "level"}
 
 

@@ -143,7 +143,8 @@ def test_results_elsewhere_are_replaced_only_by_force(run, tmp_path):
     command = ["evaluate", str(run), "--out", str(out), "--force", "--json"]
     assert json.loads(CliRunner().invoke(app, command).stdout)["windows"] > 0
     assert len(pd.read_parquet(out / "forecasts.parquet")) > 0
-    assert sorted(path.name for path in out.iterdir()) == ["forecasts.parquet", "metrics.json"]
+    files = ["forecasts.parquet", "forecasts_by_neighborhood.parquet", "metrics.json"]
+    assert sorted(path.name for path in out.iterdir()) == files
 
 
 def test_the_runs_own_results_are_replaced_without_asking(run, tmp_path):
@@ -265,9 +266,11 @@ def test_the_oracle_is_scored_where_the_truth_is_known(toy, tmp_path):
     table = pd.read_parquet(tmp_path / "run/forecasts.parquet")
     np.testing.assert_allclose(table["p_oracle"], 1 - np.exp(-0.5))
     assert metrics["forecasts"]["oracle"]["auc"] == 0.5
-    # untrained, the model is the climatology to the bit
-    assert (table["p"] == table["p_climatology"]).all()
-    assert metrics["log_skill_bits"] == 0 and metrics["verdict"].startswith("Too little to judge")
+    opened = open_run(tmp_path / "run")  # untrained, the model is its base to the bit
+    windows = opened.experiment.test.windows
+    said = opened.forecaster.base.predict(opened.experiment.catalog, windows)
+    np.testing.assert_array_equal(table["p"][table["split"] == "test"], said)
+    assert metrics["verdict"].startswith("Too little to judge")
 
 
 def test_other_data_than_it_was_trained_on_is_refused(toy, run, tmp_path):
@@ -344,7 +347,7 @@ def shootings_by_area(toy, windows):
     return counts
 
 
-@pytest.mark.parametrize("model", ["hewsnet", "hewsnet+cnn"])
+@pytest.mark.parametrize("model", ["hewsnet", "cnn"])
 def test_neighborhoods_are_those_of_the_windows(trained, prepared, toy, tmp_path, model):
     """The city's probability is one less the product; events and the long-run rate are recounted by hand."""
     metrics = evaluate(trained(model), out=tmp_path)
@@ -398,7 +401,7 @@ def test_the_results_of_every_model_have_one_form(trained, prepared, tmp_path, m
     head += ["oracle_gap_closure", "oracle_gap_closure_interval"]
     head += ["calibration_slope", "calibration_slope_interval", "models_tried", "verdict", "verdict_over_level"]
     rest = ["city", "rows", "fingerprint", "protocol", "windows", "positives", "base_rate", "forecasts"]
-    where = ["places"] if model in ("hewsnet", "hewsnet+cnn") else []
+    where = [] if model in ("base_rate", "climatology", "hawkes", "boosting", "counts") else ["places"]
     assert list(metrics) == [*head, *rest, *where, "parts"]
     assert (metrics["kind"], metrics["model"], metrics["city"]) == ("run", model, "Toy")
     assert metrics["fingerprint"] == open_prepared(prepared).fingerprint
@@ -451,7 +454,7 @@ def test_no_file_of_older_results_stays_beside_those_of_another_model(trained, t
     (tmp_path / "notes.txt").write_text("mine")
     for name in ("leaky_held_out.parquet", "forecasts_by_neighborhood.parquet"):
         (tmp_path / name).touch()
-        evaluate(trained("level"), out=tmp_path, force=True)
+        evaluate(trained("hawkes"), out=tmp_path, force=True)
         left = {path.name for path in tmp_path.iterdir()}
         assert left == {"metrics.json", "forecasts.parquet", "notes.txt"}
     with pytest.raises(UserError, match=r"holds metrics\.json and forecasts\.parquet already"):
@@ -460,20 +463,21 @@ def test_no_file_of_older_results_stays_beside_those_of_another_model(trained, t
 
 def test_a_network_that_helps_nothing_leaves_its_base_as_it_is(trained, tmp_path):
     """To the bit, in the city and in every neighborhood."""
-    run = shutil.copytree(trained("hewsnet+cnn"), tmp_path / "run")
+    run = shutil.copytree(trained("cnn"), tmp_path / "run")
     opened = open_run(run)
     for name in ("linear", "bias"):  # the last layer
         opened.forecaster.fitted.weights[name][:] = 0
-    runs.save_forecaster(run / runs.WEIGHTS, "hewsnet+cnn", opened.forecaster)
-    corrected = evaluate(run, out=tmp_path / "corrected")
-    plain = evaluate(trained("hewsnet"), out=tmp_path / "plain")
-    for name in ("forecasts.parquet", "forecasts_by_neighborhood.parquet"):
-        one, other = (pd.read_parquet(tmp_path / folder / name) for folder in ("corrected", "plain"))
-        pd.testing.assert_frame_equal(one, other, check_exact=True)
-    assert corrected["forecasts"]["hewsnet+cnn"]["brier"] == plain["forecasts"]["hewsnet"]["brier"]
-    assert corrected["places"]["forecasts"]["hewsnet+cnn"] == plain["places"]["forecasts"]["hewsnet"]
-    table = pd.read_parquet(evaluate_into(trained("hewsnet+cnn"), tmp_path / "helps"))
-    assert (table["p"] != one["p"]).all()  # where it does help
+    runs.save_forecaster(run / runs.WEIGHTS, "cnn", opened.forecaster)
+    by_area = pd.read_parquet(evaluate_into(run, tmp_path / "corrected"))
+    table = pd.read_parquet(tmp_path / "corrected" / "forecasts.parquet")
+    base, experiment = opened.forecaster.base, opened.experiment
+    windows = experiment.test.windows
+    said = table["p"][table["split"] == "test"]
+    np.testing.assert_array_equal(said, base.predict(experiment.catalog, windows))
+    areas = base.predict_areas(experiment.catalog, windows)
+    np.testing.assert_array_equal(by_area["p"].to_numpy().reshape(areas.shape), areas)
+    helped = pd.read_parquet(evaluate_into(trained("cnn"), tmp_path / "helps"))
+    assert (helped["p"] != by_area["p"]).all()  # where it does help
 
 
 def evaluate_into(run, out):

@@ -11,14 +11,12 @@ from hews_gpu.forecasters.base import SaysWhere, Setting
 from hews_gpu.forecasters.city import whole_city
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.runs import folder as runs
-from hews_gpu.runs.run import open_run, run_experiment
+from hews_gpu.runs.run import open_run
 from hews_gpu.training.checkpoint import read_tensors, write_tensors
 from tests.forecasters.test_stored import assert_same
 
-STORED = [name for name in FORECASTERS if name != "boosting"]
 
-
-@pytest.mark.parametrize("model", STORED)
+@pytest.mark.parametrize("model", FORECASTERS)
 def test_a_forecaster_comes_back_from_its_file_to_the_bit(trained, tmp_path, model):
     """As fitted in this process, as read from the run, and as written and read again."""
     opened = open_run(trained(model))
@@ -29,7 +27,7 @@ def test_a_forecaster_comes_back_from_its_file_to_the_bit(trained, tmp_path, mod
     fitted.fit(past, experiment.learned(fold, "train"), experiment.learned(fold, "calibration"))
     again = FORECASTERS[model].make(Setting(city=whole_city(opened.prepared), recipe=opened.recipe))
     runs.save_forecaster(tmp_path / "file", model, opened.forecaster)
-    assert runs.load_fitted(tmp_path / "file", again, remedy="")
+    runs.load_fitted(tmp_path / "file", again, remedy="")
     for one in (opened.forecaster, again):
         assert_same(one.fitted, fitted.fitted)
         if hasattr(fitted, "base"):
@@ -42,22 +40,7 @@ def test_a_forecaster_comes_back_from_its_file_to_the_bit(trained, tmp_path, mod
         assert (tmp_path / "file").read_bytes() == (trained(model) / runs.WEIGHTS).read_bytes()
 
 
-def test_boosting_is_fitted_anew_and_says_so(trained, prepared, capsys):
-    tensors, notes = read_tensors(trained("boosting") / runs.WEIGHTS, remedy="")
-    assert not tensors and notes["fitted"] == {"forecaster": None}
-    capsys.readouterr()
-    forecaster = open_run(trained("boosting")).forecaster
-    assert f"boosting is not stored but fitted anew from {prepared}" in capsys.readouterr().err
-    experiment = run_experiment(open_run(trained("level")).prepared)
-    fold, fitted = experiment.folds[0], FORECASTERS["boosting"].make(Setting(city=experiment.city))
-    past = experiment.catalog.until(fold.known_until_s)
-    fitted.fit(past, experiment.learned(fold, "train"), experiment.learned(fold, "calibration"))
-    windows = experiment.test.windows
-    expected = fitted.predict(experiment.catalog, windows)
-    np.testing.assert_array_equal(forecaster.predict(experiment.catalog, windows), expected)
-
-
-def test_boosting_is_not_fitted_to_other_data(trained, toy, tmp_path):
+def test_a_run_does_not_go_with_other_data(trained, toy, tmp_path):
     other = toy.write(tmp_path / "other", toy.incidents(seed=1))
     with pytest.raises(UserError, match=r"is not the data that .* was trained on"):
         open_run(trained("boosting"), data=other)
@@ -105,7 +88,7 @@ def test_weights_of_another_kind_are_refused_in_one_line(trained, tmp_path, chan
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize(("model", "other"), [("hawkes", "level"), ("hewsnet+cnn", "cnn"), ("hewsnet", "hewsnet+cnn")])
+@pytest.mark.parametrize(("model", "other"), [("hawkes", "level"), ("stack", "cnn"), ("hewsnet", "stack")])
 def test_weights_of_another_model_are_refused(trained, tmp_path, model, other):
     copy = shutil.copytree(trained(model), tmp_path / "run")
     shutil.copyfile(trained(other) / runs.WEIGHTS, copy / runs.WEIGHTS)

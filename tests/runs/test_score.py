@@ -103,7 +103,7 @@ def test_every_model_says_of_a_window_what_evaluate_judges(trained, prepared, tm
     summary = score(trained(model), prepared, tmp_path / "scores", device="cpu")
     names = ["forecasts.parquet", "forecasts_by_neighborhood.parquet"]
     there = [(tmp_path / folder / names[1]).is_file() for folder in ("judged", "scores")]
-    assert there == [model in ("hewsnet", "hewsnet+cnn")] * 2
+    assert there == [model not in ("base_rate", "climatology", "hawkes", "boosting", "counts")] * 2
     for name, keys in zip(names[: 1 + there[0]], (["window_start"], ["window_start", "neighborhood"]), strict=False):
         judged, table = (pd.read_parquet(tmp_path / folder / name) for folder in ("judged", "scores"))
         both = judged.merge(table, on=keys, suffixes=("", "_scored"))
@@ -153,7 +153,7 @@ def test_maps_are_looked_at_once(trained, prepared, tmp_path, monkeypatch):
         return real(self, windows, *arguments)
 
     monkeypatch.setattr(CnnForecaster, "correction", counted)
-    summary = score(trained("hewsnet+cnn"), prepared, tmp_path / "scores", device="cpu")
+    summary = score(trained("cnn"), prepared, tmp_path / "scores", device="cpu")
     assert looked == [summary["windows"]]
 
 
@@ -196,7 +196,7 @@ def test_scores_are_replaced_only_by_force_and_kept_when_stopped(trained, prepar
             score(trained("level"), prepared, out, device="cpu", force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["scores"]
     assert (out / "forecasts.parquet").read_bytes() == before
-    score(trained("level"), prepared, out, device="cpu", force=True)
+    score(trained("hawkes"), prepared, out, device="cpu", force=True)
     assert {path.name for path in out.iterdir()} == {"forecasts.parquet", "hews.json"}
     with pytest.raises(UserError, match="--force replaces only a 'scores' folder"):
         score(trained("level"), prepared, trained("level"), device="cpu", force=True)

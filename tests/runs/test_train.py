@@ -258,7 +258,7 @@ def test_where_there_is_nothing_to_learn_it_stops_early_and_keeps_the_best_epoch
     assert (tmp_path / "stopped" / weights).read_bytes() == (tmp_path / "run" / weights).read_bytes()
     metrics = evaluate(tmp_path / "run")  # with the weights of the best epoch, not the last
     assert metrics["parts"]["validation"]["log_loss_bits"] == pytest.approx(summary["validation_log_loss_bits"])
-    assert metrics["log_skill_bits_interval"][0] <= 0
+    assert metrics["forecasts"]["cnn"]["against"]["level"]["log_skill_bits"]["interval"][0] <= 0
 
 
 def test_stored_maps_serve_a_run_though_the_table_reaches_further_than_its_splits(toy, tmp_path):
@@ -273,7 +273,7 @@ def test_stored_maps_serve_a_run_though_the_table_reaches_further_than_its_split
 
 
 def test_what_only_networks_can_do_is_refused_of_a_model_fitted_at_once(prepared, tmp_path):
-    with pytest.raises(UserError, match=r"--feed = 'dali': is for networks, .* hewsnet draws none. Leave it out"):
+    with pytest.raises(UserError, match=r"--feed = 'dali': is for networks, .* stack draws none. Leave it out"):
         train(prepared, tmp_path / "run", device="cpu", feed="dali")
     with pytest.raises(UserError, match=r"max_epochs = 3: is for networks: level is fitted at once"):
         train(prepared, tmp_path / "run", model="level", device="cpu", max_epochs=3)
@@ -328,7 +328,7 @@ def test_what_is_fitted_at_once_takes_one_process(prepared, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("model", ["level", "hewsnet"])
+@pytest.mark.parametrize("model", ["climatology", "hewsnet"])
 @pytest.mark.parametrize("where", ["forecasters.{}.fit_with_offset", "runs.folder.write_tensors", "files.write_json"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
 def test_a_stop_during_a_fit_leaves_nothing_or_the_older_run(
@@ -401,6 +401,6 @@ def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_fitted(p
         raise AssertionError("it was fitted")
 
     monkeypatch.setattr("hews_gpu.forecasters.hewsnet.HewsNetForecaster.fit", no_fit)
-    for model in ("hewsnet", "hewsnet+cnn"):
+    for model in ("hewsnet", "stack"):
         with pytest.raises(UserError, match="exists already"):
             train(prepared, trained("level"), model=model, device="cpu")

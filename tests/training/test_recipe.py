@@ -146,6 +146,6 @@ def test_settings_of_the_arithmetic_are_named_as_in_the_recipe():
     }
 
 
-@pytest.mark.parametrize("model", ["cnn", "hewsnet", "hewsnet+cnn", "boosting", "hawkes", "level", "climatology"])
+@pytest.mark.parametrize("model", ["cnn", "hewsnet", "stack", "boosting", "hawkes", "level", "climatology"])
 def test_a_forecast_may_be_of_any_forecaster(model):
     assert parse_recipe(f'protocol = "forecast"\nmodel = "{model}"', "mine").model == model

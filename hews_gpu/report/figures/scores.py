@@ -50,7 +50,8 @@ LOOKS = {
     "boosting": Look("model", "-", "o", "●"),
     "hewsnet": Look("own", (0, (3, 1)), "P", "✚"),
     "cnn": Look("network", "-", "X", "✖"),
-    "hewsnet+cnn": Look("stack", (0, (3, 1, 1, 1)), "v", "▼"),
+    "counts": Look("model", (0, (1, 1)), "p", "⬟"),
+    "stack": Look("stack", "-", "v", "▼"),
     "oracle": Look("oracle", ":", "*", "★"),
     "long_run": Look("climatology", "--", "s", "■"),
 }

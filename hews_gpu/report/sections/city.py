@@ -20,8 +20,6 @@ from hews_gpu.units import DAY_S
 
 __all__ = ["city", "data", "maps", "palette", "row_counts"]
 
-READ_MAPS = ("cnn", "hewsnet+cnn")
-
 
 def maps(result: Result) -> Block | None:
     """Show reference maps of a few windows, and what a network on maps read before its highest forecast."""
@@ -29,7 +27,7 @@ def maps(result: Result) -> Block | None:
     if prepared is None or test is None or p is None:
         return None
     blocks = [gallery("test", map_figures.sample_maps(prepared, test, p), palette(prepared))]
-    if result.best in READ_MAPS:
+    if result.best == "cnn":
         issue_s = int(map_figures.seconds_of(test["issue_time"])[p.argmax()])
         when = f"issued on {day(issue_s)}, {issue_s % DAY_S // 3600:02d}:{issue_s % 3600 // 60:02d}"
         blocks.append(
@@ -93,7 +91,6 @@ def data(result: Result) -> Block | None:
     if warned := quality.get("warnings"):
         side.append(facts("warnings", [("", str(warning)) for warning in warned]))
     blocks = [table("rows", row_counts(result)), text("areas", count=str(len(polygons)), repaired=repaired)]
-    blocks += [text("vintages", words=result.vintages)] if result.vintages else []
     blocks += [columns(*side)] if side else []
     tables = {"label_information": _label_information, "steps": _steps, "rounding": _rounding}
     made = {name: rows_of(quality) for name, rows_of in tables.items()}

@@ -1,0 +1,355 @@
+"""The stack: the calendar at its recent level, and on top of it whichever experts have shown that they add to it.
+
+Every expert is fitted on the begin of the training time and asked about the blocks that follow, which it has not seen;
+so are the calibration windows. On these forecasts, all made out of sample, few weights are learned in log-odds,
+
+    log-odds = base + shift + slope * (base - center) + sum over kept experts of weight * (expert - base)
+
+with normal priors around 0, which is the base (stacked generalization: Wolpert, 1992, Neural Networks 5). An expert is
+kept only if what it adds exceeds two standard errors, by cross-validation over stretches of time and with errors that
+may last four weeks; the best comes first. If none does the forecast is the base, to the bit. Where the next event will
+be is stacked in the same way, in log-shares of the neighborhoods, judged at the events.
+
+Shapes: S windows, M windows forecast out of sample, E events in them, K experts, N neighborhoods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from hews_gpu.arrays import Bool, Float64, Int64
+from hews_gpu.data.windows import Windows
+from hews_gpu.forecasters.base import DrawsMaps, Forecaster, SaysWhere, log_odds
+from hews_gpu.forecasters.catalog import Catalog, Outcomes
+from hews_gpu.forecasters.city import City
+from hews_gpu.forecasters.forward import forward_blocks, part_of
+from hews_gpu.forecasters.level import Level
+from hews_gpu.forecasters.logistic import expit, fit_with_offset
+from hews_gpu.progress import log
+from hews_gpu.units import DAY_S
+
+__all__ = ["Gain", "Stack", "StackFit"]
+
+FORWARD = (0.5, 0.75, 1.0)
+"""Parts of the training windows at which forward blocks begin and end."""
+VALIDATION = 1 / 6
+"""Of a network's training windows, so many decide when to stop."""
+FOLDS = 8  # stretches of time for cross-validation
+BLOCK_S = 28 * DAY_S  # errors are taken to last no longer
+ERRORS = 2.0  # a gain must exceed so many standard errors
+FEWEST_POSITIVES = 50  # of the windows forecast out of sample: with fewer nothing is learned from them
+PRECISION = np.array([1 / 0.3**2, 1 / 0.3**2])  # of the priors of shift and slope
+PRECISION_EXPERT = 1 / 0.5**2  # of each weight
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """What an expert added when its turn came."""
+
+    expert: str
+    bits: float
+    """Per window, or per event, out of sample."""
+    error: float
+    """Its standard error."""
+    is_kept: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackFit:
+    """What `Stack` learns, beside what its parts do."""
+
+    experts: tuple[str, ...]
+    """Those kept for the city; none: then the forecast is the base."""
+    center: float
+    weights: Float64  # [2 + K] shift, slope, and of each expert
+    place_experts: tuple[str, ...]
+    """Those kept for the neighborhoods."""
+    place_weights: Float64  # [K]
+    gains: tuple[Gain, ...]
+    """Of each expert that was tried, in turn."""
+    place_gains: tuple[Gain, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """What base and experts said out of sample of some windows."""
+
+    y: Bool  # [M]
+    begin_s: Int64  # [M]
+    base: Float64  # [M] log-odds
+    experts: dict[str, Float64]
+    """[M] by name."""
+    event_s: Int64  # [E]
+    event_area: Int64  # [E]
+    base_shares: Float64  # [E, N] logs
+    expert_shares: dict[str, Float64]
+    """[E, N] by name, of those that say where."""
+
+
+class Stack:
+    """The forecaster.
+
+    Args:
+        base: makes a new base.
+        experts: make new experts, by name.
+        networks: which of them need windows to stop by.
+    """
+
+    fitted: StackFit
+
+    def __init__(
+        self,
+        base: Callable[[], Level],
+        experts: Mapping[str, Callable[[], Forecaster]],
+        networks: frozenset[str] = frozenset(),
+    ) -> None:
+        self._new_base, self._new_experts, self._networks = base, dict(experts), networks
+        self._base, self._experts = base(), {name: make() for name, make in experts.items()}
+
+    @property
+    def parts(self) -> dict[str, Forecaster]:
+        """The base, and the experts that a forecast asks."""
+        kept = {*self.fitted.experts, *self.fitted.place_experts}
+        return {"base": self._base} | {name: self._experts[name] for name in self._new_experts if name in kept}
+
+    def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        said = []
+        for known, early, block in forward_blocks(past, train, FORWARD):
+            self._fit_parts(known, early)
+            said.append(self._said(past, block))
+        self._fit_parts(past, train)
+        if len(calibration):
+            said.append(self._said(past, calibration))
+        self._base.fit(past, train, calibration)
+        self.fitted = _stacked(said)
+        self._say()
+
+    def on_city(self, city: City) -> Stack:
+        """Return the same, fitted, drawing from another table of its city."""
+        moved = copy(self)
+        moved._experts = {
+            name: one.on_city(city) if isinstance(one, DrawsMaps) else one for name, one in self._experts.items()
+        }
+        return moved
+
+    def predict(self, seen: Catalog, windows: Windows) -> Float64:
+        if not self.fitted.experts:
+            return self._base.predict(seen, windows)
+        base = log_odds(self._base, seen, windows)
+        each = [log_odds(self._experts[name], seen, windows) for name in self.fitted.experts]
+        return expit(base + _columns(base, each, self.fitted.center) @ self.fitted.weights)
+
+    def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
+        """Return the probability [S, N] of a target in each window and neighborhood."""
+        hazard = -np.log1p(-self.predict(seen, windows))
+        shares = self._base.shares(seen, windows.issue_s)
+        if self.fitted.place_experts:
+            base = np.log(shares)
+            each = [_log_shares(self._experts[name], seen, windows) for name in self.fitted.place_experts]
+            shares = np.exp(_pooled(base, each, self.fitted.place_weights))
+        return np.asarray(-np.expm1(-hazard[:, None] * shares), dtype=np.float64)
+
+    # ------------------------------------------------------------ forecasts out of sample
+
+    def _fit_parts(self, known: Catalog, train: Outcomes) -> None:
+        """Fit a new base and new experts; nothing is calibrated, as the stack does that."""
+        nothing = part_of(train, 0, 0)
+        self._base, self._experts = self._new_base(), {name: make() for name, make in self._new_experts.items()}
+        self._base.fit(known, train, nothing)
+        stop = round(len(train) * (1 - VALIDATION))
+        for name, expert in self._experts.items():
+            if name in self._networks:
+                expert.fit(known, part_of(train, 0, stop), part_of(train, stop, len(train)))
+            else:
+                expert.fit(known, train, nothing)
+
+    def _said(self, seen: Catalog, asked: Outcomes) -> _Said:
+        """Ask base and experts, as they are fitted now, about later windows."""
+        windows = asked.windows
+        rows, window = _events(seen, windows)
+        of_events = windows.select(np.unique(window))
+        place = np.searchsorted(np.unique(window), window)
+        where = {name: one for name, one in self._experts.items() if isinstance(one, SaysWhere)}
+        return _Said(
+            y=asked.y,
+            begin_s=windows.begin_s,
+            base=log_odds(self._base, seen, windows),
+            experts={name: log_odds(expert, seen, windows) for name, expert in self._experts.items()},
+            event_s=seen.time_s[rows],
+            event_area=seen.area[rows].astype(np.int64),
+            base_shares=np.log(self._base.shares(seen, of_events.issue_s))[place],
+            expert_shares={name: _log_shares(one, seen, of_events)[place] for name, one in where.items()},
+        )
+
+    def _say(self) -> None:
+        """Log what was kept, and what was not."""
+        for gains, what in ((self.fitted.gains, "window"), (self.fitted.place_gains, "event's place")):
+            for gain in gains:
+                kept = "kept" if gain.is_kept else "left out"
+                log(f"{gain.expert} adds {gain.bits:+.4f} +- {gain.error:.4f} bits per {what}: {kept}")
+        if not self.fitted.experts:
+            log("no expert adds enough to be kept: the forecast is the calendar at its recent level")
+
+
+# ------------------------------------------------------------ weights
+
+
+def _stacked(said: list[_Said]) -> StackFit:
+    """Choose experts and learn their weights."""
+    y, begin_s = np.concatenate([one.y for one in said]), np.concatenate([one.begin_s for one in said])
+    base = np.concatenate([one.base for one in said])
+    experts = {name: np.concatenate([one.experts[name] for one in said]) for name in said[0].experts}
+    center = float(base.mean())
+    kept: tuple[str, ...] = ()
+    gains: tuple[Gain, ...] = ()
+    if FEWEST_POSITIVES <= y.sum() <= len(y) - FEWEST_POSITIVES:
+        loss = partial(_held_out_loss, y, base, center, experts, begin_s)
+        kept, gains = _chosen(tuple(experts), loss, begin_s)
+    weights = np.zeros(2)
+    if kept:
+        weights = _weights(y, base, _columns(base, [experts[name] for name in kept], center))
+    area, event_s = np.concatenate([one.event_area for one in said]), np.concatenate([one.event_s for one in said])
+    base_shares = np.concatenate([one.base_shares for one in said])
+    shares = {name: np.concatenate([one.expert_shares[name] for one in said]) for name in said[0].expert_shares}
+    place_kept: tuple[str, ...] = ()
+    place_gains: tuple[Gain, ...] = ()
+    if len(area) >= FEWEST_POSITIVES:
+        place_loss = partial(_held_out_place_loss, area, base_shares, shares, event_s)
+        place_kept, place_gains = _chosen(tuple(shares), place_loss, event_s)
+    place_weights = np.zeros(0)
+    if place_kept:
+        place_weights = _place_weights(area, base_shares, [shares[name] for name in place_kept])
+    return StackFit(
+        experts=kept,
+        center=center,
+        weights=weights,
+        place_experts=place_kept,
+        place_weights=place_weights,
+        gains=gains,
+        place_gains=place_gains,
+    )
+
+
+def _chosen(
+    names: tuple[str, ...], loss: Callable[[tuple[str, ...]], Float64], time_s: Int64
+) -> tuple[tuple[str, ...], tuple[Gain, ...]]:
+    """Return the experts to keep, and what each added when its turn came; the best first, until one adds too little.
+
+    Args:
+        names: of all experts.
+        loss: returns the bits [M] lost out of sample with some of them; with none those of the base.
+        time_s: [M], in order.
+    """
+    kept: tuple[str, ...] = ()
+    gains: list[Gain] = []
+    before = loss(())
+    while len(kept) < len(names):
+        tried = {name: loss((*kept, name)) for name in names if name not in kept}
+        added = {name: _gain(name, before - lost, time_s) for name, lost in tried.items()}
+        best = max(added.values(), key=lambda gain: gain.bits)
+        if not best.is_kept:
+            gains += added.values()
+            break
+        gains.append(best)
+        kept, before = (*kept, best.expert), tried[best.expert]
+    return kept, tuple(gains)
+
+
+def _gain(name: str, saved: Float64, time_s: Int64) -> Gain:
+    """Return the mean of what was saved [M], with its standard error over blocks of time."""
+    block = (time_s - time_s.min()) // BLOCK_S
+    sums = np.bincount(block, weights=saved - saved.mean())
+    blocks = max(2, len(np.unique(block)))
+    error = float(np.sqrt((sums**2).sum() * blocks / (blocks - 1)) / len(saved))
+    bits = float(saved.mean())
+    return Gain(expert=name, bits=bits, error=error, is_kept=bits > ERRORS * error)
+
+
+def _folds(time_s: Int64) -> Int64:
+    """Return in which stretch of time each of [M] lies, equally many in each."""
+    return np.arange(len(time_s)) * FOLDS // len(time_s)
+
+
+def _columns(base: Float64, experts: list[Float64], center: float) -> Float64:
+    """Return what the weights of the city multiply, [S, 2 + K]."""
+    return np.stack([np.ones(len(base)), base - center, *(each - base for each in experts)], axis=1)
+
+
+def _weights(y: Bool, base: Float64, columns: Float64) -> Float64:
+    """Return the weights [2 + K] that make the outcomes likeliest."""
+    precision = np.concatenate([PRECISION, np.full(columns.shape[1] - 2, PRECISION_EXPERT)])
+    return fit_with_offset(columns, y, base, precision)
+
+
+def _held_out_loss(
+    y: Bool, base: Float64, center: float, experts: Mapping[str, Float64], time_s: Int64, names: tuple[str, ...]
+) -> Float64:
+    """Return the bits [M] lost by the stack of some experts, its weights learned on the other stretches of time."""
+    log_odds_said = base.copy()
+    if names:
+        columns, fold = _columns(base, [experts[name] for name in names], center), _folds(time_s)
+        for k in range(FOLDS):
+            out = fold == k
+            log_odds_said[out] += columns[out] @ _weights(y[~out], base[~out], columns[~out])
+    return np.asarray(np.logaddexp(0.0, np.where(y, -log_odds_said, log_odds_said)) / np.log(2), dtype=np.float64)
+
+
+# ------------------------------------------------------------ where
+
+
+def _log_shares(forecaster: Forecaster, seen: Catalog, windows: Windows) -> Float64:
+    """Return the logs of the shares [S, N] of the neighborhoods in the city's risk."""
+    assert isinstance(forecaster, SaysWhere)
+    hazard = -np.log1p(-forecaster.predict_areas(seen, windows))
+    hazard = np.maximum(hazard, 1e-12)
+    return np.asarray(np.log(hazard / hazard.sum(axis=1, keepdims=True)), dtype=np.float64)
+
+
+def _pooled(base: Float64, experts: list[Float64], weights: Float64) -> Float64:
+    """Return the logs of shares [S, N] that are the base's, moved towards each expert's."""
+    from scipy.special import log_softmax
+
+    moved = base + sum(weight * (each - base) for weight, each in zip(weights, experts, strict=True))
+    return np.asarray(log_softmax(moved, axis=1), dtype=np.float64)
+
+
+def _place_weights(area: Int64, base: Float64, experts: list[Float64]) -> Float64:
+    """Return the weights [K] that make the events' neighborhoods likeliest."""
+    from scipy.optimize import minimize
+
+    here = np.arange(len(area))
+
+    def value(weights: Float64) -> float:
+        said = _pooled(base, experts, weights)[here, area]
+        return float(0.5 * PRECISION_EXPERT * weights @ weights - said.sum())
+
+    return np.asarray(minimize(value, np.zeros(len(experts)), method="BFGS").x, dtype=np.float64)
+
+
+def _held_out_place_loss(
+    area: Int64, base: Float64, experts: Mapping[str, Float64], time_s: Int64, names: tuple[str, ...]
+) -> Float64:
+    """Return the bits [E] lost on the events' neighborhoods, weights learned on the other stretches of time."""
+    here = np.arange(len(area))
+    if not names:
+        return np.asarray(-base[here, area] / np.log(2), dtype=np.float64)
+    each, fold, lost = [experts[name] for name in names], _folds(time_s), np.empty(len(area))
+    for k in range(FOLDS):
+        out = fold == k
+        weights = _place_weights(area[~out], base[~out], [one[~out] for one in each])
+        lost[out] = -_pooled(base[out], [one[out] for one in each], weights)[here[: out.sum()], area[out]]
+    return np.asarray(lost / np.log(2), dtype=np.float64)
+
+
+def _events(seen: Catalog, windows: Windows) -> tuple[Int64, Int64]:
+    """Return the rows [E] of the target events in some windows, in order of time, and the window of each."""
+    rows = np.flatnonzero(seen.is_event)
+    rows = rows[np.argsort(seen.time_s[rows], kind="stable")]
+    window = np.searchsorted(windows.begin_s, seen.time_s[rows], side="right") - 1
+    inside = (window >= 0) & (seen.time_s[rows] < windows.end_s[np.maximum(window, 0)])
+    return rows[inside], window[inside]
