@@ -44,7 +44,7 @@ def test_a_preset_keeps_its_promise(preset):
     assert oracle == pytest.approx(wanted_oracle, abs=0.01)
     assert climatology == pytest.approx(wanted_climatology, abs=0.015)
     assert skill == pytest.approx(wanted_skill, abs=0.002 if wanted_skill < 0.01 else 0.009)
-    assert skill > 0
+    assert skill > (-0.0005 if preset == "null" else 0)  # there the climatology can be as good, but for chance
 
 
 def test_the_oracle_of_null_is_a_climatology():
