@@ -11,11 +11,12 @@ from hews_gpu.forecasters.climatology import BaseRate, HourOfWeekMonth
 from hews_gpu.forecasters.counts import Counts
 from hews_gpu.forecasters.hawkes import Hawkes
 from hews_gpu.forecasters.level import Level
+from hews_gpu.forecasters.local_boosting import LocalBoosting
 from hews_gpu.forecasters.stack import Stack
 
 __all__ = ["BASELINES", "EXPERTS", "FORECASTERS", "REFERENCES", "require_known"]
 
-EXPERTS = ("hewsnet", "boosting", "counts")
+EXPERTS = ("hewsnet", "boosting", "local_boosting", "counts")
 """Tried by a stack on any device; networks are only where they are fast, or asked for."""
 
 
@@ -69,6 +70,11 @@ BASELINES: dict[str, Entry] = {
 
 FORECASTERS: dict[str, Entry] = {
     **BASELINES,
+    "local_boosting": Entry(
+        title="gradient boosting in every neighborhood",
+        make=lambda setting: LocalBoosting(setting.seed),
+        is_random=True,
+    ),
     "counts": Entry(title="few counts that move the log-odds", make=_counts),
     "stack": Entry(title="stack: the level, and experts where they add to it", make=_stack),
     "hewsnet": Entry(title="HewsNet: layers of the past in every neighborhood", make=_hewsnet),

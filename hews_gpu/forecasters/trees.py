@@ -34,17 +34,19 @@ class Trees:
 
     def probability(self, x: Float32) -> Float64:
         """Return the probabilities [S] that belong to columns [S, K]."""
-        rows, total = np.arange(len(x)), np.full(len(x), self.start)
+        by_column = np.asfortranarray(x)
+        total = np.full(len(x), self.start)
         for root in self.root.tolist():
-            node = np.full(len(x), root)
-            while True:
-                goes_left = x[rows, self.column[node]] <= self.threshold[node]
-                following = np.where(goes_left, self.left[node], self.right[node])
-                if np.array_equal(following, node):
-                    break
-                node = following
-            total += self.value[node]
+            total += self._leaf_value(root, by_column)
         return expit(total)
+
+    def _leaf_value(self, node: int, x: Float32) -> Float64:
+        """Return the value [S] of the leaf below a node that each row of columns comes to; of a leaf, its own."""
+        if self.left[node] == node:
+            return self.value[node : node + 1]
+        goes_left = x[:, self.column[node]] <= self.threshold[node]
+        left, right = (self._leaf_value(int(child[node]), x) for child in (self.left, self.right))
+        return np.where(goes_left, left, right)
 
 
 def grow_trees(x: Float32, y: Bool, seed: int, **settings: Any) -> Trees:

@@ -49,7 +49,18 @@ LEAKY = (
     "and the windows are split at random, so these numbers say nothing about forecasts and cannot be believed"
 )
 PROTOCOLS = {
-    "forecast": ("stack", "hewsnet", "cnn", "boosting", "counts", "hawkes", "level", "climatology", "base_rate"),
+    "forecast": (
+        "stack",
+        "hewsnet",
+        "cnn",
+        "boosting",
+        "local_boosting",
+        "counts",
+        "hawkes",
+        "level",
+        "climatology",
+        "base_rate",
+    ),
     "reference": ("reference1", "reference2", "reference_small"),
 }
 """The models of each protocol, by name."""
@@ -197,8 +208,8 @@ class Recipe:
     """What is learned and how it is judged."""
     model: str
     """Its name in the registry."""
-    experts: tuple[Literal["hewsnet", "boosting", "counts", "cnn"], ...] | None = None
-    """Of a stack: those that are tried; hewsnet, boosting, counts, and on a GPU cnn unless given."""
+    experts: tuple[Literal["hewsnet", "boosting", "local_boosting", "counts", "cnn"], ...] | None = None
+    """Of a stack: those that are tried; all but cnn, and on a GPU cnn, too, unless given."""
     map: RecipeMap = field(default_factory=RecipeMap)
     balancing: Literal["none", "equal"] = "none"
     """equal: as many windows without a target as with one, chosen once, as the reference did."""
