@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -63,16 +64,18 @@ class Gain:
 class StackFit:
     """What `Stack` learns, beside what its parts do."""
 
-    experts: tuple[str, ...]
+    experts: tuple[str, ...] = ()
     """Those kept for the city; none: then the forecast is the base."""
-    center: float
-    weights: Float64  # [2 + K] shift, slope, and of each expert
-    place_experts: tuple[str, ...]
-    """Those kept for the neighborhoods."""
-    place_weights: Float64  # [K]
-    gains: tuple[Gain, ...]
+    center: float = 0.0
+    weights: Float64 = field(default_factory=lambda: np.zeros(2))
+    """[2 + K]: shift, slope, and of each expert."""
+    gains: tuple[Gain, ...] = ()
     """Of each expert that was tried, in turn."""
-    place_gains: tuple[Gain, ...]
+    place_experts: tuple[str, ...] = ()
+    """Those kept for the neighborhoods."""
+    place_weights: Float64 = field(default_factory=lambda: np.zeros(0))
+    """[K]"""
+    place_gains: tuple[Gain, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +129,10 @@ class Stack:
         if len(calibration):
             said.append(self._said(past, calibration))
         self._base.fit(past, train, calibration)
-        self.fitted = _stacked(said)
+        self.fitted = StackFit()
+        if said:
+            whole = _joined(said)
+            self.fitted = StackFit(**_city(whole), **_places(whole))
         self._say()
 
     def on_city(self, city: City) -> Stack:
@@ -199,40 +205,40 @@ class Stack:
 # ------------------------------------------------------------ weights
 
 
-def _stacked(said: list[_Said]) -> StackFit:
-    """Choose experts and learn their weights."""
-    y, begin_s = np.concatenate([one.y for one in said]), np.concatenate([one.begin_s for one in said])
-    base = np.concatenate([one.base for one in said])
-    experts = {name: np.concatenate([one.experts[name] for one in said]) for name in said[0].experts}
-    center = float(base.mean())
-    kept: tuple[str, ...] = ()
-    gains: tuple[Gain, ...] = ()
-    if FEWEST_POSITIVES <= y.sum() <= len(y) - FEWEST_POSITIVES:
-        loss = partial(_held_out_loss, y, base, center, experts, begin_s)
-        kept, gains = _chosen(tuple(experts), loss, begin_s)
-    weights = np.zeros(2)
-    if kept:
-        weights = _weights(y, base, _columns(base, [experts[name] for name in kept], center))
-    area, event_s = np.concatenate([one.event_area for one in said]), np.concatenate([one.event_s for one in said])
-    base_shares = np.concatenate([one.base_shares for one in said])
-    shares = {name: np.concatenate([one.expert_shares[name] for one in said]) for name in said[0].expert_shares}
-    place_kept: tuple[str, ...] = ()
-    place_gains: tuple[Gain, ...] = ()
-    if len(area) >= FEWEST_POSITIVES:
-        place_loss = partial(_held_out_place_loss, area, base_shares, shares, event_s)
-        place_kept, place_gains = _chosen(tuple(shares), place_loss, event_s)
-    place_weights = np.zeros(0)
-    if place_kept:
-        place_weights = _place_weights(area, base_shares, [shares[name] for name in place_kept])
-    return StackFit(
-        experts=kept,
-        center=center,
-        weights=weights,
-        place_experts=place_kept,
-        place_weights=place_weights,
-        gains=gains,
-        place_gains=place_gains,
-    )
+def _joined(said: list[_Said]) -> _Said:
+    """Return forecasts of one stretch after the other as one."""
+    joined: dict[str, Any] = {}
+    for name, first in vars(said[0]).items():
+        each = [getattr(one, name) for one in said]
+        if isinstance(first, dict):
+            joined[name] = {key: np.concatenate([one[key] for one in each]) for key in first}
+        else:
+            joined[name] = np.concatenate(each)
+    return _Said(**joined)
+
+
+def _city(said: _Said) -> dict[str, Any]:
+    """Choose experts for the city and learn their weights; as fields of `StackFit`."""
+    if not FEWEST_POSITIVES <= said.y.sum() <= len(said.y) - FEWEST_POSITIVES:
+        return {}
+    center = float(said.base.mean())
+    loss = partial(_held_out_loss, said.y, said.base, center, said.experts, said.begin_s)
+    kept, gains = _chosen(tuple(said.experts), loss, said.begin_s)
+    if not kept:
+        return {"gains": gains}
+    columns = _columns(said.base, [said.experts[name] for name in kept], center)
+    return {"experts": kept, "gains": gains, "center": center, "weights": _weights(said.y, said.base, columns)}
+
+
+def _places(said: _Said) -> dict[str, Any]:
+    """Likewise for the neighborhoods."""
+    if len(said.event_area) < FEWEST_POSITIVES or not said.expert_shares:
+        return {}
+    loss = partial(_held_out_place_loss, said.event_area, said.base_shares, said.expert_shares, said.event_s)
+    kept, gains = _chosen(tuple(said.expert_shares), loss, said.event_s)
+    each = [said.expert_shares[name] for name in kept]
+    weights = _place_weights(said.event_area, said.base_shares, each) if kept else np.zeros(0)
+    return {"place_experts": kept, "place_gains": gains, "place_weights": weights}
 
 
 def _chosen(

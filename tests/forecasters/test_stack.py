@@ -196,3 +196,14 @@ def test_outcomes_without_windows_calibrate_nothing(city):
     stack = Stack(Level, {"knows": lambda: Signal(truth)})
     stack.fit(past, train, nothing)
     assert stack.fitted.experts == ("knows",)
+
+
+def test_a_table_too_short_to_cut_leaves_the_base():
+    """The one target lies in the last window: before no block of the training time is there anything to learn from."""
+    log_odds = np.full(20 * PER_DAY, -9.0)
+    log_odds[-1] = 9.0
+    catalog, every = drawn(log_odds)
+    assert every.y.sum() == 1 == every.y[-1]
+    stack = Stack(Level, {"any": lambda: Signal((int(every.windows.begin_s[0]), np.ones(len(every))))})
+    stack.fit(catalog, *cut_at(every, 1.0))
+    assert stack.fitted.experts == () and len(stack.predict(catalog, every.windows)) == len(every)
