@@ -18,12 +18,12 @@
 - ``clock``: nothing but hour of week and month, another clock in each city; small and quick to draw.
 - ``wave``: the same, with a level that rises and falls over some months.
 
-Level, clock, addresses and hidden states differ from seed to seed; the laws do not. The target events of about one in
-ten windows are drawn, as many as the tests say.
+Clock, addresses and hidden states differ from seed to seed; the laws do not. About one in ten windows has a target.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hews_gpu.synthetic.foreign_law import NEAR_PAIR, Field, ForeignLaw, Hidden, Recent, Renewal, autoregressive
@@ -33,8 +33,8 @@ from hews_gpu.synthetic.presets import LAWS
 __all__ = ["FOREIGN"]
 
 PER_DAY = {
-    "ROBBERY - STREET": 5.0,
-    "BURGLARY": 8.0,
+    "ROBBERY - STREET": 2.5,
+    "BURGLARY": 4.0,
     "LARCENY": 14.0,
     "COMMON ASSAULT": 12.0,
     "AGG. ASSAULT": 6.0,
@@ -44,9 +44,8 @@ FEW = {"ROBBERY - STREET": 1.0, "LARCENY": 3.0, "AGG. ASSAULT": 2.0}  # of the s
 WEEK_H = 168
 
 
-def _law(name: str, p: float, **parts: object) -> ForeignLaw:
+def _law(name: str, p: float, per_day: Mapping[str, float] = PER_DAY, **parts: object) -> ForeignLaw:
     """Return a law of the categories above; p is how often a target event would happen if nothing acted on it."""
-    per_day = FEW if parts.get("areas") else PER_DAY
     known = {category.name: category for category in LAWS["null"].categories}
     categories = tuple(replace(known[one], per_day=many) for one, many in per_day.items())
     return ForeignLaw(name=name, base=LogOddsRhythm(p=p), categories=categories, **parts)  # type: ignore[arg-type]
@@ -59,8 +58,8 @@ def _activity(name: str, p: float, *, by_area: bool, strength: float, others: fl
     return _law(name, p, hidden=hidden)
 
 
-_ROBBERIES = Recent(source="ROBBERY - STREET", gain=1.2, since_h=44, until_h=20)
-_BURGLARIES = Recent(source="BURGLARY", gain=-1.0, since_h=12)
+_ROBBERIES = Recent(source="ROBBERY - STREET", gain=1.6, since_h=44, until_h=20)
+_BURGLARIES = Recent(source="BURGLARY", gain=-1.5, since_h=12)
 _HOT_WEEKS = Hidden(
     values=(0.0, 1.0),
     transition=((0.9, 0.1), (0.4, 0.6)),
@@ -74,7 +73,7 @@ _ALL = (
     _law(
         "hot_weeks",
         0.035,
-        effects=(replace(_ROBBERIES, gain=0.7), replace(_BURGLARIES, gain=-0.5)),
+        effects=(replace(_ROBBERIES, gain=0.8), replace(_BURGLARIES, gain=-0.8)),
         on_odds=True,
         hidden=_HOT_WEEKS,
     ),
@@ -87,13 +86,13 @@ _ALL = (
         renewal=Renewal(refractory_h=72.0),
     ),
     _law("renewal", 0.025, renewal=Renewal(refractory_h=16.0, peak_h=36.0, boost=20.0)),
-    _law("diffusion", 0.03, effects=(Field(source="ROBBERY - STREET", gain=12.0, decay_h=16.0, moving=0.08),)),
+    _law("diffusion", 0.02, effects=(Field(source="ROBBERY - STREET", gain=40.0, decay_h=16.0, moving=0.08),)),
     _law(
         "displacement",
-        0.04,
+        0.026,
         effects=(
-            Recent(source="BURGLARY", gain=-1.5, since_h=12),
-            Field(source="BURGLARY", gain=15.0, decay_h=6.0, moving=0.0, is_displaced=True),
+            Recent(source="BURGLARY", gain=-2.0, since_h=12),
+            Field(source="BURGLARY", gain=60.0, decay_h=6.0, moving=0.0, is_displaced=True),
         ),
     ),
     _law(
@@ -104,12 +103,13 @@ _ALL = (
     ),
     _law(
         "near_pairs",
-        0.055,
-        effects=(Recent(source=NEAR_PAIR, gain=1.5, since_h=6.5, most=3, where="city"),),
+        0.06,
+        PER_DAY | {"LARCENY": 40.0, "COMMON ASSAULT": 40.0},
+        effects=(Recent(source=NEAR_PAIR, gain=1.0, since_h=6.5, most=3, where="city"),),
         pair=("LARCENY", "COMMON ASSAULT"),
     ),
-    _law("clock", 0.10, areas=12),
-    _law("wave", 0.10, areas=12, wave_swing=0.5),
+    _law("clock", 0.10, FEW, areas=12),
+    _law("wave", 0.10, FEW, areas=12, wave_swing=0.5),
 )
 FOREIGN = {law.name: law for law in _ALL}
 """By name."""

@@ -113,27 +113,13 @@ class ForeignTruth:
         Raises:
             UserError: a window is not on the grid or outside the simulation, or its rows are known too late.
         """
-        window, late = self._windows(issue_s, begin_s, end_s, delay_s)
-        silent = np.empty(len(window))
-        for minutes in np.unique(late):
-            mine = late == minutes
-            state = self._state(window[mine], int(minutes))
-            if state.shape[1] > 1 or state.shape[2] == 1:
-                silent[mine] = self._silent(window[mine], state).prod(axis=1)
-            else:
-                silent[mine] = self._silent(window[mine], state, total=True)[:, 0]
-        return 1 - silent
+        return 1 - self._silence(*self._windows(issue_s, begin_s, end_s, delay_s), by_area=False)[:, 0]
 
     def by_area(
         self, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike, *, delay_s: int = 0
     ) -> Float64:
         """Return the probability for each neighborhood [S, N]; arguments and errors as for `probability`."""
-        window, late = self._windows(issue_s, begin_s, end_s, delay_s)
-        silent = np.empty((len(window), self.areas))
-        for minutes in np.unique(late):
-            mine = late == minutes
-            silent[mine] = self._silent(window[mine], self._state(window[mine], int(minutes)))
-        return 1 - silent
+        return 1 - self._silence(*self._windows(issue_s, begin_s, end_s, delay_s), by_area=True)
 
     def _windows(
         self, issue_s: npt.ArrayLike, begin_s: npt.ArrayLike, end_s: npt.ArrayLike, delay_s: int
@@ -221,14 +207,18 @@ class ForeignTruth:
         before[window == 0] = self._filtered[0]
         return before
 
-    def _silent(self, window: Int64, state: Float64, *, total: bool = False) -> Float64:
-        """Return P(no target event) by neighborhood [S, N], or in all of them [S, 1] where they share their state."""
-        values = self.law.hidden.values if self.law.hidden is not None else (0.0,)
-        silent = np.zeros((len(window), 1 if total else self.areas))
-        for z, value in enumerate(values):
-            mean = self.mean(value)[window]
-            silent += state[:, :, z] * np.exp(-(mean.sum(axis=1, keepdims=True) if total else mean))
-        return silent
+    def _silence(self, window: Int64, late_min: Int64, *, by_area: bool) -> Float64:
+        """Return P(no target event) of each window [S], by neighborhood [S, N] or in all of them [S, 1]."""
+        hidden = self.law.hidden
+        apart = by_area or (hidden is not None and hidden.by_area)  # neighborhoods that share their state: a sum first
+        silent = np.zeros((len(window), self.areas if apart else 1))
+        for minutes in np.unique(late_min):
+            mine = np.flatnonzero(late_min == minutes)
+            state = self._state(window[mine], int(minutes))
+            for z, value in enumerate(hidden.values if hidden is not None else (0.0,)):
+                mean = self.mean(value)[window[mine]]
+                silent[mine] += state[:, :, z] * np.exp(-(mean if apart else mean.sum(axis=1, keepdims=True)))
+        return silent if by_area else silent.prod(axis=1, keepdims=True)
 
 
 def _scaled(log_likelihood: Float64) -> Float64:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hews_gpu.errors import UserError
-from hews_gpu.synthetic.foreign_law import Past, Rows
+from hews_gpu.synthetic.foreign_law import ForeignLaw, Past, Rows
 from hews_gpu.synthetic.foreign_presets import FOREIGN
 from hews_gpu.synthetic.foreign_truth import ForeignTruth
 from hews_gpu.synthetic.geography import to_degrees
@@ -123,7 +123,7 @@ def _pairs(arrays: Mapping[str, Any]) -> PairLaw:
 def _foreign_arrays(truth: ForeignTruth) -> dict[str, Any]:
     rows = truth.past.rows
     return {
-        **{"format": FORMAT, "preset": truth.preset, "law": repr(truth.law), "begin_s": truth.begin_s},
+        **{"format": FORMAT, "preset": truth.preset, "law": _acts(truth.law), "begin_s": truth.begin_s},
         **{"neighbors": truth.past.neighbors, "origin": truth.past.origin, "names": np.array(list(rows), dtype=str)},
         "name": np.repeat(np.arange(len(rows)), [len(one.minute) for one in rows.values()]),
         "minute": np.concatenate([np.empty(0, np.int64), *(one.minute for one in rows.values())]),
@@ -132,10 +132,15 @@ def _foreign_arrays(truth: ForeignTruth) -> dict[str, Any]:
     }
 
 
+def _acts(law: ForeignLaw) -> str:
+    """Return all of a law that the truth looks up by its name."""
+    return repr((law.effects, law.on_odds, law.hidden, law.renewal))
+
+
 def _foreign(arrays: Mapping[str, Any], path: Path) -> ForeignTruth:
     """Return what `_foreign_arrays` was made from."""
     law = FOREIGN.get(str(arrays["preset"]))
-    if law is None or repr(law) != str(arrays["law"]):
+    if law is None or _acts(law) != str(arrays["law"]):
         allowed = f"is of another law '{arrays['preset']}' than this version's"
         raise UserError("[synthetic] truth", path, allowed=allowed, remedy=REMEDY)
     rows = {

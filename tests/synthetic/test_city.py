@@ -274,7 +274,7 @@ def test_under_reporting_leaves_out_rows_of_some_neighborhoods_but_no_target():
 SHOWN = ("time_s", "longitude", "latitude", "category", "neighborhood", "is_target", "is_duplicate", "is_twin")
 
 
-@pytest.mark.parametrize("preset", ["demo", "strong", "spatial", "pairs"])  # the others are as strong, for less
+@pytest.mark.parametrize("preset", ["demo", "strong", "spatial", "pairs", "near_pairs"])  # others: as strong for less
 def test_the_arrays_are_those_of_the_prepared_table(tmp_path, preset):
     toml = write_city(tmp_path / "city", preset=preset, seed=6, years=1, under_reporting=0.3 * (preset == "spatial"))
     assert toml.name == f"{preset}.toml"

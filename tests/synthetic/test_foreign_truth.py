@@ -90,7 +90,7 @@ def test_means_are_those_of_plain_python(name):
 @pytest.mark.parametrize("late", [0, 30])
 def test_what_is_not_known_yet_changes_nothing(name, late):
     truth = foreign_history(name, days=20, areas=5, base=LogOddsRhythm(p=0.6)).truth
-    for window in (1, 100, 201):
+    for window in range(1, 240, 12):
         issue_s, begin_s, end_s = windows_of(truth, window)
         known = (int(issue_s) - truth.begin_s) // 60 - late
         rows = {key: Rows(*(column[each.minute < known] for column in each)) for key, each in truth.past.rows.items()}
@@ -139,7 +139,7 @@ def gain(p, worse, y):
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_the_oracle_is_calibrated_and_beats_what_is_late_early_or_blurred(name):
+def test_the_oracle_is_calibrated_and_beats_what_is_late_or_blurred(name):
     truth = foreign_history(name, seed=11, days=3 * 365).truth
     issue_s, begin_s, end_s = windows_of(truth, np.arange(truth.past.windows))
     p, y = truth.probability(issue_s, begin_s, end_s), happened(truth, begin_s, end_s)
@@ -149,8 +149,7 @@ def test_the_oracle_is_calibrated_and_beats_what_is_late_early_or_blurred(name):
         assert abs(steep - 1) < 4 * error < 0.4
         assert abs((outcome - chance).sum()) < 4 * np.sqrt((chance * (1 - chance)).sum())
     assert 0.05 < y.mean() < 0.15
-    for shift in (-1, 1, 84):
-        assert gain(p, np.roll(p, shift), y) > 2
+    assert gain(p, np.roll(p, 1), y) > 2  # the other way round is no test: the next window's oracle has seen this one
     if name not in ("clock", "wave"):  # these have nothing but what the same hours of the days around have, too
         blurred = np.mean([np.roll(p, 12 * days) for days in range(-7, 8)], axis=0)
         assert gain(p, blurred, y) > 2

@@ -23,7 +23,6 @@ from hews_gpu.synthetic.truth import (
     forecasts_by_lead,
     silence,
 )
-from hews_gpu.synthetic.truth_file import load_truth, save_truth
 from tests.synthetic.histories import BEGIN_S, history, one_area
 
 NONE = np.array([], dtype=np.int64)
@@ -237,39 +236,7 @@ def test_skill_is_attainable_from_past_counts(decades):
     assert bits[2] > bits[1]
 
 
-# ---------------------------------------------------------------- the file and bad input
-
-
-def test_a_saved_truth_comes_back_whole(tmp_path):
-    truth = small_truth()
-    save_truth(truth, tmp_path / "truth.npz")
-    back = load_truth(tmp_path / "truth.npz")
-    issue_s = BEGIN_S + 60 * np.arange(0, 2000, 7)
-    now, before = (t.probability(issue_s, issue_s + 600, issue_s + 6000) for t in (back, truth))
-    assert np.array_equal(now, before)
-    assert back.areas == 1
-    assert back.preset == "demo"
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [(None, "does not exist"), (b"", "cannot be read"), (b"PK\x03\x04 cut", "cannot be read"), (b"x,y\n", "cannot be")],
-)
-def test_a_damaged_file_is_refused(tmp_path, content, said):
-    path = tmp_path / "truth.npz"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=said):
-        load_truth(path)
-
-
-def test_another_npz_is_refused(tmp_path):
-    np.savez(tmp_path / "a.npz", x=1)
-    np.savez(tmp_path / "b.npz", format=1)
-    np.save(tmp_path / "c.npy", np.arange(3))
-    for name in ("a.npz", "b.npz", "c.npy"):
-        with pytest.raises(UserError, match="not a truth"):
-            load_truth(tmp_path / name)
+# ---------------------------------------------------------------- bad input
 
 
 @pytest.mark.parametrize(
@@ -285,26 +252,6 @@ def test_another_npz_is_refused(tmp_path):
 def test_times_the_truth_does_not_know_are_refused(issue, begin, end, said):
     with pytest.raises(UserError, match=said):
         small_truth().probability(BEGIN_S + issue, BEGIN_S + begin, BEGIN_S + end)
-
-
-@pytest.mark.parametrize("preset", ["null", "strong", "pairs"])
-def test_a_saved_truth_of_neighborhoods_comes_back_whole(tmp_path, preset):
-    truth = history(LAWS[preset], days=20).truth
-    save_truth(truth, tmp_path / "truth.npz")
-    back = load_truth(tmp_path / "truth.npz")
-    issue_s = BEGIN_S + 60 * np.arange(0, 24 * 60 * 19, 450)
-    for ahead_s in (7200, 18_000):
-        assert np.array_equal(
-            back.by_area(issue_s, issue_s, issue_s + ahead_s), truth.by_area(issue_s, issue_s, issue_s + ahead_s)
-        )
-    assert back.preset == preset
-    assert np.array_equal(back.target_s, truth.target_s)
-
-
-def test_half_a_truth_is_refused(tmp_path):
-    np.savez(tmp_path / "a.npz", format=2, preset="null")
-    with pytest.raises(UserError, match="not a truth"):
-        load_truth(tmp_path / "a.npz")
 
 
 # ---------------------------------------------------------------- forecasts in minutes
