@@ -131,14 +131,15 @@ class Catalog:
         """
         assert np.all(np.diff(issue_s) >= 0), "issue times must be sorted"
         sums = np.zeros((len(issue_s), columns))
-        first = np.searchsorted(issue_s, self.known_s, side="right")  # [E] the first forecast that sees the row
-        row = np.flatnonzero((column >= 0) & (first < len(issue_s)))
-        value = np.exp(-(issue_s[first[row]] - self.time_s[row]) / decay_s)
+        row = np.flatnonzero(column >= 0)
+        first = np.searchsorted(issue_s, self.known_s[row], side="right")  # the first forecast that sees each row
+        row, first = row[first < len(issue_s)], first[first < len(issue_s)]
+        value = np.exp(-(issue_s[first] - self.time_s[row]) / decay_s)
         if weight is None:
-            cell = first[row] * columns + column[row]
+            cell = first * columns + column[row]
             sums += np.bincount(cell, weights=value, minlength=sums.size).reshape(sums.shape)
         else:
-            np.add.at(sums, first[row], value[:, None] * weight[row])
+            np.add.at(sums, first, value[:, None] * weight[row])
         fade = np.exp(-np.diff(issue_s) / decay_s)
         for s in range(1, len(issue_s)):
             sums[s] += sums[s - 1] * fade[s - 1]

@@ -37,12 +37,14 @@ from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, Reach
 from hews_gpu.forecasters.level import PRIOR_LEVEL, Recent
 from hews_gpu.forecasters.logistic import fit_with_offset, logit
 from hews_gpu.forecasters.threads import one_thread
-from hews_gpu.units import HOUR_S
+from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = ["HewsNetFit", "HewsNetForecaster"]
 
 
 BLIND_S = 1800  # rows of one event differ by so much in time: where forecasts leave them alone, the fit does too
+MOST_EVENTS = 5_000  # target events learned from, the last ones: all rows of decades would take minutes and gigabytes
+MEMORY_S = 224 * DAY_S  # before them: eight of the longest decays
 MOST_LAYERS = 10
 ROUNDS, CYCLES = 60, 3  # of expectation maximization between two fits of the rhythm; such cycles after each choice
 LAST_CYCLES = 8
@@ -141,10 +143,13 @@ class HewsNetForecaster:
     fitted: HewsNetFit
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
-        windows = train.windows
+        recent, lately = Recent.fitted(past, train), _latest(past, train)
+        is_whole = len(lately) == len(train)
+        past_lately = past if is_whole else past.take(past.time_s >= lately.windows.begin_s[0] - MEMORY_S)
+        windows = lately.windows
         begin_s, end_s, step_s = int(windows.begin_s[0]), int(windows.end_s[-1]), windows.horizon_s
         with one_thread():
-            known = past.until(end_s + past.delay_s).known_at_once()
+            known = past_lately.until(end_s + past.delay_s).known_at_once()
             blind_s = min(past.delay_s + windows.lead_s, BLIND_S)
             state = _Fit(known, begin_s, end_s, step_s, blind_s).run()
             law = HewsNetFit(
@@ -153,14 +158,14 @@ class HewsNetForecaster:
                 rhythm=state.rhythm,
                 step_s=step_s,
                 anchor_s=begin_s,
-                recent=Recent.fitted(past, train),
+                recent=recent,
                 level_weights=np.zeros(2),
             )
             pairs = _pairs(known, law)
             streams = [(which, law.layers[which[0]], begin_s, end_s, step_s) for which in _streams(law.layers)]
             arrivals = tuple(Arrivals.counted(known, pairs, *stream) for stream in streams)
             self.fitted = replace(law, arrivals=arrivals)
-            self._follow_level(past, train)
+            self._follow_level(past, past_lately, lately)
             self._calibrate(past, calibration)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
@@ -190,9 +195,9 @@ class HewsNetForecaster:
 
     # ------------------------------------------------------------ level and calibration
 
-    def _follow_level(self, past: Catalog, train: Outcomes) -> None:
-        """Learn how far the log-odds follow the recent level."""
-        log_odds = logit(-np.expm1(-self.hazards(past, train.windows).sum(axis=1)))
+    def _follow_level(self, past: Catalog, lately: Catalog, train: Outcomes) -> None:
+        """Learn how far the log-odds follow the recent level; of the past, `lately` may set off events in training."""
+        log_odds = logit(-np.expm1(-self.hazards(lately, train.windows).sum(axis=1)))
         ratios = self.fitted.recent.ratios(past, train.windows)
         self.fitted = replace(self.fitted, level_weights=_level_weights(ratios, train.y, log_odds))
 
@@ -246,6 +251,17 @@ class HewsNetForecaster:
                 expected = each.expected(times_s, step_s, self.fitted.anchor_s)
                 arriving[part] += expected @ each.harm(net, reach).numpy()
         return base, arriving
+
+
+def _latest(past: Catalog, train: Outcomes) -> Outcomes:
+    """Return the last training windows, with no more target events in them than are learned from."""
+    windows = train.windows
+    is_event = past.is_event & past.within(int(windows.begin_s[0]), int(windows.end_s[-1]))
+    event_s = np.sort(past.time_s[is_event])
+    if len(event_s) <= MOST_EVENTS:
+        return train
+    last = np.arange(np.searchsorted(windows.begin_s, event_s[-MOST_EVENTS]), len(train))
+    return Outcomes(windows=windows.select(last), y=train.y[last])
 
 
 def _pairs(seen: Catalog, fitted: HewsNetFit) -> Catalog:

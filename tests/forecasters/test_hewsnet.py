@@ -252,6 +252,23 @@ def test_a_fit_is_as_blind_as_its_forecasts_whether_by_lead_or_by_delay(lead_s, 
     assert {layer.stream for layer in forecaster.fitted.layers} == expected
 
 
+def test_of_many_events_the_last_are_learned_from(monkeypatch):
+    """As if the rows of before did not exist, but for those that still set off events."""
+    begin_s = np.arange(0, 365 * 86_400, 7200)
+    windows = Windows(issue_s=begin_s, begin_s=begin_s, end_s=begin_s + 7200)
+    past, nothing = reported_twice(0), outcomes(reported_twice(0), windows.select(np.arange(0)))
+    monkeypatch.setattr("hews_gpu.forecasters.hewsnet.MOST_EVENTS", 300)
+    forecaster = HewsNetForecaster()
+    forecaster.fit(past, outcomes(past, windows.select(np.arange(4000))), nothing)
+    event_s = np.sort(past.time_s[past.is_event & (past.time_s < 4000 * 7200)])
+    first = -(-event_s[-300] // 7200)
+    assert forecaster.fitted.anchor_s == first * 7200
+    monkeypatch.undo()
+    alone = HewsNetForecaster()
+    alone.fit(past, outcomes(past, windows.select(np.arange(first, 4000))), nothing)
+    np.testing.assert_array_equal(forecaster.fitted.net.gain.numpy(), alone.fitted.net.gain.numpy())
+
+
 def test_more_of_late_never_means_that_less_follows():
     rng = np.random.default_rng(0)
     ratios = rng.normal(0, 0.3, (5000, 2))
