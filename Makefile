@@ -14,7 +14,7 @@ BENCH_ARGS ?= --quick
 MODULES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types imports wheel docs pytest test-oldest mutants bench gpu-check clean
+.PHONY: help install demo test lint types imports wheel docs pytest test-nightly test-oldest mutants bench gpu-check clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -39,7 +39,7 @@ demo: install ## run the whole pipeline on a synthetic city; ends with the skill
 	$(BIN)/hews demo --force --out runs/demo
 
 # In this order so that what fails fast comes first and pytest's own summary is the last line.
-test: lint types imports wheel docs pytest ## lint, types, import rules, the wheel, the documentation and every test
+test: lint types imports wheel docs pytest ## lint, types, import rules, the wheel, the documentation and the tests
 
 lint: install ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -57,8 +57,14 @@ wheel: install ## build sdist and wheel, and look at the wheel from outside
 docs: install ## build the documentation site into docs/_build/html; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
-pytest: install ## the tests alone, a file at a time in JOBS processes; PYTEST_ARGS="-k word" picks some
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+# Files keep the order that tests/conftest.py gives them: the longest first, so that none is begun when all else is done.
+RUN_TESTS := -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+pytest: install ## the tests but for the nightly ones, a file at a time in JOBS processes; PYTEST_ARGS="-k word" picks some
+	$(BIN)/python $(RUN_TESTS) -m "not nightly" $(PYTEST_ARGS)
+
+test-nightly: install ## the tests that take long and are of what rarely changes
+	$(BIN)/python $(RUN_TESTS) -m nightly $(PYTEST_ARGS)
 
 # Lint, types and import rules say the same in every environment, and so does SLURM: the tests of those are left out too.
 test-oldest: ## the tests with the oldest supported versions, in .venv-oldest

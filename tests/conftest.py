@@ -12,6 +12,32 @@ from typing import Any
 
 import pytest
 
+LONGEST = (
+    "slurm/test_cluster.py",
+    "runs/test_backtest.py",
+    "cli/test_demo.py",
+    "training/test_distributed.py",
+    "test_docs.py",
+    "runs/test_score.py",
+    "runs/test_evaluate.py",
+    "kernels/test_raster_cuda.py",
+    "test_readme.py",
+    "data/prepare/test_partitions.py",
+    "cluster/test_dask_workers.py",
+    "training/test_kills.py",
+    "audit/test_planted.py",
+    "report/test_build.py",
+    "studies/test_forecasts.py",
+    "synthetic/test_city.py",
+)
+"""Files that take longest, the longest first: begun when all else is done, one would keep a single process busy."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; what is dealt out by file is dealt out in this order."""
+    place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With `-m gpu` only files that hold such tests, and folders of such files, are imported.

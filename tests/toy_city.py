@@ -6,7 +6,10 @@ random, about one in two hours. A shooting follows a robbery after about two hou
     train 10 weeks | validation 4 weeks | test 4 weeks
 """
 
+import fcntl
 import json
+import os
+import shutil
 from functools import cache
 from types import SimpleNamespace
 
@@ -106,6 +109,20 @@ def write_prepared(folder, frame, *, cells=8, epochs=3, seed=0, learning_rate=0.
     return folder
 
 
+def once(tmp_path_factory, name, make):
+    """Return a folder that is made once in a session: of its processes the first to ask makes it, the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, made = base / name, base / f"{name}.made"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Tiny tensors: threads that wait for each other would cost more than they bring."""
@@ -125,18 +142,8 @@ def toy():
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
-    """The toy city."""
-    return write_prepared(tmp_path_factory.mktemp("toy") / "prepared", incidents())
-
-
-@pytest.fixture(scope="session")
-def run(prepared, tmp_path_factory):
-    """A run on the toy city, trained to its end; not to be written to."""
-    from hews_gpu.runs.train import train
-
-    folder = tmp_path_factory.mktemp("run") / "run"
-    train(prepared, folder, model="cnn", device="cpu")
-    return folder
+    """The toy city; not to be written to."""
+    return once(tmp_path_factory, "toy-prepared", lambda folder: write_prepared(folder, incidents()))
 
 
 @pytest.fixture(scope="session")
@@ -144,11 +151,15 @@ def trained(prepared, tmp_path_factory):
     """A function that trains a model on the toy city, once, and gives the run's folder; not to be written to."""
     from hews_gpu.runs.train import train
 
-    folder = tmp_path_factory.mktemp("trained")
-
     @cache
     def run_of(model):
-        train(prepared, folder / model, model=model, device="cpu")
-        return folder / model
+        name = f"toy-{model}"
+        return once(tmp_path_factory, name, lambda folder: train(prepared, folder, model=model, device="cpu"))
 
     return run_of
+
+
+@pytest.fixture(scope="session")
+def run(trained):
+    """A run of the network on maps on the toy city, trained to its end; not to be written to."""
+    return trained("cnn")

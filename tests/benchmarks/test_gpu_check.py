@@ -24,6 +24,7 @@ OTHERS = (
 )
 
 
+@pytest.mark.nightly  # a benchmark of kernels that other tests draw with in the simulator
 def test_the_benchmark_draws_the_right_maps_in_the_simulator():
     script = Path(__file__).with_name("simulate_gpu_benchmark.py")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=300)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,18 @@ COMMANDS = (
 
 def hews(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*HEWS, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`hews` within this process, where nothing has to be loaded anew."""
+
+    def hews_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        with pytest.raises(SystemExit) as ended:
+            app([str(argument) for argument in arguments], prog_name="hews")
+        return subprocess.CompletedProcess([], ended.value.code, *capsys.readouterr())
+
+    return hews_here
 
 
 def assert_one_line_error(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -75,33 +88,34 @@ def test_table_work_and_torch_stay_in_separate_processes(module: str, never: str
     assert done.stdout.strip() == "False"
 
 
-def test_init_writes_a_file_to_edit_and_never_over_another(tmp_path: Path) -> None:
-    done = hews("init", "baltimore", cwd=tmp_path)
+def test_init_writes_a_file_to_edit_and_never_over_another(tmp_path: Path, here, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = here("init", "baltimore")
     assert done.returncode == 0
     assert "hews prepare baltimore.toml" in done.stdout
     (tmp_path / "baltimore.toml").write_text("mine")
-    assert_one_line_error(hews("init", "baltimore", cwd=tmp_path), "exists already", "--force")
+    assert_one_line_error(here("init", "baltimore"), "exists already", "--force")
     assert (tmp_path / "baltimore.toml").read_text() == "mine"
-    assert hews("init", "baltimore", "--force", cwd=tmp_path).returncode == 0
+    assert here("init", "baltimore", "--force").returncode == 0
     assert "[splits]" in (tmp_path / "baltimore.toml").read_text()
-    assert_one_line_error(hews("init", "gotham", cwd=tmp_path), "'gotham'", "baltimore")
-    assert_one_line_error(hews("init", "demo", "--out", "no/such/x.toml", cwd=tmp_path), "no/such")
+    assert_one_line_error(here("init", "gotham"), "'gotham'", "baltimore")
+    assert_one_line_error(here("init", "demo", "--out", "no/such/x.toml"), "no/such")
 
 
-def test_what_is_not_ours_is_named(tmp_path: Path) -> None:
-    assert_one_line_error(hews("prepare", tmp_path / "none.toml", "--out", tmp_path / "p"), "none.toml", "hews init")
+def test_what_is_not_ours_is_named(tmp_path: Path, here) -> None:
+    assert_one_line_error(here("prepare", tmp_path / "none.toml", "--out", tmp_path / "p"), "none.toml", "hews init")
     assert_one_line_error(hews("train", tmp_path / "none", "--out", tmp_path / "r"), "none", "hews prepare")
-    assert_one_line_error(hews("train", tmp_path, "--out", tmp_path / "r"), "not a prepared city", "hews prepare")
-    assert_one_line_error(hews("evaluate", tmp_path / "none"), "none", "hews train")
-    assert_one_line_error(hews("report", tmp_path / "none"), "none", "hews train")
-    assert_one_line_error(hews("rasterize", tmp_path, "--out", tmp_path / "m"), "not a prepared city")
-    assert_one_line_error(hews("bench", "nonsense"), "nonsense", "raster")
-    assert_one_line_error(hews("bench", "raster", "--device", "cude"), "--device", "cude", "cuda")
+    assert_one_line_error(here("train", tmp_path, "--out", tmp_path / "r"), "not a prepared city", "hews prepare")
+    assert_one_line_error(here("evaluate", tmp_path / "none"), "none", "hews train")
+    assert_one_line_error(here("report", tmp_path / "none"), "none", "hews train")
+    assert_one_line_error(here("rasterize", tmp_path, "--out", tmp_path / "m"), "not a prepared city")
+    assert_one_line_error(here("bench", "nonsense"), "nonsense", "raster")
+    assert_one_line_error(here("bench", "raster", "--device", "cude"), "--device", "cude", "cuda")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_evaluate_refuses_a_model_that_it_would_ignore(tmp_path: Path) -> None:
-    assert_one_line_error(hews("evaluate", tmp_path, "--model", "level"), "No such option", "--model")
+def test_evaluate_refuses_a_model_that_it_would_ignore(tmp_path: Path, here) -> None:
+    assert_one_line_error(here("evaluate", tmp_path, "--model", "level"), "No such option", "--model")
 
 
 @pytest.mark.parametrize(
@@ -114,8 +128,8 @@ def test_evaluate_refuses_a_model_that_it_would_ignore(tmp_path: Path) -> None:
         (("--preset", "strong", "--share", "0/2"), ("--out: is needed with", "Name a folder")),
     ],
 )
-def test_backtest_says_what_is_wrong_in_one_line(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
-    assert_one_line_error(hews("backtest", *arguments), *words)
+def test_backtest_says_what_is_wrong_in_one_line(arguments: tuple[str, ...], words: tuple[str, ...], here) -> None:
+    assert_one_line_error(here("backtest", *arguments), *words)
 
 
 def test_doctor_speaks_of_every_stage_and_engine() -> None:

@@ -47,11 +47,29 @@ def processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+SMALL = """
+import re
+from hews_gpu.__main__ import main
+from hews_gpu.cli import demo
+from hews_gpu.synthetic import write_city
+
+def write_small_city(folder):
+    path = write_city(folder, years=1)
+    path.write_text(re.sub(r"(?m)^epochs = 8", "epochs = 2", path.read_text()))
+    assert "epochs = 2" in path.read_text()
+
+demo.write_city = write_small_city
+main()
+"""
+"""`hews`, whose demo is of a year instead of four, and trains for two epochs."""
+
+
+@pytest.fixture(scope="module", params=["small", pytest.param("whole", marks=pytest.mark.nightly)])
+def demo(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     out = tmp_path_factory.mktemp("demo") / "demo"
     started = processor_seconds()
-    command = [sys.executable, "-m", "hews_gpu", "demo", "--out", str(out)]
+    hews = ["-c", SMALL] if request.param == "small" else ["-m", "hews_gpu"]
+    command = [sys.executable, *hews, "demo", "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert processor_seconds() - started < LIMIT_S

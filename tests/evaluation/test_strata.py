@@ -55,9 +55,9 @@ def test_what_windows_account_for_is_what_a_bootstrap_finds():
     gain, share = auc_gain_within(y, p, other, stratum)
     assert gain == pytest.approx(roc_auc_within(y, p, stratum) - roc_auc_within(y, other, stratum), abs=1e-12)
     assert share.sum() == pytest.approx(0, abs=1e-12)
-    blocks = Blocks.drawn(n, 28, draws=200)
+    blocks = Blocks.drawn(n, 28, draws=60)
     anew = []
-    for draw in range(200):
+    for draw in range(60):
         again = np.repeat(np.arange(n), blocks.multiplicities(draw))
         scored = [roc_auc_within(y[again], each[again], stratum[again]) for each in (p, other)]
         anew.append(scored[0] - scored[1])

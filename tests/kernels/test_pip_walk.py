@@ -101,7 +101,7 @@ def test_polygons_with_holes_and_parts_on_a_lattice(rings, scale, origin):
         require_same(polygons, x + origin[0], y + origin[1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 60))
 @example(12849, 26)  # where GEOS is wrong
 def test_random_rings_with_random_points(seed, corners):

@@ -1,7 +1,7 @@
 """Draw every option with the CUDA kernels in numba's simulator, and hand them batches that make no sense.
 
 A process of its own, because the simulator has to be chosen before anything is imported. Prints `NAME: N` with the
-number of bytes that differ from NumPy's, or `NAME: OUTCOME`.
+number of bytes that differ from NumPy's, or `NAME: OUTCOME`. With the argument `drawings`, only every option.
 """
 
 import os
@@ -84,8 +84,10 @@ def nothing(pairs):
 SPOILT = (nothing, last_far, negative, both_negative, backwards, beyond_32_bits)
 
 if __name__ == "__main__":
-    for k, chosen in enumerate(pairwise()):
-        print(f"drawing {k}: {differing(chosen, 2)}", flush=True)
+    if sys.argv[1:] == ["drawings"]:
+        for k, chosen in enumerate(pairwise()):
+            print(f"drawing {k}: {differing(chosen, 2)}", flush=True)
+        sys.exit()
     for dtype in range(3):
         print(f"staged {dtype}: {differing(drawing(0, dtype, 1, 0, 1, 1), 2, is_staging=True)}", flush=True)
     for style in (0, 3, 5):

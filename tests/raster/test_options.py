@@ -30,20 +30,26 @@ def test_the_compiled_kernels_agree_with_numpy_on_every_combination(style):
         assert np.array_equal(slow, quick), chosen
 
 
-@pytest.fixture(scope="module")
-def simulated():
+def simulate(*arguments):
     """What one run of the simulator prints of each name."""
     pytest.importorskip("numba.cuda", reason="the simulator comes with numba's CUDA support")
-    command = [sys.executable, "-W", "error", "-W", "default::DeprecationWarning", SCRIPT]
+    command = [sys.executable, "-W", "error", "-W", "default::DeprecationWarning", SCRIPT, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return dict(line.split(": ", 1) for line in done.stdout.splitlines())
 
 
-def test_the_cuda_kernels_agree_with_numpy_in_the_simulator(simulated):
-    found = {name: words for name, words in simulated.items() if name.startswith("drawing")}
+@pytest.mark.nightly
+def test_the_cuda_kernels_agree_with_numpy_in_the_simulator():
+    """Half a minute; tests/kernels/test_raster_cuda.py draws each kind of map in the simulator daily."""
+    found = simulate("drawings")
     assert len(found) == len(pairwise()) >= 16
     assert set(found.values()) == {"0"}, found
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    return simulate()
 
 
 def test_a_batch_on_the_host_is_drawn_on_the_device_and_copied(simulated):

@@ -258,6 +258,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
+@pytest.mark.nightly
 def test_one_long_text_does_not_fill_memory(prepared, run, tmp_path):
     """Arrays of fixed width once held the longest text times the rows: gigabytes for one text of 20,000 characters."""
 

@@ -140,6 +140,7 @@ def test_stopped_twice_it_ends_with_the_same_bits(cluster, chain, beside, city):
     assert all(abs(float(a[0]) - float(b[0])) < 1e-3 for a, b in pairs if a[0] and b[0])
 
 
+@pytest.mark.nightly
 def test_maps_that_were_drawn_before_a_requeue_are_not_drawn_again(cluster, chain, beside, city):
     out = beside("drawn")
     job = cluster.sbatch("slurm/rasterize.sbatch", city, HEWS_OUT=str(out))
@@ -153,6 +154,7 @@ def test_maps_that_were_drawn_before_a_requeue_are_not_drawn_again(cluster, chai
     assert (out / "maps" / "hews.json").stat().st_mtime_ns == drawn
 
 
+@pytest.mark.nightly
 def test_a_node_that_fails_ends_in_requeue(cluster, chain, beside, city):
     out = beside("broken")
     options = ("--nodes=2", "--gpus-per-node=1", "--ntasks-per-node=1")
@@ -189,6 +191,7 @@ def test_a_stage_that_fails_stops_the_chain_and_status_says_why(cluster, city):
     assert (cluster.root / "runs/bad/run").read_text() == "mine"
 
 
+@pytest.mark.nightly
 def test_an_array_of_six_of_which_one_fails(cluster, chain, lab_module):
     path = cluster.root / "sweep.toml"
     (cluster.root / "short.toml").write_text(SHORT)
@@ -220,6 +223,7 @@ def test_an_array_of_six_of_which_one_fails(cluster, chain, lab_module):
     assert most == 2
 
 
+@pytest.mark.nightly
 def test_several_tasks_on_one_node_train_and_score(cluster, chain, beside, city):
     out = beside("node")
     two = ("--gpus-per-node=2", "--ntasks-per-node=2", "--cpus-per-task=1")
@@ -235,6 +239,7 @@ def test_several_tasks_on_one_node_train_and_score(cluster, chain, beside, city)
     assert (alone / "forecasts.parquet").read_bytes() == (out / "scores" / "forecasts.parquet").read_bytes()
 
 
+@pytest.mark.nightly
 def test_prepare_on_a_dask_cluster_over_both_nodes(cluster, chain, city):
     out = cluster.root / "runs" / "dask"
     job = cluster.sbatch("--nodes=2", "slurm/prepare.sbatch", city, HEWS_OUT=str(out))
@@ -253,6 +258,7 @@ def test_prepare_on_a_dask_cluster_over_both_nodes(cluster, chain, city):
     assert not cluster.processes("SLURM_JOB_NAME=hews-prepare")
 
 
+@pytest.mark.nightly
 def test_a_backtest_shared_out_by_an_array_gives_what_one_machine_gives(cluster, chain):
     year = cluster.root / "year"
     shutil.copytree(chain.out / "prepared", year)
@@ -271,6 +277,7 @@ def test_a_backtest_shared_out_by_an_array_gives_what_one_machine_gives(cluster,
     assert "Did you mean 'level'?" in refused.err and not (cluster.root / "runs/no").exists()
 
 
+@pytest.mark.nightly
 def test_a_benchmark_is_submitted_and_compared(cluster):
     cluster.hews("submit", "bench", "pip", "--quick")
     cluster.hews("status", "runs/bench", "--follow", "--every", "1", timeout_s=200)

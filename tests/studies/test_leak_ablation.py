@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,10 +77,18 @@ def test_every_step_has_a_title():
         (["--seeds", "0"], "--seeds = 0: must be 1 or more"),
     ],
 )
-def test_mistakes_end_in_one_line(flags, message):
-    script = Path(leak_ablation.__file__)
-    done = subprocess.run([sys.executable, str(script), *flags], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+def test_mistakes_end_in_one_line(flags, message, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["leak_ablation.py", *flags])
+    with pytest.raises(SystemExit) as ended:
+        leak_ablation.main()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert ended.value.code == 2 and line.startswith(f"hews: {message}")
+
+
+def test_it_is_a_script_too():
+    command = [sys.executable, leak_ablation.__file__, "--seeds", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "--seeds = 0" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_its_own_flags_reach_it_through_hews_bench(monkeypatch):

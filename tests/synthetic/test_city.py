@@ -312,6 +312,7 @@ def test_neighborhoods_of_targets_and_twins_are_in_the_table():
     assert 0.35 < np.isin(np.unique(shootings), twin_s).mean() < 0.5
 
 
+@pytest.mark.nightly
 def test_twenty_years_take_less_than_a_minute():
     began = time.process_time()
     city = simulate_city("strong", seed=1, years=20)

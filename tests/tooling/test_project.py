@@ -35,6 +35,7 @@ TARGETS = [
     "wheel",
     "docs",
     "pytest",
+    "test-nightly",
     "test-oldest",
     "mutants",
     "bench",

@@ -1,4 +1,4 @@
-"""One damaged file among a hundred: named and stopped at, or left out whole, as the city's file says."""
+"""One damaged file among forty: named and stopped at, or left out whole, as the city's file says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hews_gpu.workers import Opener, in_this_process
 from tests.data.toy import HEADER, TOML, TWO_SQUARES, geojson, row
 
 Toy = Callable[..., CityConfig]
-FILES = 100
+FILES = 40
 
 
 def parquet_of(rows: int) -> bytes:
@@ -52,8 +52,8 @@ DAMAGE = {
 }
 
 
-def hundred(folder: Path, name: str, content: bytes | None, *, setting: str) -> CityConfig:
-    """A city of 100 files, of which the 38th is the given one (or is not there)."""
+def forty(folder: Path, name: str, content: bytes | None, *, setting: str) -> CityConfig:
+    """A city of 40 files, of which the 38th is the given one (or is not there)."""
     names = [f"f-{i:05d}.csv" for i in range(FILES)]  # pages of one download
     for i, other in enumerate(names):
         lines = [HEADER, row(date=f"01/{1 + i % 28:02d}/2014", category="SHOOTING" if i % 3 else "LARCENY"), "oops"]
@@ -78,12 +78,12 @@ def workers(request: pytest.FixtureRequest) -> Opener:
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_one_of_a_hundred_is_named_and_left_out_whole(
+def test_one_of_forty_is_named_and_left_out_whole(
     toy: Toy, tmp_path: Path, without: tuple[Path, dict[str, Any]], damage: str
 ) -> None:
     name, content, why = DAMAGE[damage]
     toy([row()])
-    quality = prepare(hundred(tmp_path, name, content(), setting="quarantine"), tmp_path / "out")
+    quality = prepare(forty(tmp_path, name, content(), setting="quarantine"), tmp_path / "out")
     (aside,) = quality["files_quarantined"]
     assert aside["name"] == name and why in aside["why"] and len(aside["sha256"]) == 64
     assert aside["bytes"] == len(content())
@@ -97,11 +97,11 @@ def test_one_of_a_hundred_is_named_and_left_out_whole(
 
 @pytest.fixture(scope="module")
 def without(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """What the 99 others give."""
+    """What the 39 others give."""
     folder = tmp_path_factory.mktemp("others")
     (folder / "areas.geojson").write_text(geojson(TWO_SQUARES))
     (folder / "toy.toml").write_text(TOML.format(files="[]", incidents=""))
-    return folder / "out", prepare(hundred(folder, "", None, setting="stop"), folder / "out", score_only=True)
+    return folder / "out", prepare(forty(folder, "", None, setting="stop"), folder / "out", score_only=True)
 
 
 def assert_as_without_it(out: Path, quality: dict[str, Any], without: tuple[Path, dict[str, Any]]) -> None:
@@ -118,7 +118,7 @@ def test_or_stopped_at_and_named(toy: Toy, tmp_path: Path, workers: Opener, dama
     name, content, why = DAMAGE[damage]
     toy([row()])
     with pytest.raises(UserError, match=f"^{name}: .*{why}") as caught:
-        prepare(hundred(tmp_path, name, content(), setting="stop"), tmp_path / "out", workers=workers)
+        prepare(forty(tmp_path, name, content(), setting="stop"), tmp_path / "out", workers=workers)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
 
@@ -130,7 +130,7 @@ def test_a_file_damaged_in_a_late_piece_takes_its_earlier_pieces_along(
 
     toy([row()])
     name, content, _ = DAMAGE["spoilt parquet"]
-    city = hundred(tmp_path, name, content(), setting="quarantine")
+    city = forty(tmp_path, name, content(), setting="quarantine")
     where = Cluster(kind="address", where=two_workers.scheduler_address)
     quality = prepare(city, tmp_path / "out", cut=Cut(partition_bytes=500), workers=where)
     assert [about["name"] for about in quality["files_quarantined"]] == [name]

@@ -122,6 +122,7 @@ class Endless(io.RawIOBase):
         return b"x" * take
 
 
+@pytest.mark.nightly
 def test_a_line_of_2_gb_costs_one_row_and_no_memory() -> None:
     tracemalloc.start()
     stream: Any = Endless(2 << 30)
