@@ -192,7 +192,7 @@ EDGES = [
     ("channels", "width", (1, 4096), (0, 4097)),
     ("channels", "disc_radius_px", (0.5, 15), (0.49, 15.01)),
     ("channels", "groups", ({"others": ["X"]},), ({"other": ["X"]}, {"a": ["X"], "b": ["Y", " x "]})),
-    ("map", "palette", ({"A": "#123456"},), ({"A": "#G23456"}, {"A": "#12345678"})),
+    ("map", "palette", ({"A": "#123456"},), ({"A": "#G23456"}, {"A": "#t23456"}, {"A": "#12345678"})),
     ("windows", "length_s", (60, YEAR_S), (59, YEAR_S + 1)),
     ("windows", "stride_s", (60, YEAR_S), (59, YEAR_S + 1)),
     ("task", "history_s", (7200, 14_400), (0, -7200, 7199, 10_800)),

@@ -194,6 +194,14 @@ def test_samples_see_the_past_and_are_labelled_by_the_future() -> None:
     assert (delayed.target_begin_s == delayed.issue_s).all()
 
 
+def test_history_reaches_to_the_second_before_the_forecast_is_issued() -> None:
+    base = seconds("2014-01-01")
+    settings = city(length_s=600, stride_s=600, history_s=1200, lead_s=0, horizon_s=600, anchor="2014-01-01")
+    table = events(base + np.array([599, 1199, 1200]), np.zeros(3, dtype=bool))
+    samples = samples_within(table, settings, base, base + 1800)
+    assert samples.history.tolist() == [[[0, 1], [1, 2]]]
+
+
 def test_neighboring_splits_share_no_incident() -> None:
     base = seconds("2014-01-01")
     times = base + np.arange(0, 400, dtype=np.int64) * 1800

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from dataclasses import replace
 
-from hews_gpu.report.formatting import percent, signed
+import numpy as np
+import pandas as pd
+import pytest
+
+from hews_gpu.evaluation.judge import sign
+from hews_gpu.report.figures import scores as figures
+from hews_gpu.report.formatting import percent, plain, range_of, signed
 from hews_gpu.report.result import read_folder, read_object
+from hews_gpu.report.sections import scores as sections
 from hews_gpu.report.sections.scores import skill, tiles
-from hews_gpu.report.significance import label
+from hews_gpu.report.significance import label, title
 from tests.report.pages import alone, page_of, text_of
 
 
@@ -104,8 +113,8 @@ def test_every_count_and_score_stands_under_its_own_heading(run):
     assert shown["With a target"] == (f"{metrics['positives']:,}", f"base rate {percent(metrics['base_rate'])}")
     scores = result.forecasts["hewsnet"]
     over = {name: scores["against"][name] for name in ("climatology", "level")}
-    for name, title in (("climatology", "Skill over the calendar"), ("level", "Skill over the recent level")):
-        assert shown[title][0] == signed(over[name]["log_skill_bits"]["value"])
+    for name, tile in (("climatology", "Skill over the calendar"), ("level", "Skill over the recent level")):
+        assert shown[tile][0] == signed(over[name]["log_skill_bits"]["value"])
     assert shown["Oracle gap closed"][0] == signed(scores["oracle_gap_closure"]["value"], 2)
     assert shown["AUC"] == (
         f"{scores['auc']:.3f}",
@@ -124,6 +133,174 @@ def test_every_count_and_score_stands_under_its_own_heading(run):
         signed(calibration["in_the_large"], 3),
         "1",
     ]
+
+
+@pytest.fixture
+def judged(run):
+    """A run's result, to be changed at will: the base rate, the climatology, the recent level, HewsNet, the oracle."""
+    return read_folder(run, copy.deepcopy(read_object(run / "metrics.json", "")))
+
+
+def changed(result, **metrics):
+    return replace(result, metrics={**result.metrics, **metrics})
+
+
+def names_of(block):
+    """Name of each block within one, those side by side in a tuple."""
+    return [tuple(names_of(one)) if one.kind == "columns" else one.name or one.kind for one in block.content]
+
+
+def row_of(result, name, of="skill_oracle"):
+    _, rows = next(block.content for block in skill(result).content if block.name == of)
+    return next(row for row in rows if row.name == label(name))
+
+
+@pytest.mark.parametrize("name", ["base_rate", "climatology", "level", "hewsnet", "oracle"])
+def test_a_methods_row_has_every_interval_under_its_number(judged, name):
+    scores, row = judged.forecasts[name], row_of(judged, name)
+    assert (row.note, row.look) == (title(name), "model" if name == "hewsnet" else "")
+    for cell, other in zip(row.cells[:2], ("climatology", "level"), strict=True):
+        if name == other:
+            assert cell == ("0.0000",)
+            continue
+        bits = scores["against"][other]["log_skill_bits"]
+        words = {1: "significantly better", 0: "", -1: "significantly worse"}[sign(bits)] if name != "oracle" else ""
+        assert cell == (signed(bits["value"]), range_of(bits["interval"]), words)
+    closure, slope = scores["oracle_gap_closure"], scores["calibration"]
+    interval = "" if name in ("climatology", "oracle") else range_of(closure["interval"], 2)
+    assert row.cells[2] == (signed(closure["value"], 2), interval)
+    assert row.cells[3][1] == range_of(scores["auc_interval"], 3, write=plain)
+    if name != "base_rate":  # which never varies
+        truth = f"{slope['slope_to_truth']:.2f} to the truth"
+        assert row.cells[5] == (f"{slope['slope']:.2f}", range_of(slope["slope_interval"], 2, write=plain), truth)
+
+
+def test_without_an_oracle_nothing_is_said_of_it(judged):
+    forecasts = {name: one for name, one in judged.forecasts.items() if name != "oracle"}
+    del forecasts["hewsnet"]["calibration"]["slope_to_truth"]
+    row = row_of(changed(judged, forecasts=forecasts), "hewsnet", "skill")
+    assert len(row.cells) == 6 and row.cells[4][2] == ""
+    assert row_of(judged, "climatology").cells[2][0] == "0.00"
+
+
+def test_nothing_is_called_significant_where_there_is_too_little_to_judge_by(judged):
+    gains = {"interval": [0.1, 0.3], "value": 0.2}
+    judged.forecasts["hewsnet"]["against"]["climatology"]["log_skill_bits"] = gains
+    assert row_of(judged, "hewsnet").cells[0] == ("+0.2000", "+0.1000 to +0.3000", "significantly better")
+    assert row_of(changed(judged, positives=3), "hewsnet").cells[0] == ("+0.2000", "+0.1000 to +0.3000", "")
+    del judged.forecasts["hewsnet"]["against"]["level"]
+    assert row_of(judged, "hewsnet").cells[1] == ("\N{EN DASH}",)
+
+
+def test_figures_of_skill_show_all_but_what_they_are_over(judged, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "skill", lambda gains, over: drawn.setdefault(over, list(gains)))
+    block = skill(judged)
+    assert drawn == {"climatology": ["level", "hewsnet", "oracle"], "level": ["hewsnet", "oracle"]}
+    assert names_of(block) == ["skill_oracle", ("skill", "skill_level"), "more", "parts"]
+
+
+def test_each_score_that_a_file_lacks_is_that_of_one_seed_of_the_climatology(judged):
+    judged.forecasts["hewsnet"]["seeds"] = 3
+    del judged.forecasts["level"]["seeds"]
+    assert row_of(judged, "hewsnet", "more").cells[-1] == "3" and row_of(judged, "level", "more").cells[-1] == "1"
+    assert row_of(judged, "climatology", "more").cells[2] == "0.0000"
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [([0.1, 0.3], "better than it."), ([-0.3, -0.1], "worse than it."), ([-0.1, 0.3], "not told apart from it.")],
+)
+def test_hewsnet_and_boosting_are_compared_in_a_sentence(judged, ends, words):
+    bits = {"value": sum(ends) / 2, "interval": ends}
+    judged.forecasts["hewsnet"]["against"]["boosting"] = {"log_skill_bits": bits}
+    sentence = skill(judged).values["duel"].replace("\u00a0", " ")
+    assert sentence == (
+        "HewsNet against gradient boosting, window by window: "
+        f"{signed(bits['value'])} bits (95 % interval {range_of(ends)}), {words}"
+    )
+    assert skill(changed(judged, positives=3)).values["duel"] == ""
+    without = {name: one for name, one in judged.forecasts.items() if name != "hewsnet"}
+    assert skill(changed(judged, forecasts=without, model="level")).values["duel"] == ""
+    del judged.forecasts["hewsnet"]["against"]["boosting"]
+    assert skill(judged).values["duel"] == ""
+
+
+@pytest.mark.parametrize("positives", [None, 0, 1, "all"])
+def test_precision_and_recall_are_drawn_where_there_are_windows_of_both_kinds(judged, positives):
+    test = judged.test.copy()
+    if positives is not None:
+        test["y"] = np.arange(len(test)) < (len(test) if positives == "all" else positives)
+    block = sections.reliability(replace(judged, test=test))
+    drawn = ("reliability", "precision_recall") if positives in (None, 1) else ("reliability",)
+    assert block.name == "trust" and names_of(block) == ["legend", drawn]
+    assert block.content[1].content[0].values == {
+        "banded": "climatology and of HewsNet",
+        "below": " Below: how often each probability was issued.",
+    }
+
+
+def test_without_forecasts_reliability_has_no_histogram(judged):
+    block = sections.reliability(replace(judged, test=None))
+    assert names_of(block) == ["legend", ("reliability",)] and block.content[1].content[0].values["below"] == ""
+
+
+def test_warnings_are_told_by_their_budgets(judged):
+    block = sections.warnings_and_value(judged)
+    assert block.name == "warnings" and names_of(block) == ["legend", ("warnings", "value"), "warnings"]
+    heads, rows = block.content[2].content
+    assert heads == ["Forecast", "At 3 a week", "At 7 a week", "At 14 a week"]
+    assert [row.name for row in rows] == ["climatology", "recent level", "HewsNet"]
+    assert block.content[1].content[0].values["budgets"] == "3, 7, 14"
+    for one in judged.forecasts.values():
+        one["warnings"], one["value"] = [], []
+    assert sections.warnings_and_value(judged) is None
+
+
+def test_late_reports_mark_the_model_and_need_no_curves(judged):
+    point = {"log_skill_bits": 0.01, "log_skill_bits_interval": [0.005, 0.02]}
+    late = {"delay_s_quantiles": {"0.5": 3600.0, "0.99": 7200.0}, "forecasts": {"climatology": point, "hewsnet": point}}
+    block = sections.curves(changed(judged, as_reported=late))
+    assert block.name == "curves" and names_of(block) == ["as_reported"]
+    rows = block.content[0].content[1]
+    assert [(row.name, row.look) for row in rows] == [("climatology", ""), ("HewsNet", "model")]
+    assert [row.cells for row in rows] == [[("+0.0100", "")], [("+0.0100", "+0.0050 to +0.0200")]]
+    assert sections.curves(judged) is None
+
+
+def test_a_curve_may_have_one_point(judged, monkeypatch):
+    monkeypatch.setattr(figures, "curve", lambda axis, points, names: f"{axis} {names}")
+    point = {"lead_s": 0, "forecasts": {name: {} for name in ("climatology", "hewsnet")}}
+    block = sections.curves(changed(judged, curves={"lead_s": [point]}))
+    assert names_of(block) == ["legend", ("lead_s",)]
+    assert block.content[1].content[0].content == "lead_s ['hewsnet']"
+
+
+def test_hours_are_those_at_which_windows_begin_to_the_minute(judged, monkeypatch):
+    """Windows begin at half past here; the week is drawn of the main forecasters, the hours of the oracle, too."""
+    drawn = {}
+    monkeypatch.setattr(figures, "by_hour", lambda *given: drawn.setdefault("by_hour", given))
+    monkeypatch.setattr(figures, "week", lambda *given: drawn.setdefault("week", given))
+    half = judged.test.assign(window_start=judged.test["window_start"] + pd.Timedelta(minutes=30))
+    block = sections.hours_and_week(replace(judged, test=half))
+    hour, p, y = drawn["by_hour"]
+    assert (
+        sorted(set(hour)) == [h + 0.5 for h in range(0, 24, 2)] and hour[0] == half["window_start"].iloc[0].hour + 0.5
+    )
+    assert set(p) == {"climatology", "hewsnet", "oracle"} and y.sum() == judged.metrics["positives"]
+    assert drawn["week"][2] == {"climatology": "p_climatology", "hewsnet": "p"}
+    assert block.name == "hours" and names_of(block) == ["legend", ("by_hour", "week")]
+    *_, target = block.content[0].key
+    assert (target.color, target.label, target.mark) == (
+        "target",
+        "a target incident followed",
+        "\N{BLACK DOWN-POINTING TRIANGLE}",
+    )
+    without = half.drop(columns="p_climatology")
+    drawn.clear()
+    sections.hours_and_week(replace(judged, test=without))
+    assert set(drawn["by_hour"][1]) == {"hewsnet", "oracle"} and drawn["week"][2] == {"hewsnet": "p"}
+    assert sections.hours_and_week(replace(judged, test=None)) is None
 
 
 def test_a_planted_change_is_seen(results, tmp_path):
