@@ -27,6 +27,12 @@ def test_rows_lie_in_their_neighborhood(pairs):
     assert np.array_equal(pairs.layout.neighborhood(pairs.events["SHOOTING"].place), pairs.truth.target_area)
 
 
+def test_rows_crowd_around_hot_spots(pairs):
+    place, spots, spread = pairs.events["LARCENY"].place, pairs.layout.spots_m, pairs.layout.spot_spread_m
+    apart = np.hypot(*np.moveaxis(place[:, None] - spots, 2, 0))
+    assert (apart < 2.5 * spread).any(axis=1).mean() > 0.65  # three quarters are drawn there
+
+
 def test_pairs_are_near_and_in_one_window(pairs):
     (first, second), within_m = pairs.truth.law.pair, pairs.truth.law.within_m
     one, other = pairs.events[first], pairs.events[second]
