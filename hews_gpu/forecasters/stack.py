@@ -112,13 +112,13 @@ class Stack:
         networks: frozenset[str] = frozenset(),
     ) -> None:
         self._new_base, self._new_experts, self._networks = base, dict(experts), networks
-        self._base, self._experts = base(), {name: make() for name, make in experts.items()}
+        self._base, self.experts = base(), {name: make() for name, make in experts.items()}
 
     @property
     def parts(self) -> dict[str, Forecaster]:
         """The base, and the experts that a forecast asks."""
         kept = {*self.fitted.experts, *self.fitted.place_experts}
-        return {"base": self._base} | {name: self._experts[name] for name in self._new_experts if name in kept}
+        return {"base": self._base} | {name: self.experts[name] for name in self._new_experts if name in kept}
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         said = []
@@ -138,8 +138,8 @@ class Stack:
     def on_city(self, city: City) -> Stack:
         """Return the same, fitted, drawing from another table of its city."""
         moved = copy(self)
-        moved._experts = {
-            name: one.on_city(city) if isinstance(one, DrawsMaps) else one for name, one in self._experts.items()
+        moved.experts = {
+            name: one.on_city(city) if isinstance(one, DrawsMaps) else one for name, one in self.experts.items()
         }
         return moved
 
@@ -147,7 +147,7 @@ class Stack:
         if not self.fitted.experts:
             return self._base.predict(seen, windows)
         base = log_odds(self._base, seen, windows)
-        each = [log_odds(self._experts[name], seen, windows) for name in self.fitted.experts]
+        each = [log_odds(self.experts[name], seen, windows) for name in self.fitted.experts]
         return expit(base + _columns(base, each, self.fitted.center) @ self.fitted.weights)
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
@@ -156,7 +156,7 @@ class Stack:
         shares = self._base.shares(seen, windows.issue_s)
         if self.fitted.place_experts:
             base = np.log(shares)
-            each = [_log_shares(self._experts[name], seen, windows) for name in self.fitted.place_experts]
+            each = [_log_shares(self.experts[name], seen, windows) for name in self.fitted.place_experts]
             shares = np.exp(_pooled(base, each, self.fitted.place_weights))
         return np.asarray(-np.expm1(-hazard[:, None] * shares), dtype=np.float64)
 
@@ -165,10 +165,10 @@ class Stack:
     def _fit_parts(self, known: Catalog, train: Outcomes) -> None:
         """Fit a new base and new experts; nothing is calibrated, as the stack does that."""
         nothing = part_of(train, 0, 0)
-        self._base, self._experts = self._new_base(), {name: make() for name, make in self._new_experts.items()}
+        self._base, self.experts = self._new_base(), {name: make() for name, make in self._new_experts.items()}
         self._base.fit(known, train, nothing)
         stop = round(len(train) * (1 - VALIDATION))
-        for name, expert in self._experts.items():
+        for name, expert in self.experts.items():
             if name in self._networks:
                 expert.fit(known, part_of(train, 0, stop), part_of(train, stop, len(train)))
             else:
@@ -180,12 +180,12 @@ class Stack:
         rows, window = _events(seen, windows)
         of_events = windows.select(np.unique(window))
         place = np.searchsorted(np.unique(window), window)
-        where = {name: one for name, one in self._experts.items() if isinstance(one, SaysWhere)}
+        where = {name: one for name, one in self.experts.items() if isinstance(one, SaysWhere)}
         return _Said(
             y=asked.y,
             begin_s=windows.begin_s,
             base=log_odds(self._base, seen, windows),
-            experts={name: log_odds(expert, seen, windows) for name, expert in self._experts.items()},
+            experts={name: log_odds(expert, seen, windows) for name, expert in self.experts.items()},
             event_s=seen.time_s[rows],
             event_area=seen.area[rows].astype(np.int64),
             base_shares=np.log(self._base.shares(seen, of_events.issue_s))[place],
