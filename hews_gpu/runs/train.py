@@ -27,6 +27,7 @@ from hews_gpu.forecasters.climatology import HourOfWeekMonth
 from hews_gpu.forecasters.cnn import CnnForecaster
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import FORECASTERS, require_known
+from hews_gpu.forecasters.stack import Stack
 from hews_gpu.progress import SILENT, log, step
 from hews_gpu.runs import folder as runs
 from hews_gpu.runs.run import given, run_experiment
@@ -194,6 +195,8 @@ def _fit_at_once(
         return {"model": recipe.model, "epochs": 0, "seconds": 0.0}
     experiment = run_experiment(prepared)
     forecaster = FORECASTERS[recipe.model].make(Setting(city=experiment.city, device=device, recipe=recipe))
+    if isinstance(forecaster, Stack) and "cnn" not in forecaster.experts:
+        log("the CNN is tried as an expert on a GPU only, or where [experts] of a recipe names it")
     began = time.perf_counter()
     past, train, calibration = given(experiment)
     with step(f"fitting {recipe.model}", 1, "fits") as bar:
@@ -211,6 +214,7 @@ def _fit_at_once(
     runs.begin(run, prepared, recipe, save, force=force, state="trained")
     return {
         "model": recipe.model,
+        **({"experts": ", ".join(forecaster.fitted.experts) or "none"} if isinstance(forecaster, Stack) else {}),
         "training_windows": len(train),
         "train_log_loss_bits": losses[0],
         "validation_log_loss_bits": losses[1],

@@ -18,6 +18,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.feed.maps import rasterize
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.runs.evaluate import evaluate
+from hews_gpu.runs.run import open_run
 from hews_gpu.runs.train import train
 from hews_gpu.training.checkpoint import read_tensors
 from hews_gpu.training.loop import TrainingLoop
@@ -404,3 +405,12 @@ def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_fitted(p
     for model in ("hewsnet", "stack"):
         with pytest.raises(UserError, match="exists already"):
             train(prepared, trained("level"), model=model, device="cpu")
+
+
+def test_a_stack_says_what_it_kept_and_what_it_did_not_try(prepared, tmp_path, capsys):
+    summary = train(prepared, tmp_path / "run", device="cpu")
+    told = capsys.readouterr().err
+    kept = open_run(tmp_path / "run").forecaster.fitted.experts
+    assert summary["model"] == "stack" and summary["experts"] == (", ".join(kept) or "none")
+    assert "the CNN is tried as an expert on a GPU only" in told
+    assert all(f"{name} adds" in told for name in kept)
