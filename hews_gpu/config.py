@@ -6,7 +6,6 @@ known, of the wrong type or out of range is refused with one line. Relative file
 
 from __future__ import annotations
 
-import tomllib
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,8 @@ from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.typed_toml import build, require
+from hews_gpu.own_files import read_text
+from hews_gpu.typed_toml import build_file, require
 
 __all__ = [
     "SPLITS",
@@ -419,18 +419,9 @@ def load_city(path: Path) -> CityConfig:
     Raises:
         UserError: missing, not TOML, an unknown key, a wrong type or a value out of range.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        remedy = f"Write one with 'hews init NAME' (known: {', '.join(known_cities())})"
-        raise UserError("city file", path, allowed="does not exist", remedy=remedy) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError("city file", path, allowed=f"cannot be read as UTF-8 text ({error})") from None
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError("city file", path, allowed=f"is not valid TOML ({error})") from None
-    return build(CityConfig, content, section="", extra={"path": path.absolute()})
+    text = read_text(path, f"Write one with 'hews init NAME' (known: {', '.join(known_cities())})")
+    example = "'hews init' writes an example with every key"
+    return build_file(CityConfig, text, str(path), example=example, extra={"path": path.absolute()})
 
 
 def known_cities() -> tuple[str, ...]:

@@ -24,9 +24,11 @@ from uuid import uuid4
 from filelock import lock_descriptor
 
 from hews_gpu.errors import UserError
+from hews_gpu.own_files import read_json, read_rows
 from hews_gpu.progress import log
 
 __all__ = [
+    "HISTORY",
     "MANIFEST",
     "NOT_A_PLACE",
     "atomic_file",
@@ -37,6 +39,7 @@ __all__ = [
     "manifest",
     "new_folder",
     "open_private",
+    "read_history",
     "read_manifest",
     "require_free",
     "require_free_file",
@@ -46,6 +49,11 @@ __all__ = [
 ]
 
 MANIFEST = "hews.json"
+TEXTS = "created version state recipe model city run prepared prepared_from_run data data_fingerprint settings_digest"
+NOTES = {"kind": str, "command?": [str], **dict.fromkeys((f"{name}?" for name in TEXTS.split()), str)}
+"""What manifests hold that is read again, as `own_files.check` takes it."""
+HISTORY = "history.csv"
+EPOCH = {"epoch": int, "train_loss": float, "order?": str, "*": float}
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 LOCK_TRIES = 100  # each costs one open; only a lock file that is removed again and again is tried that often
 NOT_WRITABLE = {getattr(errno, name) for name in "EACCES EPERM EROFS ENOTDIR EFBIG".split()}
@@ -297,12 +305,24 @@ def manifest(kind: str, notes: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of an output folder; empty if there is none that can be read."""
-    try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    """Return the manifest of an output folder; empty if there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    remedy = "Restore it, or remove the folder and make it anew"
+    file = folder / MANIFEST
+    return dict(read_json(file, NOTES, remedy=remedy)) if os.path.exists(file) else {}
+
+
+def read_history(run: Path) -> list[dict[str, Any]]:
+    """Return what a run's history.csv says of each epoch; nothing where it has none yet.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    file = run / HISTORY
+    return read_rows(file, EPOCH, remedy="Remove it, or train anew with --force") if os.path.exists(file) else []
 
 
 @contextmanager

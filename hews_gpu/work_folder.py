@@ -80,7 +80,7 @@ def open_work_folder(out: Path, about: dict[str, Any], *, resume: bool, keep: bo
 def _begin(folder: Path, about: dict[str, Any], *, resume: bool) -> None:
     """Empty a folder that is of no use, and say so if its use was asked for."""
     path, digest = folder / ABOUT, hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    is_same = path.is_file() and path.read_text() == digest
+    is_same = path.is_file() and path.read_bytes() == digest.encode()
     if resume and not is_same:
         why = "its files or settings have changed since" if path.is_file() else "nothing of an earlier run was kept"
         log(f"--resume: {why}; everything is done anew")

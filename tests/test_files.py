@@ -263,11 +263,12 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_broken_manifest_counts_as_none(tmp_path: Path) -> None:
-    (tmp_path / MANIFEST).write_text("[1")
+def test_a_broken_manifest_is_refused_and_none_is_empty(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == {}
-    (tmp_path / MANIFEST).write_text("[1]")
-    assert read_manifest(tmp_path) == {}
+    for text in ("[1", "[1]", "{}"):
+        (tmp_path / MANIFEST).write_text(text)
+        with pytest.raises(UserError, match=r"hews\.json.*Restore it"):
+            read_manifest(tmp_path)
 
 
 TAKEN = UserError("--out", "out", allowed="is being made by another process")

@@ -7,7 +7,6 @@ is read from the copy must be the same to the bit.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hews_gpu.audit.gate_result import GateResult
-from hews_gpu.data.events import COLUMNS, open_prepared
+from hews_gpu.data.events import COLUMNS, QUALITY, open_prepared
 from hews_gpu.feed.maps import all_windows
 from hews_gpu.forecasters.city import event_groups
 from hews_gpu.raster.rasterizer import channels_rasterizer, reference_rasterizer
@@ -96,9 +95,7 @@ def _scrambled(table: pa.Table, names: list[str], rng: np.random.Generator) -> p
 
 def _telling(folder: Path) -> list[str]:
     """Return the columns that give the label away, as `hews prepare` measured; for the record: nothing reads them."""
-    try:
-        quality = json.loads((folder / "quality.json").read_text(encoding="utf-8"))
-        columns = quality["label_information"]["columns"]
-    except (OSError, ValueError, KeyError):
+    if not (folder / QUALITY).exists():
         return []
-    return [str(entry["column"]) for entry in columns if entry["warning"]]
+    columns = open_prepared(folder).quality["label_information"]["columns"]
+    return [entry["column"] for entry in columns if entry["warning"]]

@@ -6,12 +6,12 @@ named beside it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hews_gpu.errors import UserError
+from hews_gpu.own_files import check, named, read_json
 
 __all__ = ["compare_files", "comparison_table"]
 
@@ -19,6 +19,11 @@ MACHINE = ("cpu", "cores", "memory_gib", "system", "device", "threads", "gpu")
 TOLD = ("date", "command", "commit", "load_at_start", "benchmark")  # differ always, or are named by themselves
 IDENTITY = ("threads", "batch", "processes", "workers", "rows", "points", "polygons", "windows", "years", "seed")
 """Whole numbers that say which row of a list it is, as texts always do; other numbers are what was measured."""
+RESULT = {
+    "benchmark": str,
+    **dict.fromkeys(("date?", "command?", "commit?", "cpu?", "system?", "device?"), str),
+    **dict.fromkeys(("cores?", "load_at_start?", "memory_gib?"), float),
+}
 SMALLER_IS_BETTER = ("_s", "seconds", "_ms", "_gb", "_mib", "_bytes")
 LARGER_IS_BETTER = ("per_s", "share_of_copy_floor")
 BUSY = 0.5  # of the processors: a load above that is no quiet machine
@@ -43,11 +48,12 @@ def compare_files(paths: Sequence[Path]) -> dict[str, Any]:
     if len(paths) != 2:
         remedy = "hews bench compare A.json B.json"
         raise UserError("hews bench compare", len(paths), allowed="needs two result files", remedy=remedy)
-    a, b = (_read(path) for path in paths)
+    remedy = "Give a file of benchmarks/results/, or what 'hews bench NAME --json' printed"
+    a, b = (read_json(path, RESULT, remedy=remedy) for path in paths)
     if a["benchmark"] != b["benchmark"]:
         allowed = f"is of the benchmark {b['benchmark']}, the first of {a['benchmark']}"
         raise UserError(str(paths[1]), allowed=allowed, remedy="Give two results of one benchmark")
-    ours, others = (dict(_leaves({key: x[key] for key in x if key not in (*MACHINE, *TOLD)})) for x in (a, b))
+    ours, others = (_figures(x, path) for x, path in zip((a, b), paths, strict=True))
     rows = [_row(what, ours[what], others[what]) for what in ours if what in others]
     return {
         "benchmark": a["benchmark"],
@@ -69,17 +75,10 @@ def comparison_table(comparison: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(str(path), allowed="does not exist", remedy="'hews bench NAME' writes one") from None
-    except (OSError, ValueError) as error:
-        raise UserError(str(path), allowed=f"cannot be read as JSON ({error})") from None
-    if not isinstance(result, dict) or "benchmark" not in result:
-        remedy = "Give a file of benchmarks/results/, or what 'hews bench NAME --json' printed"
-        raise UserError(str(path), allowed="is no result of a benchmark", remedy=remedy)
-    return result
+def _figures(result: Mapping[str, Any], file: Path) -> dict[str, Leaf]:
+    """Return every number of a result by the path to it."""
+    with named(str(file)):
+        return dict(_leaves({key: one for key, one in result.items() if key not in (*MACHINE, *TOLD)}))
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Leaf]]:
@@ -91,16 +90,17 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Leaf]]:
     elif isinstance(node, list):
         for name, item in _named(node):
             yield from _leaves(item, f"{path} {name}".strip())
-    elif (ends := _ends(node)) is not None:
+    elif (ends := _ends(node, path)) is not None:
         yield f"{path}_s" if "median_s" in node else path, ends
     else:
         for key, item in node.items():
             yield from _leaves(item, f"{path} {key}".strip())
 
 
-def _ends(node: Mapping[str, Any]) -> Leaf | None:
+def _ends(node: Mapping[str, Any], path: str) -> Leaf | None:
     for middle, low, high in (("median_s", "min_s", "max_s"), ("median", "low", "high")):
         if {middle, low, high} <= node.keys():
+            check(node, dict.fromkeys((middle, low, high), float), path)
             return float(node[middle]), (float(node[low]), float(node[high]))
     return None
 

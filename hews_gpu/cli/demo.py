@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 from hews_gpu.environment.device import choose_device
 from hews_gpu.files import new_folder
+from hews_gpu.own_files import read_json
 from hews_gpu.progress import log
 from hews_gpu.synthetic import write_city
 
@@ -61,7 +61,7 @@ def run_demo(out: Path, *, force: bool = False, device: str = "auto") -> tuple[d
             command = stage.split()
             extra = ["--device", device] if command[0] == "train" else []
             notes["seconds"][stage] = _stage(folder, [*command, *extra], product)
-        metrics, cnn = (json.loads((folder / run / METRICS).read_text(encoding="utf-8")) for run in ("run", "cnn"))
+        metrics, cnn = (read_json(folder / run / METRICS) for run in ("run", "cnn"))
         metrics["forecasts"] = {"cnn": cnn["forecasts"]["cnn"], **metrics["forecasts"]}
     return metrics, out / "report.html"
 

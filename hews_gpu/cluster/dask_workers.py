@@ -17,7 +17,6 @@ This is the only module that knows Dask.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
@@ -34,6 +33,7 @@ from uuid import uuid4
 
 from hews_gpu.errors import UserError
 from hews_gpu.files import make_private
+from hews_gpu.own_files import read_json
 from hews_gpu.progress import log
 from hews_gpu.workers import PartitionJob, Unfinished, Workers, in_this_process
 
@@ -170,11 +170,8 @@ def _address_in(scheduler_file: Path) -> str:
     Raises:
         UserError: the file is damaged.
     """
-    try:
-        return str(json.loads(scheduler_file.read_text(encoding="utf-8"))["address"])
-    except (OSError, ValueError, TypeError, KeyError):
-        remedy = "Give the file that 'dask scheduler --scheduler-file PATH' writes"
-        raise UserError("scheduler file", scheduler_file, allowed="has no address in it", remedy=remedy) from None
+    remedy = "Give the file that 'dask scheduler --scheduler-file PATH' writes"
+    return str(read_json(scheduler_file, {"address": str}, remedy=remedy)["address"])
 
 
 @contextmanager

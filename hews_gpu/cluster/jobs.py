@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hews_gpu.errors import UserError
 from hews_gpu.files import write_json
+from hews_gpu.own_files import read_json
 
 __all__ = ["FOLDER", "JOBS", "Event", "Job", "Submission", "events_of", "last_submission", "write_submission"]
 
+JOB = {**dict.fromkeys(("name", "id", "script", "log"), str), "tasks": int}
+SUBMISSION = {"kind": str, "when": str, "jobs": [JOB], "extra": {"sweep?": str}}
 FOLDER, JOBS, EVENTS = "slurm", "jobs.json", "events"
 
 
@@ -71,11 +73,9 @@ def last_submission(out: Path) -> tuple[Path, Submission]:
         UserError: nothing was.
     """
     for folder in (out, out.absolute().parent):
-        content = _read(folder / FOLDER / JOBS)
-        if content:
-            content.pop("earlier", None)
-            jobs = tuple(Job(**job) for job in content.pop("jobs"))
-            return folder, Submission(jobs=jobs, **content)
+        if content := _read(folder / FOLDER / JOBS):
+            jobs = tuple(Job(**{key: job[key] for key in JOB}) for job in content["jobs"])
+            return folder, Submission(**{key: content[key] for key in SUBMISSION} | {"jobs": jobs})
     remedy = "Give the --out folder of 'hews submit'"
     raise UserError("RUN", out, allowed="holds nothing that was submitted", remedy=remedy)
 
@@ -89,15 +89,10 @@ def events_of(out: Path, name: str, task: int | None = None) -> list[Event]:
     return [
         Event(time=row[0], job=row[1], restart=int(row[2]), word=row[3], detail=row[4])
         for row in rows
-        if len(row) == 5 and row[2].isdigit()
+        if len(row) == 5 and row[2].isdecimal()
     ]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise UserError(str(path), allowed="is damaged", remedy="Remove it; 'squeue --me' lists your jobs") from None
-    return content if isinstance(content, dict) else {}
+    remedy = "Remove it; 'squeue --me' lists your jobs"
+    return dict(read_json(path, SUBMISSION, remedy=remedy)) if path.exists() else {}

@@ -16,20 +16,19 @@ A sweep is a TOML file:
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import math
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.files import read_manifest
+from hews_gpu.files import read_history, read_manifest
+from hews_gpu.own_files import named, parse_toml, read_text
 from hews_gpu.progress import log
 
 if TYPE_CHECKING:
@@ -74,22 +73,18 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
         UserError: it is missing, not TOML, has a key that is not known, a wrong type or no job.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError("sweep", path, allowed="does not exist", remedy="docs/clusters.md shows one") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(str(path), allowed=f"cannot be read as TOML ({error})") from None
-    for key in content:
-        if key not in KEYS:
-            raise UserError(f"[{key}]", allowed="is not a key of a sweep", remedy=did_you_mean(key, KEYS))
-    prepared, recipe = (_text(content, key) for key in ("prepared", "recipe"))
-    at_once = content.get("at_once", 4)
-    if not isinstance(at_once, int) or isinstance(at_once, bool) or at_once < 1:
-        raise UserError("[at_once]", at_once, allowed="must be a whole number, 1 or more")
-    jobs = (*_grid(content.get("grid", {})), *_listed(content.get("jobs", [])))
-    if not jobs:
-        raise UserError(str(path), allowed="names no job", remedy="Add a section [grid], or sections [[jobs]]")
+    content = parse_toml(read_text(path, "docs/clusters.md shows one"), str(path))
+    with named(str(path)):
+        for key in content:
+            if key not in KEYS:
+                raise UserError(f"[{key}]", allowed="is not a key of a sweep", remedy=did_you_mean(key, KEYS))
+        prepared, recipe = (_text(content, key) for key in ("prepared", "recipe"))
+        at_once = content.get("at_once", 4)
+        if not isinstance(at_once, int) or isinstance(at_once, bool) or at_once < 1:
+            raise UserError("[at_once]", at_once, allowed="must be a whole number, 1 or more")
+        jobs = (*_grid(content.get("grid", {})), *_listed(content.get("jobs", [])))
+        if not jobs:
+            raise UserError("[grid]", allowed="names no job", remedy="Add a section [grid], or sections [[jobs]]")
     beside = path.absolute().parent
     if recipe.endswith(".toml"):
         recipe = str(beside / Path(recipe).expanduser())
@@ -142,7 +137,7 @@ def recipe_of(sweep: Sweep, job: int) -> Recipe:
 
     if not 0 <= job < len(sweep.jobs):
         raise UserError("--job", job, allowed=f"must be 0..{len(sweep.jobs) - 1} in this sweep")
-    content = tomllib.loads(load_recipe(sweep.recipe).text)
+    content = parse_toml(load_recipe(sweep.recipe).text, sweep.recipe)
     for key, value in sweep.jobs[job].items():
         _set(content, key.split("."), value, key)
     return parse_recipe(_toml(content), f"job {job} of {sweep.path.name}")
@@ -194,14 +189,10 @@ def run_folder(out: Path, job: int) -> Path:
 
 def result_of(run: Path) -> Result:
     """Read what a run has come to so far; it may be under way."""
-    path = run / "history.csv"
-    rows: list[dict[str, str]] = []
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    scores = [float(row[SCORE]) for row in rows if row.get(SCORE)]
+    rows = read_history(run)
+    scores = [row[SCORE] for row in rows if SCORE in row]
     trained = read_manifest(run).get("state") == "trained"
-    epochs = max((int(row["epoch"]) for row in rows), default=0)
+    epochs = max((row["epoch"] for row in rows), default=0)
     return Result(epochs=epochs, best=min(scores, default=None), is_trained=trained)
 
 

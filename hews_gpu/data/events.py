@@ -10,9 +10,10 @@ Shapes: E incidents, N neighborhoods.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,15 +29,32 @@ from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.geometry.outlines import Outlines, read_outlines
 from hews_gpu.errors import UserError
 from hews_gpu.files import MANIFEST, read_manifest
+from hews_gpu.own_files import read_json
 
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["DOUBTS", "Events", "Prepared", "load_events", "open_data_of", "open_prepared"]
+__all__ = ["DOUBTS", "QUALITY", "Events", "Prepared", "load_events", "open_data_of", "open_prepared"]
 
 NEIGHBORHOODS = "neighborhoods.parquet"
 DOUBTS = "not_known_to_be_complete"
 """The key of quality.json, and of the results of all that is made of a table, under which they say why."""
+QUALITY = "quality.json"
+LABEL_COLUMN = {"column": str, "file": str, "bits": float, "share": float, "warning": bool}
+ROUNDING = {"rows": int, "minute_0": float, "minute_30": float, "midnight": float}
+STEP = {"category": str, "month": str, "before": float, "after": float, "ratio?": float}
+COUNTED = {
+    **dict.fromkeys(("rows_read", "rows_kept", "rows_quarantined"), int),
+    **{f"{name}_by_reason": {"*": int} for name in ("quarantined", "targets_quarantined")},
+    "warnings": [str],
+    f"{DOUBTS}?": [str],
+    "missing_by_month": {"months": [datetime], "columns": {"*": {"rows": [int], "blank": [int]}}},
+    "label_information": {"columns": [LABEL_COLUMN]},
+    "volume_steps": {"found": [STEP]},
+    "rounding_by_category": {"*": ROUNDING},
+    **dict.fromkeys(("seconds?", "peak_memory_bytes?"), float),
+}
+"""What is read again of quality.json, as `own_files.check` takes it."""
 COLUMNS = ["time_s", "longitude", "latitude", "category", "neighborhood_id", "is_target"]
 COLUMNS += ["duplicate_of", "is_overlap", "twin_of", "near_twin_of"]
 
@@ -132,12 +150,20 @@ class Prepared:
     @cached_property
     def doubts(self) -> list[str]:
         """Why the table is not known to be complete, as `hews prepare` found."""
-        try:
-            quality = json.loads((self.folder / "quality.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # whoever shows it says so
-            return []
-        doubts = quality.get(DOUBTS, []) if isinstance(quality, dict) else []
-        return [str(doubt) for doubt in doubts] if isinstance(doubts, list) else []
+        return list(self.quality.get(DOUBTS) or ()) if os.path.exists(self.folder / QUALITY) else []
+
+    @cached_property
+    def quality(self) -> dict[str, Any]:
+        """What the preparation counted, or `UserError` where its file is missing or damaged."""
+        file, remedy = self.folder / QUALITY, "Run 'hews prepare' again"
+        quality: dict[str, Any] = read_json(file, COUNTED, remedy=remedy)
+        months = quality["missing_by_month"]["months"]
+        for name, one in quality["missing_by_month"]["columns"].items():
+            for key, counts in one.items():
+                if len(counts) != len(months):
+                    where = f"{file}: missing_by_month.columns.{name}.{key}"
+                    raise UserError(where, allowed=f"must hold {len(months)} values", remedy=remedy)
+        return quality
 
     @cached_property
     def fingerprint(self) -> str:

@@ -7,12 +7,10 @@ zone are local, and those that do are for a person to decide.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +19,7 @@ from hews_gpu.arrays import Int64
 from hews_gpu.data.clean import parse_numbers
 from hews_gpu.data.detect_columns import MOST_DEGREES, Sample, TimeColumn, times_of_day
 from hews_gpu.data.readers import dates
+from hews_gpu.data.readers.fetched import fetch_record
 from hews_gpu.data.readers.time_reading import (
     DEGREES_AN_HOUR,
     TimeReading,
@@ -34,7 +33,6 @@ from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = ["Clock", "propose_clock", "zone_of"]
 
-RECORD = "fetch.json"  # what `hews fetch` leaves beside the tables
 AGREE = 0.9  # share of the rows in which a second column must tell the same
 LEAST_ROWS = 20
 
@@ -160,9 +158,5 @@ def _middle(sample: Sample, roles: Mapping[str, str], role: str) -> float:
 
 def _stated(file: Path) -> str:
     """Return the zone that the record of `hews fetch` beside a table states; empty if there is none."""
-    try:
-        record: Any = json.loads((file.parent / RECORD).read_text(encoding="utf-8"))
-        stated = record["tables"]["incidents"].get("time_zone", "")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return ""
-    return stated if isinstance(stated, str) else ""
+    record = fetch_record(file.parent)
+    return str(record["tables"].get("incidents", {}).get("time_zone") or "") if record else ""

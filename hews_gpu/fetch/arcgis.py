@@ -14,13 +14,15 @@ from functools import reduce
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from hews_gpu.fetch.client import Answer, Endpoint, RequestError, read_json
+from hews_gpu.fetch.client import Answer, Endpoint, RequestError, read_json, require
 from hews_gpu.fetch.pages import Key, Table, TablePage, require_collection
 
 __all__ = ["ArcgisTable", "layer_address"]
 
 T = TypeVar("T")
 
+LAYER = {"fields": [{"name": str, "type?": str}], "maxRecordCount?": int, "objectIdField?": str}
+LAYER |= {"advancedQueryCapabilities?": dict, "editingInfo?": dict}
 NEEDS_SIGN_IN = frozenset({401, 403, 498, 499})
 
 
@@ -124,7 +126,7 @@ def _read_content(answer: Answer) -> dict[str, Any]:
         return content
     code, details = (error.get("code"), error.get("details")) if isinstance(error, dict) else (None, None)
     message = error.get("message") if isinstance(error, dict) else error
-    text = "; ".join(str(part) for part in [message, *(details or [])] if part)[:300]
+    text = "; ".join(str(part) for part in [message, *(details if isinstance(details, list) else [])] if part)[:300]
     reason = f"answered with the error {code}: {text}"
     if isinstance(code, int) and (code == 429 or code >= 500):
         raise RequestError(reason, retry="always")
@@ -134,17 +136,14 @@ def _read_content(answer: Answer) -> dict[str, Any]:
 
 def _read_layer(answer: Answer) -> dict[str, Any]:
     content = _read_content(answer)
-    fields = content.get("fields")
-    if not isinstance(fields, list) or not all(isinstance(spec, dict) and "name" in spec for spec in fields):
-        raise RequestError("is not a layer or table with fields", retry="never")
+    require(content, LAYER, "is not a layer or table with fields", "never")
     return content
 
 
 def _read_count(answer: Answer) -> int:
-    count = _read_content(answer).get("count")
-    if not isinstance(count, int):
-        raise RequestError("did not say how many rows there are", retry="always")
-    return count
+    content = _read_content(answer)
+    require(content, {"count": int}, "did not say how many rows there are", "always")
+    return int(content["count"])
 
 
 def _object_id(layer: Mapping[str, Any], endpoint: Endpoint) -> str:

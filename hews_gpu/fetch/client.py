@@ -9,7 +9,6 @@ again when it cannot be reached or sends a web page: the address is wrong or the
 from __future__ import annotations
 
 import http.client
-import json
 import random
 import re
 import socket
@@ -26,8 +25,10 @@ from urllib.parse import urlsplit
 
 from hews_gpu import __version__
 from hews_gpu.errors import UserError
+from hews_gpu.own_files import check, parse_json
 
-__all__ = ["Answer", "Client", "Clock", "Endpoint", "RequestError", "RequestPolicy", "read_json", "without_secrets"]
+__all__ = ["Answer", "Client", "Clock", "Endpoint", "RequestError", "RequestPolicy"]
+__all__ += ["read_json", "require", "without_secrets"]
 
 T = TypeVar("T")
 
@@ -292,9 +293,17 @@ def read_json(answer: Answer) -> Any:
     if answer.body.lstrip()[:1] == b"<" or "text/html" in answer.content_type:
         raise RequestError("answered with a web page instead of data", retry="known")
     try:
-        return json.loads(answer.body)
-    except ValueError as error:
+        return parse_json(answer.body, "it", object)
+    except UserError as error:
         raise RequestError(f"answered with broken JSON ({error})", retry="always") from error
+
+
+def require(content: Any, schema: Any, reason: str, retry: Literal["always", "never"]) -> None:
+    """Refuse what an answer holds with a `RequestError` for this reason unless it is as the schema says."""
+    try:
+        check(content, schema, "its answer")
+    except UserError as error:
+        raise RequestError(f"{reason} ({error.field}: {error.allowed})", retry=retry) from error
 
 
 def without_secrets(url: str) -> str:
@@ -320,8 +329,7 @@ def _no_connection(reason: object) -> RequestError:
 def _detail(error: urllib.error.HTTPError) -> str:
     """Return the message in the JSON body of a refusal, where there is one."""
     try:
-        body = json.loads(error.read(CHUNK_BYTES))
-    except (OSError, ValueError, http.client.HTTPException):
+        body = parse_json(error.read(CHUNK_BYTES), "JSON", {"message": str})
+    except (OSError, UserError, http.client.HTTPException):
         return ""
-    message = body.get("message") if isinstance(body, dict) else None
-    return f": {message[:200]}" if isinstance(message, str) else ""
+    return f": {body['message'][:200]}"

@@ -17,7 +17,7 @@ from typing import Any
 
 from hews_gpu.data.readers.schemas import is_person_level, normal_name
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.client import Answer, Client, Endpoint, RequestError
+from hews_gpu.fetch.client import Answer, Client, Endpoint, require
 
 __all__ = ["Key", "Table", "TablePage", "choose_fields", "collection_page", "require_collection"]
 
@@ -100,26 +100,20 @@ class Table(ABC):
 
 
 def require_collection(content: Any) -> list[Mapping[str, Any]]:
-    """Return the features of a GeoJSON FeatureCollection.
+    """Return the features of a GeoJSON FeatureCollection, or of ArcGIS's own JSON.
 
     Raises:
         RequestError: it is something else.
     """
-    features = content.get("features") if isinstance(content, dict) else None
-    if not isinstance(features, list) or not all(map(_is_feature, features)):
-        raise RequestError("answered with JSON that holds no features", retry="always")
+    parts = {"properties?": dict, "attributes?": dict, "geometry?": {"rings?": [[list]]}}
+    require(content, {"features": [parts]}, "answered with JSON that holds no features", "always")
+    features: list[Mapping[str, Any]] = content["features"]
     return features
 
 
 def collection_page(answer: Answer, content: Any) -> TablePage:
     """Return a whole GeoJSON file, of which `content` is the JSON, as a page."""
     return TablePage(url=answer.url, body=answer.body, keys=range(len(require_collection(content))))
-
-
-def _is_feature(feature: Any) -> bool:
-    """Return whether `feature` has the form of a GeoJSON feature, or of one in ArcGIS's own JSON."""
-    parts = ("properties", "attributes", "geometry")
-    return isinstance(feature, dict) and all(isinstance(feature.get(part) or {}, dict) for part in parts)
 
 
 TIME = "CrimeDateTime CrimeDate CrimeTime Date Time Occurred_Date Occurrence_Date Date_Occ Time_Occ Date_of_Occurrence"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from hews_gpu import __version__
+from hews_gpu.data.readers.fetched import RECORD, fetch_record
 from hews_gpu.errors import UserError
 from hews_gpu.fetch.pages import TablePage
 from hews_gpu.files import atomic_file, atomic_link, disk_full_is_a_user_error, locked, write_json
+from hews_gpu.progress import log
 
 __all__ = ["LATEST", "RECORD", "Snapshot", "locked_folder", "open_snapshot"]
 
-RECORD = "fetch.json"
 LATEST = "latest"
 DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-\d{1,2})?")
 LEFT_OVER = re.compile(r"incidents-\d{5}\.(csv|geojson)|\..+\.partial-[0-9a-f-]+")
@@ -164,13 +164,12 @@ def locked_folder(root: Path) -> Iterator[None]:
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
-    """Return the record of a folder; empty if there is none that can be read."""
+    """Return the record of a folder; empty if there is none that can be gone on with."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return fetch_record(folder)
+    except UserError as error:
+        log(f"{error.field}: {error.allowed}; its tables are fetched anew, into another folder")
         return {}
-    is_ours = isinstance(record, dict) and record.get("kind") == "fetch" and isinstance(record.get("tables"), dict)
-    return record if is_ours else {}
 
 
 def _now() -> str:

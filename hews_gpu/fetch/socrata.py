@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from hews_gpu.errors import UserError
-from hews_gpu.fetch.client import Answer, Endpoint, RequestError, read_json
+from hews_gpu.fetch.client import Answer, Endpoint, RequestError, read_json, require
 from hews_gpu.fetch.pages import Key, Table, TablePage, collection_page
 
 __all__ = ["TOKEN_VARIABLE", "SocrataTable"]
@@ -102,7 +102,10 @@ class SocrataTable(Table):
     def _read_page(self, answer: Answer) -> TablePage:
         """Check that the page is whole: the columns asked for, and every row as wide as the header."""
         text = _read_text(answer)
-        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+        try:
+            header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+        except csv.Error as error:
+            raise RequestError(f"answered with broken CSV ({error})", retry="always") from error
         if header != list(self.fields):
             raise RequestError(f"answered with the columns {', '.join(header)[:200] or 'none'}", retry="always")
         if not text.endswith("\n") or any(len(row) != len(header) for row in rows):
@@ -142,9 +145,7 @@ def _read_content(answer: Answer) -> Any:
 
 def _read_view(answer: Answer) -> dict[str, Any]:
     content = _read_content(answer)
-    columns = content.get("columns") if isinstance(content, dict) else None
-    if not isinstance(columns, list) or not all(isinstance(c, dict) and "fieldName" in c for c in columns):
-        raise RequestError("is not a dataset with columns", retry="never")
+    require(content, {"columns": [{"fieldName": str}]}, "is not a dataset with columns", "never")
     return dict(content)
 
 

@@ -10,11 +10,12 @@ from hews_gpu.data.coverage import coverage_of_events
 from hews_gpu.data.events import DOUBTS
 from hews_gpu.errors import UserError
 from hews_gpu.files import atomic_file, require_free_file
+from hews_gpu.own_files import read_json
 from hews_gpu.progress import step
 from hews_gpu.report.formatting import category_list, moment, number, percent, signed, span
 from hews_gpu.report.page import GENERATOR, Block, Page, Part, Row, Verdict, facts, prose, render, section, table, text
-from hews_gpu.report.result import JUDGE_FIRST, Result, read_folder, read_object
-from hews_gpu.report.results_file import read_json, read_results
+from hews_gpu.report.result import JUDGE_FIRST, Result, read_folder
+from hews_gpu.report.results_file import read_results, read_results_file
 from hews_gpu.report.sections import city, scores
 from hews_gpu.report.sections.findings import findings_page, kind_of
 from hews_gpu.report.sections.how import facts_of_file, how
@@ -74,7 +75,7 @@ def _page_of_folder(run: Path, data: Path | None) -> Page:
     """Return the page of a run or a backtest."""
     if not run.is_dir():
         raise UserError("run folder", run, allowed="does not exist", remedy="Make it with 'hews train DIR --out RUN'")
-    metrics = read_object(run / "metrics.json", JUDGE_FIRST)
+    metrics = read_json(run / "metrics.json", remedy=JUDGE_FIRST)
     if metrics.get("leaky") is True:
         return leaky_page(run, metrics, data)
     result = read_folder(run, metrics, data)
@@ -103,7 +104,7 @@ def _verdict(result: Result, name: str = "", more: Sequence[str] = ()) -> Verdic
     """Return the verdict that opens the page."""
     verdict = result.comparison.verdict()
     notes = [*(more or [" ".join(verdict.notes)]), text("held_against").words("text")]
-    notes += [f"The table is not known to be complete: {doubt}." for doubt in result.metrics.get(DOUBTS, [])]
+    notes += [f"The table is not known to be complete: {doubt}." for doubt in result.metrics.get(DOUBTS) or ()]
     return Verdict(f"{name}{verdict.sentence}", verdict.tone, notes)
 
 
@@ -125,7 +126,7 @@ def _page_of_file(file: Path, data: Path | None) -> Page:
     """Return the page of a results file: the same sections for each of its sources."""
     if data is not None:
         raise UserError("--data", data, allowed="does not go with a results file", remedy="Leave it out")
-    content = read_json(file)
+    content = read_results_file(file)
     if kind_of(content) is not None:
         return findings_page(content, file)
     sources = read_results(content, file)

@@ -9,7 +9,6 @@ Shapes: S windows, E incidents.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,14 +22,13 @@ from hews_gpu.arrays import Bool, Float64
 from hews_gpu.data.events import Prepared, open_data_of
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.judge import too_little
-from hews_gpu.files import read_manifest
+from hews_gpu.files import read_history, read_manifest
 from hews_gpu.report.results_file import require_result
 from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, Comparison
 
-__all__ = ["JUDGE_FIRST", "Result", "read_folder", "read_history", "read_object", "read_table"]
+__all__ = ["JUDGE_FIRST", "Result", "read_folder", "read_table"]
 
 JUDGE_FIRST = "Run 'hews evaluate' first"
-PREPARE_AGAIN = "Run 'hews prepare' again"
 FORECAST_COLUMNS = ("issue_time", "window_start", "window_end", "split", "y", "p_climatology")
 PLACE_COLUMNS = ("window_start", "neighborhood", "p", "p_long_run", "events")
 
@@ -46,6 +44,7 @@ class Result:
     history: pd.DataFrame = field(default_factory=pd.DataFrame)  # one row per epoch
     manifest: Mapping[str, Any] = field(default_factory=dict)
     prepared: Prepared | None = None  # with the city file that the run was trained with
+    quality: Mapping[str, Any] = field(default_factory=dict)  # what the preparation counted
 
     @property
     def forecasts(self) -> Mapping[str, Any]:
@@ -94,11 +93,6 @@ class Result:
         """The forecasters that figures with little room show."""
         return (CLIMATOLOGY, self.best) if self.best != CLIMATOLOGY else (CLIMATOLOGY,)
 
-    @cached_property
-    def quality(self) -> dict[str, Any]:
-        """What the preparation counted; empty where there is no prepared folder."""
-        return read_object(self.prepared.folder / "quality.json", PREPARE_AGAIN) if self.prepared else {}
-
 
 def read_folder(run: Path, metrics: Mapping[str, Any], data: Path | None = None) -> Result:
     """Open a judged run or a backtest, and the prepared folder that it recorded or that `data` names.
@@ -120,23 +114,11 @@ def read_folder(run: Path, metrics: Mapping[str, Any], data: Path | None = None)
         metrics=metrics,
         test=test,
         places=read_table(places, PLACE_COLUMNS) if places.is_file() else None,
-        history=read_history(run / "history.csv"),
+        history=pd.DataFrame(read_history(run)),
         manifest=manifest,
         prepared=prepared,
+        quality=prepared.quality if prepared else {},
     )
-
-
-def read_object(path: Path, remedy: str) -> dict[str, Any]:
-    """Read a JSON object; `remedy` says what to do where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(str(path), allowed="does not exist", remedy=remedy) from None
-    except (OSError, ValueError) as error:
-        raise UserError(str(path), allowed=f"cannot be read as JSON ({error})", remedy=remedy) from None
-    if not isinstance(content, dict):
-        raise UserError(str(path), allowed="must hold a JSON object", remedy=remedy)
-    return content
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -151,11 +133,3 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if missing:
         raise UserError(str(path), allowed=f"lacks {', '.join(missing)}", remedy=JUDGE_FIRST)
     return table
-
-
-def read_history(path: Path) -> pd.DataFrame:
-    """Read one row per epoch; empty where none was kept."""
-    try:
-        return pd.read_csv(path)
-    except (FileNotFoundError, pd.errors.EmptyDataError, pd.errors.ParserError):
-        return pd.DataFrame()

@@ -21,6 +21,7 @@ from torch import nn
 from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError
 from hews_gpu.files import (
+    HISTORY,
     MANIFEST,
     atomic_file,
     disk_full_is_a_user_error,
@@ -32,10 +33,12 @@ from hews_gpu.files import (
 )
 from hews_gpu.forecasters.base import Forecaster
 from hews_gpu.forecasters.stored import pack, unpack
+from hews_gpu.own_files import read_text
 from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings
 from hews_gpu.training.checkpoint import read_tensors, write_tensors
 from hews_gpu.training.objective import EpochRow
 from hews_gpu.training.recipe import LEAKY, Recipe, parse_recipe
+from hews_gpu.typed_toml import build
 
 __all__ = [
     "CITY",
@@ -56,7 +59,7 @@ __all__ = [
 
 KIND = "run"
 UNFINISHED = "Train to the end with 'hews train DIR --out RUN --resume'"
-WEIGHTS, HISTORY, CITY, RECIPE = "weights.safetensors", "history.csv", "city.toml", "recipe.toml"
+WEIGHTS, CITY, RECIPE = "weights.safetensors", "city.toml", "recipe.toml"
 
 
 def going_on(run: Path, left: str, is_there: bool, *, force: bool, resume: bool | str) -> bool:
@@ -167,9 +170,8 @@ def run_recipe(run: Path) -> Recipe:
     """
     require_run(run)
     path = run / RECIPE
-    if not path.is_file():
-        raise UserError(str(path), allowed="does not exist", remedy="Train anew with --force")
-    return parse_recipe(path.read_text(encoding="utf-8"), str(read_manifest(run).get("recipe", path.stem)))
+    text = read_text(path, "Train anew with --force")
+    return parse_recipe(text, str(read_manifest(run).get("recipe") or path.stem), str(path))
 
 
 def require_run(run: Path) -> None:
@@ -192,11 +194,11 @@ def load_network(run: Path) -> nn.Module:
         UserError: the run has not been trained to its end, or its weights are damaged.
     """
     require_run(run)
-    tensors, notes = read_tensors(run / WEIGHTS, remedy=UNFINISHED)
+    tensors, notes = read_tensors(run / WEIGHTS, {"architecture": str, "settings": dict}, remedy=UNFINISHED)
     if notes.get("architecture") not in CONVS:
         allowed = f"is of architecture {notes.get('architecture')}, must be one of {', '.join(CONVS)}"
         raise UserError(str(run / WEIGHTS), allowed=allowed, remedy="Train anew with --force")
-    network = ReferenceCnn(ReferenceSettings(**notes["settings"]))
+    network = ReferenceCnn(build(ReferenceSettings, notes["settings"], section="settings"))
     network.load_state_dict(tensors)
     return network
 

@@ -42,7 +42,7 @@ from hews_gpu.training.distributed import (
     start_ranks,
 )
 from hews_gpu.training.logs import LOGS, RunLog
-from hews_gpu.training.loop import TrainingLoop
+from hews_gpu.training.loop import CHECKPOINT, TrainingLoop
 from hews_gpu.training.objective import EpochRow, Objective
 from hews_gpu.training.preempt import StopSignals, stopped_by
 from hews_gpu.training.recipe import LEAKY, Recipe, load_recipe, parse_recipe
@@ -268,7 +268,7 @@ class _Run:
         last: Snapshot | None = None
         with self.group.raise_on_all_ranks():
             if self.group.is_first:
-                last = self.checkpoints.load_last()
+                last = self.checkpoints.load_last(CHECKPOINT)
                 require_same_settings(str(self.checkpoints.folder), last.notes["settings"], self.engine.settings)
         last = self.group.broadcast(last)
         assert last is not None

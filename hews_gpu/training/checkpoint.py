@@ -28,6 +28,7 @@ from torch import Tensor
 
 from hews_gpu.errors import UserError
 from hews_gpu.files import atomic_file
+from hews_gpu.own_files import check, parse_json
 from hews_gpu.progress import log
 
 __all__ = [
@@ -133,8 +134,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
         partial.write_bytes(blank.replace(BLANK, checksum.encode(), 1))  # the metadata come first in the file
 
 
-def read_tensors(path: Path, *, remedy: str) -> tuple[Tensors, dict[str, Any]]:
-    """Read what `write_tensors` wrote.
+def read_tensors(path: Path, schema: Any = dict, *, remedy: str) -> tuple[Tensors, dict[str, Any]]:
+    """Read what `write_tensors` wrote, with notes that are as `schema` says.
 
     Raises:
         DamagedFile: cut short, changed since, or never written by us; `remedy` says what to do.
@@ -145,12 +146,14 @@ def read_tensors(path: Path, *, remedy: str) -> tuple[Tensors, dict[str, Any]]:
     try:
         raw = path.read_bytes()
         length = int.from_bytes(raw[:8], "little")
-        notes = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"][KEY])
-        checksum, version = str(notes.pop("sha256")), notes["format"]
+        header = parse_json(raw[8 : 8 + length], str(path), {"__metadata__": {KEY: str}})
+        notes = parse_json(header["__metadata__"][KEY], str(path), {"sha256": str, "format": int})
+        checksum, version = notes.pop("sha256"), notes["format"]
         if hashlib.sha256(raw.replace(checksum.encode(), BLANK, 1)).hexdigest() != checksum:
             raise ValueError("its checksum is wrong: it is damaged")
         tensors = load(raw) if version == FORMAT else {}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
+        check(notes, schema if version == FORMAT else dict, str(path))
+    except (OSError, ValueError, SafetensorError) as error:
         allowed = f"cannot be read as format {FORMAT} of this program ({error})"
         raise DamagedFile(str(path), allowed=allowed, remedy=remedy) from None
     if version != FORMAT:
@@ -218,8 +221,11 @@ class Checkpoints:
         with self.report_full_disk():
             save(self.folder / BEST)
 
-    def load_last(self) -> Snapshot:
+    def load_last(self, schema: Any = dict) -> Snapshot:
         """Read the last checkpoint that is whole; later ones that are damaged are renamed to `.damaged` and reported.
+
+        Args:
+            schema: of its notes.
 
         Raises:
             UserError: there is none.
@@ -227,7 +233,7 @@ class Checkpoints:
         paths = self._newest_first()
         for path in paths:
             try:
-                tensors, notes = read_tensors(path, remedy=RESTART)
+                tensors, notes = read_tensors(path, schema, remedy=RESTART)
             except DamagedFile as error:
                 if path == paths[-1]:
                     raise

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,17 @@ def order_fingerprint(ids: Int64, place: int) -> int:
     return int(words.sum(dtype=np.uint64)) % MODULUS
 
 
+EPOCH_ROW = {"epoch": int, "train_loss": float, "validation": {"*": float}, "order": str, "cost?": {"*?": float}}
+POSITION = {
+    **dict.fromkeys(("stage", "stage_epoch", "epoch", "epoch_step", "step", "best_epoch"), int),
+    "losses": [float],
+    "orders": [int],
+    "history": [EPOCH_ROW],
+}
+CHECKPOINT = {"position": POSITION, "settings": dict, "scaler": dict, "made_with": dict}
+"""The notes of a checkpoint, as `own_files.check` takes it."""
+
+
 @dataclass(kw_only=True)
 class Position:
     """How far a run has come."""
@@ -99,7 +110,9 @@ class Position:
     @classmethod
     def from_notes(cls, notes: Mapping[str, Any]) -> Position:
         """Read a position from a checkpoint's notes, where `asdict` put it."""
-        return cls(**{**notes, "history": [EpochRow(**row) for row in notes["history"]]})
+        names = [f.name for f in fields(EpochRow)]
+        history = [EpochRow(**{name: row.get(name) for name in names}) for row in notes["history"]]
+        return cls(**{**{key: notes[key] for key in POSITION}, "history": history})
 
     @property
     def best_score(self) -> float:

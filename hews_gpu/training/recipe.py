@@ -12,7 +12,6 @@ it is to warn of among them, and the windows are split at random: leaky, and mar
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -24,8 +23,9 @@ from torch import nn
 from hews_gpu.config import TrainingConfig
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.feed.augment import AugmentationConfig
+from hews_gpu.own_files import read_text
 from hews_gpu.training.objective import Stage
-from hews_gpu.typed_toml import build, require
+from hews_gpu.typed_toml import build_file, require
 
 __all__ = [
     "DEFAULT",
@@ -335,29 +335,14 @@ def load_recipe(name: str | Path = DEFAULT) -> Recipe:
     if path.suffix != ".toml":
         remedy = f"A file of your own ends in .toml. {did_you_mean(str(name), known_recipes())}"
         raise UserError("--recipe", str(name), allowed="is not a shipped recipe", remedy=remedy)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        remedy = f"Give the path of a recipe, or one of {', '.join(known_recipes())}"
-        raise UserError("--recipe", path, allowed="does not exist", remedy=remedy) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError("--recipe", path, allowed=f"cannot be read as UTF-8 text ({error})") from None
-    return parse_recipe(text, path.stem)
+    return parse_recipe(read_text(path, f"Give one, or a name: {', '.join(known_recipes())}"), path.stem, str(path))
 
 
-def parse_recipe(text: str, name: str) -> Recipe:
-    """Read a recipe from the text of its file; `name` is what to call it.
+def parse_recipe(text: str, name: str, file: str = "") -> Recipe:
+    """Read a recipe from the text of its file; `name` is what to call it, and errors name the file.
 
     Raises:
         UserError: not TOML, an unknown key, a wrong type or a value out of range.
     """
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"recipe {name}", allowed=f"is not valid TOML ({error})") from None
-    try:
-        return build(Recipe, content, section="", extra={"name": name, "text": text})
-    except UserError as error:  # city files have sections of the same names
-        remedy = "Add it; the shipped recipes show how" if error.allowed == "is missing" else error.remedy
-        where = f"recipe {name}: {error.field}"
-        raise UserError(where, error.value, allowed=error.allowed, remedy=remedy) from None
+    extra = {"name": name, "text": text}
+    return build_file(Recipe, text, file or f"recipe {name}", example="the shipped recipes show how", extra=extra)

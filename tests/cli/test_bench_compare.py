@@ -92,8 +92,8 @@ def test_what_else_differs_is_named(tmp_path):
     ("b", "words"),
     [
         (json.dumps({"benchmark": "other"}), "of the benchmark other"),
-        ("{", "cannot be read as JSON"),
-        ("[]", "is no result"),
+        ("{", "b.json: is not JSON"),
+        ("[]", "b.json = .*must be an object"),
     ],
 )
 def test_what_cannot_be_compared(tmp_path, b, words):

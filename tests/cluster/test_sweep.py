@@ -61,7 +61,7 @@ def test_each_job_gets_its_own_recipe(tmp_path):
         ('prepared = "p"\nat_once = 0\n[grid]\nseed = [1]\n', r"\[at_once\] = 0"),
         ('prepared = "p"\n[grid]\nseed = 1\n', r"\[grid\] seed = 1: must be a list"),
         ('prepared = "p"\n[grid]\nseed = []\n', "not empty"),
-        ("prepared =\n", "cannot be read as TOML"),
+        ("prepared =\n", r"sweep\.toml: is not valid TOML"),
     ],
 )
 def test_mistakes_are_named(tmp_path, text, words):

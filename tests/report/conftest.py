@@ -104,6 +104,7 @@ def write_prepared(folder: Path, *, name: str = "Toytown") -> Path:
     kept = len(incidents)
     reasons = {"unparsable_time": 3, "no_coordinates": 41, "outside the <study> area": 12}
     quality = {"rows_read": kept + 56, "rows_kept": kept, "rows_quarantined": 56, "quarantined_by_reason": reasons}
+    quality |= {"targets_quarantined_by_reason": {}}
     _json(folder / "quality.json", quality | {"targets_kept": int(incidents["is_target"].sum())} | DETAILS)
     _json(folder / "hews.json", _manifest("prepared", ["hews", "prepare", "my city.toml", "--out", "prepared"]))
     return folder

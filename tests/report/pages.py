@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hews_gpu.report.build import build_report
-from hews_gpu.report.results_file import read_json
+from hews_gpu.report.results_file import read_results_file
 
 COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("forecasts-20*.json"))[-1]
 METHODS = ("climatology", "level", "boosting", "oracle")
@@ -16,7 +16,7 @@ METHODS = ("climatology", "level", "boosting", "oracle")
 
 def few_methods() -> dict[str, Any]:
     """The committed results, cut down to a real table and a generated city with a few methods each."""
-    whole = read_json(COMMITTED)
+    whole = read_results_file(COMMITTED)
     sources = {"baltimore": whole["baltimore"], "null": whole["presets"]["null"]}
     for source in sources.values():
         points = [point for axis in source.get("curves", {}).values() for point in axis]

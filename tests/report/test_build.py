@@ -183,7 +183,7 @@ def test_a_backtest_of_a_generated_city_needs_no_folder(backtest, tmp_path):
     folder = shutil.copytree(backtest, tmp_path / "backtest")
     metrics = json.loads((folder / "metrics.json").read_text())
     (folder / "metrics.json").write_text(json.dumps({**metrics, "preset": "strong", "years": 4, "seed": 1}))
-    (folder / "hews.json").write_text("{}")
+    (folder / "hews.json").write_text('{"kind": "backtest"}')
     own = Page(build_report(folder, force=True).read_text(encoding="utf-8"))
     ids = [one.get("id") for one in own.all("section")]
     assert ids == "skill trust warnings hours where run limits reading".split()

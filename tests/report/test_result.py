@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.report.result import JUDGE_FIRST, read_folder, read_object
+from hews_gpu.own_files import read_json
+from hews_gpu.report.result import JUDGE_FIRST, read_folder
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def own_run(run, tmp_path):
 
 
 def opened(run, data=None):
-    return read_folder(run, read_object(run / "metrics.json", JUDGE_FIRST), data)
+    return read_folder(run, read_json(run / "metrics.json", remedy=JUDGE_FIRST), data)
 
 
 def refused(run, *words, data=None):
@@ -48,7 +49,7 @@ def test_metrics_that_lack_a_score(own_run):
     metrics = json.loads((own_run / "metrics.json").read_text())
     del metrics["forecasts"]["hewsnet"]["auc"]
     (own_run / "metrics.json").write_text(json.dumps(metrics))
-    refused(own_run, "metrics.json", "forecasts.hewsnet lacks auc", "hews evaluate")
+    refused(own_run, "metrics.json", "forecasts.hewsnet.auc: is missing", "hews evaluate")
 
 
 def test_forecasts_that_are_no_table(own_run):
@@ -75,7 +76,7 @@ def test_a_table_by_neighborhood_without_a_column(own_run):
 
 
 def test_a_run_that_names_no_data(own_run, prepared):
-    (own_run / "hews.json").write_text("{}")
+    (own_run / "hews.json").write_text('{"kind": "run"}')
     refused(own_run, "--data")
     assert opened(own_run, prepared).prepared.folder == prepared
 

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hews_gpu.data.readers.csv_rows import open_csv
+from hews_gpu.data.readers.fetched import FETCH_AGAIN, RECORD, fetch_record
 from hews_gpu.data.readers.files import IncidentFile, kind_of
 from hews_gpu.data.readers.json_rows import A_PART, MORE
 from hews_gpu.errors import UserError
 
 __all__ = ["doubts_of_fetches", "doubts_of_files"]
 
-RECORD = "fetch.json"
 CUT_OFF_AT = {1000, 2000, 5000, 10_000, 20_000, 32_000, 50_000, 100_000, 500_000, 1_000_000}
 """Rows at which feeds cut off an answer: 1,000 and 50,000 (Socrata), 1,000 and 2,000 (ArcGIS), 32,000 (CKAN), ..."""
 SHEET_ROWS = {65_535: "older spreadsheets", 1_048_575: "spreadsheets"}
@@ -53,9 +52,9 @@ def doubts_of_fetches(files: Sequence[IncidentFile], neighborhoods: Path) -> lis
 
 def _of_fetch(folder: Path, table: str, used: Mapping[str, str]) -> list[str]:
     """Return what a fetch says of itself, if the files used are the pages that it got, all of them."""
-    record = _record(folder)
+    record = fetch_record(folder)
     pages = _pages(record, table)
-    if record is None or not used.keys() & pages.keys():
+    if not used.keys() & pages.keys():
         return []
     if "finished" not in record:
         raise _not_whole(folder, "says that the fetch did not end")
@@ -65,7 +64,7 @@ def _of_fetch(folder: Path, table: str, used: Mapping[str, str]) -> list[str]:
     for name in sorted(pages):
         if used[name] != pages[name]:
             raise _not_whole(folder, f"knows {name} with other bytes than it has now")
-    return [str(doubt) for doubt in record.get("doubts", [])]
+    return list(record.get("doubts") or ())
 
 
 def doubts_of_files(
@@ -84,33 +83,20 @@ def doubts_of_files(
         parts = {what: noticed.pop((file.number, what), 0) for what in (MORE, A_PART)}
         if file.columns is None:
             doubts.append(f"{file.name} could not be read and was left out")
-        elif file.path.name not in _pages(_record(file.path.parent), "incidents"):
+        elif file.path.name not in _pages(fetch_record(file.path.parent), "incidents"):
             doubts += [f"{file.name}: {n:,} {what}" for what, n in parts.items() if n]
             doubts += _of_file(file, texts[file.number])
     return doubts
 
 
-def _record(folder: Path) -> dict[str, Any] | None:
-    """Return the record that `hews fetch` keeps beside its pages; None where there is none."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise _not_whole(folder, f"cannot be read ({error})") from None
-    is_ours = isinstance(record, dict) and record.get("kind") == "fetch" and isinstance(record.get("tables"), dict)
-    return record if is_ours else None
-
-
-def _pages(record: Mapping[str, Any] | None, table: str) -> dict[str, str]:
+def _pages(record: Mapping[str, Any], table: str) -> dict[str, str]:
     """Return the files of a fetched table with their digests."""
-    pages = (record or {}).get("tables", {}).get(table, {}).get("pages", [])
-    return {str(page["file"]): str(page["sha256"]) for page in pages}
+    pages = record["tables"].get(table, {}).get("pages", []) if record else []
+    return {page["file"]: page["sha256"] for page in pages}
 
 
 def _not_whole(folder: Path, what: str) -> UserError:
-    remedy = "Give 'hews fetch' again, which goes on; or remove that file if you changed the pages on purpose"
-    return UserError(str(folder / RECORD), allowed=what, remedy=remedy)
+    return UserError(str(folder / RECORD), allowed=what, remedy=FETCH_AGAIN)
 
 
 def _of_file(file: IncidentFile, text: Path) -> list[str]:

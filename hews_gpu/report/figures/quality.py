@@ -50,7 +50,7 @@ def missing(by_month: Mapping[str, Any]) -> tuple[Markup | None, list[Key]]:
 
 def _shares(by_month: Mapping[str, Any]) -> dict[str, Float64]:
     """Return percent blank by month (NaN for months without rows) of the columns with the most blanks."""
-    columns = by_month.get("columns", {})
+    columns = by_month["columns"]
     rows, blank = (pd.DataFrame({name: one[key] for name, one in columns.items()}) for key in ("rows", "blank"))
     share = (100 * blank / rows.where(rows > 0)).loc[:, blank.any()]
     chosen = share.mean().sort_values(ascending=False, kind="stable").index[:MOST_COLUMNS]

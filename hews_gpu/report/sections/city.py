@@ -85,11 +85,11 @@ def data(result: Result) -> Block | None:
     names = ", ".join(polygons.loc[is_repaired, "name"].astype(str))
     repaired = f" Outlines repaired because their rings crossed themselves: {names}." if names else ""
     side = []
-    drawing, key = missing(quality.get("missing_by_month", {}))
+    drawing, key = missing(quality["missing_by_month"])
     if drawing is not None:
         side.append(figure("missing", drawing, key))
-    if warned := quality.get("warnings"):
-        side.append(facts("warnings", [("", str(warning)) for warning in warned]))
+    if warned := quality["warnings"]:
+        side.append(facts("warnings", [("", warning) for warning in warned]))
     blocks = [table("rows", row_counts(result)), text("areas", count=str(len(polygons)), repaired=repaired)]
     blocks += [columns(*side)] if side else []
     tables = {"label_information": _label_information, "steps": _steps, "rounding": _rounding}
@@ -101,13 +101,12 @@ def row_counts(result: Result) -> list[Row]:
     """Return where every row went, with shares of all; then what was noticed on kept rows, with shares of those."""
     assert result.prepared is not None
     quality = result.quality
-    read = int(quality.get("rows_read") or 0)
-    rows = [_share("Rows read", read, read, "all"), _share("Kept", quality.get("rows_kept"), read, "kept")]
-    rows.append(_share("Set aside", quality.get("rows_quarantined"), read, "aside"))
-    reasons = quality.get("quarantined_by_reason") or {}
-    for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
+    read = quality["rows_read"]
+    rows = [_share("Rows read", read, read, "all"), _share("Kept", quality["rows_kept"], read, "kept")]
+    rows.append(_share("Set aside", quality["rows_quarantined"], read, "aside"))
+    for reason, count in sorted(quality["quarantined_by_reason"].items(), key=lambda item: -item[1]):
         rows.append(_share(reason.replace("_", " "), count, read, "reason"))
-    if targets := sum((quality.get("targets_quarantined_by_reason") or {}).values()):
+    if targets := sum(quality["targets_quarantined_by_reason"].values()):
         rows.append(_share("target rows among those set aside", targets, read, "reason"))
     columns = ["is_target", "is_nearest", "duplicate_of", "is_overlap", "twin_of", "near_twin_of"]
     marks = pd.read_parquet(result.prepared.folder / "incidents.parquet", columns=columns)
@@ -123,14 +122,14 @@ def row_counts(result: Result) -> list[Row]:
     return [*rows, *(_share(name, int(true.sum()), len(marks), "noticed") for name, true in counts.items())]
 
 
-def _share(name: str, count: Any, of: int, look: str) -> Row:
-    share = int(count or 0) / of if of else 0.0
+def _share(name: str, count: int, of: int, look: str) -> Row:
+    share = count / of if of else 0.0
     return Row(name, [number(count), percent(share, 2)], look=look, bar=round(100 * share, 2))
 
 
 def _label_information(quality: Mapping[str, Any]) -> list[Row]:
     """Return columns and ways of writing that tell more of the label than they should."""
-    told = [one for one in quality.get("label_information", {}).get("columns", []) if one["warning"]][:16]
+    told = [one for one in quality["label_information"]["columns"] if one["warning"]][:16]
     several = len({one["file"] for one in told}) > 1
     rows = []
     for one in told:
@@ -142,14 +141,14 @@ def _label_information(quality: Mapping[str, Any]) -> list[Row]:
 def _steps(quality: Mapping[str, Any]) -> list[Row]:
     """Return the largest steps in monthly volume."""
     rows = []
-    for one in quality.get("volume_steps", {}).get("found", [])[:12]:
-        cells = [one["month"], number(one["before"]), number(one["after"]), number(one["ratio"], 2)]
+    for one in quality["volume_steps"]["found"][:12]:
+        cells = [one["month"], number(one["before"]), number(one["after"]), number(one.get("ratio"), 2)]
         rows.append(Row(one["category"], cells))
     return rows
 
 
 def _rounding(quality: Mapping[str, Any]) -> list[Row]:
     """Return the share of each category's times that look rounded, the largest category first."""
-    entries = sorted(quality.get("rounding_by_category", {}).items(), key=lambda entry: -entry[1]["rows"])[:16]
+    entries = sorted(quality["rounding_by_category"].items(), key=lambda entry: -entry[1]["rows"])[:16]
     keys = ("minute_0", "minute_30", "midnight")
     return [Row(name, [number(one["rows"]), *(percent(one[key], 1) for key in keys)]) for name, one in entries]

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from hews_gpu.files import read_manifest
+from hews_gpu.own_files import read_text
 from hews_gpu.report.figures.scores import training
 from hews_gpu.report.formatting import day, duration, moment, number, seconds
 from hews_gpu.report.page import Block, Row, code, columns, facts, figure, section, table, text
@@ -38,7 +39,7 @@ def how(result: Result) -> Block:
     if known := _facts(result, manifests):
         blocks.append(facts("run", known))
     if result.prepared is not None and result.prepared.city.path.is_file():
-        blocks.append(code("The city file", result.prepared.city.path.read_text(encoding="utf-8")))
+        blocks.append(code("The city file", read_text(result.prepared.city.path)))
     repeatable = text("repeatable").words("text") if result.manifest else ""
     return section("run", *blocks, repeatable=repeatable)
 

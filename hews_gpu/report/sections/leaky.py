@@ -8,9 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from hews_gpu.data.coverage import coverage_of_events
 from hews_gpu.data.events import Prepared, open_data_of
-from hews_gpu.errors import UserError
+from hews_gpu.files import read_history
+from hews_gpu.own_files import check, read_text
 from hews_gpu.report.figures.maps import BACKEND, draw_window, seconds_of
 from hews_gpu.report.formatting import SPACE, category_list, number, percent, span
 from hews_gpu.report.page import (
@@ -28,26 +31,30 @@ from hews_gpu.report.page import (
     table,
     text,
 )
-from hews_gpu.report.result import JUDGE_FIRST, read_history, read_table
+from hews_gpu.report.result import JUDGE_FIRST, read_table
 from hews_gpu.report.sections.how import training_facts, training_figure
 
 __all__ = ["leaky_page"]
 
-KEYS = ("warning", "recipe", "model", "accuracy", "accuracy_interval", "auc", "windows", "positives", "parts")
 TITLES = {"train": "Trained on", "validation": "Stopped by", "test": "Held out at random"}
+SCORES = dict.fromkeys(("windows", "positives", "accuracy", "auc"), float) | {"accuracy_interval": (float, float)}
+RESULT = {
+    **SCORES,
+    **dict.fromkeys(("warning", "recipe", "model", "balancing"), str),
+    **dict.fromkeys(("parameters", "seed"), int),
+    "parts": dict.fromkeys(TITLES, SCORES | {"log_loss_bits": float}),
+}
 LEAKY = "leaky"
 
 
 def leaky_page(run: Path, metrics: dict[str, Any], data: Path | None = None) -> Page:
     """Return the page of a judged run of a leaky recipe, or raise `UserError` where something is missing."""
-    missing = [key for key in KEYS if key not in metrics]
-    if missing:
-        raise UserError(str(run / "metrics.json"), allowed=f"lacks {', '.join(missing)}", remedy=JUDGE_FIRST)
+    check(metrics, RESULT, str(run / "metrics.json"), JUDGE_FIRST)
     prepared = open_data_of(run, data)
     targets, coverage = category_list(prepared.city.incidents.target_names), coverage_of_events(prepared.events)
     name, recipe = prepared.city.city.name, str(metrics["recipe"])
     low, high = (percent(end, 1) for end in metrics["accuracy_interval"])
-    rows = [_part(TITLES[key], part) for key, part in metrics["parts"].items()]
+    rows = [_part(title, metrics["parts"][key]) for key, title in TITLES.items()]
     pictures = _maps(prepared, run / "leaky_held_out.parquet")
     sentence = f"These numbers cannot be believed: each map shows the {targets} incidents that it is asked about."
     note = text("leaky", warning=str(metrics["warning"]), targets=targets).words("text")
@@ -76,7 +83,7 @@ def _part(name: str, part: dict[str, Any]) -> Row:
 
 
 def _how(run: Path, metrics: dict[str, Any]) -> Block:
-    history, recipe = read_history(run / "history.csv"), run / "recipe.toml"
+    history, recipe = pd.DataFrame(read_history(run)), run / "recipe.toml"
     pairs = [
         ("Recipe", str(metrics["recipe"])),
         ("Model", f"{metrics['model']}, {number(metrics['parameters'])} parameters"),
@@ -84,7 +91,7 @@ def _how(run: Path, metrics: dict[str, Any]) -> Block:
         ("Seed", str(metrics["seed"])),
         *training_facts(history),
     ]
-    folded = [code("The recipe", recipe.read_text(encoding="utf-8"))] if recipe.is_file() else []
+    folded = [code("The recipe", read_text(recipe))] if recipe.is_file() else []
     return section("run", columns(*training_figure(history), facts("run", pairs)), *folded, repeatable="")
 
 

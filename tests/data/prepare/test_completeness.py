@@ -27,10 +27,15 @@ def csv_of(*lines: str, end: str = "\n") -> bytes:
     return ("\n".join((HEADER, *lines)) + end).encode()
 
 
+def page(name: str, sha256: str) -> dict[str, Any]:
+    return {"file": name, "url": "u", "time": "t", "rows": 1, "first": 1, "last": 1, "sha256": sha256}
+
+
 def fetched(folder: Path, names: list[str], **record: Any) -> None:
     """The record of a fetch of these pages, as it is once all is there."""
-    pages = [{"file": name, "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest()} for name in names]
-    content = {"kind": "fetch", "tables": {"incidents": {"pages": pages}}, "finished": "now", "doubts": []}
+    pages = [page(name, hashlib.sha256((folder / name).read_bytes()).hexdigest()) for name in names]
+    content = {"kind": "fetch", "query": {}, "tables": {"incidents": {"whole": True, "pages": pages}}}
+    content |= {"finished": "now", "doubts": []}
     (folder / "fetch.json").write_text(json.dumps({**content, **record}))
 
 
@@ -64,13 +69,13 @@ def test_pages_of_a_fetch_that_is_not_whole_are_refused(pages: CityConfig, tmp_p
         del record["finished"]
         message = r"fetch\.json: says that the fetch did not end\. Give 'hews fetch' again"
     elif what == "missing":
-        record["tables"]["incidents"]["pages"].append({"file": "incidents-00003.csv", "sha256": ""})
+        record["tables"]["incidents"]["pages"].append(page("incidents-00003.csv", ""))
         message = r"names incidents-00003\.csv, which \[incidents\] files does not find"
     elif what == "changed":
         (tmp_path / names[1]).write_bytes(csv_of(row(), row()))
         message = r"knows incidents-00002\.csv with other bytes"
     (tmp_path / "fetch.json").write_text("{" if what == "damaged" else json.dumps(record))
-    with pytest.raises(UserError, match=message or r"fetch\.json.*: cannot be read"):
+    with pytest.raises(UserError, match=message or r"fetch\.json: is not JSON"):
         prepare(pages, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

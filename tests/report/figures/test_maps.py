@@ -9,13 +9,14 @@ import re
 import numpy as np
 import pytest
 
+from hews_gpu.own_files import read_json
 from hews_gpu.report.figures import maps
-from hews_gpu.report.result import read_folder, read_object
+from hews_gpu.report.result import read_folder
 
 
 @pytest.fixture(scope="module")
 def result(run):
-    return read_folder(run, read_object(run / "metrics.json", ""))
+    return read_folder(run, read_json(run / "metrics.json"))
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hews_gpu.report.result import read_folder, read_object
+from hews_gpu.own_files import read_json
+from hews_gpu.report.result import read_folder
 from hews_gpu.report.sections import city
 
 
 @pytest.fixture(scope="module")
 def inputs(run):
-    return read_folder(run, read_object(run / "metrics.json", ""))
+    return read_folder(run, read_json(run / "metrics.json"))
 
 
 def test_quality_shows_every_reason_with_its_share(inputs):

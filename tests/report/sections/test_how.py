@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from hews_gpu.report.result import read_folder, read_object
+from hews_gpu.own_files import read_json
+from hews_gpu.report.result import read_folder
 from hews_gpu.report.sections.how import how, protocol
 
 
 @pytest.fixture(scope="module")
 def result(run):
-    return read_folder(run, read_object(run / "metrics.json", ""))
+    return read_folder(run, read_json(run / "metrics.json"))
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def test_what_a_user_named_is_escaped_and_nothing_is_loaded(leaky_run):
 def test_a_run_that_lacks_something_is_refused(leaky_run):
     whole = (leaky_run / "metrics.json").read_text(encoding="utf-8")
     (leaky_run / "metrics.json").write_text(whole.replace('"auc"', '"au"'), encoding="utf-8")
-    with pytest.raises(UserError, match=r"metrics\.json: lacks auc\. Run 'hews evaluate' first"):
+    with pytest.raises(UserError, match=r"metrics\.json: auc: is missing\. Run 'hews evaluate' first"):
         build_report(leaky_run)
     (leaky_run / "metrics.json").write_text(whole, encoding="utf-8")
     (leaky_run / "leaky_held_out.parquet").write_bytes(b"none")

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from hews_gpu.evaluation.judge import sign
+from hews_gpu.own_files import read_json
 from hews_gpu.report.figures import scores as figures
 from hews_gpu.report.formatting import percent, plain, range_of, signed
-from hews_gpu.report.result import read_folder, read_object
+from hews_gpu.report.result import read_folder
 from hews_gpu.report.sections import scores as sections
 from hews_gpu.report.sections.scores import skill, tiles
 from hews_gpu.report.significance import label, title
@@ -93,7 +94,7 @@ def test_late_reports_and_near_pairs_are_told(results, tmp_path):
 
 
 def test_the_model_on_what_it_learned_from_is_told(run):
-    result = read_folder(run, read_object(run / "metrics.json", ""))
+    result = read_folder(run, read_json(run / "metrics.json"))
     _, rows = next(block.content for block in skill(result).content if block.name == "parts")
     part = result.metrics["parts"]["train"]
     assert rows[0].name == "train" and rows[0].cells[-2:] == [f"{part['auc']:.3f}", f"{part['log_loss_bits']:.4f}"]
@@ -106,7 +107,7 @@ def rows_of(result, name):
 
 def test_every_count_and_score_stands_under_its_own_heading(run):
     """Numbers of one kind are easily exchanged: what the tables and tiles say, cell by cell."""
-    result = read_folder(run, read_object(run / "metrics.json", ""))
+    result = read_folder(run, read_json(run / "metrics.json"))
     metrics = result.metrics
     shown = {name: (said, note) for name, said, note in tiles(result)}
     assert shown["Test windows"][0] == f"{metrics['windows']:,}"
@@ -138,7 +139,7 @@ def test_every_count_and_score_stands_under_its_own_heading(run):
 @pytest.fixture
 def judged(run):
     """A run's result, to be changed at will: the base rate, the climatology, the recent level, HewsNet, the oracle."""
-    return read_folder(run, copy.deepcopy(read_object(run / "metrics.json", "")))
+    return read_folder(run, copy.deepcopy(read_json(run / "metrics.json")))
 
 
 def changed(result, **metrics):

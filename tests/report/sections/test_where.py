@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.report.result import read_folder, read_object
+from hews_gpu.own_files import read_json
+from hews_gpu.report.result import read_folder
 from hews_gpu.report.sections.where import where
 
 YEARS = 184 * 86_400 / (365.2425 * 86_400)  # July to December
@@ -18,7 +19,7 @@ YEARS = 184 * 86_400 / (365.2425 * 86_400)  # July to December
 
 @pytest.fixture(scope="module")
 def result(run):
-    return read_folder(run, read_object(run / "metrics.json", ""))
+    return read_folder(run, read_json(run / "metrics.json"))
 
 
 @pytest.fixture(scope="module")
