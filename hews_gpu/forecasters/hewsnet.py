@@ -23,6 +23,7 @@ from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import hour_of_week
 from hews_gpu.forecasters.hawkes import CHUNK, Rhythm, cell_of, fit_rhythm, step_of, weekly
 from hews_gpu.forecasters.hewsnet_layers import (
+    FEWEST_ROWS,
     RADII_M,
     Candidates,
     Group,
@@ -49,7 +50,6 @@ MOST_LAYERS = 10
 ROUNDS, CYCLES = 60, 3  # of expectation maximization between two fits of the rhythm; such cycles after each choice
 LAST_CYCLES = 8
 NEWTON_STEPS = 12
-FEWEST_ROWS = 50  # of a layer: nothing can be learned from fewer
 LEAST_GAIN = 0.5  # nats: for less, nothing is moved
 FACTORS = (0.7, 1.4, 0.85, 1.18, 0.93, 1.07)  # by which decays and distances are adjusted, while that helps
 FIT_PRECISION = np.array([400.0, 1600.0])  # of the priors of the calibration's level and slope: 0.05 and 0.025
@@ -272,10 +272,10 @@ def _pairs(seen: Catalog, fitted: HewsNetFit) -> Catalog:
 
 def _streams(layers: tuple[Layer, ...]) -> list[list[int]]:
     """Group layers that show the same incidents, other than target events: what arrives of them arrives for all."""
-    same: dict[tuple[str, str | None, float], list[int]] = {}
+    same: dict[tuple[str, str | None, float, int | None], list[int]] = {}
     for k, layer in enumerate(layers):
         if layer.partner or layer.stream != TARGETS:
-            same.setdefault((layer.stream, layer.partner, layer.within_m), []).append(k)
+            same.setdefault((layer.stream, layer.partner, layer.within_m, layer.origin), []).append(k)
     return list(same.values())
 
 
@@ -373,8 +373,8 @@ def _best(groups: list[Candidates], state: _State, price: float) -> Layer | None
     chosen, best = None, 0.0
     for group in groups:
         gain = _promise(group, rate) - price
-        k = int(np.argmax(gain))
-        if gain[k] > best and group.layers[k] not in state.layers:
+        k = int(np.argmax(gain)) if len(gain) else -1
+        if k >= 0 and gain[k] > best and group.layers[k] not in state.layers:
             chosen, best = group.layers[k], float(gain[k])
     return chosen
 
@@ -396,15 +396,18 @@ def _promise(group: Candidates, rate: Float64) -> Float64:
 
     Newton's method from w = 0 never overshoots, since the slope falls ever more slowly. Rare layers promise nothing.
     """
-    u = group.left.tocsc(copy=True)
+    at_start = group.left.T @ (1 / rate) - group.total  # slopes; where they do not rise, the best weight is 0
+    promising = np.flatnonzero((group.total >= FEWEST_ROWS) & (at_start > 0))
+    u, total = group.left[:, promising].tocsc(), group.total[promising]
     u.data = u.data / rate[u.indices]
-    column = np.repeat(np.arange(u.shape[1]), np.diff(u.indptr))
-    weight = np.zeros(u.shape[1])
-    enough = group.total >= FEWEST_ROWS
+    column = np.repeat(np.arange(len(promising)), np.diff(u.indptr))
+    weight = np.zeros(len(promising))
     for _ in range(NEWTON_STEPS):
         part = u.data / (1 + weight[column] * u.data)
-        slope = np.bincount(column, weights=part, minlength=len(weight)) - group.total
+        slope = np.bincount(column, weights=part, minlength=len(weight)) - total
         bend = np.bincount(column, weights=part**2, minlength=len(weight))
-        weight += np.where((slope > 0) & enough, slope / np.maximum(bend, 1e-300), 0.0)
-    value = np.bincount(column, weights=np.log1p(weight[column] * u.data), minlength=len(weight)) - weight * group.total
-    return np.asarray(np.where(enough, value, 0.0), dtype=np.float64)
+        weight += np.where(slope > 0, slope / np.maximum(bend, 1e-300), 0.0)
+    gain = np.bincount(column, weights=np.log1p(weight[column] * u.data), minlength=len(weight)) - weight * total
+    promise = np.zeros(len(group.total))
+    promise[promising] = gain
+    return promise

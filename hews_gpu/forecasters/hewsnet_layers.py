@@ -18,18 +18,20 @@ from typing import Any
 import numpy as np
 
 from hews_gpu.arrays import Float64, Int64
-from hews_gpu.forecasters.catalog import Catalog
+from hews_gpu.forecasters.catalog import TARGETS, Catalog
 from hews_gpu.units import HOUR_S, MINUTE_S
 
-__all__ = ["Candidates", "Group", "Layer", "candidates", "exposure", "left_at", "pair_rows", "rows_of"]
+__all__ = ["FEWEST_ROWS", "Candidates", "Group", "Layer", "candidates", "exposure", "left_at", "pair_rows", "rows_of"]
 
 
 CITY_DECAYS_S = tuple(hours * HOUR_S for hours in (1, 3, 8, 24, 72, 672))
+ORIGIN_DECAYS_S = tuple(hours * HOUR_S for hours in (3, 8, 24))
 LOCAL_DECAYS_S = CITY_DECAYS_S[:-1]
 PAIR_DECAYS_S = CITY_DECAYS_S[:4]
 RADII_M = (160.0, 240.0, 360.0, 540.0, 810.0, 1000.0)  # each half as far again; adjusted afterwards
 BETWEEN = "\x1f"  # separates the two names of a pair's stream: no category's name contains it
 MOST_PAIRED = 30  # streams that pairs are sought among, the most frequent ones: pairs of rare ones are too few
+FEWEST_ROWS = 50  # of a layer: nothing can be learned from fewer
 FORGOTTEN = 8.0  # decays after which a row is left out: exp(-8) of it is left
 APART = 1 << 40  # seconds between neighborhoods laid end to end on one axis of time
 
@@ -46,6 +48,8 @@ class Layer:
     decay_s: float
     is_local: bool
     """Whether it acts in its own neighborhood, instead of anywhere."""
+    origin: int | None = None
+    """The only neighborhood whose incidents count; all unless given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +156,8 @@ def rows_of(layer: Layer, incidents: Catalog, pairs: Catalog) -> Catalog:
         source, name = pairs, layer.stream + BETWEEN + layer.partner
         keep = source.xy_m[:, 0] <= layer.within_m
     place = source.streams.index(name) if name in source.streams else -1
+    if layer.origin is not None:
+        keep = keep & (source.area == layer.origin)
     rows = source.take(keep & (source.stream == place))
     return replace(rows, stream=np.zeros_like(rows.stream), streams=(name,))
 
@@ -179,7 +185,7 @@ def _known(rows: Catalog, group: Group) -> Catalog:
 
 
 def candidates(past: Catalog, pairs: Catalog, group: Group, share: Float64) -> list[Candidates]:
-    """Return all candidates by kind: in the city, in the neighborhood, and pairs in the neighborhood.
+    """Return all candidates by kind: in the city, of all rows, those of one neighborhood, or pairs; or where they are.
 
     Args:
         past: incidents, each known when it happened.
@@ -187,25 +193,62 @@ def candidates(past: Catalog, pairs: Catalog, group: Group, share: Float64) -> l
         group: events to learn from.
         share: [N] of each neighborhood in the events, for layers that act anywhere.
     """
-    return [_in_city(past, group, share), _local(past, group, LOCAL_DECAYS_S, None)] + [
+    known, near = _known(past, group), _known(pairs, group)
+    plain = [Layer(stream=name, decay_s=0.0, is_local=False) for name in past.streams]
+    others = tuple(name for name in past.streams if name != TARGETS)  # what targets set off must set off others in turn
+    by_origin = [replace(layer, origin=n) for layer in plain if layer.stream in others for n in range(past.areas)]
+    in_city = [_in_city(known, known.columns(past.streams), plain, group, share, CITY_DECAYS_S, 0)]
+    column = known.columns(others, by_area=True)
+    in_city += [_in_city(known, column, by_origin, group, share, (decay_s,)) for decay_s in ORIGIN_DECAYS_S]
+    first, second = np.divmod(np.unique(near.stream), len(past.streams))
+    kinds = (first * len(past.streams) + second)[first <= second]  # in the city (b, a) says the same as (a, b)
+    names = [near.streams[kind].split(BETWEEN) for kind in kinds]
+    for within_m in RADII_M[1::2]:
+        column = np.where((near.xy_m[:, 0] <= within_m) & np.isin(near.stream, kinds), near.stream, -1)
+        column = np.where(column >= 0, np.searchsorted(kinds, column), -1)
+        of_pairs = [Layer(stream=a, partner=b, within_m=within_m, decay_s=0.0, is_local=False) for a, b in names]
+        in_city.append(_in_city(near, column, of_pairs, group, share, ORIGIN_DECAYS_S))
+    return [*in_city, _local(past, group, LOCAL_DECAYS_S, None)] + [
         _local(pairs, group, PAIR_DECAYS_S, radius) for radius in RADII_M
     ]
 
 
-def _in_city(past: Catalog, group: Group, share: Float64) -> Candidates:
+def _in_city(
+    rows: Catalog,
+    column: Int64,
+    layers: list[Layer],
+    group: Group,
+    share: Float64,
+    decays_s: tuple[int, ...],
+    fewest: int = FEWEST_ROWS,
+) -> Candidates:
+    """Return the candidates that act anywhere, of rows known once they count.
+
+    Args:
+        rows: incidents or pairs.
+        column: [R] the layer of each, -1 of none.
+        layers: those that the columns show, their decays still to be set.
+        group: events to learn from.
+        share: [N] of each neighborhood in the events.
+        decays_s: in turn.
+        fewest: rows of a layer; of the others nothing could be learned.
+    """
     from scipy.sparse import csc_array
 
-    past = _known(past, group)
-    column = past.columns(past.streams)
+    count = np.bincount(column[column >= 0], minlength=len(layers))
+    enough = np.flatnonzero(count >= fewest)
+    lookup = np.full(len(layers) + 1, -1)
+    lookup[enough] = np.arange(len(enough))
+    column = lookup[column]
     kept = column >= 0
-    layers, left, total = [], [], []
-    for decay_s in CITY_DECAYS_S:
-        level = past.decayed(group.time_s, column, len(past.streams), decay_s) / decay_s
+    chosen, left, total = [], [], []
+    for decay_s in decays_s:
+        level = rows.decayed(group.time_s, column, len(enough), decay_s) / decay_s
         left.append(level * share[group.area][:, None])
-        weight = _inside(past.time_s[kept], decay_s, group)
-        total.append(np.bincount(column[kept], weights=weight, minlength=len(past.streams)))
-        layers += [Layer(stream=name, decay_s=decay_s, is_local=False) for name in past.streams]
-    return Candidates(layers=layers, left=csc_array(np.hstack(left)), total=np.concatenate(total))
+        weight = _inside(rows.time_s[kept], decay_s, group)
+        total.append(np.bincount(column[kept], weights=weight, minlength=len(enough)))
+        chosen += [replace(layers[k], decay_s=decay_s) for k in enough]
+    return Candidates(layers=chosen, left=csc_array(np.hstack(left)), total=np.concatenate(total))
 
 
 def _local(rows: Catalog, group: Group, decays_s: tuple[int, ...], within_m: float | None) -> Candidates:

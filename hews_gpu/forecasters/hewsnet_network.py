@@ -7,10 +7,11 @@ step (the product of two maps, one of them smeared). Each chosen layer k fades e
                + sum over local k of  gain[k, n] * left[k, n](t)          what happened here is felt here
                + sum over city k of   gain[k] * share[n] * left[k](t)     what happened anywhere is felt anywhere
 
-with `left` the layer's incidents, each as exp(-age / decay) / decay. Rates add and P = 1 - exp(-hazard), which is the
-link of a process that sets itself off; log-odds that add are not. All weights are 0 or more and learned together by
-expectation maximization: how likely is it that each event came from the rhythm, or from each layer? No step
-size is to be chosen and the likelihood never falls. (Veen & Schoenberg, 2008, J. Am. Stat. Assoc. 103.)
+with `left` the layer's incidents, each as exp(-age / decay) / decay; of a city layer all of them, near pairs anywhere,
+or those of one neighborhood. Rates add and P = 1 - exp(-hazard), which is the link of a process that sets itself off;
+log-odds that add are not. All weights are 0 or more and learned together by expectation maximization: how likely is it
+that each event came from the rhythm, or from each layer? No step size is to be chosen and the likelihood never falls.
+(Veen & Schoenberg, 2008, J. Am. Stat. Assoc. 103.)
 
 Whether a layer means the same everywhere is learned too: the gains of a local layer are drawn from a gamma distribution
 around their mean, whose shape maximizes the negative binomial likelihood of the events that each neighborhood owes to

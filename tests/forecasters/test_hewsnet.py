@@ -70,6 +70,19 @@ def test_it_finds_pairs_how_near_and_how_long(pairs):
     assert forecaster.fitted.net.gain.mean() == pytest.approx(0.82, rel=0.2)
 
 
+@pytest.mark.parametrize(
+    ("preset", "stream", "partner"), [("origin", "LARCENY", None), ("near_pairs", "LARCENY", "COMMON ASSAULT")]
+)
+def test_it_finds_what_acts_on_the_whole_city(preset, stream, partner):
+    """Incidents of one neighborhood, or near pairs anywhere; where an effect lands tells nothing of its cause."""
+    rolling = rolling_of(preset, 4)
+    forecaster = fitted(rolling)
+    assert closure(rolling, forecaster) > 0.25
+    layers = [layer for layer in forecaster.fitted.layers if not layer.is_local and layer.stream != TARGETS]
+    assert {frozenset((layer.stream, layer.partner)) for layer in layers} == {frozenset((stream, partner))}
+    assert all((layer.origin is None) == (partner is not None) for layer in layers)
+
+
 def test_it_finds_the_hidden_neighborhoods():
     rolling = rolling_of("spatial", 2)
     forecaster = fitted(rolling)
