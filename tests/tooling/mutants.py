@@ -3,7 +3,8 @@
 ``python -m tests.tooling.mutants [MODULE ...] [--jobs N] [--out FILE]``, or ``make mutants``. A mutant is a module with
 one operator, number, key, condition or statement changed. No file is touched: each mutant is compiled from a changed
 syntax tree in a process of its own, forked from one that has loaded the libraries, and its tests run there until one
-fails. A mutant that no test sees is listed with its line: either a test is missing, or the change means the same.
+fails. A mutant that no test sees is listed with its line: either a test is missing, or the change means the same. Those
+of which that can be shown are in SAME, with the reason, and are not counted.
 """
 
 from __future__ import annotations
@@ -41,12 +42,48 @@ MODULES = {
     "hews_gpu/evaluation/calibration.py": "tests/evaluation/test_calibration.py",
     "hews_gpu/evaluation/folds.py": "tests/evaluation/test_folds.py tests/evaluation/test_experiment.py",
     "hews_gpu/evaluation/judge.py": "tests/evaluation/test_judge.py",
-    "hews_gpu/evaluation/metrics.py": "tests/evaluation/test_metrics.py",
+    "hews_gpu/evaluation/metrics.py": "tests/evaluation/test_metrics.py tests/evaluation/test_bootstrap.py",
     "hews_gpu/kernels/pip_scalars.py": "tests/kernels/test_pip_scalars.py tests/kernels/test_pip_walk.py",
     "hews_gpu/kernels/scalars.py": "tests/kernels/test_scalars.py",
     "hews_gpu/report/formatting.py": "tests/report/test_formatting.py",
     "hews_gpu/report/sections/scores.py": "tests/report/sections/test_scores.py",
 }
+SAME: dict[str, dict[tuple[str, str], str]] = {
+    "hews_gpu/data/prepare/duplicates.py": {
+        ("NONE = -1", "1 -> 2"): "no row has a negative id",
+        ("MAX_PAIRS = ", "2000000 -> 2000001"): "how much is done at once changes no pair",
+        ("frame.sort_values", "True -> False"): "columns are taken by position, not by the index",
+        ("layout != layout[:1]", "NotEq -> Eq in layout != layout[:1]"): "one layout has no earlier one to search",
+        ("np.flatnonzero(repeated", "GtE -> Gt in repeated >= 0"): "the first row of all repeats none itself",
+        ("np.flatnonzero(repeated", "0 -> 1"): "the first row of all repeats none itself",
+        ("download == download[:1]", "Eq -> NotEq in download == download[:1]"): "one download has no earlier one",
+        ("shared = np.flatnonzero(pd.Series(keys[0])", "0 -> 1"): "rows that share all keys share the second one",
+        ("groups = pd.Series(shared)", "False -> True"): "the order of groups is not looked at",
+        ("np.arange(len(keys[0]))", "0 -> 1"): "all keys are equally long",
+        ("while begin < len(busy)", "Lt -> LtE in begin < len(busy)"): "one more part without pairs",
+        ("rows.time_s[of_first], kind", "'stable' -> 'stable_other'"): "NumPy reads the first letter alone",
+        ("zip(*near, strict=True)", "True -> False"): "all parts are equally long",
+        ("zip(a[order].tolist()", "True -> False"): "both are equally long",
+    },
+    "hews_gpu/evaluation/bootstrap.py": {
+        ("values.reshape(self.length, -1)", "1 -> 2"): "NumPy works out any negative length",
+    },
+    "hews_gpu/evaluation/calibration.py": {
+        ("x = log_odds - center", "Sub -> Add in log_odds - center"): "a slope does not depend on where x begins",
+        (
+            "np.clip(left, 0, points - 1)",
+            "Sub -> Add in points - 1",
+        ): "no forecast lies beyond the last cell",
+    },
+    "hews_gpu/evaluation/folds.py": {
+        ("* 3 // 5", "FloorDiv -> Div in (end_s - begin_s) * 3 // 5"): "edges of blocks are cut to whole seconds",
+    },
+    "hews_gpu/kernels/scalars.py": {
+        ("both if both < 255", "Lt -> LtE in both < 255"): "a sum of 255 is 255 either way",
+        ("both if both < 255", "255 -> 256"): "a sum of 255 is 255 either way",
+    },
+}
+"""Mutants that do what the module does: by module, a part of their line and what is changed; and the reason."""
 LIBRARIES = set("numpy pandas pyarrow scipy sklearn shapely geopandas matplotlib numba torch dask jinja2 zarr".split())
 UNCHANGED = -1  # in place of a mutant: the module as it is, loaded as a mutant would be
 SLOWEST, LEAST_S = 4, 10  # times the processor seconds of the tests without a mutant, and at least; more is stopped
@@ -251,6 +288,24 @@ def _require_passed(module: str, results: list[Any]) -> float:
     return float(took_s)
 
 
+def _told_apart(module: str, unseen: list[Mutant]) -> tuple[list[str], dict[str, str]]:
+    """Return which unseen mutants ask for a test, and which do what the module does, with the reason.
+
+    End where SAME holds one that is not there any more, or that a test sees.
+    """
+    lines = (ROOT / module).read_text(encoding="utf-8").splitlines()
+    asking, same, left = [], {}, SAME.get(module, {})
+    for one in unseen:
+        key = next((key for key in left if key[0] in lines[one.line - 1] and key[1] == one.what), None)
+        if key is None:
+            asking.append(f"{one.line}: {one.what}")
+        else:
+            same[f"{one.line}: {one.what}"] = left[key]
+    if stale := [key for key in left if not any(key[1] == text.partition(": ")[2] for text in same)]:
+        raise SystemExit(f"{module}: SAME holds what is seen, or is not there: {stale}")
+    return asking, same
+
+
 def judge(module: str, jobs: int) -> dict[str, Any]:
     """Run all mutants of a module; the counts, and what no test saw."""
     os.environ |= {"HEWS_KERNEL_CACHE": "0", "OMP_NUM_THREADS": "1"}
@@ -265,10 +320,11 @@ def judge(module: str, jobs: int) -> dict[str, Any]:
     mutants = list(mutants_of(ast.parse((ROOT / module).read_text(encoding="utf-8"))))
     limit_s = max(LEAST_S, math.ceil(SLOWEST * took_s))
     results = [result for result, _ in _run_all(module, list(range(len(mutants))), jobs, limit_s)]
-    unseen = [f"{one.line}: {one.what}" for one, result in zip(mutants, results, strict=True) if result == "passed"]
-    seen = len(mutants) - len(unseen)
-    counts = {"mutants": len(mutants), "seen": seen, "of_these_stopped": results.count("stopped")}
-    return {**counts, "share": round(seen / len(mutants), 3), "unseen": unseen}
+    passed = [one for one, result in zip(mutants, results, strict=True) if result == "passed"]
+    unseen, same = _told_apart(module, passed)
+    changing, seen = len(mutants) - len(same), len(mutants) - len(passed)
+    counts = {"mutants": changing, "seen": seen, "of_these_stopped": results.count("stopped")}
+    return {**counts, "share": round(seen / changing, 3), "unseen": unseen, "same": same}
 
 
 def _apart(module: str, jobs: int) -> dict[str, Any]:
@@ -310,7 +366,14 @@ def main() -> None:
     if flags.out:
         from benchmarks.common import header
 
-        about = {**header(), "mutants": mutants, "seen": seen, "share": round(seen / mutants, 3), "modules": results}
+        about = {
+            "benchmark": "mutants",
+            **header(),
+            "mutants": mutants,
+            "seen": seen,
+            "share": round(seen / mutants, 3),
+            "modules": results,
+        }
         flags.out.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
