@@ -115,6 +115,9 @@ class Comparison:
         if over is None or best == LEVEL:
             return Verdict("No foresight shown: nothing here was tried against the recent level.", "flat", notes)
         name, beyond = _capital(_named(best)), f"what {KNOWN} tell already"
+        if over["value"] == 0 and not any(over["interval"]):
+            sentence = f"No foresight shown: {_named(best)} is the recent level, as nothing it learned could add to it."
+            return Verdict(sentence, "flat", notes)
         if best in self.foreseeing:
             return Verdict(f"{name} foresees: beyond {beyond}, it gains {stated(over)}.", "good", notes)
         if sign(over) > 0:

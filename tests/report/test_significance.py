@@ -137,3 +137,10 @@ def test_a_page_with_too_little_to_judge_by_calls_nothing_significant(results, t
         "Too little to judge: 12 test windows with a target" in text
         and "significantly" not in text.split("Reading the scores")[0]
     )
+
+
+def test_a_stack_that_kept_nothing_is_said_to_be_the_recent_level():
+    forecasts = {"climatology": forecast(), "level": forecast(climatology=bits(0.01))}
+    forecasts["stack"] = forecast(climatology=bits(0.01), level=bits(0.0, half=0.0))
+    told, _, tone = words_of(Comparison(forecasts, "stack"))
+    assert told.startswith("No foresight shown: the stack is the recent level") and tone == "flat"
