@@ -201,19 +201,23 @@ def _ci(folder: Path, make: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([script], capture_output=True, text=True, check=False, env=environment)
 
 
-def test_ci_runs_the_tests_with_the_lock_and_the_oldest_versions_and_ends_with_their_sum(tmp_path: Path) -> None:
+def test_ci_runs_the_tests_the_nightly_ones_and_those_of_the_oldest_versions_and_ends_with_their_sum(
+    tmp_path: Path,
+) -> None:
     make = f"""echo "$@" >> {tmp_path}/asked
 case "$1" in
     test) echo "mypy is content"; echo "20 passed, 3 skipped, 1 warning in 70.25s (0:01:10)";;
+    test-nightly) echo "5 passed, 2 skipped in 9.00s";;
     test-oldest) echo "10 passed, 1 skipped in 2.50s";;
 esac"""
     done = _ci(tmp_path, make)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "asked").read_text().splitlines() == ["install", "test", "install STACK=oldest", "test-oldest"]
-    assert done.stdout.splitlines()[-1] == "30 passed, 4 skipped, 1 warning in 72.75s"
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked == ["install", "test", "install", "test-nightly", "install STACK=oldest", "test-oldest"]
+    assert done.stdout.splitlines()[-1] == "35 passed, 6 skipped, 1 warning in 81.75s"
 
 
-@pytest.mark.parametrize("failing", ["install", "test", "test-oldest"])
+@pytest.mark.parametrize("failing", ["install", "test", "test-nightly", "test-oldest"])
 def test_ci_fails_with_what_failed_and_says_nothing_after_it(tmp_path: Path, failing: str) -> None:
     done = _ci(tmp_path, f'echo "1 failed, 2 passed in 3.00s"; test "$1" != {failing}')
     assert done.returncode != 0
