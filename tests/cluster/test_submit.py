@@ -75,7 +75,7 @@ def test_without_slurm_it_says_where_to_go(folder):
         (("city.toml", "--nodes", "0"), "--nodes = 0: must be 1 or more"),
         (("city.toml", "--recipe", "forcast"), "Did you mean 'forecast'"),
         (("city.toml", "--model", "cnm"), "Did you mean 'cnn'"),
-        (("city.toml", "--nodes", "2"), "tasks = 2: is more than one: hewsnet is fitted by one process"),
+        (("city.toml", "--nodes", "2"), "tasks = 2: is more than one: stack is fitted by one process"),
         (("none.toml",), "none.toml"),
         (("city.toml", "--site", "none.env"), "none.env': is not a file"),
     ],
