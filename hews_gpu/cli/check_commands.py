@@ -1,4 +1,4 @@
-"""The commands that try and check: demo, doctor, audit, bench."""
+"""The commands that try and check: demo, doctor, audit, compare-vintages, bench."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hews_gpu.cli.options import Device, Force, Json
-from hews_gpu.cli.printing import show
+from hews_gpu.cli.printing import show, tell
 from hews_gpu.errors import UserError
 
 __all__ = ["app"]
@@ -63,6 +63,30 @@ def audit(
         write_audit(out, result)
     show(f"Audit of {result['of']}: {result['verdict']}", result, as_json, table=audit_table(result))
     raise typer.Exit(1 if result["verdict"] == "fail" else 0)
+
+
+@app.command()
+def compare_vintages(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A folder made by 'hews prepare' of the earlier table.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The same of the later table, of the same city.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Also write it as JSON; the report of a run tells of RUN/vintages.json."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say how far two vintages of a city's table agree on the labels, and what that costs any forecast."""
+    from hews_gpu.evaluation.vintages import compare_vintages as run
+    from hews_gpu.evaluation.vintages import in_words
+    from hews_gpu.files import require_free_file, write_json
+
+    if out is not None:
+        require_free_file(out, force=force, example="vintages.json")
+    result = run(old, new)
+    if out is not None:
+        write_json(out, result)
+    tell(result, in_words(result), as_json)
 
 
 @app.command()

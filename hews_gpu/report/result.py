@@ -22,13 +22,16 @@ from hews_gpu.arrays import Bool, Float64
 from hews_gpu.data.events import Prepared, open_data_of
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.judge import too_little
+from hews_gpu.evaluation.vintages import SCHEMA, VINTAGES, in_words
 from hews_gpu.files import read_history, read_manifest
+from hews_gpu.own_files import read_json
 from hews_gpu.report.results_file import require_result
 from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, Comparison
 
 __all__ = ["JUDGE_FIRST", "Result", "read_folder", "read_table"]
 
 JUDGE_FIRST = "Run 'hews evaluate' first"
+COMPARE_AGAIN = "Run 'hews compare-vintages' again"
 FORECAST_COLUMNS = ("issue_time", "window_start", "window_end", "split", "y", "p_climatology")
 PLACE_COLUMNS = ("window_start", "neighborhood", "p", "p_long_run", "events")
 
@@ -43,6 +46,7 @@ class Result:
     places: pd.DataFrame | None = None  # the same by neighborhood
     history: pd.DataFrame = field(default_factory=pd.DataFrame)  # one row per epoch
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    vintages: str = ""  # how two vintages of the table agree
     prepared: Prepared | None = None  # with the city file that the run was trained with
     quality: Mapping[str, Any] = field(default_factory=dict)  # what the preparation counted
 
@@ -108,7 +112,7 @@ def read_folder(run: Path, metrics: Mapping[str, Any], data: Path | None = None)
         allowed = "holds no forecast of the test split"
         raise UserError(str(run / "forecasts.parquet"), allowed=allowed, remedy=JUDGE_FIRST)
     prepared = None if "preset" in metrics else open_data_of(run, data)
-    places = run / "forecasts_by_neighborhood.parquet"
+    places, vintages = run / "forecasts_by_neighborhood.parquet", run / VINTAGES
     return Result(
         title=prepared.city.city.name if prepared else str(metrics["preset"]),
         metrics=metrics,
@@ -116,6 +120,7 @@ def read_folder(run: Path, metrics: Mapping[str, Any], data: Path | None = None)
         places=read_table(places, PLACE_COLUMNS) if places.is_file() else None,
         history=pd.DataFrame(read_history(run)),
         manifest=manifest,
+        vintages=in_words(read_json(vintages, SCHEMA, remedy=COMPARE_AGAIN)) if vintages.is_file() else "",
         prepared=prepared,
         quality=prepared.quality if prepared else {},
     )

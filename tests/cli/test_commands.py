@@ -26,6 +26,7 @@ COMMANDS = (
     "evaluate",
     "backtest",
     "audit",
+    "compare-vintages",
     "report",
     "bench",
 )

@@ -91,6 +91,7 @@ def data(result: Result) -> Block | None:
     if warned := quality["warnings"]:
         side.append(facts("warnings", [("", warning) for warning in warned]))
     blocks = [table("rows", row_counts(result)), text("areas", count=str(len(polygons)), repaired=repaired)]
+    blocks += [text("vintages", words=result.vintages)] if result.vintages else []
     blocks += [columns(*side)] if side else []
     tables = {"label_information": _label_information, "steps": _steps, "rounding": _rounding}
     made = {name: rows_of(quality) for name, rows_of in tables.items()}

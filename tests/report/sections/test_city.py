@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from hews_gpu.errors import UserError
+from hews_gpu.evaluation.vintages import agreement, in_words
+from hews_gpu.files import write_json
 from hews_gpu.own_files import read_json
 from hews_gpu.report.result import read_folder
 from hews_gpu.report.sections import city
@@ -57,3 +61,19 @@ def test_areas_are_rates_per_square_kilometer_and_year(inputs):
     most = (counts / area_km2).max() / ((events.time_s[-1] - events.time_s[0]) / (365.2425 * 86_400))
     drawing = city.city(inputs).content[0].content[0].content
     assert float(re.search(r"from [\d.]+ to ([\d.]+); 0 with none", drawing)[1]) == pytest.approx(most, rel=0.02)
+
+
+def test_vintages_beside_a_run_are_told_and_half_a_comparison_is_refused(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    metrics = read_json(folder / "metrics.json")
+    rng = np.random.default_rng(0)
+    old, new = rng.random((2, 2000)) < 0.2
+    compared = {"begin": "2014-01-01", "end": "2014-06-16", **agreement(old, new | old, 7200)}
+    write_json(folder / "vintages.json", compared)
+    told = next(block for block in city.data(read_folder(folder, metrics)).content if block.name == "vintages")
+    assert told.words("text") == f"How far the labels can be trusted: {in_words(compared)}"
+    assert f"agree on {old.sum():,} of the {(new | old).sum():,} windows" in told.words("text")
+    assert not any(block.name == "vintages" for block in city.data(read_folder(run, metrics)).content)
+    write_json(folder / "vintages.json", {"begin": "2014-01-01"})
+    with pytest.raises(UserError, match=r"vintages.json.*compare-vintages"):
+        read_folder(folder, metrics)
