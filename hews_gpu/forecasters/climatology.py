@@ -43,6 +43,7 @@ EPOCH_HOUR_OF_WEEK = 72  # 1970-01-01T00 was a Thursday; weeks here start on Mon
 WEEKLY, YEARLY = 21, 2  # harmonics; every seventh of the week is one of the day
 PRIOR_DAILY = 0.7  # standard deviation of the first daily harmonic, in log-odds; others fall off with their number
 WEEKLY_WIDTHS, YEARLY_WIDTHS, HOLIDAY_WIDTHS = (0.03, 0.1, 0.3), (0.1, 0.3), (0.03, 0.3)
+AHEAD_DAYS = 3653  # a fit is used for no longer
 PRIOR_LEVEL = 1e-6  # precision of the intercept: none to speak of
 
 Days = Mapping[str, Int64]
@@ -106,7 +107,8 @@ def fit_climatology(begin_s: Int64, y: Bool | Float64, days: Days | None = None)
     begin_s, y = np.asarray(begin_s, dtype=np.int64), np.asarray(y, dtype=np.float64)
     if not 0 < y.sum() < len(y):
         raise ValueError(f"climatology needs windows with and without a target, got {int(y.sum())} of {len(y)} with")
-    date, kind, kinds = _dates(days or {})
+    first, last = int(begin_s.min()) // DAY_S, int(begin_s.max()) // DAY_S + AHEAD_DAYS
+    date, kind, kinds = _dates({name: each[(first <= each) & (each <= last)] for name, each in (days or {}).items()})
     hour, month, special = hour_of_week(begin_s), month_of_year(begin_s), _kind_of(begin_s // DAY_S, date, kind)
     code, which = np.unique((hour * MONTHS + month) * (kinds + 1) + special, return_inverse=True)
     count: Float64 = np.bincount(which).astype(np.float64)  # windows in each cell
@@ -127,10 +129,10 @@ def fit_climatology(begin_s: Int64, y: Bool | Float64, days: Days | None = None)
     week, year, rest = np.split(effects[1:], np.cumsum([2 * WEEKLY, 2 * YEARLY]))
     return Climatology(
         intercept=float(effects[0]),
-        week_hour=_week(np.arange(WEEK_H)) @ week,
-        month=_year(np.arange(MONTHS)) @ year,
+        week_hour=(_week(np.arange(WEEK_H)) * week).sum(axis=1),
+        month=(_year(np.arange(MONTHS)) * year).sum(axis=1),
         date=date,
-        date_effect=_holidays(kind, kinds) @ rest,
+        date_effect=(_holidays(kind, kinds) * rest).sum(axis=1),
     )
 
 

@@ -76,7 +76,7 @@ class Counts:
         if not len(fitted.kept):
             return base
         x = (fitted.columns.of(seen, windows)[:, fitted.kept] - fitted.center) / fitted.spread
-        return base + _with_constant(x) @ fitted.weights
+        return base + np.asarray((_with_constant(x) * fitted.weights).sum(axis=1), dtype=np.float64)
 
 
 def _picked(x: Float64, y: Bool, offset: Float64) -> tuple[Int64, Float64]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hews_gpu.arrays import Bool, Float64
+from hews_gpu.forecasters.threads import one_thread
 
 __all__ = ["expit", "fit_with_offset", "log_evidence", "log_loss_each_bits", "logit", "require_pair"]
 
@@ -50,8 +51,15 @@ def fit_with_offset(
         ridge: precision of a normal prior around 0, for each coefficient; without one, an answer may not exist.
         count: [S] how many windows each row stands for.
     """
+    with one_thread():  # sums in the same order on any machine
+        return _fitted(x, y, offset, np.broadcast_to(np.asarray(ridge, dtype=np.float64), (x.shape[1],)), count)
+
+
+def _fitted(
+    x: Float64, y: Bool | Float64, offset: Float64 | float, penalty: Float64, count: Float64 | float
+) -> Float64:
+    """Return what `fit_with_offset` does."""
     beta = np.zeros(x.shape[1])
-    penalty = np.broadcast_to(np.asarray(ridge, dtype=np.float64), beta.shape)
     best = _value(x, y, offset, beta, penalty, count)
     for _ in range(STEPS):
         gradient = x.T @ (y - count * expit(offset + x @ beta)) - penalty * beta
@@ -79,8 +87,10 @@ def log_evidence(x: Float64, y: Bool | Float64, beta: Float64, ridge: Float64, c
         ridge: of every coefficient.
         count: likewise.
     """
-    curvature = _curvature(x, 0.0, beta, ridge, count)
-    return _value(x, y, 0.0, beta, ridge, count) + 0.5 * float(np.log(ridge).sum() - np.linalg.slogdet(curvature)[1])
+    with one_thread():
+        curvature = _curvature(x, 0.0, beta, ridge, count)
+        value = _value(x, y, 0.0, beta, ridge, count)
+        return value + 0.5 * float(np.log(ridge).sum() - np.linalg.slogdet(curvature)[1])
 
 
 def _curvature(x: Float64, offset: Float64 | float, beta: Float64, penalty: Float64, count: Float64 | float) -> Float64:

@@ -148,7 +148,7 @@ class Stack:
             return self._base.predict(seen, windows)
         base = log_odds(self._base, seen, windows)
         each = [log_odds(self.experts[name], seen, windows) for name in self.fitted.experts]
-        return expit(base + _columns(base, each, self.fitted.center) @ self.fitted.weights)
+        return expit(base + (_columns(base, each, self.fitted.center) * self.fitted.weights).sum(axis=1))
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the probability [S, N] of a target in each window and neighborhood."""

@@ -45,7 +45,7 @@ def recipe_of(name, epochs=1, rate="1e-3", windows=480):
     """A shipped recipe, cut down to what a test has time for."""
     text = load_recipe(name).text
     if name == "forecast":
-        text = text.replace('model = "hewsnet"', 'model = "cnn"')
+        text = text.replace('model = "stack"', 'model = "cnn"')
         return parse_recipe(text.replace("[[stages]]", f"[[stages]]\nepochs = {epochs}"), "tiny")
     lines = [line for line in text.splitlines() if not line.startswith(("height", "width", "disc_radius"))]
     lines = [f"epochs = {epochs}" if line.startswith("epochs") else line for line in lines]
