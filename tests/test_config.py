@@ -319,7 +319,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "toy.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=r"toy\.toml: is not UTF-8 text"):
         load_city(tmp_path / "toy.toml")
-    with pytest.raises(UserError, match="cannot be read as UTF-8 text"):
+    with pytest.raises(UserError, match="cannot be read"):
         load_city(tmp_path)
 
 

@@ -43,6 +43,12 @@ Row = tuple[datetime, float, float, str]
 Columns = Mapping[str, Sequence[Any]]
 
 
+def fetched(zone):
+    """What `hews fetch` notes of a table whose layer states the zone of its dates."""
+    table = {"time_zone": zone, "whole": True, "pages": []}
+    return {"kind": "fetch", "query": {}, "tables": {"incidents": table}}
+
+
 def incidents(zone: str, seed: int = 0) -> list[Row]:
     """Rows in order of local time, minute by minute but for the hour that the clocks leave out or show twice."""
     rng = np.random.default_rng(seed)
@@ -376,7 +382,11 @@ def test_pages_of_an_arcgis_layer_are_read_by_the_zone_that_it_states(tmp_path: 
         UserError, match=r'^\[incidents\] times: must say by whose clock .* Set times = "utc" or times = "l'
     ):
         prepare(load_city(path), tmp_path / "out")
-    record = {"kind": "fetch", "query": {}, "tables": {"incidents": {"time_zone": "America/Denver"}}}
+    record = {
+        "kind": "fetch",
+        "query": {},
+        "tables": {"incidents": {"time_zone": "America/Denver", "whole": True, "pages": []}},
+    }
     (tmp_path / "fetch.json").write_text(json.dumps(record))
     path = city_file(table, zone)
     assert "states the zone of its dates, America/Denver" in path.read_text()
@@ -390,7 +400,9 @@ def test_hours_tell_local_milliseconds_from_what_the_layer_states(tmp_path: Path
     rows = incidents(zone)
     table = tmp_path / "incidents-00001.geojson"
     table.write_text(features(rows, "UTC"))
-    (tmp_path / "fetch.json").write_text(json.dumps({"query": {}, "tables": {"incidents": {"time_zone": "UTC"}}}))
+    (tmp_path / "fetch.json").write_text(
+        json.dumps({"query": {}, "tables": {"incidents": {"time_zone": "UTC", "whole": True, "pages": []}}})
+    )
     path = city_file(table, zone)
     about = propose_city("Town", table, path)[1]
     assert about["times"] == "local" and "2:00 to 7:00 as written" in about["advice"] and "states" in about["advice"]

@@ -166,14 +166,14 @@ def left_and_goes_on(prepared, stopped, run, step=0):
 def test_a_checkpoint_that_does_not_fit_stops_the_run_and_leaves_the_last_one(prepared, run, tmp_path):
     stopped = begun(prepared, tmp_path / "run")
     said = r"checkpoints: files may not grow that large here; step-00000000.* is the last good.*--resume"
-    with no_file_larger_than(24_000), pytest.raises(UserError, match=said):
+    with no_file_larger_than(20_000), pytest.raises(UserError, match=said):
         train(prepared, stopped, model="cnn", device="cpu", resume=True)
     left_and_goes_on(prepared, stopped, run)
 
 
 def test_a_run_may_go_on_without_checkpoints(prepared, run, tmp_path, capsys):
     poor = begun(prepared, tmp_path / "run")
-    with no_file_larger_than(24_000):
+    with no_file_larger_than(20_000):
         train(prepared, poor, recipe=often(on_disk_full='"continue"'), model="cnn", device="cpu", resume=True)
     assert capsys.readouterr().err.count("is the last good checkpoint; training goes on without one") == 3
     assert (poor / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
@@ -181,7 +181,7 @@ def test_a_run_may_go_on_without_checkpoints(prepared, run, tmp_path, capsys):
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_last_one(prepared, run, tmp_path):
-    with small_disk(tmp_path / "disk", "64k") as disk:
+    with small_disk(tmp_path / "disk", "72k") as disk:
         said = "checkpoints: the disk is full; step-000000(.*).safetensors is the last good.*--resume"
         with pytest.raises(UserError, match=said) as caught:
             train(prepared, disk / "run", model="cnn", device="cpu")
@@ -192,7 +192,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_one(prepared, run, tmp_pa
 
 def test_older_checkpoints_make_room_for_a_new_one(prepared, run, tmp_path):
     """The disk holds three small ones at most, and a fourth is written before the oldest goes."""
-    with small_disk(tmp_path / "disk", "108k") as disk:
+    with small_disk(tmp_path / "disk", "120k") as disk:
         train(prepared, disk / "run", model="cnn", device="cpu")
         assert "step-00000039.safetensors" in names(disk / "run" / "checkpoints")
         assert (disk / "run/weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
