@@ -400,9 +400,7 @@ def test_hours_tell_local_milliseconds_from_what_the_layer_states(tmp_path: Path
     rows = incidents(zone)
     table = tmp_path / "incidents-00001.geojson"
     table.write_text(features(rows, "UTC"))
-    (tmp_path / "fetch.json").write_text(
-        json.dumps({"query": {}, "tables": {"incidents": {"time_zone": "UTC", "whole": True, "pages": []}}})
-    )
+    (tmp_path / "fetch.json").write_text(json.dumps(fetched("UTC")))
     path = city_file(table, zone)
     about = propose_city("Town", table, path)[1]
     assert about["times"] == "local" and "2:00 to 7:00 as written" in about["advice"] and "states" in about["advice"]
