@@ -23,6 +23,7 @@ from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.climatology import hour_of_week, month_of_year
 from hews_gpu.forecasters.hewsnet_layers import pair_rows
 from hews_gpu.forecasters.level import Recent
+from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.forecasters.trees import Trees, grow_trees
 from hews_gpu.units import HOUR_S
 
@@ -204,6 +205,7 @@ def strongest(x: Float64, y: Bool, p: Float64) -> Float64:
         p: the forecast [S].
     """
     weight = p * (1 - p)
-    centered_sum = (y - p) @ x - (y - p).sum() * (weight @ x) / weight.sum()
-    spread = weight @ x**2 - (weight @ x) ** 2 / weight.sum()
+    with one_thread():
+        centered_sum = (y - p) @ x - (y - p).sum() * (weight @ x) / weight.sum()
+        spread = weight @ x**2 - (weight @ x) ** 2 / weight.sum()
     return np.asarray(np.abs(centered_sum) / np.sqrt(np.maximum(spread, 1e-12)), dtype=np.float64)

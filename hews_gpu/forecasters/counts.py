@@ -96,7 +96,7 @@ def _picked(x: Float64, y: Bool, offset: Float64) -> tuple[Int64, Float64]:
         trial = [*kept, int(np.argmax(promise))]
         columns = _with_constant(x[:, trial])
         tried = fit_with_offset(columns, y, offset, PRECISION)
-        said = offset + columns @ tried
+        said = offset + (columns * tried).sum(axis=1)
         if _log_likelihood(y, said) - value < LEAST_GAIN:
             break
         kept, weights, log_odds_said, value = trial, tried, said, _log_likelihood(y, said)

@@ -13,7 +13,6 @@ Shapes: S windows, G steps of the grid, H half-lives, N neighborhoods.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 
@@ -37,7 +36,7 @@ FILLS = (0.1, 0.5, 2.0)
 """Events per neighborhood of average size that shares are filled up with."""
 
 LEVELS_S = (28 * DAY_S, 365 * DAY_S)
-SETTLED = 0.9
+SETTLED = 0.9  # of the targets of a stretch of time, so many are known once it counts
 PRIOR_EVENTS = 20.0  # a level is drawn towards the long-run one as if so many events had confirmed that
 PRIOR_LEVEL = 4.0  # precision of the normal prior of each level's weight: between 0 (ignored) and 1 (believed)
 
@@ -179,18 +178,19 @@ class Level:
         events = seen.take(seen.is_event & (seen.time_s >= self.fitted.begin_s))
         column, fill = events.area.astype(np.int64), self.fitted.area_km2 / self.fitted.area_km2.mean()
         order = np.argsort(events.time_s, kind="stable")
-        choices = list(product(PLACE_HALF_LIVES_S, FILLS))
-        said = np.empty((len(events), len(choices)))  # probability of each event's neighborhood by each choice
-        for c, (half_life_s, events_each) in enumerate(choices):
+        shape = (len(PLACE_HALF_LIVES_S), len(FILLS))
+        said = np.empty((len(events), *shape))  # probability of each event's neighborhood by each choice
+        for h, half_life_s in enumerate(PLACE_HALF_LIVES_S):
             counts = events.decayed(events.time_s[order], column, events.areas, half_life_s / np.log(2))
-            said[order, c] = _filled(counts, events_each * fill)[np.arange(len(events)), column[order]]
-        weight = _posterior(np.log(said), 0)[np.searchsorted(events.known_s, issue_s, side="left")]
+            for f, each in enumerate(FILLS):
+                said[order, h, f] = _filled(counts, each * fill)[np.arange(len(events)), column[order]]
+        weight = _posterior(np.log(said).reshape(len(events), -1), 0).reshape(-1, *shape)
+        weight = weight[np.searchsorted(events.known_s, issue_s, side="left")]
         shares = np.zeros((len(issue_s), events.areas))
-        for half_life_s in PLACE_HALF_LIVES_S:
+        for h, half_life_s in enumerate(PLACE_HALF_LIVES_S):
             counts = events.decayed(issue_s, column, events.areas, half_life_s / np.log(2))
-            for c, (other_s, events_each) in enumerate(choices):
-                if other_s == half_life_s:
-                    shares += weight[:, c, None] * _filled(counts, events_each * fill)
+            for f, each in enumerate(FILLS):
+                shares += weight[:, h, f, None] * _filled(counts, each * fill)
         return shares
 
     @property
@@ -253,7 +253,7 @@ def _posterior(log_likelihood: Float64, wait: int) -> Float64:
         wait: how many steps later that counts.
     """
     total = np.zeros((len(log_likelihood) + 1, log_likelihood.shape[1]))
-    total[1 + wait :] = np.cumsum(log_likelihood, axis=0)[: len(log_likelihood) - wait]
+    total[1 + wait :] = np.cumsum(log_likelihood, axis=0)[: max(0, len(log_likelihood) - wait)]
     weight = np.exp(total - total.max(axis=1, keepdims=True))
     return np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float64)
 

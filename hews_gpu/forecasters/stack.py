@@ -301,7 +301,7 @@ def _held_out_loss(
         columns, fold = _columns(base, [experts[name] for name in names], center), _folds(time_s)
         for k in range(FOLDS):
             out = fold == k
-            log_odds_said[out] += columns[out] @ _weights(y[~out], base[~out], columns[~out])
+            log_odds_said[out] += (columns[out] * _weights(y[~out], base[~out], columns[~out])).sum(axis=1)
     return np.asarray(np.logaddexp(0.0, np.where(y, -log_odds_said, log_odds_said)) / np.log(2), dtype=np.float64)
 
 

@@ -237,8 +237,10 @@ class Recipe:
         require(self.model in fitting, "[model]", self.model, allowed)
         allowed = f"must be {STYLES[self.protocol]} for protocol {self.protocol}"
         require(self.map.style == STYLES[self.protocol], "[map] style", self.map.style, allowed)
-        allowed = "is for model stack"
-        require(self.experts is None or self.model == "stack", "[experts]", self.experts, allowed)
+        experts = self.experts
+        require(experts is None or self.model == "stack", "[experts]", experts, "is for model stack")
+        allowed = "must name at least one, and none twice"
+        require(experts is None or len(set(experts)) == len(experts) > 0, "[experts]", experts, allowed)
         require(len(self.stages) > 0, "[[stages]]", list(self.stages), "must hold at least one stage")
         require(self.seed is None or 0 <= self.seed < 2**63, "[seed]", self.seed, "must be 0 or more, below 2**63")
         if self.protocol == "forecast":

@@ -7,7 +7,7 @@ from scipy.special import expit
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import Outcomes, make_catalog
 from hews_gpu.forecasters.climatology import HourOfWeekMonth
-from hews_gpu.forecasters.level import FILLS, HALF_LIVES_S, PLACE_HALF_LIVES_S, Level
+from hews_gpu.forecasters.level import FILLS, HALF_LIVES_S, PLACE_HALF_LIVES_S, Level, _posterior
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from tests.invented_city import BEGIN_S, DAY_S
 
@@ -59,8 +59,6 @@ def test_it_follows_a_trend_that_the_climatology_cannot():
 
 def weights(level, catalog, windows):
     grid = level._grid(windows)
-    from hews_gpu.forecasters.level import _posterior
-
     return _posterior(level._log_likelihoods(catalog, grid, 0), level._lag)[-1]
 
 
@@ -149,3 +147,8 @@ def test_neighborhoods_and_city_agree():
     level = fitted(Level(), catalog, train)
     areas = level.predict_areas(catalog, asked.windows)
     np.testing.assert_allclose(1 - (1 - areas).prod(axis=1), level.predict(catalog, asked.windows), rtol=1e-12)
+
+
+def test_reports_that_take_longer_than_the_table_leave_all_half_lives_alike():
+    weight = _posterior(np.log(np.random.default_rng(0).random((5, 3))), 9)
+    np.testing.assert_allclose(weight, 1 / 3)

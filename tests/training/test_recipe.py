@@ -149,3 +149,12 @@ def test_settings_of_the_arithmetic_are_named_as_in_the_recipe():
 @pytest.mark.parametrize("model", ["cnn", "hewsnet", "stack", "boosting", "hawkes", "level", "climatology"])
 def test_a_forecast_may_be_of_any_forecaster(model):
     assert parse_recipe(f'protocol = "forecast"\nmodel = "{model}"', "mine").model == model
+
+
+@pytest.mark.parametrize("experts", ["[]", '["hewsnet", "hewsnet"]'])
+def test_experts_that_would_be_left_aside_without_a_word_are_refused(experts):
+    text = load_recipe("forecast").text.replace('model = "stack"', f'experts = {experts}\nmodel = "stack"', 1)
+    with pytest.raises(UserError, match=r"\[experts\].*must name at least one, and none twice"):
+        parse_recipe(text, "mine")
+    with pytest.raises(UserError, match=r"\[experts\].*is for model stack"):
+        parse_recipe(text.replace('model = "stack"', 'model = "level"', 1).replace(experts, '["counts"]', 1), "mine")
