@@ -6,8 +6,9 @@ from scipy.special import expit
 
 from hews_gpu.data.windows import Task, issue_windows
 from hews_gpu.forecasters.catalog import outcomes
-from hews_gpu.forecasters.counts import LEAST_GAIN, Counts, _picked
+from hews_gpu.forecasters.counts import LEAST_GAIN, PRECISION, Counts, _picked
 from hews_gpu.forecasters.level import Level
+from hews_gpu.forecasters.logistic import fit_with_offset
 from tests.forecasters.test_level import PER_DAY, fitted
 from tests.forecasters.test_level import drawn as drawn_targets
 from tests.invented_city import BEGIN_S, DAY_S
@@ -52,6 +53,15 @@ def test_robberies_that_set_targets_off_are_found_and_followed(city):
         robberies, every.windows.issue_s - 6 * 3600
     )
     assert np.corrcoef(said - base, recent)[0, 1] > 0.5
+    x = counts.fitted.columns.of(city, every.windows)[:, counts.fitted.kept].astype(np.float64)
+    fresh = fit_with_offset(
+        np.hstack([np.ones((len(x), 1)), (x - x.mean(axis=0)) / x.std(axis=0)]),
+        every.y,
+        level.log_odds(city, every.windows),
+        PRECISION,
+    )
+    np.testing.assert_allclose(counts.fitted.weights, fresh, atol=1e-6)
+    assert said.mean() == pytest.approx(every.y.mean(), abs=0.005)
 
 
 def test_with_nothing_to_find_it_is_its_base_to_the_bit():

@@ -107,7 +107,7 @@ def test_a_report_that_comes_late_is_in_no_weight_before_it_came():
     }  # fmt: skip
     withheld = (catalog.time_s > late_s - 90 * DAY_S) & (catalog.time_s < late_s)
     reported = make_catalog(**fields, known_s=np.where(withheld, late_s, catalog.known_s))
-    never = make_catalog(**fields, known_s=np.where(withheld, 2**40, catalog.known_s))
+    never = catalog.take(~withheld)
     level = fitted(Level(), catalog, train)
     p, q = (level.predict(one, asked.windows) for one in (reported, never))
     before = asked.windows.issue_s <= late_s
@@ -152,3 +152,13 @@ def test_neighborhoods_and_city_agree():
 def test_reports_that_take_longer_than_the_table_leave_all_half_lives_alike():
     weight = _posterior(np.log(np.random.default_rng(0).random((5, 3))), 9)
     np.testing.assert_allclose(weight, 1 / 3)
+
+
+@pytest.mark.parametrize("wait", [0, 2])
+def test_what_happened_counts_once_it_is_known_and_no_sooner(wait):
+    likely = np.log(np.random.default_rng(0).random((30, 3)))
+    other = likely.copy()
+    other[12] = np.log([0.9, 0.05, 0.05])
+    one, two = _posterior(likely, wait), _posterior(other, wait)
+    np.testing.assert_array_equal(one[: 13 + wait], two[: 13 + wait])
+    assert (np.abs(one[13 + wait :] - two[13 + wait :]).max(axis=1) > 1e-6).all()
