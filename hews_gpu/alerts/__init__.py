@@ -1,0 +1,1 @@
+"""Warnings in use: replayed, issued, sealed in a record, and scored."""
