@@ -8,10 +8,12 @@ end. Until the first checkpoint is whole, an older run that it replaces stays wh
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -43,6 +45,7 @@ from hews_gpu.typed_toml import build
 __all__ = [
     "CITY",
     "KIND",
+    "POLICY",
     "UNFINISHED",
     "WEIGHTS",
     "begin",
@@ -51,6 +54,7 @@ __all__ = [
     "living",
     "load_fitted",
     "load_network",
+    "model_fingerprint",
     "require_run",
     "run_recipe",
     "save_forecaster",
@@ -59,7 +63,7 @@ __all__ = [
 
 KIND = "run"
 UNFINISHED = "Train to the end with 'hews train DIR --out RUN --resume'"
-WEIGHTS, CITY, RECIPE = "weights.safetensors", "city.toml", "recipe.toml"
+WEIGHTS, CITY, RECIPE, POLICY = "weights.safetensors", "city.toml", "recipe.toml", "warnings.toml"
 
 
 def going_on(run: Path, left: str, is_there: bool, *, force: bool, resume: bool | str) -> bool:
@@ -108,11 +112,15 @@ def living(run: Path, prepared: Prepared, recipe: Recipe) -> Iterator[None]:
 
 
 def _copy_texts(prepared: Prepared, recipe: Recipe, folder: Path) -> None:
-    """Write the city file and the recipe as they are now."""
+    """Write the city file and the recipe as they are now, and a policy of warnings where a forecast has none yet."""
     with atomic_file(folder / CITY) as partial:
         shutil.copyfile(prepared.folder / CITY, partial)
     with atomic_file(folder / RECIPE) as partial:
         partial.write_text(recipe.text, encoding="utf-8")
+    if not recipe.is_leaky and not (folder / POLICY).exists():
+        template = resources.files("hews_gpu") / "alerts" / POLICY
+        with atomic_file(folder / POLICY) as partial:
+            partial.write_bytes(template.read_bytes())
 
 
 def save_forecaster(path: Path, model: str, forecaster: Forecaster, notes: Mapping[str, Any] | None = None) -> None:
@@ -185,6 +193,18 @@ def require_run(run: Path) -> None:
     if read_manifest(run).get("kind") != KIND:
         remedy = "Give the --out folder of 'hews train DIR --out RUN'"
         raise UserError("run folder", run, allowed="was not made by 'hews train'", remedy=remedy)
+
+
+def model_fingerprint(run: Path) -> str:
+    """Return the SHA-256, as hex digits, of what a run has learned.
+
+    Raises:
+        UserError: it is not trained to its end.
+    """
+    try:
+        return hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise UserError(str(run / WEIGHTS), allowed="does not exist", remedy=UNFINISHED) from None
 
 
 def load_network(run: Path) -> nn.Module:

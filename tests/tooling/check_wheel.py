@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA_PATTERNS = (
+    "hews_gpu/alerts/*.toml",
     "hews_gpu/cities/*.toml",
     "hews_gpu/recipes/*.toml",
     "hews_gpu/slurm/[a-z]*",

@@ -1,0 +1,106 @@
+"""Thresholds that look at the calibration block alone: the lowest that keep the policy within its budgets there.
+
+A warning's threshold is the lowest at which the policy, run over the block's forecasts with its quiet periods but
+without the budgets of seven days, gives no more warnings than the budget has for so many weeks; then the watch's
+likewise, given that one. A lower threshold never gives fewer warnings of a tier, so that bisection finds it.
+
+Shapes: S issue times, N neighborhoods, V values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hews_gpu.alerts.decide import TIERS, Thresholds, Tier, decide
+from hews_gpu.alerts.forecasts import Said
+from hews_gpu.alerts.policy import Policy
+from hews_gpu.arrays import Float64
+from hews_gpu.config import parse_local_time
+from hews_gpu.errors import UserError
+from hews_gpu.units import WEEK_S
+
+__all__ = ["calibration_span_s", "set_thresholds"]
+
+NEVER = float("inf")
+
+
+def calibration_span_s(policy: Policy, validation_s: tuple[int, int], first_issue_s: int) -> tuple[int, int]:
+    """Return begin and end of the stretch of time whose forecasts thresholds are set on.
+
+    Args:
+        policy: names it.
+        validation_s: begin and end of the run's validation split.
+        first_issue_s: the first time at which a warning may be given.
+
+    Raises:
+        UserError: it reaches past the first issue time.
+    """
+    span_s = validation_s
+    if policy.calibrate_on != "validation":
+        begin_s, end_s = (parse_local_time("[calibrate_on]", edge) for edge in policy.calibrate_on)
+        span_s = begin_s, end_s
+    if span_s[1] > first_issue_s:
+        until, first = (np.datetime64(time_s, "s") for time_s in (span_s[1], first_issue_s))
+        allowed = f"ends at {until}, after the first issue time, {first}: a threshold must not know what comes after it"
+        raise UserError(
+            "warnings.toml: [calibrate_on]", allowed=allowed, remedy="Begin later, or name an earlier block"
+        )
+    return span_s
+
+
+def set_thresholds(policy: Policy, said: Said, run: str) -> Thresholds:
+    """Return the lowest thresholds under which the policy keeps to its budgets.
+
+    Args:
+        policy: of the run.
+        said: forecasts of the calibration block's issue times, at the policy's stride.
+        run: the first 8 hex digits of the fingerprint of the run's model.
+    """
+    never = Thresholds(
+        run=run, city_watch=NEVER, city_warning=NEVER, neighborhoods_watch=NEVER, neighborhoods_warning=NEVER
+    )
+    chosen = _of_kind(policy, "city", said.p, said, never)
+    if said.areas is not None:
+        chosen |= _of_kind(policy, "neighborhoods", said.areas, said, never)
+    return replace(never, **chosen)
+
+
+def _of_kind(policy: Policy, kind: str, values: Float64, said: Said, never: Thresholds) -> dict[str, Any]:
+    """Return the thresholds of the city or of the neighborhoods by name, the higher tier's first."""
+    ordered = np.sort(values, axis=None)[::-1]
+    weeks = len(said) * policy.stride_s / WEEK_S
+    chosen: dict[str, Any] = {}
+    for tier in TIERS:
+
+        def count(value: float, tier: Tier = tier) -> int:
+            tried = replace(never, **chosen | {f"{kind}_{tier}": value})
+            return sum(one.tier == tier for one in decide(policy, tried, said, [], capped=False))
+
+        allowed = int(np.floor(getattr(getattr(policy, kind), f"{tier}_per_week") * weeks + 1e-9))
+        chosen[f"{kind}_{tier}"] = _lowest(ordered, allowed, count)
+    return chosen
+
+
+def _lowest(values: Float64, allowed: int, count: Callable[[float], int]) -> float:
+    """Return the lowest of the values [V], which fall, whose count is allowed; infinite where the highest is not.
+
+    The count is first tried where it is sure to be small: it takes long for a value that many forecasts reach.
+    """
+    if allowed < 1 or not len(values):
+        return NEVER
+    good, bad = -1, min(allowed, len(values)) - 1
+    while count(float(values[bad])) <= allowed:
+        good, bad = bad, min(2 * bad + 1, len(values) - 1)
+        if good == bad:
+            return float(values[good])
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if count(float(values[middle])) <= allowed:
+            good = middle
+        else:
+            bad = middle
+    return float(values[good]) if good >= 0 else NEVER
