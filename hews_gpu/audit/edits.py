@@ -69,7 +69,7 @@ def edit_prepared(prepared: Prepared, edit: Edit) -> Prepared:
     twin = np.where(near, rng.random(len(made)) < 0.5, made.is_twin)
     made = replace(made, is_twin=twin, is_duplicate=np.where(row < 0, rng.random(len(made)) < 0.2, made.is_duplicate))
     other = Prepared(prepared.folder, prepared.city, made)
-    other.__dict__["neighborhoods"] = prepared.neighborhoods
+    other.__dict__["outlines"] = prepared.outlines
     return other
 
 

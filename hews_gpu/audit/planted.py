@@ -210,7 +210,7 @@ class _MostFrequentFirst(Pipeline):
         groups = {f"rank {i + 1}": (name,) for i, name in enumerate(order[:12])}
         city = replace(prepared.city, channels=replace(prepared.city.channels, groups=groups))
         other = Prepared(prepared.folder, city, events)
-        other.__dict__["neighborhoods"] = prepared.neighborhoods
+        other.__dict__["outlines"] = prepared.outlines
         super().__init__(other, model)
 
 

@@ -141,6 +141,11 @@ class Prepared:
         """The polygons' edges, in the same order; needs neither geopandas nor shapely."""
         return self._read_polygons(read_outlines)
 
+    @cached_property
+    def names(self) -> list[str]:
+        """[N] the polygons' names."""
+        return self._read_polygons(lambda file: pq.read_table(file, columns=["name"])["name"].to_pylist())
+
     def _read_polygons(self, read: Callable[[Path], T]) -> T:
         try:
             return read(self.folder / NEIGHBORHOODS)

@@ -24,7 +24,7 @@ from hews_gpu.arrays import Float64
 from hews_gpu.config import city_template
 from hews_gpu.data.clean import NULL_ISLAND_DEG, block_frame
 from hews_gpu.data.coverage import coverage_of
-from hews_gpu.data.geometry.point_in_polygon import meters_per_degree
+from hews_gpu.data.geometry.outlines import meters_per_degree
 from hews_gpu.data.propose import DAILY_ADVICE, TARGET, Proposal, propose
 from hews_gpu.data.propose_clock import Clock, zone_of
 from hews_gpu.data.quality.tallies import count_rows

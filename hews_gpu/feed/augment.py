@@ -10,16 +10,15 @@ Shapes: B batch, C channels, H rows, X columns.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from hews_gpu.arrays import Float32, Float64
-from hews_gpu.kernels import warp_cpu
-from hews_gpu.kernels._shim import ONE_AT_A_TIME
 from hews_gpu.typed_toml import require
+
+if TYPE_CHECKING:  # a recipe is read without it
+    from torch import Tensor
 
 __all__ = ["Augmentation", "AugmentationConfig", "warp", "warp_by_torch"]
 
@@ -103,6 +102,11 @@ def warp(maps: Tensor, matrices: Float32) -> Tensor:
     Returns:
         A new [B, C, H, X] of the same dtype, channels-last; whole numbers are rounded to nearest.
     """
+    import torch
+
+    from hews_gpu.kernels import warp_cpu
+    from hews_gpu.kernels._shim import ONE_AT_A_TIME
+
     if maps.is_cuda:
         return warp_by_torch(maps, matrices)
     values = maps if maps.dtype in (torch.uint8, torch.float32) else maps.float()
@@ -115,6 +119,9 @@ def warp(maps: Tensor, matrices: Float32) -> Tensor:
 
 def warp_by_torch(maps: Tensor, matrices: Float32) -> Tensor:
     """Resample with torch's own operations, on any device; on a CPU it takes several times as long."""
+    import torch
+    from torch.nn import functional
+
     height, width = maps.shape[2:]
     scale = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
     unscale = np.array([[2 / width, 0, -1], [0, 2 / height, -1]])

@@ -21,8 +21,7 @@ import pyarrow.parquet as pq
 from hews_gpu.arrays import Float64, Int64
 from hews_gpu.config import CityConfig, city_template
 from hews_gpu.data.events import DOUBTS, Events, Prepared
-from hews_gpu.data.geometry.outlines import outlines_of
-from hews_gpu.data.geometry.point_in_polygon import meters_per_degree
+from hews_gpu.data.geometry.outlines import meters_per_degree, outlines_of
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.windows import Windows
 from hews_gpu.errors import UserError
@@ -199,13 +198,15 @@ def prepared_city(prepared: Prepared, *, begin_s: int, end_s: int) -> City:
         begin_s: no window begins before.
         end_s: begin of the locked block, or of nothing.
     """
+    import shapely
+
     kept = prepared.events.time_s < end_s
     columns = {name: value for name, value in vars(prepared.events).items() if name != "categories"}
     events = Events(**{name: value[kept] for name, value in columns.items()}, categories=prepared.events.categories)
     return City(
         name=prepared.city.city.name,
         events=events,
-        polygons=list(prepared.neighborhoods.geometry),
+        polygons=list(shapely.from_wkb(prepared.outlines.wkb)),
         begin_s=begin_s,
         end_s=end_s,
         embargo_s=NEAR_TWIN.within_s,

@@ -13,6 +13,7 @@ Shapes: S windows, G steps of the grid, H half-lives, N neighborhoods.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -211,8 +212,6 @@ class Level:
             grid: begins [G] of the steps on which both fade.
             when_s: the moments [S], none before the first step.
         """
-        from scipy.signal import lfilter
-
         fitted, steps, step_s = self.fitted, len(grid), self.fitted.step_s
         rows = np.flatnonzero(seen.is_event & (seen.time_s >= fitted.begin_s))
         since_s = np.sort(np.maximum(seen.known_s[rows] + 1, seen.time_s[rows] + fitted.lag_s))
@@ -227,7 +226,7 @@ class Level:
         ratios = np.empty((len(when_s), len(HALF_LIVES_S)))
         for h, half_life_s in enumerate(HALF_LIVES_S):
             keep = 0.5 ** (step_s / half_life_s)
-            known, usual = (lfilter([1.0], [1.0, -keep], each)[place] for each in (hits, np.diff(until, prepend=0.0)))
+            known, usual = (_faded(each, keep)[place] for each in (hits, np.diff(until, prepend=0.0)))
             known, usual = known * keep**rest + since_step, usual * keep**rest + until_now - until[place]
             ratios[:, h] = np.log((known + PRIOR_EVENTS) / (usual + PRIOR_EVENTS))
         return ratios
@@ -243,6 +242,11 @@ class Level:
         issued = np.maximum(np.arange(len(grid)) + (-lead_s // fitted.step_s), 0)
         log_odds = fitted.climatology.logit(grid)[:, None] + self._ratios(seen, grid, grid)[issued]
         return np.asarray(-np.logaddexp(0.0, np.where(y[:, None], -log_odds, log_odds)), dtype=np.float64)
+
+
+def _faded(values: Float64, keep: float) -> Float64:
+    """Return sums [G] of values [G], of which each step keeps a part: SciPy's `lfilter`, which takes long to load."""
+    return np.fromiter(accumulate(values.tolist(), lambda total, value: total * keep + value), np.float64, len(values))
 
 
 def _posterior(log_likelihood: Float64, wait: int) -> Float64:

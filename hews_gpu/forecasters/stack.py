@@ -111,14 +111,16 @@ class Stack:
         experts: Mapping[str, Callable[[], Forecaster]],
         networks: frozenset[str] = frozenset(),
     ) -> None:
-        self._new_base, self._new_experts, self._networks = base, dict(experts), networks
-        self._base, self.experts = base(), {name: make() for name, make in experts.items()}
+        self._new_base, self.makers, self._networks = base, dict(experts), networks
+        self._base, self.experts = base(), dict[str, Forecaster]()
 
     @property
     def parts(self) -> dict[str, Forecaster]:
         """The base, and the experts that a forecast asks."""
         kept = {*self.fitted.experts, *self.fitted.place_experts}
-        return {"base": self._base} | {name: self.experts[name] for name in self._new_experts if name in kept}
+        missing = (name for name in kept if name not in self.experts)
+        self.experts |= {name: self.makers[name]() for name in missing}  # those left out may need a library
+        return {"base": self._base} | {name: self.experts[name] for name in self.makers if name in kept}
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         said = []
@@ -165,7 +167,7 @@ class Stack:
     def _fit_parts(self, known: Catalog, train: Outcomes) -> None:
         """Fit a new base and new experts; nothing is calibrated, as the stack does that."""
         nothing = part_of(train, 0, 0)
-        self._base, self.experts = self._new_base(), {name: make() for name, make in self._new_experts.items()}
+        self._base, self.experts = self._new_base(), {name: make() for name, make in self.makers.items()}
         self._base.fit(known, train, nothing)
         stop = round(len(train) * (1 - VALIDATION))
         for name, expert in self.experts.items():

@@ -223,4 +223,4 @@ def _names(settings: Settings, count: int) -> list[str]:
     """Return the neighborhoods' names; those of a generated city are numbers."""
     if settings.problem.prepared is None:
         return [str(n) for n in range(count)]
-    return list(open_prepared(settings.problem.prepared).neighborhoods["name"].astype(str))
+    return open_prepared(settings.problem.prepared).names

@@ -97,7 +97,7 @@ def evaluate(
     }
     tables = {FORECASTS: _table(experiment, p, recipe.model)}
     if areas is not None:
-        neighborhoods = opened.prepared.neighborhoods["name"].astype(str).tolist()
+        neighborhoods = opened.prepared.names
         tables[BY_NEIGHBORHOOD] = areas_with_counts(experiment, areas, neighborhoods)
     write_results(out, tables, metrics)
     _remove_older(out, (METRICS, *tables))

@@ -13,12 +13,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-import torch
-from torch import nn
+from safetensors.numpy import load, save
 
 from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError
@@ -36,11 +36,13 @@ from hews_gpu.files import (
 from hews_gpu.forecasters.base import Forecaster
 from hews_gpu.forecasters.stored import pack, unpack
 from hews_gpu.own_files import read_text
-from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings
-from hews_gpu.training.checkpoint import read_tensors, write_tensors
 from hews_gpu.training.objective import EpochRow
 from hews_gpu.training.recipe import LEAKY, Recipe, parse_recipe
+from hews_gpu.training.tensor_file import read_tensor_file, write_tensor_file
 from hews_gpu.typed_toml import build
+
+if TYPE_CHECKING:  # most models do without it
+    from torch import nn
 
 __all__ = [
     "CITY",
@@ -127,8 +129,7 @@ def save_forecaster(path: Path, model: str, forecaster: Forecaster, notes: Mappi
     """Write what a forecaster and those that it asks have learned, as arrays and JSON, with `notes` beside it."""
     arrays: dict[str, Any] = {}
     fitted = {name: pack(one.fitted, arrays, name) for name, one in _parts("forecaster", forecaster)}
-    tensors = {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
-    write_tensors(path, tensors, {"model": model, "fitted": fitted, **(notes or {})})
+    write_tensor_file(path, partial(save, arrays), {"model": model, "fitted": fitted, **(notes or {})})
 
 
 def load_fitted(path: Path, forecaster: Forecaster, *, remedy: str) -> None:
@@ -137,8 +138,7 @@ def load_fitted(path: Path, forecaster: Forecaster, *, remedy: str) -> None:
     Raises:
         UserError: the file is missing, damaged or of another version.
     """
-    tensors, notes = read_tensors(path, remedy=remedy)
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    arrays, notes = read_tensor_file(path, load, remedy=remedy)
     try:
         for name, one in _parts("forecaster", forecaster):
             one.fitted = unpack(get_type_hints(type(one))["fitted"], notes["fitted"][name], arrays)
@@ -213,6 +213,9 @@ def load_network(run: Path) -> nn.Module:
     Raises:
         UserError: the run has not been trained to its end, or its weights are damaged.
     """
+    from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings
+    from hews_gpu.training.checkpoint import read_tensors
+
     require_run(run)
     tensors, notes = read_tensors(run / WEIGHTS, {"architecture": str, "settings": dict}, remedy=UNFINISHED)
     if notes.get("architecture") not in CONVS:

@@ -85,7 +85,7 @@ class Run:
         windows = Windows(issue_s=begin_s - task.lead_s, begin_s=begin_s, end_s=begin_s + task.horizon_s)
         forecaster, catalog = on_city(self.forecaster, city), city.catalog(task.delay_s)
         areas = where_in_city(forecaster, catalog, windows)
-        names = prepared.neighborhoods["name"].astype(str).tolist()
+        names = prepared.names
         where = None if areas is None else dict(sorted(zip(names, areas[0].tolist(), strict=True), key=lambda x: -x[1]))
         issue, start, end = (np.datetime64(int(edge[0]), "s") for edge in vars(windows).values())
         p = float(forecaster.predict(catalog, windows)[0])
@@ -101,9 +101,8 @@ class Run:
         require_windows(mine.city, count_minutes(prepared.events.time_s, prepared.events.is_target))
         differing = {
             "other [incidents] targets": prepared.city.incidents.targets != mine.city.incidents.targets,
-            "other neighborhoods": list(prepared.neighborhoods["name"]) != list(mine.neighborhoods["name"]),
-            "another area": mine.city.map.bounds == "auto"
-            and not np.array_equal(prepared.neighborhoods.total_bounds, mine.neighborhoods.total_bounds),
+            "other neighborhoods": prepared.names != mine.names,
+            "another area": mine.city.map.bounds == "auto" and prepared.outlines.extent != mine.outlines.extent,
         }
         for what, differs in differing.items():
             if differs:

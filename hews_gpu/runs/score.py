@@ -156,7 +156,7 @@ def _write(scoring: _Scoring, p: Float64, areas: Float64 | None, folder: Path) -
     }
     pq.write_table(pa.table(columns), folder / FORECASTS)
     if areas is not None:
-        names = scoring.prepared.neighborhoods["name"].astype(str).tolist()
+        names = scoring.prepared.names
         pq.write_table(areas_table(windows, areas, names), folder / BY_NEIGHBORHOOD)
 
 

@@ -3,37 +3,29 @@
 `checkpoints/step-00001234.safetensors` holds the model, the best weights so far, the moving average, the optimizer,
 every rank's random generators and the position in the run; `best.safetensors` holds the weights that would be kept if
 the run ended now. What a kill left half-written has another name and is removed by the next process that writes.
-
-A file is safetensors, which holds tensors and text and cannot run code. What is not a tensor is one JSON text under one
-metadata key: with several keys their order, and so the file's bytes, would vary from run to run. That text begins with
-the SHA-256 of the whole file, computed with zeros in its own place, so that a file in which one bit has changed is
-refused before anything in it is used.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from hews_gpu.errors import UserError
-from hews_gpu.files import atomic_file
-from hews_gpu.own_files import check, parse_json
 from hews_gpu.progress import log
+from hews_gpu.training.tensor_file import DamagedFile, read_tensor_file, write_tensor_file
 
 __all__ = [
     "Checkpoints",
-    "DamagedFile",
     "DiskFull",
     "Snapshot",
     "Tensors",
@@ -47,19 +39,12 @@ __all__ = [
     "write_tensors",
 ]
 
-FORMAT = 2  # raised when a file's content changes its meaning
-KEY = "hews"  # the one metadata key
-BLANK = b"0" * 64  # stands where the checksum goes while it is computed
 SHOWN = 3  # differences named in a message; more would not fit its one line
 FOLDER, BEST = "checkpoints", "best.safetensors"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RESTART = "Start the run again with --force instead of --resume"
 
 Tensors = dict[str, Tensor]
-
-
-class DamagedFile(UserError):
-    """A file that does not hold what was once written to it."""
 
 
 class DiskFull(UserError):
@@ -127,38 +112,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
         UserError: the disk is full or the file cannot be written.
     """
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps({"sha256": BLANK.decode(), "format": FORMAT, **notes}, allow_nan=False)
-    blank = save(content, metadata={KEY: text})
-    checksum = hashlib.sha256(blank).hexdigest()
-    with atomic_file(path) as partial:
-        partial.write_bytes(blank.replace(BLANK, checksum.encode(), 1))  # the metadata come first in the file
+    write_tensor_file(path, partial(save, content), notes)
 
 
 def read_tensors(path: Path, schema: Any = dict, *, remedy: str) -> tuple[Tensors, dict[str, Any]]:
-    """Read what `write_tensors` wrote, with notes that are as `schema` says.
-
-    Raises:
-        DamagedFile: cut short, changed since, or never written by us; `remedy` says what to do.
-        UserError: missing, or of another version.
-    """
-    if not path.is_file():
-        raise UserError(str(path), allowed="does not exist", remedy=remedy)
-    try:
-        raw = path.read_bytes()
-        length = int.from_bytes(raw[:8], "little")
-        header = parse_json(raw[8 : 8 + length], str(path), {"__metadata__": {KEY: str}})
-        notes = parse_json(header["__metadata__"][KEY], str(path), {"sha256": str, "format": int})
-        checksum, version = notes.pop("sha256"), notes["format"]
-        if hashlib.sha256(raw.replace(checksum.encode(), BLANK, 1)).hexdigest() != checksum:
-            raise ValueError("its checksum is wrong: it is damaged")
-        tensors = load(raw) if version == FORMAT else {}
-        check(notes, schema if version == FORMAT else dict, str(path))
-    except (OSError, ValueError, SafetensorError) as error:
-        allowed = f"cannot be read as format {FORMAT} of this program ({error})"
-        raise DamagedFile(str(path), allowed=allowed, remedy=remedy) from None
-    if version != FORMAT:
-        raise UserError(str(path), allowed=f"is not of format {FORMAT} of this program", remedy=remedy)
-    return tensors, notes
+    """Read what `write_tensors` wrote, with notes that are as `schema` says; it raises what `read_tensor_file` does."""
+    return read_tensor_file(path, load, schema, remedy=remedy)
 
 
 def require_same_settings(where: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sized
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from hews_gpu.arrays import Int64
 from hews_gpu.typed_toml import require
 
+if TYPE_CHECKING:  # a recipe is read without it
+    import torch
+    from torch import Tensor, nn
+
 __all__ = ["EpochRow", "Objective", "Stage", "ToDevice", "TrainingBatch"]
 
-ToDevice = Callable[[Tensor], Tensor]
+ToDevice: TypeAlias = "Callable[[Tensor], Tensor]"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, Literal
 
 from hews_gpu.config import TrainingConfig
 from hews_gpu.errors import UserError, did_you_mean
@@ -26,6 +23,10 @@ from hews_gpu.feed.augment import AugmentationConfig
 from hews_gpu.own_files import read_text
 from hews_gpu.training.objective import Stage
 from hews_gpu.typed_toml import build_file, require
+
+if TYPE_CHECKING:  # most models do without it
+    import torch
+    from torch import nn
 
 __all__ = [
     "DEFAULT",
@@ -297,6 +298,8 @@ class Recipe:
 
     def optimizer_of(self, module: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
         """Return the optimizer of a module's parameters; its learning rate is set step by step."""
+        import torch
+
         kinds: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         decay = training.weight_decay if self.optimizer.weight_decay is None else self.optimizer.weight_decay
         rate = self.stages_of(training)[0].learning_rate

@@ -237,3 +237,16 @@ def test_a_run_without_data_or_forecasts_is_refused(trained, prepared, tmp_path)
 def test_a_run_judges_itself(trained, tmp_path):
     metrics = open_run(trained("level")).evaluate(out=tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics and metrics["model"] == "level"
+
+
+def test_a_forecast_loads_no_library_that_its_model_does_without(trained):
+    """They take seconds to load; a stack asks for those of the experts that it kept."""
+    run = trained("level")
+    made = "from hews_gpu.forecasters.base import Setting\nfrom hews_gpu.forecasters.registry import FORECASTERS\n"
+    made += "FORECASTERS['stack'].make(Setting(city=run.experiment.city))\n"
+    script = "import sys\nfrom pathlib import Path\nfrom hews_gpu.runs.run import open_run\n"
+    script += f"run = open_run(Path({str(run)!r}))\nrun.forecast({ISSUES[0]!r})\n{made}print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "hews_gpu.forecasters.stack" in loaded
+    assert not loaded & {"torch", "sklearn", "matplotlib", "geopandas", "numba", "scipy.signal", "scipy.stats", "dask"}

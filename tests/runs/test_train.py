@@ -330,7 +330,9 @@ def test_what_is_fitted_at_once_takes_one_process(prepared, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["climatology", "hewsnet"])
-@pytest.mark.parametrize("where", ["forecasters.{}.fit_with_offset", "runs.folder.write_tensors", "files.write_json"])
+@pytest.mark.parametrize(
+    "where", ["forecasters.{}.fit_with_offset", "runs.folder.write_tensor_file", "files.write_json"]
+)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
 def test_a_stop_during_a_fit_leaves_nothing_or_the_older_run(
     prepared, trained, tmp_path, monkeypatch, model, where, error

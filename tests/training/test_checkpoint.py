@@ -13,7 +13,6 @@ import torch
 from hews_gpu.errors import UserError
 from hews_gpu.runs.train import train
 from hews_gpu.training.checkpoint import (
-    FORMAT,
     Checkpoints,
     Snapshot,
     read_tensors,
@@ -21,6 +20,7 @@ from hews_gpu.training.checkpoint import (
     write_tensors,
 )
 from hews_gpu.training.recipe import load_recipe, parse_recipe
+from hews_gpu.training.tensor_file import FORMAT
 
 SCRIPT = """
 import sys, torch

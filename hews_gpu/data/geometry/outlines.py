@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Float64, Int64
 
-__all__ = ["Outlines", "outlines_of", "read_outlines"]
+__all__ = ["Outlines", "meters_per_degree", "outlines_of", "read_outlines"]
 
 POLYGON, MULTIPOLYGON = 3, 6
 ORDERS = {0: ">", 1: "<"}
@@ -97,3 +97,15 @@ def _geometry(stored: bytes, at: int, rings: list[Float64]) -> int:
         rings.append(numbers.astype(np.float64).reshape(points, 2))
         at += 4 + 16 * points
     return at
+
+
+def meters_per_degree(latitude: Float64) -> tuple[Float64, Float64]:
+    """Return the length in meters of a degree of longitude and of latitude on the WGS84 ellipsoid, right to a meter.
+
+    Source: the series in "Degree of longitude" and "Degree of latitude", National Geospatial-Intelligence Agency,
+    as given at https://en.wikipedia.org/wiki/Geographic_coordinate_system.
+    """
+    phi = np.radians(latitude)
+    east = 111_412.84 * np.cos(phi) - 93.5 * np.cos(3 * phi) + 0.118 * np.cos(5 * phi)
+    north = 111_132.92 - 559.82 * np.cos(2 * phi) + 1.175 * np.cos(4 * phi) - 0.0023 * np.cos(6 * phi)
+    return east, north

@@ -26,6 +26,7 @@ import pandas as pd
 
 from hews_gpu.arrays import Bool, Float64, Int16, Int32, Int64
 from hews_gpu.data.backend import as_array_like, to_host
+from hews_gpu.data.geometry.outlines import meters_per_degree
 from hews_gpu.environment.device import probe
 from hews_gpu.errors import UserError
 from hews_gpu.kernels.pip_tables import OUTSIDE, PipTables, build_tables
@@ -40,7 +41,6 @@ __all__ = [
     "find_neighborhoods",
     "flat_rings",
     "grid_of",
-    "meters_per_degree",
     "require_engine",
 ]
 
@@ -345,15 +345,3 @@ def _lowest(polygon: Int64, point: Int64, points: int) -> Int16:
     np.minimum.at(ids, point, polygon.astype(np.int16))
     ids[ids == MAX_NEIGHBORHOODS] = OUTSIDE
     return ids
-
-
-def meters_per_degree(latitude: Float64) -> tuple[Float64, Float64]:
-    """Return the length in meters of a degree of longitude and of latitude on the WGS84 ellipsoid, right to a meter.
-
-    Source: the series in "Degree of longitude" and "Degree of latitude", National Geospatial-Intelligence Agency,
-    as given at https://en.wikipedia.org/wiki/Geographic_coordinate_system.
-    """
-    phi = np.radians(latitude)
-    east = 111_412.84 * np.cos(phi) - 93.5 * np.cos(3 * phi) + 0.118 * np.cos(5 * phi)
-    north = 111_132.92 - 559.82 * np.cos(2 * phi) + 1.175 * np.cos(4 * phi) - 0.0023 * np.cos(6 * phi)
-    return east, north

@@ -22,15 +22,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from hews_gpu.arrays import Bool, Float64, Int64, UInt64
-from hews_gpu.data.geometry.point_in_polygon import meters_per_degree
+from hews_gpu.data.geometry.outlines import meters_per_degree
 from hews_gpu.units import DAY_S, MINUTE_S
+
+if TYPE_CHECKING:  # a forecast asks for the reach alone
+    import pandas as pd
 
 __all__ = ["NEAR_TWIN", "NONE", "TWIN", "FileGroups", "Places", "nearest_target", "targets_of", "with_duplicates"]
 
@@ -177,6 +179,8 @@ def _groups(keys: Sequence[npt.NDArray[Any]], by: Sequence[Int64]) -> tuple[Int6
 
     Few rows share even their first key, a hash: only those are sorted.
     """
+    import pandas as pd
+
     shared = np.flatnonzero(pd.Series(keys[0]).duplicated(keep=False))
     shared = shared[np.lexsort([key[shared] for key in reversed(by)])]
     groups = pd.Series(shared).groupby([key[shared] for key in keys], sort=False)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, load_city
+from hews_gpu.data.geometry.outlines import meters_per_degree
 from hews_gpu.data.geometry.point_in_polygon import (
     OUTSIDE,
     ROWS_THAT_PAY,
@@ -26,7 +27,6 @@ from hews_gpu.data.geometry.point_in_polygon import (
     find_neighborhoods,
     flat_rings,
     grid_of,
-    meters_per_degree,
 )
 from hews_gpu.data.geometry.polygons import areas_of, load_neighborhoods
 from hews_gpu.kernels import _disk_cache
