@@ -47,8 +47,8 @@ def brier(y: ArrayLike, p: ArrayLike) -> float:
     return float(np.mean((p - y) ** 2))
 
 
-def wilson_interval(successes: int, count: int) -> tuple[float, float]:
-    """Return the interval of a proportion that behaves near 0 and 1 (Wilson, 1927, JASA 22); `count` is 1 or more."""
+def wilson_interval(successes: float, count: float) -> tuple[float, float]:
+    """Return the interval of a proportion that behaves near 0 and 1 (Wilson, 1927, JASA 22); `count` is above 0."""
     z, rate = Z_95, successes / count
     scale = 1 + z**2 / count
     middle = (rate + z**2 / (2 * count)) / scale
