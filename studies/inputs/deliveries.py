@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from benchmarks.inputs.cities import PORTAL
+from hews_gpu.alerts.vintages.delays import Schedule, Triangle
 from hews_gpu.arrays import Float64, Int64
-from hews_gpu.units import DAY_S
+from hews_gpu.units import DAY_S, HOUR_S
 
 Law = Callable[[np.random.Generator, int], Float64]
 """Draws so many reporting delays, in seconds."""
@@ -104,6 +105,50 @@ def daily_deliveries(
             changed={name: int((just & (kind == n)).sum()) for n, name in enumerate(shares)},
         )
         before = here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What daily deliveries tell of rows whose number is known."""
+
+    triangle: Triangle
+    rows_by_day: Int64  # [D] of all days from 0 on, those not seen yet included
+    when_s: int
+    """Just after the last delivery."""
+
+
+def drawn_triangle(
+    delay: Law, *, seed: int, rows_a_day: float, spread: float, deliveries: int, before: int = 200
+) -> Drawn:
+    """Draw rows that come late by a law, and the reporting triangle of daily deliveries at 6 o'clock.
+
+    Args:
+        delay: the law.
+        seed: of all that is drawn.
+        rows_a_day: on average.
+        spread: standard deviation of the days' rates as a share of that.
+        deliveries: how many.
+        before: days before the first one.
+    """
+    rng = np.random.default_rng(seed)
+    rates = rows_a_day * rng.gamma(spread**-2, spread**2, before + deliveries)
+    rows_by_day = rng.poisson(rates)
+    time_s = np.repeat(np.arange(len(rates)) * DAY_S, rows_by_day) + rng.integers(0, DAY_S, rows_by_day.sum())
+    delivered_s = before * DAY_S + 6 * HOUR_S + np.arange(deliveries) * DAY_S
+    first = np.searchsorted(delivered_s, time_s + delay(rng, len(time_s)), side="right")
+    seen = first < deliveries
+    known_s = np.where(first == 0, np.minimum(time_s, delivered_s[0]), delivered_s[np.minimum(first, deliveries - 1)])
+    schedule = Schedule(delivered_s=delivered_s, oldest_s=np.zeros(deliveries, np.int64))
+    made = Triangle.of(time_s[seen], known_s[seen], schedule)
+    return Drawn(triangle=made, rows_by_day=rows_by_day, when_s=int(delivered_s[-1]) + 1)
+
+
+def operational_delays(delay: Law, rows: int = 200_000) -> Float64:
+    """Return delays, in seconds, until the first delivery at 6 o'clock that follows a report."""
+    rng = np.random.default_rng(0)
+    time_s = rng.integers(0, DAY_S, rows)
+    reported_s = time_s + delay(rng, rows)
+    return np.asarray(np.floor((reported_s - 6 * HOUR_S) / DAY_S) * DAY_S + DAY_S + 6 * HOUR_S - time_s)
 
 
 def _edited(table: pa.Table, chosen: Mapping[str, np.ndarray], donor: Int64, edits: Edits) -> pa.Table:
