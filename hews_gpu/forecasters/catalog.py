@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
+from hews_gpu.kernels.decay_cpu import decay, decay_weighted
 
 __all__ = [
     "TARGETS",
@@ -122,6 +123,8 @@ class Catalog:
     ) -> Float64:
         """Return sums [S, K] of ``exp(-(issue - time) / decay)`` over the rows of each column known before each issue.
 
+        Those of one issue time do not depend on the others, not in their last bit.
+
         Args:
             issue_s: sorted issue times [S].
             column: [E] of each row; -1 for rows that do not count.
@@ -130,19 +133,13 @@ class Catalog:
             weight: [E, K] of each row in each column, instead of a one in `column`.
         """
         assert np.all(np.diff(issue_s) >= 0), "issue times must be sorted"
-        sums = np.zeros((len(issue_s), columns))
+        sums = np.empty((len(issue_s), columns))
         row = np.flatnonzero(column >= 0)
-        first = np.searchsorted(issue_s, self.known_s[row], side="right")  # the first forecast that sees each row
-        row, first = row[first < len(issue_s)], first[first < len(issue_s)]
-        value = np.exp(-(issue_s[first] - self.time_s[row]) / decay_s)
+        when = np.ascontiguousarray(issue_s, dtype=np.int64), self.known_s[row], self.time_s[row]
         if weight is None:
-            cell = first * columns + column[row]
-            sums += np.bincount(cell, weights=value, minlength=sums.size).reshape(sums.shape)
+            decay(*when, np.asarray(column[row], dtype=np.int64), float(decay_s), sums)
         else:
-            np.add.at(sums, first, value[:, None] * weight[row])
-        fade = np.exp(-np.diff(issue_s) / decay_s)
-        for s in range(1, len(issue_s)):
-            sums[s] += sums[s - 1] * fade[s - 1]
+            decay_weighted(*when, np.ascontiguousarray(weight[row]), float(decay_s), sums)
         return sums
 
 

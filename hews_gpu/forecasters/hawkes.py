@@ -39,6 +39,7 @@ from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import Climatology, fit_climatology, hour_of_week, month_of_year
 from hews_gpu.forecasters.threads import one_thread
+from hews_gpu.kernels.product_cpu import product
 from hews_gpu.units import HOUR_S
 
 __all__ = ["Hawkes", "Law", "Rhythm", "Term", "cell_of", "fit_rhythm", "probability", "step_of", "weekly"]
@@ -249,10 +250,10 @@ def probability(law: Law, seen: Catalog, windows: Windows) -> Float64:
     for begin in range(0, len(windows), rows):
         part = slice(begin, begin + rows)
         times_s = start_s[part, None] + np.arange(lead + horizon) * step_s + step_s // 2
-        total[part] = law.level * law.rhythm.per_s(times_s) @ (some_target * step_s)
+        total[part] = product(law.level * law.rhythm.per_s(times_s), some_target[:, None] * step_s)[:, 0]
         hour = hour_of_week(times_s)
         for name, weight in some_other.items():
-            total[part] += law.others_per_s[name][hour] @ (weight * step_s)
+            total[part] += product(law.others_per_s[name][hour], weight[:, None] * step_s)[:, 0]
     for term, share in zip(law.terms, sent, strict=True):
         decayed = seen.decayed(windows.issue_s, seen.columns((term.stream,)), 1, term.decay_s)[:, 0]
         total += share * decayed * np.exp(seen.delay_s / term.decay_s)

@@ -38,6 +38,7 @@ from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, Reach
 from hews_gpu.forecasters.level import PRIOR_LEVEL, Recent
 from hews_gpu.forecasters.logistic import fit_with_offset, logit
 from hews_gpu.forecasters.threads import one_thread
+from hews_gpu.kernels.product_cpu import product
 from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = ["HewsNetFit", "HewsNetForecaster"]
@@ -214,7 +215,8 @@ class HewsNetForecaster:
 
     def _uncalibrated(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
         """Return the log-odds [S] of the city before calibration."""
-        return logit(-np.expm1(-hazard)) + self.fitted.recent.ratios(seen, windows) @ self.fitted.level_weights
+        followed = product(self.fitted.recent.ratios(seen, windows), self.fitted.level_weights[:, None])[:, 0]
+        return logit(-np.expm1(-hazard)) + followed
 
     def _correction(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
         """Return the factor [S] of the city's hazard that the recent level and the calibration ask for."""
@@ -246,10 +248,10 @@ class HewsNetForecaster:
         for begin in range(0, len(start_s), rows):
             part = slice(begin, begin + rows)
             times_s = start_s[part, None] + np.arange(steps) * step_s
-            base[part] = self.fitted.rhythm.per_s(times_s + step_s // 2) @ (reach.target.numpy() * step_s)
+            base[part] = product(self.fitted.rhythm.per_s(times_s + step_s // 2), reach.target.numpy() * step_s)
             for each in self.fitted.arrivals:
                 expected = each.expected(times_s, step_s, self.fitted.anchor_s)
-                arriving[part] += expected @ each.harm(net, reach).numpy()
+                arriving[part] += product(expected, each.harm(net, reach).numpy())
         return base, arriving
 
 

@@ -88,7 +88,10 @@ class HewsNet(nn.Module):
             base: [B, N] events of the rhythm that lead into the window, in a city of level 1 and share 1.
             left: [B, K, N] of each layer, what its incidents still send into the window; of a city layer, the city's.
         """
-        return base * (self.level * self.share) + torch.einsum("bkn,kn->bn", left, self.effect)
+        hazard = base * (self.level * self.share)
+        for k, effect in enumerate(self.effect):  # not a product of matrices: a window's bits depend on no other window
+            hazard = hazard + left[:, k] * effect
+        return hazard
 
     @property
     def effect(self) -> Tensor:

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from hews_gpu.alerts.forecasts import forecast, forecast_in_chunks, issue_times
 from hews_gpu.data.windows import Task
@@ -33,3 +34,25 @@ def test_a_model_that_does_not_say_where_says_nothing_of_neighborhoods(trained):
     assert all(chunk.areas is None for chunk in chunks)
     whole = forecast(calendar, experiment.catalog, Task(), issue_s)
     assert np.array_equal(np.concatenate([chunk.p for chunk in chunks]), whole.p)
+
+
+MODELS = ("base_rate", "climatology", "level", "hawkes", "boosting", "local_boosting", "counts", "hewsnet", "stack")
+
+
+@pytest.mark.parametrize("model", [*MODELS, "cnn"])
+def test_a_forecast_does_not_depend_on_what_is_asked_with_it_nor_on_what_became_known_later(trained, model):
+    """In chunks of any size, and live: to the bit, but for the network on maps, whose arithmetic is torch's."""
+    run = open_run(trained(model))
+    experiment, task = run.experiment, run.experiment.plan.task
+    begin_s, _ = experiment.plan.splits_s["test"]
+    issue_s = issue_times(begin_s + 3 * 3600, begin_s + 60 * 3600, 600 if model != "cnn" else 7200)
+    whole = forecast(run.forecaster, experiment.catalog, task, issue_s)
+    tolerance = 1e-6 if model == "cnn" else 0.0
+    for at_once in (1, 7, 100):
+        for first in range(0, len(issue_s), at_once if at_once > 1 else 29):
+            asked = issue_s[first : first + at_once]
+            live = forecast(run.forecaster, experiment.catalog.until(int(asked[-1])), task, asked)
+            part = slice(first, first + at_once)
+            np.testing.assert_allclose(live.p, whole.p[part], rtol=tolerance, atol=0)
+            if whole.areas is not None:
+                np.testing.assert_allclose(live.areas, whole.areas[part], rtol=tolerance, atol=0)
