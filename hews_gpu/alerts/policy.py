@@ -16,12 +16,10 @@ from typing import Any, Literal
 from hews_gpu.config import parse_local_time
 from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.judge import sign, too_little
 from hews_gpu.files import read_manifest
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.own_files import read_json, read_text
-from hews_gpu.runs.evaluate import METRICS
-from hews_gpu.runs.folder import POLICY
+from hews_gpu.runs.folder import METRICS, POLICY
 from hews_gpu.typed_toml import build_file, require
 from hews_gpu.units import DAY_S, MINUTE_S
 
@@ -284,6 +282,8 @@ def why_no_skill(run: Path) -> str:
 
 def _why_not(metrics: Mapping[str, Any], model: str) -> str:
     """Return what speaks against a model's foresight."""
+    from hews_gpu.evaluation.judge import sign, too_little  # it loads much of SciPy
+
     if metrics["model"] != model or model not in metrics["forecasts"]:
         return f"the evaluation is of {metrics['model']}, the run of {model}: run 'hews evaluate'"
     try:

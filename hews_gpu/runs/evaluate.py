@@ -33,7 +33,7 @@ from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import REFERENCES
 from hews_gpu.progress import step
 from hews_gpu.reference.evaluate import LEAKY_FILES, evaluate_leaky
-from hews_gpu.runs.folder import load_network, run_recipe
+from hews_gpu.runs.folder import METRICS, load_network, run_recipe
 from hews_gpu.runs.run import PARTS_OF, given, open_run, where_in_city
 
 __all__ = [
@@ -47,7 +47,7 @@ __all__ = [
     "write_results",
 ]
 
-FORECASTS, BY_NEIGHBORHOOD, METRICS = "forecasts.parquet", "forecasts_by_neighborhood.parquet", "metrics.json"
+FORECASTS, BY_NEIGHBORHOOD = "forecasts.parquet", "forecasts_by_neighborhood.parquet"
 RESULTS = tuple(dict.fromkeys((METRICS, FORECASTS, BY_NEIGHBORHOOD, *LEAKY_FILES)))
 
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # most models do without it
 __all__ = [
     "CITY",
     "KIND",
+    "METRICS",
     "POLICY",
     "UNFINISHED",
     "WEIGHTS",
@@ -66,6 +67,8 @@ __all__ = [
 KIND = "run"
 UNFINISHED = "Train to the end with 'hews train DIR --out RUN --resume'"
 WEIGHTS, CITY, RECIPE, POLICY = "weights.safetensors", "city.toml", "recipe.toml", "warnings.toml"
+METRICS = "metrics.json"
+"""Of an evaluation."""
 
 
 def going_on(run: Path, left: str, is_there: bool, *, force: bool, resume: bool | str) -> bool:
