@@ -3,11 +3,15 @@
 A block is made of plain values: text stays text until Jinja2 escapes it, so that a name from a file is never markup.
 Only figures are `Markup`; they are drawn and escaped in `style`. What is the same on every page, titles, captions and
 heads of tables, is in ``text.toml``, by the kind and the name of the block. The page's own content policy forbids
-scripts and every address but data URIs, so that it stays what it is wherever it is opened.
+every address but data URIs, and every script but the page's own, which it knows by their hashes, so that it stays what
+it is wherever it is opened.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +57,7 @@ class Row:
     note: str = ""
     look: str = ""  # a CSS class; "group" is a heading over the rows that follow
     bar: float | None = None  # percent of the width of the last column
+    at: int | None = None  # the moment it is about, in local seconds, which a page that moves can be moved to
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,9 @@ class Page:
     tiles: Sequence[tuple[str, str, str]] = ()  # name, number, note
     blocks: Sequence[Block] = ()
     foot: str
+    css: str = ""  # beside the common one
+    scripts: Sequence[str] = ()  # our own texts, in order; most pages have none
+    data: Mapping[str, Any] = field(default_factory=dict)  # what the scripts read from the element `data`
     made: str = field(default_factory=lambda: datetime.now(UTC).strftime("%-d %B %Y"))
 
 
@@ -169,6 +177,29 @@ def render(page: Page) -> str:
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["own_ids"] = lambda drawing: Markup(str(drawing).replace(ID, f"fig{next(numbers)}-"))
-    css = Markup(loader.get_source(environment, "style.css")[0])
-    colors = {"light": css_variables(LIGHT), "dark": css_variables(DARK)}
-    return environment.get_template("page.html.j2").render(page=page, css=css, generator=GENERATOR, **colors)
+    values = {
+        "css": Markup("\n".join([loader.get_source(environment, "style.css")[0], page.css])),
+        "light": css_variables(LIGHT),
+        "dark": css_variables(DARK),
+        "scripts": [Markup(script) for script in page.scripts],
+        "policy": Markup(_content_policy(page.scripts)),
+        "data": _inert_json(page.data) if page.scripts else "",
+    }
+    return environment.get_template("page.html.j2").render(page=page, generator=GENERATOR, **values)
+
+
+def _content_policy(scripts: Sequence[str]) -> str:
+    """Return the page's content policy: nothing from elsewhere, and of scripts these and no others."""
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    if not scripts:
+        return policy
+    assert not any("</script" in script.lower() or "<!--" in script for script in scripts)
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"{policy}; script-src {allowed}; base-uri 'none'; form-action 'none'"
+
+
+def _inert_json(data: Mapping[str, Any]) -> Markup:
+    """Return JSON that no HTML parser can take for an end or a beginning of anything."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import geopandas as gpd
@@ -23,6 +24,7 @@ from hews_gpu.evaluation.judge import Judged, compare
 from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.evaluation.neighborhood_scores import neighborhood_scores
 from hews_gpu.forecasters.logistic import log_loss_each_bits
+from tests.report.browser import Browser
 from tests.report.pages import few_methods
 
 NAMES = ["Alder Hill", "Birch Row", "Cedar <b>Park</b>", "Dale & Mill", "Elm", "Fir $x$ Gate", "Gorse", "Hazel", "Ivy"]
@@ -280,3 +282,13 @@ def committed() -> dict:
 def results(committed) -> dict:
     """Results of two sources, to be changed at will."""
     return copy.deepcopy(committed)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium on PATH to look at the report with")
+    chromium = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield chromium
+    chromium.close()

@@ -24,6 +24,8 @@ DATA_PATTERNS = (
     "hews_gpu/report/*.toml",
     "hews_gpu/report/**/*.j2",
     "hews_gpu/report/**/*.css",
+    "hews_gpu/report/**/*.js",
+    "hews_gpu/report/vendor/*",
 )
 LOOK = """
 import pkgutil, sys
