@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
-from hews_gpu.kernels.decay_cpu import decay, decay_weighted
+from hews_gpu.forecasters.sums import faded_sums
 
 __all__ = [
     "TARGETS",
@@ -133,14 +133,9 @@ class Catalog:
             weight: [E, K] of each row in each column, instead of a one in `column`.
         """
         assert np.all(np.diff(issue_s) >= 0), "issue times must be sorted"
-        sums = np.empty((len(issue_s), columns))
         row = np.flatnonzero(column >= 0)
-        when = np.ascontiguousarray(issue_s, dtype=np.int64), self.known_s[row], self.time_s[row]
-        if weight is None:
-            decay(*when, np.asarray(column[row], dtype=np.int64), float(decay_s), sums)
-        else:
-            decay_weighted(*when, np.ascontiguousarray(weight[row]), float(decay_s), sums)
-        return sums
+        weight = weight if weight is None else weight[row]
+        return faded_sums(issue_s, self.known_s[row], self.time_s[row], column[row], columns, decay_s, weight)
 
 
 def make_catalog(

@@ -38,8 +38,8 @@ from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import Climatology, fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecasters.sums import product
 from hews_gpu.forecasters.threads import one_thread
-from hews_gpu.kernels.product_cpu import product
 from hews_gpu.units import HOUR_S
 
 __all__ = ["Hawkes", "Law", "Rhythm", "Term", "cell_of", "fit_rhythm", "probability", "step_of", "weekly"]

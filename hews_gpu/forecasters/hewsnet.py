@@ -37,8 +37,8 @@ from hews_gpu.forecasters.hewsnet_layers import (
 from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, Reach
 from hews_gpu.forecasters.level import PRIOR_LEVEL, Recent
 from hews_gpu.forecasters.logistic import fit_with_offset, logit
+from hews_gpu.forecasters.sums import product
 from hews_gpu.forecasters.threads import one_thread
-from hews_gpu.kernels.product_cpu import product
 from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = ["HewsNetFit", "HewsNetForecaster"]

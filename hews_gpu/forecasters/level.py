@@ -23,6 +23,7 @@ from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes, settling_s
 from hews_gpu.forecasters.climatology import Climatology, Days, fit_climatology
 from hews_gpu.forecasters.forward import forward_blocks
 from hews_gpu.forecasters.logistic import expit, fit_with_offset, logit
+from hews_gpu.forecasters.sums import own_faded_sums
 from hews_gpu.units import DAY_S
 
 __all__ = ["PRIOR_LEVEL", "Level", "LevelFit", "Recent"]
@@ -180,11 +181,13 @@ class Level:
         column, fill = events.area.astype(np.int64), self.fitted.area_km2 / self.fitted.area_km2.mean()
         order = np.argsort(events.time_s, kind="stable")
         shape = (len(PLACE_HALF_LIVES_S), len(FILLS))
-        said = np.empty((len(events), *shape))  # probability of each event's neighborhood by each choice
+        said = np.empty((len(events), *shape))  # probability of each event's neighborhood by each choice, as known
+        when_s, own = events.time_s[order], column[order]
         for h, half_life_s in enumerate(PLACE_HALF_LIVES_S):
-            counts = events.decayed(events.time_s[order], column, events.areas, half_life_s / np.log(2))
+            decay_s = half_life_s / np.log(2)
+            here, anywhere = own_faded_sums(when_s, own, events.known_s, events.time_s, column, events.areas, decay_s)
             for f, each in enumerate(FILLS):
-                said[order, h, f] = _filled(counts, each * fill)[np.arange(len(events)), column[order]]
+                said[order, h, f] = (here + each * fill[own]) / (anywhere + each * fill.sum())
         weight = _posterior(np.log(said).reshape(len(events), -1), 0).reshape(-1, *shape)
         weight = weight[np.searchsorted(events.known_s, issue_s, side="left")]
         shares = np.zeros((len(issue_s), events.areas))

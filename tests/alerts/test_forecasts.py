@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,14 +46,17 @@ def test_a_forecast_does_not_depend_on_what_is_asked_with_it_nor_on_what_became_
     """In chunks of any size, and live: to the bit, but for the network on maps, whose arithmetic is torch's."""
     run = open_run(trained(model))
     experiment, task = run.experiment, run.experiment.plan.task
+    time_s = experiment.city.events.time_s
+    late_s = np.random.default_rng(0).exponential(12 * 3600, size=len(time_s)).astype(np.int64)
+    seen = replace(experiment.city, reported_s=time_s + late_s).catalog(task.delay_s, as_reported=True)
     begin_s, _ = experiment.plan.splits_s["test"]
     issue_s = issue_times(begin_s + 3 * 3600, begin_s + 60 * 3600, 600 if model != "cnn" else 7200)
-    whole = forecast(run.forecaster, experiment.catalog, task, issue_s)
+    whole = forecast(run.forecaster, seen, task, issue_s)
     tolerance = 1e-6 if model == "cnn" else 0.0
     for at_once in (1, 7, 100):
         for first in range(0, len(issue_s), at_once if at_once > 1 else 29):
             asked = issue_s[first : first + at_once]
-            live = forecast(run.forecaster, experiment.catalog.until(int(asked[-1])), task, asked)
+            live = forecast(run.forecaster, seen.until(int(asked[-1])), task, asked)
             part = slice(first, first + at_once)
             np.testing.assert_allclose(live.p, whole.p[part], rtol=tolerance, atol=0)
             if whole.areas is not None:
