@@ -28,7 +28,7 @@ from hews_gpu.evaluation.metrics import wilson_interval
 from hews_gpu.forecasters.base import CLIMATOLOGY
 from hews_gpu.forecasters.logistic import EPSILON, log_loss_each_bits
 
-__all__ = ["mean_ratio", "summary"]
+__all__ = ["mean_ratio", "spread", "summary"]
 
 PARTS = {"firm": "firm_score", "over": "overforecast_penalty", "under": "underforecast_penalty"}
 """Of FIRM, by what we and `scores` call them."""
@@ -156,7 +156,7 @@ def _area_scores(timeline: Timeline, settled: Bool) -> dict[str, Any] | None:
             if name == MODEL:
                 p = timeline.areas[some].astype(np.float64)
             else:
-                p = -np.expm1(np.log1p(-timeline.p[CLIMATOLOGY][some])[:, None] * timeline.shares)
+                p = spread(timeline.p[CLIMATOLOGY][some], timeline.shares)
             lost = -np.log2(np.maximum(1 - p, EPSILON))
             lost[s, n] = -np.log2(np.maximum(p[s, n], EPSILON))
             losses[name][some] = lost.mean(axis=1)
@@ -168,6 +168,11 @@ def _area_scores(timeline: Timeline, settled: Bool) -> dict[str, Any] | None:
     cases = {name: _Cases.of_steps(*both) for name, both in steps.items()}
     of = {name: one[settled] for name, one in losses.items()}
     return _scores(timeline, made[settled], cases, of, {name: one[settled] for name, one in squares.items()})
+
+
+def spread(p: Float64, shares: Float64 | None) -> Float64:
+    """Return probabilities [S, N] by neighborhood of which none says more than its share of the city's [S]."""
+    return np.asarray(-np.expm1(np.log1p(-p)[:, None] * shares), dtype=np.float64)
 
 
 def _scores(

@@ -93,7 +93,7 @@ def target_events(events: Events) -> tuple[Int64, Int64]:
 
 def text(time_s: int) -> str:
     """Return a local time as the record holds it."""
-    return str(np.datetime64(time_s, "s"))
+    return str(np.datetime64(int(time_s), "s"))
 
 
 def seconds(time: str) -> int:

@@ -31,7 +31,7 @@ not exist (no warning given, no event, too short for an interval) is null::
     areas          null without neighborhoods, else Scored of each window and neighborhood as a case, `p` and
                    `climatology` (its forecast spread over neighborhoods by their long-run shares) alone
     warnings       {"city": By, "neighborhoods": By or null}
-    drift          null if nothing is scored, else mean_forecast, observed, difference: {value, interval, p} of observed
+    drift          null if nothing is scored, else mean_forecast, observed, difference: {value, interval} of observed
                    less forecast (`interval` leaves out 0: drifted, wrong for 1 stable month in 20), events,
                    expected_events (by the climatology)
 
@@ -47,22 +47,276 @@ not exist (no warning given, no event, too short for an interval) is null::
                    have given under the same budgets and policy; a reference that was not recorded is left out
     Tiers          {"watch": Counts, "warning": Counts, "any": Counts, "matrix": Matrix or null}
     Counts         given, per_week, hits, false_alarms, open, events, caught, pod, pod_interval, far, far_interval,
-                   median_lead_s; withheld, undelivered, cancelled (none of the first two is among given)
+                   median_lead_s; withheld, late, undelivered (none is among given), cancelled (given)
     Matrix         score (mean risk-matrix score, lower is better), never (of who never warns), tiers {tier:
                    {probability, firm, over, under}}: FIRM with that probability as risk threshold, and its two parts
 
     Row
+    period         the month that it counts in
     id, place (null: city), tier, issue_time, window_start, window_end, probability, threshold, replaces
-    outcome        hit | false_alarm | miss | open; a miss has no id, tier, issue_time, window, probability, threshold
-    withheld, undelivered, cancelled
-    event_time, lead_s (from issue to the first event that makes it a hit), events (in the window)
-    system         of a miss: the outcome at the last issue time that could have warned (issued, refused, missing ...)
+    outcome        hit | false_alarm | miss | open; a miss has no id, tier, issue_time, window, probability, threshold;
+                   of what was not given, the outcome that it would have had
+    withheld, late, undelivered: reasons why it was not given; cancelled: given, but covers nothing
+    event_time, lead_s (from issue to the first event in its window), events (in the window)
+    system         the outcome at the issue time or, of a miss, at the last one that could have warned of the event
 
 Numbers of published months are compared with those of the file that is replaced: see `verify`.
 """
 
 from __future__ import annotations
 
-__all__ = ["VERIFICATION"]
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
-VERIFICATION = "verification.json"
+import numpy as np
+
+from hews_gpu.alerts.decide import CITY, Warning
+from hews_gpu.alerts.history import History, read_history
+from hews_gpu.alerts.judged import MODEL, Judged, judge_all
+from hews_gpu.alerts.policy import Policy, load_policy
+from hews_gpu.alerts.record import load_key, open_record, read_record
+from hews_gpu.alerts.references import NAMES, References
+from hews_gpu.alerts.scores import summary
+from hews_gpu.alerts.settle import text
+from hews_gpu.alerts.vintages.delays import delays
+from hews_gpu.alerts.vintages.store import open_store
+from hews_gpu.errors import UserError
+from hews_gpu.files import write_json
+from hews_gpu.forecasters.catalog import SETTLED
+from hews_gpu.own_files import read_json
+from hews_gpu.progress import log
+from hews_gpu.runs.run import Run, open_run
+from hews_gpu.typed_toml import build
+
+__all__ = ["VERIFICATION", "verify"]
+
+VERIFICATION, VINTAGES = "verification.json", "vintages"
+PUBLISHED = {"periods": [{"period": str, "published": bool}], "warnings": [{"period": str}]}
+"""What is read of the file that is replaced."""
+SAME = 1e-9
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+
+def verify(run: Path, *, out: Path | None = None, data: Path | None = None, why: str = "") -> dict[str, Any]:
+    """Score a run's record and write ``verification.json``.
+
+    Args:
+        run: folder with a record.
+        out: folder to write to; the run's own unless given.
+        data: the prepared folder, where it has moved since training.
+        why: numbers that were published may move, for this reason; the record then tells of them.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: there is no record or it does not hold; a published number moved, and there is no reason.
+    """
+    entries = read_record(run)
+    opened = open_run(run, data=data)
+    references = References(opened)
+    zone = ZoneInfo(opened.prepared.city.city.timezone)
+    history = read_history(entries, zone, references.shares)
+    given = {MODEL: history.warnings, **_reference_warnings(history, references)}
+    names = opened.prepared.neighborhoods["name"].astype(str).tolist() if references.shares is not None else None
+    result = {**_heading(opened, entries, history, names), **_scored(history, given, names), "delay": _delay(run)}
+    result["rebaselines"] = [
+        {"instant": one["instant"], "why": one["why"], "moved": len(one["diff"])}
+        for one in entries
+        if one["kind"] == "rebaseline"
+    ]
+    out = out or run
+    moved = list(_moved_since([out / VERIFICATION, run / VERIFICATION], result))
+    if moved:
+        _accept(run, moved, why, result)
+    elif why:
+        log("--rebaseline: no published number moved; there is nothing to write down")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / VERIFICATION, result)
+    return result
+
+
+def _heading(
+    run: Run, entries: Sequence[Mapping[str, Any]], history: History, names: list[str] | None
+) -> dict[str, Any]:
+    """Return what the file begins with."""
+    windows = history.timeline.windows
+    return {
+        "kind": "verification",
+        "run": run.folder.resolve().name,
+        "model": run.recipe.model,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "record": {
+            "entries": len(entries),
+            "head": entries[-1]["hash"],
+            **{name: entries[at]["instant"] for name, at in (("first", 0), ("last", -1))},
+        },
+        "task": {
+            "stride_s": history.timeline.stride_s,
+            "lead_s": windows.lead_s,
+            "horizon_s": windows.horizon_s,
+            "minimum_lead_s": history.timeline.minimum_lead_s,
+        },
+        "policies": [
+            {"from": text(windows.issue_s[k]), "fingerprint": build(Policy, policy, section="").fingerprint}
+            for k, policy in history.policies
+        ],
+        "neighborhoods": names,
+    }
+
+
+def _reference_warnings(history: History, references: References) -> dict[str, list[Warning]]:
+    """Return the warnings that climatology and recent level would have given, each policy while it was in force."""
+    timeline = history.timeline
+    given: dict[str, list[Warning]] = {name: [] for name in NAMES if name in timeline.p}
+    ends = [first for first, _ in history.policies[1:]] + [len(timeline.windows)]
+    for (first, content), last in zip(history.policies, ends, strict=True):
+        policy, which = build(Policy, content, section=""), np.arange(first, last)
+        thresholds = references.thresholds(policy, int(timeline.windows.issue_s[0]))
+        for name, past in given.items():
+            windows, p = timeline.windows.select(which), timeline.p[name][which]
+            past += references.warnings(policy, thresholds[name], windows, p, past)
+    return given
+
+
+def _scored(history: History, given: Mapping[str, Sequence[Warning]], names: list[str] | None) -> dict[str, Any]:
+    """Return the scores by month and in all, and the warnings and misses one by one."""
+    timeline = history.timeline
+    judged = judge_all(timeline, given, **history.notes)
+    issue = timeline.windows.issue_s.astype("datetime64[s]")
+    month = issue.astype("datetime64[M]")
+    periods = []
+    for name in [*np.unique(month).astype(str).tolist(), "all"]:
+        which = (month.astype(str) == name) | (name == "all")
+        at = np.flatnonzero(which)
+        over = name != "all" and month[-1] > month[at[0]]
+        reasons = Counter(history.reason[k] for k in at.tolist() if history.reason[k])
+        periods.append(
+            {
+                "period": name,
+                "begin": str(issue[at[0]]),
+                "end": str(issue[at[-1]] + timeline.stride_s),
+                "published": bool(over and not timeline.is_open[which].any()),
+                "reasons": dict(sorted(reasons.items())),
+                **summary(timeline, judged, which),
+            }
+        )
+    rows = [row for by in judged.values() for row in _rows(history, by[MODEL], month.astype(str), names)]
+    rows.sort(key=lambda row: (row["issue_time"] or row["event_time"], row["place"] or "", row["tier"] or ""))
+    return {"periods": periods[:-1], "all": periods[-1], "warnings": rows}
+
+
+def _rows(
+    history: History, judged: Judged, month: np.ndarray[Any, Any], names: list[str] | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the warnings of one kind of place, and the events that none covers."""
+    timeline = history.timeline
+    for k, one in enumerate(judged.warnings):
+        first_s = int(judged.first_event_s[k])
+        yield {
+            "period": str(month[judged.index[k]]),
+            "id": one.id,
+            "place": None if one.place == CITY else (names or [])[one.place],
+            "tier": one.tier,
+            "issue_time": text(one.issue_s),
+            "window_start": text(one.begin_s),
+            "window_end": text(one.end_s),
+            "probability": one.probability,
+            "threshold": one.threshold,
+            "replaces": one.replaces,
+            "outcome": str(judged.outcome[k]),
+            **{note: bool(is_so[k]) for note, is_so in judged.notes.items()},
+            "event_time": None if first_s < 0 else text(first_s),
+            "lead_s": None if first_s < 0 else first_s - one.issue_s,
+            "events": int(judged.events[k]),
+            "system": str(timeline.outcome[judged.index[k]]),
+        }
+    blank = ("id", "tier", "issue_time", "window_start", "window_end", "probability", "threshold", "replaces", "lead_s")
+    for event in judged.missed.tolist():
+        last, at = timeline.last_chance[event], timeline.event_place[event]
+        yield {
+            "period": str(month[last]),
+            "place": None if judged.kind == "city" else (names or [])[at],
+            **dict.fromkeys(blank),
+            "outcome": "miss",
+            **dict.fromkeys(judged.notes, False),
+            "event_time": text(timeline.event_s[event]),
+            "events": 1,
+            "system": str(timeline.outcome[last]),
+        }
+
+
+def _delay(run: Path) -> dict[str, Any] | None:
+    """Return how late rows are known, where there is a store."""
+    store = open_store(run / VINTAGES)
+    if not store.deliveries:
+        return None
+    curve = delays(store, store.deliveries[-1].known_s + 1, targets=True)
+    return {
+        "settled_share": SETTLED,
+        "settled_s": curve.settled_s(SETTLED),
+        "late_rows": curve.late,
+        "curve": [[share, curve.settled_s(share)] for share in SHARES],
+    }
+
+
+Leaf = tuple[str, Any, Any]
+
+
+def _moved_since(files: Sequence[Path], result: Mapping[str, Any]) -> Iterator[Leaf]:
+    """Yield what differs from the numbers of published months in the first of the files that there is."""
+    file = next((file for file in files if file.exists()), None)
+    if file is None:
+        return
+    before = read_json(file, PUBLISHED, remedy="Remove it: the numbers that it held are then not compared")
+    months = [one["period"] for one in before["periods"] if one["published"]]
+
+    def held(content: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "periods": {one["period"]: one for one in content["periods"] if one["period"] in months},
+            "warnings": {
+                " ".join(
+                    str(row[name]) for name in ("id", "place", "event_time") if name != "event_time" or not row["id"]
+                ): row
+                for row in content["warnings"]
+                if row["period"] in months
+            },
+        }
+
+    yield from _differences("", held(before), held(result))
+
+
+def _differences(way: str, old: Any, new: Any) -> Iterator[Leaf]:
+    """Yield each value of the old that the new lacks or has otherwise: its way, and both values."""
+    if isinstance(old, dict | list) and isinstance(new, type(old)):
+        items = old.items() if isinstance(old, dict) else enumerate(old)
+        for key, value in items:
+            there = key in new if isinstance(new, dict) else key < len(new)
+            yield from _differences(f"{way}.{key}".lstrip("."), value, new[key] if there else None)
+    elif isinstance(old, float | int) and isinstance(new, float | int):
+        if not math.isclose(old, new, rel_tol=SAME, abs_tol=SAME):
+            yield way, old, new
+    elif old != new:
+        yield way, old, new
+
+
+def _accept(run: Path, moved: list[Leaf], why: str, result: dict[str, Any]) -> None:
+    """Write down that published numbers moved, and why.
+
+    Raises:
+        UserError: there is no reason.
+    """
+    way, old, new = moved[0]
+    if not why:
+        more = f", and {len(moved) - 1:,} more" if len(moved) > 1 else ""
+        allowed = f"was published as {old!r} and is now {new!r}{more}"
+        raise UserError(way, allowed=allowed, remedy="Nothing was written; say why it may move with --rebaseline WHY")
+    key = load_policy(run).sign.key
+    with open_record(run, load_key(Path(key)) if key else None) as record:
+        entry = record.append("rebaseline", {"why": why, "diff": [list(leaf) for leaf in moved]})
+    result["rebaselines"].append({"instant": entry["instant"], "why": why, "moved": len(moved)})

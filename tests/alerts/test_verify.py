@@ -1,0 +1,208 @@
+"""`verification.json`: a small record worked out by hand, and numbers that may not move once they are published."""
+
+import json
+import shutil
+from dataclasses import replace
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from hews_gpu.alerts.history import read_history
+from hews_gpu.alerts.record import read_record
+from hews_gpu.alerts.references import References
+from hews_gpu.alerts.verify import VERIFICATION, verify
+from hews_gpu.errors import UserError
+from hews_gpu.runs.run import open_run
+from tests.alerts.invented_record import BEGIN_S, POLICY, STEP_S, label, outcome, seal
+from tests.alerts.invented_timeline import warning
+
+
+def warned(k, tier="watch", place=-1, **more):
+    one = warning(k, tier, place, **more)
+    return replace(one, issue_s=BEGIN_S + k * STEP_S, begin_s=BEGIN_S + k * STEP_S, end_s=BEGIN_S + (k + 1) * STEP_S)
+
+
+def may():
+    """All of May, 62 half days, and the first two of June, which are open.
+
+    Warned: the city at 0 (hit after 600 s) and at 1 (false), the second neighborhood at 0 (hit). Refused: 2, where an
+    event came in the first neighborhood; missing: 3; late: 5, whose warning of an event was of no use.
+    """
+    bodies = [
+        outcome(0, 0.6, warnings=[warned(0), warned(0, place=1)]),
+        outcome(1, 0.6, warnings=[warned(1)]),
+        outcome(2, said="refused", reason="stale"),
+        outcome(4, 0.2),
+        outcome(5, 0.6, late=True, warnings=[warned(5)]),
+        *[outcome(k, 0.2 + 0.01 * (k % 7)) for k in range(6, 64)],
+    ]
+    labels = {k: label(k) for k in range(62)}
+    labels |= {0: label(0, (600, 1)), 2: label(2, (60, 0)), 5: label(5, (0, 1)), 40: label(40, (60, None), (61, 0))}
+    return bodies, list(labels.values())
+
+
+@pytest.fixture
+def sealed(trained, tmp_path):
+    """A run with that record."""
+    run = tmp_path / "run"
+    shutil.copytree(trained("level"), run)
+    bodies, labels = may()
+    seal(run, *bodies, *labels)
+    return run
+
+
+@pytest.fixture
+def result(sealed):
+    return verify(sealed)
+
+
+def test_the_record_by_hand(result):
+    """Of the city: given 2, of events at 0, 2, 5, 40 (twice, a second apart): 5, one caught: POD 1/5, FAR 1/2.
+
+    Of neighborhoods: one given and one hit; four of the events are in one.
+    """
+    (month,) = [one for one in result["periods"] if one["period"] == "2024-05"]
+    assert (month["begin"], month["end"]) == ("2024-05-01T00:00:00", "2024-06-01T00:00:00")
+    assert month["outcomes"] == {
+        "due": 62, "issued": 59, "abstained": 0, "refused": 1, "stopped": 0, "late": 1, "missing": 1
+    }  # fmt: skip
+    assert month["reasons"] == {"stale": 1}
+    assert month["published"] and month["open"] == 0 and month["events"] == {"city": 5, "neighborhoods": 4}
+    city = month["warnings"]["city"]["p"]["any"]
+    assert (city["given"], city["hits"], city["pod"], city["far"], city["late"]) == (2, 1, 1 / 5, 1 / 2, 1)
+    assert city["median_lead_s"] == 600 and city["per_week"] == pytest.approx(2 / (31 / 7))
+    areas = month["warnings"]["neighborhoods"]["p"]["any"]
+    assert (areas["given"], areas["hits"], areas["pod"]) == (1, 1, 1 / 4)
+    assert month["as_made"]["windows"] == 59 and month["as_served"]["windows"] == 62
+    june = result["periods"][-1]
+    assert (june["period"], june["published"], june["open"], june["as_made"]) == ("2024-06", False, 2, None)
+    assert result["all"]["outcomes"]["due"] == 64 and result["all"]["events"]["city"] == 5
+
+
+def test_warnings_and_misses_stand_one_by_one(result):
+    rows = [(row["outcome"], row["place"], row["tier"], row["system"]) for row in result["warnings"]]
+    assert rows == [
+        ("hit", None, "watch", "issued"),
+        ("hit", "East", "watch", "issued"),
+        ("false_alarm", None, "watch", "issued"),
+        ("miss", None, None, "refused"),
+        ("miss", "West", None, "refused"),
+        ("miss", None, None, "late"),
+        ("hit", None, "watch", "late"),  # had it come in time
+        ("miss", "East", None, "late"),
+        ("miss", None, None, "issued"),
+        ("miss", None, None, "issued"),
+        ("miss", "West", None, "issued"),
+    ]
+    assert [row["late"] for row in result["warnings"]].count(True) == 1
+    assert result["warnings"][0]["event_time"] == "2024-05-01T00:10:00" and result["warnings"][0]["lead_s"] == 600
+
+
+def test_references_are_warned_of_under_the_same_policy_by_thresholds_of_their_own(sealed, result):
+    """Each keeps to the city's budget of 7 watches and 3 warnings in any week; some of them are given."""
+    by = result["all"]["warnings"]["city"]
+    assert list(by) == ["p", "climatology", "level"]
+    assert set(result["all"]["as_made"]["forecasts"]) == {"p", "climatology", "level"}
+    references = References(open_run(sealed))
+    limits = references.thresholds(POLICY, BEGIN_S)
+    timeline = read_history(read_record(sealed), ZoneInfo("America/New_York"), None).timeline
+    for name in ("climatology", "level"):
+        p = timeline.p[name]
+        given = references.warnings(POLICY, limits[name], timeline.windows, p, [])
+        city = [one for one in given if one.place == -1]
+        least = min(limits[name].city_watch, limits[name].city_warning)
+        assert all(one.probability >= least for one in city)
+        assert len([one for one in city if one.begin_s < BEGIN_S + 62 * STEP_S]) == by[name]["any"]["given"]
+        assert references.shares.sum() == pytest.approx(1)
+
+
+def test_the_same_again_is_the_same_and_open_months_may_move(sealed, result):
+    again = verify(sealed)
+    assert {**again, "made": ""} == {**result, "made": ""}
+    seal(sealed, label(62, (60, 1)), label(63))
+    assert verify(sealed)["periods"][-1]["events"]["city"] == 1
+
+
+def moved(sealed, way, value):
+    """Change what was published, as a release that counts otherwise would."""
+    file = sealed / VERIFICATION
+    content = json.loads(file.read_text())
+    *path, last = way
+    inner = content
+    for key in path:
+        inner = inner[key]
+    inner[last] = value
+    file.write_text(json.dumps(content))
+    return file.read_text()
+
+
+BRIER = ("periods", 0, "as_made", "forecasts", "p", "brier")
+
+
+def test_a_published_number_that_moves_is_named_and_nothing_is_written(sealed, result):
+    before = moved(sealed, BRIER, 0.125)
+    with pytest.raises(UserError, match=r"2024-05\.as_made\.forecasts\.p\.brier: was published as 0\.125 and is now"):
+        verify(sealed)
+    assert (sealed / VERIFICATION).read_text() == before
+    with pytest.raises(UserError, match=r"brier"):  # nor is it overlooked in another folder
+        verify(sealed, out=sealed / "elsewhere")
+
+
+def test_a_reason_is_written_down_with_every_difference_and_holds_for_once(sealed, result):
+    moved(sealed, BRIER, 0.125)
+    told = verify(sealed, why="the Brier score was halved")
+    entry = read_record(sealed)[-1]
+    brier = result["periods"][0]["as_made"]["forecasts"]["p"]["brier"]
+    assert (entry["kind"], entry["why"]) == ("rebaseline", "the Brier score was halved")
+    assert entry["diff"] == [["periods.2024-05.as_made.forecasts.p.brier", 0.125, brier]]
+    assert told["rebaselines"] == [{"instant": entry["instant"], "why": entry["why"], "moved": 1}]
+    assert verify(sealed)["rebaselines"] == told["rebaselines"]
+
+
+@pytest.mark.parametrize(
+    ("way", "value"),
+    [
+        (("warnings", 0, "outcome"), "false_alarm"),
+        (("warnings", 3, "system"), "issued"),
+        (("periods", 0, "outcomes", "missing"), 2),
+        (("periods", 0, "as_made", "forecasts", "p", "roc", "curve", 1, 0), 0.3),
+        (("periods", 0, "warnings", "city", "p", "any", "gone"), 1.0),
+        (("periods", 0, "warnings", "city", "p", "any", "pod"), None),
+    ],
+)
+def test_whatever_was_published_may_not_move(sealed, result, way, value):
+    moved(sealed, way, value)
+    with pytest.raises(UserError, match="was published as"):
+        verify(sealed)
+
+
+def test_rounding_is_no_move_and_neither_is_what_was_not_published(sealed, result):
+    moved(sealed, BRIER, result["periods"][0]["as_made"]["forecasts"]["p"]["brier"] * (1 + 1e-12))
+    verify(sealed)
+    moved(sealed, ("periods", 1, "outcomes", "due"), 77)
+    moved(sealed, ("all", "outcomes", "due"), 77)
+    verify(sealed)
+
+
+def test_catching_up_after_the_label_moves_nothing(sealed, result):
+    seal(sealed, outcome(3, 0.9, late=True, warnings=[warned(3)]))
+    assert verify(sealed)["periods"] == result["periods"]
+
+
+def test_a_refusal_in_place_of_a_warning_lowers_what_was_detected(trained, tmp_path):
+    """The same record, had the system refused at 0: the hit of the city and that of the neighborhood are misses."""
+    run = tmp_path / "run"
+    shutil.copytree(trained("level"), run)
+    bodies, labels = may()
+    seal(run, outcome(0, said="refused", reason="stale"), *bodies[1:], *labels)
+    by = verify(run)["all"]["warnings"]
+    assert [by[kind]["p"]["any"]["pod"] for kind in ("city", "neighborhoods")] == [0, 0]
+
+
+def test_json_holds_it_and_no_number_is_nan(sealed, result):
+    content = json.loads((sealed / VERIFICATION).read_text(), parse_constant=lambda _: pytest.fail("not a number"))
+    assert content == json.loads(json.dumps(result))
+    assert content["delay"] is None and content["neighborhoods"] == ["West", "East"]
+    assert content["task"] == {"stride_s": STEP_S, "lead_s": 0, "horizon_s": STEP_S, "minimum_lead_s": 0}
+    assert np.isfinite(content["all"]["as_served"]["forecasts"]["p"]["brier"])
