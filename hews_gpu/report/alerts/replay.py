@@ -26,15 +26,14 @@ from hews_gpu.arrays import Float64, Int64
 from hews_gpu.errors import UserError
 from hews_gpu.files import atomic_file
 from hews_gpu.own_files import read_json
-from hews_gpu.report.alerts.budget import budget_table, lead, tiles
 from hews_gpu.report.alerts.pack import NONE_U16, LogScale, Plane, base64_of, city_probabilities
-from hews_gpu.report.formatting import MISSING, duration, listed, number, percent, span
+from hews_gpu.report.alerts.warned import budget_table, counted, tiles, warning_rows
+from hews_gpu.report.formatting import duration, listed, number, percent, span
 from hews_gpu.report.page import (
     Block,
     Key,
     Page,
     Part,
-    Row,
     Verdict,
     columns,
     facts,
@@ -69,7 +68,6 @@ MOST_INCIDENTS = 6_000
 MOST_ROWS = 400
 PLOT, NEWLINE = "vendor/uPlot-1.6.32.iife.min.js", "\n"
 STYLES = ("vendor/uPlot-1.6.32.min.css", "templates/replay.css")
-GLYPHS = {"hit": "● hit", "false_alarm": "○ false alarm", "miss": "▽ miss", "open": "… open"}
 CITY = ("city_watch", "city_warning")
 
 
@@ -265,48 +263,31 @@ def _what_came(replay: Replay) -> str:
     rows = replay.warnings[replay.warnings["place"].isna()]
     count = Counter(rows["outcome"])
     given = count["hit"] + count["false_alarm"] + count["open"]
-    warned = f"{_counted(given, 'warning')} of the whole city: " if given else "No warning of the whole city"
+    warned = f"{counted(given, 'warning')} of the whole city: " if given else "No warning of the whole city"
     came = f"{number(count['hit'])} came true, {number(count['false_alarm'])} did not" if given else ""
     came += f", {number(count['open'])} still open" if count["open"] else ""
-    return f"{warned}{came}; {_counted(count['miss'], 'target incident')} came without one."
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{number(count)} {thing}{'' if count == 1 else 's'}"
+    return f"{warned}{came}; {counted(count['miss'], 'target incident')} came without one."
 
 
 def _warned(replay: Replay) -> list[Block]:
     """Return the numbers of all warnings, and the warnings one by one."""
     kinds = replay.summary.get("warnings") or {}
     blocks = [budget_table(kinds, str(replay.summary.get("model", "model")))] if kinds else []
-    rows = [_warning_row(row) for row in replay.warnings.to_dict("records")[:MOST_ROWS]]
+    rows = warning_rows(replay.warnings[:MOST_ROWS].to_dict("records"), replay.window_s[0])
     more = len(replay.warnings) - len(rows)
     left_out = f" The first {number(MOST_ROWS)} rows; {number(more)} more are in warnings.parquet." if more > 0 else ""
     return [*blocks, table("warned", rows, more=left_out)]
-
-
-def _warning_row(row: Mapping[str, Any]) -> Row:
-    """Return a warning, or an event that came without one, as a row of the table."""
-    missed = row["outcome"] == "miss"
-    at = pd.Timestamp(row["event_time"] if missed else row["issue_time"])
-    where = str(row["place"]) if isinstance(row["place"], str) else "Whole city"
-    tier = "no warning" if missed else f"{row['tier']}{', withheld' if row['withheld'] is True else ''}"
-    window = MISSING if missed else f"{row['window_start']:%H:%M} to {row['window_end']:%H:%M}"
-    p = (MISSING,) if missed else (percent(row["probability"]), f"threshold {percent(row['threshold'])}")
-    came = row["event_time"] if row["outcome"] == "hit" else None
-    outcome = (
-        GLYPHS.get(str(row["outcome"]), str(row["outcome"])),
-        "" if came is None else f"incident at {came:%H:%M}",
-    )
-    cells = [(where, tier), window, p, outcome, lead(None if missed else row["lead_s"])]
-    return Row(f"{at:%a %-d %b, %H:%M}", cells, look=str(row["outcome"]), at=int(at.timestamp()))
 
 
 def _player(replay: Replay) -> tuple[dict[str, Any], list[Key]]:
     """Return what the player's template needs, and the legend of its lines."""
     model = label(str(replay.summary.get("model", "model")))
     mixed = 0 < (replay.forecasts["outcome"].astype(str) != "issued").sum() < len(replay.forecasts)
-    key = [Key("model", model, "solid"), Key("climatology", "calendar", "dashed"), Key("ink", "recent level", "dashed")]
+    key = [
+        Key("model", model, "solid"),
+        Key("climatology", "climatology", "dashed"),
+        Key("ink", "recent level", "dashed"),
+    ]
     needs = {"last": len(replay.shown) - 1, "areas": replay.areas is not None, "model": model, "mixed": mixed}
     return needs, key
 

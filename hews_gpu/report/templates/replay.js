@@ -348,7 +348,7 @@
     drawMap();
     mark.style.left = `${chart.valToPos(from, "x")}px`;
     slider.value = now;
-    const sentence = `${at("when").textContent}: city ${percent(city.model[now])}, calendar ${percent(city.climatology[now])}, recent level ${percent(city.level[now])}; ${warned.length} warnings stand; ${at("said").textContent}`;
+    const sentence = `${at("when").textContent}: city ${percent(city.model[now])}, climatology ${percent(city.climatology[now])}, recent level ${percent(city.level[now])}; ${warned.length} warnings stand; ${at("said").textContent}`;
     slider.setAttribute("aria-valuetext", sentence);
     Object.assign(player.dataset, { index: now, time: iso(from), playing: timer !== null });
     speak(sentence);

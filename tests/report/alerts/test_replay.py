@@ -272,7 +272,7 @@ def test_a_screen_reader_is_told_and_everything_has_a_name(browser, page):
     press(browser, "ArrowRight")
     time.sleep(0.8)
     said = browser.value("document.querySelector('[aria-live]').textContent")
-    assert said.startswith("Thu 1 Jun 2017, 00:10: city") and "calendar" in said
+    assert said.startswith("Thu 1 Jun 2017, 00:10: city") and "climatology" in said
     nameless = """[...document.querySelectorAll('button, input, select, canvas, [role=img]')]
         .filter(e => !e.closest('[role=img] *'))
         .filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length)).length"""

@@ -1,25 +1,29 @@
-"""What warnings were worth: caught, false, how early and how many, always together and beside both references.
+"""Tables of warnings: one by one, and what all were worth beside those of both references.
 
-A share of events caught says nothing without how many warnings that took, so that no page shows one of these four
-numbers alone. Both pages use the same object, by place kind, forecaster and tier, as `hews verify` writes it.
+A share of events caught says nothing without how many warnings that took, how many of them were false and how early
+they came, so that no page shows one of these four numbers alone. Both pages use the same object, by kind of place,
+forecaster and tier, as `hews verify` writes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from hews_gpu.report.formatting import MISSING, SPACE, number, percent, range_of
-from hews_gpu.report.page import Block, Row, table
+from hews_gpu.report.page import Block, Cell, Row, table
 from hews_gpu.report.significance import label
 from hews_gpu.units import MINUTE_S
 
-__all__ = ["PLACE_KINDS", "REFERENCES", "budget_table", "lead", "tiles", "who"]
+__all__ = ["budget_table", "counted", "lead", "tiles", "warning_rows"]
 
 By = Mapping[str, Any]
 """By forecaster (``p`` is the model), tier (``watch``, ``warning``, ``any``) and name of a count."""
 PLACE_KINDS = {"city": "The whole city", "neighborhoods": "Single neighborhoods"}
-REFERENCES = {"climatology": "calendar", "level": "recent level"}
+REFERENCES = ("climatology", "level")
+GLYPHS = {"hit": "● hit", "false_alarm": "○ false alarm", "miss": "▽ miss", "open": "… open"}
 TIERS = {"any": "watches and warnings", "warning": "warnings alone"}
 NUMBERS: Mapping[str, tuple[str, Any]] = {
     "pod": ("Events caught", lambda one: percent(one["pod"], 0)),
@@ -39,9 +43,9 @@ def lead(lead_s: Any) -> str:
     return f"{whole}{SPACE}{rest}".strip(SPACE)
 
 
-def who(name: str, model: str) -> str:
-    """Return what a forecaster of the object is called."""
-    return label(model) if name == "p" else REFERENCES.get(name, label(name))
+def counted(count: int, thing: str) -> str:
+    """Return ``1 warning`` or ``2,345 warnings``."""
+    return f"{number(count)} {thing}{'' if count == 1 else 's'}"
 
 
 def tiles(by: By) -> list[tuple[str, str, str]]:
@@ -50,7 +54,7 @@ def tiles(by: By) -> list[tuple[str, str, str]]:
         (
             title,
             write(by["p"]["any"]),
-            ", ".join(f"{name} {write(by[other]['any'])}" for other, name in REFERENCES.items() if other in by),
+            ", ".join(f"{label(other)} {write(by[other]['any'])}" for other in REFERENCES if other in by),
         )
         for title, write in NUMBERS.values()
     ]
@@ -66,7 +70,7 @@ def budget_table(kinds: Mapping[str, By | None], model: str) -> Block:
                 continue
             rows.append(Row(f"{title}, {named}", (), look="group"))
             rows += [
-                Row(who(name, model), _cells(tiers[tier]), look="model" if name == "p" else "")
+                Row(label(model if name == "p" else name), _cells(tiers[tier]), look="model" if name == "p" else "")
                 for name, tiers in by.items()
                 if tier in tiers
             ]
@@ -86,3 +90,37 @@ def _cells(one: Mapping[str, Any]) -> Sequence[Sequence[str]]:
 
 def _interval(ends: Sequence[float] | None) -> str:
     return range_of(ends, 0, percent) if ends else ""
+
+
+def warning_rows(rows: Iterable[Mapping[str, Any]], begin_s: int) -> list[Row]:
+    """Return warnings, and events that came without one, as rows of a table.
+
+    Args:
+        rows: as ``warnings.parquet`` and ``verification.json`` hold them; times as pandas reads them.
+        begin_s: how long after the issue time windows begin.
+    """
+    return [_warning_row(row, begin_s) for row in rows]
+
+
+def _warning_row(row: Mapping[str, Any], begin_s: int) -> Row:
+    issued, opens, closes, came = (
+        pd.Timestamp(row[name]) for name in ("issue_time", "window_start", "window_end", "event_time")
+    )
+    missed = row["outcome"] == "miss"
+    at = came if missed else issued
+    where = row["place"] if isinstance(row["place"], str) else "Whole city"
+    notes = [note for note in ("withheld", "undelivered", "cancelled", "late") if row.get(note) is True]
+    tier = ", ".join(["no warning" if missed else str(row["tier"]), *notes])
+    if missed and row.get("system") not in (None, "issued"):
+        tier = f"no warning: {row['system']}"
+    outcome = [GLYPHS.get(str(row["outcome"]), str(row["outcome"]))]
+    outcome += [f"incident at {came:%H:%M}"] if row["outcome"] == "hit" else []
+    cells: list[Cell] = [
+        (where, tier),
+        MISSING if missed else f"{opens:%H:%M} to {closes:%H:%M}",
+        MISSING if missed else (percent(row["probability"]), f"threshold {percent(row['threshold'])}"),
+        outcome,
+        lead(None if missed else row["lead_s"]),
+    ]
+    moment_s = int(at.timestamp()) - (begin_s if missed else 0)  # a miss: when a warning could have covered it
+    return Row(f"{at:%a %-d %b %Y, %H:%M}", cells, look=str(row["outcome"]), at=moment_s)
