@@ -99,6 +99,14 @@ def test_each_change_is_told_apart(gone: list[Row], came: list[Row], expected: d
     assert changes(KNOWN[::-1], delivered[::-1]) == expected
 
 
+def test_the_first_is_paired_with_the_first_and_never_over_more_than_a_day() -> None:
+    first, second, came = (2 * H, 1.0, "SHOOTING"), (22 * H, 1.0, "SHOOTING"), (40 * H, 1.0, "SHOOTING")
+    told = changes([FIRST, first, second, LAST], [FIRST, came, LAST])
+    assert told == {"new": [(None, came)], "withdrawn": [first, second]}
+    told = changes([FIRST, first, second, LAST], [FIRST, (23 * H, 1.0, "SHOOTING"), came, LAST])
+    assert told == {"revised": [(first, (23 * H, 1.0, "SHOOTING")), (second, came)]}
+
+
 def test_what_the_delivery_does_not_cover_is_not_withdrawn() -> None:
     assert changes(KNOWN, KNOWN[4:]) == {}
     assert changes(KNOWN, KNOWN[:4]) == {}, "a delivery that ends early"

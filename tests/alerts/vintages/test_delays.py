@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, nbinom
 
 from hews_gpu.alerts.vintages.delays import DelayCurve, Nowcast, Schedule, Triangle, delays, nowcast, triangle
 from hews_gpu.alerts.vintages.store import Store, open_store
@@ -58,6 +58,32 @@ def test_the_interval_of_a_nowcast_holds_the_number_nine_times_in_ten(
     assert (inside >= least).all()
     if rows_a_day > 100:  # the ends are whole numbers: intervals of a few rows hold more
         assert (inside[-3:] <= most).all()
+
+
+def test_of_days_of_which_nothing_is_known_the_nowcast_is_how_days_differ() -> None:
+    """Rows come after eight days, and one in twelve after 108: the law is that of all rows, those included."""
+
+    def law(rng: np.random.Generator, rows: int) -> np.ndarray:
+        return DAY_S * np.where(rng.random(rows) < 1 / 12, 108.0, 8.0)
+
+    spread, results = 0.05, []
+    for seed in range(10):
+        drawn = drawn_triangle(law, seed=seed, rows_a_day=300, spread=spread, deliveries=120, before=100)
+        results.append(Nowcast.of(drawn.triangle, drawn.when_s, 7))
+    assert all((one.share == 0).all() and not one.known.any() for one in results)
+    true = nbinom(spread**-2, 1 / (1 + 300 * spread**2))
+    assert np.mean([one.expected for one in results]) == pytest.approx(true.mean(), rel=0.015)
+    width = np.mean([one.high - one.low for one in results])
+    assert width == pytest.approx(true.ppf(0.95) - true.ppf(0.05), rel=0.07)
+
+
+def test_of_a_day_that_no_delivery_followed_only_its_first_hours_are_known() -> None:
+    draws = [
+        drawn_triangle(LAWS["exponential"], seed=seed, rows_a_day=130, spread=0.1, deliveries=20) for seed in range(20)
+    ]
+    shares = [Nowcast.of(one.triangle, one.when_s + DAY_S, 7).share[-1] for one in draws]
+    first = np.linspace(0, 6 * HOUR_S, 1001)
+    assert np.mean(shares) == pytest.approx(0.25 * np.mean(1 - np.exp(-first / (2 * DAY_S))), rel=0.1)
 
 
 def test_a_share_by_hand() -> None:

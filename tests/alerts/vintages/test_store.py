@@ -35,7 +35,7 @@ def filled(folder: Path, *deliveries: list[Row], delay_s: int = 0) -> Store:
     store = open_store(folder, delay_s=delay_s)
     for day, rows in enumerate(deliveries):
         store.add(table([FIRST, *rows, LAST]), NOON + day * DAY_S, SOURCE)
-    return store
+    return open_store(folder)
 
 
 def seen(store: Store, when_s: int) -> Counter[Row]:
