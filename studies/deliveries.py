@@ -163,14 +163,16 @@ def _add(folder: Path, known_s: int, ready: Any) -> None:
 def lateness(store: Store) -> dict[str, Any]:
     """Return how late rows are said to come, and how late the law has them come, in days."""
     when_s, true_s = store.deliveries[-1].known_s + 1, operational_delays(LAW)
+    shares = {f"{share:.0%}": share for share in (0.5, 0.9, 0.99)}
     result: dict[str, Any] = {}
-    for name, targets in {"targets": True, "others": False}.items():
+    for which, targets in {"targets": True, "others": False}.items():
         curve = delays(store, when_s, targets=targets)
-        result[name] = {
+        result[which] = {
             "late_rows": curve.late,
-            "days_until_known": {str(share): curve.settled_s(share) / DAY_S for share in (0.5, 0.9, 0.99)},
+            "days_until_known": {name: curve.settled_s(share) / DAY_S for name, share in shares.items()},
         }
-    result["law"] = {str(share): float(np.quantile(true_s, share)) / DAY_S for share in (0.5, 0.9, 0.99)}
+    law = {name: float(np.quantile(true_s, share)) / DAY_S for name, share in shares.items()}
+    result["law"] = {"days_until_known": law}
     return result
 
 
