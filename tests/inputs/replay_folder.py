@@ -186,14 +186,24 @@ def _summary(issue: np.ndarray, outcome: str, warnings: pd.DataFrame, where: boo
     hits, false = (int((warnings["outcome"] == kind).sum()) for kind in ("hit", "false_alarm"))
     missed = int((warnings["outcome"] == "miss").sum())
     given = hits + false
-    score = {"given": given, "per_week": given * 604_800 / (issue[-1] - issue[0]), "hits": hits, "false_alarms": false}
+    score = {
+        "given": given,
+        "per_week": given * 604_800 / (issue[-1] - issue[0]),
+        "hits": hits,
+        "false_alarms": false,
+        "open": 0,
+    }
     score |= {"events": hits + missed, "caught": hits, "pod": hits / max(1, hits + missed), "pod_interval": None}
     score |= {"far": false / max(1, given), "far_interval": None, "median_lead_s": 4200.0}
     worse = score | {"pod": score["pod"] * 0.9, "far": min(1.0, score["far"] * 1.1), "median_lead_s": 3900.0}
-    tiers = {
-        who: {"watch": one, "warning": one, "any": one}
-        for who, one in (("p", score), ("climatology", worse), ("level", worse))
+    nothing = dict.fromkeys(("given", "per_week", "hits", "false_alarms", "caught", "pod"), 0)
+    nothing |= {"events": score["events"], "far": None, "median_lead_s": None, "open": 0}
+    own = nothing if outcome == "abstained" else score
+    by = {
+        name: dict.fromkeys(("watch", "warning", "any"), one)
+        for name, one in (("p", own), ("climatology", worse), ("level", worse))
     }
+    if_issued = dict.fromkeys(("watch", "warning", "any"), score)
     kinds = ["city", "neighborhoods"] if where else ["city"]
     return {
         "kind": "replay",
@@ -201,7 +211,8 @@ def _summary(issue: np.ndarray, outcome: str, warnings: pd.DataFrame, where: boo
         "model": "boosting",
         "issue_times": len(issue),
         "outcomes": {outcome: len(issue)},
-        "warnings": dict.fromkeys(kinds, tiers),
+        "warnings": dict.fromkeys(kinds, by),
+        "warnings_if_issued": dict.fromkeys(kinds, if_issued) if outcome == "abstained" else None,
         "thresholds": {
             "city_watch": 0.2,
             "city_warning": 0.26,

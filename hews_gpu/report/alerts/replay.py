@@ -10,7 +10,7 @@ Shapes: S issue times, N neighborhoods, E incidents.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -62,13 +62,15 @@ COLUMNS = {
     "incidents": ("time", "known", "longitude", "latitude", "category", "is_target", "neighborhood"),
     "neighborhoods": ("name", "geometry"),
 }
+SUMMARY = {"model": str, "warnings": {"city": {"p": dict}}, "thresholds": dict}
 MOST_BYTES = 420_000  # of neighborhood probabilities; with the rest of the page and as base64 that stays below 1 MB
 MOST_TIMES = 12_000  # where there are none
 MOST_INCIDENTS = 6_000
 MOST_ROWS = 400
 PLOT, NEWLINE = "vendor/uPlot-1.6.32.iife.min.js", "\n"
 STYLES = ("vendor/uPlot-1.6.32.min.css", "templates/replay.css")
-CITY = ("city_watch", "city_warning")
+OUTCOMES, TIERS = ("hit", "false_alarm", "open"), ("watch", "warning")
+IF_ISSUED = "p if issued"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,23 @@ class Replay:
     def stride_s(self) -> int:
         """From one issue time to the next, as a rule."""
         return int(np.median(np.diff(self.issue_s))) if len(self.issue_s) > 1 else DAY_S
+
+    @property
+    def model(self) -> str:
+        """The forecaster's name."""
+        return str(self.summary["model"])
+
+    def by(self, kind: str, *, both: bool = False) -> dict[str, Any]:
+        """Return counts of warnings by forecaster; of a model that was withheld, as if they had been given.
+
+        Args:
+            kind: of place.
+            both: what was given of such a model, too, as `IF_ISSUED`.
+        """
+        by, if_issued = dict(self.summary["warnings"][kind]), self.summary.get("warnings_if_issued")
+        if not if_issued:
+            return by
+        return {"p": by["p"], IF_ISSUED: if_issued[kind], **by} if both else by | {"p": if_issued[kind]}
 
     @property
     def length(self) -> str:
@@ -151,7 +170,7 @@ def _read(folder: Path) -> Replay:
         warnings=read["warnings"],
         incidents=incidents,
         neighborhoods=neighborhoods,
-        summary=read_json(folder / "replay.json", remedy=REPLAY_FIRST),
+        summary=read_json(folder / "replay.json", SUMMARY, remedy=REPLAY_FIRST),
     )
 
 
@@ -200,15 +219,14 @@ def _page(replay: Replay) -> Page:
     city = str(replay.summary.get("city") or "Replay")
     about = [span(int(replay.issue_s[0]), int(replay.issue_s[-1]) + 1)]
     about.append(f"a forecast every {duration(replay.stride_s)}")
-    if model := replay.summary.get("model"):
-        about.append(str(model))
+    about.append(label(replay.model))
     return Page(
         title=f"{city}: warnings replayed",
         kicker="Warnings, replayed",
         heading=city,
         about=" · ".join(about),
         verdict=_verdict(replay),
-        tiles=tiles(city_by) if (city_by := (replay.summary.get("warnings") or {}).get("city")) else (),
+        tiles=tiles(replay.by("city"), "" if replay.summary.get("warnings_if_issued") is None else "if sent; "),
         parts=[
             Part(
                 [
@@ -232,20 +250,28 @@ def _verdict(replay: Replay) -> Verdict:
     """Say what was issued and what not, and what came of it."""
     total, notes = len(replay.forecasts), []
     outcomes = Counter(replay.forecasts["outcome"].astype(str))
-    reasons = list(Counter(reason for reason in replay.forecasts["reason"].fillna("").astype(str) if reason))
-    why = f": {listed(reasons)}" if 0 < len(reasons) <= 2 else ""
     unissued = {name: count for name, count in outcomes.items() if name != "issued"}
+    why = _why(replay)
     if len(outcomes) == 1 and unissued:
         sentence = f"Every forecast of {replay.length} was {_not_issued(next(iter(unissued)))}{why}."
-        notes.append(f"{text('withheld').words('text')} {_what_came(replay)}")
+        notes.append(text("withheld").words("text"))
+        notes += [_what_came(replay)] if "abstained" in unissued else []
     else:
         sentence = _what_came(replay)
-        counted = [f"{number(count)} were {_not_issued(name)}" for name, count in unissued.items()]
-        notes += [f"Of {number(total)} forecasts {listed(counted)}{why}."] if counted else []
+        each = [f"{number(count)} were {_not_issued(name)}" for name, count in unissued.items()]
+        notes += [f"Of {number(total)} forecasts {listed(each)}{why}."] if each else []
     if len(replay.shown) < total:
-        every = _ordinal(len(replay.forecasts) if len(replay.shown) == 1 else int(replay.shown[1]))
+        every = _ordinal(total if len(replay.shown) == 1 else int(replay.shown[1]))
         notes.append(text("thinned", every=every, times=number(total)).words("text"))
     return Verdict(sentence, "flat", notes)
+
+
+def _why(replay: Replay) -> str:
+    """Return why forecasts were not issued; of many reasons the most frequent."""
+    reasons = Counter(reason for reason in replay.forecasts["reason"].fillna("").astype(str) if reason)
+    if not reasons:
+        return ""
+    return f": {listed(list(reasons))}" if len(reasons) <= 2 else f", most often: {reasons.most_common(1)[0][0]}"
 
 
 def _ordinal(count: int) -> str:
@@ -259,20 +285,19 @@ def _not_issued(outcome: str) -> str:
 
 
 def _what_came(replay: Replay) -> str:
-    """Count the warnings of the city and what came of them."""
-    rows = replay.warnings[replay.warnings["place"].isna()]
-    count = Counter(rows["outcome"])
-    given = count["hit"] + count["false_alarm"] + count["open"]
-    warned = f"{counted(given, 'warning')} of the whole city: " if given else "No warning of the whole city"
-    came = f"{number(count['hit'])} came true, {number(count['false_alarm'])} did not" if given else ""
-    came += f", {number(count['open'])} still open" if count["open"] else ""
-    return f"{warned}{came}; {counted(count['miss'], 'target incident')} came without one."
+    """Count the warnings of the city and what came of them, or would have if they had been given."""
+    one, sent = replay.by("city")["p"]["any"], replay.summary.get("warnings_if_issued") is None
+    given = f"{counted(one['given'], 'warning')} of the whole city {'were' if sent else 'would have been'} given"
+    came = f"{number(one['hits'])} came true" if sent else f"{number(one['hits'])} would have come true"
+    covered = f"{number(one['caught'])} of {counted(one['events'], 'target incident')}"
+    still = f", {number(one['open'])} are open" if one["open"] else ""
+    return f"{given}, {came}{still}; they {'covered' if sent else 'would have covered'} {covered}."
 
 
 def _warned(replay: Replay) -> list[Block]:
     """Return the numbers of all warnings, and the warnings one by one."""
-    kinds = replay.summary.get("warnings") or {}
-    blocks = [budget_table(kinds, str(replay.summary.get("model", "model")))] if kinds else []
+    kinds = {kind: replay.by(kind, both=True) for kind in replay.summary["warnings"]}
+    blocks = [budget_table(kinds, replay.model)]
     rows = warning_rows(replay.warnings[:MOST_ROWS].to_dict("records"), replay.window_s[0])
     more = len(replay.warnings) - len(rows)
     left_out = f" The first {number(MOST_ROWS)} rows; {number(more)} more are in warnings.parquet." if more > 0 else ""
@@ -281,7 +306,7 @@ def _warned(replay: Replay) -> list[Block]:
 
 def _player(replay: Replay) -> tuple[dict[str, Any], list[Key]]:
     """Return what the player's template needs, and the legend of its lines."""
-    model = label(str(replay.summary.get("model", "model")))
+    model = label(replay.model)
     mixed = 0 < (replay.forecasts["outcome"].astype(str) != "issued").sum() < len(replay.forecasts)
     key = [
         Key("model", model, "solid"),
@@ -299,8 +324,7 @@ def _reading(replay: Replay) -> list[Block]:
     pairs.append(("Window", f"from {duration(begin)} to {duration(end)} after the issue time"))
     pairs += [
         (f"Threshold, {name.replace('_', ' ')}", "never" if value is None else percent(value, 2))
-        for name, value in (replay.summary.get("thresholds") or {}).items()
-        if isinstance(value, float | None)
+        for name, value in replay.summary["thresholds"].items()
     ]
     packing = ""
     if replay.areas is not None:
@@ -325,16 +349,16 @@ def _data(replay: Replay) -> dict[str, Any]:
         "stride_s": replay.stride_s,
         "window_s": replay.window_s,
         "outcomes": said,
-        "outcome": base64_of([index[pair] for pair in _outcomes(shown)], "u1"),
+        "outcome": base64_of([index[pair] for pair in _outcomes(shown)], "u2"),
         "city": {name: city_probabilities(shown[column].to_numpy(dtype=float)) for name, column in SERIES.items()},
-        "thresholds": [value for name, value in (replay.summary.get("thresholds") or {}).items() if name in CITY],
+        "thresholds": [replay.summary["thresholds"].get(f"city_{tier}") for tier in TIERS],
         "areas": _packed_areas(replay.areas),
         "names": [str(name) for name in replay.neighborhoods["name"]],
         "map": {"size": plane.size, "km": plane.units_per_km, "rings": plane.rings},
         "incidents": _packed_incidents(replay, plane, first_s),
-        "warnings": list(_packed_warnings(replay)),
+        "warnings": _packed_warnings(replay, first_s),
         "light": {name: color for name, color in LIGHT.items()},
-        "model": label(str(replay.summary.get("model", "model"))),
+        "model": label(replay.model),
     }
 
 
@@ -378,13 +402,18 @@ def _packed_incidents(replay: Replay, plane: Plane, first_s: int) -> dict[str, A
     }
 
 
-def _packed_warnings(replay: Replay) -> Iterator[list[Any]]:
-    """Yield each warning: place, tier, issue, window, outcome; of a miss, the place and when it happened."""
+def _packed_warnings(replay: Replay, first_s: int) -> dict[str, Any]:
+    """Return each warning as place, outcome, issue time, tier and whether it was withheld; and the city's misses."""
+    table = replay.warnings
+    given, missed = table[table["outcome"] != "miss"], table[(table["outcome"] == "miss") & table["place"].isna()]
     place_of = {str(name): i for i, name in enumerate(replay.neighborhoods["name"])}
-    for row in replay.warnings.to_dict("records"):
-        place = place_of.get(row["place"], -1) if isinstance(row["place"], str) else -1
-        if row["outcome"] == "miss":
-            yield [place, "miss", int(row["event_time"].timestamp())]
-            continue
-        times = [int(row[name].timestamp()) for name in ("issue_time", "window_start", "window_end")]
-        yield [place, str(row["outcome"]), *times, str(row["tier"]), bool(row["withheld"])]
+    places = [place_of.get(name, -1) if isinstance(name, str) else -1 for name in given["place"]]
+    issue = (_seconds(given["issue_time"]) - first_s).tolist()
+    kinds = zip(given["outcome"].astype(str), given["tier"].astype(str), given["withheld"] == True, strict=True)  # noqa: E712
+    return {
+        "given": [
+            [place, at, OUTCOMES.index(outcome), TIERS.index(tier), int(withheld)]
+            for place, at, (outcome, tier, withheld) in zip(places, issue, kinds, strict=True)
+        ],
+        "missed": base64_of(_seconds(missed["event_time"]) - first_s, "u4"),
+    }

@@ -48,13 +48,13 @@ def counted(count: int, thing: str) -> str:
     return f"{number(count)} {thing}{'' if count == 1 else 's'}"
 
 
-def tiles(by: By) -> list[tuple[str, str, str]]:
-    """Return the four numbers of the model's watches and warnings together, those of the references below each."""
+def tiles(by: By, note: str = "") -> list[tuple[str, str, str]]:
+    """Return the four numbers of the model's watches and warnings together; below each a note and the references'."""
     return [
         (
             title,
             write(by["p"]["any"]),
-            ", ".join(f"{label(other)} {write(by[other]['any'])}" for other in REFERENCES if other in by),
+            note + ", ".join(f"{label(other)} {write(by[other]['any'])}" for other in REFERENCES if other in by),
         )
         for title, write in NUMBERS.values()
     ]
@@ -70,11 +70,16 @@ def budget_table(kinds: Mapping[str, By | None], model: str) -> Block:
                 continue
             rows.append(Row(f"{title}, {named}", (), look="group"))
             rows += [
-                Row(label(model if name == "p" else name), _cells(tiers[tier]), look="model" if name == "p" else "")
+                Row(_who(name, model), _cells(tiers[tier]), look="model" if name.startswith("p") else "")
                 for name, tiers in by.items()
                 if tier in tiers
             ]
     return table("budget", rows)
+
+
+def _who(name: str, model: str) -> str:
+    """Return what a forecaster of the object is called."""
+    return {"p": label(model), "p if issued": f"{label(model)}, if sent"}.get(name, label(name))
 
 
 def _cells(one: Mapping[str, Any]) -> Sequence[Sequence[str]]:

@@ -12,7 +12,7 @@
 
   // ---- the numbers
   const issue = Array.from(whole(data.issue, Uint32Array), (step) => data.first_s + step);
-  const outcome = bytes(data.outcome);
+  const outcome = whole(data.outcome, Uint16Array);
   const NONE = 65535;
   const city = {};
   for (const name of Object.keys(data.city)) {
@@ -30,14 +30,12 @@
     target: bytes(data.incidents.target),
     place: whole(data.incidents.place, Uint16Array),
   };
-  const warnings = [], missed = new Set(); // missed: moments of targets that no warning of the city covered
-  for (const [place, came, ...rest] of data.warnings) {
-    if (came !== "miss") {
-      const [from, begin, end, tier, withheld] = rest;
-      warnings.push({ place, came, from, begin, end, tier, withheld });
-    } else if (place < 0) missed.add(rest[0]);
-  }
   const [opens, closes] = data.window_s;
+  const warnings = data.warnings.given.map(([place, step, came, tier, withheld]) => {
+    const from = data.first_s + step;
+    return { place, from, begin: from + opens, end: from + closes, came: ["hit", "false_alarm", "open"][came], tier: ["watch", "warning"][tier], withheld };
+  });
+  const missed = new Set(Array.from(whole(data.warnings.missed, Uint32Array), (step) => data.first_s + step)); // by no warning of the city
   const last = issue.length - 1;
   let now = 0, chosen = -1, printing = false;
 

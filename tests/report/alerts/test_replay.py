@@ -116,6 +116,16 @@ def test_what_was_not_issued_is_the_first_thing_said(tmp_path, outcome, words):
     assert words in page and page.index(words) < page.index("Events caught")
 
 
+def test_what_was_withheld_is_scored_as_if_it_had_been_sent(tmp_path):
+    folder = write_replay(tmp_path / "out", outcome="abstained")
+    page = text_of(build_replay_page(folder).read_text(encoding="utf-8"))
+    score = json.loads((folder / "replay.json").read_text())["warnings_if_issued"]["city"]["any"]
+    caught = f"{score['caught']} of {score['events']} target incidents"
+    assert f"would have been given, {score['hits']} would have come true; they would have covered {caught}" in page
+    assert f"Events caught {score['pod']:.0%}".replace("%", " %") in page and "if sent; climatology" in page
+    assert "boosting 0 % 0 of" in page and "boosting, if sent" in page
+
+
 def test_an_outage_in_between_is_counted_and_its_gaps_stay_gaps(tmp_path):
     folder = write_replay(tmp_path / "out", areas=9)
     table = pq.read_table(folder / "forecasts.parquet")
