@@ -231,7 +231,8 @@ def _page(replay: Replay) -> Page:
             Part(
                 [
                     section("replay", prose("player.html.j2", *_player(replay))),
-                    section("warned", *_warned(replay)),
+                    section("worth", _worth(replay)),
+                    section("warned", _warned(replay)),
                     section("reading_replay", *_reading(replay)),
                 ]
             )
@@ -294,14 +295,17 @@ def _what_came(replay: Replay) -> str:
     return f"{given}, {came}{still}; they {'covered' if sent else 'would have covered'} {covered}."
 
 
-def _warned(replay: Replay) -> list[Block]:
-    """Return the numbers of all warnings, and the warnings one by one."""
-    kinds = {kind: replay.by(kind, both=True) for kind in replay.summary["warnings"]}
-    blocks = [budget_table(kinds, replay.model)]
+def _worth(replay: Replay) -> Block:
+    """Return the numbers of all warnings."""
+    return budget_table({kind: replay.by(kind, both=True) for kind in replay.summary["warnings"]}, replay.model)
+
+
+def _warned(replay: Replay) -> Block:
+    """Return the warnings one by one."""
     rows = warning_rows(replay.warnings[:MOST_ROWS].to_dict("records"), replay.window_s[0])
     more = len(replay.warnings) - len(rows)
     left_out = f" The first {number(MOST_ROWS)} rows; {number(more)} more are in warnings.parquet." if more > 0 else ""
-    return [*blocks, table("warned", rows, more=left_out)]
+    return table("warned", rows, more=left_out)
 
 
 def _player(replay: Replay) -> tuple[dict[str, Any], list[Key]]:

@@ -66,6 +66,7 @@ def _page(verification: Mapping[str, Any]) -> Page:
         _skill(verification),
         _trust(verification),
         _curves(verification),
+        _worth(verification),
         _warned(verification),
         _months(verification),
         _record(verification),
@@ -203,17 +204,21 @@ def _curves(verification: Mapping[str, Any]) -> Block | None:
     return section("verified_curves", columns(*drawn)) if drawn else None
 
 
+def _worth(verification: Mapping[str, Any]) -> Block:
+    """Show what the warnings were worth."""
+    kinds = verification["all"]["warnings"]
+    matrix = _matrix_rows(kinds, verification["model"])
+    blocks = [budget_table(kinds, verification["model"]), *([table("matrix", matrix)] if matrix else [])]
+    return section("verified_worth", *blocks)
+
+
 def _warned(verification: Mapping[str, Any]) -> Block:
-    """Show what the warnings were worth, and each of them."""
+    """Show each warning with what came of it."""
     rows = verification["warnings"]
     shown = warning_rows(rows[-MOST_ROWS:], verification["task"]["lead_s"])
     more = len(rows) - len(shown)
     left_out = f" The latest {number(MOST_ROWS)}; {number(more)} earlier ones are in verification.json." if more else ""
-    kinds = verification["all"]["warnings"]
-    blocks = [budget_table(kinds, verification["model"])]
-    if matrix := _matrix_rows(kinds, verification["model"]):
-        blocks.append(table("matrix", matrix))
-    return section("verified_warnings", *blocks, table("warned", shown, more=left_out))
+    return section("verified_warnings", table("warned", shown, more=left_out))
 
 
 def _matrix_rows(kinds: Mapping[str, Any], model: str) -> list[Row]:

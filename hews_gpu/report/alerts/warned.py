@@ -86,15 +86,15 @@ def _cells(one: Mapping[str, Any]) -> Sequence[Sequence[str]]:
     """Return the four numbers, what they are made of below."""
     intervals = {name: _interval(one.get(f"{name}_interval")) for name in ("pod", "far")}
     below = {
-        "pod": (f"{number(one['caught'])} of {number(one['events'])}", intervals["pod"]),
-        "far": (f"{number(one['false_alarms'])} of {number(one['hits'] + one['false_alarms'])}", intervals["far"]),
+        "pod": (f"{number(one['caught'])} of {number(one['events'])}{intervals['pod']}",),
+        "far": (f"{number(one['false_alarms'])} of {number(one['hits'] + one['false_alarms'])}{intervals['far']}",),
         "per_week": (f"{number(one['given'])} in all",),
     }
     return [(write(one), *below.get(name, ())) for name, (_, write) in NUMBERS.items()]
 
 
 def _interval(ends: Sequence[float] | None) -> str:
-    return range_of(ends, 0, percent) if ends else ""
+    return f", {range_of(ends, 0, percent)}" if ends else ""
 
 
 def warning_rows(rows: Iterable[Mapping[str, Any]], begin_s: int) -> list[Row]:
@@ -122,10 +122,10 @@ def _warning_row(row: Mapping[str, Any], begin_s: int) -> Row:
     outcome += [f"incident at {came:%H:%M}"] if row["outcome"] == "hit" else []
     cells: list[Cell] = [
         (where, tier),
-        MISSING if missed else f"{opens:%H:%M} to {closes:%H:%M}",
-        MISSING if missed else (percent(row["probability"]), f"threshold {percent(row['threshold'])}"),
         outcome,
         lead(None if missed else row["lead_s"]),
+        MISSING if missed else f"{opens:%H:%M} to {closes:%H:%M}",
+        MISSING if missed else (percent(row["probability"]), f"threshold {percent(row['threshold'])}"),
     ]
     moment_s = int(at.timestamp()) - (begin_s if missed else 0)  # a miss: when a warning could have covered it
     return Row(f"{at:%a %-d %b %Y, %H:%M}", cells, look=str(row["outcome"]), at=moment_s)

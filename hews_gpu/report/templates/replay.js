@@ -187,9 +187,9 @@
         axis({ splits: moments, values: (_, marks) => marks.map(label), size: 24, gap: 6 }),
         axis({ values: (_, marks) => marks.map((p) => `${+(100 * p).toPrecision(3)} %`), size: GUTTER, gap: 6, space: 36 }),
       ],
-      series: [{}, line("climatology", 1.4, [6, 4]), line("ink", 1.2, [6, 2, 1, 2]), line("model", 2)],
+      series: [{}, line("climatology", 1.4, [6, 4]), line("model", 2.2), line("ink", 1.2, [6, 2, 1, 2])], // the level may be the model
       hooks: { drawClear: [shadeUnissued], draw: [drawLanes] },
-    }, [issue, city.climatology, city.level, city.model], box);
+    }, [issue, city.climatology, city.model, city.level], box);
     const over = chart.over;
     over.append(mark);
     const seek = (event) => go(chart.posToIdx(Math.max(0, event.clientX - over.getBoundingClientRect().left)));
