@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -14,17 +15,17 @@ from hews_gpu.files import new_folder
 from hews_gpu.own_files import read_json
 from hews_gpu.progress import log
 from hews_gpu.synthetic import write_city
+from hews_gpu.training.recipe import load_recipe
 
 __all__ = ["run_demo"]
 
-METRICS = "metrics.json"
-
+METRICS, RECIPE = "metrics.json", "all_experts.toml"
+EXPERTS = 'experts = ["hewsnet", "boosting", "local_boosting", "counts", "cnn"]'
+EPOCHS = "[[stages]]\nepochs = 4                          # enough for this city: two minutes in all\n"
 STAGES = {
     "prepare city/demo.toml --out prepared": "prepared/incidents.parquet",
     "rasterize prepared --out maps --style reference": "maps/maps.zarr/zarr.json",
-    "train prepared --out cnn --model cnn": "cnn/weights.safetensors",
-    "evaluate cnn": "cnn/metrics.json",
-    "train prepared --out run": "run/weights.safetensors",
+    f"train prepared --out run --recipe {RECIPE}": "run/weights.safetensors",
     "evaluate run": "run/metrics.json",
     "report run --out report.html": "report.html",
 }
@@ -39,12 +40,12 @@ def run_demo(out: Path, *, force: bool = False, device: str = "auto") -> tuple[d
     """Generate a city, prepare it, train, evaluate and report.
 
     Args:
-        out: folder for everything; its subfolders are city, prepared, maps, cnn and run.
+        out: folder for everything; its subfolders are city, prepared, maps and run.
         force: replace an older demo.
         device: what to train on: auto, cpu or cuda.
 
     Returns:
-        The metrics of the stack with the CNN's scores among its forecasts, and the path of the report.
+        The metrics of the stack, which has tried the CNN as an expert on any device, and the path of the report.
 
     Raises:
         UserError: `out` cannot be written, or the device that was named does not work.
@@ -56,13 +57,14 @@ def run_demo(out: Path, *, force: bool = False, device: str = "auto") -> tuple[d
     with new_folder(out, kind="demo", force=force, notes=notes) as folder:
         started = time.perf_counter()
         write_city(folder / "city")
+        text = re.sub(r"(?m)^# experts = .*$", EXPERTS, load_recipe().text)
+        (folder / RECIPE).write_text(text.replace("[[stages]]\n", EPOCHS), encoding="utf-8")
         notes["seconds"] = {"synthesize": round(time.perf_counter() - started, 1)}
         for stage, product in STAGES.items():
             command = stage.split()
             extra = ["--device", device] if command[0] == "train" else []
             notes["seconds"][stage] = _stage(folder, [*command, *extra], product)
-        metrics, cnn = (read_json(folder / run / METRICS) for run in ("run", "cnn"))
-        metrics["forecasts"] = {"cnn": cnn["forecasts"]["cnn"], **metrics["forecasts"]}
+        metrics = read_json(folder / "run" / METRICS)
     return metrics, out / "report.html"
 
 

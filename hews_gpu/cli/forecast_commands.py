@@ -154,13 +154,16 @@ def _share(text: str) -> tuple[int, int]:
 
 
 def verdicts(metrics: Mapping[str, Any]) -> str:
-    """Return what is to be concluded, against the calendar and against the recent level."""
+    """Return what is to be concluded, against the calendar and against the recent level, and what experts added."""
     if metrics.get("leaky"):
         return str(metrics["verdict"])
     from hews_gpu.data.events import DOUBTS
 
     both = f"{metrics['model']}: {metrics['verdict_over_level']}\nAgainst the calendar: {metrics['verdict']}"
-    return "\n".join([both, *(f"The table is not known to be complete: {doubt}." for doubt in metrics.get(DOUBTS, []))])
+    tried = [f"{expert['says']}." for expert in metrics.get("experts", [])]
+    return "\n".join(
+        [both, *tried, *(f"The table is not known to be complete: {doubt}." for doubt in metrics.get(DOUBTS, []))]
+    )
 
 
 @app.command()

@@ -15,10 +15,11 @@ Shapes: S windows, M windows forecast out of sample, E events in them, K experts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ VALIDATION = 1 / 6
 FOLDS = 8  # stretches of time for cross-validation
 BLOCK_S = 28 * DAY_S  # errors are taken to last no longer
 ERRORS = 2.0  # a gain must exceed so many standard errors
+QUICK_WINDOWS, QUICK_ERRORS = 6_000, 1.0  # a quick one learns from so many, and its gain must exceed so many errors
 FEWEST_POSITIVES = 50  # of the windows forecast out of sample: with fewer nothing is learned from them
 PRECISION = np.array([1 / 0.3**2, 1 / 0.3**2])  # of the priors of shift and slope
 PRECISION_EXPERT = 1 / 0.5**2  # of each weight
@@ -58,6 +60,15 @@ class Gain:
     error: float
     """Its standard error."""
     is_kept: bool
+    is_trial: bool = False
+    """Of a quick one, which decides whether it has a turn at all."""
+
+    def says(self, of: str = "window") -> str:
+        """Return it in words; `of` is what the bits are counted per."""
+        who, left_out, kept = self.expert, "left out", "kept"
+        if self.is_trial:
+            who, left_out, kept = f"a quick {who}", "not tried in full", "to be tried in full"
+        return f"{who} adds {self.bits:+.4f} +- {self.error:.4f} bits per {of}: {kept if self.is_kept else left_out}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +81,7 @@ class StackFit:
     weights: Float64 = field(default_factory=lambda: np.zeros(2))
     """[2 + K]: shift, slope, and of each expert."""
     gains: tuple[Gain, ...] = ()
-    """Of each expert that was tried, in turn."""
+    """Of each expert that was tried, in turn; first those of quick ones."""
     place_experts: tuple[str, ...] = ()
     """Those kept for the neighborhoods."""
     place_weights: Float64 = field(default_factory=lambda: np.zeros(0))
@@ -101,6 +112,7 @@ class Stack:
         base: makes a new base.
         experts: make new experts, by name.
         networks: which of them need windows to stop by.
+        quick: make quick ones of those that are costly, which are tried only where that adds something.
     """
 
     fitted: StackFit
@@ -110,8 +122,9 @@ class Stack:
         base: Callable[[], Level],
         experts: Mapping[str, Callable[[], Forecaster]],
         networks: frozenset[str] = frozenset(),
+        quick: Mapping[str, Callable[[], Forecaster]] = MappingProxyType({}),
     ) -> None:
-        self._new_base, self.makers, self._networks = base, dict(experts), networks
+        self._new_base, self.makers, self._networks, self._quick = base, dict(experts), networks, dict(quick)
         self._base, self.experts = base(), dict[str, Forecaster]()
 
     @property
@@ -123,18 +136,21 @@ class Stack:
         return {"base": self._base} | {name: self.experts[name] for name in self.makers if name in kept}
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
-        said = []
+        said, quick = [], self._tried_quickly(past, train)
+        worth = {gain.expert for gain in quick if gain.is_kept}
+        names = [name for name in self.makers if name not in self._quick or name in worth]
         for known, early, block in forward_blocks(past, train, FORWARD):
-            self._fit_parts(known, early)
+            self._fit_parts(known, early, names)
             said.append(self._said(past, block))
-        self._fit_parts(past, train)
+        self._fit_parts(past, train, names)
         if len(calibration):
             said.append(self._said(past, calibration))
         self._base.fit(past, train, calibration)
-        self.fitted = StackFit()
+        self.fitted = StackFit(gains=quick)
         if said:
             whole = _joined(said)
             self.fitted = StackFit(**_city(whole), **_places(whole))
+            self.fitted = replace(self.fitted, gains=(*quick, *self.fitted.gains))
         self._say()
 
     def on_city(self, city: City) -> Stack:
@@ -164,17 +180,38 @@ class Stack:
 
     # ------------------------------------------------------------ forecasts out of sample
 
-    def _fit_parts(self, known: Catalog, train: Outcomes) -> None:
+    def _tried_quickly(self, past: Catalog, train: Outcomes) -> tuple[Gain, ...]:
+        """Return what quick ones of costly experts add, in the first forward block, to the base recalibrated.
+
+        The windows learned from and asked about are few, so that the cost does not grow with the city.
+        """
+        gains = []
+        for known, early, block in forward_blocks(past, train, FORWARD[:2] if self._quick else ()):
+            early = part_of(early, max(0, len(early) - QUICK_WINDOWS), len(early))
+            block = part_of(block, 0, min(QUICK_WINDOWS // 2, len(block)))
+            base = self._new_base()
+            base.fit(known, early, part_of(early, 0, 0))
+            plain = log_odds(base, past, block.windows)
+            for name, make in self._quick.items():
+                quick = make()
+                self._fit_expert(name, quick, known, early)
+                each = {"base": plain, name: log_odds(quick, past, block.windows)}
+                loss = partial(_held_out_loss, block.y, plain, float(plain.mean()), each, block.windows.begin_s)
+                gain = _gain(name, loss(("base",)) - loss((name,)), block.windows.begin_s)
+                gains.append(replace(gain, is_kept=gain.bits > QUICK_ERRORS * gain.error, is_trial=True))
+        return tuple(gains)
+
+    def _fit_parts(self, known: Catalog, train: Outcomes, names: Sequence[str]) -> None:
         """Fit a new base and new experts; nothing is calibrated, as the stack does that."""
-        nothing = part_of(train, 0, 0)
-        self._base, self.experts = self._new_base(), {name: make() for name, make in self.makers.items()}
-        self._base.fit(known, train, nothing)
-        stop = round(len(train) * (1 - VALIDATION))
+        self._base, self.experts = self._new_base(), {name: self.makers[name]() for name in names}
+        self._base.fit(known, train, part_of(train, 0, 0))
         for name, expert in self.experts.items():
-            if name in self._networks:
-                expert.fit(known, part_of(train, 0, stop), part_of(train, stop, len(train)))
-            else:
-                expert.fit(known, train, nothing)
+            self._fit_expert(name, expert, known, train)
+
+    def _fit_expert(self, name: str, expert: Forecaster, known: Catalog, train: Outcomes) -> None:
+        """Fit one expert; of a network's windows the last ones decide when to stop."""
+        stop = round(len(train) * (1 - VALIDATION)) if name in self._networks else len(train)
+        expert.fit(known, part_of(train, 0, stop), part_of(train, stop, len(train)))
 
     def _said(self, seen: Catalog, asked: Outcomes) -> _Said:
         """Ask base and experts, as they are fitted now, about later windows."""
@@ -196,10 +233,9 @@ class Stack:
 
     def _say(self) -> None:
         """Log what was kept, and what was not."""
-        for gains, what in ((self.fitted.gains, "window"), (self.fitted.place_gains, "event's place")):
+        for gains, of in ((self.fitted.gains, "window"), (self.fitted.place_gains, "event's place")):
             for gain in gains:
-                kept = "kept" if gain.is_kept else "left out"
-                log(f"{gain.expert} adds {gain.bits:+.4f} +- {gain.error:.4f} bits per {what}: {kept}")
+                log(gain.says(of))
         if not self.fitted.experts:
             log("no expert adds enough to be kept: the forecast is the calendar at its recent level")
 

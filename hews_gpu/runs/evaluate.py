@@ -9,6 +9,7 @@ Shapes: S windows, N neighborhoods.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from hews_gpu.forecasters.base import Forecaster, Setting
 from hews_gpu.forecasters.catalog import area_counts
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import REFERENCES
+from hews_gpu.forecasters.stack import Stack
 from hews_gpu.progress import step
 from hews_gpu.reference.evaluate import LEAKY_FILES, evaluate_leaky
 from hews_gpu.runs.folder import METRICS, load_network, run_recipe
@@ -93,6 +95,7 @@ def evaluate(
         "model": recipe.model,
         **headline(result, recipe.model),
         **result,
+        **_tried(opened.forecaster),
         "parts": _parts(experiment, p[recipe.model]),
     }
     tables = {FORECASTS: _table(experiment, p, recipe.model)}
@@ -102,6 +105,13 @@ def evaluate(
     write_results(out, tables, metrics)
     _remove_older(out, (METRICS, *tables))
     return metrics
+
+
+def _tried(forecaster: Forecaster) -> dict[str, Any]:
+    """Return what each expert of a stack added when it was fitted; of other forecasters nothing."""
+    if not isinstance(forecaster, Stack):
+        return {}
+    return {"experts": [asdict(gain) | {"says": gain.says()} for gain in forecaster.fitted.gains]}
 
 
 def write_results(out: Path, tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> None:

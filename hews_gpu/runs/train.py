@@ -195,8 +195,6 @@ def _fit_at_once(
         return {"model": recipe.model, "epochs": 0, "seconds": 0.0}
     experiment = run_experiment(prepared)
     forecaster = FORECASTERS[recipe.model].make(Setting(city=experiment.city, device=device, recipe=recipe))
-    if isinstance(forecaster, Stack) and "cnn" not in forecaster.makers:
-        log("the CNN is tried as an expert on a GPU only, or where [experts] of a recipe names it")
     began = time.perf_counter()
     past, train, calibration = given(experiment)
     with step(f"fitting {recipe.model}", 1, "fits") as bar:

@@ -210,7 +210,7 @@ class Recipe:
     model: str
     """Its name in the registry."""
     experts: tuple[Literal["hewsnet", "boosting", "local_boosting", "counts", "cnn"], ...] | None = None
-    """Of a stack: those that are tried; all but cnn, and on a GPU cnn, too, unless given."""
+    """Of a stack: those that are tried; all unless given, on a CPU cnn only where a quick one adds something."""
     map: RecipeMap = field(default_factory=RecipeMap)
     balancing: Literal["none", "equal"] = "none"
     """equal: as many windows without a target as with one, chosen once, as the reference did."""

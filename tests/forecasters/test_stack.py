@@ -9,7 +9,7 @@ from scipy.special import expit
 from hews_gpu.forecasters.catalog import Outcomes
 from hews_gpu.forecasters.level import Level
 from hews_gpu.forecasters.logistic import log_loss_each_bits
-from hews_gpu.forecasters.stack import ERRORS, Stack, _gain
+from hews_gpu.forecasters.stack import ERRORS, QUICK_WINDOWS, Stack, _gain
 from tests.forecasters.test_level import DAY_S, PER_DAY, cut_at, drawn
 
 YEARS = 4
@@ -207,3 +207,33 @@ def test_a_table_too_short_to_cut_leaves_the_base():
     stack = Stack(Level, {"any": lambda: Signal((int(every.windows.begin_s[0]), np.ones(len(every))))})
     stack.fit(catalog, *cut_at(every, 1.0))
     assert stack.fitted.experts == () and len(stack.predict(catalog, every.windows)) == len(every)
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_costly_expert_is_tried_only_where_a_quick_one_gains(city, knows, monkeypatch):
+    monkeypatch.setattr("hews_gpu.forecasters.stack.QUICK_WINDOWS", QUICK_WINDOWS // 2)
+    begin_s, signal = city[3]
+    noise = np.random.default_rng(0).normal(size=len(signal))
+    quick = Signal((begin_s, signal if knows else noise), 0.5)
+    stack = Stack(Level, {"costly": lambda: Signal(city[3])}, quick={"costly": lambda: quick})
+    Signal.handed = []
+    stack.fit(*city[1])
+    first, *rest = Signal.handed
+    assert len(first[1]) == QUICK_WINDOWS // 2 and len(rest) == (3 if knows else 0)
+    assert first[1].windows.end_s[-1] <= city[1][1].windows.begin_s[len(city[1][1]) // 2]
+    trial, *others = stack.fitted.gains
+    assert trial.is_trial and trial.is_kept == knows and len(others) == knows
+    assert stack.fitted.experts == (("costly",) if knows else ())
+    assert ("to be tried in full" if knows else "a quick costly adds -0.00") in trial.says()
+
+
+def test_a_quick_one_gets_no_credit_for_a_level_that_has_moved():
+    """The base could be as good after a shift: what says nothing but that has nothing to show."""
+    log_odds = np.full(3 * 365 * PER_DAY, -2.0)
+    half = len(log_odds) // 2
+    log_odds[half:] = -1.0
+    catalog, every = drawn(log_odds)
+    shifted = (int(every.windows.begin_s[0]), np.ones(len(log_odds)))
+    stack = Stack(Level, {"costly": lambda: Signal(shifted)}, quick={"costly": lambda: Signal(shifted)})
+    stack.fit(catalog, every, cut_at(every, 1.0)[1])
+    assert stack.fitted.gains[0].bits < 0.003  # 0.04 over the base as it is
