@@ -13,7 +13,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from hews_gpu.cli import check_commands, cluster_commands, data_commands, forecast_commands, record_commands
+from hews_gpu.cli import (
+    check_commands,
+    cluster_commands,
+    data_commands,
+    forecast_commands,
+    record_commands,
+    verify_commands,
+)
 from hews_gpu.errors import EXIT_USER_ERROR, STOPPED, UserError
 
 __all__ = ["app"]
@@ -84,5 +91,5 @@ def _options(
     """Options of the command itself."""
 
 
-for commands in (data_commands, forecast_commands, record_commands, check_commands, cluster_commands):
+for commands in (data_commands, forecast_commands, record_commands, verify_commands, check_commands, cluster_commands):
     app.add_typer(commands.app)

@@ -12,6 +12,7 @@ from hews_gpu.alerts.history import read_history
 from hews_gpu.alerts.record import read_record
 from hews_gpu.alerts.references import References
 from hews_gpu.alerts.verify import VERIFICATION, verify
+from hews_gpu.cli.commands import app
 from hews_gpu.errors import UserError
 from hews_gpu.runs.run import open_run
 from tests.alerts.invented_record import BEGIN_S, POLICY, STEP_S, label, outcome, seal
@@ -206,3 +207,20 @@ def test_json_holds_it_and_no_number_is_nan(sealed, result):
     assert content["delay"] is None and content["neighborhoods"] == ["West", "East"]
     assert content["task"] == {"stride_s": STEP_S, "lead_s": 0, "horizon_s": STEP_S, "minimum_lead_s": 0}
     assert np.isfinite(content["all"]["as_served"]["forecasts"]["p"]["brier"])
+
+
+def test_the_command_writes_numbers_and_page_and_ends_with_one_line_where_a_number_moved(sealed, capsys):
+    def hews(*arguments):
+        with pytest.raises(SystemExit) as end:
+            app(["verify", str(sealed), *arguments], prog_name="hews")
+        return end.value.code, *capsys.readouterr()
+
+    code, out, _ = hews()
+    assert code == 0 and "2024-05" in out and "verification.html" in out
+    assert "East" in (sealed / "verification.html").read_text()
+    moved(sealed, BRIER, 0.125)
+    code, out, err = hews("--json")
+    last = err.strip().splitlines()[-1]
+    assert (code, out) == (2, "") and "brier: was published as 0.125 and is now" in last and "--rebaseline WHY" in last
+    code, out, _ = hews("--json", "--rebaseline", "halved")
+    assert code == 0 and json.loads(out)["rebaselines"][0]["why"] == "halved"
