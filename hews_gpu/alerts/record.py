@@ -54,6 +54,7 @@ __all__ = [
     "read_record",
     "sign",
     "verify",
+    "write_end",
 ]
 
 FOLDER, LINES, HEAD = "record", "record.jsonl", "head.json"  # the first in the run's folder, the others in it
@@ -136,12 +137,7 @@ class Record:
         line = _sealed(_canonical({**body, **chain}), self._key)
         with disk_full_is_a_user_error(self.folder / LINES):
             try:
-                os.ftruncate(self._descriptor, self.head.size)  # what an append that failed could not remove
-                rest, place = memoryview(line), self.head.size
-                while rest:  # a disk that fills takes a part
-                    written = os.pwrite(self._descriptor, rest, place)
-                    rest, place = rest[written:], place + written
-                os.fsync(self._descriptor)
+                write_end(self._descriptor, line, self.head.size)
                 return self._take(line)
             except BaseException:
                 with suppress(OSError):  # else the next opening does it
@@ -206,6 +202,16 @@ class Record:
             os.ftruncate(self._descriptor, self.head.size)
             os.fsync(self._descriptor)
             log(f"record: cut {len(torn)} bytes off {self.folder}: a line that a stopped process did not finish")
+
+
+def write_end(descriptor: int, line: bytes, size: int) -> None:
+    """Write a line behind the first `size` bytes of a file, in place of what is left there of one that failed."""
+    os.ftruncate(descriptor, size)
+    rest = memoryview(line)
+    while rest:  # a disk that fills takes a part
+        written = os.pwrite(descriptor, rest, size)
+        rest, size = rest[written:], size + written
+    os.fsync(descriptor)
 
 
 @contextmanager
