@@ -28,7 +28,7 @@ from hews_gpu.files import atomic_file
 from hews_gpu.own_files import read_json
 from hews_gpu.report.alerts.pack import NONE_U16, LogScale, Plane, base64_of, city_probabilities
 from hews_gpu.report.alerts.warned import budget_table, counted, tiles, warning_rows
-from hews_gpu.report.formatting import duration, listed, number, percent, span
+from hews_gpu.report.formatting import day, duration, listed, number, percent, span
 from hews_gpu.report.page import (
     Block,
     Key,
@@ -65,7 +65,8 @@ COLUMNS = {
 SUMMARY = {"model": str, "warnings": {"city": {"p": dict}}, "thresholds": dict}
 MOST_BYTES = 420_000  # of neighborhood probabilities; with the rest of the page and as base64 that stays below 1 MB
 MOST_TIMES = 12_000  # where there are none
-MOST_INCIDENTS = 6_000
+MOST_INCIDENTS = 8_000
+LONG_S = 31 * DAY_S  # the timeline shows longer replays part by part
 MOST_ROWS = 400
 PLOT, NEWLINE = "vendor/uPlot-1.6.32.iife.min.js", "\n"
 STYLES = ("vendor/uPlot-1.6.32.min.css", "templates/replay.css")
@@ -318,6 +319,7 @@ def _player(replay: Replay) -> tuple[dict[str, Any], list[Key]]:
         Key("ink", "recent level", "dashed"),
     ]
     needs = {"last": len(replay.shown) - 1, "areas": replay.areas is not None, "model": model, "mixed": mixed}
+    needs["long"] = replay.issue_s[-1] - replay.issue_s[0] + max(replay.stride_s, replay.window_s[1]) > LONG_S
     return needs, key
 
 
@@ -388,8 +390,12 @@ def _packed_areas(areas: Float64 | None) -> dict[str, Any] | None:
 def _packed_incidents(replay: Replay, plane: Plane, first_s: int) -> dict[str, Any]:
     """Return the incidents that the page can show, as columns; only targets where there are too many."""
     table = replay.incidents
-    left_out = len(table) > MOST_INCIDENTS
-    table = table[table["is_target"]][:MOST_INCIDENTS] if left_out else table
+    left_out = ""
+    if len(table) > MOST_INCIDENTS:
+        targets = table[table["is_target"]]
+        table, left_out = targets[:MOST_INCIDENTS], "; the page holds target incidents alone"
+        if len(targets) > len(table):
+            left_out += f", and none from {day(int(_seconds(targets['time'])[MOST_INCIDENTS]))} on"
     category = pd.Categorical(table["category"].astype(str))
     begin_s = min(first_s, int(_seconds(table["time"]).min())) if len(table) else first_s
     known = np.where(table["known"].isna(), _seconds(table["time"]), _seconds(table["known"]))

@@ -89,21 +89,26 @@
   const lines = data.thresholds.map((p, k) => [p, ["watch", "warning"][k]]).filter(([p]) => p !== null && p < 2 * highest);
   const top = 1.1 * Math.max(highest, ...lines.map(([p]) => p));
 
+  // A long replay is shown two weeks at a time, those that hold the present moment.
+  const close = issue[last] + Math.max(closes, data.stride_s), LONG = 31 * 86400, PART = 14 * 86400;
+  const part = () => (close - issue[0] > LONG ? Math.floor((issue[now] - issue[0]) / PART) : -1);
+  const view = () => (part() < 0 ? [issue[0], close] : [issue[0] + part() * PART, issue[0] + (part() + 1) * PART]);
+  let shownPart = -1;
+
   function moments(plot) { // where the time axis is labelled
     const first = plot.scales.x.min, end = plot.scales.x.max, room = plot.bbox.width / uPlot.pxRatio / 76;
-    const step = [1 / 8, 1 / 4, 1 / 2, 1, 2, 3, 7, 14, 30, 60, 91, 182, 365].find((d) => (end - first) / 86400 / d <= room) || 730;
+    const step = [1 / 8, 1 / 4, 1 / 2, 1, 2, 3, 7].find((d) => (end - first) / 86400 / d <= room) || 14;
     const marks = [];
     const latest = end - (end - first) * (26 / 76 / room); // a later label would be cut off
     for (let t = Math.ceil(first / 86400 / step) * step * 86400; t <= latest; t += step * 86400) marks.push(t);
     return marks;
   }
   function label(t) {
-    if (t % 86400) return clock(t);
-    return last && issue[last] - issue[0] > 300 * 86400 ? `${MONTHS[date(t).getUTCMonth()]} ${date(t).getUTCFullYear()}` : day(t);
+    return t % 86400 ? clock(t) : day(t);
   }
   function drawLanes(plot) {
     const { ctx, bbox } = plot, px = uPlot.pxRatio;
-    const x = (t) => plot.valToPos(t, "x", true), right = bbox.left + bbox.width;
+    const x = (t) => plot.valToPos(t, "x", true);
     const lane = (k) => bbox.top - (LANES.length - k) * LANE * px;
     ctx.save();
     ctx.font = `${11 * px}px ${getComputedStyle(player).fontFamily}`;
@@ -126,7 +131,9 @@
     ctx.beginPath();
     ctx.rect(bbox.left, 0, bbox.width, bbox.top + bbox.height);
     ctx.clip();
+    const [from, until] = view();
     for (const one of warnings) {
+      if (one.end <= from || one.begin >= until) continue;
       const left = x(one.begin), width = Math.max(x(one.end) - left, 3 * px), high = (one.tier === "warning" ? 13 : 7) * px;
       const y = lane(one.place < 0 ? 1 : 2) + 15 * px - high;
       ctx.fillStyle = ctx.strokeStyle = color(one.came === "hit" ? "good" : one.came === "open" ? "soft" : "bad");
@@ -140,9 +147,9 @@
       }
     }
     ctx.lineWidth = 1.5 * px;
-    happened.time.forEach((t, e) => {
-      if (!happened.target[e] || t < issue[0] + opens || x(t) > right) return;
-      const miss = missed.has(t), y = lane(0) + 3 * px, half = 5 * px;
+    for (let e = first(Math.max(from, issue[0] + opens)); e < first(until); e++) {
+      if (!happened.target[e]) continue;
+      const t = happened.time[e], miss = missed.has(t), y = lane(0) + 3 * px, half = 5 * px;
       ctx.beginPath();
       ctx.moveTo(x(t) - half, y);
       ctx.lineTo(x(t) + half, y);
@@ -152,7 +159,7 @@
       ctx.strokeStyle = color("bad");
       if (miss) ctx.stroke();
       else ctx.fill();
-    });
+    }
     ctx.restore();
   }
   function shadeUnissued(plot) { // only where some forecasts were issued: else the verdict says it
@@ -182,7 +189,7 @@
       legend: { show: false },
       cursor: { show: false, drag: { x: false, y: false } },
       tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Etc/UTC"),
-      scales: { x: { range: () => [issue[0], issue[last] + Math.max(closes, data.stride_s)] }, y: { range: () => [0, top] } },
+      scales: { x: { range: view }, y: { range: () => [0, top] } },
       axes: [
         axis({ splits: moments, values: (_, marks) => marks.map(label), size: 24, gap: 6 }),
         axis({ values: (_, marks) => marks.map((p) => `${+(100 * p).toPrecision(3)} %`), size: GUTTER, gap: 6, space: 36 }),
@@ -320,7 +327,7 @@
     for (let e = end - 1; e >= begin; e--) shown.push(e);
     const known = shown.filter((e) => happened.known[e] <= from).length;
     at("incidents-title").textContent = `Incidents of the last ${span(closes - opens)}`;
-    at("incidents-count").textContent = `${shown.length} in all, ${known} of them reported by ${clock(from)}${data.incidents.left_out ? "; targets alone" : ""}`;
+    at("incidents-count").textContent = `${shown.length} in all, ${known} of them reported by ${clock(from)}${data.incidents.left_out}`;
     shown.sort((a, b) => happened.target[b] - happened.target[a] || b - a);
     fill(at("incidents"), shown.slice(0, 6).map((e) => [
       [clock(happened.time[e]), "b"],
@@ -344,7 +351,12 @@
     if (areas) showRanking(new Set(warned.map((one) => one.place)));
     showIncidents();
     drawMap();
-    mark.style.left = `${chart.valToPos(from, "x")}px`;
+    if (part() !== shownPart) {
+      shownPart = part();
+      chart.setScale("x", { min: 0, max: 1 }); // `view` decides
+    }
+    const [start, end] = view();
+    mark.style.left = `${(100 * (from - start)) / (end - start)}%`;
     slider.value = now;
     const sentence = `${at("when").textContent}: city ${percent(city.model[now])}, climatology ${percent(city.climatology[now])}, recent level ${percent(city.level[now])}; ${warned.length} warnings stand; ${at("said").textContent}`;
     slider.setAttribute("aria-valuetext", sentence);
@@ -386,7 +398,7 @@
   const toggle = () => (timer === null ? play() : pause());
   const MOVES = { // Home, End and the page keys scroll the page unless the player has the focus
     ArrowLeft: () => go(now - 1), ArrowRight: () => go(now + 1), ArrowDown: () => go(now - 1), ArrowUp: () => go(now + 1),
-    Home: () => go(0), End: () => go(last), PageUp: () => goTo(issue[now] - 86400), PageDown: () => goTo(issue[now] + 86400),
+    Home: () => go(0), End: () => go(last), PageUp: () => goTo(issue[now] + 86400), PageDown: () => goTo(issue[now] - 86400), // as sliders have it
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || !(event.target instanceof Element)) return;

@@ -168,7 +168,7 @@ def test_keys_and_slider_move_the_time(browser, page):
         press(browser, key)  # nothing has the focus: End scrolls the page
         assert index(browser) == expected, key
     browser.value("document.getElementById('time').focus()")
-    moves = {"End": 287, "ArrowRight": 287, "PageUp": 143, "Home": 0, "PageDown": 144, "ArrowUp": 145, "ArrowDown": 144}
+    moves = {"End": 287, "ArrowRight": 287, "PageDown": 143, "Home": 0, "PageUp": 144, "ArrowUp": 145, "ArrowDown": 144}
     for key, expected in moves.items():
         press(browser, key)
         assert index(browser) == expected, key
@@ -326,3 +326,44 @@ def test_a_model_that_does_not_say_where_has_a_page_too(browser, tmp_path):
     assert browser.value("document.body.innerText.includes('Incidents of the last window')")
     press(browser, "ArrowRight")
     assert index(browser) == 1 and complaints(browser) == []
+
+
+@pytest.mark.browser
+def test_a_long_replay_shows_the_two_weeks_around_the_moment(browser, tmp_path):
+    browser.open(build_replay_page(write_replay(tmp_path / "out", areas=9, days=60, stride_s=7200)), 1280)
+    labels = "document.querySelector('#chart canvas').toDataURL()"
+    browser.value("document.getElementById('time').focus()")
+    first = browser.value(labels)
+    press(browser, "PageUp")
+    time.sleep(0.2)
+    assert browser.value("parseFloat(document.querySelector('.now').style.left)") == pytest.approx(100 / 14, abs=0.01)
+    assert browser.value(labels) == first
+    press(browser, "End")
+    time.sleep(0.2)
+    assert browser.value(labels) != first and browser.value(WIDEST) <= 1280 and complaints(browser) == []
+
+
+@pytest.mark.browser
+def test_who_wants_little_motion_gets_little(browser, page):
+    browser.open(page, 1280)
+    browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
+    browser.value("document.getElementById('play').click()")
+    time.sleep(1)
+    assert index(browser) <= 2
+    browser.value("document.getElementById('play').click()")
+
+
+@pytest.mark.browser
+def test_it_changes_with_the_color_scheme(browser, page):
+    browser.open(page, 1280, "light")
+    before = [
+        browser.value(PICTURE_OF.format("map")),
+        browser.value("document.querySelector('#chart canvas').toDataURL()"),
+    ]
+    browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    time.sleep(0.3)
+    after = [
+        browser.value(PICTURE_OF.format("map")),
+        browser.value("document.querySelector('#chart canvas').toDataURL()"),
+    ]
+    assert before[0] != after[0] and before[1] != after[1]
