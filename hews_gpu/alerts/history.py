@@ -91,6 +91,7 @@ def read_history(entries: Sequence[Mapping[str, Any]], zone: ZoneInfo, shares: F
         thresholds=_thresholds(told),
         event_s=event_s,
         event_place=event_place,
+        minimum_leads_s=_minimum_leads(told),
     )
     return History(
         timeline=timeline,
@@ -132,6 +133,13 @@ def _was(time_s: int, zone: ZoneInfo) -> bool:
     """Return whether a local time is one that clocks showed: in the spring night an hour is left out."""
     local = datetime.fromtimestamp(time_s, UTC).replace(tzinfo=zone)
     return local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None)
+
+
+def _minimum_leads(told: Sequence[Entry]) -> Int64:
+    """Return the minimum lead [S] of each issue time's policy, or of the one before."""
+    leads_s = [one["policy"]["minimum_lead_s"] if one else None for one in told]
+    at = np.maximum.accumulate([k if lead_s is not None else 0 for k, lead_s in enumerate(leads_s)])
+    return np.array([leads_s[k] for k in at.tolist()], dtype=np.int64)
 
 
 def _probabilities(issue_s: Int64, told: Sequence[Entry]) -> dict[str, Float64]:

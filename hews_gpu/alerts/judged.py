@@ -58,11 +58,24 @@ class Timeline:
     """[E] times of target events, sorted."""
     event_place: Int64
     """[E] neighborhood of each, -1 outside of all."""
+    minimum_leads_s: Int64 | None = None
+    """[S] minimum leads, where the policy has changed."""
 
     @property
     def neighborhoods(self) -> int:
         """N; 0 of a model that does not say where."""
         return 0 if self.areas is None else self.areas.shape[1]
+
+    @cached_property
+    def step_s(self) -> Int64:
+        """[S] from each issue time to the next."""
+        return np.diff(np.append(self.windows.issue_s, self.windows.issue_s[-1] + self.stride_s))
+
+    @cached_property
+    def foreseen_s(self) -> Int64:
+        """[S] from when on an event counts as foreseen."""
+        leads_s = self.minimum_lead_s if self.minimum_leads_s is None else self.minimum_leads_s
+        return np.asarray(np.maximum(self.windows.begin_s, self.windows.issue_s + leads_s), dtype=np.int64)
 
     @cached_property
     def is_open(self) -> Bool:
@@ -79,8 +92,7 @@ class Timeline:
         """[E] the last issue time whose window an event lies in; -1 where none that is settled could have warned."""
         windows = self.windows
         index = np.searchsorted(windows.begin_s, self.event_s, side="right") - 1
-        first_s = max(windows.begin_s[0], windows.issue_s[0] + self.minimum_lead_s)
-        lies_in = (self.event_s >= first_s) & (self.event_s < windows.end_s[index]) & ~self.is_open[index]
+        lies_in = (self.event_s >= self.foreseen_s[0]) & (self.event_s < windows.end_s[index]) & ~self.is_open[index]
         return np.where(lies_in, index, -1)
 
     @cached_property
@@ -92,7 +104,6 @@ class Timeline:
         s = _ranges(first[inside], last[inside])
         place = np.repeat(self.event_place[inside], (last - first)[inside])
         cell = np.unique(np.stack([s, place], axis=1), axis=0)
-        cell = cell[~self.is_open[cell[:, 0]]]
         return cell[:, 0], cell[:, 1]
 
 
@@ -142,12 +153,10 @@ def judge(
         cancelled: ids of warnings that were taken back: given they were, but they cover nothing.
     """
     own = [one for one in warnings if (one.place == CITY) == (kind == "city")]
-    columns = [[getattr(one, name) for one in own] for name in ("issue_s", "begin_s", "end_s", "place")]
-    issue_s, begin_s, end_s, place = np.array(columns, dtype=np.int64).reshape(4, len(own))
+    columns = [[getattr(one, name) for one in own] for name in ("issue_s", "end_s", "place")]
+    issue_s, end_s, place = np.array(columns, dtype=np.int64).reshape(3, len(own))
     index = np.searchsorted(timeline.windows.issue_s, issue_s)
-    order, first, last = _ranges_of_events(
-        timeline, kind, place, np.maximum(begin_s, issue_s + timeline.minimum_lead_s), end_s
-    )
+    order, first, last = _ranges_of_events(timeline, kind, place, timeline.foreseen_s[index], end_s)
     notes = {
         "withheld": np.array([one.withheld for one in own], dtype=bool),
         "late": timeline.outcome[index] == "late",
@@ -209,7 +218,7 @@ def _covered(first: Int64, last: Int64, which: Bool, length: int) -> Bool:
 
 def counts(timeline: Timeline, judged: Judged, which: Bool) -> dict[str, dict[str, Any]]:
     """Return how many warnings were given, how many came true and what they missed, by tier and of both together."""
-    weeks = int((which & ~timeline.is_open).sum()) * timeline.stride_s / WEEK_S
+    weeks = float(timeline.step_s[which & ~timeline.is_open].sum() / WEEK_S)
     own, chance = which[judged.index], which[timeline.last_chance[judged.chance]]
     tier = np.array([one.tier for one in judged.warnings], dtype=np.str_)
     lead_s = judged.first_event_s - timeline.windows.issue_s[judged.index]

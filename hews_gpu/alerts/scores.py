@@ -136,7 +136,7 @@ def _city_scores(timeline: Timeline, settled: Bool, *, served: bool) -> dict[str
     filled = {name: np.where(made, p, 0.5) for name, p in every.items()}
     losses = {name: log_loss_each_bits(y, p) * made for name, p in filled.items()} if len(y) else {}
     squares = {name: (p - y) ** 2 * made for name, p in filled.items()}
-    return _scores(timeline, made, cases, losses, squares)
+    return _scores(_spacing(timeline, settled), made, cases, losses, squares)
 
 
 def _area_scores(timeline: Timeline, settled: Bool) -> dict[str, Any] | None:
@@ -167,7 +167,9 @@ def _area_scores(timeline: Timeline, settled: Bool) -> dict[str, Any] | None:
             squares[name][some] = (p**2).mean(axis=1)
     cases = {name: _Cases.of_steps(*both) for name, both in steps.items()}
     of = {name: one[settled] for name, one in losses.items()}
-    return _scores(timeline, made[settled], cases, of, {name: one[settled] for name, one in squares.items()})
+    return _scores(
+        _spacing(timeline, settled), made[settled], cases, of, {name: one[settled] for name, one in squares.items()}
+    )
 
 
 def spread(p: Float64, shares: Float64 | None) -> Float64:
@@ -175,8 +177,13 @@ def spread(p: Float64, shares: Float64 | None) -> Float64:
     return np.asarray(-np.expm1(np.log1p(-p)[:, None] * shares), dtype=np.float64)
 
 
+def _spacing(timeline: Timeline, which: Bool) -> tuple[int, int]:
+    """Return stride and horizon of some windows; where the policy has changed, the usual stride."""
+    return int(np.median(timeline.step_s[which])) if which.any() else timeline.stride_s, timeline.windows.horizon_s
+
+
 def _scores(
-    timeline: Timeline,
+    spacing_s: tuple[int, int],
     made: Bool,
     cases: Mapping[str, _Cases],
     losses: Mapping[str, Float64],
@@ -185,7 +192,7 @@ def _scores(
     """Return the scores of some forecasts of the same windows; None without any.
 
     Args:
-        timeline: for stride and horizon.
+        spacing_s: stride and horizon.
         made: [S] which of the windows, in order of time, have forecasts.
         cases: by forecast.
         losses: [S] bits by forecast, 0 where not made.
@@ -193,14 +200,14 @@ def _scores(
     """
     if not made.any():
         return None
-    overlap = max(1.0, timeline.windows.horizon_s / timeline.stride_s)
+    overlap = max(1.0, spacing_s[1] / spacing_s[0])
     model = cases[MODEL]
     forecasts = {}
     for name, one in cases.items():
         gains = {
             other: {
-                "log_skill_bits": mean_ratio(timeline, losses[other] - losses[name], made.astype(np.float64)),
-                "brier_skill": mean_ratio(timeline, squares[other] - squares[name], squares[other]),
+                "log_skill_bits": mean_ratio(spacing_s, losses[other] - losses[name], made.astype(np.float64)),
+                "brier_skill": mean_ratio(spacing_s, squares[other] - squares[name], squares[other]),
             }
             for other in cases
             if other != name
@@ -221,12 +228,18 @@ def _scores(
     }
 
 
-def mean_ratio(timeline: Timeline, top: Float64, bottom: Float64) -> dict[str, Any]:
-    """Return the ratio of two sums over windows in order of time, [S], and its 95 % interval; None of few windows."""
+def mean_ratio(spacing_s: tuple[int, int], top: Float64, bottom: Float64) -> dict[str, Any]:
+    """Return the ratio of two sums over windows in order of time, [S], and its 95 % interval; None of few windows.
+
+    Args:
+        spacing_s: stride and horizon of the windows.
+        top: [S].
+        bottom: [S].
+    """
     if not bottom.any():
         return {"value": None, "interval": None}
-    result = ratio_interval(top, bottom, timeline.stride_s)
-    if len(top) * timeline.stride_s < FEWEST_WINDOWS * timeline.windows.horizon_s:
+    result = ratio_interval(top, bottom, spacing_s[0])
+    if len(top) * spacing_s[0] < FEWEST_WINDOWS * spacing_s[1]:
         result["interval"] = None
     return result
 
@@ -238,12 +251,12 @@ def _drift(timeline: Timeline, settled: Bool) -> dict[str, Any] | None:
         return None
     y, p = (timeline.y[settled] == 1) * made, np.where(made, timeline.p[MODEL][settled], 0.0)
     calendar = timeline.p.get(CLIMATOLOGY, np.full(len(settled), np.nan))[settled]
-    alone = timeline.stride_s / timeline.windows.horizon_s  # what a window adds to those before it
-    expected = float(-np.log1p(-calendar).sum() * alone)
+    alone = timeline.step_s[settled] / timeline.windows.horizon_s  # what a window adds to those before it
+    expected = float((-np.log1p(-calendar) * alone).sum())
     return {
         "mean_forecast": float(p.sum() / made.sum()),
         "observed": float(y.sum() / made.sum()),
-        "difference": mean_ratio(timeline, y - p, made.astype(np.float64)),
+        "difference": mean_ratio(_spacing(timeline, settled), y - p, made.astype(np.float64)),
         "events": int(settled[timeline.last_chance[timeline.last_chance >= 0]].sum()),
         "expected_events": expected if np.isfinite(expected) else None,
     }

@@ -177,7 +177,7 @@ def _reference_warnings(history: History, references: References) -> dict[str, l
     ends = [first for first, _ in history.policies[1:]] + [len(timeline.windows)]
     for (first, content), last in zip(history.policies, ends, strict=True):
         policy, which = build(Policy, content, section=""), np.arange(first, last)
-        thresholds = references.thresholds(policy, int(timeline.windows.issue_s[0]))
+        thresholds = references.thresholds(policy, int(timeline.windows.issue_s[first]))
         for name, past in given.items():
             windows, p = timeline.windows.select(which), timeline.p[name][which]
             past += references.warnings(policy, thresholds[name], windows, p, past)
@@ -200,7 +200,7 @@ def _scored(history: History, given: Mapping[str, Sequence[Warning]], names: lis
             {
                 "period": name,
                 "begin": str(issue[at[0]]),
-                "end": str(issue[at[-1]] + timeline.stride_s),
+                "end": str(issue[at[-1]] + timeline.step_s[at[-1]]),
                 "published": bool(over and not timeline.is_open[which].any()),
                 "reasons": dict(sorted(reasons.items())),
                 **summary(timeline, judged, which),

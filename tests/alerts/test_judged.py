@@ -146,6 +146,14 @@ def test_a_warning_is_in_force_until_its_window_ends_and_the_higher_tier_counts(
     assert tier_cells(timeline, judge(timeline, given, "city"), every, one_group, 1)[0, :, 0].tolist() == [60, 0, 0]
 
 
+def test_an_event_at_the_end_of_a_window_is_of_the_next():
+    timeline, _ = drawn(1, count=60)
+    timeline = replace(timeline, event_s=np.array([7200]), event_place=np.array([3]))
+    s, place = timeline.cells
+    assert s.tolist() == list(range(1, 13)) and set(place.tolist()) == {3}
+    assert timeline.last_chance.tolist() == [12]
+
+
 def test_only_models_that_say_where_have_neighborhoods():
     timeline, given = ten()
     assert list(judge_all(timeline, {"p": given})) == ["city"]

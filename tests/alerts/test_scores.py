@@ -187,10 +187,9 @@ def test_intervals_hold_their_level_where_windows_overlap(days):
     rng, covered, naive = np.random.default_rng(days), [], []
     for _ in range(600):
         y, p = overlapping(rng, days)
-        timeline = alone(y, p)
         lost = [-np.log2(np.where(y, p[name], 1 - p[name])) for name in ("climatology", "p")]
         gained = lost[0] - lost[1]
-        low, high = mean_ratio(timeline, gained, np.ones(len(y)))["interval"]
+        low, high = mean_ratio((600, 7200), gained, np.ones(len(y)))["interval"]
         covered.append(low <= 0 <= high)
         naive.append(abs(gained.mean()) <= 1.96 * gained.std(ddof=1) / np.sqrt(len(y)))
     assert 0.92 < np.mean(covered) < 0.98
@@ -248,3 +247,23 @@ def test_a_lead_shifts_windows_and_the_chance_to_warn():
     row = summed(ahead, [one])["warnings"]["city"]["p"]["any"]
     assert (row["hits"], row["caught"], row["median_lead_s"]) == (1, 1, 7200 + 600)
     assert row["events"] == 4  # that of the first window lies before all that was due
+
+
+def test_a_change_of_stride_or_minimum_lead_leaves_what_was_before_as_it_was():
+    """The ten at two hours, then twelve at ten minutes: the first ten score as they did alone."""
+    timeline, given = ten()
+    issue_s = np.append(timeline.windows.issue_s, 10 * 7200 + 600 * np.arange(12))
+    more = {name: np.append(p, np.full(12, 0.25)) for name, p in timeline.p.items()}
+    longer = replace(
+        timeline,
+        windows=replace(timeline.windows, issue_s=issue_s, begin_s=issue_s, end_s=issue_s + 7200),
+        stride_s=600,
+        minimum_lead_s=7199,
+        minimum_leads_s=np.append(np.zeros(10, dtype=np.int64), np.full(12, 7199)),
+        outcome=np.append(timeline.outcome, np.full(12, "issued")),
+        y=np.append(timeline.y, np.zeros(12, dtype=np.int8)),
+        p=more,
+        thresholds={"city": np.tile([0.2, 0.4], (22, 1))},
+    )
+    alone, before = summed(timeline, given), summed(longer, given, np.arange(22) < 10)
+    assert before == alone

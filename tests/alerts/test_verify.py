@@ -43,6 +43,17 @@ def may():
     return bodies, list(labels.values())
 
 
+@pytest.fixture(scope="module")
+def references(trained):
+    return References(open_run(trained("level")))
+
+
+@pytest.fixture(autouse=True)
+def fitted_once(monkeypatch, references):
+    """Fitting the references takes a second, and gives the same each time."""
+    monkeypatch.setattr("hews_gpu.alerts.verify.References", lambda _: references)
+
+
 @pytest.fixture
 def sealed(trained, tmp_path):
     """A run with that record."""
@@ -100,12 +111,11 @@ def test_warnings_and_misses_stand_one_by_one(result):
     assert result["warnings"][0]["event_time"] == "2024-05-01T00:10:00" and result["warnings"][0]["lead_s"] == 600
 
 
-def test_references_are_warned_of_under_the_same_policy_by_thresholds_of_their_own(sealed, result):
+def test_references_are_warned_of_under_the_same_policy_by_thresholds_of_their_own(sealed, result, references):
     """Each keeps to the city's budget of 7 watches and 3 warnings in any week; some of them are given."""
     by = result["all"]["warnings"]["city"]
     assert list(by) == ["p", "climatology", "level"]
     assert set(result["all"]["as_made"]["forecasts"]) == {"p", "climatology", "level"}
-    references = References(open_run(sealed))
     limits = references.thresholds(POLICY, BEGIN_S)
     timeline = read_history(read_record(sealed), ZoneInfo("America/New_York"), None).timeline
     for name in ("climatology", "level"):
