@@ -28,12 +28,12 @@ from hews_gpu.forecasters.base import CLIMATOLOGY
 from hews_gpu.own_files import check
 from hews_gpu.units import WEEK_S
 
-__all__ = ["History", "read_history"]
+__all__ = ["Compact", "History", "read_history"]
 
 OUTCOME = {
     **dict.fromkeys(("issue_time", "window_start", "window_end", "outcome"), str),
     **{"reason?": str, "late?": bool, "policy": {"stride_s": int, "minimum_lead_s": int}, "probability?": float},
-    **{"baselines?": {"*?": float}, "neighborhoods?": list, "thresholds?": {"*?": float}, "warnings": [dict]},
+    **{"baselines?": {"*?": float}, "thresholds?": {"*?": float}, "warnings": [dict]},
 }
 """What the record must hold of an outcome, as `own_files.check` takes it."""
 LABEL = {"issue_time": str, "y": bool, "events": [list]}
@@ -100,11 +100,34 @@ def read_history(entries: Sequence[Mapping[str, Any]], zone: ZoneInfo, shares: F
             Warning(**{f.name: w[f.name] for f in fields(Warning)}) for one in told if one for w in one["warnings"]
         ],
         notes=notes,
-        policies=[new for old, new in pairwise([(-1, None), *policies]) if old[1] != new[1]],
+        policies=[new for old, new in pairwise([(-1, None), *policies]) if new[1] is not old[1] and new[1] != old[1]],
     )
 
 
 Entry = Mapping[str, Any]
+
+
+class Compact:
+    """Holds entries of a long record in an eighth of the memory: numbers as arrays, equal policies as one."""
+
+    def __init__(self) -> None:
+        self._policy: Any = None
+
+    def __call__(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Return the entry, compact.
+
+        Raises:
+            UserError: probabilities by neighborhood are no numbers.
+        """
+        if entry.get("neighborhoods"):
+            try:
+                entry["neighborhoods"] = np.array(entry["neighborhoods"], dtype=np.float32)
+            except (TypeError, ValueError):
+                name = f"record, entry {entry['n']}: neighborhoods"
+                raise UserError(name, allowed="must be a list of numbers") from None
+        if "policy" in entry:
+            self._policy = entry["policy"] = self._policy if entry["policy"] == self._policy else entry["policy"]
+        return entry
 
 
 def _sorted_out(entries: Sequence[Entry]) -> tuple[dict[int, Entry], dict[int, Entry], dict[str, frozenset[str]]]:
@@ -174,13 +197,12 @@ def _filled(issue_s: Int64, p: Float64) -> Float64:
 
 def _areas(told: Sequence[Entry]) -> Float32 | None:
     """Return the probabilities [S, N] by neighborhood; rows of nan where there are none."""
-    sizes = {len(one["neighborhoods"]) for one in told if one.get("neighborhoods")}
-    if not sizes:
+    known = {k: one["neighborhoods"] for k, one in enumerate(told) if one.get("neighborhoods") is not None}
+    if not known:
         return None
-    areas = np.full((len(told), max(sizes)), np.nan, dtype=np.float32)
-    for k, one in enumerate(told):
-        if one.get("neighborhoods"):
-            areas[k] = one["neighborhoods"]
+    areas = np.full((len(told), len(next(iter(known.values())))), np.nan, dtype=np.float32)
+    for k, row in known.items():
+        areas[k] = row
     return areas
 
 

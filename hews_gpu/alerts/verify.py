@@ -76,7 +76,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from hews_gpu.alerts.decide import CITY, Warning
-from hews_gpu.alerts.history import History, read_history
+from hews_gpu.alerts.history import Compact, History, read_history
 from hews_gpu.alerts.judged import MODEL, Judged, judge_all
 from hews_gpu.alerts.policy import Policy, load_policy
 from hews_gpu.alerts.record import load_key, open_record, read_record
@@ -117,7 +117,7 @@ def verify(run: Path, *, out: Path | None = None, data: Path | None = None, why:
     Raises:
         UserError: there is no record or it does not hold; a published number moved, and there is no reason.
     """
-    entries = read_record(run)
+    entries = read_record(run, keep=Compact())
     opened = open_run(run, data=data)
     references = References(opened)
     zone = ZoneInfo(opened.prepared.city.city.timezone)

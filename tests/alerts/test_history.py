@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from hews_gpu.alerts.history import read_history
+from hews_gpu.alerts.history import Compact, read_history
 from hews_gpu.errors import UserError
 from tests.alerts.invented_record import BEGIN_S, POLICY, STEP_S, entries, label, outcome
 from tests.alerts.invented_timeline import warning
@@ -27,6 +27,16 @@ def test_every_time_that_was_due_is_there_and_what_is_not_recorded_is_missing():
     assert np.isnan(timeline.p["p"]).tolist() == [False, True, True, True, False]
     assert np.isnan(timeline.areas[:, 1]).tolist() == [False, True, True, True, False]
     assert timeline.y.tolist() == [-1] * 5
+
+
+def test_a_compact_entry_says_the_same_and_damage_is_named():
+    bodies, compact = entries(outcome(0, 0.4), outcome(1, 0.6), outcome(2, areas=False)), Compact()
+    plain = read_history(bodies, ZONE, None)
+    packed = read_history([compact({**one}) for one in bodies], ZONE, None)
+    assert np.array_equal(packed.timeline.areas, plain.timeline.areas, equal_nan=True)
+    assert list(packed.policies) == list(plain.policies) and len(plain.policies) == 1
+    with pytest.raises(UserError, match=r"entry 1: neighborhoods"):
+        compact({**bodies[1], "neighborhoods": [0.1, "much"]})
 
 
 def test_the_calendar_stands_everywhere_by_the_same_hour_of_an_earlier_week():
