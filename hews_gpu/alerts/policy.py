@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -207,9 +207,18 @@ class Policy:
         allowed = f"must be less than {most} seconds, lead and horizon of the city file together"
         require(self.minimum_lead_s < most, "[minimum_lead_s]", self.minimum_lead_s, allowed)
 
+    @property
+    def without_secrets(self) -> Policy:
+        """The policy as it is written anywhere: of a URL, which holds tokens, its kind and 8 digits of its SHA-256."""
+        urls = (
+            url if url.startswith("$") else f"{url.partition(':')[0]}:{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+            for url in self.delivery.urls
+        )
+        return replace(self, delivery=replace(self.delivery, urls=tuple(urls)))
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the policy as JSON holds it."""
-        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        """Return the policy as JSON holds it, without secrets."""
+        content: dict[str, Any] = json.loads(json.dumps(asdict(self.without_secrets)))
         return content
 
     @property
@@ -220,8 +229,8 @@ class Policy:
 
     @property
     def columns(self) -> dict[str, str | int | float | bool]:
-        """Every scalar by the name of its column, ``policy_section_key``; what is a list as JSON."""
-        return {"policy_fingerprint": self.fingerprint, **dict(_scalars("policy", self))}
+        """Every scalar by the name of its column, ``policy_section_key``; lists as JSON; without secrets."""
+        return {"policy_fingerprint": self.fingerprint, **dict(_scalars("policy", self.without_secrets))}
 
 
 def _scalars(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -21,10 +21,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import mmap
 import os
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -164,13 +164,24 @@ class Record:
         Args:
             kinds: ``outcome``, ``label``, ...
             holding: only lines with this JSON, without blanks, in them: they alone are parsed, which costs the time.
-            last: only the last so many of these.
+            last: only the last so many of these; the rest is not even read.
         """
+        if not self.head.length:
+            return []
+        chosen: list[dict[str, Any]] = []
         marks, mark = [f'"kind":"{kind}"'.encode() for kind in kinds], holding.encode()
-        with (self.folder / LINES).open("rb") as lines:
-            chosen = (line for line in lines if mark in line and (not kinds or any(one in line for one in marks)))
-            entries = [json.loads(line) for line in deque(chosen, maxlen=last)]
-        return [entry for entry in entries if not kinds or entry["kind"] in kinds]
+        with (
+            (self.folder / LINES).open("rb") as lines,
+            mmap.mmap(lines.fileno(), self.head.size, access=mmap.ACCESS_READ) as text,
+        ):
+            end = self.head.size
+            while end and (last is None or len(chosen) < last):
+                begin = text.rfind(b"\n", 0, end - 1) + 1
+                line, end = text[begin:end], begin
+                if mark in line and (not kinds or any(one in line for one in marks)):
+                    entry = json.loads(line)
+                    chosen += [entry] if not kinds or entry["kind"] in kinds else []
+        return chosen[::-1]
 
     def _catch_up(self, *, adopt: bool) -> None:
         """Compare the lines with the checkpoint, take in one that is ahead of it, and cut off a torn one.

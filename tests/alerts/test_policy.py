@@ -5,7 +5,7 @@ from importlib import resources
 
 import pytest
 
-from hews_gpu.alerts.policy import Policy, load_policy, parse_policy, why_no_skill
+from hews_gpu.alerts.policy import Delivery, Policy, load_policy, parse_policy, why_no_skill
 from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
 
@@ -135,3 +135,13 @@ def test_a_damaged_evaluation_is_refused(tmp_path):
         judged(tmp_path, bits(1, 0), bits(1, 0), protocol={"stride_s": 7200})
     with pytest.raises(UserError, match=r"metrics\.json"):
         judged(tmp_path, bits(1, 0), bits(1, 0), protocol={"stride_s": 7200, "folds": [{}]})
+
+
+def test_nothing_that_is_written_of_a_policy_holds_the_secrets_of_its_urls():
+    policy, other = (
+        Policy(delivery=Delivery(urls=(f"json://user:{word}@host", "$HOOK"))) for word in ("s3cret", "other")
+    )
+    assert "s3cret" not in json.dumps([policy.as_dict(), policy.columns])
+    assert policy.as_dict()["delivery"]["urls"][1] == "$HOOK"
+    assert policy.fingerprint != other.fingerprint  # that it changed is still told
+    assert policy.delivery.urls[0] == "json://user:s3cret@host"

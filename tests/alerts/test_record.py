@@ -160,6 +160,12 @@ def forged(lines, first, change, key=None):
     return content, head
 
 
+def resealed(line):
+    """A line changed by someone who made its own hash anew, and not those after it."""
+    text = line.partition(b',"hash"')[0].replace(b"0.25", b"0.75") + b"}"
+    return text[:-1] + b',"hash":"' + hashlib.sha256(text).hexdigest().encode() + b'"}\n'
+
+
 def text_of(head):
     return json.dumps(head, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
@@ -284,12 +290,23 @@ def test_any_byte_of_the_checkpoint_that_is_changed_is_found(data, name, toys, k
         (lambda one: [*one[:3], one[3].replace(b"0.375", b"0.875"), *one[4:]], "line 4: was changed: its hash"),
         (lambda one: [one[0], one[1][:-3] + b"\n", *one[2:]], "line 2: is damaged"),
         (lambda one: [one[0], b"\0" * len(one[1]), *one[2:]], "line 2: was changed: its hash"),
+        (lambda one: [*one[:2], resealed(one[2]), *one[3:]], "line 4: does not continue the line before it"),
         (lambda one: one[:4], "ends after 4 lines, of 6 that .*head.json was made of: it was cut"),
     ],
 )
 def test_verify_says_what_is_wrong_with_which_line(change, words, toys, tmp_path):
     lines, head = toys["bare"]
     refused(put(tmp_path / "run", b"".join(change(lines.splitlines(keepends=True))), head), match=words)
+
+
+def test_a_signature_spelled_in_another_way_is_a_change(toys, tmp_path, key, public):
+    lines, head = toys["signed"]
+    of = json.loads(head)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    last = letters.index(of["signature"][-3])
+    other = of["signature"][:-3] + letters[last ^ 1] + "=="
+    assert base64.b64decode(other) == base64.b64decode(of["signature"])  # two bits of that letter say nothing
+    refused(put(tmp_path / "run", lines, text_of(of | {"signature": other})), key, public, match="is not signed")
 
 
 def test_a_checkpoint_that_is_gone_or_of_before_is_missed(toys, tmp_path):
