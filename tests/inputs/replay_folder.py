@@ -25,7 +25,7 @@ WINDOW_S, LEAD_S = 7200, 1800
 CATEGORIES = ["LARCENY", "COMMON ASSAULT", "BURGLARY", "AUTO THEFT", "ROBBERY - STREET", "SHOOTING", "HOMICIDE"]
 HOSTILE = [
     "<script>document.title='taken'</script>",
-    "</script><img src=x onerror=alert(1)>",
+    "</script ><img src=x onerror=alert(1)>",
     "\"quoted\" & 'so'",
     "\u202eright to left\u202c",
     "\u05e9\u05db\u05d5\u05e0\u05d4 \u0627\u0644\u062d\u064a",

@@ -27,7 +27,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.files import atomic_file
 from hews_gpu.own_files import read_json
 from hews_gpu.report.alerts.pack import NONE_U16, LogScale, Plane, base64_of, city_probabilities
-from hews_gpu.report.alerts.warned import budget_table, counted, tiles, warning_rows
+from hews_gpu.report.alerts.warned import budget_table, counted, lead, tiles, warning_rows
 from hews_gpu.report.formatting import day, duration, listed, number, percent, span
 from hews_gpu.report.page import (
     Block,
@@ -327,7 +327,7 @@ def _reading(replay: Replay) -> list[Block]:
     """Say what the page shows and how it is used."""
     pairs = [("Issue times", number(len(replay.forecasts)))]
     begin, end = replay.window_s
-    pairs.append(("Window", f"from {duration(begin)} to {duration(end)} after the issue time"))
+    pairs.append(("Window", f"from {lead(begin)} to {lead(end)} after the issue time"))
     pairs += [
         (f"Threshold, {name.replace('_', ' ')}", "never" if value is None else percent(value, 2))
         for name, value in replay.summary["thresholds"].items()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hews_gpu.files import atomic_file
-from hews_gpu.report.alerts.warned import budget_table, counted, lead, tiles, warning_rows
+from hews_gpu.report.alerts.warned import budget_table, counted, lead, tiles, warning_rows, who
 from hews_gpu.report.figures import alerts as figures
 from hews_gpu.report.figures import scores
 from hews_gpu.report.formatting import MISSING, duration, listed, moment, number, percent, range_of, signed, span
@@ -157,7 +157,7 @@ def _score_row(name: str, scored: Mapping[str, Any], model: str) -> Row:
         cells.append((signed(bits["value"]), range_of(bits["interval"])) if bits else MISSING)
         cells.append((signed(brier["value"]), range_of(brier["interval"])) if brier else MISSING)
     cells.append(number((scored["roc"] or {}).get("auc"), 3))
-    return Row(label(model if name == MODEL else name), cells, look="model" if name == MODEL else "")
+    return Row(who(name, model), cells, look="model" if name == MODEL else "")
 
 
 def _by_label(forecasts: Mapping[str, Any], model: str, key: str) -> dict[str, Any]:
@@ -229,7 +229,7 @@ def _matrix_rows(kinds: Mapping[str, Any], model: str) -> list[Row]:
             if matrix := tiers["matrix"]:
                 firm = [(matrix["tiers"].get(tier) or {}).get("firm") for tier in ("watch", "warning")]
                 scored = (matrix["score"], matrix["never"], *firm)
-                called = label(model if name == MODEL else name)
+                called = who(name, model)
                 rows.append(
                     Row(f"{title}: {called}", [number(one, 5) for one in scored], look="model" * (name == MODEL))
                 )
@@ -270,6 +270,7 @@ def _record(verification: Mapping[str, Any]) -> Block:
     record, task, blocks = verification["record"], verification["task"], []
     if (late := verification["delay"]) and late["curve"]:
         blocks.append(figure("delay", figures.delay(late["curve"], late["settled_s"])))
+    until_s = task["lead_s"] + task["horizon_s"]
     policies = [
         (f"from {one['from']}"[:21].replace("T", " "), one["fingerprint"][:16]) for one in verification["policies"]
     ]
@@ -279,7 +280,7 @@ def _record(verification: Mapping[str, Any]) -> Block:
         ("Hash of the last", record["head"]),
         (
             "Forecast",
-            f"every {duration(task['stride_s'])}, of {duration(task['horizon_s'])} from {duration(task['lead_s'])} on",
+            f"every {duration(task['stride_s'])}, of the time from {lead(task['lead_s'])} to {lead(until_s)} after it",
         ),
         *((f"Policy {when}", fingerprint) for when, fingerprint in policies),
     ]

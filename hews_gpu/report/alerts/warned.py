@@ -17,7 +17,7 @@ from hews_gpu.report.page import Block, Cell, Row, table
 from hews_gpu.report.significance import label
 from hews_gpu.units import MINUTE_S
 
-__all__ = ["budget_table", "counted", "lead", "tiles", "warning_rows"]
+__all__ = ["budget_table", "counted", "lead", "tiles", "warning_rows", "who"]
 
 By = Mapping[str, Any]
 """By forecaster (``p`` is the model), tier (``watch``, ``warning``, ``any``) and name of a count."""
@@ -70,25 +70,27 @@ def budget_table(kinds: Mapping[str, By | None], model: str) -> Block:
                 continue
             rows.append(Row(f"{title}, {named}", (), look="group"))
             rows += [
-                Row(_who(name, model), _cells(tiers[tier]), look="model" if name.startswith("p") else "")
+                Row(who(name, model), _cells(tiers[tier]), look="model" if name.startswith("p") else "")
                 for name, tiers in by.items()
                 if tier in tiers
             ]
     return table("budget", rows)
 
 
-def _who(name: str, model: str) -> str:
+def who(name: str, model: str) -> str:
     """Return what a forecaster of the object is called."""
-    return {"p": label(model), "p if issued": f"{label(model)}, if sent"}.get(name, label(name))
+    own = f"{label(model)}, this run" if model in REFERENCES else label(model)
+    return {"p": own, "p if issued": f"{own}, if sent"}.get(name, label(name))
 
 
 def _cells(one: Mapping[str, Any]) -> Sequence[Sequence[str]]:
     """Return the four numbers, what they are made of below."""
     intervals = {name: _interval(one.get(f"{name}_interval")) for name in ("pod", "far")}
+    withheld = f", {number(one['withheld'])} withheld" if one.get("withheld") else ""
     below = {
         "pod": (f"{number(one['caught'])} of {number(one['events'])}{intervals['pod']}",),
         "far": (f"{number(one['false_alarms'])} of {number(one['hits'] + one['false_alarms'])}{intervals['far']}",),
-        "per_week": (f"{number(one['given'])} in all",),
+        "per_week": (f"{number(one['given'])} in all{withheld}",),
     }
     return [(write(one), *below.get(name, ())) for name, (_, write) in NUMBERS.items()]
 

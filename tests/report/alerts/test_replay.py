@@ -118,12 +118,14 @@ def test_what_was_not_issued_is_the_first_thing_said(tmp_path, outcome, words):
 
 def test_what_was_withheld_is_scored_as_if_it_had_been_sent(tmp_path):
     folder = write_replay(tmp_path / "out", outcome="abstained")
+    summary = json.loads((folder / "replay.json").read_text())
+    summary["warnings_if_issued"]["city"]["any"] |= {"given": 7, "hits": 3, "caught": 4, "events": 9, "pod": 4 / 9}
+    (folder / "replay.json").write_text(json.dumps(summary))
     page = text_of(build_replay_page(folder).read_text(encoding="utf-8"))
-    score = json.loads((folder / "replay.json").read_text())["warnings_if_issued"]["city"]["any"]
-    caught = f"{score['caught']} of {score['events']} target incidents"
-    assert f"would have been given, {score['hits']} would have come true; they would have covered {caught}" in page
-    assert f"Events caught {score['pod']:.0%}".replace("%", " %") in page and "if sent; climatology" in page
-    assert "boosting 0 % 0 of" in page and "boosting, if sent" in page
+    came = "7 warnings of the whole city would have been given, 3 would have come true"
+    assert f"{came}; they would have covered 4 of 9 target incidents." in page
+    assert "Events caught 44 % if sent; climatology" in page
+    assert "boosting 0 % 0 of" in page and "boosting, if sent 44 % 4 of 9" in page
 
 
 def test_an_outage_in_between_is_counted_and_its_gaps_stay_gaps(tmp_path):
