@@ -35,6 +35,10 @@ QUANTILES = (np.arange(48) + 0.5) / 48
 SETTLED, LOOK_BACK_D, FEWEST_D = 0.9, 365, 28
 """Days of which this share is known say how days differ: the last so many before those asked for, or all if fewer."""
 LEVEL = 0.9
+FEWEST_LATE, SLOW = 100, 0.99
+"""Of fewer rows the age by which this share is known cannot be told."""
+FEWEST_AT_RISK = 10
+"""Of fewer that could have come at an age, or if all did, the share says nothing of the many that came before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,9 @@ class Triangle:
         ages, came = np.unique(age[is_exact], return_counts=True)
         began = np.searchsorted(np.sort(age), ages, side="left")
         unseen = np.searchsorted(np.sort(np.maximum(age, _steps(self.last_s - begin_s))), ages, side="left")
-        kept = np.cumprod((1 - came / (began - unseen + came))[::-1])[::-1]
+        at_risk = began - unseen + came
+        is_told = (began == 0) | ((at_risk > came) & (at_risk >= FEWEST_AT_RISK))
+        kept = np.cumprod(np.where(is_told, 1 - came / at_risk, 1.0)[::-1])[::-1]
         return np.append(-1, ages), np.append(kept, 1.0)
 
 
@@ -229,8 +235,16 @@ def triangle(store: Store, when_s: int, *, targets: bool | None = None) -> Trian
 
 
 def delays(store: Store, when_s: int, *, targets: bool | None = None) -> DelayCurve:
-    """Return how late rows are known, as far as the deliveries before `when_s` tell; the arguments of `triangle`."""
-    return DelayCurve.of(triangle(store, when_s, targets=targets), store.delay_s)
+    """Return how late rows are known, as far as the deliveries before `when_s` tell; the arguments of `triangle`.
+
+    As long as few targets came late, their curve is that of all rows if this one is slower: the first deliveries may
+    well hold no late target, and labels would be taken for settled that are not.
+    """
+    curve = DelayCurve.of(triangle(store, when_s, targets=targets), store.delay_s)
+    if not targets or curve.late >= FEWEST_LATE:
+        return curve
+    everyone = DelayCurve.of(triangle(store, when_s), store.delay_s)
+    return max(curve, everyone, key=lambda one: one.settled_s(SLOW))
 
 
 def nowcast(store: Store, when_s: int, *, days: int = 28, targets: bool | None = None) -> Nowcast:

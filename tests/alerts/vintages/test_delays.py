@@ -87,7 +87,7 @@ def test_of_a_day_that_no_delivery_followed_only_its_first_hours_are_known() -> 
 
 
 def test_a_share_by_hand() -> None:
-    """Of four days with two rows each at noon, one comes at the first delivery after it and one a day later.
+    """Of four days with four rows each at noon, two come at the first delivery after it and two a day later.
 
     ::
 
@@ -101,12 +101,13 @@ def test_a_share_by_hand() -> None:
     time_s = np.array([0, 1, 2, 1, 2, 3]) * DAY_S + NOON
     first = np.array([0, 1, 2, 2, 3, 3])
     schedule = Schedule(delivered_s=delivered_s, oldest_s=np.zeros(4, np.int64))
-    made = Triangle.of(np.append(time_s, NOON), np.append(delivered_s[first], delivered_s[0]), schedule)
-    assert made.is_late.tolist() == [False, False, False, True, True, False, False]
+    time_s, known_s = np.append(time_s, NOON), np.append(delivered_s[first], delivered_s[0])
+    made = Triangle.of(np.repeat(time_s, 2), np.repeat(known_s, 2), schedule)
+    assert made.is_late.tolist() == np.repeat([False, False, False, True, True, False, False], 2).tolist()
     curve = DelayCurve.of(made)
-    assert curve.late == 2
-    # at age 1 d: two came just then, of them and of the rows of days 0 to 2 that could have, six
-    assert curve.known_by(1.5 * DAY_S - 1) == pytest.approx(1 - 2 / 6)
+    assert curve.late == 4
+    # at age 1 d: four came just then, of the twelve rows of days 0 to 2
+    assert curve.known_by(1.5 * DAY_S - 1) == pytest.approx(1 - 4 / 12)
     assert curve.known_by(1.5 * DAY_S) == 1
     assert curve.settled_s(0.6) == 0.5 * DAY_S
     assert curve.settled_s(0.9) == 1.5 * DAY_S
@@ -136,6 +137,27 @@ def test_targets_have_a_law_of_their_own(tmp_path: Path) -> None:
     assert result.known.tolist() == [*[1] * 3, *[0] * 7]
     assert (result.share > 0.99).tolist() == (result.known == 1).tolist()
     assert result.expected == pytest.approx(np.ones(10), abs=0.1)
+
+
+def test_a_single_row_at_the_greatest_age_says_nothing_of_all_others() -> None:
+    made = drawn_triangle(LAWS["exponential"], seed=0, rows_a_day=130, spread=0.1, deliveries=20, before=1).triangle
+    schedule, others = made.schedule, made.time_s >= made.schedule.delivered_s[0]
+    time_s = np.append(made.time_s[others], schedule.delivered_s[0] - 1)
+    known_s = np.append(schedule.delivered_s[made.seen[others]], schedule.delivered_s[-1])
+    both, without = Triangle.of(time_s, known_s, schedule), Triangle.of(time_s[:-1], known_s[:-1], schedule)
+    assert both.is_late[-1]
+    assert DelayCurve.of(both).settled_s(0.5) == DelayCurve.of(without).settled_s(0.5)
+
+
+def test_few_targets_that_came_in_time_settle_nothing(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    for now in range(20, 24):
+        thefts: list[Row] = [(day * DAY_S + NOON, 1.0, "THEFT") for day in range(now - 3)]
+        shots: list[Row] = [(day * DAY_S + NOON, 2.0, "SHOOTING") for day in range(now)]
+        store.add(table([(0, 9.0, "EDGE"), *thefts * 5, *shots * 5]), now * DAY_S + 6 * HOUR_S, SOURCE)
+    when_s = store.deliveries[-1].known_s + 1
+    assert DelayCurve.of(triangle(store, when_s, targets=True)).settled_s(0.99) == 18 * HOUR_S
+    assert delays(store, when_s, targets=True).settled_s(0.99) == 3 * DAY_S + 18 * HOUR_S
 
 
 def test_rows_of_a_time_that_was_not_delivered_before_are_not_late(tmp_path: Path) -> None:
