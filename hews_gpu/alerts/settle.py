@@ -1,8 +1,10 @@
 """What happened, written into the record once it is known: one label for each issue time that was due.
 
 A window is settled when so much time has passed since its end that nearly all rows of it are known, as the delay curve
-of the vintage store says, and when a delivery reaches beyond it. Its label is never written again: later rows change
-nothing that was scored. Times at which nothing was issued have labels, too: what came then was missed.
+of the vintage store says, and when a delivery reaches beyond it. Targets may come later than other rows, but are few:
+in the first weeks their own curve knows of no late one, so the later of both curves counts. A label is never written
+again: later rows change nothing that was scored. Times at which nothing was issued have labels, too: what came then
+was missed.
 
 Shapes: E target events, D issue times.
 """
@@ -24,7 +26,7 @@ from hews_gpu.units import MINUTE_S
 
 __all__ = ["due", "seconds", "settle", "target_events", "text"]
 
-AT_ONCE = 4096  # outcomes read at first: a month at ten minutes
+AT_ONCE = 1024  # outcomes read at first: a week at ten minutes
 
 
 def settle(record: Record, store: Store, now_s: int) -> int:
@@ -38,7 +40,7 @@ def settle(record: Record, store: Store, now_s: int) -> int:
     if not any(one.known_s < now_s for one in store.deliveries):
         return 0
     reached_s = max(one.newest_s for one in store.deliveries if one.known_s < now_s)
-    until_s = min(now_s - delays(store, now_s, targets=True).settled_s(SETTLED), reached_s)
+    delay_s = max(delays(store, now_s, targets=which).settled_s(SETTLED) for which in (None, True))
     labels = record.entries("label", last=1)
     after_s = seconds(labels[0]["issue_time"]) if labels else None
     outcomes = _outcomes_since(record, after_s)
@@ -49,8 +51,10 @@ def settle(record: Record, store: Store, now_s: int) -> int:
         for edge, before in (("window_start", "issue_time"), ("window_end", "window_start"))
     )
     issue_s = due(outcomes)
-    issue_s = issue_s[issue_s + lead_s + length_s <= until_s]
+    issue_s = issue_s[issue_s + lead_s + length_s <= min(now_s - delay_s, reached_s)]
     issue_s = issue_s if after_s is None else issue_s[issue_s > after_s]
+    if not len(issue_s):
+        return 0
     time_s, place = target_events(store.events(now_s)[0])
     for moment in issue_s.tolist():
         begin_s = moment + lead_s

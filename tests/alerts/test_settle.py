@@ -7,6 +7,7 @@ import pytest
 from hews_gpu.alerts.record import open_record, read_record
 from hews_gpu.alerts.settle import settle
 from hews_gpu.alerts.vintages.compare import ROWS
+from hews_gpu.alerts.vintages.delays import delays
 from hews_gpu.alerts.vintages.store import open_store
 from tests.alerts.invented_record import BEGIN_S, STEP_S, outcome, seal
 
@@ -75,6 +76,20 @@ def test_nothing_is_settled_before_the_delay_nor_beyond_the_newest_row(tmp_path)
     assert settled(tmp_path, store, 73 * 3600 + 1) == 4  # windows end at hours 12, 24, 36, 48
     assert settled(tmp_path, store, 365 * DAY_S) == 2  # the seventh ends at hour 84: no row tells of it
     assert [one["issue_time"][5:13] for one in labels(tmp_path)][-1] == "05-03T12"
+
+
+def test_while_no_target_has_yet_come_late_the_other_rows_say_how_long_to_wait(tmp_path):
+    """Delivered daily for ten days: targets at once, each theft two days after it happened."""
+    seal(tmp_path, *[outcome(k) for k in range(20)])
+    told = [(hour * 3600, 0, hour % 12 == 5) for hour in range(240)]
+    days = [
+        (day * DAY_S, [row for row in told if row[0] + (0 if row[2] else 2 * DAY_S) < day * DAY_S])
+        for day in range(1, 11)
+    ]
+    store = delivered(tmp_path, *days, delay_s=0)
+    now_s = 10 * DAY_S + 1
+    assert delays(store, BEGIN_S + now_s, targets=True).settled_s(0.99) <= DAY_S
+    assert settled(tmp_path, store, now_s) <= 2 * (10 - 2)
 
 
 def test_without_a_delivery_or_an_outcome_nothing_is_settled(tmp_path):
