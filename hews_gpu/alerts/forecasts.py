@@ -22,8 +22,8 @@ from hews_gpu.runs.run import where_in_city
 
 __all__ = ["Said", "forecast", "forecast_in_chunks", "issue_times", "windows_at"]
 
-VALUES_AT_ONCE = 1 << 20
-"""Probabilities by neighborhood made at once: 8 MB, and some ten times that on the way."""
+VALUES_AT_ONCE = 1 << 21
+"""Probabilities by neighborhood made at once: 16 MB, and some ten times that on the way."""
 MOST_AT_ONCE = 1 << 14
 
 

@@ -11,19 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from hews_gpu.alerts.decide import TIERS, Thresholds, Tier, decide
-from hews_gpu.alerts.forecasts import Said
+from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times
 from hews_gpu.alerts.policy import Policy
 from hews_gpu.arrays import Float64
 from hews_gpu.config import parse_local_time
+from hews_gpu.data.windows import Task, Windows
 from hews_gpu.errors import UserError
+from hews_gpu.forecasters.base import Forecaster
+from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.units import WEEK_S
 
-__all__ = ["calibration_span_s", "set_thresholds"]
+__all__ = ["calibration_span_s", "set_thresholds", "thresholds_of"]
 
 NEVER = float("inf")
 
@@ -67,6 +71,29 @@ def set_thresholds(policy: Policy, said: Said, run: str) -> Thresholds:
     if said.areas is not None:
         chosen |= _of_kind(policy, "neighborhoods", said.areas, said, never)
     return replace(never, **chosen)
+
+
+def thresholds_of(
+    policy: Policy, forecaster: Forecaster, seen: Catalog, task: Task, span_s: tuple[int, int], run: str
+) -> Thresholds:
+    """Forecast the issue times of the calibration block, and set the thresholds on them.
+
+    Args:
+        policy: of the run.
+        forecaster: of the run, fitted.
+        seen: rows; at each issue time only those known before it count.
+        task: as the city file has it.
+        span_s: begin and end of the block, of `calibration_span_s`.
+        run: the first 8 hex digits of the fingerprint of the run's model.
+    """
+    parts = list(forecast_in_chunks(forecaster, seen, task, issue_times(*span_s, policy.stride_s)))
+    areas = [part.areas for part in parts if part.areas is not None]
+    said = Said(
+        windows=reduce(Windows.followed_by, (part.windows for part in parts)),
+        p=np.concatenate([part.p for part in parts]),
+        areas=np.concatenate(areas) if areas else None,
+    )
+    return set_thresholds(policy, said, run)
 
 
 def _of_kind(policy: Policy, kind: str, values: Float64, said: Said, never: Thresholds) -> dict[str, Any]:

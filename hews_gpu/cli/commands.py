@@ -20,6 +20,7 @@ from hews_gpu.cli import (
     forecast_commands,
     record_commands,
     verify_commands,
+    warn_commands,
 )
 from hews_gpu.errors import EXIT_USER_ERROR, STOPPED, UserError
 
@@ -91,5 +92,13 @@ def _options(
     """Options of the command itself."""
 
 
-for commands in (data_commands, forecast_commands, record_commands, verify_commands, check_commands, cluster_commands):
+for commands in (
+    data_commands,
+    forecast_commands,
+    warn_commands,
+    record_commands,
+    verify_commands,
+    check_commands,
+    cluster_commands,
+):
     app.add_typer(commands.app)

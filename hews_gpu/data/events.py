@@ -34,7 +34,7 @@ from hews_gpu.own_files import read_json
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["DOUBTS", "QUALITY", "Events", "Prepared", "load_events", "open_data_of", "open_prepared"]
+__all__ = ["DOUBTS", "NEIGHBORHOODS", "QUALITY", "Events", "Prepared", "load_events", "open_data_of", "open_prepared"]
 
 NEIGHBORHOODS = "neighborhoods.parquet"
 DOUBTS = "not_known_to_be_complete"

@@ -1,0 +1,418 @@
+"""`hews replay`: what a run would have said and warned of over a stretch of time, from what was known then.
+
+Every issue time is forecast by the path that live warnings take, from the rows that were known before it, and the
+policy decides as it would have: thresholds come from the calibration block, which ends before the first issue. The
+calendar and the recent level are put through the same policy with thresholds of their own, so that what the model
+caught stands beside what they would have. A long replay is forecast and written part by part.
+
+Shapes: S issue times, N neighborhoods, E events.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hews_gpu.alerts.decide import Thresholds, Warning, decide
+from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, windows_at
+from hews_gpu.alerts.judged import KINDS, MODEL, Judged, Timeline, counts, judge
+from hews_gpu.alerts.outcomes import warning_table
+from hews_gpu.alerts.policy import Policy, load_policy, why_no_skill
+from hews_gpu.alerts.thresholds import calibration_span_s, thresholds_of
+from hews_gpu.arrays import Bool, Float64, Int64
+from hews_gpu.data.coverage import Coverage, coverage_of_events
+from hews_gpu.data.events import NEIGHBORHOODS, Prepared
+from hews_gpu.data.windows import Task, Windows
+from hews_gpu.errors import UserError
+from hews_gpu.files import new_folder, require_free, write_json
+from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, Forecaster, SaysWhere, Setting
+from hews_gpu.forecasters.catalog import Catalog, outcomes
+from hews_gpu.forecasters.city import City, prepared_city
+from hews_gpu.forecasters.registry import REFERENCES
+from hews_gpu.progress import log, peak_memory_bytes, step
+from hews_gpu.runs.evaluate import times, window_columns
+from hews_gpu.runs.folder import model_fingerprint
+from hews_gpu.runs.run import Run, given, on_city, open_run
+from hews_gpu.units import DAY_S, WEEK_S
+
+__all__ = ["KIND", "replay"]
+
+KIND = "replay"
+FORECASTS, WARNINGS, INCIDENTS, SUMMARY = "forecasts.parquet", "warnings.parquet", "incidents.parquet", "replay.json"
+STALE = "the newest row is {age_h:.0f} hours old, more than [input] newest_row_s and the delay allow"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Replay:
+    """All that a replay is made from."""
+
+    run: Run
+    prepared: Prepared
+    policy: Policy
+    city: City
+    catalog: Catalog
+    coverage: Coverage
+    task: Task
+    issue_s: Int64  # [S]
+    forecasters: Mapping[str, Forecaster]
+    """The run's own as `MODEL`, and both references."""
+    thresholds: Mapping[str, Thresholds]
+    """Of each."""
+    fingerprint: str
+    """Of what the run has learned."""
+    why_abstained: str
+    """Why nothing is issued; empty where it is."""
+
+    @property
+    def withheld(self) -> bool:
+        """Whether warnings are withheld."""
+        return bool(self.why_abstained)
+
+
+@dataclass(kw_only=True)
+class _Written:
+    """What is kept of what was written, part by part."""
+
+    outcome: list[NDArray[np.str_]] = field(default_factory=list)
+    p: dict[str, list[Float64]] = field(default_factory=dict)
+    warnings: dict[str, list[Warning]] = field(default_factory=dict)
+
+
+def replay(
+    run: Path,
+    data: Path,
+    out: Path,
+    *,
+    begin_s: int,
+    end_s: int,
+    stride_s: int | None = None,
+    delay_s: int | None = None,
+    trained_on: Path | None = None,
+    device: str = "cpu",
+    force: bool = False,
+) -> dict[str, Any]:
+    """Replay a run over a stretch of a prepared table.
+
+    Args:
+        run: folder made by ``hews train``.
+        data: folder made by ``hews prepare``, of the run's city; it may reach further than what was trained on.
+        out: folder to write: ``forecasts.parquet``, ``warnings.parquet``, ``incidents.parquet``,
+            ``neighborhoods.parquet`` and ``replay.json``.
+        begin_s: the first issue time is the first multiple of the stride from there on; local seconds.
+        end_s: the last one lies before that.
+        stride_s: from one issue time to the next; the policy's unless given.
+        delay_s: a row is known so long after it happened, where the table does not say when; the task's unless given.
+        trained_on: the prepared folder of the training, if it has moved.
+        device: of networks: cpu, cuda or cuda:1.
+        force: replace an older replay.
+
+    Returns:
+        What ``replay.json`` holds.
+
+    Raises:
+        UserError: the run is not trained to its end, has seen the stretch or does not fit the table, the table does not
+            cover the stretch, or the policy does not fit.
+    """
+    began = time.perf_counter(), time.process_time()
+    require_free(out, kind=KIND, force=force)
+    this = _open(open_run(run, data=trained_on, device=device), data, begin_s, end_s, stride_s, delay_s)
+    loaded_cpu_s = time.process_time() - began[1]
+    if this.withheld:
+        log(f"every warning is withheld: {this.why_abstained}")
+    notes = {"run": str(run.absolute()), "prepared": str(data.absolute())}
+    with new_folder(out, kind=KIND, force=force, notes=notes) as folder:
+        written = _write_forecasts(this, folder / FORECASTS)
+        timeline, event_xy_m = _timeline(this, written)
+        judged = {
+            name: {kind: judge(timeline, given, kind) for kind in _kinds(this, name)}
+            for name, given in written.warnings.items()
+        }
+        names = this.prepared.names
+        table = warning_table(timeline, judged[MODEL], this.city, names, event_xy_m)
+        pq.write_table(_with_policy(table, this.policy), folder / WARNINGS)
+        _write_incidents(this, folder / INCIDENTS)
+        shutil.copyfile(this.prepared.folder / NEIGHBORHOODS, folder / NEIGHBORHOODS)
+        summary = _summary(this, timeline, judged) | {
+            "seconds": round(time.perf_counter() - began[0], 3),
+            "cpu_seconds": round(time.process_time() - began[1], 3),
+            "cpu_seconds_after_loading": round(time.process_time() - began[1] - loaded_cpu_s, 3),
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+        write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def _open(run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, delay_s: int | None) -> _Replay:
+    """Read the table, fit the references, and set all thresholds."""
+    policy = load_policy(run.folder)
+    if stride_s is not None:
+        policy = replace(policy, stride_s=stride_s)
+    prepared = run.table(data)
+    coverage = coverage_of_events(prepared.events)
+    if not coverage.rows:
+        raise UserError("data folder", prepared.folder, allowed="holds no row", remedy="Prepare a longer table")
+    first_s, last_s = coverage.first_and_last(prepared.events.time_s)
+    locked = prepared.city.splits.locked
+    until_s = last_s + 1 if locked is None else min(last_s + 1, prepared.city.splits.span_s("locked")[0])
+    city = prepared_city(prepared, begin_s=first_s, end_s=until_s)
+    task = Task.of_city(prepared.city).apart(city.embargo_s)
+    if delay_s is not None:
+        task = replace(task, delay_s=max(task.delay_s, delay_s))
+    policy.require_fits(task)
+    issue_s = issue_times(begin_s, end_s, policy.stride_s)
+    _require_times(run, issue_s, first_s + task.history_s, until_s)
+    catalog = city.catalog(task.delay_s, as_reported=city.reported_s is not None)
+    span_s = calibration_span_s(policy, prepared.city.splits.span_s("validation"), int(issue_s[0]))
+    if span_s[0] < first_s:
+        begin = np.datetime64(span_s[0], "s")
+        allowed = f"begins after {begin}, where the block that thresholds are set on begins"
+        raise UserError("data folder", prepared.folder, allowed=allowed, remedy="Give a table that holds it, too")
+    forecasters = {MODEL: on_city(run.forecaster, city), **_references(run)}
+    fingerprint = model_fingerprint(run.folder)
+    with step("setting thresholds", len(forecasters), "forecasters") as bar:
+        thresholds = {}
+        for name, forecaster in forecasters.items():
+            thresholds[name] = thresholds_of(policy, forecaster, catalog, task, span_s, fingerprint[:8])
+            bar.advance()
+    return _Replay(
+        run=run,
+        prepared=prepared,
+        policy=policy,
+        city=city,
+        catalog=catalog,
+        coverage=coverage,
+        task=task,
+        issue_s=issue_s,
+        forecasters=forecasters,
+        thresholds=thresholds,
+        fingerprint=fingerprint,
+        why_abstained=why_no_skill(run.folder) if policy.skill.required else "",
+    )
+
+
+def _require_times(run: Run, issue_s: Int64, first_s: int, until_s: int) -> None:
+    """Refuse issue times that the run has learned from, or that the table does not cover."""
+    if not len(issue_s):
+        raise UserError("--to", allowed="must lie after --from, by a stride at least")
+    first, last, begin, end, learned = (
+        np.datetime64(int(moment), "s")
+        for moment in (issue_s[0], issue_s[-1], first_s, until_s, run.prepared.city.splits.span_s("validation")[1])
+    )
+    if first < learned:
+        remedy = f"Begin on {learned} or later"
+        raise UserError("--from", str(first), allowed="lies in what the run has learned from", remedy=remedy)
+    if first < begin or last > end + np.timedelta64(DAY_S, "s"):
+        which, moment = ("--from", first) if first < begin else ("--to", last)
+        locked = " before its locked block" if run.prepared.city.splits.locked else ""
+        allowed = f"must lie within {begin} and {end}, which the table covers{locked}"
+        raise UserError(which, str(moment), allowed=allowed)
+
+
+def _references(run: Run) -> dict[str, Forecaster]:
+    """Fit what the run is held against, on what it has learned from."""
+    fitted, parts = {}, given(run.experiment)
+    for name in (CLIMATOLOGY, LEVEL):
+        fitted[name] = REFERENCES[name].make(Setting(city=run.experiment.city))
+        fitted[name].fit(*parts)
+    return fitted
+
+
+def _kinds(this: _Replay, name: str) -> tuple[str, ...]:
+    """Return the kinds of place that a forecaster can warn of."""
+    return KINDS if isinstance(this.forecasters[name], SaysWhere) else KINDS[:1]
+
+
+# ------------------------------------------------------------ forecasts
+
+
+def _write_forecasts(this: _Replay, path: Path) -> _Written:
+    """Forecast and decide part by part, and write a row per issue time."""
+    written = _Written(warnings={name: [] for name in this.forecasters}, p={name: [] for name in this.forecasters})
+    refused = _why_refused(this)
+    happened = outcomes(this.catalog, windows_at(this.issue_s, this.task)).y
+    asked = {
+        name: forecast_in_chunks(one, this.catalog, this.task, this.issue_s) for name, one in this.forecasters.items()
+    }
+    first = 0
+    with _writer(path, this.prepared.names) as write, step("replaying", len(this.issue_s), "issue times") as bar:
+        for chunks in zip(*asked.values(), strict=True):
+            said = dict(zip(asked, chunks, strict=True))
+            part = slice(first, first + len(said[MODEL]))
+            first = part.stop
+            _decide(this, said, refused[part] == "", written)
+            table = _rows(this, said, refused[part], happened[part])
+            written.outcome.append(table["outcome"].to_numpy())
+            write(_with_policy(table, this.policy))
+            bar.advance(len(said[MODEL]))
+    return written
+
+
+def _why_refused(this: _Replay) -> NDArray[np.str_]:
+    """Return why [S] the input of each issue time is not fit to be forecast from; empty where it is."""
+    newest_s = np.maximum.accumulate(np.append(-(1 << 62), this.catalog.time_s))
+    newest_s = newest_s[np.searchsorted(this.catalog.known_s, this.issue_s, side="left")]
+    age_s = this.issue_s - newest_s
+    stale = age_s > this.policy.input.newest_row_s + this.task.delay_s
+    why = np.full(len(age_s), "", dtype=object)
+    why[stale] = [STALE.format(age_h=age / 3600) for age in age_s[stale].tolist()]
+    return why
+
+
+def _decide(this: _Replay, said: Mapping[str, Said], fit: Bool, written: _Written) -> None:
+    """Add the warnings of some issue times, of the model and of what it is held against."""
+    for name, one in said.items():
+        written.p[name].append(np.where(fit, one.p, np.nan))
+        usable = one if fit.all() else _selected(one, fit)
+        past = written.warnings[name]
+        lately_s = int(one.windows.issue_s[0]) - max(
+            WEEK_S, this.policy.quiet_s, this.task.lead_s + this.task.horizon_s
+        )
+        lately = [warning for warning in past if warning.issue_s >= lately_s]
+        past += decide(this.policy, this.thresholds[name], usable, lately, withheld=this.withheld and name == MODEL)
+
+
+def _selected(said: Said, which: Bool) -> Said:
+    """Return what was said at some of the issue times."""
+    areas = None if said.areas is None else said.areas[which]
+    return Said(windows=said.windows.select(which), p=said.p[which], areas=areas)
+
+
+def _rows(this: _Replay, said: Mapping[str, Said], why: NDArray[np.str_], happened: Bool) -> pa.Table:
+    """Return the rows of forecasts.parquet of some issue times, without the policy."""
+    windows, fit, areas = said[MODEL].windows, why == "", said[MODEL].areas
+    made = "abstained" if this.withheld else "issued"
+    columns: dict[str, Any] = {
+        **window_columns(windows),
+        "outcome": np.where(fit, made, "refused"),
+        "reason": np.where(fit, this.why_abstained, why),
+        **{"p" if name == MODEL else f"p_{name}": pa.array(one.p, mask=~fit) for name, one in said.items()},
+        "y": pa.array(happened.astype(np.int8), mask=~_is_settled(this, windows)),
+    }
+    if areas is not None:
+        values = pa.array(areas.astype(np.float32).ravel())
+        columns["areas"] = pa.FixedSizeListArray.from_arrays(values, areas.shape[1], mask=pa.array(~fit))
+    return pa.table(columns)
+
+
+def _is_settled(this: _Replay, windows: Windows) -> Bool:
+    """Return for which windows [S] the table says what happened."""
+    return np.asarray((windows.end_s <= this.city.end_s) & this.coverage.holds(windows.begin_s, windows.end_s))
+
+
+def _with_policy(table: pa.Table, policy: Policy) -> pa.Table:
+    """Return a table with every scalar of the policy in each row."""
+    for name, value in policy.columns.items():
+        table = table.append_column(name, pa.repeat(pa.scalar(value), len(table)))
+    return table
+
+
+@contextmanager
+def _writer(path: Path, names: Sequence[str]) -> Iterator[Any]:
+    """Yield a function that appends a table to a file, in whose notes stand the neighborhoods' names."""
+    writer: pq.ParquetWriter | None = None
+
+    def write(table: pa.Table) -> None:
+        nonlocal writer
+        if writer is None:
+            schema = table.schema.with_metadata({"neighborhoods": json.dumps(list(names))})
+            repeated = [name for name in table.column_names if name not in ("areas", "p", "p_climatology", "p_level")]
+            writer = pq.ParquetWriter(path, schema, use_dictionary=repeated)
+        writer.write_table(table)
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+# ------------------------------------------------------------ what came of it
+
+
+def _timeline(this: _Replay, written: _Written) -> tuple[Timeline, Float64]:
+    """Return what was due and what happened, and where [E, 2] the events did."""
+    windows, catalog = windows_at(this.issue_s, this.task), this.catalog
+    rows = np.flatnonzero(catalog.is_event)
+    rows = rows[np.argsort(catalog.time_s[rows], kind="stable")]
+    y = np.where(_is_settled(this, windows), outcomes(catalog, windows).y, -1).astype(np.int8)
+    timeline = Timeline(
+        windows=windows,
+        stride_s=this.policy.stride_s,
+        minimum_lead_s=this.policy.minimum_lead_s,
+        outcome=np.concatenate(written.outcome).astype(np.str_),
+        y=y,
+        p={name: np.concatenate(parts) for name, parts in written.p.items()},
+        areas=None,
+        shares=None,
+        thresholds={},
+        event_s=catalog.time_s[rows],
+        event_place=catalog.area[rows].astype(np.int64),
+    )
+    return timeline, catalog.xy_m[rows]
+
+
+def _write_incidents(this: _Replay, path: Path) -> None:
+    """Write the rows that a map of the replay shows: those of the first history and of all that follows."""
+    events, task = this.city.events, this.task
+    begin_s, end_s = this.issue_s[[0, -1]] + [-task.history_s, task.lead_s + task.horizon_s]
+    rows = np.flatnonzero((events.time_s >= begin_s) & (events.time_s < end_s))
+    known_s = events.time_s + task.delay_s
+    if this.city.reported_s is not None:
+        known_s = np.maximum(known_s, this.city.reported_s)
+    columns = {
+        "time": times(events.time_s[rows]),
+        "known": times(known_s[rows]),
+        "longitude": events.longitude[rows],
+        "latitude": events.latitude[rows],
+        "category": pa.DictionaryArray.from_arrays(pa.array(events.category[rows]), pa.array(events.categories)),
+        "is_target": events.is_target[rows],
+        "neighborhood": events.neighborhood[rows],
+    }
+    pq.write_table(pa.table(columns), path)
+
+
+def _if_issued(timeline: Timeline, judged: Mapping[str, Judged]) -> dict[str, Any]:
+    """Return what warnings that were withheld would have been worth, by kind of place."""
+    every = np.ones(len(timeline.windows), dtype=bool)
+    issued = {kind: [replace(one, withheld=False) for one in of.warnings] for kind, of in judged.items()}
+    return {kind: counts(timeline, judge(timeline, given, kind), every) for kind, given in issued.items()}
+
+
+def _summary(this: _Replay, timeline: Timeline, judged: Mapping[str, Mapping[str, Judged]]) -> dict[str, Any]:
+    """Return what replay.json holds but for what it cost."""
+    every = np.ones(len(timeline.windows), dtype=bool)
+    kinds = _kinds(this, MODEL)
+    which, times_of = np.unique(timeline.outcome, return_counts=True)
+    return {
+        "kind": KIND,
+        "city": this.city.name,
+        "model": this.run.recipe.model,
+        "fingerprint": this.fingerprint,
+        "from": str(np.datetime64(int(this.issue_s[0]), "s")),
+        "to": str(np.datetime64(int(this.issue_s[-1]), "s")),
+        "stride_s": this.policy.stride_s,
+        "delay_s": this.task.delay_s,
+        "issue_times": len(every),
+        "outcomes": dict(zip(which.tolist(), times_of.tolist(), strict=True)),
+        "abstained": this.why_abstained,
+        "open": int(timeline.is_open.sum()),
+        "warnings": {
+            kind: {name: counts(timeline, of[kind], every) for name, of in judged.items() if kind in of}
+            for kind in kinds
+        },
+        "warnings_if_issued": None if not this.withheld else _if_issued(timeline, judged[MODEL]),
+        "thresholds": this.thresholds[MODEL].as_dict(),
+        "thresholds_of_references": {name: one.as_dict() for name, one in this.thresholds.items() if name != MODEL},
+        "policy": {**this.policy.as_dict(), "fingerprint": this.policy.fingerprint},
+    }
