@@ -1,10 +1,8 @@
 """What happened, written into the record once it is known: one label for each issue time that was due.
 
 A window is settled when so much time has passed since its end that nearly all rows of it are known, as the delay curve
-of the vintage store says, and when a delivery reaches beyond it. Targets may come later than other rows, but are few:
-in the first weeks their own curve knows of no late one, so the later of both curves counts. A label is never written
-again: later rows change nothing that was scored. Times at which nothing was issued have labels, too: what came then
-was missed.
+of the vintage store says, and when a delivery reaches beyond it. Its label is never written again: later rows change
+nothing that was scored. Times at which nothing was issued have labels, too: what came then was missed.
 
 Shapes: E target events, D issue times.
 """
@@ -40,7 +38,7 @@ def settle(record: Record, store: Store, now_s: int) -> int:
     if not any(one.known_s < now_s for one in store.deliveries):
         return 0
     reached_s = max(one.newest_s for one in store.deliveries if one.known_s < now_s)
-    delay_s = max(delays(store, now_s, targets=which).settled_s(SETTLED) for which in (None, True))
+    delay_s = delays(store, now_s, targets=True).settled_s(SETTLED)
     labels = record.entries("label", last=1)
     after_s = seconds(labels[0]["issue_time"]) if labels else None
     outcomes = _outcomes_since(record, after_s)
