@@ -7,7 +7,7 @@ forecaster and tier, as `hews verify` writes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ import pandas as pd
 from hews_gpu.report.formatting import MISSING, SPACE, number, percent, range_of
 from hews_gpu.report.page import Block, Cell, Row, table
 from hews_gpu.report.significance import label
-from hews_gpu.units import MINUTE_S
+from hews_gpu.units import HOUR_S, MINUTE_S
 
 __all__ = ["budget_table", "counted", "lead", "tiles", "warning_rows", "who"]
 
@@ -34,13 +34,10 @@ NUMBERS: Mapping[str, tuple[str, Any]] = {
 
 
 def lead(lead_s: Any) -> str:
-    """Return ``1 h 10 min``; a dash for none."""
+    """Return ``109 min``, from ten hours on ``12.5 h``; a dash for none."""
     if lead_s is None or lead_s != lead_s:
         return MISSING
-    minutes = round(float(lead_s) / MINUTE_S)
-    whole = f"{minutes // 60}{SPACE}h" if minutes >= 60 else ""
-    rest = f"{minutes % 60}{SPACE}min" if minutes % 60 or not whole else ""
-    return f"{whole}{SPACE}{rest}".strip(SPACE)
+    return f"{lead_s / MINUTE_S:.0f}{SPACE}min" if lead_s < 10 * HOUR_S else f"{lead_s / HOUR_S:.1f}{SPACE}h"
 
 
 def counted(count: int, thing: str) -> str:
@@ -99,17 +96,20 @@ def _interval(ends: Sequence[float] | None) -> str:
     return f", {range_of(ends, 0, percent)}" if ends else ""
 
 
-def warning_rows(rows: Iterable[Mapping[str, Any]], begin_s: int) -> list[Row]:
+def warning_rows(rows: Sequence[Mapping[str, Any]], begin_s: int) -> list[Row]:
     """Return warnings, and events that came without one, as rows of a table.
 
     Args:
         rows: as ``warnings.parquet`` and ``verification.json`` hold them; times as pandas reads them.
         begin_s: how long after the issue time windows begin.
     """
-    return [_warning_row(row, begin_s) for row in rows]
+    moments = [pd.Timestamp(row["event_time" if row["outcome"] == "miss" else "issue_time"]) for row in rows]
+    years = {moment.year for moment in moments}
+    form = f"%a{SPACE}%-d{SPACE}%b{f'{SPACE}%Y' if len(years) > 1 else ''}, %H:%M"
+    return [_warning_row(row, begin_s, form) for row in rows]
 
 
-def _warning_row(row: Mapping[str, Any], begin_s: int) -> Row:
+def _warning_row(row: Mapping[str, Any], begin_s: int, form: str) -> Row:
     issued, opens, closes, came = (
         pd.Timestamp(row[name]) for name in ("issue_time", "window_start", "window_end", "event_time")
     )
@@ -130,4 +130,4 @@ def _warning_row(row: Mapping[str, Any], begin_s: int) -> Row:
         MISSING if missed else (percent(row["probability"]), f"threshold {percent(row['threshold'])}"),
     ]
     moment_s = int(at.timestamp()) - (begin_s if missed else 0)  # a miss: when a warning could have covered it
-    return Row(f"{at:%a %-d %b %Y, %H:%M}", cells, look=str(row["outcome"]), at=moment_s)
+    return Row(at.strftime(form), cells, look=str(row["outcome"]), at=moment_s)

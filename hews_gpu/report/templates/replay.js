@@ -298,7 +298,7 @@
     canvas.style.height = `${width / ratio}px`;
     canvas.width = Math.round(width * (window.devicePixelRatio || 1));
     canvas.height = Math.round(canvas.width / ratio);
-    chart.setSize({ width: printing ? 660 : at("chart").clientWidth, height: chart.height });
+    chart.setSize({ width: printing ? 660 : at("chart").clientWidth, height: (printing ? 130 : 200) + LANES.length * LANE });
     show();
   }
 

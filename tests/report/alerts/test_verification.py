@@ -60,13 +60,13 @@ def test_no_number_of_warnings_stands_alone(tmp_path):
     tiles = page[page.index("Events caught") : page.index("Does it know more")]
     for model, climatology, level in (("31 %", "32 %", "33 %"), ("61 %", "62 %", "63 %"), ("7.1", "8.1", "9.1")):
         assert f"{model} climatology {climatology}, recent level {level}" in tiles
-    assert "1 h climatology 1 h 10 min, recent level 1 h 20 min" in tiles
+    assert "60 min climatology 70 min, recent level 80 min" in tiles
 
 
 def test_each_warning_and_each_miss_is_a_row(tmp_path):
     page = words_of(verification(), tmp_path)
     for words in (
-        "● hit incident at 21:12 1 h 12 min",
+        "● hit incident at 21:12 72 min",
         "○ false alarm",
         "▽ miss",
         "no warning: refused",
