@@ -1,7 +1,7 @@
 """What a record says, as arrays: every issue time that was due, and every warning.
 
-One outcome counts per issue time, the first; one that came late stands for nothing that was said in time, and one that
-came after the label is as good as none: it would change what was scored.
+One outcome counts per issue time, the first; one that came late stands for nothing that was said in time. What comes
+after the label is as good as none, be it an outcome, a delivery or a cancellation: it would change what was scored.
 
 Shapes: S issue times that were due, N neighborhoods, E events.
 """
@@ -33,7 +33,7 @@ __all__ = ["Compact", "History", "read_history"]
 OUTCOME = {
     **dict.fromkeys(("issue_time", "window_start", "window_end", "outcome"), str),
     **{"reason?": str, "late?": bool, "policy": {"stride_s": int, "minimum_lead_s": int}, "probability?": float},
-    **{"baselines?": {"*?": float}, "thresholds?": {"*?": float}, "warnings": [dict]},
+    **{"baselines?": {"*?": float}, "thresholds?": {"*?": float}, "warnings": [{"id": str}]},
 }
 """What the record must hold of an outcome, as `own_files.check` takes it."""
 LABEL = {"issue_time": str, "y": bool, "events": [list]}
@@ -135,6 +135,7 @@ def _sorted_out(entries: Sequence[Entry]) -> tuple[dict[int, Entry], dict[int, E
     outcomes: dict[int, Entry] = {}
     labels: dict[int, Entry] = {}
     ids: dict[str, set[str]] = {kind: set() for kind in ("sending", "sent", "failed", "cancel")}
+    issued: dict[str, int] = {}  # by id of the warning
     for entry in entries:
         kind, name = entry["kind"], f"record, entry {entry['n']}"
         if kind == "outcome":
@@ -142,12 +143,14 @@ def _sorted_out(entries: Sequence[Entry]) -> tuple[dict[int, Entry], dict[int, E
             moment = seconds(entry["issue_time"])
             if moment not in outcomes and moment not in labels:
                 outcomes[moment] = entry
+                issued |= {one["id"]: moment for one in entry["warnings"]}
         elif kind == "label":
             check(entry, LABEL, name)
             labels.setdefault(seconds(entry["issue_time"]), entry)
         elif kind in ids:
             check(entry, {"warning": str}, name)
-            ids[kind].add(entry["warning"])
+            if issued.get(entry["warning"]) not in labels:
+                ids[kind].add(entry["warning"])
     undelivered = (ids["sending"] | ids["failed"]) - ids["sent"]
     return outcomes, labels, {"undelivered": frozenset(undelivered), "cancelled": frozenset(ids["cancel"])}
 

@@ -86,7 +86,7 @@ from hews_gpu.alerts.settle import text
 from hews_gpu.alerts.vintages.delays import delays
 from hews_gpu.alerts.vintages.store import open_store
 from hews_gpu.errors import UserError
-from hews_gpu.files import write_json
+from hews_gpu.files import NOT_A_PLACE, disk_full_is_a_user_error, write_json
 from hews_gpu.forecasters.catalog import SETTLED
 from hews_gpu.own_files import read_json
 from hews_gpu.progress import log
@@ -131,12 +131,13 @@ def verify(run: Path, *, out: Path | None = None, data: Path | None = None, why:
         if one["kind"] == "rebaseline"
     ]
     out = out or run
+    with disk_full_is_a_user_error(out, NOT_A_PLACE):
+        out.mkdir(parents=True, exist_ok=True)
     moved = list(_moved_since([out / VERIFICATION, run / VERIFICATION], result))
     if moved:
         _accept(run, moved, why, result)
     elif why:
         log("--rebaseline: no published number moved; there is nothing to write down")
-    out.mkdir(parents=True, exist_ok=True)
     write_json(out / VERIFICATION, result)
     return result
 
@@ -191,14 +192,14 @@ def _scored(history: History, given: Mapping[str, Sequence[Warning]], names: lis
     issue = timeline.windows.issue_s.astype("datetime64[s]")
     month = issue.astype("datetime64[M]")
     periods = []
-    for name in [*np.unique(month).astype(str).tolist(), "all"]:
-        which = (month.astype(str) == name) | (name == "all")
+    for one in [*np.unique(month), None]:
+        which = np.ones(len(month), dtype=bool) if one is None else month == one
         at = np.flatnonzero(which)
-        over = name != "all" and month[-1] > month[at[0]]
+        over = one is not None and month[-1] > one
         reasons = Counter(history.reason[k] for k in at.tolist() if history.reason[k])
         periods.append(
             {
-                "period": name,
+                "period": "all" if one is None else str(one),
                 "begin": str(issue[at[0]]),
                 "end": str(issue[at[-1]] + timeline.step_s[at[-1]]),
                 "published": bool(over and not timeline.is_open[which].any()),
@@ -206,7 +207,7 @@ def _scored(history: History, given: Mapping[str, Sequence[Warning]], names: lis
                 **summary(timeline, judged, which),
             }
         )
-    rows = [row for by in judged.values() for row in _rows(history, by[MODEL], month.astype(str), names)]
+    rows = [row for by in judged.values() for row in _rows(history, by[MODEL], month, names)]
     rows.sort(key=lambda row: (row["issue_time"] or row["event_time"], row["place"] or "", row["tier"] or ""))
     return {"periods": periods[:-1], "all": periods[-1], "warnings": rows}
 
@@ -317,6 +318,6 @@ def _accept(run: Path, moved: list[Leaf], why: str, result: dict[str, Any]) -> N
         allowed = f"was published as {old!r} and is now {new!r}{more}"
         raise UserError(way, allowed=allowed, remedy="Nothing was written; say why it may move with --rebaseline WHY")
     key = load_policy(run).sign.key
-    with open_record(run, load_key(Path(key)) if key else None) as record:
+    with open_record(run, load_key(Path(key).expanduser()) if key else None) as record:
         entry = record.append("rebaseline", {"why": why, "diff": [list(leaf) for leaf in moved]})
     result["rebaselines"].append({"instant": entry["instant"], "why": why, "moved": len(moved)})

@@ -80,6 +80,14 @@ def test_what_reached_nobody_and_what_was_taken_back_is_noted():
     assert told.notes == {"undelivered": {"a", "c"}, "cancelled": {"b"}}
 
 
+def test_what_is_sent_or_taken_back_after_the_label_counts_for_nothing():
+    one = warning(0, begin_s=BEGIN_S, end_s=BEGIN_S + STEP_S)
+    ways = [("sent", {"warning": one.id}), ("cancel", {"warning": one.id})]
+    made = [outcome(0, warnings=[one]), ("sending", {"warning": one.id})]
+    assert history(*made, *ways, label(0)).notes == {"undelivered": frozenset(), "cancelled": {one.id}}
+    assert history(*made, label(0), *ways).notes == {"undelivered": {one.id}, "cancelled": frozenset()}
+
+
 def test_warnings_thresholds_and_policies_are_those_that_were_written():
     one = warning(0, place=1, begin_s=BEGIN_S, end_s=BEGIN_S + STEP_S)
     other = replace(POLICY, quiet_s=60)
