@@ -148,8 +148,8 @@ def _sorted_out(entries: Sequence[Entry]) -> tuple[dict[int, Entry], dict[int, E
             check(entry, LABEL, name)
             labels.setdefault(seconds(entry["issue_time"]), entry)
         elif kind in ids:
-            check(entry, {"warning": str}, name)
-            if issued.get(entry["warning"]) not in labels:
+            check(entry, {"warning": str, "act?": str}, name)
+            if issued.get(entry["warning"]) not in labels and entry.get("act", "warning") == "warning":
                 ids[kind].add(entry["warning"])
     undelivered = (ids["sending"] | ids["failed"]) - ids["sent"]
     return outcomes, labels, {"undelivered": frozenset(undelivered), "cancelled": frozenset(ids["cancel"])}

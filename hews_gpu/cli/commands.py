@@ -19,7 +19,6 @@ from hews_gpu.cli import (
     data_commands,
     forecast_commands,
     record_commands,
-    verify_commands,
     warn_commands,
 )
 from hews_gpu.errors import EXIT_USER_ERROR, STOPPED, UserError
@@ -97,7 +96,6 @@ for commands in (
     forecast_commands,
     warn_commands,
     record_commands,
-    verify_commands,
     check_commands,
     cluster_commands,
 ):

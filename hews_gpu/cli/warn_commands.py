@@ -1,4 +1,4 @@
-"""The commands of warnings in use: replay."""
+"""The commands of warnings in use: replay, verify."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = ["app"]
 app = typer.Typer()
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by 'hews train'.")]
+Data = Annotated[Path | None, typer.Option("--data", help="The run's prepared folder, if it has moved.")]
 SPANS = {"s": 1, "min": MINUTE_S, "h": HOUR_S, "d": DAY_S, "": 1}
 
 
@@ -35,7 +36,7 @@ def replay(
     delay: Annotated[
         str | None, typer.Option("--delay", metavar="6h", help="Rows are known so long after they happened.")
     ] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="The run's prepared folder, if it has moved.")] = None,
+    data: Data = None,
     device: Device = "cpu",
     force: Force = False,
     as_json: Json = False,
@@ -61,6 +62,27 @@ def replay(
     )
     page = build_replay_page(out)
     show(f"Replay in {out}", summary, as_json, table=_replay_table(summary), last=f"Page: {page}")
+
+
+@app.command()
+def verify(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A folder made by 'hews train' that 'hews warn' has used.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for numbers and page; else the run's own.")] = None,
+    rebaseline: Annotated[
+        str, typer.Option("--rebaseline", metavar="WHY", help="Let published numbers move; the record tells why.")
+    ] = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Score all that a run's record says was issued, and what was not: forecasts, warnings, misses, month by month."""
+    from hews_gpu.alerts.verify import verify as score
+    from hews_gpu.report.alerts.verification import build_verification_page
+
+    result = score(run, out=out, data=data, why=rebaseline.strip())
+    page = build_verification_page(result, (out or run) / "verification.html")
+    show("Warnings, verified", result, as_json, table=_verified_table(result), last=f"Page: {page}")
 
 
 def seconds_of(option: str, text: str) -> int:
@@ -89,3 +111,28 @@ def _replay_table(summary: Mapping[str, Any]) -> list[list[str]]:
                 numbers.append("-" if lead_s is None else f"{lead_s / MINUTE_S:.0f} min")
                 rows.append([kind, re.sub(r"^p\b", summary["model"], name), tier, *numbers])
     return rows
+
+
+def _verified_table(result: Mapping[str, Any]) -> list[list[str]]:
+    """Return what was due and what came of it by month and in all, and what the references would have given."""
+    rows = [["", "due", "issued", "place", "given", "a week", "hits", "events", "POD", "FAR", "median lead"]]
+    for period in [*result["periods"], result["all"]]:
+        due = [f"{period['outcomes'][name]:,}" for name in ("due", "issued")]
+        for kind, by in period["warnings"].items():
+            rows.append([period["period"], *due, kind, *_cells(by["p"]["any"])])
+    for kind, by in result["all"]["warnings"].items():
+        rows += [[name, "", "", kind, *_cells(tiers["any"])] for name, tiers in by.items() if name != "p"]
+    return rows
+
+
+def _cells(one: Mapping[str, Any]) -> list[str]:
+    """Return what is told of some warnings, always together."""
+    week, pod, far, lead_s = (one[name] for name in ("per_week", "pod", "far", "median_lead_s"))
+    return [
+        f"{one['given']:,}",
+        "-" if week is None else f"{week:.1f}",
+        f"{one['hits']:,}",
+        f"{one['events']:,}",
+        *("-" if share is None else f"{share:.0%}" for share in (pod, far)),
+        "-" if lead_s is None else f"{lead_s / MINUTE_S:.0f} min",
+    ]

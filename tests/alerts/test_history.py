@@ -80,6 +80,14 @@ def test_what_reached_nobody_and_what_was_taken_back_is_noted():
     assert told.notes == {"undelivered": {"a", "c"}, "cancelled": {"b"}}
 
 
+def test_that_a_cancellation_was_sent_does_not_mean_that_the_warning_was():
+    ways = [
+        ("sending", {"warning": "a", "act": "warning"}), ("failed", {"warning": "a", "act": "warning"}),
+        ("cancel", {"warning": "a"}), ("sent", {"warning": "a", "act": "cancel"}),
+    ]  # fmt: skip
+    assert history(outcome(0), *ways).notes == {"undelivered": {"a"}, "cancelled": {"a"}}
+
+
 def test_what_is_sent_or_taken_back_after_the_label_counts_for_nothing():
     one = warning(0, begin_s=BEGIN_S, end_s=BEGIN_S + STEP_S)
     ways = [("sent", {"warning": one.id}), ("cancel", {"warning": one.id})]
