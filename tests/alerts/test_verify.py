@@ -6,13 +6,18 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from hews_gpu.alerts.history import read_history
 from hews_gpu.alerts.record import read_record
 from hews_gpu.alerts.references import References
+from hews_gpu.alerts.replay import replay
+from hews_gpu.alerts.settle import seconds, target_events, text
 from hews_gpu.alerts.verify import VERIFICATION, verify
 from hews_gpu.cli.commands import app
+from hews_gpu.data.events import load_events
 from hews_gpu.errors import UserError
 from hews_gpu.runs.run import open_run
 from tests.alerts.invented_record import BEGIN_S, POLICY, STEP_S, label, outcome, seal
@@ -234,3 +239,54 @@ def test_the_command_writes_numbers_and_page_and_ends_with_one_line_where_a_numb
     assert (code, out) == (2, "") and "brier: was published as 0.125 and is now" in last and "--rebaseline WHY" in last
     code, out, _ = hews("--json", "--rebaseline", "halved")
     assert code == 0 and json.loads(out)["rebaselines"][0]["why"] == "halved"
+
+
+def as_record(run, prepared, replayed):
+    """What `hews warn` would have written of a replay, and what came of each window that the table tells of."""
+    summary = json.loads((replayed / "replay.json").read_text())
+    names = open_run(run).prepared.names
+    given = {}
+    for row in pq.read_table(replayed / "warnings.parquet").filter(pc.field("id").is_valid()).to_pylist():
+        issue_s, begin_s, end_s = (
+            int(np.datetime64(row[name], "s").astype(int)) for name in ("issue_time", "window_start", "window_end")
+        )
+        place = -1 if row["place"] is None else names.index(row["place"])
+        more = {name: row[name] for name in ("id", "tier", "probability", "threshold", "replaces", "withheld")}
+        one = {"place": place, "issue_s": issue_s, "begin_s": begin_s, "end_s": end_s, **more}
+        given.setdefault(text(issue_s), []).append(one)
+    event_s, place = target_events(load_events(prepared))
+    policy = {name: value for name, value in summary["policy"].items() if name != "fingerprint"}
+    for row in pq.read_table(replayed / "forecasts.parquet").to_pylist():
+        times = {name: str(np.datetime64(row[name], "s")) for name in ("issue_time", "window_start", "window_end")}
+        yield (
+            "outcome",
+            {
+                **times,
+                "outcome": row["outcome"],
+                "policy": policy,
+                "probability": row["p"],
+                "baselines": {"climatology": row["p_climatology"], "level": row["p_level"]},
+                "neighborhoods": row["areas"],
+                "thresholds": summary["thresholds"],
+                "warnings": given.get(times["issue_time"], []),
+            },
+        )
+        if row["y"] is not None:
+            first, last = np.searchsorted(event_s, [seconds(times["window_start"]), seconds(times["window_end"])])
+            events = [[text(event_s[k]), int(place[k])] for k in range(first, last)]
+            yield "label", {"issue_time": times["issue_time"], "y": bool(row["y"]), "events": events}
+
+
+def test_a_record_of_what_was_replayed_scores_as_the_replay_does(trained, prepared, tmp_path):
+    """Of the model everywhere; of the references in the city: they are spread over neighborhoods in another way."""
+    run = tmp_path / "run"
+    shutil.copytree(trained("level"), run)
+    (run / "warnings.toml").write_text("stride_s = 3600\nminimum_lead_s = 600\n[skill]\nrequired = false\n")
+    begin_s, end_s = (seconds(day) for day in ("2024-04-10", "2024-05-06"))
+    replay(run, prepared, tmp_path / "replayed", begin_s=begin_s, end_s=end_s)
+    seal(run, *as_record(run, prepared, tmp_path / "replayed"))
+    ours = verify(run)["all"]["warnings"]
+    theirs = json.loads((tmp_path / "replayed" / "replay.json").read_text())["warnings"]
+    assert theirs["city"]["p"]["any"]["hits"] > 3 and theirs["neighborhoods"]["p"]["any"]["given"] > 3
+    for kind, name in (("city", "p"), ("neighborhoods", "p"), ("city", "climatology"), ("city", "level")):
+        assert {tier: ours[kind][name][tier] for tier in ("watch", "warning", "any")} == theirs[kind][name]
