@@ -67,8 +67,8 @@ __all__ = [
 KIND = "run"
 UNFINISHED = "Train to the end with 'hews train DIR --out RUN --resume'"
 WEIGHTS, CITY, RECIPE, POLICY = "weights.safetensors", "city.toml", "recipe.toml", "warnings.toml"
-METRICS = "metrics.json"
-"""Of an evaluation."""
+METRICS, RECORD = "metrics.json", "record"
+"""Of an evaluation, and of live warnings."""
 
 
 def going_on(run: Path, left: str, is_there: bool, *, force: bool, resume: bool | str) -> bool:
@@ -85,7 +85,8 @@ def going_on(run: Path, left: str, is_there: bool, *, force: bool, resume: bool 
         Whether to go on.
 
     Raises:
-        UserError: it exists and neither `force` nor `resume` was given, or there is nothing to resume.
+        UserError: it exists and neither `force` nor `resume` was given, there is nothing to resume, or a record of
+            warnings would be lost.
     """
     if force and resume:
         raise UserError("--resume", allowed="goes on with a run that --force would remove", remedy="Give one of them")
@@ -94,6 +95,9 @@ def going_on(run: Path, left: str, is_there: bool, *, force: bool, resume: bool 
             raise UserError("--resume", run, allowed=f"holds no {left}", remedy="Start the run without --resume")
         return True
     require_free(run, kind=KIND, force=force)
+    if (run / RECORD).exists():
+        remedy = "Train into another folder, or move it away"
+        raise UserError("--force", run / RECORD, allowed="is the record of what the run warned of", remedy=remedy)
     return False
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import nbinom
 
 from hews_gpu.alerts.vintages.store import Store
 from hews_gpu.arrays import Bool, Float64, Int64
@@ -192,6 +191,8 @@ class Nowcast:
             settled = share >= SETTLED
         shape, rate = _gamma_law(known[settled] / share[settled])
         day_s, known, share = day_s[-days:], known[-days:], share[-days:]
+        from scipy.stats import nbinom  # it takes half a second to load
+
         missing = nbinom(shape + known, (rate + share) / (rate + 1))
         return cls(
             day_s=day_s,

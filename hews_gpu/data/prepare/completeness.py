@@ -21,13 +21,14 @@ from hews_gpu.data.readers.files import IncidentFile, kind_of
 from hews_gpu.data.readers.json_rows import A_PART, MORE
 from hews_gpu.errors import UserError
 
-__all__ = ["doubts_of_fetches", "doubts_of_files"]
+__all__ = ["CUT_OFF", "doubts_of_fetches", "doubts_of_files"]
 
 CUT_OFF_AT = {1000, 2000, 5000, 10_000, 20_000, 32_000, 50_000, 100_000, 500_000, 1_000_000}
 """Rows at which feeds cut off an answer: 1,000 and 50,000 (Socrata), 1,000 and 2,000 (ArcGIS), 32,000 (CKAN), ..."""
 SHEET_ROWS = {65_535: "older spreadsheets", 1_048_575: "spreadsheets"}
 """Rows below a header at which programs cut off a table."""
 EDGE_BYTES = 1 << 16
+CUT_OFF = "ends in the middle of a row"
 
 
 def doubts_of_fetches(files: Sequence[IncidentFile], neighborhoods: Path) -> list[str]:
@@ -107,7 +108,7 @@ def _of_file(file: IncidentFile, text: Path) -> list[str]:
     elif file.rows in CUT_OFF_AT:
         doubts.append(f"{file.name} has exactly {file.rows:,} rows, at which feeds cut off an answer")
     if kind_of(file.path) is open_csv and _ends_within_a_row(text, file):
-        doubts.append(f"{file.name} ends in the middle of a row")
+        doubts.append(f"{file.name} {CUT_OFF}")
     return doubts
 
 

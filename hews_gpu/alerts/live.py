@@ -1,0 +1,480 @@
+"""`hews warn`: one issue time, from the newest delivery to exactly one outcome in the record, and to those it warns.
+
+Outcomes and exit codes: issued (0, with or without a warning), abstained (10, the run shows no significant skill),
+refused (11, what is known is stale, drifted, damaged or of the future) and stopped (12, the kill switch, or a drill
+that is due). Each is recorded with its reason; an issue time that has one is answered with it again and nothing is
+done, so that whoever asks twice is not warned twice.
+
+Issue times are multiples of the policy's stride of local wall-clock time, the current one unless another is given. A
+delivery counts for the current issue time if it holds no row from then on; otherwise for those after it was read. An
+issue time that has passed is made up from what was known then, marked late, and its warnings are withheld: nobody could
+have acted on them.
+
+Shapes: S issue times, E rows known.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TextIO
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hews_gpu import __version__
+from hews_gpu.alerts.cap import City as Told
+from hews_gpu.alerts.cap import city_of
+from hews_gpu.alerts.checks import DELIVERY_CHECKS, ISSUE_CHECKS, Arrival, Situation, fault_of_clock, faults
+from hews_gpu.alerts.decide import Warning, decide
+from hews_gpu.alerts.deliver import deliver, require_deliverable, withdraw
+from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, windows_at
+from hews_gpu.alerts.inbox import new_parcels, read_parcel
+from hews_gpu.alerts.policy import Policy, load_policy, why_no_skill
+from hews_gpu.alerts.record import Record, load_key, open_record
+from hews_gpu.alerts.settle import settle
+from hews_gpu.alerts.standing import Standing, standing_of
+from hews_gpu.alerts.vintages.store import Store, open_store
+from hews_gpu.arrays import Int64
+from hews_gpu.config import CityConfig, load_city, parse_local_time
+from hews_gpu.data.events import Prepared, open_data_of
+from hews_gpu.data.windows import Task
+from hews_gpu.errors import UserError
+from hews_gpu.forecasters.city import City, whole_city
+from hews_gpu.progress import log
+from hews_gpu.runs.folder import CITY, model_fingerprint, require_run
+from hews_gpu.runs.run import Run, on_city, open_run
+from hews_gpu.units import HOUR_S, WEEK_S
+from hews_gpu.work_folder import code_digest
+
+__all__ = ["EXIT_CODES", "VINTAGES", "Live", "cancel"]
+
+EXIT_CODES = {"issued": 0, "abstained": 10, "refused": 11, "stopped": 12}
+VINTAGES = "vintages"
+PLACES = 6  # decimals of the probabilities of neighborhoods in the record
+DRILL_S = WEEK_S
+"""A drill is good for so long."""
+Clock = Callable[[], datetime]
+Entry = dict[str, Any]
+
+
+def utc_now() -> datetime:
+    """Return the instant."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What was known at some issue times, between two deliveries."""
+
+    city: City
+    delay_s: int
+    vintage: dict[str, Any]
+    """As the record has it."""
+
+
+class Live:
+    """A run in use; may be asked for many issue times, one after the other.
+
+    Args:
+        folder: of the run.
+        data: the prepared folder that it was trained on, if that has moved.
+        clock: tells the instant.
+        out: where warnings are printed, instead of standard output.
+    """
+
+    def __init__(
+        self, folder: Path, *, data: Path | None = None, clock: Clock | None = None, out: TextIO | None = None
+    ) -> None:
+        require_run(folder)
+        self.folder, self.clock, self._data, self._out = folder, clock or utc_now, data, out
+        self.model = model_fingerprint(folder)
+        self.city: CityConfig = load_city(folder / CITY)
+        self.zone = ZoneInfo(self.city.city.timezone)
+        self.task = Task.of_city(self.city)
+        self._standing: dict[str, Standing] = {}
+
+    @cached_property
+    def run(self) -> Run:
+        """The run, opened when a forecast is asked for."""
+        return open_run(self.folder, data=self._data)
+
+    @cached_property
+    def trained_on(self) -> City:
+        """The city as the run was trained on it."""
+        return whole_city(self.run.prepared)
+
+    @cached_property
+    def store(self) -> Store:
+        """The deliveries so far."""
+        return open_store(self.folder / VINTAGES)
+
+    def warn(self, incidents: Sequence[Path], *, at: str | None = None, catch_up: bool = False) -> Entry:
+        """Issue for one issue time, and send the warnings.
+
+        Args:
+            incidents: files of the newest delivery, or the folder of deliveries.
+            at: local issue time, down to the policy's stride; now unless given.
+            catch_up: first make up the issue times since the record's first that have no outcome.
+
+        Returns:
+            The record's entry of the outcome, with ``again`` (whether it was there already) and ``caught_up`` (how
+            many issue times were made up).
+
+        Raises:
+            UserError: the run cannot be used, `at` lies ahead, or the record is of another run or cannot be written.
+        """
+        with self.recording() as (record, policy):
+            now = self.clock()
+            current_s = self.local_s(now) // policy.stride_s * policy.stride_s
+            issue_s = current_s if at is None else parse_local_time("--at", at) // policy.stride_s * policy.stride_s
+            if issue_s > current_s:
+                raise UserError("--at", at, allowed=f"lies ahead: it is {_text(self.local_s(now))}")
+            self.begin(record, policy)
+            turn = _Turn(self, record, policy, now)
+            turn.deliver()
+            entry = outcome_at(record, issue_s)
+            made_up = turn.catch_up(current_s) if catch_up else 0
+            again = entry is not None
+            if entry is None:
+                entry = turn.issue(issue_s, incidents) if issue_s == current_s else turn.make_up([issue_s])[0]
+            turn.deliver()
+        return {**entry, "again": again, "caught_up": made_up}
+
+    @contextmanager
+    def recording(self) -> Iterator[tuple[Record, Policy]]:
+        """Hold the record open while the block lasts, with the policy as it is now."""
+        policy = load_policy(self.folder)
+        policy.require_fits(self.task)
+        require_deliverable(policy.delivery)
+        key = load_key(Path(policy.sign.key).expanduser()) if policy.sign.key else None
+        with open_record(self.folder, key, clock=self.clock) as record:
+            yield record, policy
+
+    def deliver(self, record: Record, policy: Policy, now: datetime) -> None:
+        """Send what has not been sent."""
+        deliver(record, policy.delivery, self.folder, self.told, now_s=self.local_s(now), out=self._out)
+
+    @cached_property
+    def told(self) -> Told:
+        """What messages say of the city."""
+        return city_of(self.run.prepared if "run" in vars(self) else open_data_of(self.folder, self._data))
+
+    def standing(self, policy: Policy, first_issue_s: int) -> Standing:
+        """Return thresholds and references under a policy."""
+        if policy.fingerprint not in self._standing:
+            self._standing[policy.fingerprint] = standing_of(self.run, policy, self.model, first_issue_s)
+        return self._standing[policy.fingerprint]
+
+    def begin(self, record: Record, policy: Policy) -> None:
+        """Begin a record, or see that it is of this run; write down a policy that has changed.
+
+        Raises:
+            UserError: the record is of another model.
+        """
+        code = f"{__version__}+{code_digest()[:12]}"
+        opened = record.entries("opened", last=1)
+        if not opened:
+            body = {"run": self.folder.name, "model": self.model, "policy": policy.as_dict(), "code": code}
+            record.append("opened", {**body, "fingerprint": policy.fingerprint})
+            return
+        if opened[0]["model"] != self.model:
+            allowed = "is of another model: the run was trained anew, or is of another city"
+            remedy = "Give the run that it is of, or move RUN/record and RUN/vintages away so that new ones begin"
+            raise UserError(str(record.folder), allowed=allowed, remedy=remedy)
+        before = max([*opened, *record.entries("policy", last=1)], key=lambda entry: int(entry["n"]))["fingerprint"]
+        if before != policy.fingerprint:
+            body = {"policy": policy.as_dict(), "fingerprint": policy.fingerprint, "replaced": before}
+            record.append("policy", body)
+
+    def local_s(self, instant: datetime) -> int:
+        """Return what the city's clocks show, as seconds."""
+        return int(instant.astimezone(self.zone).replace(tzinfo=UTC).timestamp())
+
+    def latest_s(self, now: datetime) -> int:
+        """Return the latest time that the city's clocks can have shown: of late put back, an hour more."""
+        return self.local_s(now) + max(0, self._offset_s(now - timedelta(seconds=HOUR_S)) - self._offset_s(now))
+
+    def _offset_s(self, instant: datetime) -> int:
+        offset = instant.astimezone(self.zone).utcoffset()
+        return int(offset.total_seconds()) if offset else 0
+
+    def existed(self, time_s: int) -> bool:
+        """Return whether the city's clocks ever showed a time: one hour of a spring night they leave out."""
+        local = datetime.fromtimestamp(time_s, UTC).replace(tzinfo=self.zone)
+        return self.local_s(local.astimezone(UTC)) == time_s
+
+
+def outcome_at(record: Record, issue_s: int) -> Entry | None:
+    """Return the outcome of an issue time, if there is one."""
+    entries = record.entries("outcome", holding=f'"issue_time":"{_text(issue_s)}"', last=1)
+    return entries[0] if entries else None
+
+
+class _Turn:
+    """One call of `hews warn`, with the record open."""
+
+    def __init__(self, live: Live, record: Record, policy: Policy, now: datetime) -> None:
+        self.live, self.record, self.policy, self.now = live, record, policy, now
+
+    # ------------------------------------------------------------ the current issue time
+
+    def issue(self, issue_s: int, incidents: Sequence[Path]) -> Entry:
+        """Take what was delivered, forecast, decide and record."""
+        if reason := self._why_stopped():
+            return self._append(issue_s, "stopped", reason)
+        if reason := fault_of_clock(self.now, self._last_made()):
+            return self._append(issue_s, "refused", reason)
+        prepared = self.live.run.prepared  # a run that cannot be opened is a mistake, and no fault of the input
+        try:
+            wrong = self._take(incidents, issue_s, prepared)
+            if self.live.store.deliveries:
+                settle(self.record, self.live.store, self.live.local_s(self.now))
+        except UserError as error:
+            wrong = str(error)
+        if wrong:
+            return self._append(issue_s, "refused", wrong)
+        return self._forecast([issue_s], late=False)[0]
+
+    def _why_stopped(self) -> str:
+        """Return why nothing may be issued at all; empty where it may."""
+        switch = self.live.folder / self.policy.kill_switch
+        if switch.exists() or switch.is_symlink():
+            return f"kill switch: {switch.name} exists in the run's folder"
+        if not self.policy.drill.required:
+            return ""
+        drills = self.record.entries("drill", last=1)
+        if not drills:
+            return "drill: there was none yet: run 'hews drill'"
+        age_s = (self.now - _instant(drills[0])).total_seconds()
+        if not drills[0]["passed"]:
+            return "drill: the last one missed a fault"
+        return "" if age_s <= DRILL_S else f"drill: the last one is {age_s / 86_400:.1f} days old, more than 7"
+
+    def _last_made(self) -> datetime | None:
+        """Return the instant of the last entry for which a forecast was made."""
+        made = [
+            self.record.entries("outcome", holding=f'"outcome":"{kind}"', last=1) for kind in ("issued", "abstained")
+        ]
+        return max((_instant(entry) for entries in made for entry in entries), default=None)
+
+    def _take(self, incidents: Sequence[Path], issue_s: int, prepared: Prepared) -> str:
+        """Put new deliveries into the store; return what is wrong with the newest.
+
+        Raises:
+            UserError: there is none, or the store is damaged.
+        """
+        wrong, store = "", self.live.store
+        for parcel, digest in new_parcels(incidents, store):
+            try:
+                rows = read_parcel(parcel, digest, prepared)
+            except UserError as error:
+                wrong = f"damaged: {error}"
+            else:
+                wrong = self._add(rows, {"file": parcel.name, "sha256": digest}, issue_s)
+            if wrong:
+                wrong = f"delivery {parcel.name}: {wrong}"
+                log(wrong)
+        if not wrong and not store.deliveries:
+            raise UserError("--incidents", allowed="holds no delivery", remedy="Give files, or a folder of them")
+        return wrong
+
+    def _add(self, rows: pa.Table, source: dict[str, str], issue_s: int) -> str:
+        """Put a delivery into the store if nothing speaks against it; return what does."""
+        live, store = self.live, self.live.store
+        oldest_s, newest_s = (int(edge) for edge in pc.min_max(rows["time_s"]).as_py().values())
+        known_s = issue_s - 1 if newest_s < issue_s else live.local_s(self.now)
+        arrival = Arrival(
+            limits=self.policy.input,
+            change=store.compare(rows, known_s),
+            latest_s=live.latest_s(self.now),
+            oldest_s=oldest_s,
+            newest_s=newest_s,
+            last=store.deliveries[-1] if store.deliveries else None,
+            begin_s=int(live.run.prepared.events.time_s[0]),
+        )
+        wrong = "; ".join(faults(DELIVERY_CHECKS, arrival))
+        if not wrong:
+            store.add(rows, known_s, source)
+        return wrong
+
+    # ------------------------------------------------------------ forecasts
+
+    def catch_up(self, current_s: int) -> int:
+        """Make up the issue times before the current one that have no outcome; return how many."""
+        there = {seconds(entry["issue_time"]) for entry in self.record.entries("outcome")}
+        if not there:
+            return 0
+        due = issue_times(min(there), current_s, self.policy.stride_s).tolist()
+        return len(self.make_up([time_s for time_s in due if time_s not in there and self.live.existed(time_s)]))
+
+    def make_up(self, issue_s: Sequence[int]) -> list[Entry]:
+        """Issue for times that have passed, from what was known then."""
+        if reason := self._why_stopped():
+            return [self._append(time_s, "stopped", reason, late=True) for time_s in issue_s]
+        known_s = [one.known_s for one in self.live.store.deliveries]
+        group = np.searchsorted(known_s, issue_s, side="left")  # deliveries known before each
+        made: list[Entry] = []
+        for number in np.unique(group).tolist():
+            times = np.array(issue_s)[group == number].tolist()
+            if number:
+                made += self._forecast(times, late=True)
+            else:
+                made += [
+                    self._append(time_s, "refused", "nothing had been delivered then", late=True) for time_s in times
+                ]
+        return made
+
+    def _forecast(self, issue_s: Sequence[int], *, late: bool) -> list[Entry]:
+        """Forecast, decide and record for issue times at which the same deliveries were known."""
+        try:
+            known = self._known(issue_s[-1])
+        except UserError as error:
+            return [self._append(time_s, "refused", str(error), late=late) for time_s in issue_s]
+        standing = self.live.standing(self.policy, issue_s[0])
+        reasons = [self._why_refused(known, time_s) for time_s in issue_s]
+        sound = np.array([time_s for time_s, reason in zip(issue_s, reasons, strict=True) if not reason], np.int64)
+        forecasts = dict(zip(sound.tolist(), self._said(known, standing, sound), strict=True))
+        made = []
+        for time_s, reason in zip(issue_s, reasons, strict=True):
+            if reason:
+                made.append(self._append(time_s, "refused", reason, late=late, vintage=known.vintage))
+            else:
+                said, baselines = forecasts[time_s]
+                made.append(self._decide(said, baselines, known, standing, late=late))
+        return made
+
+    def _known(self, issue_s: int) -> Known:
+        """Return what was known at an issue time, as a city to forecast.
+
+        Raises:
+            UserError: the store is damaged.
+        """
+        run, store = self.live.run, self.live.store
+        events, known_s = store.events(issue_s)
+        prepared = replace(run.prepared, events=events)
+        prepared.__dict__["outlines"] = run.prepared.outlines
+        city = replace(self.live.trained_on, events=events, reported_s=known_s, end_s=issue_s, prepared=prepared)
+        last = [one for one in store.deliveries if one.known_s < issue_s][-1]
+        newest = _text(int(events.time_s[-1])) if len(events) else None
+        vintage = {"delivery": last.file, "hash": last.hash, "rows": len(events), "newest": newest}
+        return Known(city=city, delay_s=self.live.task.apart(city.embargo_s).delay_s, vintage=vintage)
+
+    def _why_refused(self, known: Known, issue_s: int) -> str:
+        """Return what speaks against the rows known at an issue time."""
+        situation = Situation(
+            limits=self.policy.input,
+            issue_s=issue_s,
+            delay_s=known.delay_s,
+            events=known.city.events,
+            known=frozenset(self.live.run.prepared.events.categories),
+        )
+        return "; ".join(faults(ISSUE_CHECKS, situation))
+
+    def _said(self, known: Known, standing: Standing, issue_s: Int64) -> list[tuple[Said, dict[str, float]]]:
+        """Return the forecast of each issue time, and those of the references."""
+        forecaster, seen = (
+            on_city(self.live.run.forecaster, known.city),
+            known.city.catalog(known.delay_s, as_reported=True),
+        )
+        each = []
+        for said in forecast_in_chunks(forecaster, seen, self.live.task, issue_s):
+            others = {name: one.predict(seen, said.windows) for name, one in standing.references.items()}
+            for s in range(len(said)):
+                one = np.array([s])
+                areas = None if said.areas is None else said.areas[one]
+                baselines = {name: float(p[s]) for name, p in others.items()}
+                each.append((Said(windows=said.windows.select(one), p=said.p[one], areas=areas), baselines))
+        return each
+
+    def _decide(
+        self, said: Said, baselines: dict[str, float], known: Known, standing: Standing, *, late: bool
+    ) -> Entry:
+        """Decide on warnings and record the outcome of one issue time."""
+        reason = why_no_skill(self.live.folder) if self.policy.skill.required else ""
+        issue_s = int(said.windows.issue_s[0])
+        past = self._past(issue_s)
+        warnings = decide(self.policy, standing.thresholds, said, past, withheld=late or bool(reason))
+        numbers = {
+            "probability": float(said.p[0]),
+            "baselines": baselines,
+            "neighborhoods": None if said.areas is None else np.round(said.areas[0], PLACES).tolist(),
+            "thresholds": standing.thresholds.as_dict(),
+            "warnings": [asdict(one) for one in warnings],
+        }
+        outcome = "abstained" if reason else "issued"
+        return self._append(issue_s, outcome, reason, late=late, vintage=known.vintage, **numbers)
+
+    def _past(self, issue_s: int) -> list[Warning]:
+        """Return the warnings given before, as far back as decisions look."""
+        reach_s = max(WEEK_S, self.policy.quiet_s, self.live.task.lead_s + self.live.task.horizon_s)
+        entries = self.record.entries("outcome", holding='"warnings":[{')
+        given = [Warning(**one) for entry in entries for one in entry["warnings"]]
+        return [one for one in given if one.issue_s > issue_s - reach_s]
+
+    def _append(self, issue_s: int, outcome: str, reason: str, *, late: bool = False, **more: Any) -> Entry:
+        """Record the outcome of an issue time."""
+        windows = windows_at(np.array([issue_s]), self.live.task)
+        body: Entry = {
+            "issue_time": _text(issue_s),
+            "window_start": _text(int(windows.begin_s[0])),
+            "window_end": _text(int(windows.end_s[0])),
+            "outcome": outcome,
+            "reason": reason,
+            "late": late,
+            "model": self.live.model,
+            "policy": self.policy.as_dict(),
+            "policy_fingerprint": self.policy.fingerprint,
+            "code": f"{__version__}+{code_digest()[:12]}",
+            **dict.fromkeys(("vintage", "probability", "baselines", "neighborhoods", "thresholds")),
+            "warnings": [],
+        }
+        return self.record.append("outcome", {**body, **more})
+
+    def deliver(self) -> None:
+        """Send what has not been sent, also of an earlier call that was cut off; nothing while all is stopped."""
+        if self.record.entries("outcome", holding='"withheld":false', last=1) and not self._why_stopped():
+            self.live.deliver(self.record, self.policy, self.now)
+
+
+def cancel(
+    run: Path,
+    warning: str,
+    why: str,
+    *,
+    data: Path | None = None,
+    clock: Clock | None = None,
+    out: TextIO | None = None,
+) -> Entry:
+    """Withdraw a warning: in the record, with the reason, and by telling all who had it.
+
+    Raises:
+        UserError: the record holds no such warning, it was withheld or withdrawn before, or there is no reason.
+    """
+    live = Live(run, data=data, clock=clock, out=out)
+    with live.recording() as (record, policy):
+        entry = withdraw(record, warning, why, getpass.getuser())
+        live.deliver(record, policy, live.clock())
+    return entry
+
+
+def seconds(text: str) -> int:
+    """Return a local time of the record as seconds."""
+    return int(np.datetime64(text, "s").astype(np.int64))
+
+
+def _text(time_s: int) -> str:
+    """Return a local time as the record has it."""
+    return str(np.datetime64(time_s, "s"))
+
+
+def _instant(entry: Entry) -> datetime:
+    """Return when an entry was written."""
+    return datetime.fromisoformat(entry["instant"])

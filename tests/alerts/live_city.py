@@ -1,0 +1,132 @@
+"""The toy city in use: a run with a policy, its deliveries as CSV files, and `hews warn` by another clock."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from hews_gpu.alerts.live import Live
+from hews_gpu.alerts.record import read_record, verify
+from tests.toy_city import incidents
+
+ZONE = ZoneInfo("America/New_York")
+POLICY = """
+stride_s = 7200
+quiet_s = 0
+[city]
+watch_per_week = 84
+warning_per_week = 0
+[neighborhoods]
+watch_per_week = 0
+warning_per_week = 0
+[skill]
+required = false
+[delivery]
+stdout = false
+cap = ""
+"""
+COLUMNS = """
+[incidents.columns]
+time = "time"
+longitude = "longitude"
+latitude = "latitude"
+category = "category"
+"""
+HEWS_AT = Path(__file__).with_name("hews_at.py")
+
+
+def instant(local: str, fold: int = 0) -> datetime:
+    """Return the instant at which the city's clocks show a time."""
+    return datetime.fromisoformat(local).replace(tzinfo=ZONE, fold=fold).astimezone(UTC)
+
+
+def seconds(local: str) -> int:
+    return int(np.datetime64(local, "s").astype(np.int64))
+
+
+@dataclass
+class InUse:
+    """A run with a policy, and a folder of deliveries."""
+
+    run: Path
+    inbox: Path
+    prepared: Path
+
+    def deliver(self, name: str, until: str, change=None, cut: int | None = None) -> Path:
+        """Write the table as known at a local time; `change` edits its rows, `cut` its bytes."""
+        rows = incidents()
+        rows = rows[rows["time_s"] < seconds(until)]
+        if change is not None:
+            rows = change(rows.copy())
+        rows = rows.assign(time=np.datetime_as_string(rows["time_s"].to_numpy().astype("datetime64[s]")))
+        text = rows[["time", "longitude", "latitude", "category"]].to_csv(index=False).encode()
+        path = self.inbox / name
+        path.write_bytes(text[:cut])
+        return path
+
+    def policy(self, text: str) -> None:
+        (self.run / "warnings.toml").write_text(text)
+
+    def warn(self, local: str, fold: int = 0, **options):
+        """Issue in this process."""
+        live = Live(self.run, data=self.prepared, clock=lambda: instant(local, fold))
+        return live.warn([self.inbox], **options)
+
+    def hews(self, local: str | datetime, *arguments: str, fold: int = 0, **options) -> subprocess.CompletedProcess:
+        """Give `hews warn` in a process of its own."""
+        when = local if isinstance(local, datetime) else instant(local, fold)
+        command = [sys.executable, str(HEWS_AT), when.isoformat(), "warn", str(self.run), "--data", str(self.prepared)]
+        given = arguments or ("--incidents", str(self.inbox))
+        return subprocess.run(
+            [*command, *given], capture_output=True, text=True, check=False, env=environment(), **options
+        )
+
+    @property
+    def entries(self) -> list[dict]:
+        """The record, verified."""
+        return read_record(self.run)
+
+    def of(self, kind: str) -> list[dict]:
+        return [entry for entry in self.entries if entry["kind"] == kind]
+
+    @property
+    def outcomes(self) -> list[tuple[str, str]]:
+        return [(entry["issue_time"], entry["outcome"]) for entry in self.of("outcome")]
+
+    @property
+    def delivered(self) -> list[str]:
+        """Ids in the file of warnings."""
+        file = self.run / "warnings.jsonl"
+        return [json.loads(line)["id"] for line in file.read_text().splitlines()] if file.exists() else []
+
+    def require_whole(self) -> None:
+        """See that the record holds, every warning went out once and none twice, and nothing else went out."""
+        verify(self.run)
+        given = [one["id"] for entry in self.of("outcome") for one in entry["warnings"] if not one["withheld"]]
+        sent = [entry["warning"] for entry in self.of("sent") if entry["channel"] == "file"]
+        times = [time for time, _ in self.outcomes]
+        assert len(set(times)) == len(times)
+        assert sorted(self.delivered) == sorted(given) == sorted(sent)
+
+
+def environment() -> dict[str, str]:
+    root = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+
+
+def in_use(folder: Path, trained: Path, prepared: Path, policy: str = POLICY) -> InUse:
+    """Put a copy of a trained run into use."""
+    shutil.copytree(trained, folder / "run")
+    city = folder / "run" / "city.toml"
+    city.write_text(city.read_text().replace("[neighborhoods]", f"{COLUMNS}[neighborhoods]"))
+    (folder / "inbox").mkdir()
+    made = InUse(run=folder / "run", inbox=folder / "inbox", prepared=prepared)
+    made.policy(policy)
+    return made
