@@ -31,6 +31,8 @@ not exist (no warning given, no event, too short for an interval) is null::
     areas          null without neighborhoods, else Scored of each window and neighborhood as a case, `p` and
                    `climatology` (its forecast spread over neighborhoods by their long-run shares) alone
     warnings       {"city": By, "neighborhoods": By or null}
+    warnings_if_issued  {"city": Counts by tier, "neighborhoods": likewise}: had what was withheld while the system
+                   abstained been given; null where nothing was withheld
     drift          null if nothing is scored, else mean_forecast, observed, difference: {value, interval} of observed
                    less forecast (`interval` leaves out 0: drifted, wrong for 1 stable month in 20), events,
                    expected_events (by the climatology)
@@ -68,6 +70,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,7 +80,7 @@ import numpy as np
 
 from hews_gpu.alerts.decide import CITY, Warning
 from hews_gpu.alerts.history import Compact, History, read_history
-from hews_gpu.alerts.judged import MODEL, Judged, judge_all
+from hews_gpu.alerts.judged import MODEL, Judged, counts, judge_all
 from hews_gpu.alerts.policy import Policy, load_policy
 from hews_gpu.alerts.record import load_key, open_record, read_record
 from hews_gpu.alerts.references import NAMES, References
@@ -189,6 +192,8 @@ def _scored(history: History, given: Mapping[str, Sequence[Warning]], names: lis
     """Return the scores by month and in all, and the warnings and misses one by one."""
     timeline = history.timeline
     judged = judge_all(timeline, given, **history.notes)
+    issued = [replace(one, withheld=False) for one in history.warnings]
+    if_issued = {kind: by[MODEL] for kind, by in judge_all(timeline, {MODEL: issued}, **history.notes).items()}
     issue = timeline.windows.issue_s.astype("datetime64[s]")
     month = issue.astype("datetime64[M]")
     periods = []
@@ -205,6 +210,9 @@ def _scored(history: History, given: Mapping[str, Sequence[Warning]], names: lis
                 "published": bool(over and not timeline.is_open[which].any()),
                 "reasons": dict(sorted(reasons.items())),
                 **summary(timeline, judged, which),
+                "warnings_if_issued": {kind: counts(timeline, of, which) for kind, of in if_issued.items()}
+                if any(by[MODEL].notes["withheld"][which[by[MODEL].index]].any() for by in judged.values())
+                else None,
             }
         )
     rows = [row for by in judged.values() for row in _rows(history, by[MODEL], month, names)]

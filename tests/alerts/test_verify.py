@@ -216,6 +216,25 @@ def test_a_refusal_in_place_of_a_warning_lowers_what_was_detected(trained, tmp_p
     assert [by[kind]["p"]["any"]["pod"] for kind in ("city", "neighborhoods")] == [0, 0]
 
 
+def test_what_was_withheld_is_none_of_what_was_given_and_stands_beside_it(trained, tmp_path, result):
+    """The same record, had the system abstained at 0: the hits of city and neighborhood would have been, and were not.
+
+    The warning of 5 came late: nobody could have acted on it in any case.
+    """
+    assert result["all"]["warnings_if_issued"] is None
+    run = tmp_path / "abstaining"
+    shutil.copytree(trained("level"), run)
+    bodies, labels = may()
+    given = [warned(0, withheld=True), warned(0, place=1, withheld=True)]
+    seal(run, outcome(0, 0.6, said="abstained", reason="no skill", warnings=given), *bodies[1:], *labels)
+    told = verify(run)["all"]
+    for kind in ("city", "neighborhoods"):
+        assert told["warnings"][kind]["p"]["any"]["hits"] == 0 and told["warnings"][kind]["p"]["any"]["withheld"] == 1
+        before = result["all"]["warnings"][kind]["p"]["any"]
+        after = told["warnings_if_issued"][kind]["any"]
+        assert {**after, "withheld": 0} == before
+
+
 def test_json_holds_it_and_no_number_is_nan(sealed, result):
     content = json.loads((sealed / VERIFICATION).read_text(), parse_constant=lambda _: pytest.fail("not a number"))
     assert content == json.loads(json.dumps(result))
