@@ -136,7 +136,7 @@ def _candidates(thresholds: Thresholds, said: Said) -> Iterator[tuple[int, int, 
     place, p = np.full(len(time), CITY), said.p[time]
     least = min(thresholds.neighborhoods_watch, thresholds.neighborhoods_warning)
     if said.areas is not None and np.isfinite(least):
-        times, places = np.nonzero(said.areas >= least)
+        times, places = np.divmod(np.flatnonzero(said.areas >= least), said.areas.shape[1])
         p = np.concatenate([p, said.areas[times, places]])
         time, place = np.concatenate([time, times]), np.concatenate([place, places])
     order = np.lexsort((place, -p, place != CITY, time))

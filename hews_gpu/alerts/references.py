@@ -18,6 +18,7 @@ from hews_gpu.alerts.thresholds import calibration_span_s, set_thresholds
 from hews_gpu.arrays import Float64
 from hews_gpu.data.windows import Task, Windows
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, SaysWhere, Setting
+from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.forecasters.neighborhoods import LongRun
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.runs.run import Run, given
@@ -61,6 +62,10 @@ class References:
             name: set_thresholds(policy, self._said(windows, forecaster.predict(self._seen, windows)), name)
             for name, forecaster in self._fitted.items()
         }
+
+    def forecast(self, seen: Catalog, windows: Windows) -> dict[str, Float64]:
+        """Return the probabilities [S] of the city by each, from the rows known at each issue."""
+        return {name: forecaster.predict(seen, windows) for name, forecaster in self._fitted.items()}
 
     def _said(self, windows: Windows, p: Float64) -> Said:
         return Said(windows=windows, p=p, areas=None if self.shares is None else spread(p, self.shares))

@@ -29,6 +29,7 @@ from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, win
 from hews_gpu.alerts.judged import KINDS, MODEL, Judged, Timeline, counts, judge
 from hews_gpu.alerts.outcomes import warning_table
 from hews_gpu.alerts.policy import Policy, load_policy, why_no_skill
+from hews_gpu.alerts.references import References
 from hews_gpu.alerts.thresholds import calibration_span_s, thresholds_of
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.coverage import Coverage, coverage_of_events
@@ -36,14 +37,13 @@ from hews_gpu.data.events import NEIGHBORHOODS, Prepared
 from hews_gpu.data.windows import Task, Windows
 from hews_gpu.errors import UserError
 from hews_gpu.files import new_folder, require_free, write_json
-from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, Forecaster, SaysWhere, Setting
+from hews_gpu.forecasters.base import LEVEL, Forecaster, SaysWhere
 from hews_gpu.forecasters.catalog import Catalog, outcomes
 from hews_gpu.forecasters.city import City, prepared_city
-from hews_gpu.forecasters.registry import REFERENCES
 from hews_gpu.progress import log, peak_memory_bytes, step
 from hews_gpu.runs.evaluate import times, window_columns
 from hews_gpu.runs.folder import model_fingerprint
-from hews_gpu.runs.run import Run, given, on_city, open_run
+from hews_gpu.runs.run import Run, on_city, open_run
 from hews_gpu.units import DAY_S, WEEK_S
 
 __all__ = ["KIND", "replay"]
@@ -65,10 +65,13 @@ class _Replay:
     coverage: Coverage
     task: Task
     issue_s: Int64  # [S]
-    forecasters: Mapping[str, Forecaster]
-    """The run's own as `MODEL`, and both references."""
+    forecaster: Forecaster
+    """The run's own, drawing from this table."""
+    references: References
     thresholds: Mapping[str, Thresholds]
-    """Of each."""
+    """Of the run's own as `MODEL`, and of the references."""
+    thresholds_cpu_s: float
+    """What it took to set them."""
     fingerprint: str
     """Of what the run has learned."""
     why_abstained: str
@@ -78,6 +81,11 @@ class _Replay:
     def withheld(self) -> bool:
         """Whether warnings are withheld."""
         return bool(self.why_abstained)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of place that the run can warn of."""
+        return KINDS if isinstance(self.forecaster, SaysWhere) else KINDS[:1]
 
 
 @dataclass(kw_only=True)
@@ -127,7 +135,7 @@ def replay(
     began = time.perf_counter(), time.process_time()
     require_free(out, kind=KIND, force=force)
     this = _open(open_run(run, data=trained_on, device=device), data, begin_s, end_s, stride_s, delay_s)
-    loaded_cpu_s = time.process_time() - began[1]
+    loaded_s = time.process_time()
     if this.withheld:
         log(f"every warning is withheld: {this.why_abstained}")
     notes = {"run": str(run.absolute()), "prepared": str(data.absolute())}
@@ -135,8 +143,8 @@ def replay(
         written = _write_forecasts(this, folder / FORECASTS)
         timeline, event_xy_m = _timeline(this, written)
         judged = {
-            name: {kind: judge(timeline, given, kind) for kind in _kinds(this, name)}
-            for name, given in written.warnings.items()
+            name: {kind: judge(timeline, warnings, kind) for kind in this.kinds}
+            for name, warnings in written.warnings.items()
         }
         names = this.prepared.names
         table = warning_table(timeline, judged[MODEL], this.city, names, event_xy_m)
@@ -146,7 +154,8 @@ def replay(
         summary = _summary(this, timeline, judged) | {
             "seconds": round(time.perf_counter() - began[0], 3),
             "cpu_seconds": round(time.process_time() - began[1], 3),
-            "cpu_seconds_after_loading": round(time.process_time() - began[1] - loaded_cpu_s, 3),
+            "cpu_seconds_of_thresholds": round(this.thresholds_cpu_s, 3),
+            "cpu_seconds_after_both": round(time.process_time() - loaded_s, 3),
             "peak_memory_bytes": peak_memory_bytes(),
         }
         write_json(folder / SUMMARY, summary)
@@ -178,13 +187,12 @@ def _open(run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, 
         begin = np.datetime64(span_s[0], "s")
         allowed = f"begins after {begin}, where the block that thresholds are set on begins"
         raise UserError("data folder", prepared.folder, allowed=allowed, remedy="Give a table that holds it, too")
-    forecasters = {MODEL: on_city(run.forecaster, city), **_references(run)}
-    fingerprint = model_fingerprint(run.folder)
-    with step("setting thresholds", len(forecasters), "forecasters") as bar:
-        thresholds = {}
-        for name, forecaster in forecasters.items():
-            thresholds[name] = thresholds_of(policy, forecaster, catalog, task, span_s, fingerprint[:8])
-            bar.advance()
+    forecaster, references, fingerprint = on_city(run.forecaster, city), References(run), model_fingerprint(run.folder)
+    began_s = time.process_time()
+    with step("setting thresholds", 1, "blocks") as bar:
+        own = thresholds_of(policy, forecaster, catalog, task, span_s, fingerprint[:8])
+        thresholds = {MODEL: own, **references.thresholds(policy, int(issue_s[0]))}
+        bar.advance()
     return _Replay(
         run=run,
         prepared=prepared,
@@ -194,8 +202,10 @@ def _open(run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, 
         coverage=coverage,
         task=task,
         issue_s=issue_s,
-        forecasters=forecasters,
+        forecaster=forecaster,
+        references=references,
         thresholds=thresholds,
+        thresholds_cpu_s=time.process_time() - began_s,
         fingerprint=fingerprint,
         why_abstained=why_no_skill(run.folder) if policy.skill.required else "",
     )
@@ -219,42 +229,27 @@ def _require_times(run: Run, issue_s: Int64, first_s: int, until_s: int) -> None
         raise UserError(which, str(moment), allowed=allowed)
 
 
-def _references(run: Run) -> dict[str, Forecaster]:
-    """Fit what the run is held against, on what it has learned from."""
-    fitted, parts = {}, given(run.experiment)
-    for name in (CLIMATOLOGY, LEVEL):
-        fitted[name] = REFERENCES[name].make(Setting(city=run.experiment.city))
-        fitted[name].fit(*parts)
-    return fitted
-
-
-def _kinds(this: _Replay, name: str) -> tuple[str, ...]:
-    """Return the kinds of place that a forecaster can warn of."""
-    return KINDS if isinstance(this.forecasters[name], SaysWhere) else KINDS[:1]
-
-
 # ------------------------------------------------------------ forecasts
 
 
 def _write_forecasts(this: _Replay, path: Path) -> _Written:
     """Forecast and decide part by part, and write a row per issue time."""
-    written = _Written(warnings={name: [] for name in this.forecasters}, p={name: [] for name in this.forecasters})
+    written = _Written(warnings={name: [] for name in this.thresholds}, p={name: [] for name in this.thresholds})
     refused = _why_refused(this)
     happened = outcomes(this.catalog, windows_at(this.issue_s, this.task)).y
-    asked = {
-        name: forecast_in_chunks(one, this.catalog, this.task, this.issue_s) for name, one in this.forecasters.items()
-    }
     first = 0
     with _writer(path, this.prepared.names) as write, step("replaying", len(this.issue_s), "issue times") as bar:
-        for chunks in zip(*asked.values(), strict=True):
-            said = dict(zip(asked, chunks, strict=True))
-            part = slice(first, first + len(said[MODEL]))
+        for said in forecast_in_chunks(this.forecaster, this.catalog, this.task, this.issue_s):
+            part = slice(first, first + len(said))
             first = part.stop
-            _decide(this, said, refused[part] == "", written)
-            table = _rows(this, said, refused[part], happened[part])
+            fit = refused[part] == ""
+            references = this.references.forecast(this.catalog, said.windows)
+            references[LEVEL] = np.where(fit, references[LEVEL], np.nan)
+            _decide(this, said, fit, references, written)
+            table = _rows(this, said, references, refused[part], happened[part])
             written.outcome.append(table["outcome"].to_numpy())
             write(_with_policy(table, this.policy))
-            bar.advance(len(said[MODEL]))
+            bar.advance(len(said))
     return written
 
 
@@ -269,17 +264,19 @@ def _why_refused(this: _Replay) -> NDArray[np.str_]:
     return why
 
 
-def _decide(this: _Replay, said: Mapping[str, Said], fit: Bool, written: _Written) -> None:
+def _decide(this: _Replay, said: Said, fit: Bool, references: Mapping[str, Float64], written: _Written) -> None:
     """Add the warnings of some issue times, of the model and of what it is held against."""
-    for name, one in said.items():
-        written.p[name].append(np.where(fit, one.p, np.nan))
-        usable = one if fit.all() else _selected(one, fit)
-        past = written.warnings[name]
-        lately_s = int(one.windows.issue_s[0]) - max(
-            WEEK_S, this.policy.quiet_s, this.task.lead_s + this.task.horizon_s
-        )
-        lately = [warning for warning in past if warning.issue_s >= lately_s]
-        past += decide(this.policy, this.thresholds[name], usable, lately, withheld=this.withheld and name == MODEL)
+    policy, windows, usable = this.policy, said.windows, said if fit.all() else _selected(said, fit)
+    matters_s = max(WEEK_S, policy.quiet_s, this.task.lead_s + this.task.horizon_s)
+    for name, past in written.warnings.items():
+        lately = [warning for warning in past if warning.issue_s >= windows.issue_s[0] - matters_s]
+        if name == MODEL:
+            past += decide(policy, this.thresholds[name], usable, lately, withheld=this.withheld)
+            written.p[name].append(np.where(fit, said.p, np.nan))
+        else:
+            p = references[name]
+            past += this.references.warnings(policy, this.thresholds[name], windows, p, lately)
+            written.p[name].append(p)
 
 
 def _selected(said: Said, which: Bool) -> Said:
@@ -288,20 +285,22 @@ def _selected(said: Said, which: Bool) -> Said:
     return Said(windows=said.windows.select(which), p=said.p[which], areas=areas)
 
 
-def _rows(this: _Replay, said: Mapping[str, Said], why: NDArray[np.str_], happened: Bool) -> pa.Table:
+def _rows(
+    this: _Replay, said: Said, references: Mapping[str, Float64], why: NDArray[np.str_], happened: Bool
+) -> pa.Table:
     """Return the rows of forecasts.parquet of some issue times, without the policy."""
-    windows, fit, areas = said[MODEL].windows, why == "", said[MODEL].areas
-    made = "abstained" if this.withheld else "issued"
+    windows, fit = said.windows, why == ""
     columns: dict[str, Any] = {
         **window_columns(windows),
-        "outcome": np.where(fit, made, "refused"),
+        "outcome": np.where(fit, "abstained" if this.withheld else "issued", "refused"),
         "reason": np.where(fit, this.why_abstained, why),
-        **{"p" if name == MODEL else f"p_{name}": pa.array(one.p, mask=~fit) for name, one in said.items()},
+        "p": pa.array(said.p, mask=~fit),
+        **{f"p_{name}": pa.array(p, mask=np.isnan(p)) for name, p in references.items()},
         "y": pa.array(happened.astype(np.int8), mask=~_is_settled(this, windows)),
     }
-    if areas is not None:
-        values = pa.array(areas.astype(np.float32).ravel())
-        columns["areas"] = pa.FixedSizeListArray.from_arrays(values, areas.shape[1], mask=pa.array(~fit))
+    if said.areas is not None:
+        values = pa.array(said.areas.astype(np.float32).ravel())
+        columns["areas"] = pa.FixedSizeListArray.from_arrays(values, said.areas.shape[1], mask=pa.array(~fit))
     return pa.table(columns)
 
 
@@ -392,7 +391,6 @@ def _if_issued(timeline: Timeline, judged: Mapping[str, Judged]) -> dict[str, An
 def _summary(this: _Replay, timeline: Timeline, judged: Mapping[str, Mapping[str, Judged]]) -> dict[str, Any]:
     """Return what replay.json holds but for what it cost."""
     every = np.ones(len(timeline.windows), dtype=bool)
-    kinds = _kinds(this, MODEL)
     which, times_of = np.unique(timeline.outcome, return_counts=True)
     return {
         "kind": KIND,
@@ -408,8 +406,7 @@ def _summary(this: _Replay, timeline: Timeline, judged: Mapping[str, Mapping[str
         "abstained": this.why_abstained,
         "open": int(timeline.is_open.sum()),
         "warnings": {
-            kind: {name: counts(timeline, of[kind], every) for name, of in judged.items() if kind in of}
-            for kind in kinds
+            kind: {name: counts(timeline, of[kind], every) for name, of in judged.items()} for kind in this.kinds
         },
         "warnings_if_issued": None if not this.withheld else _if_issued(timeline, judged[MODEL]),
         "thresholds": this.thresholds[MODEL].as_dict(),

@@ -30,6 +30,8 @@ from hews_gpu.units import WEEK_S
 __all__ = ["calibration_span_s", "set_thresholds", "thresholds_of"]
 
 NEVER = float("inf")
+HIGHEST = 300
+"""For each warning that is allowed, so many of the highest values are tried first: quiet periods take most of them."""
 
 
 def calibration_span_s(policy: Policy, validation_s: tuple[int, int], first_issue_s: int) -> tuple[int, int]:
@@ -98,7 +100,6 @@ def thresholds_of(
 
 def _of_kind(policy: Policy, kind: str, values: Float64, said: Said, never: Thresholds) -> dict[str, Any]:
     """Return the thresholds of the city or of the neighborhoods by name, the higher tier's first."""
-    ordered = np.sort(values, axis=None)[::-1]
     weeks = len(said) * policy.stride_s / WEEK_S
     chosen: dict[str, Any] = {}
     for tier in TIERS:
@@ -108,8 +109,19 @@ def _of_kind(policy: Policy, kind: str, values: Float64, said: Said, never: Thre
             return sum(one.tier == tier for one in decide(policy, tried, said, [], capped=False))
 
         allowed = int(np.floor(getattr(getattr(policy, kind), f"{tier}_per_week") * weeks + 1e-9))
-        chosen[f"{kind}_{tier}"] = _lowest(ordered, allowed, count)
+        chosen[f"{kind}_{tier}"] = _lowest_of(values.ravel(), allowed, count)
     return chosen
+
+
+def _lowest_of(values: Float64, allowed: int, count: Callable[[float], int]) -> float:
+    """Return the lowest of the values [V] whose count is allowed; only as many as are likely to matter are sorted."""
+    most = HIGHEST * (allowed + 1)
+    if most < len(values):
+        highest = np.sort(np.partition(values, -most)[-most:])[::-1]
+        lowest = _lowest(highest, allowed, count)
+        if lowest != highest[-1]:
+            return lowest
+    return _lowest(np.sort(values)[::-1], allowed, count)
 
 
 def _lowest(values: Float64, allowed: int, count: Callable[[float], int]) -> float:

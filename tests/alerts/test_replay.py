@@ -67,7 +67,7 @@ def test_the_folder_holds_what_is_promised(week):
     assert any_tier["hits"] == (city["outcome"] == "hit").sum()
     assert any_tier["events"] - any_tier["caught"] == (city["outcome"] == "miss").sum()
     assert any_tier["per_week"] == pytest.approx(any_tier["given"] * 7 / 10, rel=0.05)
-    assert set(summary["warnings"]["neighborhoods"]) == {"p", "level"}
+    assert set(summary["warnings"]["neighborhoods"]) == {"p", "climatology", "level"}
 
 
 def test_labels_are_what_the_table_says_where_it_covers_the_window(week, prepared):
@@ -154,7 +154,9 @@ def test_where_the_newest_row_is_too_old_nothing_is_forecast(issuing, tmp_path):
     hours = (seconds(table["issue_time"]) - FROM_S) / 3600
     refused = table["outcome"] == "refused"
     assert refused[(hours > 24 + 48.5) & (hours < 120)].all() and not refused[(hours < 72) | (hours > 121)].any()
-    assert table["p"][refused].isna().all() and table["areas"][refused].isna().all()
+    for name in ("p", "p_level", "areas"):
+        assert table[name][refused].isna().all()
+    assert table["p_climatology"].notna().all()
     assert table["reason"][refused].str.contains("newest row").all()
     issued = pd.read_parquet(tmp_path / "replay" / "warnings.parquet")["issue_time"].dropna()
     assert not set(issued) & set(table["issue_time"][refused])
