@@ -48,6 +48,7 @@ EVERY_S = 6 * HOUR_S
 LAW = lognormal(DAY_S / 2, 1.0)
 PROCESSES, QUICK_PROCESSES = 8, 1
 """Whole processes timed of each kind."""
+KEPT = 2  # deliveries that lie in the folder at a time, at most, beside the newest
 POLICY = """
 stride_s = {every_s}
 [skill]
@@ -87,6 +88,8 @@ def deliveries(data: Path, inbox: Path, days: int) -> Iterator[int]:
     for one in daily_deliveries(table, time_s, begin_s=BEGIN_S, days=days, delay=LAW, seed=1, edits=OF_PORTAL):
         pyarrow.csv.write_csv(one.table, inbox / f"{np.datetime64(one.known_s, 's').astype('datetime64[D]')}.csv")
         yield one.known_s
+        for read in sorted(inbox.iterdir())[:-KEPT]:  # each has 47 MB
+            read.unlink()
 
 
 def issue(run: Path, prepared: Path, inbox: Path, time_s: int, *, catch_up: bool = False) -> dict[str, Any]:
