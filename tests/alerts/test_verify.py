@@ -22,6 +22,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.runs.run import open_run
 from tests.alerts.invented_record import BEGIN_S, POLICY, STEP_S, label, outcome, seal
 from tests.alerts.invented_timeline import warning
+from tests.alerts.live_city import in_use
 
 
 def warned(k, tier="watch", place=-1, **more):
@@ -309,3 +310,24 @@ def test_a_record_of_what_was_replayed_scores_as_the_replay_does(trained, prepar
     assert theirs["city"]["p"]["any"]["hits"] > 3 and theirs["neighborhoods"]["p"]["any"]["given"] > 3
     for kind, name in (("city", "p"), ("neighborhoods", "p"), ("city", "climatology"), ("city", "level")):
         assert {tier: ours[kind][name][tier] for tier in ("watch", "warning", "any")} == theirs[kind][name]
+
+
+def test_what_was_issued_live_is_scored_by_the_table_as_it_turned_out(trained, prepared, tmp_path, monkeypatch):
+    """Issued every other two hours for ten days from a delivery a day; the newest days are not settled."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    city = in_use(tmp_path, trained("level"), prepared)
+    begin_s = seconds("2024-04-20")
+    for hour in range(0, 240, 4):
+        now = text(begin_s + hour * 3600 + 5)
+        if hour % 24 == 0:
+            city.deliver(f"{now[:10]}.csv", text(begin_s + hour * 3600))
+        assert city.warn(now)["outcome"] == "issued"
+    told = verify(city.run, data=prepared)["all"]
+    assert told["outcomes"]["due"] == 119 and told["outcomes"]["missing"] == 59
+    assert 12 <= told["open"] <= 24  # at least since the last delivery, of a day before
+    event_s, _ = target_events(load_events(prepared))
+    settled_s = begin_s + 7200 * (119 - told["open"])
+    assert told["events"]["city"] == ((event_s >= begin_s) & (event_s < settled_s)).sum()
+    assert told["warnings"]["city"]["p"]["any"]["hits"] > 0
+    assert told["warnings"]["city"]["p"]["any"]["undelivered"] == 0
+    assert told["as_made"]["windows"] + told["open"] // 2 in (60, 59)
