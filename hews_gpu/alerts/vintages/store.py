@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ class Store:
 
     def __init__(self, folder: Path, delay_s: int = 0) -> None:
         self.folder, self.delay_s = folder, delay_s
-        self.deliveries: tuple[Delivery, ...] = ()
+        self._take([])
         self._files: list[dict[str, str]] = []
         self._versions: Versions | None = None
         self._read_index()
@@ -143,7 +143,12 @@ class Store:
         if index["files"] != self._files:
             self._versions = None
         self.delay_s, self._files = index["delay_s"], index["files"]
-        self.deliveries = tuple(Delivery(**entry) for entry in index["deliveries"])
+        self._take(index["deliveries"])
+
+    def _take(self, entries: list[dict[str, Any]]) -> None:
+        """Keep the entries of the index; of what a newer version may have added to them nothing is lost."""
+        self._entries, names = entries, [spec.name for spec in fields(Delivery)]
+        self.deliveries = tuple(Delivery(**{name: entry[name] for name in names}) for entry in entries)
 
     @property
     def versions(self) -> Versions:
@@ -299,13 +304,13 @@ class Store:
             write_parquet(partial, STORED, [after.stored(told)])
             file = {"name": name, "sha256": hashlib.sha256(partial.read_bytes()).hexdigest()}
         files = [file] if is_whole else [*self._files, file]
-        entries = [*map(asdict, self.deliveries), {**entry, "hash": _hash_of(entry)}]
+        entries = [*self._entries, {**entry, "hash": _hash_of(entry)}]
         write_json(
             self.folder / INDEX,
             {"kind": "vintages", "delay_s": self.delay_s, "files": files, "deliveries": entries},
         )
         self._files, self._versions = files, after
-        self.deliveries = tuple(Delivery(**one) for one in entries)
+        self._take(entries)
         for path in self.folder.glob("rows-*.parquet"):
             if path.name not in {one["name"] for one in files}:
                 path.unlink()

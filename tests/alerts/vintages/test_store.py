@@ -201,6 +201,18 @@ def test_a_damaged_store_is_named(tmp_path: Path, fault: str) -> None:
         open_store(tmp_path).as_of(NOON)
 
 
+def test_what_a_newer_version_added_to_the_index_stays(tmp_path: Path) -> None:
+    filled(tmp_path, [ROBBERY])
+    index = tmp_path / "index.json"
+    content = json.loads(index.read_text())
+    entry = {**content["deliveries"][0], "note": "of a newer version"}
+    content["deliveries"] = [{**entry, "hash": module._hash_of(entry)}]
+    index.write_text(json.dumps(content))
+    open_store(tmp_path).add(table([FIRST, LAST]), NOON + DAY_S, SOURCE)
+    assert len(open_store(tmp_path).deliveries) == 2
+    assert json.loads(index.read_text())["deliveries"][0] == content["deliveries"][0]
+
+
 def test_a_reader_goes_on_while_files_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(tmp_path, [ROBBERY], [ROBBERY, THEFT])
     reader = open_store(tmp_path)
