@@ -23,7 +23,9 @@ def warn(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by 'hews train'.")],
     incidents: Annotated[
         list[Path] | None,
-        typer.Option("--incidents", metavar="FILE|FOLDER", help="The newest delivery, or the folder of deliveries."),
+        typer.Option(
+            "--incidents", metavar="FILE|FOLDER", help="A file of the newest delivery, or a folder of deliveries."
+        ),
     ] = None,
     at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="Local issue time; now unless given.")] = None,
     catch_up: Annotated[bool, typer.Option("--catch-up", help="First make up what was missed, marked late.")] = False,

@@ -140,6 +140,13 @@ def test_a_truncated_delivery_is_refused(used, cut):
     refused_for(used, "2024-04-21T06:00:05", "2024-04-21.csv")
 
 
+def test_a_delivery_whose_last_row_was_cut_is_refused(used):
+    """All else is as it should be: it has more rows than the one before, and newer ones."""
+    assert used.warn(FIRST)["outcome"] == "issued"
+    used.deliver("2024-04-21.csv", "2024-04-21T05:55", cut=-25)
+    refused_for(used, "2024-04-21T06:00:05", "ends in the middle of a row")
+
+
 def test_a_binary_delivery_is_refused(used):
     (used.inbox / "2024-04-21.csv").write_bytes(random.Random(1).randbytes(20_000))
     done = used.hews("2024-04-21T06:00:05")
@@ -218,6 +225,25 @@ def test_a_row_of_the_running_window_is_not_seen_by_its_forecast(used):
     assert used.warn("2024-04-20T10:05:00")["vintage"] == expected
     later = used.warn("2024-04-20T12:00:05")["vintage"]
     assert later["delivery"] == "2024-04-20b.csv" and later["newest"] == "2024-04-20T10:02:00"
+
+
+def test_a_row_that_came_late_counts_from_then_on(tmp_path, trained, prepared):
+    """Half of the shootings of ten days come with the second delivery, or were in the first: the level differs."""
+
+    def lacking(rows):
+        is_late = (rows["time_s"] > rows["time_s"].max() - 10 * 86_400) & (rows["category"] == "SHOOTING")
+        return rows[~is_late | (np.arange(len(rows)) % 2 == 0)]
+
+    said = []
+    for name, first in (("late", lacking), ("early", None)):
+        (tmp_path / name).mkdir()
+        city = in_use(tmp_path / name, trained("level"), prepared)
+        city.deliver("2024-04-20.csv", "2024-04-20T05:55", first)
+        assert city.warn(FIRST)["outcome"] == "issued"
+        city.deliver("2024-04-21.csv", "2024-04-21T05:55")
+        said.append(city.warn("2024-04-21T06:00:05"))
+    assert said[0]["vintage"]["rows"] == said[1]["vintage"]["rows"]
+    assert said[0]["probability"] != said[1]["probability"]
 
 
 # ------------------------------------------------------------------------------------------ clocks
@@ -300,6 +326,8 @@ def test_a_policy_changed_in_flight_is_recorded(used):
     (entry,) = used.of("policy")
     assert entry["policy"]["city"]["watch_per_week"] == 42 and entry["replaced"] == used.of("opened")[0]["fingerprint"]
     assert newest(used)["policy_fingerprint"] == entry["fingerprint"]
+    first, second = (one["thresholds"]["city_watch"] for one in used.of("outcome"))
+    assert first < second, "half as many warnings need a higher threshold"
     used.warn("2024-04-20T10:00:05")
     assert len(used.of("policy")) == 1
 
