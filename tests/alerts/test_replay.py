@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -121,6 +122,9 @@ def test_rows_that_came_later_change_no_forecast(week, issuing, tmp_path):
     for name in ("p", "p_level"):
         assert (ours[name] == theirs[name])[before].all()
     assert (ours["p"] != theirs["p"])[~before].any()
+    of = [json.loads((folder / "replay.json").read_text(encoding="utf-8")) for folder in (week, tmp_path / "replay")]
+    for name in ("thresholds", "thresholds_of_references"):
+        assert of[0][name] == of[1][name]
 
 
 def test_a_delay_is_waited_for(week, issuing, prepared, tmp_path):
@@ -130,6 +134,25 @@ def test_a_delay_is_waited_for(week, issuing, prepared, tmp_path):
     assert (known["known"] - known["time"]).dt.total_seconds().unique().tolist() == [6 * 3600]
     ours = pq.read_table(week / "forecasts.parquet")["p"].to_numpy()[:96]
     assert (pq.read_table(delayed / "forecasts.parquet")["p"].to_numpy() != ours).mean() > 0.9
+
+
+def test_rows_with_delays_of_their_own_are_waited_for(issuing, prepared, tmp_path, monkeypatch):
+    def reported(prepared, **span):
+        city = prepared_city(prepared, **span)
+        late_s = np.where(np.arange(len(city.events)) % 2, 7200, 6 * 3600)
+        return replace(city, reported_s=city.events.time_s + late_s)
+
+    monkeypatch.setattr("hews_gpu.alerts.replay.prepared_city", reported)
+    replay(issuing, prepared, tmp_path / "replay", begin_s=FROM_S, end_s=FROM_S + DAY_S)
+    known = pd.read_parquet(tmp_path / "replay" / "incidents.parquet")
+    assert set((known["known"] - known["time"]).dt.total_seconds()) == {7200, 6 * 3600}
+    run, whole = open_run(issuing), open_prepared(prepared)
+    now_s, task = FROM_S + 20 * 3600, Task.of_city(whole.city).apart(1800)
+    city = reported(whole, begin_s=FROM_S, end_s=FROM_S + DAY_S)
+    seen = city.catalog(task.delay_s, as_reported=True).until(now_s)
+    live = forecast(run.forecaster, seen, task, np.array([now_s]))
+    table = pq.read_table(tmp_path / "replay" / "forecasts.parquet").to_pandas()
+    assert live.p[0] == table["p"][seconds(table["issue_time"]) == now_s].item()
 
 
 def test_without_foresight_everything_is_withheld_and_scored_all_the_same(trained, prepared, tmp_path):
