@@ -2,7 +2,7 @@
 
 Of Baltimore's portal table with the 278 neighborhoods, where HEWS_REAL_DATA has it, a stack is trained and judged, and
 deliveries of May and June 2017 are made by a stated law of delays, with rows changed later. Each day has one delivery
-and an issue time every six hours; a day on which nothing ran is made up. The record is verified, and edited, cut and
+and an issue time every twelve hours; a day on which nothing ran is made up. The record is verified, and edited, cut and
 reordered copies must be refused. Some calls are whole processes, with a new delivery and without, each a fresh start of
 the command; others the same call in this process. ``--quick``: four days.
 """
@@ -42,11 +42,11 @@ from hews_gpu.units import DAY_S, HOUR_S
 from studies.inputs.deliveries import OF_PORTAL, daily_deliveries, lognormal, portal_table
 
 ZONE = ZoneInfo("America/New_York")
-BEGIN_S = int(np.datetime64("2017-05-02T06:00:00", "s").astype(int))
+BEGIN_S = int(np.datetime64("2017-05-02T12:00:00", "s").astype(int))
 DAYS, QUICK_DAYS = 60, 4
-EVERY_S = 6 * HOUR_S
+EVERY_S = 12 * HOUR_S
 LAW = lognormal(DAY_S / 2, 1.0)
-PROCESSES, QUICK_PROCESSES = 8, 1
+PROCESSES, QUICK_PROCESSES = 5, 1
 """Whole processes timed of each kind."""
 KEPT = 2  # deliveries that lie in the folder at a time, at most, beside the newest
 POLICY = """
