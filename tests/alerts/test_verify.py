@@ -141,6 +141,14 @@ def test_the_same_again_is_the_same_and_open_months_may_move(sealed, result):
     assert verify(sealed)["periods"][-1]["events"]["city"] == 1
 
 
+def test_a_month_that_is_not_over_is_not_published_however_much_of_it_is_settled(trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained("level"), run)
+    seal(run, *[outcome(k) for k in range(62)], *[label(k) for k in range(62)])
+    (month,) = verify(run)["periods"]
+    assert (month["open"], month["published"]) == (0, False)
+
+
 def moved(sealed, way, value):
     """Change what was published, as a release that counts otherwise would."""
     file = sealed / VERIFICATION
