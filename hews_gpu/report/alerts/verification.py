@@ -34,7 +34,7 @@ from hews_gpu.report.significance import CLIMATOLOGY, LEVEL, label
 __all__ = ["build_verification_page"]
 
 MODEL = "p"
-MOST_ROWS = 600
+MOST_ROWS = 400
 NOT_ISSUED = {
     "abstained": "were withheld",
     "refused": "were refused",
@@ -67,8 +67,8 @@ def _page(verification: Mapping[str, Any]) -> Page:
         _trust(verification),
         _curves(verification),
         _worth(verification),
-        _warned(verification),
         _months(verification),
+        _warned(verification),
         _record(verification),
         section("reading_verified", prose("reading_verification.html.j2")),
     ]

@@ -7,7 +7,8 @@ forecaster and tier, as `hews verify` writes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -106,20 +107,45 @@ def warning_rows(rows: Sequence[Mapping[str, Any]], begin_s: int) -> list[Row]:
     moments = [pd.Timestamp(row["event_time" if row["outcome"] == "miss" else "issue_time"]) for row in rows]
     years = {moment.year for moment in moments}
     form = f"%a{SPACE}%-d{SPACE}%b{f'{SPACE}%Y' if len(years) > 1 else ''}, %H:%M"
-    return [_warning_row(row, begin_s, form) for row in rows]
+    return [_warning_row(row, begin_s, form) for row in _joined(rows)]
+
+
+def _joined(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows; an event missed by warnings of the city and of its neighborhood alike becomes one row of both."""
+    of_city = Counter(row["event_time"] for row in rows if _is_miss(row) and not isinstance(row["place"], str))
+    of_places = Counter(row["event_time"] for row in rows if _is_miss(row) and isinstance(row["place"], str))
+    both = of_city & of_places
+    left = both.copy()
+    for row in rows:
+        if not _is_miss(row):
+            yield row
+        elif isinstance(row["place"], str):
+            both[row["event_time"]] -= 1
+            yield {**row, "missed_by_both": both[row["event_time"]] >= 0}
+        elif left[row["event_time"]] > 0:
+            left[row["event_time"]] -= 1
+        else:
+            yield row
+
+
+def _is_miss(row: Mapping[str, Any]) -> bool:
+    return bool(row["outcome"] == "miss")
 
 
 def _warning_row(row: Mapping[str, Any], begin_s: int, form: str) -> Row:
     issued, opens, closes, came = (
         pd.Timestamp(row[name]) for name in ("issue_time", "window_start", "window_end", "event_time")
     )
-    missed = row["outcome"] == "miss"
+    missed = _is_miss(row)
     at = came if missed else issued
     where = row["place"] if isinstance(row["place"], str) else "Whole city"
     notes = [note for note in ("withheld", "undelivered", "cancelled", "late") if row.get(note) is True]
-    tier = ", ".join(["no warning" if missed else str(row["tier"]), *notes])
-    if missed and row.get("system") not in (None, "issued"):
-        tier = f"no warning: {row['system']}"
+    if missed:
+        tier = "no warning of it or of the city" if row.get("missed_by_both") else "no warning"
+        notes = [str(row["system"])] if row.get("system") not in (None, "issued") else []
+    else:
+        tier = str(row["tier"])
+    tier = ", ".join([tier, *notes])
     outcome = [GLYPHS.get(str(row["outcome"]), str(row["outcome"]))]
     outcome += [f"incident at {came:%H:%M}"] if row["outcome"] == "hit" else []
     cells: list[Cell] = [

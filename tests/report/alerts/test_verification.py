@@ -69,7 +69,7 @@ def test_each_warning_and_each_miss_is_a_row(tmp_path):
         "● hit incident at 21:12 72 min",
         "○ false alarm",
         "▽ miss",
-        "no warning: refused",
+        "no warning, refused",
         "watch, withheld",
     ):
         assert words in page, words
