@@ -37,6 +37,8 @@ from hews_gpu.config import load_city
 from hews_gpu.data.prepare.command import prepare
 from hews_gpu.errors import UserError
 from hews_gpu.runs.evaluate import evaluate
+from hews_gpu.runs.folder import run_recipe
+from hews_gpu.runs.run import open_run
 from hews_gpu.runs.train import train
 from hews_gpu.units import DAY_S, HOUR_S
 from studies.inputs.deliveries import OF_PORTAL, daily_deliveries, lognormal, portal_table
@@ -71,12 +73,20 @@ def instant(time_s: int) -> datetime:
     return datetime.fromtimestamp(time_s + 5, UTC).replace(tzinfo=ZONE).astimezone(UTC)
 
 
-def trained(data: Path, folder: Path) -> tuple[Path, Path]:
-    """Prepare the table, train and judge a stack, and put it into use; return the run and its prepared folder."""
+def trained(data: Path, folder: Path, given: Path | None) -> tuple[Path, Path]:
+    """Prepare the table, train and judge a stack unless one is given, and put it into use.
+
+    Returns:
+        The run, and its prepared folder.
+    """
     prepared, run = folder / "prepared", folder / "run"
-    prepare(load_city(write_baltimore(folder, data, areas=278)), prepared)
-    train(prepared, run, device="cpu")
-    evaluate(run)
+    if given is None:
+        prepare(load_city(write_baltimore(folder, data, areas=278)), prepared)
+        train(prepared, run, device="cpu")
+        evaluate(run)
+    else:
+        prepared = open_run(given).prepared.folder
+        shutil.copytree(given, run, ignore=shutil.ignore_patterns("record", "vintages", "state", "warnings.jsonl"))
     (run / "warnings.toml").write_text(POLICY.format(every_s=EVERY_S))
     return run, prepared
 
@@ -162,9 +172,9 @@ def tampered(run: Path, folder: Path) -> dict[str, bool]:
     return refused
 
 
-def measure(data: Path, folder: Path, quick: bool) -> dict[str, Any]:
+def measure(data: Path, folder: Path, quick: bool, given: Path | None) -> dict[str, Any]:
     """Do all of it."""
-    run, prepared = trained(data, folder)
+    run, prepared = trained(data, folder, given)
     began = time.perf_counter()
     days = QUICK_DAYS if quick else DAYS
     costs = play(data, run, prepared, folder / "inbox", days, QUICK_PROCESSES if quick else PROCESSES)
@@ -172,17 +182,18 @@ def measure(data: Path, folder: Path, quick: bool) -> dict[str, Any]:
     outcomes = [entry for entry in entries if entry["kind"] == "outcome"]
     times = [entry["issue_time"] for entry in outcomes]
     assert len(times) == len(set(times)), "each issue time has one outcome"
-    given = [one["id"] for entry in outcomes for one in entry["warnings"] if not one["withheld"]]
+    warned = [one["id"] for entry in outcomes for one in entry["warnings"] if not one["withheld"]]
     said = [json.loads(line)["id"] for line in (run / "warnings.jsonl").open()]
     return {
+        "model": run_recipe(run).model,
         "deliveries": days,
         "delivered_rows": len(Live(run, data=prepared).store.as_of(BEGIN_S + days * DAY_S)),
         "neighborhoods": len(outcomes[-1]["neighborhoods"]),
         "issue_times": len(outcomes),
         "outcomes": dict(Counter(f"{entry['outcome']}{' late' if entry['late'] else ''}" for entry in outcomes)),
         "labels": sum(entry["kind"] == "label" for entry in entries),
-        "warnings": len(given),
-        "each_said_once": sorted(said) == sorted(given),
+        "warnings": len(warned),
+        "each_said_once": sorted(said) == sorted(warned),
         "lines_verified": verify(run).lines,
         "tampered_refused": tampered(run, folder / "tampered"),
         "record_bytes": (run / "record" / "record.jsonl").stat().st_size,
@@ -204,12 +215,13 @@ def show(result: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure, print, and save unless quick."""
-    flags = parse_flags(__doc__ or "")
+    told = {"type": Path, "default": None, "help": "a trained and judged run of the table, instead of training one"}
+    flags = parse_flags(__doc__ or "", run=told)
     data = real_data()
     if data is None:
         sys.exit("live: HEWS_REAL_DATA must name the folder of real tables")
     with tempfile.TemporaryDirectory() as scratch:
-        result = measure(data, Path(scratch), flags.quick)
+        result = measure(data, Path(scratch), flags.quick, flags.run)
     finish("live", result, flags, show)
 
 

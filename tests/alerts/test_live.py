@@ -20,6 +20,7 @@ import pytest
 from hews_gpu.alerts.live import EXIT_CODES
 from hews_gpu.alerts.record import verify
 from hews_gpu.errors import UserError
+from hews_gpu.runs.run import open_run
 from tests.alerts.live_city import HEWS_AT, POLICY, environment, in_use, instant, seconds
 
 FIRST = "2024-04-20T06:00:05"
@@ -47,6 +48,18 @@ def test_the_same_time_twice_adds_nothing_and_ends_as_before(used):
     assert used.outcomes == [("2024-04-20T06:00:00", "issued")] and "as before" in second.stderr
     assert len(used.of("opened")) == 1 and len(used.delivered) == 1
     used.require_whole()
+
+
+@pytest.mark.parametrize(("model", "close"), [("level", 1e-9), ("cnn", 1e-5)])
+def test_what_is_issued_is_what_the_run_forecasts(tmp_path, trained, prepared, model, close):
+    """Also by a model that draws maps: of the rows that were delivered, not of those it was trained on."""
+    city = in_use(tmp_path, trained(model), prepared)
+    city.deliver("2024-04-20.csv", "2024-04-20T05:55")
+    entry = city.warn(FIRST)
+    expected = open_run(trained(model), data=prepared).forecast("2024-04-20T06:00")
+    assert entry["probability"] == pytest.approx(expected.probability, abs=close)
+    where = dict(zip(["West", "East"], entry["neighborhoods"], strict=True))
+    assert where == pytest.approx(expected.by_neighborhood, abs=1e-5)
 
 
 def test_json_is_one_object_and_carries_the_outcome(used):

@@ -116,3 +116,11 @@ def test_a_run_without_a_recipe_or_of_another_model_is_refused(trained, tmp_path
     (copy / "recipe.toml").unlink()
     with pytest.raises(UserError, match=r"recipe\.toml: does not exist"):
         open_run(copy)
+
+
+def test_a_run_that_has_a_record_of_warnings_is_not_replaced(trained, tmp_path):
+    run = shutil.copytree(trained("climatology"), tmp_path / "run")
+    assert not runs.going_on(run, "checkpoint", False, force=True, resume=False)
+    (run / "record").mkdir()
+    with pytest.raises(UserError, match="is the record of what the run warned of"):
+        runs.going_on(run, "checkpoint", False, force=True, resume=False)
