@@ -21,13 +21,14 @@ from hews_gpu.arrays import Bool, Float32, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.climatology import hour_of_week, month_of_year
+from hews_gpu.forecasters.forward import latest, thinned
 from hews_gpu.forecasters.hewsnet_layers import pair_rows
 from hews_gpu.forecasters.level import Recent
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.forecasters.trees import Trees, grow_trees
 from hews_gpu.units import HOUR_S
 
-__all__ = ["Boosting", "BoostingFit", "Columns", "chosen_columns", "strongest"]
+__all__ = ["MOST_EVENTS", "MOST_QUIET", "Boosting", "BoostingFit", "Columns", "chosen_columns", "strongest"]
 
 EDGES_H = (0, 1, 2, 4, 6, 8, 12, 16, 24, 36, 48, 72)  # of how long ago
 CITY_DECAYS_S = (2 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 168 * HOUR_S)
@@ -36,6 +37,9 @@ PAIR_LAGS_S = ((0, 4 * HOUR_S), (0, 12 * HOUR_S))
 PAIRS_M = (160.0, 300.0, 500.0)
 AREA_COLUMNS, PAIR_COLUMNS = 64, 24  # at most
 LEAST = 3.0  # score statistic of a column worth a look: under chance alone one in 370 has it
+MOST_EVENTS, MOST_QUIET = 8_000, 20_000  # the last target events, and quiet windows among them, that trees learn from
+MOST_STREAMS = 20
+FORGOTTEN_S = 110 * 168 * HOUR_S  # exp(-110) is 0 in single precision
 SCORED_WINDOWS = 16_000  # the last of the training windows choose columns: more would cost memory
 CHUNK = 1 << 23  # counts at once: 64 MB
 TREES = {"max_iter": 150, "learning_rate": 0.06, "max_leaf_nodes": 4, "min_samples_leaf": 200, "max_features": 0.3}
@@ -85,10 +89,12 @@ class Columns:
 
     def of(self, seen: Catalog, windows: Windows) -> Float32:
         """Return all that the trees look at [S, K]."""
+        ratios = self.recent.ratios(seen, windows)
+        seen = seen.since(int(windows.issue_s[0]) - FORGOTTEN_S)
         logit, hour = self.recent.climatology.logit(windows.begin_s), hour_of_week(windows.begin_s)
         calendar = np.stack([logit, hour % 24, hour // 24, month_of_year(windows.begin_s)], axis=1)
         city, streams = seen.columns(self.streams), len(self.streams)
-        parts = [calendar, self.recent.ratios(seen, windows)]
+        parts = [calendar, ratios]
         ago = [seen.counted(windows.issue_s - hours * HOUR_S, city, streams) for hours in EDGES_H]
         parts += [_with_total(since - until) for since, until in pairwise(ago)]
         parts += [_with_total(seen.decayed(windows.issue_s, city, streams, decay_s)) for decay_s in CITY_DECAYS_S]
@@ -128,8 +134,9 @@ class Boosting:
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         columns = chosen_columns(past, train)
-        trees = grow_trees(columns.of(past, train.windows), train.y, self._seed, l2_regularization=L2, **TREES)
-        self.fitted = BoostingFit(columns=columns, trees=trees)
+        some, shift = thinned(latest(past, train, MOST_EVENTS), MOST_QUIET)
+        trees = grow_trees(columns.of(past, some.windows), some.y, self._seed, l2_regularization=L2, **TREES)
+        self.fitted = BoostingFit(columns=columns, trees=replace(trees, start=trees.start - shift))
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
         return self.fitted.trees.probability(self.fitted.columns.of(seen, windows))
@@ -138,7 +145,7 @@ class Boosting:
 def chosen_columns(past: Catalog, train: Outcomes) -> Columns:
     """Return the columns to look at, of which the training windows choose some."""
     plain = Columns(
-        streams=tuple(past.streams[k] for k in np.unique(past.stream)),
+        streams=past.busiest(MOST_STREAMS),
         recent=Recent.fitted(past, train),
         step_s=train.windows.horizon_s,
         anchor_s=int(train.windows.begin_s[0]),
@@ -149,6 +156,7 @@ def chosen_columns(past: Catalog, train: Outcomes) -> Columns:
 def _chosen(plain: Columns, past: Catalog, train: Outcomes) -> tuple[Chosen, ...]:
     """Return the columns by neighborhood and of pairs that look most informative."""
     last = train.windows.select(np.arange(max(0, len(train) - SCORED_WINDOWS), len(train)))
+    past = past.since(int(last.issue_s[0]) - FORGOTTEN_S)
     y, p = train.y[-len(last) :], plain.recent.climatology.probability(last.begin_s)
     by_area: list[tuple[float | None, tuple[int, int]]] = [(None, lag_s) for lag_s in AREA_LAGS_S]
     of_pairs: list[tuple[float | None, tuple[int, int]]] = list(product(PAIRS_M, PAIR_LAGS_S))

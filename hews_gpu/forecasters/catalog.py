@@ -84,6 +84,16 @@ class Catalog:
         """Return the rows known before a moment: all that a fit at that moment can look at."""
         return self.take(slice(0, int(np.searchsorted(self.known_s, when_s, side="left"))))
 
+    def since(self, when_s: int) -> Catalog:
+        """Return the rows known from a moment on."""
+        return self.take(slice(int(np.searchsorted(self.known_s, when_s, side="left")), None))
+
+    def busiest(self, most: int) -> tuple[str, ...]:
+        """Return the streams that have rows, in order; of more than so many, those of the targets and of most rows."""
+        count = np.bincount(self.stream, minlength=len(self.streams))
+        order = np.argsort(np.where([name == TARGETS for name in self.streams], -len(self), -count), kind="stable")
+        return tuple(self.streams[k] for k in np.sort(order[:most]) if count[k])
+
     def known_at_once(self) -> Catalog:
         """Return the same rows as if each had been known when it happened: to estimate a law, not to forecast."""
         order = np.argsort(self.time_s, kind="stable")
@@ -110,9 +120,10 @@ class Catalog:
 
     def counted(self, issue_s: Int64, column: Int64, columns: int, span_s: int | None = None) -> Float64:
         """Return the rows [S, K] per column that became known in the last `span_s` before each issue time, or ever."""
-        counts = np.empty((len(issue_s), columns))
+        counts, order = np.empty((len(issue_s), columns)), np.argsort(column, kind="stable")
+        edges = np.searchsorted(column[order], np.arange(columns + 1))
         for k in range(columns):
-            known_s = self.known_s[column == k]
+            known_s = self.known_s[order[edges[k] : edges[k + 1]]]
             counts[:, k] = np.searchsorted(known_s, issue_s, side="left")
             if span_s is not None:
                 counts[:, k] -= np.searchsorted(known_s, issue_s - span_s, side="left")

@@ -17,8 +17,9 @@ import numpy as np
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.base import Forecaster, log_odds
-from hews_gpu.forecasters.boosting import Columns, chosen_columns, strongest
+from hews_gpu.forecasters.boosting import MOST_EVENTS, MOST_QUIET, Columns, chosen_columns, strongest
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
+from hews_gpu.forecasters.forward import latest, thinned
 from hews_gpu.forecasters.logistic import expit, fit_with_offset
 
 __all__ = ["Counts", "CountsFit"]
@@ -60,10 +61,11 @@ class Counts:
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         self._base.fit(past, train, calibration)
         columns = chosen_columns(past, train)
-        x = columns.of(past, train.windows).astype(np.float64)
+        some, shift = thinned(latest(past, train, MOST_EVENTS), MOST_QUIET)
+        x = columns.of(past, some.windows).astype(np.float64)
         center, spread = x.mean(axis=0), x.std(axis=0)
         scaled = np.where(spread > SMALLEST_SPREAD, (x - center) / np.maximum(spread, SMALLEST_SPREAD), 0.0)
-        kept, weights = _picked(scaled, train.y, log_odds(self._base, past, train.windows))
+        kept, weights = _picked(scaled, some.y, log_odds(self._base, past, some.windows) + shift)
         self.fitted = CountsFit(columns=columns, kept=kept, center=center[kept], spread=spread[kept], weights=weights)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:

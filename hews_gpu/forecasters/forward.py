@@ -12,7 +12,7 @@ import numpy as np
 
 from hews_gpu.forecasters.catalog import Catalog, Outcomes, outcomes
 
-__all__ = ["forward_blocks", "part_of"]
+__all__ = ["forward_blocks", "latest", "part_of", "thinned"]
 
 
 def forward_blocks(
@@ -36,6 +36,30 @@ def forward_blocks(
         early = outcomes(known, train.windows.select(train.windows.end_s + past.delay_s <= begin_s))
         if 0 < early.y.sum() < len(early):
             yield known, early, block
+
+
+def latest(past: Catalog, train: Outcomes, most_events: int) -> Outcomes:
+    """Return the last training windows, with no more than so many target events in them."""
+    windows = train.windows
+    is_event = past.is_event & past.within(int(windows.begin_s[0]), int(windows.end_s[-1]))
+    event_s = np.sort(past.time_s[is_event])
+    if len(event_s) <= most_events:
+        return train
+    return part_of(train, int(np.searchsorted(windows.begin_s, event_s[-most_events])), len(train))
+
+
+def thinned(train: Outcomes, most_quiet: int) -> tuple[Outcomes, float]:
+    """Return training windows of which no more than so many have no target, and what that adds to log-odds.
+
+    Quiet windows are drawn, all alike: then a law in log-odds is moved by a constant and in no other way (King & Zeng,
+    2001, Political Analysis 9).
+    """
+    quiet = np.flatnonzero(~train.y)
+    if len(quiet) <= most_quiet:
+        return train, 0.0
+    kept = train.y.copy()
+    kept[np.random.default_rng(0).choice(quiet, most_quiet, replace=False)] = True
+    return Outcomes(windows=train.windows.select(kept), y=train.y[kept]), float(np.log(len(quiet) / most_quiet))
 
 
 def part_of(whole: Outcomes, first: int, last: int) -> Outcomes:

@@ -30,7 +30,7 @@ Shapes: S windows, E target events, P terms, L steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -42,10 +42,11 @@ from hews_gpu.forecasters.sums import product
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import HOUR_S
 
-__all__ = ["Hawkes", "Law", "Rhythm", "Term", "cell_of", "fit_rhythm", "probability", "step_of", "weekly"]
+__all__ = ["BLIND_S", "Hawkes", "Law", "Rhythm", "Term", "cell_of", "fit_rhythm", "probability", "step_of", "weekly"]
 
 
 DECAYS_S = (1 * HOUR_S, 3 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 72 * HOUR_S, 28 * 24 * HOUR_S)
+BLIND_S = 1800  # rows of one event differ by so much in time: where forecasts leave them alone, the fit does too
 MOST_TERMS = 8
 ROUNDS = 8  # of expectation maximization for the rhythm; eight more change the log-likelihood by a tenth
 LARGEST_BRANCHING = 0.95  # of targets by targets: at 1 the process would explode
@@ -103,14 +104,15 @@ class Hawkes:
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         begin_s, end_s = int(train.windows.begin_s[0]), int(train.windows.end_s[-1])
         known = past.until(end_s + past.delay_s).known_at_once()
+        blind_s = min(past.delay_s + train.windows.lead_s, BLIND_S)
         with one_thread():
-            self.fitted = fit_law(known, begin_s, end_s, cell_of(train.windows.horizon_s))
+            self.fitted = fit_law(known, begin_s, end_s, cell_of(train.windows.horizon_s), blind_s)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
         return probability(self.fitted, seen, windows)
 
 
-def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S) -> Law:
+def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S, blind_s: int = 0) -> Law:
     """Fit the process to the target events in [begin, end).
 
     Args:
@@ -118,11 +120,12 @@ def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S) -> La
         begin_s: begin of the stretch; rows before it set off events in it.
         end_s: its end.
         cell_s: length of the cells of the rhythm, the first of which begins at `begin_s`.
+        blind_s: rows that are no older than this are left out: an event may be reported by several of them.
     """
     is_event = past.is_event & past.within(begin_s, end_s)
     event_s = past.time_s[is_event]
     cells_s = np.arange(begin_s, end_s, cell_s, dtype=np.int64)
-    candidates = _Candidates(past, event_s, begin_s, end_s)
+    candidates = _Candidates(past, event_s, begin_s, end_s, blind_s)
     base = _Base(cells_s, cell_s, event_s, np.ones(len(event_s)))
     chosen, theta, value = _select(candidates, base)
     for _ in range(ROUNDS):
@@ -166,7 +169,8 @@ class _Base:
 class _Candidates:
     """The excitation of every possible term at each event, and its integral over the stretch."""
 
-    def __init__(self, past: Catalog, event_s: Int64, begin_s: int, end_s: int) -> None:
+    def __init__(self, past: Catalog, event_s: Int64, begin_s: int, end_s: int, blind_s: int = 0) -> None:
+        past = replace(past, known_s=past.time_s + blind_s)
         present = np.unique(past.stream[past.is_first])
         streams = tuple(past.streams[k] for k in present)
         column = past.columns(streams)
@@ -174,12 +178,10 @@ class _Candidates:
         self.at_events = np.hstack(  # [E, P]
             [past.decayed(event_s, column, len(streams), decay_s) / decay_s for decay_s in DECAYS_S]
         )
-        edges_s = np.array([begin_s, end_s], dtype=np.int64)
-        totals = []
-        for decay_s in DECAYS_S:
-            begin, end = past.decayed(edges_s, column, len(streams), decay_s)
-            inside = (column >= 0) & past.within(begin_s, end_s)
-            totals.append(np.bincount(column[inside], minlength=len(streams)) + begin - end)
+        kept = column >= 0
+        since_s, until_s = (np.maximum(edge - past.time_s[kept], blind_s) for edge in (begin_s, end_s))
+        inside = [np.exp(-since_s / decay_s) - np.exp(-until_s / decay_s) for decay_s in DECAYS_S]
+        totals = [np.bincount(column[kept], weights=each, minlength=len(streams)) for each in inside]
         self.total = np.concatenate(totals)  # [P]
 
     def is_self(self) -> Bool:

@@ -21,7 +21,8 @@ from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import hour_of_week
-from hews_gpu.forecasters.hawkes import CHUNK, Rhythm, cell_of, fit_rhythm, step_of, weekly
+from hews_gpu.forecasters.forward import latest
+from hews_gpu.forecasters.hawkes import BLIND_S, CHUNK, Rhythm, cell_of, fit_rhythm, step_of, weekly
 from hews_gpu.forecasters.hewsnet_layers import (
     FEWEST_ROWS,
     RADII_M,
@@ -44,7 +45,6 @@ from hews_gpu.units import DAY_S, HOUR_S
 __all__ = ["HewsNetFit", "HewsNetForecaster"]
 
 
-BLIND_S = 1800  # rows of one event differ by so much in time: where forecasts leave them alone, the fit does too
 MOST_EVENTS = 5_000  # target events learned from, the last ones: all rows of decades would take minutes and gigabytes
 MEMORY_S = 224 * DAY_S  # before them: eight of the longest decays
 MOST_LAYERS = 10
@@ -144,7 +144,7 @@ class HewsNetForecaster:
     fitted: HewsNetFit
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
-        recent, lately = Recent.fitted(past, train), _latest(past, train)
+        recent, lately = Recent.fitted(past, train), latest(past, train, MOST_EVENTS)
         is_whole = len(lately) == len(train)
         past_lately = past if is_whole else past.take(past.time_s >= lately.windows.begin_s[0] - MEMORY_S)
         windows = lately.windows
@@ -253,17 +253,6 @@ class HewsNetForecaster:
                 expected = each.expected(times_s, step_s, self.fitted.anchor_s)
                 arriving[part] += product(expected, each.harm(net, reach).numpy())
         return base, arriving
-
-
-def _latest(past: Catalog, train: Outcomes) -> Outcomes:
-    """Return the last training windows, with no more target events in them than are learned from."""
-    windows = train.windows
-    is_event = past.is_event & past.within(int(windows.begin_s[0]), int(windows.end_s[-1]))
-    event_s = np.sort(past.time_s[is_event])
-    if len(event_s) <= MOST_EVENTS:
-        return train
-    last = np.arange(np.searchsorted(windows.begin_s, event_s[-MOST_EVENTS]), len(train))
-    return Outcomes(windows=windows.select(last), y=train.y[last])
 
 
 def _pairs(seen: Catalog, fitted: HewsNetFit) -> Catalog:

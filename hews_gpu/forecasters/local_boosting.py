@@ -35,7 +35,8 @@ AROUND_H = (0, 12, 48)  # of the neighborhoods around and of the city
 AROUND = 5  # neighborhoods
 LONGEST_H = 10_000.0  # since the last target event
 DRAWN = 10  # samples of the base per target event
-MOST_EVENTS = 6_000  # learned from, the last ones
+MOST_EVENTS, MOST_DRAWN = 6_000, 40_000  # learned from: the last events, and samples of the base
+MOST_STREAMS = 20
 MOST_COUNTS = 1 << 24  # at once: 64 MB
 PRIOR_EVENTS = 0.5  # in each neighborhood before anything happened (Jeffreys)
 TREES = {"max_iter": 120, "learning_rate": 0.08, "max_leaf_nodes": 8, "min_samples_leaf": 100, "max_features": 0.3}
@@ -93,13 +94,13 @@ class LocalBoosting:
         area, window = _events(past, train.windows)
         count = np.bincount(area, minlength=past.areas) + PRIOR_EVENTS
         columns = LocalColumns(
-            streams=tuple(past.streams[k] for k in np.unique(past.stream)),
+            streams=past.busiest(MOST_STREAMS),
             recent=Recent.fitted(past, train),
             share=count / count.sum(),
             around=_nearest(past),
         )
         area, window = area[-MOST_EVENTS:], window[-MOST_EVENTS:]
-        windows, drawn = train.windows.select(np.arange(window[0], len(train))), DRAWN * len(area)
+        windows, drawn = train.windows.select(np.arange(window[0], len(train))), min(DRAWN * len(area), MOST_DRAWN)
         expected, rng = columns.expected(windows), np.random.default_rng(self._seed)
         area = np.concatenate([area, rng.choice(past.areas, drawn, p=columns.share)])
         window = np.concatenate([window - window[0], rng.choice(len(windows), drawn, p=expected / expected.sum())])

@@ -38,7 +38,9 @@ from hews_gpu.units import DAY_S
 __all__ = ["Gain", "Stack", "StackFit"]
 
 FORWARD = (0.5, 0.75, 1.0)
-"""Parts of the training windows at which forward blocks begin and end."""
+"""Parts of the training windows at which forward blocks begin and end; of very many ..."""
+MANY_WINDOWS, LAST_WINDOWS = 50_000, 10_000
+"""... the last are the only block: it holds more than the blocks of a few years do, and a fit is spared."""
 VALIDATION = 1 / 6
 """Of a network's training windows, so many decide when to stop."""
 FOLDS = 8  # stretches of time for cross-validation
@@ -139,7 +141,8 @@ class Stack:
         said, quick = [], self._tried_quickly(past, train)
         worth = {gain.expert for gain in quick if gain.is_kept}
         names = [name for name in self.makers if name not in self._quick or name in worth]
-        for known, early, block in forward_blocks(past, train, FORWARD):
+        edges = FORWARD if len(train) < MANY_WINDOWS else (1 - LAST_WINDOWS / len(train), 1.0)
+        for known, early, block in forward_blocks(past, train, edges):
             self._fit_parts(known, early, names)
             said.append(self._said(past, block))
         self._fit_parts(past, train, names)

@@ -25,6 +25,7 @@ from hews_gpu.forecasters.base import Forecaster, Setting
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.climatology import HourOfWeekMonth
 from hews_gpu.forecasters.cnn import CnnForecaster
+from hews_gpu.forecasters.forward import part_of
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import FORECASTERS, require_known
 from hews_gpu.forecasters.stack import Stack
@@ -50,6 +51,7 @@ from hews_gpu.training.recipe import LEAKY, Recipe, load_recipe, parse_recipe
 __all__ = ["open_objective", "train", "train_as_told"]
 
 Resume = bool | Literal["auto"]
+LOSS_WINDOWS = 12_000  # the last training windows, whose loss is told: to forecast those of decades takes minutes
 
 
 def train(
@@ -201,7 +203,8 @@ def _fit_at_once(
         forecaster.fit(past, train, calibration)
         bar.advance(1)
     seconds = time.perf_counter() - began
-    losses = [_loss_bits(forecaster, past, part) for part in (train, calibration)]
+    lately = part_of(train, max(0, len(train) - LOSS_WINDOWS), len(train))
+    losses = [_loss_bits(forecaster, past, part) for part in (lately, calibration)]
     usual = HourOfWeekMonth(experiment.city.holidays)
     usual.fit(past, train, calibration)
     row = EpochRow(epoch=0, train_loss=losses[0], validation={"log_loss": losses[1]}, cost={"seconds": seconds})

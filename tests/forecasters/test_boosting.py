@@ -96,3 +96,20 @@ def test_it_finds_near_pairs_that_raise_the_risk_of_the_whole_city():
     assert roc_auc(y[3020:], p) > roc_auc(y[3020:], lately[3020:]) - 0.05
     known = catalog.until(int(later.issue_s[500]))
     np.testing.assert_array_equal(boosting.predict(known, later.select(np.arange(501))), p[:501])
+
+
+def test_of_many_windows_the_last_and_some_quiet_ones_are_learned_from(monkeypatch):
+    """What it says is then as likely as before: the quiet windows left out are put back into the log-odds."""
+    catalog, windows, y, _ = near_pairs_in_the_city()
+    train, later = Outcomes(windows=windows.select(np.arange(3000)), y=y[:3000]), windows.select(np.arange(3020, 4000))
+    said = {}
+    for most_events, most_quiet in ((10_000, 10_000), (200, 10_000), (10_000, 600)):
+        monkeypatch.setattr("hews_gpu.forecasters.boosting.MOST_EVENTS", most_events)
+        monkeypatch.setattr("hews_gpu.forecasters.boosting.MOST_QUIET", most_quiet)
+        boosting = Boosting(seed=0)
+        boosting.fit(catalog.until(3000 * 7200), train, train)
+        said[most_events, most_quiet] = boosting.predict(catalog, later)
+    whole, some, thin = said.values()
+    assert (some.mean(), thin.mean()) == pytest.approx((whole.mean(),) * 2, rel=0.15)
+    assert np.abs(logit(some) - logit(whole)).mean() > 0.05
+    assert np.corrcoef(logit(thin), logit(whole))[0, 1] > 0.8 > np.abs(logit(thin) - logit(whole)).mean()

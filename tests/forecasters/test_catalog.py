@@ -63,6 +63,20 @@ def test_until_ends_before_the_moment():
     assert len(toy().until(0)) == 0
 
 
+def test_since_begins_at_the_moment():
+    assert [len(toy().since(when_s)) for when_s in (0, 1, 60, 61, 91)] == [4, 3, 3, 1, 0]
+
+
+def test_the_busiest_streams_are_the_targets_and_those_of_most_rows():
+    names = ("A", "B", "C", "SHOOTING")
+    category = np.repeat([0, 1, 2, 3], [2, 5, 3, 1])
+    many = {"time_s": 100 * np.arange(11), "area": np.zeros(11, int), "xy_m": np.zeros((11, 2))}
+    catalog = toy(category=category, is_target=category == 3, categories=names, **many)
+    assert catalog.busiest(9) == (TARGETS, "A", "B", "C")  # no row is of the stream that the targets' own name has
+    assert catalog.busiest(4) == (TARGETS, "A", "B", "C")
+    assert catalog.busiest(2) == (TARGETS, "B")
+
+
 def plain_decayed(catalog, issue_s, column, columns_, decay_s):
     found = np.zeros((len(issue_s), columns_))
     for s, t in enumerate(issue_s):

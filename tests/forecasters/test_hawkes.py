@@ -5,9 +5,10 @@ import pytest
 from scipy.integrate import quad
 
 from hews_gpu.data.windows import Windows
-from hews_gpu.forecasters.catalog import TARGETS, make_catalog
+from hews_gpu.forecasters.catalog import TARGETS, make_catalog, outcomes
 from hews_gpu.forecasters.climatology import Climatology
-from hews_gpu.forecasters.hawkes import DECAYS_S, Law, Rhythm, Term, _Candidates, fit_law, probability
+from hews_gpu.forecasters.hawkes import DECAYS_S, Hawkes, Law, Rhythm, Term, _Candidates, fit_law, probability
+from tests.forecasters.test_hewsnet import reported_twice
 
 BEGIN_S = 1_577_836_800
 HOUR_S, DAY_S = 3600, 86_400
@@ -119,14 +120,28 @@ def test_without_excitation_it_is_the_rhythm_of_the_window_itself(lead_s, delay_
     np.testing.assert_allclose(found, 1 - np.array(silent), rtol=1e-9)
 
 
-def test_integrals_count_what_falls_into_the_stretch():
-    """Rows before it, in it and near its end, each with the part of its offspring that comes within it."""
+@pytest.mark.parametrize(("lead_s", "delay_s", "blind"), [(0, 0, False), (1800, 0, True), (0, 1800, True)])
+def test_a_second_report_of_an_event_does_not_foretell_it(lead_s, delay_s, blind):
+    """Where forecasts never see the other report of what they foretell, the fit does not take it for the cause."""
+    begin_s = np.arange(0, 365 * DAY_S, 7200)
+    windows = Windows(issue_s=begin_s - lead_s, begin_s=begin_s, end_s=begin_s + 7200)
+    past = reported_twice(delay_s)
+    hawkes, nothing = Hawkes(), outcomes(past, windows.select(np.arange(0)))
+    hawkes.fit(past, outcomes(past, windows), nothing)
+    assaults = sum(term.branching for term in hawkes.fitted.terms if term.stream == "AGG. ASSAULT")
+    assert assaults < 0.01 if blind else assaults > 0.05
+
+
+@pytest.mark.parametrize("blind_s", [0, 1800])
+def test_integrals_count_what_falls_into_the_stretch(blind_s):
+    """Rows before it, in it and near its end, each with the part of its offspring that comes within it and counts."""
     robbery_s = BEGIN_S + np.array([-7200, -60, 3000, 80_000, 86_000])
     end_s = BEGIN_S + DAY_S
     catalog = catalog_of(np.array([BEGIN_S + 50_000]), robbery_s)
-    found = _Candidates(catalog, np.array([BEGIN_S + 50_000]), BEGIN_S, end_s)
+    found = _Candidates(catalog, np.array([BEGIN_S + 50_000]), BEGIN_S, end_s, blind_s)
     for decay_s in DECAYS_S:
         expected = sum(
-            quad(lambda s, t=t, d=decay_s: np.exp(-(s - t) / d) / d, max(t, BEGIN_S), end_s)[0] for t in robbery_s
+            quad(lambda s, t=t, d=decay_s: np.exp(-(s - t) / d) / d, min(max(t + blind_s, BEGIN_S), end_s), end_s)[0]
+            for t in robbery_s
         )
         assert found.total[found.names.index(("ROBBERY", decay_s))] == pytest.approx(expected, rel=1e-6)

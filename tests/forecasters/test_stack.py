@@ -237,3 +237,13 @@ def test_a_quick_one_gets_no_credit_for_a_level_that_has_moved():
     stack = Stack(Level, {"costly": lambda: Signal(shifted)}, quick={"costly": lambda: Signal(shifted)})
     stack.fit(catalog, every, cut_at(every, 1.0)[1])
     assert stack.fitted.gains[0].bits < 0.003  # 0.04 over the base as it is
+
+
+def test_of_very_many_windows_the_last_are_the_only_block(city, monkeypatch):
+    monkeypatch.setattr("hews_gpu.forecasters.stack.MANY_WINDOWS", 10_000)
+    monkeypatch.setattr("hews_gpu.forecasters.stack.LAST_WINDOWS", 2_000)
+    Signal.handed = []
+    stack = stack_of(city, knows=lambda: Signal(city[3]))
+    size = len(city[1][1])
+    assert [len(learned) for _, learned, _ in Signal.handed] == [pytest.approx(size - 2_000, abs=2), size]
+    assert stack.fitted.experts == ("knows",)
