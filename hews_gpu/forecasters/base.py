@@ -22,7 +22,7 @@ from hews_gpu.forecasters.logistic import logit
 if TYPE_CHECKING:  # it loads torch
     from hews_gpu.training.recipe import Recipe
 
-__all__ = ["CLIMATOLOGY", "LEVEL", "DrawsMaps", "Entry", "Forecaster", "SaysWhere", "Setting", "log_odds"]
+__all__ = ["CLIMATOLOGY", "LEVEL", "DrawsMaps", "Entry", "Forecaster", "SaysBoth", "SaysWhere", "Setting", "log_odds"]
 
 CLIMATOLOGY, LEVEL = "climatology", "level"
 """The forecasters that skill is measured against, by name: the calendar, and the calendar at its recent level."""
@@ -56,6 +56,14 @@ class SaysWhere(Protocol):
 
         Neighborhoods are independent given the past: 1 - p of the city is the product of theirs.
         """
+
+
+@runtime_checkable
+class SaysBoth(SaysWhere, Protocol):
+    """A forecaster that says both at once for little more than either."""
+
+    def predict_both(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64]:
+        """Return what `predict` [S] and `predict_areas` [S, N] return."""
 
 
 @runtime_checkable

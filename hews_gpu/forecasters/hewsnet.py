@@ -170,13 +170,18 @@ class HewsNetForecaster:
             self._calibrate(past, calibration)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
-        hazard = self.hazards(seen, windows).sum(axis=1)
-        return np.asarray(-np.expm1(-hazard * self._correction(hazard, seen, windows)), dtype=np.float64)
+        return self.predict_both(seen, windows)[0]
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the probability [S, N] of a target in each window and neighborhood."""
+        return self.predict_both(seen, windows)[1]
+
+    def predict_both(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64]:
+        """Return the probabilities [S] of the city and [S, N] of the neighborhoods."""
         hazards = self.hazards(seen, windows)
-        return -np.expm1(-hazards * self._correction(hazards.sum(axis=1), seen, windows)[:, None])
+        hazard = hazards.sum(axis=1)
+        correction = self._correction(hazard, seen, windows)
+        return -np.expm1(-hazard * correction), -np.expm1(-hazards * correction[:, None])
 
     def hazards(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the events [S, N] expected, as -log of the chance of none, before calibration."""

@@ -172,8 +172,12 @@ class Level:
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the probability [S, N] of a target in each window and neighborhood."""
-        hazard = -np.log1p(-self.predict(seen, windows))
-        return np.asarray(-np.expm1(-hazard[:, None] * self.shares(seen, windows.issue_s)), dtype=np.float64)
+        return self.predict_both(seen, windows)[1]
+
+    def predict_both(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64]:
+        """Return the probabilities [S] of the city and [S, N] of the neighborhoods."""
+        p = self.predict(seen, windows)
+        return p, -np.expm1(np.log1p(-p)[:, None] * self.shares(seen, windows.issue_s))
 
     def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
         """Return the share [S, N] of each neighborhood in the next target event after each issue time."""

@@ -111,11 +111,16 @@ class LocalBoosting:
         self.fitted = LocalBoostingFit(columns=columns, drawn_per_event=drawn_per_event, trees=trees)
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
-        return np.asarray(-np.expm1(-self.hazards(seen, windows).sum(axis=1)), dtype=np.float64)
+        return self.predict_both(seen, windows)[0]
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the probability [S, N] of a target in each window and neighborhood."""
-        return np.asarray(-np.expm1(-self.hazards(seen, windows)), dtype=np.float64)
+        return self.predict_both(seen, windows)[1]
+
+    def predict_both(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64]:
+        """Return the probabilities [S] of the city and [S, N] of the neighborhoods."""
+        hazards = self.hazards(seen, windows)
+        return -np.expm1(-hazards.sum(axis=1)), -np.expm1(-hazards)
 
     def hazards(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the events [S, N] expected."""

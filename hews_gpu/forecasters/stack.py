@@ -173,13 +173,17 @@ class Stack:
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the probability [S, N] of a target in each window and neighborhood."""
-        hazard = -np.log1p(-self.predict(seen, windows))
+        return self.predict_both(seen, windows)[1]
+
+    def predict_both(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64]:
+        """Return the probabilities [S] of the city and [S, N] of the neighborhoods."""
+        p = self.predict(seen, windows)
         shares = self._base.shares(seen, windows.issue_s)
         if self.fitted.place_experts:
             base = np.log(shares)
             each = [_log_shares(self.experts[name], seen, windows) for name in self.fitted.place_experts]
             shares = np.exp(_pooled(base, each, self.fitted.place_weights))
-        return np.asarray(-np.expm1(-hazard[:, None] * shares), dtype=np.float64)
+        return p, -np.expm1(np.log1p(-p)[:, None] * shares)
 
     # ------------------------------------------------------------ forecasts out of sample
 
