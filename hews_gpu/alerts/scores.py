@@ -35,6 +35,7 @@ PARTS = {"firm": "firm_score", "over": "overforecast_penalty", "under": "underfo
 BINS, POINTS = 10, 100
 FEWEST_WINDOWS = 12
 """That do not overlap: a day of two-hour windows. Of fewer no interval is given; of so many it still holds."""
+MOST_WAVES, WINDOWS_A_WAVE = 20, 12  # more make an interval hardly narrower; each lasts six windows or more
 PER_ONE = 1_000_000  # the record rounds probabilities of neighborhoods to so many steps
 CELLS_AT_ONCE = 1 << 21  # windows times neighborhoods: 16 MB per array
 
@@ -228,35 +229,42 @@ def _scores(
     }
 
 
-def mean_ratio(spacing_s: tuple[int, int], top: Float64, bottom: Float64) -> dict[str, Any]:
+def mean_ratio(spacing_s: tuple[int, int], top: Float64, bottom: Float64, count: int | None = None) -> dict[str, Any]:
     """Return the ratio of two sums over windows in order of time, [S], and its 95 % interval; None of few windows.
 
     Args:
         spacing_s: stride and horizon of the windows.
         top: [S].
         bottom: [S].
+        count: of cosines, as `mean_interval` takes it.
     """
     if not bottom.any():
         return {"value": None, "interval": None}
-    result = ratio_interval(top, bottom, spacing_s[0])
+    result = ratio_interval(top, bottom, spacing_s[0], count)
     if len(top) * spacing_s[0] < FEWEST_WINDOWS * spacing_s[1]:
         result["interval"] = None
     return result
 
 
 def _drift(timeline: Timeline, settled: Bool) -> dict[str, Any] | None:
-    """Return whether the forecasts were off on the whole, and how many events came beside the calendar's number."""
+    """Return whether the forecasts were off on the whole, and how many events came beside the calendar's number.
+
+    Observed less forecast of true chances remembers no longer than windows overlap, so its interval is made of more
+    waves than that of a skill, whose errors may remember months: it tells a drift from chance within a month.
+    """
     made = timeline.is_made[settled]
     if not made.any():
         return None
     y, p = (timeline.y[settled] == 1) * made, np.where(made, timeline.p[MODEL][settled], 0.0)
     calendar = timeline.p.get(CLIMATOLOGY, np.full(len(settled), np.nan))[settled]
+    spacing_s = _spacing(timeline, settled)
+    waves = int(min(MOST_WAVES, len(y) * spacing_s[0] / spacing_s[1] / WINDOWS_A_WAVE))
     alone = timeline.step_s[settled] / timeline.windows.horizon_s  # what a window adds to those before it
     expected = float((-np.log1p(-calendar) * alone).sum())
     return {
         "mean_forecast": float(p.sum() / made.sum()),
         "observed": float(y.sum() / made.sum()),
-        "difference": mean_ratio(_spacing(timeline, settled), y - p, made.astype(np.float64)),
+        "difference": mean_ratio(spacing_s, y - p, made.astype(np.float64), max(2, waves)),
         "events": int(settled[timeline.last_chance[timeline.last_chance >= 0]].sum()),
         "expected_events": expected if np.isfinite(expected) else None,
     }

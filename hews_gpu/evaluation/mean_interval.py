@@ -36,9 +36,15 @@ def cosines(length: int, stride_s: int) -> int:
     return FEWEST_COSINES + round(length * stride_s / YEAR_S)
 
 
-def mean_interval(values: Float64, stride_s: int) -> dict[str, Any]:
-    """Return the mean of a series [S], ``value``, its 95 % ``interval``, and ``p``, two-sided, of a mean of zero."""
-    count, value = cosines(len(values), stride_s), float(np.mean(values))
+def mean_interval(values: Float64, stride_s: int, count: int | None = None) -> dict[str, Any]:
+    """Return the mean of a series [S], ``value``, its 95 % ``interval``, and ``p``, two-sided, of a mean of zero.
+
+    Args:
+        values: [S].
+        stride_s: from one window to the next.
+        count: K, where it is known how long errors remember; else as of `cosines`.
+    """
+    count, value = count or cosines(len(values), stride_s), float(np.mean(values))
     waves = dct(values, type=2)[1 : count + 1] / len(values) / np.sqrt(2)
     error = float(np.sqrt(np.mean(waves**2))) if len(waves) else 0.0  # of one window nothing can be said
     half = error * float(stdtrit(count, (1 + LEVEL_95) / 2))
@@ -46,10 +52,17 @@ def mean_interval(values: Float64, stride_s: int) -> dict[str, Any]:
     return {"value": value, "interval": [value - half, value + half], "p": p}
 
 
-def ratio_interval(top: Float64, bottom: Float64, stride_s: int) -> dict[str, Any]:
-    """Return the ratio of two series' means [S], ``value``, and its 95 % ``interval``, by linearization."""
+def ratio_interval(top: Float64, bottom: Float64, stride_s: int, count: int | None = None) -> dict[str, Any]:
+    """Return the ratio of two series' means [S], ``value``, and its 95 % ``interval``, by linearization.
+
+    Args:
+        top: [S].
+        bottom: [S].
+        stride_s: as of `mean_interval`, like the next.
+        count: likewise.
+    """
     value = float(np.mean(top) / np.mean(bottom))
-    low, high = mean_interval((top - value * bottom) / np.mean(bottom), stride_s)["interval"]
+    low, high = mean_interval((top - value * bottom) / np.mean(bottom), stride_s, count)["interval"]
     return {"value": value, "interval": [value + low, value + high]}
 
 
