@@ -92,7 +92,7 @@ def train(city: Prepared, out: AnyPath, *, model: str = "hewsnet", device: str =
     Args:
         city: opened by `open_city`.
         out: folder of the run.
-        model: stack, hewsnet, cnn, boosting, local_boosting, counts, hawkes, level, climatology or base_rate.
+        model: stack, hewsnet, cnn, boosting, counts, hawkes, level, climatology or base_rate.
         device: of networks: auto, cpu or cuda.
         force: replace an older run.
     """

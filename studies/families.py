@@ -1,4 +1,4 @@
-"""The stack and each of its experts on generated cities of many families, and on the real table through 2017.
+"""The stack and each of its experts but the CNN on generated cities of many families, and on the table through 2017.
 
 Home presets are of the family that HewsNet and Hawkes are built for; the others were written without looking at any
 forecaster. Six years of each, of which the last two fifths are tested by one fit, with seeds on which nothing was
@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from hews_gpu.forecasters.city import City, generated_city
 from hews_gpu.forecasters.registry import EXPERTS, FORECASTERS
 from hews_gpu.forecasters.stack import Stack
 from hews_gpu.synthetic.foreign_presets import FOREIGN
+from hews_gpu.training.recipe import load_recipe
 from hews_gpu.workers import processes
 from studies.forecasts import CITY_SEED, PRESETS, QUICK_YEARS, baltimore, closed, show
 
@@ -49,7 +51,7 @@ class Part:
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         end_s = int(train.windows.end_s[-1])
         if end_s not in self._stacks:
-            stack = FORECASTERS[STACK].make(self._setting)
+            stack = FORECASTERS[STACK].make(replace(self._setting, recipe=replace(load_recipe(), experts=EXPERTS)))
             assert isinstance(stack, Stack)
             stack.fit(past, train, calibration)
             self._stacks[end_s] = stack

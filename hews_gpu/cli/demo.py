@@ -20,7 +20,7 @@ from hews_gpu.training.recipe import load_recipe
 __all__ = ["run_demo"]
 
 METRICS, RECIPE = "metrics.json", "all_experts.toml"
-EXPERTS = 'experts = ["hewsnet", "boosting", "local_boosting", "counts", "cnn"]'
+EXPERTS = 'experts = ["hewsnet", "counts", "cnn"]'
 EPOCHS = "[[stages]]\nepochs = 4                          # enough for this city: two minutes in all\n"
 STAGES = {
     "prepare city/demo.toml --out prepared": "prepared/incidents.parquet",

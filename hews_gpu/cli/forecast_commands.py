@@ -48,9 +48,7 @@ def train(
     force: Force = False,
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model", help="stack, hewsnet, cnn, boosting, local_boosting, counts, hawkes, level or climatology."
-        ),
+        typer.Option("--model", help="stack, hewsnet, cnn, boosting, counts, hawkes, level or climatology."),
     ] = None,
     recipe: Annotated[
         str, typer.Option("--recipe", metavar="NAME|PATH.toml", help="forecast, reference1, reference2 or a file.")

@@ -32,6 +32,7 @@ __all__ = [
     "make_catalog",
     "outcomes",
     "settling_s",
+    "target_events",
 ]
 
 
@@ -227,3 +228,12 @@ def area_counts(catalog: Catalog, windows: Windows) -> NDArray[np.int16]:
     counts = np.zeros((len(windows), catalog.areas), dtype=np.int16)
     np.add.at(counts, (window, np.repeat(catalog.area[rows], times)), 1)
     return counts
+
+
+def target_events(past: Catalog, windows: Windows) -> tuple[Int64, Int64]:
+    """Return neighborhood and window of the target events in some windows, in order of time."""
+    rows = np.flatnonzero(past.is_event)
+    rows = rows[np.argsort(past.time_s[rows], kind="stable")]
+    window = np.searchsorted(windows.begin_s, past.time_s[rows], side="right") - 1
+    inside = (window >= 0) & (past.time_s[rows] < windows.end_s[np.maximum(window, 0)])
+    return past.area[rows[inside]].astype(np.int64), window[inside]

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["City", "event_groups", "generated_city", "prepared_city", "whole_city"]
 
 TRUTH = "truth.npz"
+TOUCH_M = 1.0  # outlines so near each other are one border: they are rounded
 CELL_M = 250.0  # a city of 230 square kilometers has 3,700 such cells
 
 
@@ -141,6 +142,21 @@ class City:
 
         metric = shapely.transform(np.array(self.polygons), lambda xy: self.meters(xy[:, 0], xy[:, 1]))
         return np.asarray(shapely.area(metric) / 1e6, dtype=np.float64)
+
+    @cached_property
+    def borders(self) -> Float64:
+        """[N, N] of each neighborhood's (row's) border with others the share that it has with each; 0 if with none."""
+        import shapely
+
+        metric = shapely.transform(np.array(self.polygons), lambda xy: self.meters(xy[:, 0], xy[:, 1]))
+        first, second = shapely.STRtree(metric).query(metric, predicate="dwithin", distance=TOUCH_M)
+        first, second = first[first != second], second[first != second]
+        length_m = np.zeros((len(metric), len(metric)))
+        length_m[first, second] = shapely.length(
+            shapely.intersection(shapely.boundary(metric[first]), shapely.buffer(metric[second], TOUCH_M, quad_segs=1))
+        )
+        total_m = np.maximum(length_m.sum(axis=1, keepdims=True), TOUCH_M)
+        return np.asarray(length_m / total_m, dtype=np.float64)
 
     @property
     def holidays(self) -> Days:

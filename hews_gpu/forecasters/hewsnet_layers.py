@@ -21,7 +21,18 @@ from hews_gpu.arrays import Float64, Int64
 from hews_gpu.forecasters.catalog import TARGETS, Catalog
 from hews_gpu.units import HOUR_S, MINUTE_S
 
-__all__ = ["FEWEST_ROWS", "Candidates", "Group", "Layer", "candidates", "exposure", "left_at", "pair_rows", "rows_of"]
+__all__ = [
+    "FEWEST_ROWS",
+    "Candidates",
+    "Group",
+    "Layer",
+    "candidates",
+    "exposure",
+    "left_at",
+    "pair_name",
+    "pair_rows",
+    "rows_of",
+]
 
 
 CITY_DECAYS_S = tuple(hours * HOUR_S for hours in (1, 3, 8, 24, 72, 672))
@@ -80,6 +91,8 @@ def pair_rows(
     anchor_s: int,
     only: tuple[tuple[str, str], ...] | None = None,
     within_m: float = RADII_M[-1],
+    *,
+    whole_steps: bool = True,
 ) -> Catalog:
     """Return pairs as rows of a catalog, known when both of their incidents are and their step is over.
 
@@ -92,6 +105,7 @@ def pair_rows(
         anchor_s: a time at which some step begins.
         only: pairs of streams to look for; all unless given.
         within_m: how far apart at most.
+        whole_steps: whether a pair stands from the end of its step on, as on maps; else from its later incident on.
     """
     row = np.flatnonzero(past.is_first)
     if only is None:
@@ -105,7 +119,7 @@ def pair_rows(
     if only is not None:
         kept = np.isin(kind, [names.index(BETWEEN.join(pair)) for pair in only])
         a, b, slot, kind = a[kept], b[kept], slot[kept], kind[kept]
-    time_s = anchor_s + (slot + 1) * step_s - MINUTE_S
+    time_s = anchor_s + (slot + 1) * step_s - MINUTE_S if whole_steps else np.maximum(past.time_s[a], past.time_s[b])
     known_s = np.maximum(np.maximum(past.known_s[a], past.known_s[b]), time_s + past.delay_s)
     order = np.lexsort((time_s, known_s))
     apart = np.hypot(*(past.xy_m[a] - past.xy_m[b]).T)
@@ -121,6 +135,11 @@ def pair_rows(
         areas=past.areas,
         delay_s=past.delay_s,
     )
+
+
+def pair_name(stream: str, partner: str) -> str:
+    """Return the stream of `pair_rows` that pairs of two streams are in."""
+    return stream + BETWEEN + partner
 
 
 def _near_pairs(past: Catalog, row: Int64, slot: Int64, within_m: float) -> tuple[Int64, Int64, Int64]:
@@ -153,7 +172,7 @@ def rows_of(layer: Layer, incidents: Catalog, pairs: Catalog) -> Catalog:
         source, name = incidents, layer.stream
         keep = source.is_first
     else:
-        source, name = pairs, layer.stream + BETWEEN + layer.partner
+        source, name = pairs, pair_name(layer.stream, layer.partner)
         keep = source.xy_m[:, 0] <= layer.within_m
     place = source.streams.index(name) if name in source.streams else -1
     if layer.origin is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, Entry, Forecaster, Setting
@@ -12,12 +13,11 @@ from hews_gpu.forecasters.climatology import BaseRate, HourOfWeekMonth
 from hews_gpu.forecasters.counts import Counts
 from hews_gpu.forecasters.hawkes import Hawkes
 from hews_gpu.forecasters.level import Level
-from hews_gpu.forecasters.local_boosting import LocalBoosting
 from hews_gpu.forecasters.stack import Stack
 
 __all__ = ["BASELINES", "EXPERTS", "FORECASTERS", "REFERENCES", "require_known"]
 
-EXPERTS = ("hewsnet", "boosting", "local_boosting", "counts")
+EXPERTS: Final = ("hewsnet", "counts")
 """Tried by a stack on any device; the CNN on a GPU, where it is named, and on a CPU where a quick one shows a gain."""
 CNN = "cnn"
 
@@ -31,7 +31,7 @@ def _level(setting: Setting) -> Level:
 
 
 def _counts(setting: Setting) -> Forecaster:
-    return Counts(_level(setting))
+    return Counts(_level(setting), setting.city.borders, setting.seed)
 
 
 def _hewsnet(setting: Setting) -> Forecaster:
@@ -83,12 +83,7 @@ BASELINES: dict[str, Entry] = {
 
 FORECASTERS: dict[str, Entry] = {
     **BASELINES,
-    "local_boosting": Entry(
-        title="gradient boosting in every neighborhood",
-        make=lambda setting: LocalBoosting(setting.seed),
-        is_random=True,
-    ),
-    "counts": Entry(title="few counts that move the log-odds", make=_counts),
+    "counts": Entry(title="a law of few counts in every neighborhood", make=_counts, is_random=True),
     "stack": Entry(title="stack: the level, and experts where they add to it", make=_stack),
     "hewsnet": Entry(title="HewsNet: layers of the past in every neighborhood", make=_hewsnet),
     CNN: Entry(title="CNN on maps, correcting the level", make=_cnn, is_random=True, is_network=True),

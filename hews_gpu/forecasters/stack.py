@@ -154,6 +154,7 @@ class Stack:
             whole = _joined(said)
             self.fitted = StackFit(**_city(whole), **_places(whole))
             self.fitted = replace(self.fitted, gains=(*quick, *self.fitted.gains))
+        self._refit(past, train, calibration)
         self._say()
 
     def on_city(self, city: City) -> Stack:
@@ -219,6 +220,15 @@ class Stack:
         """Fit one expert; of a network's windows the last ones decide when to stop."""
         stop = round(len(train) * (1 - VALIDATION)) if name in self._networks else len(train)
         expert.fit(known, part_of(train, 0, stop), part_of(train, stop, len(train)))
+
+    def _refit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
+        """Fit the experts that a forecast asks anew, on the windows that the weights were learned on, too."""
+        windows = train.windows.followed_by(calibration.windows)
+        both = Outcomes(windows=windows, y=np.concatenate([train.y, calibration.y]))
+        for name in self.parts:
+            if name in self.makers and name not in self._networks and len(calibration):
+                self.experts[name] = self.makers[name]()
+                self.experts[name].fit(past, both, part_of(both, 0, 0))
 
     def _said(self, seen: Catalog, asked: Outcomes) -> _Said:
         """Ask base and experts, as they are fitted now, about later windows."""

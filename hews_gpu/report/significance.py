@@ -25,7 +25,6 @@ NOT_CONTENDERS = (CLIMATOLOGY, BASE_RATE, ORACLE)  # the first two are to be bea
 LABELS = {
     "level": "recent level",
     "hawkes": "Hawkes",
-    "local_boosting": "boosting by neighborhood",
     "hewsnet": "HewsNet",
     "cnn": "CNN on maps",
     "stack": "the stack",

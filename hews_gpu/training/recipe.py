@@ -55,7 +55,6 @@ PROTOCOLS = {
         "hewsnet",
         "cnn",
         "boosting",
-        "local_boosting",
         "counts",
         "hawkes",
         "level",
@@ -209,7 +208,7 @@ class Recipe:
     """What is learned and how it is judged."""
     model: str
     """Its name in the registry."""
-    experts: tuple[Literal["hewsnet", "boosting", "local_boosting", "counts", "cnn"], ...] | None = None
+    experts: tuple[Literal["hewsnet", "boosting", "counts", "cnn"], ...] | None = None
     """Of a stack: those that are tried; all unless given, on a CPU cnn only where a quick one adds something."""
     map: RecipeMap = field(default_factory=RecipeMap)
     balancing: Literal["none", "equal"] = "none"

@@ -38,7 +38,7 @@ def test_a_model_that_does_not_say_where_says_nothing_of_neighborhoods(trained):
     assert np.array_equal(np.concatenate([chunk.p for chunk in chunks]), whole.p)
 
 
-MODELS = ("base_rate", "climatology", "level", "hawkes", "boosting", "local_boosting", "counts", "hewsnet", "stack")
+MODELS = ("base_rate", "climatology", "level", "hawkes", "boosting", "counts", "hewsnet", "stack")
 
 
 @pytest.mark.parametrize("model", [*MODELS, "cnn"])

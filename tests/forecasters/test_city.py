@@ -8,7 +8,7 @@ import shapely
 
 from hews_gpu.data.windows import Task, issue_windows
 from hews_gpu.forecasters.catalog import outcomes
-from hews_gpu.forecasters.city import event_groups, prepared_city
+from hews_gpu.forecasters.city import City, event_groups, prepared_city
 
 
 def test_outcomes_of_a_generated_city_are_the_truths(strong):
@@ -39,6 +39,15 @@ def test_the_ground_is_the_polygons(strong):
     catalog = strong.catalog()
     near = ((catalog.xy_m[:200, None] - ground.cells_m) ** 2).sum(axis=2).argmin(axis=1)
     assert (ground.cell_area[near] == catalog.area[:200]).mean() > 0.9
+
+
+def test_borders_are_shares_of_length():
+    """Two squares above a rectangle that is as wide as both."""
+    boxes = [(0, 1, 1, 2), (1, 1, 2, 2), (0, 0, 2, 1), (5, 5, 6, 6)]
+    polygons = [shapely.box(*(0.01 * np.array(box))) for box in boxes]
+    city = City(name="boxes", events=(), polygons=polygons, begin_s=0, end_s=1)
+    expected = [[0, 0.5, 0.5, 0], [0.5, 0, 0.5, 0], [0.5, 0.5, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(city.borders, expected, atol=0.01)
 
 
 class Folder:

@@ -121,8 +121,9 @@ def test_no_expert_is_asked_about_what_it_was_fitted_on(city):
         train.windows.begin_s[round(size * 0.75)],
         calibration.windows.begin_s[0],
     ]
-    assert len(ends) == 3
-    for (known, learned, stop), end_s, first_s in zip(Signal.handed, ends, asked, strict=True):
+    assert len(ends) == 4  # and once more, to be asked from then on
+    assert ends.pop() == calibration.windows.end_s[-1]
+    for (known, learned, stop), end_s, first_s in zip(Signal.handed[:3], ends, asked, strict=True):
         assert end_s <= first_s and len(stop) == 0 and len(learned) > 0.4 * size
         assert known.known_s[-1] < first_s or known is past
 
@@ -219,7 +220,7 @@ def test_a_costly_expert_is_tried_only_where_a_quick_one_gains(city, knows, monk
     Signal.handed = []
     stack.fit(*city[1])
     first, *rest = Signal.handed
-    assert len(first[1]) == QUICK_WINDOWS // 2 and len(rest) == (3 if knows else 0)
+    assert len(first[1]) == QUICK_WINDOWS // 2 and len(rest) == (4 if knows else 0)
     assert first[1].windows.end_s[-1] <= city[1][1].windows.begin_s[len(city[1][1]) // 2]
     trial, *others = stack.fitted.gains
     assert trial.is_trial and trial.is_kept == knows and len(others) == knows
