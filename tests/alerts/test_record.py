@@ -450,9 +450,10 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost(tmp_path, key_fil
     for _ in range(20):
         process = appender(tmp_path, file)
         assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0, 0.06))
+        numbers = [int(process.stdout.readline()) for _ in range(chance.randrange(9))]  # however busy the machine is
+        time.sleep(chance.uniform(0, 0.01))
         process.kill()
-        numbers = acknowledged(process)
+        numbers += acknowledged(process)
         assert process.returncode == -signal.SIGKILL
         with open_record(tmp_path, one) as record:
             assert numbers == list(range(total, total + len(numbers)))
@@ -461,7 +462,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost(tmp_path, key_fil
             total = len(record)
         result = verify(tmp_path, public_key=public if signed else None)
         assert (result.lines, result.torn_bytes) == (total, 0)
-    assert total > 100
+    assert total > 60  # kills fell among appends, and not all before the first
     assert [entry["probability"] for entry in read_record(tmp_path)] == [n / 8 for n in range(total)]
 
 
