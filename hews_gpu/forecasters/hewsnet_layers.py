@@ -42,6 +42,7 @@ PAIR_DECAYS_S = CITY_DECAYS_S[:4]
 RADII_M = (160.0, 240.0, 360.0, 540.0, 810.0, 1000.0)  # each half as far again; adjusted afterwards
 BETWEEN = "\x1f"  # separates the two names of a pair's stream: no category's name contains it
 MOST_PAIRED = 30  # streams that pairs are sought among, the most frequent ones: pairs of rare ones are too few
+AT_ONCE = 256  # candidates turned into a sparse matrix: thousands would take gigabytes
 FEWEST_ROWS = 50  # of a layer: nothing can be learned from fewer
 FORGOTTEN = 8.0  # decays after which a row is left out: exp(-8) of it is left
 APART = 1 << 40  # seconds between neighborhoods laid end to end on one axis of time
@@ -252,7 +253,7 @@ def _in_city(
         decays_s: in turn.
         fewest: rows of a layer; of the others nothing could be learned.
     """
-    from scipy.sparse import csc_array
+    from scipy.sparse import csc_array, hstack
 
     count = np.bincount(column[column >= 0], minlength=len(layers))
     enough = np.flatnonzero(count >= fewest)
@@ -262,12 +263,14 @@ def _in_city(
     kept = column >= 0
     chosen, left, total = [], [], []
     for decay_s in decays_s:
-        level = rows.decayed(group.time_s, column, len(enough), decay_s) / decay_s
-        left.append(level * share[group.area][:, None])
+        level = rows.decayed(group.time_s, column, len(enough), decay_s)
+        level /= decay_s
+        level *= share[group.area][:, None]
+        left += [csc_array(level[:, first : first + AT_ONCE]) for first in range(0, max(1, len(enough)), AT_ONCE)]
         weight = _inside(rows.time_s[kept], decay_s, group)
         total.append(np.bincount(column[kept], weights=weight, minlength=len(enough)))
         chosen += [replace(layers[k], decay_s=decay_s) for k in enough]
-    return Candidates(layers=chosen, left=csc_array(np.hstack(left)), total=np.concatenate(total))
+    return Candidates(layers=chosen, left=hstack(left, format="csc"), total=np.concatenate(total))
 
 
 def _local(rows: Catalog, group: Group, decays_s: tuple[int, ...], within_m: float | None) -> Candidates:
