@@ -28,7 +28,7 @@ from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.forecasters.trees import Trees, grow_trees
 from hews_gpu.units import HOUR_S
 
-__all__ = ["MOST_EVENTS", "MOST_QUIET", "Boosting", "BoostingFit", "Columns", "chosen_columns", "strongest"]
+__all__ = ["Boosting", "BoostingFit", "Columns", "chosen_columns", "strongest"]
 
 EDGES_H = (0, 1, 2, 4, 6, 8, 12, 16, 24, 36, 48, 72)  # of how long ago
 CITY_DECAYS_S = (2 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 168 * HOUR_S)
