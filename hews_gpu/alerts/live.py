@@ -41,7 +41,7 @@ from hews_gpu.alerts.policy import Policy, load_policy, why_no_skill
 from hews_gpu.alerts.record import Record, load_key, open_record
 from hews_gpu.alerts.settle import settle
 from hews_gpu.alerts.standing import Standing, standing_of
-from hews_gpu.alerts.vintages.store import Store, open_store
+from hews_gpu.alerts.vintages.store import Change, Store, open_store
 from hews_gpu.arrays import Int64
 from hews_gpu.config import CityConfig, load_city, parse_local_time
 from hews_gpu.data.events import Prepared, open_data_of
@@ -291,19 +291,23 @@ class _Turn:
         live, store = self.live, self.live.store
         oldest_s, newest_s = (int(edge) for edge in pc.min_max(rows["time_s"]).as_py().values())
         known_s = issue_s - 1 if newest_s < issue_s else live.local_s(self.now)
-        arrival = Arrival(
-            limits=self.policy.input,
-            change=store.compare(rows, known_s),
-            latest_s=live.latest_s(self.now),
-            oldest_s=oldest_s,
-            newest_s=newest_s,
-            last=store.deliveries[-1] if store.deliveries else None,
-            begin_s=int(live.run.prepared.events.time_s[0]),
-        )
-        wrong = "; ".join(faults(DELIVERY_CHECKS, arrival))
-        if not wrong:
-            store.add(rows, known_s, source)
-        return wrong
+        found: list[str] = []
+
+        def accept(change: Change) -> bool:
+            arrival = Arrival(
+                limits=self.policy.input,
+                change=change,
+                latest_s=live.latest_s(self.now),
+                oldest_s=oldest_s,
+                newest_s=newest_s,
+                last=store.deliveries[-1] if store.deliveries else None,
+                begin_s=int(live.run.prepared.events.time_s[0]),
+            )
+            found.extend(faults(DELIVERY_CHECKS, arrival))
+            return not found
+
+        store.add(rows, known_s, source, accept=accept)
+        return "; ".join(found)
 
     # ------------------------------------------------------------ forecasts
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -259,13 +259,21 @@ class Store:
         )
         return change, result, at
 
-    def add(self, rows: pa.Table, known_s: int, source: Mapping[str, str]) -> Change:
+    def add(
+        self,
+        rows: pa.Table,
+        known_s: int,
+        source: Mapping[str, str],
+        *,
+        accept: Callable[[Change], bool] = lambda change: True,
+    ) -> Change:
         """Add a delivery, whole or not at all; one that equals the delivery before adds nothing.
 
         Args:
             rows: as of `compare`.
             known_s: as of `compare`.
             source: ``file`` that it was read from, and ``sha256`` of that.
+            accept: whether to add it, by what it would change.
 
         Raises:
             UserError: as of `compare`; the disk is full, or another process adds one.
@@ -275,7 +283,7 @@ class Store:
         with disk_full_is_a_user_error(self.folder), locked(self.folder / LOCK, refusal):
             self._read_index()
             change, result, at = self._compared(delivered, known_s)
-            if change.is_same:
+            if change.is_same or not accept(change):
                 return change
             last = self.deliveries[-1] if self.deliveries else None
             known_s = max(known_s, last.known_s) if last else known_s
