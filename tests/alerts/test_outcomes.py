@@ -71,6 +71,7 @@ def test_a_warning_is_a_hit_where_its_place_has_an_event_in_its_window():
     ]
     hit = given["0-1-watch"]
     assert (hit["place"], hit["event_time"].hour, hit["lead_s"], hit["events"]) == ("West", 2, HOUR_S, 1)
+    assert (hit["near_events"], hit["nearest_m"]) == (0, 0.0)
     assert given["-1-1-watch"]["place"] is None and given["1-1-watch"]["lead_s"] is None
     assert missed(table) == [(None, 4), ("East", 4), (None, 6), ("Far", 6)]
     assert [row["id"] for row in table if row["outcome"] == "miss"] == [None] * 4
