@@ -176,6 +176,9 @@ class Rows:
         from scipy.sparse import csr_array
 
         known_s, place, areas = self._rows(source)
+        if source.where in ("city", "origin"):
+            known_s = known_s[place == source.origin] if source.where == "origin" else known_s
+            place, areas = np.zeros(len(known_s), dtype=np.int64), 1
         weight = np.diff(KERNELS[:, kernel], prepend=0.0, append=0.0)  # of the rows older than each edge
         total = np.zeros((len(self._issue_s), areas))
         for hours, each in zip(EDGES_H, weight, strict=True):
@@ -184,7 +187,7 @@ class Rows:
         if source.where == "around":
             # Not a product of dense matrices: its last bit for one window may depend on how many others there are.
             total = (csr_array(self._around.T) @ total.T).T
-        return np.asarray(_at(source, total), dtype=np.float32)
+        return np.asarray(total, dtype=np.float32)
 
     def _rows(self, source: Source) -> tuple[Int64, Int64, int]:
         """Return when each row of a source's stream was known, its neighborhood, and how many of these differ."""
@@ -208,13 +211,6 @@ def _younger(known_s: Int64, area: Int64, weight: Float64, when_s: Int64, asked:
     until = [np.maximum(first + when_s - begin_s - int(hours * HOUR_S), first) for hours in EDGES_H]
     older = [total[np.searchsorted(key, each)] for each in until]
     return np.stack([np.subtract(*pair) for pair in pairwise(older)], axis=1, dtype=np.float32, casting="unsafe")
-
-
-def _at(source: Source, counts: Float64) -> Float64:
-    """Return counts [..., S, N] by neighborhood as those of where a source is counted."""
-    if source.where == "city":
-        return np.asarray(counts.sum(axis=-1, keepdims=True), dtype=np.float64)
-    return counts[..., [source.origin]] if source.where == "origin" else counts
 
 
 def _older(known_s: Int64, area: Int64, areas: int, issue_s: Int64, hours: float) -> Int64:
