@@ -38,6 +38,7 @@ ORIGINS = 24  # neighborhoods whose rows may act on the whole city: those with t
 MOST_STREAMS, PAIRED = 20, 8  # categories, and those that pairs are sought among: the most frequent ones
 FEWEST_ROWS = 50  # of a source
 PAIRS_M = (160.0, 300.0, 500.0)
+EXACT = 1 << 16  # kernels are multiples of one part in so many, so that sums are exact in any order
 APART = 1 << 40  # seconds between neighborhoods laid end to end on one axis of time
 
 
@@ -48,7 +49,8 @@ def _kernels() -> Float32:
         spans[first:last, k] = 1.0
     decay = np.array(DECAYS_H)
     left = np.exp(-EDGES_H[:, None] / decay)
-    return np.hstack([spans, (left[:-1] - left[1:]) * decay / np.diff(EDGES_H)[:, None]]).astype(np.float32)
+    kernels = np.hstack([spans, (left[:-1] - left[1:]) * decay / np.diff(EDGES_H)[:, None]])
+    return (np.round(kernels * EXACT) / EXACT).astype(np.float32)
 
 
 KERNELS = _kernels()
@@ -180,10 +182,11 @@ class Rows:
             known_s = known_s[place == source.origin] if source.where == "origin" else known_s
             place, areas = np.zeros(len(known_s), dtype=np.int64), 1
         weight = np.diff(KERNELS[:, kernel], prepend=0.0, append=0.0)  # of the rows older than each edge
-        total = np.zeros((len(self._issue_s), areas))
-        for hours, each in zip(EDGES_H, weight, strict=True):
-            if each:
-                total += float(each) * _older(known_s, place, areas, self._issue_s, hours)
+        used = np.flatnonzero(weight)
+        first = [np.searchsorted(self._issue_s, known_s + int(EDGES_H[k] * HOUR_S), side="right") for k in used]
+        cell = (np.stack(first) * areas + place).ravel()
+        entered = np.bincount(cell, np.repeat(weight[used], len(place)), (len(self._issue_s) + 1) * areas)
+        total = entered.reshape(-1, areas)[:-1].cumsum(axis=0)
         if source.where == "around":
             # Not a product of dense matrices: its last bit for one window may depend on how many others there are.
             total = (csr_array(self._around.T) @ total.T).T
@@ -211,10 +214,3 @@ def _younger(known_s: Int64, area: Int64, weight: Float64, when_s: Int64, asked:
     until = [np.maximum(first + when_s - begin_s - int(hours * HOUR_S), first) for hours in EDGES_H]
     older = [total[np.searchsorted(key, each)] for each in until]
     return np.stack([np.subtract(*pair) for pair in pairwise(older)], axis=1, dtype=np.float32, casting="unsafe")
-
-
-def _older(known_s: Int64, area: Int64, areas: int, issue_s: Int64, hours: float) -> Int64:
-    """Return how many rows [S, N] were known more than so many hours before each issue time."""
-    first = np.searchsorted(issue_s, known_s + int(hours * HOUR_S), side="right")
-    entered = np.bincount(first * areas + area, minlength=(len(issue_s) + 1) * areas)
-    return np.asarray(entered.reshape(-1, areas)[:-1].cumsum(axis=0), dtype=np.int64)
