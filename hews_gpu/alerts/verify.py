@@ -14,7 +14,8 @@ not exist (no warning given, no event, too short for an interval) is null::
     all            Period, over the whole record
     warnings       [Row], in the order of issue_time or, of a miss, event_time
     delay          null without a vintage store, else settled_share, settled_s (a label is given so long after its
-                   window's end), curve [[share, seconds]]
+                   window's end), curve [[share, seconds]], nowcast [{day, known, expected, low, high}]: rows of the
+                   last days, known and how many there will be, with 90 % intervals
     rebaselines    [{instant, why, moved: number of values}]
 
     Period
@@ -86,7 +87,7 @@ from hews_gpu.alerts.record import load_key, open_record, read_record
 from hews_gpu.alerts.references import NAMES, References
 from hews_gpu.alerts.scores import summary
 from hews_gpu.alerts.settle import text
-from hews_gpu.alerts.vintages.delays import delays
+from hews_gpu.alerts.vintages.delays import delays, nowcast
 from hews_gpu.alerts.vintages.store import open_store
 from hews_gpu.errors import UserError
 from hews_gpu.files import NOT_A_PLACE, disk_full_is_a_user_error, write_json
@@ -102,6 +103,7 @@ VERIFICATION, VINTAGES = "verification.json", "vintages"
 PUBLISHED = {"periods": [{"period": str, "published": bool}], "warnings": [{"period": str}]}
 """What is read of the file that is replaced."""
 SAME = 1e-9
+NOWCAST_DAYS = 14
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -261,16 +263,22 @@ def _rows(
 
 
 def _delay(run: Path) -> dict[str, Any] | None:
-    """Return how late rows are known, where there is a store."""
+    """Return how late rows are known, and how many of the last days are still to come, where there is a store."""
     store = open_store(run / VINTAGES)
     if not store.deliveries:
         return None
-    curve = delays(store, store.deliveries[-1].known_s + 1, targets=True)
+    when_s = store.deliveries[-1].known_s + 1
+    curve, recent = delays(store, when_s, targets=True), nowcast(store, when_s, days=NOWCAST_DAYS)
+    numbers = np.stack([recent.known, recent.expected, recent.low, recent.high], axis=1).tolist()
     return {
         "settled_share": SETTLED,
         "settled_s": curve.settled_s(SETTLED),
         "late_rows": curve.late,
         "curve": [[share, curve.settled_s(share)] for share in SHARES],
+        "nowcast": [
+            {"day": text(int(day_s))[:10], "known": known, "expected": expected, "low": low, "high": high}
+            for day_s, (known, expected, low, high) in zip(recent.day_s, numbers, strict=True)
+        ],
     }
 
 

@@ -330,7 +330,10 @@ def test_what_was_issued_live_is_scored_by_the_table_as_it_turned_out(trained, p
         if hour % 24 == 0:
             city.deliver(f"{now[:10]}.csv", text(begin_s + hour * 3600))
         assert city.warn(now)["outcome"] == "issued"
-    told = verify(city.run, data=prepared)["all"]
+    content = verify(city.run, data=prepared)
+    last = content["delay"]["nowcast"][-1]  # yesterday, of which the last delivery, made at midnight, held every row
+    assert last["day"] == "2024-04-28" and last["known"] <= last["low"] <= last["expected"] <= last["high"]
+    told = content["all"]
     assert told["outcomes"]["due"] == 119 and told["outcomes"]["missing"] == 59
     assert 12 <= told["open"] <= 24  # at least since the last delivery, of a day before
     event_s, _ = target_events(load_events(prepared))

@@ -43,6 +43,10 @@ def verification(
             "settled_share": 0.99,
             "settled_s": 9 * 86_400,
             "curve": [[share, 3600 * 10 ** (3 * share - 0.5)] for share in (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)],
+            "nowcast": [
+                {"day": f"2017-09-0{day}", "known": 120.0 - 30 * day, "expected": 124.6, "low": 118.0, "high": 131.0}
+                for day in (1, 2)
+            ],
         },
         "rebaselines": [{"instant": "2017-08-03T07:10:00Z", "why": "two rows of July were withdrawn", "moved": 4}],
     }

@@ -268,7 +268,8 @@ def _month_row(one: Mapping[str, Any]) -> Row:
 def _record(verification: Mapping[str, Any]) -> Block:
     """Show how late rows come, what the page is made from, and what was changed after it was published."""
     record, task, blocks = verification["record"], verification["task"], []
-    if (late := verification["delay"]) and late["curve"]:
+    late = verification["delay"]
+    if late and late["curve"]:
         blocks.append(figure("delay", figures.delay(late["curve"], late["settled_s"])))
     until_s = task["lead_s"] + task["horizon_s"]
     policies = [
@@ -287,4 +288,11 @@ def _record(verification: Mapping[str, Any]) -> Block:
     blocks.append(facts("record", pairs))
     changed = [Row(one["instant"], [one["why"], number(one["moved"])]) for one in verification["rebaselines"]]
     after = [table("rebaselines", changed)] if changed else [text("never_moved")]
+    if late and late["nowcast"]:
+        after.insert(0, table("nowcast", [_day_row(one) for one in late["nowcast"]]))
     return section("verified_record", columns(*blocks), *after)
+
+
+def _day_row(one: Mapping[str, Any]) -> Row:
+    expected = (number(one["expected"]), f"{number(one['low'])} to {number(one['high'])}")
+    return Row(one["day"], [number(one["known"]), expected])

@@ -106,6 +106,10 @@ def test_a_young_record_has_a_page(tmp_path):
     assert "Do probabilities come true" not in page and "How late rows come" not in page
 
 
+def test_rows_still_to_come_are_told_by_day(tmp_path):
+    assert "2017-09-02 60 125 118 to 131" in words_of(verification(), tmp_path)
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (768, "light"), (1280, "light"), (1280, "dark")])
 def test_the_page_fits_asks_for_nothing_and_complains_of_nothing(browser, tmp_path, width, scheme):
