@@ -224,18 +224,6 @@ class Store:
         )
         return events, versions.first_known[at]
 
-    def compare(self, rows: pa.Table, known_s: int) -> Change:
-        """Say what a delivery would change, and write nothing.
-
-        Args:
-            rows: with the columns of `compare.ROWS`, as `rows_of` reads them; in any order.
-            known_s: from when on it is known, local wall-clock seconds.
-
-        Raises:
-            UserError: it is empty, lacks a column, or is older than the one before.
-        """
-        return self._compared(Rows.of(rows), known_s)[0]
-
     def _compared(self, delivered: Rows, known_s: int) -> tuple[Change, Comparison, Int64]:
         """Return what changes, in numbers and by row, and the numbers of the rows known now."""
         if not len(delivered):
@@ -270,13 +258,14 @@ class Store:
         """Add a delivery, whole or not at all; one that equals the delivery before adds nothing.
 
         Args:
-            rows: as of `compare`.
-            known_s: as of `compare`.
+            rows: with the columns of `compare.ROWS`, as `rows_of` reads them; in any order.
+            known_s: from when on it is known, local wall-clock seconds.
             source: ``file`` that it was read from, and ``sha256`` of that.
             accept: whether to add it, by what it would change.
 
         Raises:
-            UserError: as of `compare`; the disk is full, or another process adds one.
+            UserError: it is empty, lacks a column, or is older than the one before; the disk is full, or another
+                process adds one.
         """
         refusal = UserError(str(self.folder), allowed="is being written by another process", remedy="Wait for it")
         delivered = Rows.of(rows)

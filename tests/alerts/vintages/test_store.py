@@ -102,11 +102,11 @@ def test_an_equal_delivery_adds_nothing(tmp_path: Path) -> None:
     assert not store.add(table([LAST, THEFT, THEFT, FIRST, ROBBERY]), NOON + DAY_S, SOURCE).is_same
 
 
-def test_compare_writes_nothing_and_says_what_add_says(tmp_path: Path) -> None:
+def test_a_delivery_that_is_not_accepted_writes_nothing_and_is_told_as_one_that_is(tmp_path: Path) -> None:
     store = filled(tmp_path / "store", [ROBBERY, SHOOTING, THEFT, (400, 2.0, "THEFT")])
     later = table([FIRST, (100, 3.0, "ROBBERY"), (200, 1.0, "ARSON"), (310, 2.0, "THEFT"), (900, 5.0, "ARSON")])
     before = {path: path.read_bytes() for path in store.folder.iterdir()}
-    change = store.compare(later, NOON + 1)
+    change = store.add(later, NOON + 1, SOURCE, accept=lambda change: False)
     assert {path: path.read_bytes() for path in store.folder.iterdir()} == before
     assert (change.new, change.moved, change.reclassified, change.revised, change.withdrawn) == (1, 1, 1, 1, 1)
     assert change.lost_share == 1 / 4
