@@ -138,13 +138,22 @@ class Stack:
         return {"base": self._base} | {name: self.experts[name] for name in self.makers if name in kept}
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
-        said, quick = [], self._tried_quickly(past, train)
-        worth = {gain.expert for gain in quick if gain.is_kept}
-        names = [name for name in self.makers if name not in self._quick or name in worth]
+        said: list[_Said] = []
+        quick: tuple[Gain, ...] = ()
+        names = [name for name in self.makers if name not in self._quick]
         edges = FORWARD if len(train) < MANY_WINDOWS else (1 - LAST_WINDOWS / len(train), 1.0)
         for known, early, block in forward_blocks(past, train, edges):
             self._fit_parts(known, early, names)
-            said.append(self._said(past, block))
+            one = self._said(past, block)
+            if not said:
+                quick = self._tried_quickly(known, early, past, block, one)
+            if not said and (worth := [gain.expert for gain in quick if gain.is_kept]):
+                names += worth
+                for name in worth:
+                    self.experts[name] = self.makers[name]()
+                    self._fit_expert(name, self.experts[name], known, early)
+                one = self._said(past, block)
+            said.append(one)
         self._fit_parts(past, train, names)
         if len(calibration):
             said.append(self._said(past, calibration))
@@ -188,25 +197,31 @@ class Stack:
 
     # ------------------------------------------------------------ forecasts out of sample
 
-    def _tried_quickly(self, past: Catalog, train: Outcomes) -> tuple[Gain, ...]:
-        """Return what quick ones of costly experts add, in the first forward block, to the base recalibrated.
+    def _tried_quickly(
+        self, known: Catalog, train: Outcomes, seen: Catalog, block: Outcomes, said: _Said
+    ) -> tuple[Gain, ...]:
+        """Return what quick ones of costly experts add in a forward block to the others, recalibrated and weighted.
 
         The windows learned from and asked about are few, so that the cost does not grow with the city.
+
+        Args:
+            known: the rows known when the block begins.
+            train: the windows before it.
+            seen: all rows.
+            block: its windows.
+            said: what the others said of them.
         """
-        gains = []
-        for known, early, block in forward_blocks(past, train, FORWARD[:2] if self._quick else ()):
-            early = part_of(early, max(0, len(early) - QUICK_WINDOWS), len(early))
-            block = part_of(block, 0, min(QUICK_WINDOWS // 2, len(block)))
-            base = self._new_base()
-            base.fit(known, early, part_of(early, 0, 0))
-            plain = log_odds(base, past, block.windows)
-            for name, make in self._quick.items():
-                quick = make()
-                self._fit_expert(name, quick, known, early)
-                each = {"base": plain, name: log_odds(quick, past, block.windows)}
-                loss = partial(_held_out_loss, block.y, plain, float(plain.mean()), each, block.windows.begin_s)
-                gain = _gain(name, loss(("base",)) - loss((name,)), block.windows.begin_s)
-                gains.append(replace(gain, is_kept=gain.bits > QUICK_ERRORS * gain.error, is_trial=True))
+        few = part_of(train, max(0, len(train) - QUICK_WINDOWS), len(train))
+        asked = part_of(block, 0, min(QUICK_WINDOWS // 2, len(block)))
+        others = {name: each[: len(asked)] for name, each in {"base": said.base, **said.experts}.items()}
+        base, begin_s, gains = others["base"], asked.windows.begin_s, []
+        for name, make in self._quick.items():
+            quick = make()
+            self._fit_expert(name, quick, known, few)
+            each = {**others, name: log_odds(quick, seen, asked.windows)}
+            loss = partial(_held_out_loss, asked.y, base, float(base.mean()), each, begin_s)
+            gain = _gain(name, loss(tuple(others)) - loss(tuple(each)), begin_s)
+            gains.append(replace(gain, is_kept=gain.bits > QUICK_ERRORS * gain.error, is_trial=True))
         return tuple(gains)
 
     def _fit_parts(self, known: Catalog, train: Outcomes, names: Sequence[str]) -> None:

@@ -228,6 +228,17 @@ def test_a_costly_expert_is_tried_only_where_a_quick_one_gains(city, knows, monk
     assert ("to be tried in full" if knows else "a quick costly adds -0.00") in trial.says()
 
 
+def test_a_quick_one_gets_no_credit_for_what_another_expert_knows(city):
+    stack = Stack(
+        Level,
+        {"knows": lambda: Signal(city[3]), "costly": lambda: Signal(city[3])},
+        quick={"costly": lambda: Signal(city[3])},
+    )
+    stack.fit(*city[1])
+    assert stack.fitted.experts == ("knows",)
+    assert [gain.expert for gain in stack.fitted.gains] == ["costly", "knows"]  # the trial, and no turn in full
+
+
 def test_a_quick_one_gets_no_credit_for_a_level_that_has_moved():
     """The base could be as good after a shift: what says nothing but that has nothing to show."""
     log_odds = np.full(3 * 365 * PER_DAY, -2.0)
@@ -245,6 +256,11 @@ def test_of_very_many_windows_the_last_are_the_only_block(city, monkeypatch):
     monkeypatch.setattr("hews_gpu.forecasters.stack.LAST_WINDOWS", 2_000)
     Signal.handed = []
     stack = stack_of(city, knows=lambda: Signal(city[3]))
-    size = len(city[1][1])
-    assert [len(learned) for _, learned, _ in Signal.handed] == [pytest.approx(size - 2_000, abs=2), size]
+    size, more = len(city[1][1]), len(city[1][2])
+    fits = [len(learned) for _, learned, _ in Signal.handed]
+    assert fits == [
+        pytest.approx(size - 2_000, abs=2),
+        size,
+        size + more,
+    ]  # before the block, to calibrate, to forecast
     assert stack.fitted.experts == ("knows",)
