@@ -12,7 +12,7 @@ BEGIN_S = 1_577_836_800  # 2020-01-01T00:00
 DAY_S = 86_400
 CATEGORIES = ("BURGLARY", "ROBBERY", "SHOOTING")
 AREAS = 6
-GROUND = SimpleNamespace(holidays={}, area_km2=np.ones(AREAS), borders=np.zeros((AREAS, AREAS)))
+GROUND = SimpleNamespace(prepared=None, holidays={}, area_km2=np.ones(AREAS), borders=np.zeros((AREAS, AREAS)))
 """All that a forecaster without maps asks of a city."""
 
 

@@ -238,10 +238,11 @@ class Stack:
 
     def _refit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         """Fit the experts that a forecast asks anew, on the windows that the weights were learned on, too."""
-        windows = train.windows.followed_by(calibration.windows)
-        both = Outcomes(windows=windows, y=np.concatenate([train.y, calibration.y]))
+        later = np.flatnonzero(calibration.windows.begin_s > train.windows.begin_s[-1])  # an audit trains on all
+        windows = train.windows.followed_by(calibration.windows.select(later))
+        both = Outcomes(windows=windows, y=np.concatenate([train.y, calibration.y[later]]))
         for name in self.parts:
-            if name in self.makers and name not in self._networks and len(calibration):
+            if name in self.makers and name not in self._networks and len(later):
                 self.experts[name] = self.makers[name]()
                 self.experts[name].fit(past, both, part_of(both, 0, 0))
 

@@ -223,4 +223,4 @@ def test_every_model_can_be_replayed(trained, prepared, tmp_path, model):
     assert summary["issue_times"] == 12 and summary["model"] == model
     table = pq.read_table(tmp_path / "replay" / "forecasts.parquet")
     assert ((table["p"].to_numpy() > 0) & (table["p"].to_numpy() < 1)).all()
-    assert ("areas" in table.column_names) == (model in ("level", "stack", "cnn"))
+    assert ("areas" in table.column_names) == (model not in ("base_rate", "climatology", "hawkes", "boosting"))

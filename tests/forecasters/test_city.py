@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from hews_gpu.data.geometry.outlines import outlines_of
 from hews_gpu.data.windows import Task, issue_windows
 from hews_gpu.forecasters.catalog import outcomes
 from hews_gpu.forecasters.city import City, event_groups, prepared_city
@@ -57,7 +58,7 @@ class Folder:
         self.folder, self.events, self.fingerprint = folder, source.events, "0"
         self.doubts = ()
         self.city = type("City", (), {"city": type("Info", (), {"name": "Toy"})})
-        self.neighborhoods = type("Frame", (), {"geometry": source.polygons})
+        self.outlines = outlines_of(shapely.to_wkb(np.array(source.polygons)))
         pq.write_table(pa.table(rows), folder / "incidents.parquet")
 
 

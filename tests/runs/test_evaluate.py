@@ -401,7 +401,7 @@ def test_the_results_of_every_model_have_one_form(trained, prepared, tmp_path, m
     head += ["oracle_gap_closure", "oracle_gap_closure_interval"]
     head += ["calibration_slope", "calibration_slope_interval", "models_tried", "verdict", "verdict_over_level"]
     rest = ["city", "rows", "fingerprint", "protocol", "windows", "positives", "base_rate", "forecasts"]
-    where = [] if model in ("base_rate", "climatology", "hawkes", "boosting", "counts") else ["places"]
+    where = [] if model in ("base_rate", "climatology", "hawkes", "boosting") else ["places"]
     tried = ["experts"] if model == "stack" else []
     assert list(metrics) == [*head, *rest, *where, *tried, "parts"]
     assert (metrics["kind"], metrics["model"], metrics["city"]) == ("run", model, "Toy")

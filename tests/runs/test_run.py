@@ -146,7 +146,7 @@ def test_a_forecast_is_the_one_that_score_writes(trained, prepared, tmp_path, mo
         assert found.probability == pytest.approx(row["p"], rel=close(model))
         assert found.issue_time == np.datetime64(at)
         assert (found.window_start, found.window_end) == (row["window_start"], row["window_end"])
-        if model in ("base_rate", "climatology", "hawkes", "boosting", "counts"):
+        if model in ("base_rate", "climatology", "hawkes", "boosting"):
             assert found.by_neighborhood is None
             continue
         areas = pd.read_parquet(tmp_path / "scores" / "forecasts_by_neighborhood.parquet")

@@ -282,7 +282,7 @@ def test_what_only_networks_can_do_is_refused_of_a_model_fitted_at_once(prepared
 
 
 AT_ONCE = [name for name, entry in FORECASTERS.items() if not entry.is_network]
-FILES = {"city.toml", "hews.json", "history.csv", "recipe.toml", "weights.safetensors"}
+FILES = {"city.toml", "hews.json", "history.csv", "recipe.toml", "warnings.toml", "weights.safetensors"}
 
 
 @pytest.mark.parametrize("model", FORECASTERS)
@@ -414,5 +414,5 @@ def test_a_stack_says_what_it_kept_and_what_it_did_not_try(prepared, tmp_path, c
     told = capsys.readouterr().err
     kept = open_run(tmp_path / "run").forecaster.fitted.experts
     assert summary["model"] == "stack" and summary["experts"] == (", ".join(kept) or "none")
-    assert "the CNN is tried as an expert on a GPU only" in told
+    assert "a quick cnn adds" in told
     assert all(f"{name} adds" in told for name in kept)

@@ -192,7 +192,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_one(prepared, run, tmp_pa
 
 def test_older_checkpoints_make_room_for_a_new_one(prepared, run, tmp_path):
     """The disk holds three small ones at most, and a fourth is written before the oldest goes."""
-    with small_disk(tmp_path / "disk", "120k") as disk:
+    with small_disk(tmp_path / "disk", "124k") as disk:
         train(prepared, disk / "run", model="cnn", device="cpu")
         assert "step-00000039.safetensors" in names(disk / "run" / "checkpoints")
         assert (disk / "run/weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
