@@ -64,7 +64,14 @@ class Channel:
 
 
 def deliver(
-    record: Record, delivery: Delivery, run: Path, city: City, *, now_s: int, out: TextIO | None = None
+    record: Record,
+    delivery: Delivery,
+    run: Path,
+    city: City,
+    *,
+    now_s: int,
+    out: TextIO | None = None,
+    only_withdrawals: bool = False,
 ) -> list[dict[str, Any]]:
     """Send every warning and withdrawal of a record on every channel that has not had it.
 
@@ -77,6 +84,7 @@ def deliver(
         city: what places are called, and their polygons.
         now_s: local time, in seconds.
         out: instead of standard output.
+        only_withdrawals: while all is stopped: no warning goes out.
 
     Returns:
         The lines `sent` and `failed` that were added to the record.
@@ -90,6 +98,8 @@ def deliver(
         states[_message_id(entry["warning"], entry["act"])][entry["channel"]] = _state(entry)
     result = []
     for message in _messages(record):
+        if only_withdrawals and message.act == "warning":
+            continue
         warned, state = states[message.warning["id"]], states[message.id]
         left = [name for name in channels if name not in state]
         left += [name for name, kind in state.items() if kind == "sending"]  # also of a channel that is no more

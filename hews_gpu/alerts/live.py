@@ -16,6 +16,7 @@ Shapes: S issue times, E rows known.
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -129,7 +130,8 @@ class Live:
             many issue times were made up).
 
         Raises:
-            UserError: the run cannot be used, `at` lies ahead, or the record is of another run or cannot be written.
+            UserError: the run cannot be used, `at` lies ahead or was never due, or the record is of another run or
+                cannot be written.
         """
         with self.recording() as (record, policy):
             now = self.clock()
@@ -137,16 +139,34 @@ class Live:
             issue_s = current_s if at is None else parse_local_time("--at", at) // policy.stride_s * policy.stride_s
             if issue_s > current_s:
                 raise UserError("--at", at, allowed=f"lies ahead: it is {_text(self.local_s(now))}")
+            if issue_s < current_s:
+                self._require_due(record, issue_s, at)
             self.begin(record, policy)
             turn = _Turn(self, record, policy, now)
             turn.deliver()
             entry = outcome_at(record, issue_s)
             made_up = turn.catch_up(current_s) if catch_up else 0
             again = entry is not None
+            if entry is None and made_up:
+                entry = outcome_at(record, issue_s)
             if entry is None:
                 entry = turn.issue(issue_s, incidents) if issue_s == current_s else turn.make_up([issue_s])[0]
             turn.deliver()
         return {**entry, "again": again, "caught_up": made_up}
+
+    def _require_due(self, record: Record, issue_s: int, at: str | None) -> None:
+        """Refuse an earlier issue time from which a record cannot begin: all times since then would be due.
+
+        Raises:
+            UserError: it lies before the first outcome, or clocks never showed it.
+        """
+        first_s = min((seconds(entry["issue_time"]) for entry in record.entries("outcome")), default=None)
+        if first_s is None or issue_s < first_s:
+            begun = "which has none yet" if first_s is None else f"{_text(first_s)}"
+            remedy = "Give no --at to begin with, or a later one"
+            raise UserError("--at", at, allowed=f"lies before the record's first issue time, {begun}", remedy=remedy)
+        if not self.existed(issue_s):
+            raise UserError("--at", at, allowed="never was: the clocks were put forward over it")
 
     @contextmanager
     def recording(self) -> Iterator[tuple[Record, Policy]]:
@@ -158,9 +178,17 @@ class Live:
         with open_record(self.folder, key, clock=self.clock) as record:
             yield record, policy
 
-    def deliver(self, record: Record, policy: Policy, now: datetime) -> None:
+    def deliver(self, record: Record, policy: Policy, now: datetime, *, only_withdrawals: bool = False) -> None:
         """Send what has not been sent."""
-        deliver(record, policy.delivery, self.folder, self.told, now_s=self.local_s(now), out=self._out)
+        deliver(
+            record,
+            policy.delivery,
+            self.folder,
+            self.told,
+            now_s=self.local_s(now),
+            out=self._out,
+            only_withdrawals=only_withdrawals,
+        )
 
     @cached_property
     def told(self) -> Told:
@@ -464,9 +492,19 @@ def cancel(
     """
     live = Live(run, data=data, clock=clock, out=out)
     with live.recording() as (record, policy):
-        entry = withdraw(record, warning, why, getpass.getuser())
-        live.deliver(record, policy, live.clock())
+        entry = withdraw(record, warning, why, _user())
+        now = live.clock()
+        is_stopped = bool(_Turn(live, record, policy, now)._why_stopped())
+        live.deliver(record, policy, now, only_withdrawals=is_stopped)
     return entry
+
+
+def _user() -> str:
+    """Return who is logged in: the number of one without a name, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def seconds(text: str) -> int:

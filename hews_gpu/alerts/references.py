@@ -38,6 +38,7 @@ class References:
 
     def __init__(self, run: Run) -> None:
         self._city = run.prepared.city
+        self._table_s = run.experiment.city.begin_s, run.experiment.city.end_s
         experiment = run.experiment
         past, train, calibration = given(experiment)
         self._seen = experiment.catalog
@@ -56,7 +57,7 @@ class References:
             policy: of the run.
             first_issue_s: the first time at which a warning may be given.
         """
-        span_s = calibration_span_s(policy, self._city.splits.span_s("validation"), first_issue_s)
+        span_s = calibration_span_s(policy, self._city.splits.span_s("validation"), first_issue_s, self._table_s)
         windows = windows_at(issue_times(*span_s, policy.stride_s), Task.of_city(self._city))
         return {
             name: set_thresholds(policy, self._said(windows, forecaster.predict(self._seen, windows)), name)

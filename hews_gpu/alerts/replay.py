@@ -179,10 +179,13 @@ def _open(run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, 
     if delay_s is not None:
         task = replace(task, delay_s=max(task.delay_s, delay_s))
     policy.require_fits(task)
+    edges_s = -(-begin_s // policy.stride_s) * policy.stride_s, (end_s - 1) // policy.stride_s * policy.stride_s
+    _require_times(run, edges_s, first_s + task.history_s, until_s)
     issue_s = issue_times(begin_s, end_s, policy.stride_s)
-    _require_times(run, issue_s, first_s + task.history_s, until_s)
     catalog = city.catalog(task.delay_s, as_reported=city.reported_s is not None)
-    span_s = calibration_span_s(policy, prepared.city.splits.span_s("validation"), int(issue_s[0]))
+    learned_from = run.experiment.city
+    table_s = learned_from.begin_s, learned_from.end_s
+    span_s = calibration_span_s(policy, prepared.city.splits.span_s("validation"), int(issue_s[0]), table_s)
     if span_s[0] < first_s:
         begin = np.datetime64(span_s[0], "s")
         allowed = f"begins after {begin}, where the block that thresholds are set on begins"
@@ -211,13 +214,13 @@ def _open(run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, 
     )
 
 
-def _require_times(run: Run, issue_s: Int64, first_s: int, until_s: int) -> None:
-    """Refuse issue times that the run has learned from, or that the table does not cover."""
-    if not len(issue_s):
+def _require_times(run: Run, edges_s: tuple[int, int], first_s: int, until_s: int) -> None:
+    """Refuse a first and a last issue time that the run has learned from, or that the table does not cover."""
+    if edges_s[0] > edges_s[1]:
         raise UserError("--to", allowed="must lie after --from, by a stride at least")
     first, last, begin, end, learned = (
         np.datetime64(int(moment), "s")
-        for moment in (issue_s[0], issue_s[-1], first_s, until_s, run.prepared.city.splits.span_s("validation")[1])
+        for moment in (*edges_s, first_s, until_s, run.prepared.city.splits.span_s("validation")[1])
     )
     if first < learned:
         remedy = f"Begin on {learned} or later"

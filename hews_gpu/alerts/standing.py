@@ -54,12 +54,14 @@ def standing_of(run: Run, policy: Policy, model: str, first_issue_s: int) -> Sta
         first_issue_s: the first time at which a warning may be given.
 
     Raises:
-        UserError: the calibration block reaches past the first issue time.
+        UserError: the calibration block reaches past the first issue time, or beyond the table of the training.
     """
-    span_s = calibration_span_s(policy, run.prepared.city.splits.span_s("validation"), first_issue_s)
+    city = whole_city(run.prepared)
+    validation_s, table_s = run.prepared.city.splits.span_s("validation"), (city.begin_s, city.end_s)
+    span_s = calibration_span_s(policy, validation_s, first_issue_s, table_s)
     key = hashlib.sha256("\n".join([code_digest(), model, policy.fingerprint]).encode()).hexdigest()
     folder = run.folder / STATE / key[:16]
-    setting = Setting(city=whole_city(run.prepared))
+    setting = Setting(city=city)
     references = {name: REFERENCES[name].make(setting) for name in (CLIMATOLOGY, LEVEL)}
     with suppress(UserError):
         for name, one in references.items():

@@ -34,16 +34,19 @@ HIGHEST = 300
 """For each warning that is allowed, so many of the highest values are tried first: quiet periods take most of them."""
 
 
-def calibration_span_s(policy: Policy, validation_s: tuple[int, int], first_issue_s: int) -> tuple[int, int]:
+def calibration_span_s(
+    policy: Policy, validation_s: tuple[int, int], first_issue_s: int, table_s: tuple[int, int]
+) -> tuple[int, int]:
     """Return begin and end of the stretch of time whose forecasts thresholds are set on.
 
     Args:
         policy: names it.
         validation_s: begin and end of the run's validation split.
         first_issue_s: the first time at which a warning may be given.
+        table_s: begin and end of the rows that the run was trained and judged on.
 
     Raises:
-        UserError: it reaches past the first issue time.
+        UserError: it reaches past the first issue time, or beyond the table.
     """
     span_s = validation_s
     if policy.calibrate_on != "validation":
@@ -55,6 +58,10 @@ def calibration_span_s(policy: Policy, validation_s: tuple[int, int], first_issu
         raise UserError(
             "warnings.toml: [calibrate_on]", allowed=allowed, remedy="Begin later, or name an earlier block"
         )
+    if span_s[0] < table_s[0] or span_s[1] > table_s[1]:
+        begin, end = (np.datetime64(time_s, "s") for time_s in table_s)
+        allowed = f"must lie within the table that the run was trained and judged on, {begin} to {end}"
+        raise UserError("warnings.toml: [calibrate_on]", list(policy.calibrate_on), allowed=allowed)
     return span_s
 
 

@@ -131,9 +131,10 @@ def _blocks(entries: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
     for entry in entries:
         if entry["kind"] == "outcome":
             label = labels.get(entry["issue_time"])
+            lead_s = (entry.get("policy") or {}).get("minimum_lead_s", 0)
             lines = _outcome(entry, label)
             for warning in entry.get("warnings") or []:
-                lines += _warning(warning, label, sent[warning["id"]], cancels.get(warning["id"]))
+                lines += _warning(warning, label, lead_s, sent[warning["id"]], cancels.get(warning["id"]))
             yield lines
         elif entry["kind"] not in ("label", "sending", "sent", "failed", "cancel"):
             what = ", ".join(f"{key} {value}" for key, value in entry.items() if key not in CHAIN and _is_short(value))
@@ -157,6 +158,7 @@ def _outcome(entry: Mapping[str, Any], label: Mapping[str, Any] | None) -> list[
 def _warning(
     warning: Mapping[str, Any],
     label: Mapping[str, Any] | None,
+    minimum_lead_s: int,
     sent: Sequence[Mapping[str, Any]],
     cancel: Mapping[str, Any] | None,
 ) -> list[str]:
@@ -166,7 +168,7 @@ def _warning(
     if warning.get("replaces"):
         text += ", raises a watch"
     if label is not None:
-        text += f"  {_came_true(warning, label)}"
+        text += f"  {_came_true(warning, label, minimum_lead_s)}"
     lines = [text, f"      {warning['id']}"]
     if warning.get("withheld"):
         lines.append("      withheld: only to be scored")
@@ -182,10 +184,11 @@ def _warning(
     return lines
 
 
-def _came_true(warning: Mapping[str, Any], label: Mapping[str, Any]) -> str:
+def _came_true(warning: Mapping[str, Any], label: Mapping[str, Any], minimum_lead_s: int) -> str:
     """Return the time of the first event that a warning foresaw, or that there was none."""
+    foreseen = datetime.fromtimestamp(warning["issue_s"] + minimum_lead_s, UTC)
     for time, place in label.get("events") or []:
-        if warning["place"] in (-1, place):
+        if warning["place"] in (-1, place) and datetime.fromisoformat(time).replace(tzinfo=UTC) >= foreseen:
             return f"hit {_time(time)[11:]}"
     return "false alarm"
 

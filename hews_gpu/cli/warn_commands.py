@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +54,7 @@ def replay(
         prepared,
         out,
         begin_s=parse_local_time("--from", begin),
-        end_s=last_s + (DAY_S if len(end.strip()) == len("2017-06-07") else 1),
+        end_s=last_s + (DAY_S if _is_date(end) else 1),
         stride_s=None if stride is None else seconds_of("--stride", stride),
         delay_s=None if delay is None else seconds_of("--delay", delay),
         trained_on=data,
@@ -83,6 +84,15 @@ def verify(
     result = score(run, out=out, data=data, why=rebaseline.strip())
     page = build_verification_page(result, (out or run) / "verification.html")
     show("Warnings, verified", result, as_json, table=_verified_table(result), last=f"Page: {page}")
+
+
+def _is_date(text: str) -> bool:
+    """Return whether a time is a date alone, however it is written: 2017-06-07 or 20170607."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def seconds_of(option: str, text: str) -> int:

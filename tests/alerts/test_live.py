@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hews_gpu.alerts.live import EXIT_CODES
+from hews_gpu.alerts.live import EXIT_CODES, cancel
 from hews_gpu.alerts.record import verify
 from hews_gpu.errors import UserError
 from hews_gpu.runs.run import open_run
@@ -329,6 +329,37 @@ def test_an_earlier_time_is_late_and_a_later_one_a_mistake(used):
         used.warn("2024-04-20T10:00:05", at="2024-04-20T12:00")
 
 
+def test_an_earlier_time_that_is_made_up_anyway_has_one_outcome(used):
+    used.warn(FIRST)
+    entry = used.warn("2024-04-20T12:00:05", at="2024-04-20T08:00", catch_up=True)
+    assert (entry["issue_time"], entry["again"], entry["caught_up"]) == ("2024-04-20T08:00:00", False, 2)
+    assert used.outcomes == [(f"2024-04-20T{time}:00:00", "issued") for time in ("06", "08", "10")]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_time_before_the_first_is_a_mistake_for_all_since_then_would_be_due(used, begun):
+    if begun:
+        used.warn(FIRST)
+    done = used.hews("2024-04-20T10:00:05", "--incidents", str(used.inbox), "--at", "2023-04-20T08:00")
+    assert done.returncode == 2 and "before the record's first issue time" in done.stderr
+    assert len(used.of("outcome")) == begun
+
+
+def test_a_time_that_clocks_never_showed_is_a_mistake(used):
+    (used.run / "STOP").touch()
+    used.warn("2024-03-10T00:00:05")
+    with pytest.raises(UserError, match="never was"):
+        used.warn("2024-03-10T05:00:05", at="2024-03-10T02:00")
+
+
+@pytest.mark.parametrize("block", [("2023-12-01", "2024-01-15"), ("2024-04-29", "2024-05-07")])
+def test_a_calibration_block_beyond_the_table_of_the_training_is_a_mistake(used, block):
+    used.policy(f'calibrate_on = ["{block[0]}", "{block[1]}"]\n{POLICY}')
+    used.deliver("2024-05-08.csv", "2024-05-07T23:55")
+    with pytest.raises(UserError, match="must lie within the table"):
+        used.warn("2024-05-08T00:00:05")
+
+
 # ------------------------------------------------------------------------------------------ runs, policies, state
 
 
@@ -397,6 +428,29 @@ def test_a_warning_is_withdrawn_with_a_reason_and_those_who_had_it_are_told(used
     assert entry["warning"] == name and "rm -rf" in entry["why"] and used.delivered == [name, f"{name}-cancel"]
     assert used.hews("2024-04-20T06:10:00", "--cancel", name, "--why", "again").returncode == 2
     assert used.hews("2024-04-20T06:10:00", "--cancel", "none", "--why", "x").returncode == 2
+
+
+def test_while_all_is_stopped_a_withdrawal_goes_out_and_no_warning(used, monkeypatch):
+    """The warning of 08:00 was recorded by a process that was killed before it sent it; that of 06:00 stands."""
+    used.warn(FIRST)
+    with monkeypatch.context() as cut:
+        cut.setattr("hews_gpu.alerts.live.deliver", lambda *_, **__: [])
+        used.warn("2024-04-20T08:00:05")
+    (name,) = used.delivered
+    (used.run / "STOP").touch()
+    cancel(used.run, name, "a test", data=used.prepared, clock=lambda: instant("2024-04-20T07:59"))
+    assert used.delivered == [name, f"{name}-cancel"]
+
+
+def test_a_user_without_a_name_can_withdraw(used, monkeypatch):
+    used.warn(FIRST)
+
+    def nameless():
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    entry = cancel(used.run, used.delivered[0], "a test", data=used.prepared, clock=lambda: instant("2024-04-20T06:10"))
+    assert entry["by"] == str(os.getuid())
 
 
 # ------------------------------------------------------------------------------------------ full disks and kills

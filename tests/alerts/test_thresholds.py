@@ -64,14 +64,17 @@ def test_of_a_model_that_does_not_say_where_no_neighborhood_is_warned_of():
     assert found.city_warning < 1
 
 
+TABLE_S = (0, 30 * DAY_S)
+
+
 def test_thresholds_are_set_on_the_validation_split_or_a_block_that_is_named():
     validation = (10 * DAY_S, 20 * DAY_S)
-    assert calibration_span_s(Policy(), validation, 20 * DAY_S) == validation
+    assert calibration_span_s(Policy(), validation, 20 * DAY_S, TABLE_S) == validation
     named = Policy(calibrate_on=("1970-01-05", "1970-01-15"))
-    assert calibration_span_s(named, validation, 20 * DAY_S) == (4 * DAY_S, 14 * DAY_S)
+    assert calibration_span_s(named, validation, 20 * DAY_S, TABLE_S) == (4 * DAY_S, 14 * DAY_S)
 
 
 @pytest.mark.parametrize("policy", [Policy(), Policy(calibrate_on=("1970-01-05", "1970-01-21"))])
 def test_a_block_that_reaches_past_the_first_issue_time_is_refused(policy):
     with pytest.raises(UserError, match="1970-01-21T00:00:00, after the first issue time, 1970-01-20T23:59:59"):
-        calibration_span_s(policy, (10 * DAY_S, 20 * DAY_S), 20 * DAY_S - 1)
+        calibration_span_s(policy, (10 * DAY_S, 20 * DAY_S), 20 * DAY_S - 1, TABLE_S)

@@ -45,8 +45,12 @@ def run(tmp_path):
         record.append("failed", {"warning": first["id"], "channel": "json 1", "act": "warning", **why})
         record.append("outcome", outcome(2, warnings=[second]))
         record.append("cancel", {"warning": second["id"], "why": "a \x1b[31mhoax\nhews: ok", "by": "analyst"})
-        record.append("label", {"issue_time": AT + 600, "y": 1, "events": [[AT + 4000, 3]], "known_until": AT + 9000})
-        record.append("label", {"issue_time": AT + 1200, "y": 1, "events": [[AT + 4000, 3]], "known_until": AT + 9000})
+        record.append(
+            "label", {"issue_time": AT + 600, "y": 1, "events": [["2017-06-01T15:06:40", 3]], "known_until": AT + 9000}
+        )
+        record.append(
+            "label", {"issue_time": AT + 1200, "y": 1, "events": [["2017-06-01T15:06:40", 3]], "known_until": AT + 9000}
+        )
     return tmp_path
 
 
@@ -79,6 +83,17 @@ def test_show_reads_well(run, hews):
         "      0a1b2c3d-20170601T1420-n7-warning",
         "      withdrawn by analyst: a \\x1b[31mhoax hews: ok",
     ]
+
+
+def test_an_event_before_the_minimum_lead_is_no_hit(tmp_path, hews):
+    """The event comes 600 s after the begin of the window, 2400 s after the issue."""
+    for lead_s, told in ((2400, "hit 14:40"), (2401, "false alarm")):
+        run = tmp_path / str(lead_s)
+        with open_record(run) as record:
+            record.append("outcome", outcome(0, warnings=[warning(0)], policy={**POLICY, "minimum_lead_s": lead_s}))
+            label = {"issue_time": AT, "y": True, "events": [["2017-06-01T14:40:00", 3]]}
+            record.append("label", {**label, "known_until": "2017-06-02T00:00:00"})
+        assert told in hews("record", "show", run)[1]
 
 
 def test_show_keeps_to_the_last_ones(run, hews):

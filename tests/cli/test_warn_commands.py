@@ -44,3 +44,16 @@ def test_a_replay_writes_a_page_and_prints_what_came_of_the_warnings(trained, pr
     assert times == ["2024-04-08T00:00:00", "2024-04-09T23:00:00", 48]
     code, _, err = hews(*words, "--out", tmp_path / "replay")
     assert code == 2 and "exists already" in err
+
+
+def test_a_date_without_a_time_is_a_whole_day_however_it_is_written(trained, prepared, tmp_path, hews):
+    words = ["replay", trained("level"), prepared, "--from", "20240408", "--to", "20240408", "--stride", "1h"]
+    code, out, err = hews(*words, "--out", tmp_path / "replay", "--json")
+    assert code == 0, err
+    assert json.loads(out)["issue_times"] == 24
+
+
+def test_a_replay_without_end_is_refused_before_it_is_laid_out(trained, prepared, tmp_path, hews):
+    words = ["replay", trained("level"), prepared, "--from", "2024-04-08", "--to", "9999-12-31", "--stride", "1min"]
+    code, _, err = hews(*words, "--out", tmp_path / "replay")
+    assert code == 2 and "which the table covers" in err
