@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from hews_gpu.arrays import Float64, Int64
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Task, Windows
 from hews_gpu.forecasters.base import Forecaster, SaysBoth
 from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.runs.run import where_in_city
 
-__all__ = ["Said", "forecast", "forecast_in_chunks", "issue_times", "windows_at"]
+__all__ = ["Said", "forecast", "forecast_in_chunks", "issue_times", "were", "windows_at"]
 
 VALUES_AT_ONCE = 1 << 21
 """Probabilities by neighborhood made at once: 16 MB, and some ten times that on the way."""
@@ -43,6 +44,15 @@ class Said:
 def issue_times(begin_s: int, end_s: int, stride_s: int) -> Int64:
     """Return the issue times [S] in [begin, end): the multiples of the stride, counted from midnight."""
     return np.arange(-(-begin_s // stride_s) * stride_s, end_s, stride_s, dtype=np.int64)
+
+
+def were(time_s: Int64, zone: ZoneInfo) -> Bool:
+    """Return whether [S] a zone's clocks ever showed each local time: one hour of a spring night they leave out."""
+    import pandas as pd
+
+    local = pd.DatetimeIndex(time_s.astype("datetime64[s]"))
+    there = local.tz_localize(zone, nonexistent="NaT", ambiguous=np.zeros(len(local), dtype=bool)).notna()
+    return np.asarray(there, dtype=bool)
 
 
 def windows_at(issue_s: Int64, task: Task) -> Windows:

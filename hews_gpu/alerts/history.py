@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,6 +17,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from hews_gpu.alerts.decide import Warning
+from hews_gpu.alerts.forecasts import were
 from hews_gpu.alerts.judged import KINDS, MODEL, TIERS, Timeline
 from hews_gpu.alerts.references import NAMES
 from hews_gpu.alerts.settle import due, seconds
@@ -68,7 +68,7 @@ def read_history(entries: Sequence[Mapping[str, Any]], zone: ZoneInfo, shares: F
     if not outcomes:
         raise UserError("record", allowed="holds no outcome", remedy="'hews warn RUN' writes one")
     issue_s = due(list(outcomes.values()))
-    issue_s = issue_s[[t in outcomes or _was(t, zone) for t in issue_s.tolist()]]
+    issue_s = issue_s[np.isin(issue_s, list(outcomes)) | were(issue_s, zone)]
     told = [outcomes.get(t, {}) for t in issue_s.tolist()]
     last = outcomes[int(issue_s[-1])]
     begin_s = issue_s + seconds(last["window_start"]) - int(issue_s[-1])
@@ -153,12 +153,6 @@ def _sorted_out(entries: Sequence[Entry]) -> tuple[dict[int, Entry], dict[int, E
                 ids[kind].add(entry["warning"])
     undelivered = (ids["sending"] | ids["failed"]) - ids["sent"]
     return outcomes, labels, {"undelivered": frozenset(undelivered), "cancelled": frozenset(ids["cancel"])}
-
-
-def _was(time_s: int, zone: ZoneInfo) -> bool:
-    """Return whether a local time is one that clocks showed: in the spring night an hour is left out."""
-    local = datetime.fromtimestamp(time_s, UTC).replace(tzinfo=zone)
-    return local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None)
 
 
 def _minimum_leads(told: Sequence[Entry]) -> Int64:

@@ -36,7 +36,7 @@ from hews_gpu.alerts.cap import city_of
 from hews_gpu.alerts.checks import DELIVERY_CHECKS, ISSUE_CHECKS, Arrival, Situation, fault_of_clock, faults
 from hews_gpu.alerts.decide import Warning, decide
 from hews_gpu.alerts.deliver import deliver, require_deliverable, withdraw
-from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, windows_at
+from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, were, windows_at
 from hews_gpu.alerts.inbox import new_parcels, read_parcel
 from hews_gpu.alerts.policy import Policy, load_policy, why_no_skill
 from hews_gpu.alerts.record import Record, load_key, open_record
@@ -165,7 +165,7 @@ class Live:
             begun = "which has none yet" if first_s is None else f"{_text(first_s)}"
             remedy = "Give no --at to begin with, or a later one"
             raise UserError("--at", at, allowed=f"lies before the record's first issue time, {begun}", remedy=remedy)
-        if not self.existed(issue_s):
+        if not were(np.array([issue_s]), self.zone)[0]:
             raise UserError("--at", at, allowed="never was: the clocks were put forward over it")
 
     @contextmanager
@@ -233,11 +233,6 @@ class Live:
     def _offset_s(self, instant: datetime) -> int:
         offset = instant.astimezone(self.zone).utcoffset()
         return int(offset.total_seconds()) if offset else 0
-
-    def existed(self, time_s: int) -> bool:
-        """Return whether the city's clocks ever showed a time: one hour of a spring night they leave out."""
-        local = datetime.fromtimestamp(time_s, UTC).replace(tzinfo=self.zone)
-        return self.local_s(local.astimezone(UTC)) == time_s
 
 
 def outcome_at(record: Record, issue_s: int) -> Entry | None:
@@ -344,8 +339,9 @@ class _Turn:
         there = {seconds(entry["issue_time"]) for entry in self.record.entries("outcome")}
         if not there:
             return 0
-        due = issue_times(min(there), current_s, self.policy.stride_s).tolist()
-        return len(self.make_up([time_s for time_s in due if time_s not in there and self.live.existed(time_s)]))
+        due = issue_times(min(there), current_s, self.policy.stride_s)
+        due = due[were(due, self.live.zone) & ~np.isin(due, list(there))]
+        return len(self.make_up(due.tolist()))
 
     def make_up(self, issue_s: Sequence[int]) -> list[Entry]:
         """Issue for times that have passed, from what was known then."""

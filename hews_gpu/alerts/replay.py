@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hews_gpu.alerts.decide import Thresholds, Warning, decide
-from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, windows_at
+from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, were, windows_at
 from hews_gpu.alerts.judged import KINDS, MODEL, Judged, Timeline, counts, judge
 from hews_gpu.alerts.outcomes import warning_table
 from hews_gpu.alerts.policy import Policy, load_policy, why_no_skill
@@ -182,6 +183,7 @@ def _open(run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, 
     edges_s = -(-begin_s // policy.stride_s) * policy.stride_s, (end_s - 1) // policy.stride_s * policy.stride_s
     _require_times(run, edges_s, first_s + task.history_s, until_s)
     issue_s = issue_times(begin_s, end_s, policy.stride_s)
+    issue_s = issue_s[were(issue_s, ZoneInfo(prepared.city.city.timezone))]
     catalog = city.catalog(task.delay_s, as_reported=city.reported_s is not None)
     learned_from = run.experiment.city
     table_s = learned_from.begin_s, learned_from.end_s

@@ -1,9 +1,10 @@
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
-from hews_gpu.alerts.forecasts import forecast, forecast_in_chunks, issue_times
+from hews_gpu.alerts.forecasts import forecast, forecast_in_chunks, issue_times, were
 from hews_gpu.data.windows import Task
 from hews_gpu.forecasters.climatology import HourOfWeekMonth
 from hews_gpu.runs.run import given, open_run
@@ -61,3 +62,13 @@ def test_a_forecast_does_not_depend_on_what_is_asked_with_it_nor_on_what_became_
             np.testing.assert_allclose(live.p, whole.p[part], rtol=tolerance, atol=0)
             if whole.areas is not None:
                 np.testing.assert_allclose(live.areas, whole.areas[part], rtol=tolerance, atol=0)
+
+
+def test_the_hour_that_a_spring_night_leaves_out_never_was():
+    """New York's clocks go from 02:00 to 03:00; in the autumn night, and in Puerto Rico, nothing is left out."""
+    spring, autumn = (
+        issue_times(*np.array([day, f"{day}T04:00"], "datetime64[s]").astype(np.int64).tolist(), 1800)
+        for day in ("2017-03-12", "2017-11-05")
+    )
+    assert were(spring, ZoneInfo("America/New_York")).tolist() == [True] * 4 + [False] * 2 + [True] * 2
+    assert were(spring, ZoneInfo("America/Puerto_Rico")).all() and were(autumn, ZoneInfo("America/New_York")).all()
