@@ -8,12 +8,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hews_gpu.kernels._shim import compiled
+from hews_gpu.kernels._shim import compiled, inlined
 
 __all__ = ["add_rows", "add_weighted_rows", "multiply_matrices"]
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
+
+
+@inlined
+def _fade(before: Float64, lately: Float64, keep: float) -> None:
+    """Let all that was added fade by a factor."""
+    for k in range(len(before)):
+        before[k] = (before[k] + lately[k]) * keep
+        lately[k] = 0.0
 
 
 @compiled
@@ -32,9 +40,7 @@ def add_rows(rows: Int64, column: Int64, value: Float64, keep: Float64, sums: Fl
     for s in range(len(rows)):
         while row < rows[s]:
             if keep[row] != 1.0:
-                for k in range(len(before)):
-                    before[k] = (before[k] + lately[k]) * keep[row]
-                    lately[k] = 0.0
+                _fade(before, lately, keep[row])
             lately[column[row]] += value[row]
             row += 1
         for k in range(len(before)):
@@ -49,9 +55,7 @@ def add_weighted_rows(rows: Int64, weight: Float64, value: Float64, keep: Float6
     for s in range(len(rows)):
         while row < rows[s]:
             if keep[row] != 1.0:
-                for k in range(len(before)):
-                    before[k] = (before[k] + lately[k]) * keep[row]
-                    lately[k] = 0.0
+                _fade(before, lately, keep[row])
             for k in range(len(before)):
                 lately[k] += value[row] * weight[row, k]
             row += 1

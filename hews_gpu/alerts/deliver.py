@@ -188,8 +188,11 @@ def require_deliverable(delivery: Delivery) -> None:
     """Refuse channels that cannot work here, before anything is issued.
 
     Raises:
-        UserError: a library is missing, or a URL is none.
+        UserError: there is none, a library is missing, or a URL is none.
     """
+    if not (delivery.stdout or delivery.file or delivery.cap or delivery.urls):
+        remedy = "Name a file, a folder for CAP or a URL, or leave stdout = true"
+        raise UserError("[delivery]", allowed="names no channel: nobody would be warned", remedy=remedy)
     for name in ("lxml", "xmlschema") if delivery.cap else ():
         if find_spec(name) is None:
             raise UserError("[delivery] cap", delivery.cap, allowed=f"needs {name}", remedy=INSTALL)

@@ -39,7 +39,7 @@ from hews_gpu.alerts.deliver import deliver, require_deliverable, withdraw
 from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, were, windows_at
 from hews_gpu.alerts.inbox import new_parcels, read_parcel
 from hews_gpu.alerts.policy import Policy, load_policy, why_no_skill
-from hews_gpu.alerts.record import Record, load_key, open_record
+from hews_gpu.alerts.record import FOLDER, Record, load_key, open_record
 from hews_gpu.alerts.settle import settle
 from hews_gpu.alerts.standing import Standing, standing_of
 from hews_gpu.alerts.vintages.store import Change, Store, open_store
@@ -441,11 +441,12 @@ class _Turn:
         return self._append(issue_s, outcome, reason, late=late, vintage=known.vintage, **numbers)
 
     def _past(self, issue_s: int) -> list[Warning]:
-        """Return the warnings given before, as far back as decisions look."""
+        """Return the warnings of earlier issue times in order, as far back as decisions look."""
         reach_s = max(WEEK_S, self.policy.quiet_s, self.live.task.lead_s + self.live.task.horizon_s)
         entries = self.record.entries("outcome", holding='"warnings":[{')
         given = [Warning(**one) for entry in entries for one in entry["warnings"]]
-        return [one for one in given if one.issue_s > issue_s - reach_s]
+        before = [one for one in given if issue_s - reach_s < one.issue_s < issue_s]
+        return sorted(before, key=lambda one: one.issue_s)  # what was made up later stands later in the record
 
     def _append(self, issue_s: int, outcome: str, reason: str, *, late: bool = False, **more: Any) -> Entry:
         """Record the outcome of an issue time."""
@@ -487,6 +488,8 @@ def cancel(
         UserError: the record holds no such warning, it was withheld or withdrawn before, or there is no reason.
     """
     live = Live(run, data=data, clock=clock, out=out)
+    if not (run / FOLDER).is_dir():
+        raise UserError("--cancel", warning, allowed="is no warning: the run has issued none", remedy="Leave it")
     with live.recording() as (record, policy):
         entry = withdraw(record, warning, why, _user())
         now = live.clock()

@@ -21,7 +21,7 @@ from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.own_files import read_json, read_text
 from hews_gpu.runs.folder import METRICS, POLICY
 from hews_gpu.typed_toml import build_file, require
-from hews_gpu.units import DAY_S, MINUTE_S, WEEK_S
+from hews_gpu.units import DAY_S, MINUTE_S
 
 __all__ = [
     "CityBudget",
@@ -196,8 +196,6 @@ class Policy:
         if self.calibrate_on != "validation":
             begin_s, end_s = (parse_local_time("[calibrate_on]", edge) for edge in self.calibrate_on)
             require(begin_s < end_s, "[calibrate_on]", list(self.calibrate_on), "must begin before it ends")
-            allowed = "must be a week or longer: budgets are by the week"
-            require(end_s - begin_s >= WEEK_S, "[calibrate_on]", list(self.calibrate_on), allowed)
 
     def require_fits(self, task: Task) -> None:
         """Refuse a minimum lead by which no event could ever count.

@@ -25,7 +25,7 @@ from hews_gpu.data.windows import Task, Windows
 from hews_gpu.errors import UserError
 from hews_gpu.forecasters.base import Forecaster
 from hews_gpu.forecasters.catalog import Catalog
-from hews_gpu.units import WEEK_S
+from hews_gpu.units import DAY_S, WEEK_S
 
 __all__ = ["calibration_span_s", "set_thresholds", "thresholds_of"]
 
@@ -46,12 +46,17 @@ def calibration_span_s(
         table_s: begin and end of the rows that the run was trained and judged on.
 
     Raises:
-        UserError: it reaches past the first issue time, or beyond the table.
+        UserError: it is shorter than a week, or reaches past the first issue time or beyond the table.
     """
     span_s = validation_s
     if policy.calibrate_on != "validation":
         begin_s, end_s = (parse_local_time("[calibrate_on]", edge) for edge in policy.calibrate_on)
         span_s = begin_s, end_s
+    if span_s[1] - span_s[0] < WEEK_S:
+        which = "the validation split" if policy.calibrate_on == "validation" else "it"
+        days = (span_s[1] - span_s[0]) / DAY_S
+        allowed = f"must be a week or longer, as budgets are by the week: {which} has {days:.3g} days"
+        raise UserError("warnings.toml: [calibrate_on]", policy.calibrate_on, allowed=allowed)
     if span_s[1] > first_issue_s:
         until, first = (np.datetime64(time_s, "s") for time_s in (span_s[1], first_issue_s))
         allowed = f"ends at {until}, after the first issue time, {first}: a threshold must not know what comes after it"

@@ -358,6 +358,11 @@ def test_standard_output_that_is_closed_is_recorded_as_failed(tmp_path):
         os.dup2(os.open(os.devnull, os.O_WRONLY), write)
 
 
+def test_a_policy_by_which_nobody_would_be_warned_is_refused():
+    with pytest.raises(UserError, match="names no channel: nobody would be warned"):
+        require_deliverable(QUIET)
+
+
 def test_urls_are_checked_before_anything_is_issued_and_never_told(hook, monkeypatch):
     require_deliverable(Delivery(urls=(hook.url,)))
     for url in ("nonsense", "unheard://secret-token@host"):

@@ -48,6 +48,9 @@ def test_a_clock_a_switch_and_a_failure_that_nobody_looks_at_are_missed(scene, t
     assert not played(scene, tmp_path, "clock")["passed"]
     monkeypatch.setattr(live._Turn, "_why_stopped", lambda turn: "")
     assert not played(scene, tmp_path, "switch")["passed"]
+    with monkeypatch.context() as blind:
+        blind.setattr(live, "new_parcels", lambda *_: iter(()))
+        assert not played(scene, tmp_path, "damaged")["passed"]
     monkeypatch.setattr(deliver, "_attempt", lambda *_: "")
     assert not played(scene, tmp_path, "channel")["passed"]
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hews_gpu.alerts.live import EXIT_CODES, cancel
+from hews_gpu.alerts.live import EXIT_CODES, Live, _Turn, cancel
 from hews_gpu.alerts.record import verify
 from hews_gpu.errors import UserError
 from hews_gpu.runs.run import open_run
@@ -329,6 +329,18 @@ def test_an_earlier_time_is_late_and_a_later_one_a_mistake(used):
         used.warn("2024-04-20T10:00:05", at="2024-04-20T12:00")
 
 
+def test_decisions_know_the_warnings_of_earlier_issue_times_alone(used):
+    """In order, although the one at eight stands in the record after that at noon."""
+    for clock, at in ((FIRST, None), ("2024-04-20T12:00:05", None), ("2024-04-20T12:00:05", "2024-04-20T08:00")):
+        used.warn(clock, at=at)
+    warned = [entry["issue_time"][11:13] for entry in used.of("outcome") if entry["warnings"]]
+    assert warned == ["06", "12", "08"]
+    live = Live(used.run, data=used.prepared)
+    with live.recording() as (record, policy):
+        past = _Turn(live, record, policy, instant(FIRST))._past(seconds("2024-04-20T10:00"))
+    assert [one.issue_s - seconds("2024-04-20") for one in past] == [6 * 3600, 8 * 3600]
+
+
 def test_an_earlier_time_that_is_made_up_anyway_has_one_outcome(used):
     used.warn(FIRST)
     entry = used.warn("2024-04-20T12:00:05", at="2024-04-20T08:00", catch_up=True)
@@ -428,6 +440,12 @@ def test_a_warning_is_withdrawn_with_a_reason_and_those_who_had_it_are_told(used
     assert entry["warning"] == name and "rm -rf" in entry["why"] and used.delivered == [name, f"{name}-cancel"]
     assert used.hews("2024-04-20T06:10:00", "--cancel", name, "--why", "again").returncode == 2
     assert used.hews("2024-04-20T06:10:00", "--cancel", "none", "--why", "x").returncode == 2
+
+
+def test_of_a_run_that_has_issued_nothing_nothing_is_withdrawn(used):
+    with pytest.raises(UserError, match="is no warning: the run has issued none"):
+        cancel(used.run, "none", "a test", data=used.prepared)
+    assert not (used.run / "record").exists()
 
 
 def test_while_all_is_stopped_a_withdrawal_goes_out_and_no_warning(used, monkeypatch):

@@ -74,6 +74,14 @@ def test_thresholds_are_set_on_the_validation_split_or_a_block_that_is_named():
     assert calibration_span_s(named, validation, 20 * DAY_S, TABLE_S) == (4 * DAY_S, 14 * DAY_S)
 
 
+def test_a_block_of_less_than_a_week_is_refused():
+    """Less than one warning would be allowed in it: there would never be any."""
+    with pytest.raises(UserError, match=r"a week or longer.* the validation split has 6 days"):
+        calibration_span_s(Policy(), (10 * DAY_S, 16 * DAY_S), 20 * DAY_S, TABLE_S)
+    with pytest.raises(UserError, match=r"a week or longer.* it has 6.5 days"):
+        calibration_span_s(Policy(calibrate_on=("1970-01-05", "1970-01-11T12:00")), (0, 9 * DAY_S), 20 * DAY_S, TABLE_S)
+
+
 @pytest.mark.parametrize("policy", [Policy(), Policy(calibrate_on=("1970-01-05", "1970-01-21"))])
 def test_a_block_that_reaches_past_the_first_issue_time_is_refused(policy):
     with pytest.raises(UserError, match="1970-01-21T00:00:00, after the first issue time, 1970-01-20T23:59:59"):
