@@ -330,15 +330,16 @@ def test_an_earlier_time_is_late_and_a_later_one_a_mistake(used):
 
 
 def test_decisions_know_the_warnings_of_earlier_issue_times_alone(used):
-    """In order, although the one at eight stands in the record after that at noon."""
-    for clock, at in ((FIRST, None), ("2024-04-20T12:00:05", None), ("2024-04-20T12:00:05", "2024-04-20T08:00")):
-        used.warn(clock, at=at)
+    """In order, although those at ten and at eight stand in the record after that at noon."""
+    used.warn(FIRST)
+    for at in (None, "2024-04-20T10:00", "2024-04-20T08:00"):
+        used.warn("2024-04-20T12:00:05", at=at)
     warned = [entry["issue_time"][11:13] for entry in used.of("outcome") if entry["warnings"]]
-    assert warned == ["06", "12", "08"]
+    assert warned == ["06", "12", "10", "08"]
     live = Live(used.run, data=used.prepared)
     with live.recording() as (record, policy):
-        past = _Turn(live, record, policy, instant(FIRST))._past(seconds("2024-04-20T10:00"))
-    assert [one.issue_s - seconds("2024-04-20") for one in past] == [6 * 3600, 8 * 3600]
+        past = _Turn(live, record, policy, instant(FIRST))._past(seconds("2024-04-20T12:00"))
+    assert [one.issue_s - seconds("2024-04-20") for one in past] == [6 * 3600, 8 * 3600, 10 * 3600]
 
 
 def test_an_earlier_time_that_is_made_up_anyway_has_one_outcome(used):
