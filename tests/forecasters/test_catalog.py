@@ -92,9 +92,13 @@ def test_counts_equal_a_plain_loop(delay_s):
     issue_s = np.sort(np.append(BEGIN_S + np.array([-5, 0, 7200, 7200, 90_000, 300_000]), catalog.known_s[5:40:7]))
     column = catalog.columns((TARGETS, "ROBBERY"), by_area=True)
     assert column.max() == 2 * AREAS - 1 and (column == -1).any()
-    expected = plain_decayed(catalog, issue_s, column, 2 * AREAS, 20_000.0)
-    assert expected.sum() > 2
-    np.testing.assert_allclose(catalog.decayed(issue_s, column, 2 * AREAS, 20_000.0), expected, rtol=1e-12)
+    each = np.eye(2 * AREAS)[column] * (column >= 0)[:, None]
+    for decay_s in (20_000.0, 2_000.0):  # within one stretch after which sums fade anew, and over several
+        expected = plain_decayed(catalog, issue_s, column, 2 * AREAS, decay_s)
+        assert expected.sum() > 0.1
+        for weight in (None, each):
+            found = catalog.decayed(issue_s, column, 2 * AREAS, decay_s, weight)
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
     ever = plain_decayed(catalog, issue_s, column, 2 * AREAS, np.inf)
     np.testing.assert_array_equal(catalog.counted(issue_s, column, 2 * AREAS), ever)
     np.testing.assert_array_equal(catalog.decayed(issue_s, column, 2 * AREAS, np.inf), ever)
