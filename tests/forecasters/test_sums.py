@@ -13,7 +13,7 @@ def case(request):
     rng = np.random.default_rng(7)
     known_s = np.sort(rng.integers(1_600_000_000, 1_600_000_000 + 100_000, size=400))
     time_s = known_s - rng.integers(0, 60, size=400)
-    when_s = np.sort(rng.integers(known_s[0] - 100, known_s[-1] + 1000, size=60))
+    when_s = np.sort(np.append(rng.integers(known_s[0] - 100, known_s[-1] + 1000, size=60), known_s[::40]))
     assert request.param == np.inf or len(np.unique(known_s // (FAR * request.param))) > 1
     return when_s, known_s, time_s, rng.integers(0, K, size=400), request.param
 
