@@ -304,8 +304,10 @@ def _rows(
         "y": pa.array(happened.astype(np.int8), mask=~_is_settled(this, windows)),
     }
     if said.areas is not None:
-        values = pa.array(said.areas.astype(np.float32).ravel())
-        columns["areas"] = pa.FixedSizeListArray.from_arrays(values, said.areas.shape[1], mask=pa.array(~fit))
+        # Not of fixed size: older pyarrow writes and reads no null among lists of fixed size.
+        ends = np.append(0, np.cumsum(fit * said.areas.shape[1]))
+        values = said.areas[fit].astype(np.float32).ravel()
+        columns["areas"] = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values, mask=pa.array(~fit))
     return pa.table(columns)
 
 

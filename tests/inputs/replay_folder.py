@@ -109,7 +109,8 @@ def _areas(rng: np.random.Generator, p: np.ndarray, weight: np.ndarray) -> pa.Ar
     phase, pace = rng.uniform(0, 6.28, len(weight)), rng.uniform(0.5, 3, len(weight))
     wave = 1 + 0.6 * np.sin(phase + pace * np.arange(len(p))[:, None] / 144)
     each = 1 - np.exp(np.log1p(-p)[:, None] * weight * wave)
-    return pa.FixedSizeListArray.from_arrays(pa.array(each.astype(np.float32).ravel()), len(weight))
+    ends = np.arange(len(p) + 1, dtype=np.int32) * len(weight)
+    return pa.ListArray.from_arrays(ends, each.astype(np.float32).ravel())
 
 
 def _incidents(rng: np.random.Generator, polygons: gpd.GeoDataFrame, weight: np.ndarray, days: int) -> pd.DataFrame:

@@ -198,7 +198,7 @@ def _areas(file: pq.ParquetFile, shown: Int64, count: int) -> Float64 | None:
         lists = batch.column(0).take(pa.array(here))
         part = np.full((len(here), count), np.nan)
         flat = lists.flatten().to_numpy(zero_copy_only=False)  # without what stands in null slots
-        if len(flat) != count * (len(lists) - lists.null_count):
+        if set(lists.value_lengths().drop_null().to_pylist()) - {count}:
             allowed = f"holds lists of another length than the {count} neighborhoods"
             raise UserError("forecasts.parquet: areas", allowed=allowed, remedy=REPLAY_FIRST)
         part[lists.is_valid().to_numpy(zero_copy_only=False)] = flat.reshape(-1, count)
