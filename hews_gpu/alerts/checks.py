@@ -24,7 +24,7 @@ from hews_gpu.arrays import Bool, Int64
 from hews_gpu.data.events import Events
 from hews_gpu.units import DAY_S, WEEK_S
 
-__all__ = ["DELIVERY_CHECKS", "ISSUE_CHECKS", "Arrival", "Situation", "fault_of_clock", "faults"]
+__all__ = ["BEGIN_S", "DELIVERY_CHECKS", "ISSUE_CHECKS", "Arrival", "Situation", "fault_of_clock", "faults"]
 
 SD = 4.0
 LEAST_LOST = 10
@@ -100,7 +100,7 @@ class Situation:
     @cached_property
     def span_s(self) -> tuple[int, int]:
         """The stretch of time, up to the newest row, that is compared with weeks before."""
-        newest_s = int(self.events.time_s[-1]) + 1
+        newest_s = int(self.events.time_s[-1]) + 1 if len(self.events) else self.issue_s
         return newest_s - self.limits.volume_s, newest_s
 
     def within(self, weeks: int = 0) -> slice:
@@ -112,7 +112,8 @@ class Situation:
     @cached_property
     def past(self) -> Int64:
         """Rows [W, categories] of the same hours in past weeks, as far back as there are any."""
-        first_s, length = int(self.events.time_s[0]), len(self.events.categories)
+        first_s = int(self.events.time_s[0]) if len(self.events) else self.issue_s
+        length = len(self.events.categories)
         step_s = -(-self.limits.volume_s // WEEK_S) * WEEK_S
         weeks = [n for n in range(1, self.limits.volume_weeks + 1) if self.span_s[0] - n * step_s >= first_s]
         counts = [np.bincount(self.events.category[self.within(n)], minlength=length) for n in weeks]
@@ -126,6 +127,8 @@ class Situation:
 
 def _stale(now: Situation) -> str:
     """Look for a feed that stands still."""
+    if not len(now.events):
+        return "stale: no row was known"
     newest_s, most_s = int(now.events.time_s[-1]), now.limits.newest_row_s + now.delay_s
     if now.issue_s - newest_s <= most_s:
         return ""

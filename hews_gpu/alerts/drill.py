@@ -26,7 +26,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from hews_gpu.alerts.live import Live
+from hews_gpu.alerts.checks import BEGIN_S
+from hews_gpu.alerts.live import VINTAGES, Live
 from hews_gpu.alerts.policy import CityBudget, Delivery, Drill, Policy, Sign, Skill
 from hews_gpu.alerts.record import read_record
 from hews_gpu.arrays import Bool, Int64
@@ -145,6 +146,13 @@ def _backward(scene: Scene) -> dict[str, Any]:
     return scene.warn()
 
 
+def _short(scene: Scene) -> dict[str, Any]:
+    shutil.rmtree(scene.folder / "run" / VINTAGES)
+    (scene.folder / "inbox" / "a.csv").unlink()
+    scene.deliver(scene.table[scene.known & (scene.time_s > scene.time_s.min() + 2 * BEGIN_S)])
+    return scene.warn()
+
+
 def _ahead(after_s: int) -> Play:
     def play(scene: Scene) -> dict[str, Any]:
         known = scene.table[scene.known]
@@ -206,6 +214,7 @@ CASES: Mapping[str, Case] = {
     "vanished": Case(what="a category under another's name", outcome="refused", reason="no '", play=_renamed(None)),
     "lost": Case(what="rows are gone", outcome="refused", reason="lacks", play=_lost),
     "backward": Case(what="an older state of the table", outcome="refused", reason="goes back", play=_backward),
+    "short": Case(what="a table that begins late", outcome="refused", reason="begins at", play=_short),
     "future": Case(what="a row of tomorrow", outcome="refused", reason="future", play=_ahead(DAY_S)),
     "window": Case(what="a row of the very window", outcome="refused", reason="future", play=_ahead(HOUR_S)),
     "damaged": Case(what="bytes that are no table", outcome="refused", reason="damaged", play=_damaged),

@@ -41,9 +41,10 @@ class Said:
         return len(self.windows)
 
 
-def issue_times(begin_s: int, end_s: int, stride_s: int) -> Int64:
-    """Return the issue times [S] in [begin, end): the multiples of the stride, counted from midnight."""
-    return np.arange(-(-begin_s // stride_s) * stride_s, end_s, stride_s, dtype=np.int64)
+def issue_times(begin_s: int, end_s: int, stride_s: int, zone: ZoneInfo) -> Int64:
+    """Return the issue times [S] in [begin, end): the multiples of the stride, from midnight, that clocks showed."""
+    every = np.arange(-(-begin_s // stride_s) * stride_s, end_s, stride_s, dtype=np.int64)
+    return every[were(every, zone)]
 
 
 def were(time_s: Int64, zone: ZoneInfo) -> Bool:

@@ -17,7 +17,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from hews_gpu.alerts.decide import Warning
-from hews_gpu.alerts.forecasts import were
 from hews_gpu.alerts.judged import KINDS, MODEL, TIERS, Timeline
 from hews_gpu.alerts.references import NAMES
 from hews_gpu.alerts.settle import due, seconds
@@ -67,8 +66,7 @@ def read_history(entries: Sequence[Mapping[str, Any]], zone: ZoneInfo, shares: F
     outcomes, labels, notes = _sorted_out(entries)
     if not outcomes:
         raise UserError("record", allowed="holds no outcome", remedy="'hews warn RUN' writes one")
-    issue_s = due(list(outcomes.values()))
-    issue_s = issue_s[np.isin(issue_s, list(outcomes)) | were(issue_s, zone)]
+    issue_s = due(list(outcomes.values()), zone)
     told = [outcomes.get(t, {}) for t in issue_s.tolist()]
     last = outcomes[int(issue_s[-1])]
     begin_s = issue_s + seconds(last["window_start"]) - int(issue_s[-1])

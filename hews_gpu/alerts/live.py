@@ -145,12 +145,14 @@ class Live:
             turn = _Turn(self, record, policy, now)
             turn.deliver()
             entry = outcome_at(record, issue_s)
+            again, is_current, wrong = entry is not None, issue_s == current_s, ""
+            if not again or catch_up:
+                wrong = turn.take_in(issue_s, incidents if is_current and not again else [])
             made_up = turn.catch_up(current_s) if catch_up else 0
-            again = entry is not None
             if entry is None and made_up:
                 entry = outcome_at(record, issue_s)
             if entry is None:
-                entry = turn.issue(issue_s, incidents) if issue_s == current_s else turn.make_up([issue_s])[0]
+                entry = turn.issue(issue_s, wrong) if is_current else turn.make_up([issue_s])[0]
             turn.deliver()
         return {**entry, "again": again, "caught_up": made_up}
 
@@ -249,19 +251,31 @@ class _Turn:
 
     # ------------------------------------------------------------ the current issue time
 
-    def issue(self, issue_s: int, incidents: Sequence[Path]) -> Entry:
-        """Take what was delivered, forecast, decide and record."""
-        if reason := self._why_stopped():
-            return self._append(issue_s, "stopped", reason)
-        if reason := fault_of_clock(self.now, self._last_made()):
-            return self._append(issue_s, "refused", reason)
+    def take_in(self, issue_s: int, incidents: Sequence[Path]) -> str:
+        """Take in what was delivered, if anything is to be, and write down what came of the windows that are settled.
+
+        Returns:
+            Why there can be no forecast of the current issue time. Nothing is done while all is stopped.
+        """
+        if self._why_stopped():
+            return ""
+        wrong = fault_of_clock(self.now, self._last_made())
         prepared = self.live.run.prepared  # a run that cannot be opened is a mistake, and no fault of the input
         try:
-            wrong = self._take(incidents, issue_s, prepared)
-            if self.live.store.deliveries:
-                settle(self.record, self.live.store, self.live.local_s(self.now))
+            if incidents and not wrong:
+                wrong = self._take(incidents, issue_s, prepared)
         except UserError as error:
             wrong = str(error)
+        try:
+            settle(self.record, self.live.store, self.live.local_s(self.now), self.live.zone)
+        except UserError as error:
+            wrong = wrong or str(error)
+        return wrong
+
+    def issue(self, issue_s: int, wrong: str) -> Entry:
+        """Forecast, decide and record, unless something is `wrong` or all is stopped."""
+        if reason := self._why_stopped():
+            return self._append(issue_s, "stopped", reason)
         if wrong:
             return self._append(issue_s, "refused", wrong)
         return self._forecast([issue_s], late=False)[0]
@@ -339,9 +353,8 @@ class _Turn:
         there = {seconds(entry["issue_time"]) for entry in self.record.entries("outcome")}
         if not there:
             return 0
-        due = issue_times(min(there), current_s, self.policy.stride_s)
-        due = due[were(due, self.live.zone) & ~np.isin(due, list(there))]
-        return len(self.make_up(due.tolist()))
+        due = issue_times(min(there), current_s, self.policy.stride_s, self.live.zone)
+        return len(self.make_up(due[~np.isin(due, list(there))].tolist()))
 
     def make_up(self, issue_s: Sequence[int]) -> list[Entry]:
         """Issue for times that have passed, from what was known then."""
@@ -351,13 +364,7 @@ class _Turn:
         group = np.searchsorted(known_s, issue_s, side="left")  # deliveries known before each
         made: list[Entry] = []
         for number in np.unique(group).tolist():
-            times = np.array(issue_s)[group == number].tolist()
-            if number:
-                made += self._forecast(times, late=True)
-            else:
-                made += [
-                    self._append(time_s, "refused", "nothing had been delivered then", late=True) for time_s in times
-                ]
+            made += self._forecast(np.array(issue_s)[group == number].tolist(), late=True)
         return made
 
     def _forecast(self, issue_s: Sequence[int], *, late: bool) -> list[Entry]:
@@ -383,16 +390,18 @@ class _Turn:
         """Return what was known at an issue time, as a city to forecast.
 
         Raises:
-            UserError: the store is damaged.
+            UserError: nothing was, or the store is damaged.
         """
         run, store = self.live.run, self.live.store
+        delivered = [one for one in store.deliveries if one.known_s < issue_s]
+        if not delivered:
+            raise UserError("deliveries", allowed=f"had brought nothing by {_text(issue_s)}")
         events, known_s = store.events(issue_s)
         prepared = replace(run.prepared, events=events)
         prepared.__dict__["outlines"] = run.prepared.outlines
         city = replace(self.live.trained_on, events=events, reported_s=known_s, end_s=issue_s, prepared=prepared)
-        last = [one for one in store.deliveries if one.known_s < issue_s][-1]
         newest = _text(int(events.time_s[-1])) if len(events) else None
-        vintage = {"delivery": last.file, "hash": last.hash, "rows": len(events), "newest": newest}
+        vintage = {"delivery": delivered[-1].file, "hash": delivered[-1].hash, "rows": len(events), "newest": newest}
         return Known(city=city, delay_s=self.live.task.apart(city.embargo_s).delay_s, vintage=vintage)
 
     def _why_refused(self, known: Known, issue_s: int) -> str:

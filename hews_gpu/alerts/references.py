@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from hews_gpu.alerts.decide import Thresholds, Warning, decide
-from hews_gpu.alerts.forecasts import Said, issue_times, windows_at
+from hews_gpu.alerts.forecasts import Said, windows_at
 from hews_gpu.alerts.policy import Policy
 from hews_gpu.alerts.scores import spread
-from hews_gpu.alerts.thresholds import calibration_span_s, set_thresholds
+from hews_gpu.alerts.thresholds import calibration_times, set_thresholds
 from hews_gpu.arrays import Float64
 from hews_gpu.data.windows import Task, Windows
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, SaysWhere, Setting
@@ -57,8 +57,8 @@ class References:
             policy: of the run.
             first_issue_s: the first time at which a warning may be given.
         """
-        span_s = calibration_span_s(policy, self._city.splits.span_s("validation"), first_issue_s, self._table_s)
-        windows = windows_at(issue_times(*span_s, policy.stride_s), Task.of_city(self._city))
+        issue_s = calibration_times(policy, self._city, first_issue_s, self._table_s)
+        windows = windows_at(issue_s, Task.of_city(self._city))
         return {
             name: set_thresholds(policy, self._said(windows, forecaster.predict(self._seen, windows)), name)
             for name, forecaster in self._fitted.items()

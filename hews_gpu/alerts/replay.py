@@ -26,18 +26,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hews_gpu.alerts.decide import Thresholds, Warning, decide
-from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, were, windows_at
+from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, windows_at
 from hews_gpu.alerts.judged import KINDS, MODEL, Judged, Timeline, counts, judge
 from hews_gpu.alerts.outcomes import warning_table
 from hews_gpu.alerts.policy import Policy, load_policy, why_no_skill
 from hews_gpu.alerts.references import References
-from hews_gpu.alerts.thresholds import calibration_span_s, thresholds_of
+from hews_gpu.alerts.thresholds import calibration_times, thresholds_of
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.coverage import Coverage, coverage_of_events
 from hews_gpu.data.events import NEIGHBORHOODS, Prepared
 from hews_gpu.data.windows import Task, Windows
 from hews_gpu.errors import UserError
-from hews_gpu.files import new_folder, require_free, write_json
+from hews_gpu.files import new_folder, write_json
 from hews_gpu.forecasters.base import LEVEL, Forecaster, SaysWhere
 from hews_gpu.forecasters.catalog import Catalog, outcomes
 from hews_gpu.forecasters.city import City, prepared_city
@@ -134,13 +134,12 @@ def replay(
             cover the stretch, or the policy does not fit.
     """
     began = time.perf_counter(), time.process_time()
-    require_free(out, kind=KIND, force=force)
-    this = _open(open_run(run, data=trained_on, device=device), data, begin_s, end_s, stride_s, delay_s)
-    loaded_s = time.process_time()
-    if this.withheld:
-        log(f"every warning is withheld: {this.why_abstained}")
     notes = {"run": str(run.absolute()), "prepared": str(data.absolute())}
     with new_folder(out, kind=KIND, force=force, notes=notes) as folder:
+        this = _open(open_run(run, data=trained_on, device=device), data, begin_s, end_s, stride_s, delay_s)
+        loaded_s = time.process_time()
+        if this.withheld:
+            log(f"every warning is withheld: {this.why_abstained}")
         written = _write_forecasts(this, folder / FORECASTS)
         timeline, event_xy_m = _timeline(this, written)
         judged = {
@@ -182,20 +181,19 @@ def _open(run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, 
     policy.require_fits(task)
     edges_s = -(-begin_s // policy.stride_s) * policy.stride_s, (end_s - 1) // policy.stride_s * policy.stride_s
     _require_times(run, edges_s, first_s + task.history_s, until_s)
-    issue_s = issue_times(begin_s, end_s, policy.stride_s)
-    issue_s = issue_s[were(issue_s, ZoneInfo(prepared.city.city.timezone))]
+    issue_s = issue_times(begin_s, end_s, policy.stride_s, ZoneInfo(prepared.city.city.timezone))
     catalog = city.catalog(task.delay_s, as_reported=city.reported_s is not None)
     learned_from = run.experiment.city
     table_s = learned_from.begin_s, learned_from.end_s
-    span_s = calibration_span_s(policy, prepared.city.splits.span_s("validation"), int(issue_s[0]), table_s)
-    if span_s[0] < first_s:
-        begin = np.datetime64(span_s[0], "s")
+    calibration_s = calibration_times(policy, prepared.city, int(issue_s[0]), table_s)
+    if calibration_s[0] < first_s:
+        begin = np.datetime64(int(calibration_s[0]), "s")
         allowed = f"begins after {begin}, where the block that thresholds are set on begins"
         raise UserError("data folder", prepared.folder, allowed=allowed, remedy="Give a table that holds it, too")
     forecaster, references, fingerprint = on_city(run.forecaster, city), References(run), model_fingerprint(run.folder)
     began_s = time.process_time()
     with step("setting thresholds", 1, "blocks") as bar:
-        own = thresholds_of(policy, forecaster, catalog, task, span_s, fingerprint[:8])
+        own = thresholds_of(policy, forecaster, catalog, task, calibration_s, fingerprint[:8])
         thresholds = {MODEL: own, **references.thresholds(policy, int(issue_s[0]))}
         bar.advance()
     return _Replay(

@@ -1,8 +1,9 @@
 """What happened, written into the record once it is known: one label for each issue time that was due.
 
-A window is settled when so much time has passed since its end that nearly all rows of it are known, as the delay curve
-of the vintage store says, and when a delivery reaches beyond it. Its label is never written again: later rows change
-nothing that was scored. Times at which nothing was issued have labels, too: what came then was missed.
+A window is settled when the last delivery came so long after its end that it holds nearly all rows of it, as the delay
+curve of the vintage store says, and when a delivery reaches beyond it: while none comes, nothing more is settled. Its
+label is never written again: later rows change nothing that was scored. Times at which nothing was issued have labels,
+too: what came then was missed.
 
 Shapes: E target events, D issue times.
 """
@@ -11,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from hews_gpu.alerts.forecasts import were
 from hews_gpu.alerts.record import Record
 from hews_gpu.alerts.vintages.delays import delays
 from hews_gpu.alerts.vintages.store import Store
@@ -27,17 +30,19 @@ __all__ = ["due", "seconds", "settle", "target_events", "text"]
 AT_ONCE = 1024  # outcomes read at first: a week at ten minutes
 
 
-def settle(record: Record, store: Store, now_s: int) -> int:
+def settle(record: Record, store: Store, now_s: int, zone: ZoneInfo) -> int:
     """Append the labels of all windows that are settled and have none; return how many.
 
     Args:
         record: open, as of ``open_record``.
         store: the deliveries.
         now_s: local time: what became known later is not looked at.
+        zone: of the city, which tells which local times there never were.
     """
-    if not any(one.known_s < now_s for one in store.deliveries):
+    deliveries = [one for one in store.deliveries if one.known_s < now_s]
+    if not deliveries:
         return 0
-    reached_s = max(one.newest_s for one in store.deliveries if one.known_s < now_s)
+    known_s, reached_s = deliveries[-1].known_s, max(one.newest_s for one in deliveries)
     delay_s = delays(store, now_s, targets=True).settled_s(SETTLED)
     labels = record.entries("label", last=1)
     after_s = seconds(labels[0]["issue_time"]) if labels else None
@@ -48,8 +53,8 @@ def settle(record: Record, store: Store, now_s: int) -> int:
         seconds(outcomes[-1][edge]) - seconds(outcomes[-1][before])
         for edge, before in (("window_start", "issue_time"), ("window_end", "window_start"))
     )
-    issue_s = due(outcomes)
-    issue_s = issue_s[issue_s + lead_s + length_s <= min(now_s - delay_s, reached_s)]
+    issue_s = due(outcomes, zone)
+    issue_s = issue_s[issue_s + lead_s + length_s <= min(known_s - delay_s, reached_s)]
     issue_s = issue_s if after_s is None else issue_s[issue_s > after_s]
     if not len(issue_s):
         return 0
@@ -73,12 +78,16 @@ def _outcomes_since(record: Record, after_s: int | None) -> list[dict[str, Any]]
         last *= 4
 
 
-def due(outcomes: Sequence[Mapping[str, Any]]) -> Int64:
-    """Return the issue times that were due [D]: from each outcome to the next at the stride of its policy."""
+def due(outcomes: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> Int64:
+    """Return the issue times that were due [D]: from each outcome to the next at the stride of its policy.
+
+    Of times that the clocks of `zone` never showed only those that have an outcome all the same.
+    """
     stride_s = {seconds(one["issue_time"]): int(one["policy"]["stride_s"]) for one in outcomes}
     issue_s = sorted(stride_s)
     between = [np.arange(a, b, stride_s[a]) for a, b in zip(issue_s, [*issue_s[1:], issue_s[-1] + 1], strict=True)]
-    return np.concatenate(between).astype(np.int64)
+    every = np.concatenate(between).astype(np.int64)
+    return every[np.isin(every, issue_s) | were(every, zone)]
 
 
 def target_events(events: Events) -> tuple[Int64, Int64]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from hews_gpu.alerts.decide import Thresholds
 from hews_gpu.alerts.policy import Policy
-from hews_gpu.alerts.thresholds import calibration_span_s, thresholds_of
+from hews_gpu.alerts.thresholds import calibration_times, thresholds_of
 from hews_gpu.errors import UserError
 from hews_gpu.files import write_json
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, Forecaster, Setting
@@ -57,8 +57,7 @@ def standing_of(run: Run, policy: Policy, model: str, first_issue_s: int) -> Sta
         UserError: the calibration block reaches past the first issue time, or beyond the table of the training.
     """
     city = whole_city(run.prepared)
-    validation_s, table_s = run.prepared.city.splits.span_s("validation"), (city.begin_s, city.end_s)
-    span_s = calibration_span_s(policy, validation_s, first_issue_s, table_s)
+    issue_s = calibration_times(policy, run.prepared.city, first_issue_s, (city.begin_s, city.end_s))
     key = hashlib.sha256("\n".join([code_digest(), model, policy.fingerprint]).encode()).hexdigest()
     folder = run.folder / STATE / key[:16]
     setting = Setting(city=city)
@@ -74,7 +73,7 @@ def standing_of(run: Run, policy: Policy, model: str, first_issue_s: int) -> Sta
         one.fit(*given(run.experiment))
     experiment = run.experiment
     seen, task = experiment.catalog, experiment.plan.task
-    thresholds = thresholds_of(policy, run.forecaster, seen, task, span_s, model[:8])
+    thresholds = thresholds_of(policy, run.forecaster, seen, task, issue_s, model[:8])
     made = Standing(thresholds=thresholds, references=references)
     try:
         _keep(folder, made)

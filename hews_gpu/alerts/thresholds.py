@@ -13,21 +13,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from hews_gpu.alerts.decide import TIERS, Thresholds, Tier, decide
 from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times
 from hews_gpu.alerts.policy import Policy
-from hews_gpu.arrays import Float64
-from hews_gpu.config import parse_local_time
+from hews_gpu.arrays import Float64, Int64
+from hews_gpu.config import CityConfig, parse_local_time
 from hews_gpu.data.windows import Task, Windows
 from hews_gpu.errors import UserError
 from hews_gpu.forecasters.base import Forecaster
 from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.units import DAY_S, WEEK_S
 
-__all__ = ["calibration_span_s", "set_thresholds", "thresholds_of"]
+__all__ = ["calibration_span_s", "calibration_times", "set_thresholds", "thresholds_of"]
 
 NEVER = float("inf")
 HIGHEST = 300
@@ -70,6 +71,22 @@ def calibration_span_s(
     return span_s
 
 
+def calibration_times(policy: Policy, city: CityConfig, first_issue_s: int, table_s: tuple[int, int]) -> Int64:
+    """Return the issue times [S] of the block that thresholds are set on.
+
+    Args:
+        policy: of the run.
+        city: of the run.
+        first_issue_s: the first time at which a warning may be given.
+        table_s: begin and end of the rows that the run was trained and judged on.
+
+    Raises:
+        UserError: as of `calibration_span_s`.
+    """
+    span_s = calibration_span_s(policy, city.splits.span_s("validation"), first_issue_s, table_s)
+    return issue_times(*span_s, policy.stride_s, ZoneInfo(city.city.timezone))
+
+
 def set_thresholds(policy: Policy, said: Said, run: str) -> Thresholds:
     """Return the lowest thresholds under which the policy keeps to its budgets.
 
@@ -88,7 +105,7 @@ def set_thresholds(policy: Policy, said: Said, run: str) -> Thresholds:
 
 
 def thresholds_of(
-    policy: Policy, forecaster: Forecaster, seen: Catalog, task: Task, span_s: tuple[int, int], run: str
+    policy: Policy, forecaster: Forecaster, seen: Catalog, task: Task, issue_s: Int64, run: str
 ) -> Thresholds:
     """Forecast the issue times of the calibration block, and set the thresholds on them.
 
@@ -97,10 +114,10 @@ def thresholds_of(
         forecaster: of the run, fitted.
         seen: rows; at each issue time only those known before it count.
         task: as the city file has it.
-        span_s: begin and end of the block, of `calibration_span_s`.
+        issue_s: of `calibration_times`.
         run: the first 8 hex digits of the fingerprint of the run's model.
     """
-    parts = list(forecast_in_chunks(forecaster, seen, task, issue_times(*span_s, policy.stride_s)))
+    parts = list(forecast_in_chunks(forecaster, seen, task, issue_s))
     areas = [part.areas for part in parts if part.areas is not None]
     said = Said(
         windows=reduce(Windows.followed_by, (part.windows for part in parts)),

@@ -77,6 +77,12 @@ def test_few_rows_and_a_short_past_prove_nothing():
     assert found(Events(**{name: value[short] for name, value in columns.items()}, categories=NAMES)) == ""
 
 
+def test_where_no_row_was_known_that_is_said():
+    first = known()
+    columns = {name: value[:0] for name, value in vars(first).items() if name != "categories"}
+    assert found(Events(**columns, categories=())) == "stale: no row was known"
+
+
 def test_an_unknown_category_is_refused_beyond_its_share_and_chance():
     names = ("BURGLARY", "LARCENY", "THEFT")
     assert "such as 'LARCENY'" in found(known(per_week=(70, 0, 350), last_week=(70, 30, 320), names=names))

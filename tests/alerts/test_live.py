@@ -373,6 +373,38 @@ def test_a_calibration_block_beyond_the_table_of_the_training_is_a_mistake(used,
         used.warn("2024-05-08T00:00:05")
 
 
+# ------------------------------------------------------------------------------------------ labels
+
+
+def test_what_is_settled_is_written_down_whatever_comes_of_the_call(used, monkeypatch):
+    """But not while all is stopped, nor where there is nothing to do; once, before anything is made up or forecast."""
+    seen = []
+    monkeypatch.setattr("hews_gpu.alerts.live.settle", lambda record, *_: seen.append(len(record.entries("outcome"))))
+    used.warn(FIRST)
+    used.warn(FIRST)
+    assert seen == [0]
+    used.warn("2024-04-20T12:00:05", at="2024-04-20T08:00")
+    used.warn("2024-04-20T12:00:05", catch_up=True)
+    assert seen == [0, 1, 2] and len(used.outcomes) == 4
+    used.inbox.rename(used.inbox.with_name("away"))
+    assert used.warn("2024-04-20T14:00:05")["outcome"] == "refused"
+    assert used.warn("2024-04-20T04:00:05")["outcome"] == "refused"
+    assert seen == [0, 1, 2, 4, 5]
+    (used.run / "STOP").touch()
+    assert used.warn("2024-04-20T16:00:05")["outcome"] == "stopped"
+    assert seen == [0, 1, 2, 4, 5]
+
+
+def test_a_table_that_holds_rows_since_the_issue_time_alone_is_no_ground_for_a_forecast(used):
+    """The very first delivery, read at five past: what it holds counts from then on."""
+    just_now = seconds("2024-04-20T06:02")
+    used.deliver(
+        "2024-04-20.csv", "2024-04-20T05:55", lambda rows: pd.concat([rows, rows.tail(1).assign(time_s=just_now)])
+    )
+    refused_for(used, "2024-04-20T06:05:00", "had brought nothing by 2024-04-20T06:00:00")
+    assert used.warn("2024-04-20T08:00:05")["outcome"] == "issued"
+
+
 # ------------------------------------------------------------------------------------------ runs, policies, state
 
 

@@ -200,6 +200,12 @@ def test_times_that_cannot_be_replayed_are_refused(issuing, prepared, tmp_path, 
     assert not (tmp_path / "replay").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/replay"):
+        replay(tmp_path / "none", tmp_path / "none", tmp_path / "file" / "replay", begin_s=0, end_s=1)
+
+
 def test_a_locked_block_is_not_looked_at(issuing, prepared, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(issuing, run)

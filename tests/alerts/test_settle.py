@@ -1,16 +1,19 @@
 """Labels: each once, when its window is settled, whatever was issued."""
 
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from hews_gpu.alerts.policy import Policy
 from hews_gpu.alerts.record import open_record, read_record
-from hews_gpu.alerts.settle import settle
+from hews_gpu.alerts.settle import due, settle
 from hews_gpu.alerts.vintages.compare import ROWS
 from hews_gpu.alerts.vintages.store import open_store
 from tests.alerts.invented_record import BEGIN_S, STEP_S, outcome, seal
 
-DAY_S = 86_400
+DAY_S, ZONE = 86_400, ZoneInfo("America/New_York")
 
 
 def rows(*told):
@@ -41,7 +44,7 @@ def labels(run):
 
 def settled(run, store, after_s):
     with open_record(run) as record:
-        return settle(record, store, BEGIN_S + after_s)
+        return settle(record, store, BEGIN_S + after_s, ZONE)
 
 
 EVERY_HOUR = [(hour * 3600, 0, False) for hour in range(1, 73)]
@@ -68,12 +71,18 @@ def test_each_window_has_one_label_once_it_is_settled_also_one_that_nothing_was_
 
 
 def test_nothing_is_settled_before_the_delay_nor_beyond_the_newest_row(tmp_path):
-    """Rows reach to hour 72; a delivery at hour 73 with a delay of a day settles windows that end by hour 49."""
+    """Rows reach to hour 72; a delivery at hour 73 with a delay of a day settles windows that end by hour 49.
+
+    However long ago that is: what came late since then was never delivered.
+    """
     seal(tmp_path, *[outcome(k) for k in range(7)])
     store = delivered(tmp_path, (73 * 3600, EVERY_HOUR))
     assert settled(tmp_path, store, 73 * 3600) == 0  # what is delivered now is not yet known
     assert settled(tmp_path, store, 73 * 3600 + 1) == 4  # windows end at hours 12, 24, 36, 48
-    assert settled(tmp_path, store, 365 * DAY_S) == 2  # the seventh ends at hour 84: no row tells of it
+    assert settled(tmp_path, store, 365 * DAY_S) == 0
+    newer = rows(*EVERY_HOUR, (73 * 3600 + 1, 0, False))
+    store.add(newer, BEGIN_S + 120 * 3600, {"file": "b.csv", "sha256": "b"})
+    assert settled(tmp_path, store, 120 * 3600 + 1) == 2  # the seventh ends at hour 84: no row tells of it
     assert [one["issue_time"][5:13] for one in labels(tmp_path)][-1] == "05-03T12"
 
 
@@ -96,11 +105,21 @@ def test_without_a_delivery_or_an_outcome_nothing_is_settled(tmp_path):
     assert settled(tmp_path, delivered(tmp_path, (4 * DAY_S, EVERY_HOUR)), 9 * DAY_S) == 0
 
 
+def test_the_hour_that_a_spring_night_leaves_out_was_not_due():
+    """Outcomes at 1:00 and 4:00, half an hour apart: due are 1:00, 1:30, 3:00, 3:30, 4:00 and no more."""
+    spring_s = int(np.datetime64("2024-03-10T01:00", "s").astype(int))
+    told = [outcome(k, policy=Policy(stride_s=1800), begin_s=spring_s)[1] for k in (0, 6)]
+    hours = (due(told, ZONE) - spring_s) / 3600 + 1
+    assert hours.tolist() == [1, 1.5, 3, 3.5, 4]
+    at_night = outcome(3, policy=Policy(stride_s=1800), begin_s=spring_s)[1]  # made by a clock that knew no better
+    assert len(due([*told, at_night], ZONE)) == 6
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 4096])
 def test_of_a_long_record_only_the_end_is_read(tmp_path, monkeypatch, at_once):
     monkeypatch.setattr("hews_gpu.alerts.settle.AT_ONCE", at_once)
     seal(tmp_path, *[outcome(k) for k in range(3)])
-    store = delivered(tmp_path, (73 * 3600, EVERY_HOUR))
+    store = delivered(tmp_path, (97 * 3600, EVERY_HOUR))
     assert settled(tmp_path, store, 365 * DAY_S) == 3
     seal(tmp_path, *[outcome(k) for k in range(3, 9)])
     assert settled(tmp_path, store, 365 * DAY_S) == 3

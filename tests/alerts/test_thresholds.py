@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from hews_gpu.alerts.decide import CITY, Thresholds, decide
 from hews_gpu.alerts.policy import CityBudget, NeighborhoodBudget, Policy
-from hews_gpu.alerts.thresholds import calibration_span_s, set_thresholds
+from hews_gpu.alerts.thresholds import calibration_span_s, calibration_times, set_thresholds
+from hews_gpu.config import load_city
 from hews_gpu.errors import UserError
 from hews_gpu.units import DAY_S
+from tests.alerts.live_city import seconds
 from tests.alerts.test_decide import said
 
 NEVER = float("inf")
@@ -72,6 +74,15 @@ def test_thresholds_are_set_on_the_validation_split_or_a_block_that_is_named():
     assert calibration_span_s(Policy(), validation, 20 * DAY_S, TABLE_S) == validation
     named = Policy(calibrate_on=("1970-01-05", "1970-01-15"))
     assert calibration_span_s(named, validation, 20 * DAY_S, TABLE_S) == (4 * DAY_S, 14 * DAY_S)
+
+
+def test_no_threshold_is_set_on_the_hour_that_a_spring_night_leaves_out(prepared):
+    city = load_city(prepared / "city.toml")
+    policy = Policy(calibrate_on=("2024-03-04", "2024-03-18"))
+    issue_s = calibration_times(policy, city, seconds("2024-04-08"), (seconds("2024-01-01"), seconds("2024-04-08")))
+    assert len(issue_s) == 14 * 144 - 6
+    night = issue_s[(issue_s >= seconds("2024-03-10T02:00")) & (issue_s < seconds("2024-03-10T03:00"))]
+    assert not len(night)
 
 
 def test_a_block_of_less_than_a_week_is_refused():
