@@ -1,4 +1,4 @@
-"""The commands that forecast and judge: train, evaluate, backtest, score, report."""
+"""The commands that forecast and judge: train, evaluate, backtest, repeats, score, report."""
 
 from __future__ import annotations
 
@@ -162,6 +162,37 @@ def verdicts(metrics: Mapping[str, Any]) -> str:
     return "\n".join(
         [both, *tried, *(f"The table is not known to be complete: {doubt}." for doubt in metrics.get(DOUBTS, []))]
     )
+
+
+@app.command()
+def repeats(
+    prepared: Prepared,
+    category: Annotated[
+        list[str] | None, typer.Option("--category", help="Look at this one instead of the targets; may be repeated.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="Local time; the table's end, but for what is locked.")
+    ] = None,
+    meters: Annotated[
+        str | None, typer.Option("--meters", metavar="A,B,...", help="How far the bands of distance reach.")
+    ] = None,
+    days: Annotated[
+        str | None, typer.Option("--days", metavar="A,B,...", help="How long the bands of time last after an event.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the exchanged times.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the zones and the table.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files that --out holds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Test whether incidents come in near pairs, and where they do draw zones around recent ones, for a map."""
+    from hews_gpu.runs.repeats import Bands, repeats_in_words, repeats_table
+    from hews_gpu.runs.repeats import repeats as run
+
+    bands = Bands.parse(meters, days)
+    result = run(prepared, categories=category or (), at=at, out=out, bands=bands, seed=seed, force=force)
+    title = f"{result['city']}: {result['events']:,} incidents, {result['begin']} to {result['at']}"
+    last = repeats_in_words(result) + (f"\nWrote {out}" if out else "")
+    show(title, result, as_json, table=repeats_table(result), last=last)
 
 
 @app.command()

@@ -76,4 +76,4 @@ def _near_pairs(experiment: Experiment) -> list[dict[str, Any]]:
     """Compare with chance how many target events follow near one another, in what the last fit has seen."""
     past = experiment.catalog.until(experiment.folds[-1].known_until_s)
     events = past.is_target & past.is_first
-    return knox(past.time_s[events], past.xy_m[events])
+    return knox(past.time_s[events], past.xy_m[events]).cells()

@@ -103,11 +103,20 @@ class City:
 
     def meters(self, longitude: Float64, latitude: Float64) -> Float64:
         """Return meters [E, 2] east and north of the middle of the city."""
+        middle, scale = self._plane
+        return (np.stack([longitude, latitude], axis=1) - middle) * scale
+
+    def degrees(self, xy_m: Float64) -> Float64:
+        """Return longitude and latitude [E, 2] of meters east and north of the middle of the city."""
+        middle, scale = self._plane
+        return np.asarray(xy_m / scale + middle, dtype=np.float64)
+
+    @property
+    def _plane(self) -> tuple[Float64, Float64]:
+        """Middle of the city in degrees, and meters per degree there, each east and north [2]."""
         west, south, east, north = self._bounds
-        east_m, north_m = meters_per_degree(np.array((south + north) / 2))
-        x = (longitude - (west + east) / 2) * float(east_m)
-        y = (latitude - (south + north) / 2) * float(north_m)
-        return np.stack([x, y], axis=1)
+        middle = np.array([(west + east) / 2, (south + north) / 2])
+        return middle, np.stack(meters_per_degree(middle[1]))
 
     @cached_property
     def _bounds(self) -> tuple[float, float, float, float]:

@@ -25,6 +25,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "backtest",
+    "repeats",
     "audit",
     "compare-vintages",
     "report",
