@@ -63,7 +63,7 @@ not exist (no warning given, no event, too short for an interval) is null::
     event_time, lead_s (from issue to the first event in its window), events (in the window)
     system         the outcome at the issue time or, of a miss, at the last one that could have warned of the event
 
-Numbers of published months are compared with those of the file that is replaced: see `verify`.
+Numbers of published months are sealed into the record, in lines ``published``, and compared with those: see `verify`.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ from hews_gpu.alerts.vintages.store import open_store
 from hews_gpu.errors import UserError
 from hews_gpu.files import NOT_A_PLACE, disk_full_is_a_user_error, write_json
 from hews_gpu.forecasters.catalog import SETTLED
-from hews_gpu.own_files import read_json
+from hews_gpu.own_files import check
 from hews_gpu.progress import log
 from hews_gpu.runs.run import Run, open_run
 from hews_gpu.typed_toml import build
@@ -100,8 +100,8 @@ from hews_gpu.typed_toml import build
 __all__ = ["VERIFICATION", "verify"]
 
 VERIFICATION, VINTAGES = "verification.json", "vintages"
-PUBLISHED = {"periods": [{"period": str, "published": bool}], "warnings": [{"period": str}]}
-"""What is read of the file that is replaced."""
+PUBLISHED = {"period": str, "scores": dict, "rows": dict}
+"""What the record must hold of a month's numbers, as `own_files.check` takes it."""
 SAME = 1e-9
 NOWCAST_DAYS = 14
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -120,7 +120,8 @@ def verify(run: Path, *, out: Path | None = None, data: Path | None = None, why:
         What was written.
 
     Raises:
-        UserError: there is no record or it does not hold; a published number moved, and there is no reason.
+        UserError: there is no record or it does not hold; a published number moved, and there is no reason; `out`
+            cannot be written.
     """
     entries = read_record(run, keep=Compact())
     opened = open_run(run, data=data)
@@ -129,20 +130,17 @@ def verify(run: Path, *, out: Path | None = None, data: Path | None = None, why:
     history = read_history(entries, zone, references.shares)
     given = {MODEL: history.warnings, **_reference_warnings(history, references)}
     names = opened.prepared.neighborhoods["name"].astype(str).tolist() if references.shares is not None else None
-    result = {**_heading(opened, entries, history, names), **_scored(history, given, names), "delay": _delay(run)}
+    out = out or run
+    with disk_full_is_a_user_error(out, NOT_A_PLACE):
+        out.mkdir(parents=True, exist_ok=True)
+    scored = _scored(history, given, names)
+    entries += _publish(run, entries, scored, why)
+    result = {**_heading(opened, entries, history, names), **scored, "delay": _delay(run)}
     result["rebaselines"] = [
         {"instant": one["instant"], "why": one["why"], "moved": len(one["diff"])}
         for one in entries
         if one["kind"] == "rebaseline"
     ]
-    out = out or run
-    with disk_full_is_a_user_error(out, NOT_A_PLACE):
-        out.mkdir(parents=True, exist_ok=True)
-    moved = list(_moved_since([out / VERIFICATION, run / VERIFICATION], result))
-    if moved:
-        _accept(run, moved, why, result)
-    elif why:
-        log("--rebaseline: no published number moved; there is nothing to write down")
     write_json(out / VERIFICATION, result)
     return result
 
@@ -285,27 +283,55 @@ def _delay(run: Path) -> dict[str, Any] | None:
 Leaf = tuple[str, Any, Any]
 
 
-def _moved_since(files: Sequence[Path], result: Mapping[str, Any]) -> Iterator[Leaf]:
-    """Yield what differs from the numbers of published months in the first of the files that there is."""
-    file = next((file for file in files if file.exists()), None)
-    if file is None:
-        return
-    before = read_json(file, PUBLISHED, remedy="Remove it: the numbers that it held are then not compared")
-    months = [one["period"] for one in before["periods"] if one["published"]]
+def _publish(
+    run: Path, entries: Sequence[Mapping[str, Any]], scored: Mapping[str, Any], why: str
+) -> list[dict[str, Any]]:
+    """Seal the numbers of months that are published with this into the record; return the lines.
 
-    def held(content: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "periods": {one["period"]: one for one in content["periods"] if one["period"] in months},
-            "warnings": {
-                " ".join(
-                    str(row[name]) for name in ("id", "place", "event_time") if name != "event_time" or not row["id"]
-                ): row
-                for row in content["warnings"]
-                if row["period"] in months
-            },
-        }
+    Raises:
+        UserError: a number that was published has moved, and there is no reason or it cannot be written down.
+    """
+    before = {}
+    for one in entries:
+        if one["kind"] == "published":
+            check(one, PUBLISHED, f"record, entry {one['n']}")
+            before[one["period"]] = {"scores": one["scores"], "rows": one["rows"]}
+    months = {one["period"]: one for one in scored["periods"] if one["published"] or one["period"] in before}
+    now = {month: {"scores": one, "rows": _rows_of(scored, month)} for month, one in months.items()}
+    moved = {month: list(_differences(month, old, now.get(month))) for month, old in before.items()}
+    every = [leaf for leaves in moved.values() for leaf in leaves]
+    if every and not why:
+        way, old, new = every[0]
+        more = f", and {len(every) - 1:,} more" if len(every) > 1 else ""
+        allowed = f"was published as {old!r} and is now {new!r}{more}"
+        raise UserError(way, allowed=allowed, remedy="Nothing was written; say why it may move with --rebaseline WHY")
+    if why and not every:
+        log("--rebaseline: no published number moved; there is nothing to write down")
+    bodies = [("rebaseline", {"why": why, "diff": [list(leaf) for leaf in every]})] if every else []
+    bodies += [("published", {"period": month, **one}) for month, one in now.items() if moved.get(month, [()])]
+    try:
+        return _append(run, bodies) if bodies else []
+    except UserError as error:
+        if every:
+            raise
+        log(f"warning: no month was published: {error}")
+        return []
 
-    yield from _differences("", held(before), held(result))
+
+def _rows_of(scored: Mapping[str, Any], month: str) -> dict[str, Any]:
+    """Return the warnings and misses of a month by what tells them apart."""
+    return {
+        " ".join(str(row[name]) for name in ("id", "place", "event_time") if name != "event_time" or not row["id"]): row
+        for row in scored["warnings"]
+        if row["period"] == month
+    }
+
+
+def _append(run: Path, bodies: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Append lines to the record."""
+    key = load_policy(run).sign.key
+    with open_record(run, load_key(Path(key).expanduser()) if key else None) as record:
+        return [record.append(kind, body) for kind, body in bodies]
 
 
 def _differences(way: str, old: Any, new: Any) -> Iterator[Leaf]:
@@ -320,20 +346,3 @@ def _differences(way: str, old: Any, new: Any) -> Iterator[Leaf]:
             yield way, old, new
     elif old != new:
         yield way, old, new
-
-
-def _accept(run: Path, moved: list[Leaf], why: str, result: dict[str, Any]) -> None:
-    """Write down that published numbers moved, and why.
-
-    Raises:
-        UserError: there is no reason.
-    """
-    way, old, new = moved[0]
-    if not why:
-        more = f", and {len(moved) - 1:,} more" if len(moved) > 1 else ""
-        allowed = f"was published as {old!r} and is now {new!r}{more}"
-        raise UserError(way, allowed=allowed, remedy="Nothing was written; say why it may move with --rebaseline WHY")
-    key = load_policy(run).sign.key
-    with open_record(run, load_key(Path(key).expanduser()) if key else None) as record:
-        entry = record.append("rebaseline", {"why": why, "diff": [list(leaf) for leaf in moved]})
-    result["rebaselines"].append({"instant": entry["instant"], "why": why, "moved": len(moved)})

@@ -299,6 +299,17 @@ def test_verify_says_what_is_wrong_with_which_line(change, words, toys, tmp_path
     refused(put(tmp_path / "run", b"".join(change(lines.splitlines(keepends=True))), head), match=words)
 
 
+@pytest.mark.parametrize("change", [{"n": False}, {"n": 0.0}, {"kind": 7}, {"instant": None}, {"previous": []}])
+def test_a_sealed_line_without_the_keys_of_the_chain_is_no_line_of_a_record(change):
+    chain = {"n": 0, "previous": "0" * 64, "kind": "outcome", "instant": "2026-11-29T13:20:00.000000Z"}
+    assert (
+        module._entry(module._sealed(module._canonical(chain), None), 0, "0" * 64, None, "record.jsonl")[0]["kind"]
+        == "outcome"
+    )
+    with pytest.raises(UserError, match="line 1: is no line of a record"):
+        module._entry(module._sealed(module._canonical(chain | change), None), 0, "0" * 64, None, "record.jsonl")
+
+
 def test_a_signature_spelled_in_another_way_is_a_change(toys, tmp_path, key, public):
     lines, head = toys["signed"]
     of = json.loads(head)

@@ -150,26 +150,27 @@ def test_a_month_that_is_not_over_is_not_published_however_much_of_it_is_settled
 
 
 def moved(sealed, way, value):
-    """Change what was published, as a release that counts otherwise would."""
-    file = sealed / VERIFICATION
-    content = json.loads(file.read_text())
+    """Publish May anew with another number, as a release that counted otherwise would have."""
+    (one,) = [entry for entry in read_record(sealed) if entry["kind"] == "published"]
+    body = {name: one[name] for name in ("period", "scores", "rows")}
     *path, last = way
-    inner = content
+    inner = body
     for key in path:
-        inner = inner[key]
+        inner = list(inner.values())[key] if isinstance(key, int) and isinstance(inner, dict) else inner[key]
     inner[last] = value
-    file.write_text(json.dumps(content))
-    return file.read_text()
+    seal(sealed, ("published", body))
 
 
-BRIER = ("periods", 0, "as_made", "forecasts", "p", "brier")
+BRIER = ("scores", "as_made", "forecasts", "p", "brier")
 
 
 def test_a_published_number_that_moves_is_named_and_nothing_is_written(sealed, result):
-    before = moved(sealed, BRIER, 0.125)
-    with pytest.raises(UserError, match=r"2024-05\.as_made\.forecasts\.p\.brier: was published as 0\.125 and is now"):
+    before = (sealed / VERIFICATION).read_bytes()
+    moved(sealed, BRIER, 0.125)
+    words = r"2024-05\.scores\.as_made\.forecasts\.p\.brier: was published as 0\.125 and is now"
+    with pytest.raises(UserError, match=words):
         verify(sealed)
-    assert (sealed / VERIFICATION).read_text() == before
+    assert (sealed / VERIFICATION).read_bytes() == before
     with pytest.raises(UserError, match=r"brier"):  # nor is it overlooked in another folder
         verify(sealed, out=sealed / "elsewhere")
 
@@ -177,10 +178,11 @@ def test_a_published_number_that_moves_is_named_and_nothing_is_written(sealed, r
 def test_a_reason_is_written_down_with_every_difference_and_holds_for_once(sealed, result):
     moved(sealed, BRIER, 0.125)
     told = verify(sealed, why="the Brier score was halved")
-    entry = read_record(sealed)[-1]
+    entry, published = read_record(sealed)[-2:]
     brier = result["periods"][0]["as_made"]["forecasts"]["p"]["brier"]
     assert (entry["kind"], entry["why"]) == ("rebaseline", "the Brier score was halved")
-    assert entry["diff"] == [["periods.2024-05.as_made.forecasts.p.brier", 0.125, brier]]
+    assert entry["diff"] == [["2024-05.scores.as_made.forecasts.p.brier", 0.125, brier]]
+    assert (published["kind"], published["scores"]["as_made"]["forecasts"]["p"]["brier"]) == ("published", brier)
     assert told["rebaselines"] == [{"instant": entry["instant"], "why": entry["why"], "moved": 1}]
     assert verify(sealed)["rebaselines"] == told["rebaselines"]
 
@@ -188,12 +190,12 @@ def test_a_reason_is_written_down_with_every_difference_and_holds_for_once(seale
 @pytest.mark.parametrize(
     ("way", "value"),
     [
-        (("warnings", 0, "outcome"), "false_alarm"),
-        (("warnings", 3, "system"), "issued"),
-        (("periods", 0, "outcomes", "missing"), 2),
-        (("periods", 0, "as_made", "forecasts", "p", "roc", "curve", 1, 0), 0.3),
-        (("periods", 0, "warnings", "city", "p", "any", "gone"), 1.0),
-        (("periods", 0, "warnings", "city", "p", "any", "pod"), None),
+        (("rows", 0, "outcome"), "nothing"),
+        (("rows", 3, "system"), "stopped"),
+        (("scores", "outcomes", "missing"), 2),
+        (("scores", "as_made", "forecasts", "p", "roc", "curve", 1, 0), 0.3),
+        (("scores", "warnings", "city", "p", "any", "gone"), 1.0),
+        (("scores", "warnings", "city", "p", "any", "pod"), None),
     ],
 )
 def test_whatever_was_published_may_not_move(sealed, result, way, value):
@@ -204,10 +206,26 @@ def test_whatever_was_published_may_not_move(sealed, result, way, value):
 
 def test_rounding_is_no_move_and_neither_is_what_was_not_published(sealed, result):
     moved(sealed, BRIER, result["periods"][0]["as_made"]["forecasts"]["p"]["brier"] * (1 + 1e-12))
+    lines = len(read_record(sealed))
     verify(sealed)
-    moved(sealed, ("periods", 1, "outcomes", "due"), 77)
-    moved(sealed, ("all", "outcomes", "due"), 77)
-    verify(sealed)
+    assert len(read_record(sealed)) == lines
+    assert [one["period"] for one in read_record(sealed) if one["kind"] == "published"] == ["2024-05"] * 2
+
+
+def test_what_was_published_is_held_against_whatever_became_of_the_file(sealed, result):
+    (sealed / VERIFICATION).unlink()
+    assert verify(sealed)["periods"] == result["periods"]
+    moved(sealed, BRIER, 0.125)
+    (sealed / VERIFICATION).unlink()
+    with pytest.raises(UserError, match="was published as"):
+        verify(sealed)
+
+
+def test_who_cannot_write_the_record_can_score_it_and_publishes_nothing(sealed, tmp_path, capsys):
+    (sealed / "warnings.toml").write_text('[sign]\nkey = "not/here.pem"\n')
+    months = verify(sealed, out=tmp_path / "out")["periods"]
+    assert months[0]["published"] and "no month was published: not/here.pem" in capsys.readouterr().err
+    assert not [one for one in read_record(sealed) if one["kind"] == "published"]
 
 
 def test_catching_up_after_the_label_moves_nothing(sealed, result):
