@@ -63,8 +63,7 @@ class Recent:
         begin_s, end_s = int(windows.begin_s[0]), int(windows.end_s[-1])
         is_event = past.is_event & past.within(begin_s, end_s)
         hazard = -np.log1p(-climatology.probability(windows.begin_s)).sum()
-        first_s = int(past.time_s.min())
-        begin_s += -((begin_s - first_s) // step_s) * step_s
+        begin_s += (int(past.time_s.min()) - begin_s) // step_s * step_s
         share = float(is_event.sum() / hazard)
         return cls(begin_s=begin_s, step_s=step_s, events_per_hazard=share, climatology=climatology)
 

@@ -1,5 +1,7 @@
 """The level follows what happens of late, as fast as that has paid, and not what nobody can know yet."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -7,7 +9,7 @@ from scipy.special import expit
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import Outcomes, make_catalog
 from hews_gpu.forecasters.climatology import HourOfWeekMonth
-from hews_gpu.forecasters.level import FILLS, HALF_LIVES_S, PLACE_HALF_LIVES_S, Level, _posterior
+from hews_gpu.forecasters.level import FILLS, HALF_LIVES_S, PLACE_HALF_LIVES_S, Level, Recent, _posterior
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from tests.invented_city import BEGIN_S, DAY_S
 
@@ -162,3 +164,15 @@ def test_what_happened_counts_once_it_is_known_and_no_sooner(wait):
     one, two = _posterior(likely, wait), _posterior(other, wait)
     np.testing.assert_array_equal(one[: 13 + wait], two[: 13 + wait])
     assert (np.abs(one[13 + wait :] - two[13 + wait :]).max(axis=1) > 1e-6).all()
+
+
+@pytest.mark.parametrize("early_s", [-7201, -1, 0, 1, 7200, 30_000])
+def test_the_recent_level_expects_events_in_the_first_step_that_has_rows(early_s):
+    """Rows begin before the training windows do, or after them: neither is a row counted that nobody expected."""
+    catalog, every = drawn(np.full(60 * PER_DAY, -1.0))
+    first_s = int(every.windows.begin_s[0]) - early_s
+    kept = catalog.take(catalog.time_s >= first_s)
+    kept = replace(kept, time_s=np.r_[first_s, kept.time_s[1:]], known_s=np.r_[first_s, kept.known_s[1:]])
+    recent = Recent.fitted(kept, every)
+    assert recent.begin_s <= first_s < recent.begin_s + recent.step_s
+    assert (recent.begin_s - every.windows.begin_s[0]) % recent.step_s == 0
