@@ -20,9 +20,10 @@ import numpy as np
 from hews_gpu.arrays import Float32, Float64, Int64
 from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.forecasters.hewsnet_layers import pair_name, pair_rows
+from hews_gpu.forecasters.hidden_weeks import HiddenWeeks
 from hews_gpu.units import HOUR_S
 
-__all__ = ["ALL", "DECAYS", "KERNELS", "RESPONSES", "Rows", "Source", "kernels_beside", "sources_of"]
+__all__ = ["ALL", "DECAYS", "KERNELS", "RESPONSES", "WEEKS", "Rows", "Source", "kernels_beside", "sources_of"]
 
 EDGES_H = np.array(
     [0, 0.5, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 44, 48]
@@ -90,7 +91,7 @@ class Source:
     """Rows that are counted, and where."""
 
     where: str
-    """here, around, city, or origin: one neighborhood for the whole city."""
+    """here, around, city, origin (one neighborhood for the whole city), or weeks: what all rows tell of hidden ones."""
     stream: str
     partner: str | None = None
     """Of pairs: the other category."""
@@ -103,6 +104,9 @@ class Source:
     def is_far(self) -> bool:
         """Whether there are many times as many like it."""
         return self.where == "origin" or self.partner is not None
+
+
+WEEKS = Source(where="weeks", stream=ALL)
 
 
 def sources_of(past: Catalog) -> list[Source]:
@@ -130,6 +134,7 @@ class Rows:
         sources: that will be asked for.
         step_s: of pairs: length of a step.
         anchor_s: a time at which some step begins.
+        weeks: of `WEEKS`.
     """
 
     def __init__(
@@ -140,8 +145,9 @@ class Rows:
         sources: Sequence[Source],
         step_s: int,
         anchor_s: int,
+        weeks: HiddenWeeks | None = None,
     ) -> None:
-        self._issue_s, self._around = issue_s, around
+        self._issue_s, self._around, self._weeks, self._ever_seen = issue_s, around, weeks, seen
         oldest_s = int(issue_s[0] - EDGES_H[-1] * HOUR_S) - step_s  # all pairs that are still counted are whole
         self._seen = seen.take(slice(*np.searchsorted(seen.known_s, [oldest_s, int(issue_s[-1])]).tolist()))
         paired = tuple(sorted({(one.stream, one.partner) for one in sources if one.partner is not None}))
@@ -153,6 +159,9 @@ class Rows:
         """Yield each source with its rows [M, L] by age, at samples in any order; sources that are alike together."""
         alike: dict[tuple[str, str | None, float], list[Source]] = {}
         for one in sources:
+            if one == WEEKS:
+                yield one, self._hot()[window, area, None] * (np.arange(len(KERNELS)) == 0)
+                continue
             alike.setdefault((one.stream, one.partner, one.within_m), []).append(one)
         for group in alike.values():
             known_s, place, _ = self._rows(group[0])
@@ -177,6 +186,8 @@ class Rows:
         """Return a source's rows under a kernel [S, N], or [S, 1] where neighborhoods do not differ."""
         from scipy.sparse import csr_array
 
+        if source == WEEKS:
+            return np.asarray(self._hot() * KERNELS[0, kernel], dtype=np.float32)
         known_s, place, areas = self._rows(source)
         if source.where in ("city", "origin"):
             known_s = known_s[place == source.origin] if source.where == "origin" else known_s
@@ -191,6 +202,11 @@ class Rows:
             # Not a product of dense matrices: its last bit for one window may depend on how many others there are.
             total = (csr_array(self._around.T) @ total.T).T
         return np.asarray(total, dtype=np.float32)
+
+    def _hot(self) -> Float32:
+        """Return what is known of the hidden weeks [S, N]: it stands for rows of the first stretch of age."""
+        assert self._weeks is not None
+        return self._weeks.log_rate(self._ever_seen, self._issue_s).astype(np.float32)
 
     def _rows(self, source: Source) -> tuple[Int64, Int64, int]:
         """Return when each row of a source's stream was known, its neighborhood, and how many of these differ."""

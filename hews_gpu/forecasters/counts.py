@@ -33,12 +33,15 @@ from hews_gpu.forecasters.climatology import hour_of_week
 from hews_gpu.forecasters.count_columns import (
     DECAYS,
     KERNELS,
+    MOST_STREAMS,
     RESPONSES,
+    WEEKS,
     Rows,
     Source,
     kernels_beside,
     sources_of,
 )
+from hews_gpu.forecasters.hidden_weeks import HiddenWeeks
 from hews_gpu.forecasters.logistic import expit, fit_with_offset, logit
 from hews_gpu.forecasters.threads import one_thread
 
@@ -98,6 +101,7 @@ class CountsFit:
     around: Float64  # [N, N]
     step_s: int
     anchor_s: int
+    weeks: HiddenWeeks | None = None
 
 
 class Counts:
@@ -139,6 +143,9 @@ class Counts:
         base, rng, sources = self.hazards(past, windows), np.random.default_rng(self._seed), sources_of(past)
         drawn_from = base / base.sum()
         with one_thread():
+            weeks = HiddenWeeks.fitted(past, windows, past.busiest(MOST_STREAMS))
+            if weeks is not None:
+                self.fitted, sources = replace(self.fitted, weeks=weeks), [*sources, WEEKS]
             for _ in range(ROUNDS):
                 samples = _drawn(rng, base, drawn_from, area, window - first, windows)
                 rows = self._rows(past, windows, sources)
@@ -183,7 +190,7 @@ class Counts:
 
     def _rows(self, seen: Catalog, windows: Windows, sources: Sequence[Source]) -> Rows:
         fitted = self.fitted
-        return Rows(seen, windows.issue_s, fitted.around, sources, fitted.step_s, fitted.anchor_s)
+        return Rows(seen, windows.issue_s, fitted.around, sources, fitted.step_s, fitted.anchor_s, fitted.weeks)
 
 
 # ------------------------------------------------------------ samples

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hews_gpu.forecasters.catalog import make_catalog
+from hews_gpu.forecasters.catalog import TARGETS, make_catalog
 from hews_gpu.forecasters.count_columns import (
     ALL,
     DECAYS,
@@ -11,11 +11,14 @@ from hews_gpu.forecasters.count_columns import (
     KERNELS,
     ORIGINS,
     SPANS,
+    WEEKS,
     Rows,
     Source,
     kernels_beside,
     sources_of,
 )
+from hews_gpu.forecasters.hidden_weeks import HiddenWeeks
+from hews_gpu.units import WEEK_S
 
 AREAS, HOURS = 4, 3000
 BORDERS = np.array([[0, 1, 0, 0], [0.25, 0, 0.75, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
@@ -23,6 +26,15 @@ SOURCES = (
     *(Source(where=where, stream=name) for where in ("here", "around", "city") for name in ("THEFT", ALL)),
     Source(where="origin", stream="THEFT", origin=2),
     Source(where="city", stream="ROBBERY", partner="THEFT", within_m=300.0),
+    WEEKS,
+)
+HIDDEN = HiddenWeeks(
+    begin_s=6 * WEEK_S,
+    streams=(TARGETS, "THEFT"),
+    log_factor=np.array([1.5, 0.25]),
+    usual=np.full((AREAS, 2), [0.5, 100.0]),
+    to_hot=0.1,
+    to_quiet=0.3,
 )
 
 
@@ -43,7 +55,7 @@ def catalog():
 
 
 def rows_at(catalog, issue_s):
-    return Rows(catalog, issue_s, BORDERS, SOURCES, 7200, 0)
+    return Rows(catalog, issue_s, BORDERS, SOURCES, 7200, 0, HIDDEN)
 
 
 def test_rows_by_age_are_those_of_a_loop(catalog):
@@ -62,6 +74,8 @@ def test_rows_by_age_are_those_of_a_loop(catalog):
                 assert binned[Source(where=where, stream="THEFT")][s, i] == pytest.approx(of_theft)
                 assert binned[Source(where=where, stream=ALL)][s, i] == pytest.approx(of_all)
             assert binned[SOURCES[6]][s, i] == count[2]
+            hot = HIDDEN.log_rate(catalog, issue_s)[s, n] if i == 0 else 0
+            assert binned[WEEKS][s, i] == pytest.approx(hot)
             thefts = np.flatnonzero(catalog.is_first & (catalog.stream == theft))
             pairs = 0
             for row in np.flatnonzero(catalog.is_first & (catalog.stream != theft) & (np.abs(age_h) < 1400)):
