@@ -82,9 +82,14 @@ class Term:
         """Nats that it must gain."""
         return (LEAST_FAR_GAIN if self.sources[0].is_far else LEAST_GAIN) + (len(self.sources) - 1) / 2
 
-    def value(self, rows: Sequence[Float32]) -> Float64:
-        """Return the column that the weight multiplies, from each source's rows under the kernel."""
-        return np.asarray(RESPONSES[self.response](self.mixed(rows)), dtype=np.float64)
+    def value(self, rows: Sequence[Float32], bounds: Float32) -> Float64:
+        """Return the column that the weight multiplies, from each source's rows under the kernel.
+
+        Args:
+            rows: of each source.
+            bounds: [2] least and most that it responded to in what was learned from: beyond, nobody knows the law.
+        """
+        return np.asarray(RESPONSES[self.response](np.clip(self.mixed(rows), *bounds)), dtype=np.float64)
 
     def mixed(self, rows: Sequence[Float32]) -> Float32:
         """Return what the response is to."""
@@ -97,6 +102,7 @@ class CountsFit:
 
     terms: tuple[Term, ...] = ()
     weights: Float64  # [1 + 2 * DAILY + P]
+    bounds: Float32  # [P, 2] of what each term may respond to
     share: Float64  # [N], adjusted
     around: Float64  # [N, N]
     step_s: int
@@ -126,13 +132,13 @@ class Counts:
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         self._base.fit(past, train, calibration)
-        area, window = target_events(past, train.windows)
-        area, window = area[-MOST_EVENTS:], window[-MOST_EVENTS:]
+        area, window = _first_events(past, train.windows)
         first = int(window[0]) if len(window) else 0
         windows = train.windows.select(np.arange(first, len(train)))
         share = np.bincount(area, minlength=past.areas) + PRIOR_SHARE
         self.fitted = CountsFit(
             weights=np.zeros(1 + 2 * DAILY),
+            bounds=np.zeros((0, 2), dtype=np.float32),
             share=share / share.sum(),
             around=np.zeros((past.areas, past.areas)) if self._borders is None else self._borders,
             step_s=windows.horizon_s,
@@ -155,6 +161,7 @@ class Counts:
                     self.fitted,
                     terms=terms,
                     weights=fitted.weights,
+                    bounds=search.bounds(terms),
                     share=share / share.sum() * np.exp(fitted.adjustment),
                 )
                 if not terms:
@@ -182,8 +189,8 @@ class Counts:
         clock = _clock(windows)
         log_factor = (clock * fitted.weights[: clock.shape[1]]).sum(axis=1)[:, None]
         rows = self._rows(seen, windows, [source for term in fitted.terms for source in term.sources])
-        for term, weight in zip(fitted.terms, fitted.weights[clock.shape[1] :], strict=True):
-            value = term.value([rows.faded(source, term.kernel) for source in term.sources])
+        for term, weight, bounds in zip(fitted.terms, fitted.weights[clock.shape[1] :], fitted.bounds, strict=True):
+            value = term.value([rows.faded(source, term.kernel) for source in term.sources], bounds)
             log_factor = log_factor + weight * value
         base = -np.log1p(-self._base.predict(seen, windows))
         return np.asarray(base[:, None] * fitted.share * np.exp(log_factor), dtype=np.float64)
@@ -230,6 +237,16 @@ class _Samples:
         _, first, count = np.unique(self.area, return_index=True, return_counts=True)
         part = np.add.reduceat(left, first) / np.add.reduceat(weight, first)
         return left - weight * np.repeat(part, count), weight
+
+
+def _first_events(past: Catalog, windows: Windows) -> tuple[Int64, Int64]:
+    """Return neighborhood and window [E] of the first target event of each window and neighborhood, the last ones.
+
+    What is forecast is whether there is one: shots come in bursts, and each of a burst would count as news otherwise.
+    """
+    area, window = target_events(past, windows)
+    cell = np.unique(window * past.areas + area)[-MOST_EVENTS:]
+    return cell % past.areas, cell // past.areas
 
 
 def _drawn(
@@ -340,6 +357,11 @@ class _Search:
     def _mix(self, term: Term) -> Float32:
         """Return what a term responds to [M]."""
         return term.mixed([self._rows[source] @ KERNELS[:, term.kernel] for source in term.sources])
+
+    def bounds(self, terms: Sequence[Term]) -> Float32:
+        """Return the least and most [P, 2] that each term responds to."""
+        mixes = [self._mix(term) for term in terms]
+        return np.array([(mix.min(), mix.max()) for mix in mixes], dtype=np.float32).reshape(-1, 2)
 
     def _learned(self, columns: Sequence[Float64]) -> _Weights:
         """Return the weights of columns [M] that make the samples likeliest, and the neighborhoods' adjustments."""

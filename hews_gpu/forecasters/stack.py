@@ -382,8 +382,7 @@ def _held_out_loss(
 def _log_shares(forecaster: Forecaster, seen: Catalog, windows: Windows) -> Float64:
     """Return the logs of the shares [S, N] of the neighborhoods in the city's risk."""
     assert isinstance(forecaster, SaysWhere)
-    hazard = -np.log1p(-forecaster.predict_areas(seen, windows))
-    hazard = np.maximum(hazard, 1e-12)
+    hazard = -np.log1p(-np.clip(forecaster.predict_areas(seen, windows), 1e-12, 1 - 1e-12))  # neither end has a share
     return np.asarray(np.log(hazard / hazard.sum(axis=1, keepdims=True)), dtype=np.float64)
 
 

@@ -1,12 +1,14 @@
 """A law of few counts: the right ones, with the right sign and size, and none where there is nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Outcomes, make_catalog
-from hews_gpu.forecasters.count_columns import EDGES_H, SPANS
-from hews_gpu.forecasters.counts import Counts, _gains
+from hews_gpu.forecasters.count_columns import EDGES_H, SPANS, Source
+from hews_gpu.forecasters.counts import Counts, Term, _gains
 from hews_gpu.forecasters.level import Level
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from tests.forecasters.test_level import PER_DAY, drawn, fitted
@@ -62,6 +64,7 @@ def test_it_finds_the_law_and_its_responses(city):
     weights = counts.fitted.weights[-len(counts.fitted.terms) :]
     assert weights[theft[0]] == pytest.approx(np.log(8), abs=0.5) and weights[burglary[0]] < 0
     assert len(counts.fitted.terms) <= 4
+    assert counts.fitted.bounds[theft[0]].tolist()[0] == 0 and 3 < counts.fitted.bounds[theft[0], 1] < 100
 
 
 def test_it_says_when_and_where(city):
@@ -89,6 +92,39 @@ def test_with_nothing_to_find_it_is_its_base_to_the_bit():
     counts, level = fitted(Counts(Level()), catalog, every), fitted(Level(), catalog, every)
     assert not counts.fitted.terms
     np.testing.assert_array_equal(counts.log_odds(catalog, every.windows), level.log_odds(catalog, every.windows))
+
+
+def test_shots_in_a_burst_are_one_event():
+    """Six rows within five minutes, each a row of its own minute, say no more than the first."""
+    catalog, every = drawn(np.full(500 * PER_DAY, -1.5))
+    moment = (catalog.time_s // 7200 * 7200 + 60 * (catalog.time_s // 60 % 100))[:, None] + 60 * np.arange(6)
+    rows = {"category": np.zeros(moment.size, int), "area": np.zeros(moment.size, int)}
+    bursts = make_catalog(
+        time_s=moment.ravel(), **rows, xy_m=np.zeros((moment.size, 2)),
+        is_target=np.ones(moment.size, bool), categories=("SHOOTING",), areas=1,
+    )  # fmt: skip
+    assert not fitted(Counts(Level()), bursts, every).fitted.terms
+
+
+def test_a_count_beyond_all_seen_says_no_more_than_the_highest_seen():
+    """A night like no other: three hundred rows where at most two had been learned from."""
+    catalog, every = drawn(np.full(100 * PER_DAY, -2.0))
+    counts = fitted(Counts(Level()), catalog, every)
+    last = every.windows.select(np.array([len(every) - 1]))
+    flood = make_catalog(
+        time_s=int(last.issue_s[0]) - 60 * np.arange(1, 301), category=np.zeros(300, int), area=np.zeros(300, int),
+        xy_m=np.zeros((300, 2)), is_target=np.zeros(300, bool), categories=("THEFT",), areas=1,
+    )  # fmt: skip
+    term = Term(
+        sources=(Source(where="here", stream="THEFT"),),
+        mix=(1.0,),
+        kernel=SPANS.index((0, 20)),
+        response="proportional",
+    )
+    weights = np.append(counts.fitted.weights, 1.0)
+    counts.fitted = replace(counts.fitted, terms=(term,), weights=weights, bounds=np.array([[0, 2]], np.float32))
+    quiet = counts.hazards(flood.take(np.zeros(0, int)), last)
+    np.testing.assert_allclose(counts.hazards(flood, last), quiet * np.exp(2), rtol=1e-6)
 
 
 def test_with_too_few_events_nothing_is_looked_for():

@@ -9,7 +9,7 @@ from scipy.special import expit
 from hews_gpu.forecasters.catalog import Outcomes
 from hews_gpu.forecasters.level import Level
 from hews_gpu.forecasters.logistic import log_loss_each_bits
-from hews_gpu.forecasters.stack import ERRORS, QUICK_WINDOWS, Stack, _gain
+from hews_gpu.forecasters.stack import ERRORS, QUICK_WINDOWS, Stack, _gain, _log_shares
 from tests.forecasters.test_level import DAY_S, PER_DAY, cut_at, drawn
 
 YEARS = 4
@@ -98,6 +98,15 @@ def test_one_that_cries_too_loud_is_taken_back(city):
     stack = stack_of(city, loud=lambda: Signal(truth, share=3.0))
     assert stack.fitted.experts == ("loud",)
     assert stack.fitted.weights[2] == pytest.approx(1 / 3, abs=0.06)
+
+
+def test_an_expert_that_is_certain_somewhere_has_shares_all_the_same():
+    class Certain:
+        def predict_areas(self, seen, windows):
+            return np.array([[1.0, 1.0, 0.5, 0.0]])
+
+    shares = np.exp(_log_shares(Certain(), None, None))
+    assert shares.sum() == pytest.approx(1) and shares[0, 0] == shares[0, 1] == pytest.approx(0.5, abs=0.02)
 
 
 def test_city_and_neighborhoods_agree(city):
