@@ -34,8 +34,8 @@ from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.backtest import fits_of, forecast_blocks, judge_experiment
-from hews_gpu.evaluation.bootstrap import Blocks, interval
 from hews_gpu.evaluation.folds import Experiment, Plan
+from hews_gpu.evaluation.mean_interval import mean_interval
 from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.evaluation.tables import skill_table
 from hews_gpu.forecasters.base import CLIMATOLOGY, Entry
@@ -126,13 +126,15 @@ def _point(city: City, plan: Plan, entries: Mapping[str, Entry]) -> dict[str, di
     oracle = experiment.oracle()
     if oracle is not None:
         p["oracle"] = oracle
-    blocks = Blocks.by_weeks(len(y), plan.task.stride_s)
     reference = log_loss_each_bits(y, p[CLIMATOLOGY])
     point = {}
     for name, each in p.items():
-        gained = reference - log_loss_each_bits(y, each)
-        bits = {"log_skill_bits": float(gained.mean()), "log_skill_bits_interval": interval(blocks.means(gained))}
-        point[name] = {**bits, "auc": roc_auc(y, each)}
+        bits = mean_interval(reference - log_loss_each_bits(y, each), plan.task.stride_s)
+        point[name] = {
+            "log_skill_bits": bits["value"],
+            "log_skill_bits_interval": bits["interval"],
+            "auc": roc_auc(y, each),
+        }
     return point
 
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.arrays import Float64
 from hews_gpu.evaluation.bootstrap import Blocks, interval
+from hews_gpu.evaluation.mean_interval import mean_interval
 from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 
@@ -94,26 +95,27 @@ def hot_spot_scores(counts: NDArray[np.integer], p: Float64, area_km2: Float64, 
 
 
 def neighborhood_scores(
-    counts: NDArray[np.integer], p: Float64, reference: Float64, area_km2: Float64, blocks: Blocks
+    counts: NDArray[np.integer], p: Float64, reference: Float64, area_km2: Float64, blocks: Blocks, stride_s: int
 ) -> dict[str, Any]:
-    """Return all scores of one forecast per neighborhood.
+    """Return all scores of one forecast per neighborhood; the interval of its skill is that of `compare`'s differences.
 
     Args:
         counts: events [S, N].
         p: forecasts [S, N].
         reference: the forecast that skill is measured against [S, N].
         area_km2: [N].
-        blocks: drawn series of the windows, for intervals.
+        blocks: drawn series of the windows, for intervals of hit rates.
+        stride_s: from one window to the next.
     """
-    gained = log_loss_of_places_bits(counts, reference) - log_loss_of_places_bits(counts, p)
+    bits = mean_interval(log_loss_of_places_bits(counts, reference) - log_loss_of_places_bits(counts, p), stride_s)
     spots = []
     for share in AREA_SHARES:
         found = hot_spot_scores(counts, p, area_km2, share)
         drawn = blocks.sums(np.stack([hits(counts, p / area_km2, area_km2, share), counts.sum(axis=1)], axis=1))
         spots.append({**found, "hit_rate_interval": interval(drawn[:, 0] / np.maximum(drawn[:, 1], 1))})
     return {
-        "log_skill_bits": float(gained.mean()),
-        "log_skill_bits_interval": interval(blocks.means(gained)),
+        "log_skill_bits": bits["value"],
+        "log_skill_bits_interval": bits["interval"],
         "auc": roc_auc((counts > 0).ravel(), p.ravel()),
         "hot_spots": spots,
     }

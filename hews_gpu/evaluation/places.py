@@ -39,9 +39,11 @@ def judge_places(experiment: Experiment, areas: Mapping[str, Float64]) -> dict[s
     truth = experiment.city.oracle_areas(test.windows, experiment.plan.task.delay_s)
     if truth is not None:
         every["oracle"] = truth
-    blocks = Blocks.by_weeks(len(test), experiment.plan.task.stride_s)
-    long_run = every[LONG_RUN]
-    scores = {name: neighborhood_scores(counts, p, long_run, ground.area_km2, blocks) for name, p in every.items()}
+    stride_s, long_run = experiment.plan.task.stride_s, every[LONG_RUN]
+    blocks = Blocks.by_weeks(len(test), stride_s)
+    scores = {
+        name: neighborhood_scores(counts, p, long_run, ground.area_km2, blocks, stride_s) for name, p in every.items()
+    }
     return {
         "neighborhoods": len(ground.area_km2),
         "events": int(counts.sum()),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.evaluation.bootstrap import Blocks
+from hews_gpu.evaluation.mean_interval import mean_interval
 from hews_gpu.evaluation.neighborhood_scores import (
     hits,
     hot_spot_curve,
@@ -17,6 +18,7 @@ from hews_gpu.evaluation.neighborhood_scores import (
     neighborhood_scores,
     totals_by_neighborhood,
 )
+from hews_gpu.units import DAY_S
 
 AREA = np.array([1.0, 1.0, 2.0])
 COUNTS = np.array([[0, 2, 0], [1, 0, 0]])
@@ -59,11 +61,19 @@ def test_log_loss_adds_up_over_neighborhoods():
 
 def test_against_itself_there_is_no_skill():
     counts, p = np.tile(COUNTS, (20, 1)), np.tile(P, (20, 1))
-    found = neighborhood_scores(counts, p, p, AREA, Blocks.drawn(40, 5, draws=50))
+    found = neighborhood_scores(counts, p, p, AREA, Blocks.drawn(40, 5, draws=50), DAY_S)
     assert found["log_skill_bits"] == 0 and found["log_skill_bits_interval"] == [0, 0]
     assert [spot["area_share"] for spot in found["hot_spots"]] == [0.005, 0.01, 0.05]
     low, high = found["hot_spots"][2]["hit_rate_interval"]
     assert low <= found["hot_spots"][2]["hit_rate"] <= high
+
+
+def test_skill_has_the_interval_of_every_other_difference():
+    rng = np.random.default_rng(0)
+    counts, (p, reference) = rng.poisson(0.2, (200, 3)), rng.uniform(0.1, 0.4, (2, 200, 3))
+    found = neighborhood_scores(counts, p, reference, np.ones(3), Blocks.drawn(200, 7), DAY_S)
+    bits = mean_interval(log_loss_of_places_bits(counts, reference) - log_loss_of_places_bits(counts, p), DAY_S)
+    assert (found["log_skill_bits"], found["log_skill_bits_interval"]) == (bits["value"], bits["interval"])
 
 
 def test_the_curve_agrees_with_the_scores_at_each_share():

@@ -249,7 +249,7 @@ def _places(places: pd.DataFrame) -> dict:
     counts, p, long_run = (places[name].to_numpy().reshape(shape) for name in ("events", "p", "p_long_run"))
     blocks = Blocks.drawn(len(counts), 84, draws=200)
     scores = {
-        name: neighborhood_scores(counts, q, long_run, area, blocks)
+        name: neighborhood_scores(counts, q, long_run, area, blocks, WINDOW_S)
         for name, q in (("long_run", long_run), ("hewsnet", p))
     }
     return {"neighborhoods": len(NAMES), "events": int(counts.sum()), "forecasts": scores}

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from hews_gpu.cli.commands import app
 from hews_gpu.config import SplitsConfig, city_template, load_city
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.folds import Plan
+from hews_gpu.evaluation.backtest import forecast_blocks, judge_experiment
+from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.forecasters.city import generated_city
 from hews_gpu.forecasters.registry import BASELINES
 from studies import forecasts
@@ -31,14 +32,20 @@ def test_a_source_is_judged_and_shown(capsys):
 
 def test_curves_ask_for_the_same_windows_and_later_knowledge_is_worth_less(strong):
     entries = {name: BASELINES[name] for name in ("climatology", "hawkes")}
-    found = curves(strong, Plan(blocks=2), entries)
+    plan = Plan(blocks=2)
+    found = curves(strong, plan, entries)
     assert [point["lead_s"] for point in found["lead_s"]] == [0, 7200, 21_600, 43_200, 86_400]
     assert [point["delay_s"] for point in found["delay_s"]] == [0, 3600, 86_400, 604_800]
     for axis in ("lead_s", "delay_s"):
         oracle = [point["forecasts"]["oracle"]["log_skill_bits"] for point in found[axis]]
         hawkes = [point["forecasts"]["hawkes"]["log_skill_bits"] for point in found[axis]]
         assert oracle[0] > 2 * oracle[-1] and hawkes[0] > hawkes[-1]
-    assert found["lead_s"][0]["forecasts"] == found["delay_s"][0]["forecasts"]
+    first = found["lead_s"][0]["forecasts"]
+    assert first == found["delay_s"][0]["forecasts"]
+    experiment = Experiment.open(strong, replace(plan, in_turn=True))
+    judged = judge_experiment(experiment, forecast_blocks(experiment, entries))["forecasts"]["hawkes"]
+    bits = judged["against"]["climatology"]["log_skill_bits"]  # as a run's own metrics have it
+    assert first["hawkes"]["log_skill_bits_interval"] == pytest.approx(bits["interval"], rel=1e-9)
 
 
 def test_the_rolling_blocks_end_where_the_locked_one_begins(tmp_path):
