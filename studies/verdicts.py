@@ -9,7 +9,8 @@ the t-interval of eight batches. Their power: the same with errors of unequal si
 Cities: `clock`, where nothing but hours, seasons and chance decides, and `wave`, whose level rises and falls slowly
 over years. No forecast can foresee anything in them: a verdict of foresight is false, and so is a "better" or "worse"
 that the truth, which is known, contradicts. ``--forecasters A,B`` names the forecasters, climatology and level always
-among them; ``--cities N`` the number of each kind. ``--quick``: few of all, nothing saved.
+among them; ``--cities N`` the number of each kind. The stack as `hews train` makes it is held against both references
+on the first ``--stacked N`` of each kind, by one fit a city, as it takes long. ``--quick``: few of all, nothing saved.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ MEMORY_WEEKS, YEARS = (1, 8, 26), (2, 3, 4)
 PAIRS, CITIES, DRAWS = 1000, 200, 400
 ERROR_SD, SMALLER_SD = 0.4, 0.2  # in log-odds; 0.4 costs about 0.008 bits per window
 KINDS, CITY_YEARS, BLOCKS = ("clock", "wave"), 6, 4
+STACK, STACKED = "stack", 60
 WEEK = 84  # windows
 LENGTHS = (1, 4, 26)
 
@@ -153,11 +155,11 @@ def share(is_so: Any) -> dict[str, Any]:
 # ------------------------------------------------------------ cities
 
 
-def judge_city(kind_and_seed: tuple[str, int], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def judge_city(kind_and_seed: tuple[str, int], names: tuple[str, ...], blocks: int) -> dict[str, dict[str, Any]]:
     """Return, by forecaster and reference, the gain in bits, what the judge calls it, and what it truly is."""
     kind, seed = kind_and_seed
     city = generated_city(kind, years=CITY_YEARS, seed=seed)
-    experiment = Experiment.open(city, Plan(blocks=BLOCKS, seeds=(0,)))
+    experiment = Experiment.open(city, Plan(blocks=blocks, seeds=(0,)))
     judged = forecast_blocks(experiment, {name: FORECASTERS[name] for name in names})
     test, truth = experiment.test, experiment.oracle()
     assert truth is not None
@@ -178,10 +180,10 @@ def _expected_loss(truth: Float64, p: Float64) -> float:
     return float(np.mean(-truth * np.log2(p) - (1 - truth) * np.log2(1 - p)))
 
 
-def cities(kind: str, count: int, names: tuple[str, ...], jobs: int) -> dict[str, Any]:
+def cities(kind: str, count: int, names: tuple[str, ...], jobs: int, blocks: int = BLOCKS) -> dict[str, Any]:
     """Return how often each verdict was given on cities of one kind, and how often the truth contradicts it."""
     with processes(jobs) as run:
-        judged = list(run(partial(judge_city, names=names), [(kind, seed) for seed in range(count)]))
+        judged = list(run(partial(judge_city, names=names, blocks=blocks), [(kind, seed) for seed in range(count)]))
     result: dict[str, Any] = {}
     for name in names[1:]:
         others = [other for other in (CLIMATOLOGY, LEVEL) if other != name]
@@ -198,6 +200,7 @@ def _verdicts(each: list[Mapping[str, Any]]) -> dict[str, Any]:
         "worse": share(signs < 0),
         "falsely_better": share((signs > 0) & (true <= 0)),
         "falsely_worse": share((signs < 0) & (true >= 0)),
+        "equal": share(true == 0),
         "bits": float(np.mean([one["bits"] for one in each])),
         "true_bits": float(true.mean()),
     }
@@ -211,7 +214,7 @@ def show(result: dict[str, Any]) -> None:
             each = [result[key][weeks][name] for weeks in result[key]]
             rows.append([name, *(f"{_percent(one['better'])} / {_percent(one['worse'])}" for one in each)])
         print_table(f"pairs, {title}: called better / worse, %", rows)
-    for kind, told in result["cities"].items():
+    for kind, told in ((kind, {**told, **result["stack"][kind]}) for kind, told in result["cities"].items()):
         rows = [["forecaster", "against", "better", "worse", "falsely better", "falsely worse", "bits", "true bits"]]
         for name, by_reference in told.items():
             for other, one in by_reference.items():
@@ -234,11 +237,12 @@ def main() -> None:
         __doc__ or "",
         forecasters={"default": "", "metavar": "A,B", "help": "beside climatology and level"},
         cities={"type": int, "default": CITIES, "metavar": "N"},
+        stacked={"type": int, "default": STACKED, "metavar": "N"},
         pairs={"type": int, "default": PAIRS, "metavar": "N"},
         jobs={"type": int, "default": header()["cores"], "metavar": "N"},
     )
     names = tuple(dict.fromkeys((CLIMATOLOGY, LEVEL, *filter(None, flags.forecasters.split(",")))))
-    count, many = (3, 20) if flags.quick else (flags.cities, flags.pairs)
+    count, stacked, many = (3, 1, 20) if flags.quick else (flags.cities, flags.stacked, flags.pairs)
     jobs, equal, unequal = 1 if flags.quick else flags.jobs, (ERROR_SD, ERROR_SD), (SMALLER_SD, ERROR_SD)
     kinds = [
         *((weeks, many, equal) for weeks in MEMORY_WEEKS),
@@ -256,6 +260,7 @@ def main() -> None:
         "forecasters": list(names[1:]),
         "city_years": CITY_YEARS,
         "cities": {kind: cities(kind, count, names, jobs) for kind in KINDS},
+        "stack": {kind: cities(kind, stacked, (CLIMATOLOGY, LEVEL, STACK), jobs, blocks=1) for kind in KINDS},
     }
     result["processor_seconds"] = round(sum(os.times()[:4]), 1)  # of all processes
     finish("verdicts", result, flags, show)

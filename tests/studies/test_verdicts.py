@@ -35,14 +35,15 @@ def test_each_procedure_finds_the_interval_of_independent_values():
 def test_a_verdict_that_the_truth_contradicts_is_false():
     each = [(1, 0.1), (1, -0.1), (-1, 0.1), (-1, -0.1), (0, -0.1), (1, 0.0)]
     told = verdicts._verdicts([{"sign": sign, "true_bits": true, "bits": true} for sign, true in each])
-    counts = {name: round(6 * told[name]["value"]) for name in ("better", "worse", "falsely_better", "falsely_worse")}
-    assert counts == {"better": 3, "worse": 2, "falsely_better": 2, "falsely_worse": 1}
+    counts = {
+        name: round(6 * told[name]["value"]) for name in ("better", "worse", "falsely_better", "falsely_worse", "equal")
+    }
+    assert counts == {"better": 3, "worse": 2, "falsely_better": 2, "falsely_worse": 1, "equal": 1}
 
 
 def test_cities_are_judged_with_their_truth(monkeypatch):
     monkeypatch.setattr(verdicts, "CITY_YEARS", 3)
-    monkeypatch.setattr(verdicts, "BLOCKS", 1)
-    found = verdicts.cities("clock", 2, ("climatology", "level", "base_rate"), 1)
+    found = verdicts.cities("clock", 2, ("climatology", "level", "base_rate"), 1, blocks=1)
     json.dumps(found, allow_nan=False)
     assert set(found) == {"level", "base_rate"} and set(found["level"]) == {"climatology"}
     assert found["base_rate"]["foresight"]["value"] == 0 and found["base_rate"]["climatology"]["true_bits"] < -0.01
