@@ -6,6 +6,7 @@ known, of the wrong type or out of range is refused with one line. Relative file
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ __all__ = [
     "CityInfo",
     "FetchConfig",
     "IncidentsConfig",
+    "LayerConfig",
     "MapConfig",
     "NeighborhoodsConfig",
     "SplitsConfig",
@@ -42,6 +44,11 @@ __all__ = [
 ]
 
 HOUR_S, DAY_S = 3600, 86_400
+ROLES = ("time", "date", "time_of_day", "longitude", "latitude", "area", "category")
+LAYER_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+DEMOGRAPHIC = frozenset(
+    "age ages census demographics demography ethnicity gender households income population poverty race sex".split()
+)
 SPLITS = ("train", "validation", "test")
 """A city file's splits, in order of time, but for the locked one."""
 
@@ -128,7 +135,8 @@ class IncidentsConfig:
     schema: str = "auto"
     """Name of a schema in the registry, or auto: found by the columns."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Column names where the schema is not known: time (or date, and time_of_day), longitude, latitude, category."""
+    """Column names where the schema is not known: time (or date, and time_of_day), longitude, latitude, category; area
+    for the name of a polygon, of rows without coordinates; of a layer known for when a row became known."""
     times: str = "auto"
     """By whose clock the tables give times: local, utc, or an IANA zone. auto: local, as the known schemas mean it; a
     table of no known schema whose times carry a zone such as Z, or are numbers of seconds, is refused."""
@@ -146,12 +154,10 @@ class IncidentsConfig:
         columns = [rule.column for rule in self.target]
         ok = len({*columns}) == len(columns)
         require(ok, "[[incidents.target]] column", columns, "must be another in each", "List its values in one")
-        allowed = "must name at least one category, unless [[incidents.target]] names a column and its values"
-        require(bool(self.targets or self.target), "[incidents] targets", self.targets, allowed)
-        allowed_columns = {"time", "date", "time_of_day", "longitude", "latitude", "category"}
+        self._require_targets()
         for name in self.columns:
-            if name not in allowed_columns:
-                remedy = did_you_mean(name, allowed_columns)
+            if name not in self._roles():
+                remedy = did_you_mean(name, self._roles())
                 raise UserError("[incidents.columns]", name, allowed="is not a known role", remedy=remedy)
         if self.times not in ("auto", "local", "utc"):
             _require_zone("[incidents] times", self.times, "auto, local, utc or an IANA time zone")
@@ -161,10 +167,47 @@ class IncidentsConfig:
             missing = set(self.targets) - set(self.categories)
             require(not missing, "[incidents] targets", sorted(missing), "must be among [incidents] categories")
 
+    def _require_targets(self) -> None:
+        allowed = "must name at least one category, unless [[incidents.target]] names a column and its values"
+        require(bool(self.targets or self.target), "[incidents] targets", self.targets, allowed)
+
+    def _roles(self) -> tuple[str, ...]:
+        """What a column can be."""
+        return ROLES
+
     @property
     def target_names(self) -> tuple[str, ...]:
         """What a target is, in words: categories, then columns with their values."""
         return (*self.targets, *(rule.name for rule in self.target))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerConfig(IncidentsConfig):
+    """``[[layers]]``: another table of what happened where and when, which forecasts may read beside the incidents.
+
+    Its keys are those of ``[incidents]``, but for the targets: what is warned of stands in the incidents.
+    """
+
+    name: str
+    """What it is called in results: small letters, digits and underscores."""
+    delay_s: int = 0
+    """How long after it happened a row is known; later where the column `known` says so."""
+
+    def __post_init__(self) -> None:
+        allowed = "must be 1 to 32 small letters, digits and underscores, a letter first"
+        require(bool(LAYER_NAME.fullmatch(self.name)), "[[layers]] name", self.name, allowed)
+        words = sorted(DEMOGRAPHIC & {*self.name.split("_")})
+        remedy = "Leave it out; 'hews audit' is where demographics belong"
+        require(not words, "[[layers]] name", self.name, "demographics are for auditing, never for input", remedy)
+        require(0 <= self.delay_s <= 366 * DAY_S, "[[layers]] delay_s", self.delay_s, "must be 0..31622400 seconds")
+        super().__post_init__()
+
+    def _require_targets(self) -> None:
+        given = (*self.targets, *(rule.column for rule in self.target))
+        require(not given, "[[layers]] targets", given, "has none", "Make the table that holds targets [incidents]")
+
+    def _roles(self) -> tuple[str, ...]:
+        return (*ROLES, "known")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -395,10 +438,14 @@ class CityConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     fetch: FetchConfig | None = None
     synthetic: SyntheticConfig | None = None
+    layers: tuple[LayerConfig, ...] = ()
+    """Other tables that forecasts may read."""
     path: Path = Path()
     """Where the file was read from; not a key of the file."""
 
     def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        require(len({*names}) == len(names), "[[layers]] name", names, "must be another in each")
         length = self.windows.length_s
         ok = self.task.history_s % length == 0
         require(ok, "[task] history_s", self.task.history_s, f"must be a multiple of [windows] length_s = {length}")

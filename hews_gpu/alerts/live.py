@@ -98,6 +98,9 @@ class Live:
         self.folder, self.clock, self._data, self._out = folder, clock or utc_now, data, out
         self.model = model_fingerprint(folder)
         self.city: CityConfig = load_city(folder / CITY)
+        if self.city.layers:
+            names, remedy = [layer.name for layer in self.city.layers], "Train a run without them, or use 'hews replay'"
+            raise UserError("[[layers]]", names, allowed="a live forecast reads no layers", remedy=remedy)
         self.zone = ZoneInfo(self.city.city.timezone)
         self.task = Task.of_city(self.city)
         self._standing: dict[str, Standing] = {}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.arrays import Bool, Int64
 from hews_gpu.data.events import Events, Prepared
+from hews_gpu.data.layers import LayerRows
 from hews_gpu.forecasters.city import City
 from hews_gpu.units import DAY_S, HOUR_S
 
@@ -91,11 +92,29 @@ def edit_city(city: City, edit: Edit, *, delay_s: int = 0, as_reported: bool = F
         drawn.__dict__["outlines"] = city.prepared.outlines
     return replace(
         city,
+        layers=tuple(_edited_layer(layer, edit, rng) for layer in city.layers),
         events=made,
         prepared=drawn,
         reported_s=reported,
         group=None if city.group is None else np.where(is_new, fresh, group[row]),
     )
+
+
+def _edited_layer(layer: LayerRows, edit: Edit, rng: np.random.Generator) -> LayerRows:
+    """Return other rows of a layer from the cut on: most are dropped, others become known late or happen later."""
+    kept = np.flatnonzero((layer.known_s < edit.cut_s) | (rng.random(len(layer)) < 0.2))
+    copied = rng.integers(0, len(layer), max(FEWEST_ADDED, len(layer) - len(kept)))
+    time_s = edit.cut_s + rng.integers(-REPORTED_LATE_S, FAR_S, len(copied))
+    time_s[:AT_ONCE] = edit.cut_s - HOUR_S
+    late_s = edit.cut_s + np.where(np.arange(len(copied)) < AT_ONCE, 0, rng.integers(0, DAY_S, len(copied)))
+    new = {"time_s": time_s, "known_s": np.maximum(time_s, late_s)}
+    columns = {name: value for name, value in vars(layer).items() if isinstance(value, np.ndarray)}
+    joined: dict[str, Any] = {
+        name: np.concatenate([value[kept], new[name] if name in new else value[copied]])
+        for name, value in columns.items()
+    }
+    order = np.argsort(joined["time_s"], kind="stable")
+    return replace(layer, **{name: value[order] for name, value in joined.items()})
 
 
 def _edited(

@@ -151,12 +151,21 @@ def _twins(prepared: Prepared, city: City, plan: Plan) -> list[GateResult]:
 
 
 def _skill(city: City, plan: Plan) -> list[GateResult]:
-    """Run gates 3 and 4 where the truth is known, and gate 7 where it is not."""
+    """Run gates 3 and 4 where the truth is known, and gate 7 where it is not; where one fails, without each layer."""
+    results = _skill_of(city, plan, city.name)
+    if worst(one.verdict for one in results) != "pass":
+        for layer in city.layers:
+            others = tuple(one for one in city.layers if one is not layer)
+            results += _skill_of(replace(city, layers=others), plan, f"{city.name} without layer {layer.name}")
+    return results
+
+
+def _skill_of(city: City, plan: Plan, name: str) -> list[GateResult]:
     experiment = Experiment.open(city, plan)
     judged = forecast_blocks(experiment, AUDITED)
-    p = {name: one.p[0] for name, one in judged.items()}
+    p = {each: one.p[0] for each, one in judged.items()}
     test = experiment.test
-    return _judged(city, city.name, test.y, test.windows.begin_s, p, experiment.oracle(), plan.task.stride_s)
+    return _judged(city, name, test.y, test.windows.begin_s, p, experiment.oracle(), plan.task.stride_s)
 
 
 def _judged(

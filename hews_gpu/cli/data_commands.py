@@ -17,16 +17,26 @@ app = typer.Typer()
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped city: baltimore, chicago or demo.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped city: baltimore, chicago, dc or demo.")],
     table: Annotated[
         Path | None,
         typer.Option("--from", help="Your own table: propose a city file from it; NAME is your city's."),
+    ] = None,
+    layer: Annotated[
+        Path | None,
+        typer.Option("--layer", help="Another table to read beside the incidents: print its section; NAME is its own."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write; NAME.toml unless given.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write a city file to edit, with a comment on every field."""
+    if layer is not None:
+        from hews_gpu.data.propose_city import propose_layer
+
+        section = propose_layer(name, layer)
+        print_json({"section": section}) if as_json else print_line(section)
+        return
     from hews_gpu.config import city_template
     from hews_gpu.files import atomic_file, require_free_file
 

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hews_gpu.arrays import Bool, Float64, Int64, UInt64, mix_bits
+from hews_gpu.arrays import Bool, Float64, Int16, Int64, UInt64, mix_bits
 from hews_gpu.config import normal_category
 from hews_gpu.data.backend import array_of, as_array_like, names_of
 from hews_gpu.data.geometry.point_in_polygon import OUTSIDE, Areas, Engine, find_neighborhoods
@@ -38,11 +38,15 @@ REASONS = (
     "unparsable time",
     "a time that stands for none",
     "no coordinates",
+    "no neighborhood of that name",
     "outside the study area",
     "no category",
     "unknown category",
+    "no time at which it became known",
 )
-NO_COLUMNS, BAD_TIME, NULL_TIME, NOWHERE, OUT, NO_CATEGORY, UNKNOWN = range(len(PROBLEMS), len(REASONS))
+NO_COLUMNS, OUT = len(PROBLEMS), REASONS.index("outside the study area")
+NOWHERE = OUT - 1  # the last of the reasons of rows that say no place
+NOT_NAMED, NO_SUCH_NAME = -1, -2  # instead of a neighborhood
 NULL_DAY = -25_567  # 1900-01-01: what some databases write for no time, at whatever hour
 EPOCH_S = range(-14 * HOUR_S, 14 * HOUR_S + 1, HOUR_S // 2)  # others write 0, the begin of 1970, in whatever zone
 NULL_WORDS = r"\N NULL (NULL) <NULL> [NULL] {NULL} NONE (NONE) (BLANK) NAN NA N/A #N/A N.A. - -- --- . ?"
@@ -53,10 +57,10 @@ NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII
 HASH_SEEDS = (0x5EED0A, 0x5EED0B)  # two 64-bit hashes: a clash has odds of 1e-20 at 1e9 rows
 
 NUMBERS = ["row_id", "line", "source", "problem", "time_s", "longitude", "latitude", "has_place", "category"]
-NUMBERS += ["is_marked", "hash_a", "hash_b"]
+NUMBERS += ["is_marked", "hash_a", "hash_b", "named", "known_s"]
 """The columns of a block that `clean` and the sort need."""
-VERDICTS = ("reason", "neighborhood_id", "is_nearest", "is_target")
-"""The columns that `clean` adds."""
+VERDICTS = ("reason", "longitude", "latitude", "neighborhood_id", "is_nearest", "is_target")
+"""The columns that `clean` adds, or fills in."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,10 +73,16 @@ class Rules:
     """Target categories, normal spelling."""
     marks: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Column that marks targets -> what it says of them, normal spelling."""
+    says_known: bool = False
+    """Whether a column says when each row became known: one that says nothing is set aside."""
     known: frozenset[str] | None
     """The only categories to keep, normal spelling; None keeps all."""
     engine: Engine = "shapely"
     """What looks up the neighborhoods; the answers are the same."""
+    names: Mapping[str, int] = field(default_factory=dict)
+    """Neighborhood in normal spelling -> its number, for rows that name theirs."""
+    inner: Float64 = field(default_factory=lambda: np.zeros((0, 2)))
+    """[N, 2] a point inside each, where rows stand that only name theirs."""
 
 
 def block_frame(
@@ -80,6 +90,7 @@ def block_frame(
     vocabulary: Mapping[str, str] | None = None,
     marks: Mapping[str, frozenset[str]] | None = None,
     reading: TimeReading | None = None,
+    names: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Turn text columns into numbers, distinct values once.
 
@@ -88,10 +99,13 @@ def block_frame(
         vocabulary: category as the file spells it -> the name it is given.
         marks: see `Rules`.
         reading: how the file's times are read; by the city's own clock unless given.
+        names: see `Rules`.
 
     Returns:
         row_id, line, source (number of the file), problem; time_s (int64, NOT_A_TIME if it cannot be read), longitude
-        and latitude (float64, NaN if blank or no number), has_place (bool, whether the table has columns for them);
+        and latitude (float64, NaN if blank or no number), has_place (bool, whether the table says where at all), named
+        (int16, number of the neighborhood that the row names, NOT_NAMED or NO_SUCH_NAME), known_s (int64, when it
+        became known, NOT_A_TIME if nobody says);
         category (normal spelling, in the words of the vocabulary) and raw_category (normal spelling only); is_marked
         (bool, whether a column marks the row as a target); hash_a and hash_b (uint64 over all texts that are read, for
         exact duplicates).
@@ -112,7 +126,9 @@ def block_frame(
         "time_s": _seconds(block, reading or TimeReading()),
         "longitude": parse_numbers(longitude.values)[longitude.codes],
         "latitude": parse_numbers(latitude.values)[latitude.codes],
-        "has_place": np.full(len(block), "longitude" in block.texts and "latitude" in block.texts),
+        "has_place": np.full(len(block), {"longitude", "latitude"} <= {*block.texts} or "area" in block.texts),
+        "named": _named(block.text("area"), names or {}),
+        "known_s": _known_seconds(block, reading or TimeReading()),
         "category": pd.Categorical(named).take(category.codes),
         "raw_category": pd.Categorical(raw).take(category.codes),
         "is_marked": is_marked,
@@ -120,6 +136,22 @@ def block_frame(
         "hash_b": hash_b,
     }
     return pd.DataFrame(columns)
+
+
+def _named(column: DictionaryColumn, names: Mapping[str, int]) -> Int16:
+    """Return int16[R], the neighborhood that each row names."""
+    texts = [normal_category(text) for text in column.texts]
+    ids = [NOT_NAMED if text in NULL_CATEGORIES or not text else names.get(text, NO_SUCH_NAME) for text in texts]
+    return np.array(ids, np.int16)[column.codes]
+
+
+def _known_seconds(block: Block, reading: TimeReading) -> Int64:
+    """Return int64[R] local seconds at which rows became known."""
+    if "known" not in block.texts:
+        return np.full(len(block), dates.NOT_A_TIME)
+    column = block.text("known")
+    moments = read_moments(column.values, with_zones=bool(reading.zone))
+    return reading.convert(moments.seconds, moments.ahead_s)[column.codes]
 
 
 def _seconds(block: Block, reading: TimeReading) -> Int64:
@@ -182,7 +214,8 @@ def clean(frame: Any, rules: Rules) -> Any:
 
     Returns:
         The same rows with reason (uint8, index into REASONS; 0 keeps), neighborhood_id (int16), is_nearest and
-        is_target (bool; of rows set aside too, so that lost targets can be counted).
+        is_target (bool; of rows set aside too, so that lost targets can be counted). A row without coordinates that
+        names its neighborhood stands at a point inside that.
     """
     longitude, latitude, problem = (array_of(frame[name]) for name in ("longitude", "latitude", "problem"))
     located = ~(np.isnan(longitude) | np.isnan(latitude))
@@ -198,6 +231,12 @@ def clean(frame: Any, rules: Rules) -> Any:
         ids[here], is_nearest[here] = find_neighborhoods(
             rules.areas, longitude[here], latitude[here], rules.tolerance_m, engine=rules.engine
         )
+    named = array_of(frame["named"])
+    by_name = ~located & (named >= 0)
+    if by_name.any():
+        inner = as_array_like(rules.inner, named)
+        longitude, latitude = (np.where(by_name, inner[named, i], each) for i, each in enumerate((longitude, latitude)))
+        ids, located = np.where(by_name, named, ids), located | by_name
     names, code = names_of(frame["category"]), array_of(frame["category"].cat.codes)
 
     def of_names(holds: Callable[[str], bool]) -> Any:
@@ -205,11 +244,14 @@ def clean(frame: Any, rules: Rules) -> Any:
 
     is_blank = of_names(lambda name: not name or (name in NULL_CATEGORIES and name not in rules.targets))
     is_unknown = of_names(lambda name: rules.known is not None and name not in rules.known)
-    unplaced = [~array_of(frame["has_place"]), ~legible, is_null_time, ~located, ids == OUTSIDE]
-    verdicts = [*unplaced, is_blank, is_unknown]
+    is_unnamed = ~located & (named == NO_SUCH_NAME)
+    unplaced = [~located & ~is_unnamed, is_unnamed, ids == OUTSIDE]
+    not_known = array_of(frame["known_s"]) == dates.NOT_A_TIME if rules.says_known else np.zeros_like(located)
+    verdicts = [~array_of(frame["has_place"]), ~legible, is_null_time, *unplaced, is_blank, is_unknown, not_known]
     reason = np.zeros_like(problem)
     for number, holds in reversed([*enumerate(verdicts, NO_COLUMNS)]):
         reason[holds] = number
     reason = np.where(problem > 0, problem, reason)
     is_target = of_names(lambda name: name in rules.targets) | array_of(frame["is_marked"])
-    return frame.assign(reason=reason, neighborhood_id=ids, is_nearest=is_nearest, is_target=is_target)
+    columns = dict(zip(VERDICTS, (reason, longitude, latitude, ids, is_nearest, is_target), strict=True))
+    return frame.assign(**columns)

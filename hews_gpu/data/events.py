@@ -34,9 +34,21 @@ from hews_gpu.own_files import read_json
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["DOUBTS", "NEIGHBORHOODS", "QUALITY", "Events", "Prepared", "load_events", "open_data_of", "open_prepared"]
+__all__ = [
+    "DOUBTS",
+    "LAYERS",
+    "NEIGHBORHOODS",
+    "QUALITY",
+    "Events",
+    "Prepared",
+    "load_events",
+    "open_data_of",
+    "open_prepared",
+]
 
 NEIGHBORHOODS = "neighborhoods.parquet"
+LAYERS = "layers"
+"""The folder of a PREPARED folder that holds one folder of each layer."""
 DOUBTS = "not_known_to_be_complete"
 """The key of quality.json, and of the results of all that is made of a table, under which they say why."""
 QUALITY = "quality.json"
@@ -175,12 +187,14 @@ class Prepared:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of everything a forecast depends on in this folder: events, their categories, the polygons."""
+        """Digest of everything a forecast depends on in this folder: events, their categories, polygons, layers."""
         digest = hashlib.sha256("\n".join(self.events.categories).encode())
         for name in ("time_s", "longitude", "latitude", "category", "neighborhood", "is_target"):
             digest.update(getattr(self.events, name).tobytes())
         for outline in self.outlines.wkb:
             digest.update(outline)
+        for layer in self.city.layers:
+            digest.update((self.folder / LAYERS / layer.name / "incidents.parquet").read_bytes())
         return digest.hexdigest()
 
 

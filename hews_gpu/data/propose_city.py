@@ -12,7 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from hews_gpu.arrays import Float64
-from hews_gpu.config import city_template
+from hews_gpu.config import LayerConfig, city_template
 from hews_gpu.data.clean import NULL_ISLAND_DEG, block_frame
 from hews_gpu.data.coverage import coverage_of
 from hews_gpu.data.geometry.outlines import meters_per_degree
@@ -31,12 +31,12 @@ from hews_gpu.data.quality.tallies import count_rows
 from hews_gpu.data.readers import dates
 from hews_gpu.data.readers.dictionary_column import Block
 from hews_gpu.data.readers.files import open_table
-from hews_gpu.data.readers.schemas import SCHEMAS, Columns, ReadSettings, choose_columns
+from hews_gpu.data.readers.schemas import POINT_ROLES, SCHEMAS, Columns, ReadSettings, choose_columns
 from hews_gpu.data.resolution import DAILY
 from hews_gpu.progress import step
 from hews_gpu.units import DAY_S
 
-__all__ = ["WORDS_OF_GROUPS", "Survey", "propose_city", "survey"]
+__all__ = ["WORDS_OF_GROUPS", "Survey", "propose_city", "propose_layer", "survey"]
 
 WORDS_OF_GROUPS: Mapping[str, str] = {
     "robbery": r"ROBB|CARJACK|MUGGING|HOLD.?UP",
@@ -222,6 +222,32 @@ def _advice(proposal: Proposal, about: Mapping[str, Any]) -> str:
     if not about["splits"]:
         parts.append("No dates, or too few days, to cut into splits: set [splits].")
     return " ".join([*parts, "Name the polygons under [neighborhoods], and check the rest."])
+
+
+def propose_layer(name: str, table: Path) -> str:
+    """Return the section of a city file that adds a table as a layer, to be confirmed like `propose_city`'s.
+
+    Raises:
+        UserError: the name is none, or the table is missing, of no known kind, or damaged.
+    """
+    proposal = propose(table)
+    layer = LayerConfig(name=name, files=(str(table),))
+    where = {role: column for role, column in proposal.columns.items() if role not in POINT_ROLES}
+    has_points = set(POINT_ROLES) <= set(proposal.columns) or proposal.schema != "mapped"
+    missing = ["area", *(role for role in proposal.missing if role not in POINT_ROLES)]
+    columns = _mapping(proposal if has_points else replace(proposal, columns=where, missing=missing))
+    return "\n".join(
+        [
+            "[[layers]]                          # another table that forecasts may read",
+            f"name = {_toml(layer.name)}",
+            f"files = {_toml([str(table.absolute())])}",
+            *_clock_lines(proposal.clock),
+            "# delay_s = 0                       # how long after it happened a row is known",
+            *(line.replace("[incidents.columns]   ", "[layers.columns]      ") for line in columns),
+            '# known = "COLUMN"                  # of the time at which each row became known, where the table says so',
+            "",
+        ]
+    )
 
 
 def _city_text(

@@ -13,6 +13,7 @@ Shapes: E rows, S windows, K columns of counts, N neighborhoods.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,11 +34,14 @@ __all__ = [
     "outcomes",
     "settling_s",
     "target_events",
+    "with_layers",
 ]
 
 
 TARGETS = "TARGETS"
 """The stream of all target categories; every other category is a stream of its own."""
+LAYER = ": "
+"""Between the name of a layer and that of a category, in the name of a stream."""
 OUTSIDE = -1
 SETTLED = 0.99
 """Of the targets of a stretch of time, so many are known once it counts as settled."""
@@ -187,6 +191,24 @@ def make_catalog(
         areas=areas,
         delay_s=delay_s,
     )
+
+
+def with_layers(incidents: Catalog, layers: Mapping[str, Catalog]) -> Catalog:
+    """Return a catalog with the rows of others, by name, in the order in which all became known.
+
+    Their streams come after those of the incidents and are named `layer: CATEGORY`; none of them holds targets.
+    """
+    if not layers:
+        return incidents
+    every, streams = [incidents], list(incidents.streams)
+    for name, layer in layers.items():
+        stream = layer.stream - 1 + len(streams)  # the first stream of any catalog is that of targets
+        every.append(replace(layer, stream=stream.astype(np.int32)))
+        streams += [f"{name}{LAYER}{category}" for category in layer.streams[1:]]
+    names = [name for name, value in vars(incidents).items() if isinstance(value, np.ndarray)]
+    columns: dict[str, Any] = {name: np.concatenate([getattr(one, name) for one in every]) for name in names}
+    joined = replace(incidents, streams=tuple(streams), **columns)
+    return joined.take(np.lexsort((np.arange(len(joined)), joined.time_s, joined.known_s)))
 
 
 def outcomes(catalog: Catalog, windows: Windows) -> Outcomes:

@@ -22,10 +22,11 @@ from hews_gpu.arrays import Float64, Int64
 from hews_gpu.config import CityConfig, city_template
 from hews_gpu.data.events import DOUBTS, Events, Prepared
 from hews_gpu.data.geometry.outlines import meters_per_degree, outlines_of
+from hews_gpu.data.layers import LayerRows, load_layers
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.windows import Windows
 from hews_gpu.errors import UserError
-from hews_gpu.forecasters.catalog import Catalog, make_catalog
+from hews_gpu.forecasters.catalog import Catalog, make_catalog, with_layers
 from hews_gpu.forecasters.climatology import Days
 from hews_gpu.forecasters.neighborhoods import Ground
 from hews_gpu.forecasters.public_holidays import public_holidays
@@ -64,6 +65,8 @@ class City:
     """What it is, for the results."""
     prepared: Prepared | None = None
     """What maps are drawn from: all rows, of which `events` are the first, so that stored maps fit."""
+    layers: tuple[LayerRows, ...] = ()
+    """Other tables that forecasts may read."""
 
     def __post_init__(self) -> None:
         rows = len(self.events)
@@ -82,14 +85,14 @@ class City:
         return self.prepared.city
 
     def catalog(self, delay_s: int = 0, *, as_reported: bool = False) -> Catalog:
-        """Return the rows in the order in which they became known.
+        """Return the rows, and those of layers, in the order in which they became known.
 
         Args:
-            delay_s: after each happened ...
-            as_reported: ... or when it was reported, if that is later.
+            delay_s: after each incident happened ...
+            as_reported: ... or when it was reported, if that is later. Layers say themselves when a row is known.
         """
         events = self.events
-        return make_catalog(
+        incidents = make_catalog(
             time_s=events.time_s,
             category=events.category,
             area=events.neighborhood,
@@ -99,6 +102,19 @@ class City:
             areas=len(self.polygons),
             delay_s=delay_s,
             known_s=self.reported_s if as_reported else None,
+        )
+        return with_layers(incidents, {layer.name: self._layer_catalog(layer) for layer in self.layers})
+
+    def _layer_catalog(self, layer: LayerRows) -> Catalog:
+        return make_catalog(
+            time_s=layer.time_s,
+            known_s=layer.known_s,
+            category=layer.category,
+            area=layer.neighborhood,
+            xy_m=self.meters(layer.longitude, layer.latitude),
+            is_target=np.zeros(len(layer), dtype=bool),
+            categories=layer.categories,
+            areas=len(self.polygons),
         )
 
     def meters(self, longitude: Float64, latitude: Float64) -> Float64:
@@ -241,6 +257,7 @@ def prepared_city(prepared: Prepared, *, begin_s: int, end_s: int) -> City:
         },
         truth=_truth(prepared.folder),
         prepared=prepared,
+        layers=tuple(layer.until(end_s) for layer in load_layers(prepared)),
     )
 
 

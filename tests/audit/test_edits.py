@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.audit.edits import STYLES, Edit, edit_city, edit_prepared, known_s
+from hews_gpu.data.layers import LayerRows
 from hews_gpu.forecasters.catalog import make_catalog
 
 ROWS = ("time_s", "longitude", "latitude", "neighborhood", "is_target", "is_duplicate")
@@ -68,6 +69,31 @@ def test_what_was_known_at_the_cut_stays_known_and_nothing_else_becomes_so(citie
     assert len(rest) != len(changed) or (rest != changed).any()
     if as_reported and style != "delete":  # rows that happened before the cut and are reported after it
         assert ((other.events.time_s < cut_s) & (other.reported_s >= cut_s)).sum() > 0
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_layers_change_from_the_cut_on_by_what_was_known(cities, style):
+    events = cities.strong.events
+    late_s = np.random.default_rng(0).integers(60, 40 * 86_400, len(events))
+    layer = LayerRows(
+        name="calls",
+        known_s=events.time_s + late_s,
+        **{name: getattr(events, name) for name in ("time_s", "category", "neighborhood", "longitude", "latitude")},
+        categories=events.categories,
+    )
+    cut_s = int(events.time_s[40_000])
+    made = edit_city(replace(cities.strong, layers=(layer,)), Edit(cut_s, style, 1)).layers[0]
+    before, after = (replace(cities.strong, layers=(one,)).catalog() for one in (layer, made))
+    kept = [
+        one.take(np.array([name.startswith("calls") for name in one.streams])[one.stream]) for one in (before, after)
+    ]
+    for name in ("time_s", "known_s", "area", "xy_m"):
+        np.testing.assert_array_equal(*(getattr(one.until(cut_s), name) for one in kept))
+    rest = [one.since(cut_s).time_s for one in kept]
+    assert (made.time_s < cut_s).sum() > len(kept[1].until(cut_s)), (
+        "rows that happened before the cut are known after it"
+    )
+    assert (made.known_s == cut_s).sum() >= 5 and not np.isin(rest[0], rest[1]).all()
 
 
 def test_what_is_known_is_what_the_catalog_says(cities):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +89,18 @@ def test_table_work_and_torch_stay_in_separate_processes(module: str, never: str
     script = f"import sys, {module}; print({never!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_init_proposes_the_section_of_a_layer(tmp_path: Path, here) -> None:
+    """What is printed is read again as a part of a city file."""
+    lines = ["at,where,what", *(f"2024-01-{1 + k % 28:02}T{k % 24:02}:{k % 60:02},A1,CALL" for k in range(300))]
+    (tmp_path / "calls.csv").write_text("\n".join(lines), encoding="utf-8")
+    done = here("init", "calls", "--layer", tmp_path / "calls.csv")
+    assert done.returncode == 0 and "# area =" in done.stdout, done.stderr
+    section = tomllib.loads(done.stdout)["layers"]
+    assert [one["name"] for one in section] == ["calls"] and section[0]["columns"]["time"] == "at"
+    assert_one_line_error(here("init", "sex", "--layer", tmp_path / "calls.csv"), "never for input")
+    assert_one_line_error(here("init", "calls", "--layer", tmp_path / "none.csv"), "does not exist")
 
 
 def test_init_writes_a_file_to_edit_and_never_over_another(tmp_path: Path, here, monkeypatch) -> None:

@@ -53,6 +53,8 @@ def block(rows: int = 3000) -> pd.DataFrame:
             "is_marked": np.arange(rows) % 7 == 0,
             "hash_a": rng.integers(0, 2**64, rows, np.uint64),
             "hash_b": rng.integers(0, 2**64, rows, np.uint64),
+            "named": rng.choice([-2, -1, 0, 1], rows, p=[0.1, 0.7, 0.1, 0.1]).astype(np.int16),
+            "known_s": np.where(rng.random(rows) < 0.05, NOT_A_TIME, seconds),
         }
     )
     return frame[NUMBERS]

@@ -21,6 +21,7 @@ from hews_gpu.forecasters.catalog import (
     make_catalog,
     outcomes,
     settling_s,
+    with_layers,
 )
 from tests.invented_city import AREAS, BEGIN_S, columns
 
@@ -54,6 +55,22 @@ def test_rows_become_known_one_by_one_and_victims_count_once():
 def test_a_delay_is_added_and_a_later_report_counts():
     assert toy(delay_s=100).known_s.tolist() == [100, 160, 160, 190]
     assert toy(delay_s=10, known_s=np.array([500, 60, 60, 90])).known_s.tolist() == [70, 70, 100, 500]
+
+
+def test_layers_are_streams_of_their_own_in_the_order_in_which_all_became_known():
+    """Two layers with categories of the same names; one row of theirs is known late, one before all others."""
+    rows = {"category": np.array([1, 0]), "area": np.array([1, 0]), "xy_m": np.full((2, 2), 7.0)}
+    layer = toy(**rows, time_s=np.array([0, -9]), known_s=np.array([80, -9]), is_target=np.zeros(2, bool))
+    other = toy(**rows, time_s=np.array([61, 62]), is_target=np.zeros(2, bool))
+    found = with_layers(toy(), {"calls": layer, "arrests": other})
+    assert found.known_s.tolist() == [-9, 0, 60, 60, 61, 62, 80, 90]
+    streams = [found.streams[k] for k in found.stream]
+    assert streams[0] == "calls: AGG. ASSAULT" and streams[6] == "calls: SHOOTING" and streams[4] == "arrests: SHOOTING"
+    assert found.time_s[6] == 0 and found.area.tolist()[6] == 1 and found.xy_m[6, 0] == 7
+    assert np.array_equal(np.flatnonzero(found.is_target), [2, 3]) and found.is_event.sum() == 1
+    assert found.counted(np.array([70]), found.columns(("calls: SHOOTING",)), 1).tolist() == [[0]]
+    assert found.counted(np.array([81]), found.columns(("calls: SHOOTING",)), 1).tolist() == [[1]]
+    assert with_layers(toy(), {}).streams == toy().streams
 
 
 def test_until_ends_before_the_moment():

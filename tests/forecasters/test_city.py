@@ -57,7 +57,7 @@ class Folder:
     def __init__(self, folder, source, rows):
         self.folder, self.events, self.fingerprint = folder, source.events, "0"
         self.doubts = ()
-        self.city = type("City", (), {"city": type("Info", (), {"name": "Toy"})})
+        self.city = type("City", (), {"city": type("Info", (), {"name": "Toy"}), "layers": ()})
         self.outlines = outlines_of(shapely.to_wkb(np.array(source.polygons)))
         pq.write_table(pa.table(rows), folder / "incidents.parquet")
 

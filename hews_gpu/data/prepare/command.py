@@ -15,20 +15,22 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from hews_gpu import progress
-from hews_gpu.config import SPLITS, CityConfig, IncidentsConfig, normal_category
+from hews_gpu.config import SPLITS, ChannelsConfig, CityConfig, IncidentsConfig, LayerConfig, normal_category
 from hews_gpu.data.backend import Backend
 from hews_gpu.data.clean import OUT, REASONS, Rules
 from hews_gpu.data.coverage import FEW, coverage_of, require_covered
-from hews_gpu.data.events import DOUBTS
+from hews_gpu.data.events import DOUBTS, LAYERS, QUALITY
 from hews_gpu.data.geometry.point_in_polygon import engine_for, require_engine
 from hews_gpu.data.geometry.polygons import areas_of, is_latitude_first, load_neighborhoods, overlapping
+from hews_gpu.data.layers import check_layer, load_layer
 from hews_gpu.data.prepare.completeness import doubts_of_fetches, doubts_of_files
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.prepare.partitions import PartitionPlan, plan_partitions
@@ -84,12 +86,13 @@ def prepare(
     cut: Cut | None = None,
     workers: Opener = in_this_process,
 ) -> dict[str, Any]:
-    """Read, clean, place, mark and sort the incidents of a city.
+    """Read, clean, place, mark and sort the incidents of a city, and each of its layers.
 
     Args:
         city: the city.
         out: the PREPARED folder to make: incidents.parquet, quarantine.parquet, charts_only.parquet,
-            neighborhoods.parquet, quality.json, city.toml (and truth.npz of a synthetic city).
+            neighborhoods.parquet, quality.json, city.toml (and truth.npz of a synthetic city); of each layer the first
+            three and quality.json in `layers/NAME`.
         force: replace an older one.
         resume: use the partitions that a run which was cut off has left, if it read the same bytes with the same code.
         score_only: nothing is to be trained or judged on the table, so that the splits may lie anywhere.
@@ -109,11 +112,15 @@ def prepare(
     notes: dict[str, Any] = {"city": city.city.name}
     with new_folder(out, kind="prepared", force=force, notes=notes) as folder:
         files = with_digests(incident_files(city))
+        layers = [(of_layer, _files_of_layer(of_layer)) for of_layer in map(partial(_of_layer, city), city.layers)]
+        read = [*files, *(file for _, its in layers for file in its)]
         neighborhoods = load_neighborhoods(city)
-        about, is_long = _about(city, files, neighborhoods, cut), resume or workers is not in_this_process
+        about, is_long = _about(city, read, neighborhoods, cut), resume or workers is not in_this_process
         with open_work_folder(out, about, resume=resume, keep=is_long) as work, _ctrl_c_is_heard():
             quality = _build_tables(city, folder, work, files, neighborhoods, cut, workers, score_only)
-            require_unchanged(files)
+            for layer, its in layers:
+                _build_layer(layer, folder, work, its, neighborhoods, cut, workers, score_only)
+            require_unchanged(read)
         neighborhoods.to_parquet(folder / "neighborhoods.parquet")
         _copy_inputs(city, folder)
         quality["seconds"] = round(time.perf_counter() - started, 3)
@@ -144,6 +151,57 @@ def _about(city: CityConfig, files: Sequence[IncidentFile], neighborhoods: GeoDa
     own = hashlib.sha256(city.path.read_bytes()).hexdigest()
     about = {"files": states, "neighborhoods": outlines.hexdigest(), "city": own, "cut": asdict(cut)}
     return {"code": code_digest(), **about}
+
+
+def _of_layer(city: CityConfig, layer: LayerConfig) -> CityConfig:
+    """Return a city whose incidents are the rows of a layer."""
+    return replace(city, incidents=layer, layers=(), channels=ChannelsConfig())
+
+
+@contextmanager
+def _named_by_layer(city: CityConfig) -> Iterator[LayerConfig]:
+    """Let what is wrong with the incidents of such a city name the layer."""
+    layer = city.incidents
+    assert isinstance(layer, LayerConfig)
+    try:
+        yield layer
+    except UserError as error:
+        place = f"[[layers]] {layer.name}"
+        field, remedy = (text.replace("[incidents]", place) for text in (error.field, error.remedy))
+        field, remedy = (text.replace("[incidents.columns]", f"{place} columns") for text in (field, remedy))
+        field = field if place in field else f"{place}, {field}"
+        raise UserError(field, error.value, allowed=error.allowed, remedy=remedy) from None
+
+
+def _files_of_layer(city: CityConfig) -> list[IncidentFile]:
+    """Return the files of a layer."""
+    with _named_by_layer(city):
+        return with_digests(incident_files(city))
+
+
+def _build_layer(
+    city: CityConfig,
+    folder: Path,
+    work: Path,
+    files: Sequence[IncidentFile],
+    neighborhoods: GeoDataFrame,
+    cut: Cut,
+    workers: Opener,
+    score_only: bool,
+) -> None:
+    """Do all passes of a layer, whose files stand where incidents stand in `city`.
+
+    Raises:
+        UserError: as for incidents; or its rows do not reach over the splits.
+    """
+    with _named_by_layer(city) as layer:
+        progress.log(f"layer {layer.name}:")
+        own, own_work = folder / LAYERS / layer.name, work / layer.name
+        own.mkdir(parents=True)
+        own_work.mkdir(mode=0o700, exist_ok=True)
+        quality = _build_tables(city, own, own_work, files, neighborhoods, cut, workers, score_only=True)
+        write_json(own / QUALITY, quality)
+        check_layer(load_layer(folder, layer), None if score_only else city.splits)
 
 
 def _build_tables(
@@ -188,7 +246,8 @@ def _build_tables(
         table = clean_table(work, job, team)
         require_targets([file.columns for file in table.files if file.columns], settings.targets)
         _require_usable(city, table, neighborhoods)
-        require_windows(city, table.tally.minutes)
+        if not isinstance(incidents, LayerConfig):
+            require_windows(city, table.tally.minutes)
         texts = {part.file.number: part.path for partition in plan.partitions for part in partition}
         doubts += doubts_of_files(table.files, texts, table.texts.noticed)
         tally = table.tally
@@ -219,6 +278,9 @@ def _rules(city: CityConfig, neighborhoods: GeoDataFrame, rows: int, backend: Ba
         targets=frozenset(incidents.targets),
         marks={rule.column: frozenset(rule.values) for rule in incidents.target},
         known=known if incidents.unknown_categories == "quarantine" else None,
+        says_known="known" in incidents.columns,
+        names={normal_category(name): i for i, name in enumerate(neighborhoods["name"])},
+        inner=neighborhoods.geometry.representative_point().get_coordinates().to_numpy(),
         engine=engine,
     )
 
@@ -248,7 +310,7 @@ def _require_targets(incidents: IncidentsConfig, categories: Counter[str], marki
         if not any(there[value] for value in rule.values):
             shown = ", ".join(f"'{value}'" for value, _ in there.most_common(MANY))
             absent[rule.name] = f"The column holds {shown}" + (", ..." if len(there) > MANY else "")
-    if len(absent) == len(incidents.targets) + len(incidents.target):
+    if absent and len(absent) == len(incidents.targets) + len(incidents.target):
         field = "[incidents] targets" if incidents.targets else "[[incidents.target]] values"
         raise UserError(field, [*absent], allowed="no row is such a target", remedy=next(iter(absent.values())))
     for name in absent:

@@ -169,7 +169,7 @@ def _clean_part(part: FilePart, job: CleanJob, first_row: int, position: dict[st
             if STOPPING.is_set():
                 raise CancelledError
             block = Block(rows, number, first_row + whole.tally.rows)
-            frame = block_frame(block, columns.vocabulary, job.rules.marks, columns.reading)
+            frame = block_frame(block, columns.vocabulary, job.rules.marks, columns.reading, job.rules.names)
             verdicts = clean(to_backend(frame[NUMBERS], job.backend), job.rules)
             frame = frame.assign(**{name: to_host(array_of(verdicts[name])) for name in VERDICTS})
             reason = frame["reason"].to_numpy()

@@ -24,6 +24,7 @@ from hews_gpu.arrays import Int32, Int64, UInt8
 from hews_gpu.data.backend import Backend, array_of, as_array_like, names_of, sort_by_time, to_backend
 from hews_gpu.data.clean import REASONS
 from hews_gpu.data.prepare.duplicates import NONE
+from hews_gpu.data.readers.dates import NOT_A_TIME
 from hews_gpu.data.readers.dictionary_column import Block
 from hews_gpu.files import atomic_file
 from hews_gpu.units import DAY_S
@@ -48,6 +49,7 @@ INCIDENTS = pa.schema(
         "is_overlap": pa.bool_(),
         "twin_of": pa.int64(),
         "near_twin_of": pa.int64(),
+        "known_s": pa.int64(),
     }
 )
 TEXTS = ("time_text", "longitude_text", "latitude_text", "category_text")
@@ -55,7 +57,7 @@ QUARANTINE = pa.schema(
     {"source": NAME, "line": pa.int64(), "row_id": pa.int64(), "reason": NAME, **dict.fromkeys(TEXTS, pa.string())}
 )
 EVENT_COLUMNS = ["time_s", "longitude", "latitude", "category", "neighborhood_id", "is_nearest", "is_target"]
-EVENT_COLUMNS += ["source", "line", "row_id", "hash_a", "hash_b"]
+EVENT_COLUMNS += ["source", "line", "row_id", "hash_a", "hash_b", "known_s"]
 
 
 def events_of(verdicts: Any, position: dict[str, int]) -> Any:
@@ -161,6 +163,8 @@ def incidents_table(
             columns.append(_named(values, names[spec.name]))
         elif spec.name.endswith("_of"):
             columns.append(pa.array(values, spec.type, mask=values == NONE))
+        elif spec.name == "known_s":
+            columns.append(pa.array(values, spec.type, mask=values == NOT_A_TIME))
         else:
             columns.append(pa.array(values, spec.type))
     return pa.table(columns, schema=INCIDENTS)

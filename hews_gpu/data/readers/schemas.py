@@ -162,8 +162,8 @@ class Columns:
 
     @property
     def has_place(self) -> bool:
-        """Whether the table has columns for the coordinates."""
-        return set(POINT_ROLES) <= set(self.roles)
+        """Whether the table has columns for the coordinates, or for the neighborhood's name."""
+        return set(POINT_ROLES) <= set(self.roles) or "area" in self.roles
 
     @property
     def vocabulary(self) -> Mapping[str, str]:
@@ -251,7 +251,7 @@ def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | 
     elif {"date", "time_of_day"} & set(mapped):
         roles.pop("time", None)
     _require_roles(roles)
-    if not any(role in mapped or normal_name(roles[role]) in positions for role in POINT_ROLES):
+    if not any(role in mapped or normal_name(roles.get(role, "")) in positions for role in POINT_ROLES):
         roles = {role: name for role, name in roles.items() if role not in POINT_ROLES}
     for role, name in roles.items():
         _require_column(role, name, positions, names, file)
@@ -312,7 +312,8 @@ def position_of(name: str, names: Sequence[str], file: str) -> int:
 def _mapping_for(there: Collection[str], settings: ReadSettings) -> Mapping[str, str]:
     """Return the user's mapping, or none if it is whole, of another file, and a known schema fits this one."""
     mapped = settings.mapped
-    is_whole = set(PLACE_ROLES) <= set(mapped) and bool({"time", "date"} & set(mapped))
+    says_where = "area" in mapped or set(POINT_ROLES) <= set(mapped)
+    is_whole = says_where and "category" in mapped and bool({"time", "date"} & set(mapped))
     is_elsewhere = is_whole and not any(normal_name(name) in there for name in mapped.values())
     fits = any(not _lacking(schema, there) for schema in SCHEMAS)
     return {} if is_elsewhere and fits and settings.schema == "auto" else mapped
@@ -349,7 +350,8 @@ def _schema_for(
 
 
 def _require_roles(roles: Collection[str]) -> None:
-    for role in ("date" if {"date", "time_of_day"} & set(roles) else "time", *PLACE_ROLES):
+    places = ("category",) if "area" in roles and not set(POINT_ROLES) & set(roles) else PLACE_ROLES
+    for role in ("date" if {"date", "time_of_day"} & set(roles) else "time", *places):
         if role not in roles:
             instead = " (or 'date', and 'time_of_day' where there is one)" if role == "time" else ""
             allowed = f"must name the column for '{role}'{instead}"

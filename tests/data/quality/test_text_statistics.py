@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from hews_gpu.config import CityConfig
-from hews_gpu.data.clean import BAD_TIME, OUT
+from hews_gpu.data.clean import OUT, REASONS
 from hews_gpu.data.prepare.command import Cut, prepare
 from hews_gpu.data.quality.text_statistics import missing_by_month, tally_texts
 from hews_gpu.data.readers.dates import NOT_A_TIME
@@ -63,7 +63,10 @@ def test_rows_set_aside_say_nothing_of_the_label_and_rows_without_time_are_of_no
     texts = pa.array(["BAR", "", "GHOST", "", "BAR"], TEXT)
     rows = pa.array(range(5))
     block = Block(pa.table({"line": rows, "problem": rows, "Premise": texts}))
-    verdicts = {"time_s": [0, 40 * 86_400, 5, NOT_A_TIME, 7], "reason": [0, 0, OUT, BAD_TIME, 0]}
+    verdicts = {
+        "time_s": [0, 40 * 86_400, 5, NOT_A_TIME, 7],
+        "reason": [0, 0, OUT, REASONS.index("unparsable time"), 0],
+    }
     counts = tally_texts(block, pd.DataFrame({**verdicts, "is_target": [True, False, True, True, False]}))
     premise = counts.columns[(), "Premise"]
     assert {name: found.tolist() for name, found in premise.values.items()} == {"BAR": [1, 1], "": [1, 0]}

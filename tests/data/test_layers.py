@@ -1,0 +1,150 @@
+"""Layers: prepared as incidents are, known when they say, refused where nothing can be learned from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hews_gpu.config import load_city
+from hews_gpu.data.events import open_prepared
+from hews_gpu.data.layers import load_layers
+from hews_gpu.data.prepare.command import prepare
+from hews_gpu.errors import UserError
+from hews_gpu.forecasters.city import whole_city
+from hews_gpu.units import DAY_S, HOUR_S
+from tests.data.toy import HEADER, TOML, TWO_SQUARES, geojson, row
+
+LAYER = """
+[[layers]]
+name = "calls"
+files = ["calls.csv"]
+times = "local"
+{more}
+[layers.columns]
+{columns}
+"""
+AREA_COLUMNS = 'time = "at"\narea = "district"\ncategory = "kind"'
+BEGIN = np.datetime64("2014-01-01T00:00", "s")
+
+
+def made(folder: Path, rows: list[str], *, columns: str = AREA_COLUMNS, more: str = "", head: str = "at,district,kind"):
+    """Prepare a toy city of three months with a layer; return what was opened, with its one layer."""
+    days = [str(BEGIN + np.timedelta64(k * 360 + k * 37 % 360, "m")) for k in range(4 * 90)]
+    table = [
+        row(f"{day[5:7]}/{day[8:10]}/{day[:4]}", day[11:19], kind) for day in days for kind in ("LARCENY", "SHOOTING")
+    ]
+    (folder / "crimes.csv").write_text("\n".join([HEADER, *table]), encoding="utf-8")
+    (folder / "calls.csv").write_text("\n".join([head, *rows]), encoding="utf-8")
+    (folder / "areas.geojson").write_text(geojson(TWO_SQUARES), encoding="utf-8")
+    text = TOML.format(files='["crimes.csv"]', incidents="") + LAYER.format(more=more, columns=columns)
+    (folder / "city.toml").write_text(text, encoding="utf-8")
+    prepare(load_city(folder / "city.toml"), folder / "prepared")
+    prepared = open_prepared(folder / "prepared")
+    return prepared, load_layers(prepared)[0]
+
+
+def calls(*, days: int = 90, area: str = "West", date_only: bool = False) -> list[str]:
+    """Return three calls a day, at all minutes."""
+    times = [str(BEGIN + np.timedelta64(k * 480 + (k * 53 + 7) % 480, "m")) for k in range(3 * days)]
+    return [f"{text[:10] if date_only else text},{area},SHOTS" for text in times]
+
+
+def test_rows_that_name_a_neighborhood_stand_in_it(tmp_path):
+    rows = [
+        *calls(),
+        "2014-01-05T03:00:00,  east ,SHOTS",
+        "2014-01-06T03:00:00,Nowhere,SHOTS",
+        "2014-01-07T03:00:00,,SHOTS",
+    ]
+    prepared, layer = made(tmp_path, rows)
+    assert len(layer) == len(calls()) + 1 and layer.categories == ("SHOTS",)
+    east = layer.neighborhood == 1
+    assert east.sum() == 1 and -76.61 < layer.longitude[east][0] < -76.60
+    assert ((layer.longitude[~east] > -76.62) & (layer.longitude[~east] < -76.61)).all()
+    aside = pq.read_table(prepared.folder / "layers" / "calls" / "quarantine.parquet").to_pylist()
+    assert [one["reason"] for one in aside] == ["no neighborhood of that name", "no coordinates"]
+
+
+def test_coordinates_go_before_the_name(tmp_path):
+    columns = 'time = "at"\narea = "district"\ncategory = "kind"\nlongitude = "x"\nlatitude = "y"'
+    rows = [f"{text},-76.605,39.285" for text in calls()] + ["2014-01-05T03:00:00,West,SHOTS,,"]
+    _, layer = made(tmp_path, rows, columns=columns, head="at,district,kind,x,y")
+    assert np.bincount(layer.neighborhood).tolist() == [1, len(calls())]
+
+
+@pytest.mark.parametrize(
+    ("date_only", "more", "waits_s"), [(False, "", 60), (False, "delay_s = 7200", 7200), (True, "delay_s = 60", DAY_S)]
+)
+def test_a_row_is_known_after_its_delay_and_no_sooner_than_its_times_tell(tmp_path, date_only, more, waits_s):
+    columns = AREA_COLUMNS.replace("time =", "date =") if date_only else AREA_COLUMNS
+    _, layer = made(tmp_path, calls(date_only=date_only), columns=columns, more=more)
+    assert set(layer.known_s - layer.time_s) == {waits_s}
+
+
+def test_a_row_is_known_when_a_column_says_so(tmp_path):
+    rows = [f"{text},{np.datetime64(text[:19]) + np.timedelta64(5, 'h')}" for text in calls()]
+    rows[0] = f"{calls()[0]},{BEGIN}"  # seven minutes before it happened: known a minute after it did
+    rows[1] = f"{calls()[1]},"
+    columns = AREA_COLUMNS + '\nknown = "reported"'
+    prepared, layer = made(tmp_path, rows, columns=columns, head="at,district,kind,reported")
+    assert layer.early == 1 and (layer.known_s - layer.time_s).tolist() == [60] + [5 * HOUR_S] * (len(rows) - 2)
+    aside = pq.read_table(prepared.folder / "layers" / "calls" / "quarantine.parquet")["reason"].to_pylist()
+    assert aside == ["no time at which it became known"]
+    catalog = whole_city(prepared).catalog()
+    stream = catalog.streams.index("calls: SHOTS")
+    rows_of = catalog.stream == stream
+    assert np.array_equal(np.sort(layer.known_s), catalog.known_s[rows_of]) and not catalog.is_target[rows_of].any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "message"),
+    [
+        (calls(days=40), {}, r"\[\[layers\]\] calls, \[splits\] validation.*reaches beyond the table"),
+        (calls()[150:], {}, r"\[\[layers\]\] calls, \[splits\] train.*reaches beyond the table"),
+        (
+            calls(area="North"),
+            {},
+            r"\[\[layers\]\] calls files: none of the 270 rows.*no neighborhood of that name: 270",
+        ),
+        (calls()[:20], {}, r"\[\[layers\]\] calls, files: hold 20 rows"),
+        (calls(), {"more": 'targets = ["SHOTS"]'}, r"\[\[layers\]\] targets.*has none"),
+        (calls(), {"more": "delay_s = -1"}, r"\[\[layers\]\] delay_s = -1: must be 0"),
+        (calls(), {"columns": AREA_COLUMNS.replace("kind", "sort")}, r"calls\.csv: has no column 'sort'"),
+        (calls(), {"columns": AREA_COLUMNS.replace("district", "victim_race")}, r"describes a person|has no column"),
+        (calls(), {"columns": AREA_COLUMNS + '\nheard = "at"'}, r"'heard'.*is not a known role"),
+    ],
+)
+def test_what_is_wrong_with_a_layer_names_it(tmp_path, rows, change, message):
+    with pytest.raises(UserError, match=message) as error:
+        made(tmp_path, rows, **change)
+    assert "\n" not in str(error.value) and not (tmp_path / "prepared").exists()
+
+
+def test_rows_known_before_they_happened_are_refused_where_they_are_most(tmp_path):
+    rows = [f"{text},{np.datetime64(text[:19]) - np.timedelta64(5, 'h')}" for text in calls()]
+    with pytest.raises(UserError, match=r"calls, columns known: 270 of 270 rows would be known before they happened"):
+        made(tmp_path, rows, columns=AREA_COLUMNS + '\nknown = "reported"', head="at,district,kind,reported")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("income", "never for input"), ("../x", "small letters"), ("A", "small")]
+)
+def test_a_layers_name_is_a_plain_word_and_no_demographic(tmp_path, name, message):
+    text = TOML.format(files='["crimes.csv"]', incidents="") + LAYER.format(more="", columns=AREA_COLUMNS)
+    (tmp_path / "city.toml").write_text(text.replace('"calls"', f'"{name}"'), encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        load_city(tmp_path / "city.toml")
+    (tmp_path / "city.toml").write_text(text + LAYER.format(more="", columns=AREA_COLUMNS), encoding="utf-8")
+    with pytest.raises(UserError, match="must be another in each"):
+        load_city(tmp_path / "city.toml")
+
+
+def test_another_layer_is_another_city(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, _ = made(tmp_path / "a", calls())
+    other, _ = made(tmp_path / "b", [*calls(), "2014-01-05T03:00:00,East,SHOTS"])
+    assert first.fingerprint != other.fingerprint
