@@ -46,7 +46,8 @@ ACCEPTED = {
     "*.in_the_large* *.smooth_calibration_error* *.count* *.slope_to_truth* *.against.level- *.precision- "
     "*.oracle_gap_closure- *.oracle_gap_closure.four_weeks- *.false_alarms_per_week* parts- parts.train- "
     "parts.validation- parts.test- parts.*.begin* parts.*.end* parts.*.auc- places- places.near_pairs- "
-    "places.forecasts.hewsnet- *.log_skill_bits.p- *.p_corrected-",
+    "places.forecasts.hewsnet- *.log_skill_bits.p- *.p_corrected- *.apart- places.cells- "
+    "places.cells.forecasts.hewsnet- *.pai_interval- *.pei_interval- *.pei_star_interval- *.rri- *.rri_interval-",
     "run/hews.json": "created- version- command- data_fingerprint- device*",
     "prepared/hews.json": "created- version- command-",
     "prepared/quality.json": "*_by_reason.*- missing_by_month.columns.*- rounding_by_category.LARCENY- "

@@ -1,6 +1,6 @@
 """How good a forecast per neighborhood is: proper scores over all of them, and hit rates in a small part of the city.
 
-Hot spots of one window: neighborhoods in order of expected events per area, until 0.5, 1 or 5 % of the city is
+Hot spots of one window: neighborhoods in order of expected events per area, until 0.5, 1, 5 or 20 % of the city is
 covered; of the last one only the part that still fits, with that part of its events (they are taken to be spread evenly
 within it).
 With n of N events in the hot spots, which are a of the A square kilometers:
@@ -15,7 +15,12 @@ With n of N events in the hot spots, which are a of the A square kilometers:
   from window to window have one n_before each: n over the hits that there would be if each window's events had fallen
   as those of the earlier period did. Of hot spots that stay it is Levine's.
 
-Shapes: S windows, N neighborhoods, K shares of the area.
+Places and time apart: a forecast is held against its own map, that is what it has said of each neighborhood on average
+so far, in proportion to the calendar; and that against an even map of as many events, by area. What the map gains over
+the even one is geography, which an old map knows, too; what the forecast gains over its map is foresight. (Averaged
+over the whole test instead, a map would know of events that later forecasts have learned from.)
+
+Shapes: S windows, N neighborhoods (or cells), K shares of the area.
 """
 
 from __future__ import annotations
@@ -34,26 +39,24 @@ from hews_gpu.forecasters.logistic import log_loss_each_bits
 
 __all__ = [
     "AREA_SHARES",
-    "hits",
+    "hits_within",
     "hot_spot_curve",
-    "hot_spot_scores",
+    "hot_spot_parts",
+    "hot_spot_rows",
     "log_loss_of_places_bits",
     "neighborhood_scores",
     "totals_by_neighborhood",
 ]
 
-AREA_SHARES = (0.005, 0.01, 0.05)
+AREA_SHARES = (0.005, 0.01, 0.05, 0.2)
+LEAST = 1e-12
+INDICES = ("pei", "pei_star", "rri")
 
 
 def log_loss_of_places_bits(counts: NDArray[np.integer], p: Float64) -> Float64:
     """Return the surprise [S] of each window's outcomes in all neighborhoods together, bits; both arguments [S, N]."""
     each = log_loss_each_bits((counts > 0).ravel().astype(np.int8), p.ravel())
     return np.asarray(each.reshape(p.shape).sum(axis=1), dtype=np.float64)
-
-
-def hits(counts: NDArray[np.number], density: Float64, area_km2: Float64, share: float) -> Float64:
-    """Return the events [S] in each window's hot spots; arguments as `hits_within`, with one share."""
-    return hits_within(counts, density, area_km2, [share])[:, 0]
 
 
 def hits_within(counts: NDArray[np.number], density: Float64, area_km2: Float64, shares: Sequence[float]) -> Float64:
@@ -76,49 +79,48 @@ def hits_within(counts: NDArray[np.number], density: Float64, area_km2: Float64,
     return found
 
 
-def hot_spot_scores(counts: NDArray[np.integer], p: Float64, area_km2: Float64, share: float) -> dict[str, float]:
-    """Return hit rate, PAI, PEI and PEI* over all windows together.
-
-    Args:
-        counts: events [S, N], with at least one.
-        p: forecasts [S, N].
-        area_km2: [N].
-        share: of the city's area that the hot spots cover.
-    """
-    happened = counts / area_km2
-    found = float(hits(counts, p / area_km2, area_km2, share).sum())
-    best = float(hits(counts, happened, area_km2, share).sum())
-    densest = float((happened.max(axis=1) * share * float(area_km2.sum())).sum())  # the densest neighborhood's density
-    rate = found / float(counts.sum())
-    efficiency = {"pei": found / densest, "pei_star": found / best}
-    return {"area_share": share, "hit_rate": rate, "pai": rate / share, **efficiency}
-
-
 def neighborhood_scores(
-    counts: NDArray[np.integer], p: Float64, reference: Float64, area_km2: Float64, blocks: Blocks, stride_s: int
+    counts: NDArray[np.integer],
+    p: Float64,
+    reference: Float64,
+    calendar: Float64,
+    area_km2: Float64,
+    before: NDArray[np.number],
+    blocks: Blocks,
+    stride_s: int,
 ) -> dict[str, Any]:
     """Return all scores of one forecast per neighborhood; the interval of its skill is that of `compare`'s differences.
 
     Args:
-        counts: events [S, N].
+        counts: events [S, N], with at least one.
         p: forecasts [S, N].
         reference: the forecast that skill is measured against [S, N].
+        calendar: the rate of events in the city [S] by hour and season alone.
         area_km2: [N].
-        blocks: drawn series of the windows, for intervals of hit rates.
+        before: events of an earlier period [N], with at least one.
+        blocks: drawn series of the windows, for intervals of hot spots.
         stride_s: from one window to the next.
     """
-    bits = mean_interval(log_loss_of_places_bits(counts, reference) - log_loss_of_places_bits(counts, p), stride_s)
-    spots = []
-    for share in AREA_SHARES:
-        found = hot_spot_scores(counts, p, area_km2, share)
-        drawn = blocks.sums(np.stack([hits(counts, p / area_km2, area_km2, share), counts.sum(axis=1)], axis=1))
-        spots.append({**found, "hit_rate_interval": interval(drawn[:, 0] / np.maximum(drawn[:, 1], 1))})
+    lost = log_loss_of_places_bits(counts, p)
+    even, own_map = (log_loss_of_places_bits(counts, one) for one in _maps(p, calendar, area_km2))
+
+    def bits(name: str, gained: Float64) -> dict[str, Any]:
+        mean = mean_interval(gained, stride_s)
+        return {name: mean["value"], f"{name}_interval": mean["interval"]}
+
     return {
-        "log_skill_bits": bits["value"],
-        "log_skill_bits_interval": bits["interval"],
+        **bits("log_skill_bits", log_loss_of_places_bits(counts, reference) - lost),
+        "apart": {**bits("geography_bits", even - own_map), **bits("foresight_bits", own_map - lost)},
         "auc": roc_auc((counts > 0).ravel(), p.ravel()),
-        "hot_spots": spots,
+        "hot_spots": hot_spot_curve(counts, p, area_km2, AREA_SHARES, before, blocks),
     }
+
+
+def _maps(p: Float64, calendar: Float64, area_km2: Float64) -> tuple[Float64, Float64]:
+    """Return the even map and the forecast's own [S, N], both of as many events as it expected so far."""
+    expected = np.cumsum(-np.log1p(-np.minimum(p, 1 - LEAST)), axis=0)
+    own = expected * (calendar / np.cumsum(calendar))[:, None]
+    return -np.expm1(-own.sum(axis=1, keepdims=True) * area_km2 / area_km2.sum()), -np.expm1(-own)
 
 
 def hot_spot_curve(
@@ -139,25 +141,48 @@ def hot_spot_curve(
         before: events of an earlier period [N], with at least one.
         blocks: drawn series of the windows.
     """
-    density, happened, total = p / area_km2, counts / area_km2, counts.sum(axis=1)
+    return hot_spot_rows(hot_spot_parts(counts, p / area_km2, area_km2, shares, before), shares, blocks)
+
+
+def hot_spot_parts(
+    counts: NDArray[np.integer],
+    density: Float64,
+    area_km2: Float64,
+    shares: Sequence[float],
+    before: NDArray[np.number],
+) -> Float64:
+    """Return what each window adds [S, 1 + 4 K]: its events, the hits, and what PEI, PEI* and RRI divide these by.
+
+    A window without events adds nothing.
+    """
+    happened, total = counts / area_km2, counts.sum(axis=1)
     as_before = np.broadcast_to(before / before.sum(), counts.shape)
-    parts = {
-        "hits": hits_within(counts, density, area_km2, shares),
-        "pei": happened.max(axis=1)[:, None] * np.asarray(shares) * float(area_km2.sum()),
-        "pei_star": hits_within(counts, happened, area_km2, shares),
-        "rri": hits_within(as_before, density, area_km2, shares) * total[:, None],
-    }
-    columns = np.concatenate([total[:, None], *parts.values()], axis=1)  # [S, 1 + 4 K]
-    sums = np.concatenate([columns.sum(axis=0)[None], blocks.sums(columns)])  # the first is of all windows as they are
-    found, (caught, *others) = [], np.split(sums[:, 1:], len(parts), axis=1)
+    parts = (
+        hits_within(counts, density, area_km2, shares),
+        happened.max(axis=1)[:, None] * np.asarray(shares) * float(area_km2.sum()),
+        hits_within(counts, happened, area_km2, shares),
+        hits_within(as_before, density, area_km2, shares) * total[:, None],
+    )
+    return np.concatenate([total[:, None], *parts], axis=1)
+
+
+def hot_spot_rows(parts: Float64, shares: Sequence[float], blocks: Blocks) -> list[dict[str, Any]]:
+    """Return the row of each share from all windows' parts [S, 1 + 4 K].
+
+    Where hot spots held no event before, there is no RRI, and where that happens among the drawn series no interval.
+    """
+    sums = np.concatenate([parts.sum(axis=0)[None], blocks.sums(parts)])  # the first is of all windows as they are
+    found, (caught, *others) = [], np.split(sums[:, 1:], 4, axis=1)
     for k, share in enumerate(shares):
+        row: dict[str, Any] = {"area_share": share}
         with np.errstate(invalid="ignore", divide="ignore"):  # a drawn series, or hot spots, without an event
             rate = caught[:, k] / sums[:, 0]
             ratios = {"hit_rate": rate, "pai": rate / share}
-            ratios |= {name: caught[:, k] / other[:, k] for name, other in zip(list(parts)[1:], others, strict=True)}
-        row: dict[str, Any] = {"area_share": share}
-        for name, ratio in ratios.items():
-            row |= {name: float(ratio[0]), f"{name}_interval": interval(ratio[1:])}
+            ratios |= {name: caught[:, k] / other[:, k] for name, other in zip(INDICES, others, strict=True)}
+            for name, ratio in ratios.items():
+                ends = interval(ratio[1:]) if np.isfinite(ratio[1:]).any() else [np.nan]
+                row[name] = float(ratio[0]) if np.isfinite(ratio[0]) else None
+                row[f"{name}_interval"] = ends if np.isfinite(ends).all() else None
         found.append(row)
     return found
 

@@ -1,28 +1,39 @@
 """Where: forecasts by neighborhood judged against the long-run rate and the other baselines that say where.
 
-Shapes: S windows, N neighborhoods.
+They are judged by neighborhood and by cell of 250 m. The baselines say for themselves how likely each cell is; a
+forecast by neighborhood is spread over the cells of each by the kernel density of the targets before it. In the cells
+only hot spots are judged, to which windows without an event add nothing, so that no other window is looked at.
+
+Shapes: S windows, N neighborhoods, K cells, V windows with an event.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.evaluation.bootstrap import Blocks
 from hews_gpu.evaluation.folds import Experiment, Fold
 from hews_gpu.evaluation.near_pairs import knox
-from hews_gpu.evaluation.neighborhood_scores import neighborhood_scores
-from hews_gpu.forecasters.catalog import area_counts
+from hews_gpu.evaluation.neighborhood_scores import LEAST, hot_spot_parts, hot_spot_rows, neighborhood_scores
+from hews_gpu.forecasters.catalog import Catalog, area_counts
+from hews_gpu.forecasters.city import CELL_M
 from hews_gpu.forecasters.climatology import fit_climatology
 from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES, PlaceForecaster
 from hews_gpu.progress import SILENT, Step, step
 
-__all__ = ["LONG_RUN", "baseline_areas", "judge_places"]
+__all__ = ["CELL_BASELINES", "LONG_RUN", "baseline_areas", "judge_places"]
 
-LONG_RUN = "long_run"
+LONG_RUN, DENSITY = "long_run", "kernel_density"
+CELL_BASELINES = (LONG_RUN, DENSITY, "near_repeat")
+CELL_SHARES = (0.01, 0.05, 0.2)
+MOST_EVENTS = 4000
+"""Target events that cells are learned from, the latest: each has a weight in every cell."""
 
 
 def judge_places(experiment: Experiment, areas: Mapping[str, Float64]) -> dict[str, Any]:
@@ -32,22 +43,25 @@ def judge_places(experiment: Experiment, areas: Mapping[str, Float64]) -> dict[s
         experiment: the city, cut.
         areas: probabilities [S, N] of the test windows by forecaster.
     """
-    test, ground = experiment.test, experiment.city.ground
+    test, ground, folds = experiment.test, experiment.city.ground, experiment.folds
     counts = area_counts(experiment.catalog, test.windows)
-    with step(f"places of {experiment.city.name}", len(experiment.folds) * len(PLACE_BASELINES), "fits") as bar:
+    calendar = np.concatenate([_calendar(experiment, fold) for fold in folds])
+    fits = len(folds) * (len(PLACE_BASELINES) + len(CELL_BASELINES))
+    stride_s = experiment.plan.task.stride_s
+    blocks = Blocks.by_weeks(len(test), stride_s)
+    with step(f"places of {experiment.city.name}", fits, "fits") as bar:
         every = {**baseline_areas(experiment, bar=bar), **areas}
+        cells = _judge_cells(experiment, areas, counts, blocks, bar)
     truth = experiment.city.oracle_areas(test.windows, experiment.plan.task.delay_s)
     if truth is not None:
         every["oracle"] = truth
-    stride_s, long_run = experiment.plan.task.stride_s, every[LONG_RUN]
-    blocks = Blocks.by_weeks(len(test), stride_s)
-    scores = {
-        name: neighborhood_scores(counts, p, long_run, ground.area_km2, blocks, stride_s) for name, p in every.items()
-    }
+    earlier = experiment.catalog.area[_is_before(experiment, experiment.catalog)]
+    given = (every[LONG_RUN], calendar, ground.area_km2, np.bincount(earlier, minlength=len(ground.area_km2)))
     return {
         "neighborhoods": len(ground.area_km2),
         "events": int(counts.sum()),
-        "forecasts": scores,
+        "forecasts": {name: neighborhood_scores(counts, p, *given, blocks, stride_s) for name, p in every.items()},
+        "cells": cells,
         "near_pairs": _near_pairs(experiment),
     }
 
@@ -61,17 +75,76 @@ def baseline_areas(
     """
     parts: dict[str, list[Float64]] = {name: [] for name in names}
     for fold in experiment.folds:
+        somewhere, asked = _calendar(experiment, fold), experiment.all.windows.select(fold.test)
         for name in names:
-            parts[name].append(_block_areas(experiment, fold, PLACE_BASELINES[name](experiment.city.ground)))
+            forecaster = PLACE_BASELINES[name](experiment.city.ground)
+            shares = _fitted_shares(experiment, fold, forecaster, experiment.catalog, asked.issue_s)
+            parts[name].append(-np.expm1(-somewhere[:, None] * shares))
             bar.advance(1, name)
     return {name: np.concatenate(blocks) for name, blocks in parts.items()}
 
 
-def _block_areas(experiment: Experiment, fold: Fold, forecaster: PlaceForecaster) -> Float64:
+def _calendar(experiment: Experiment, fold: Fold) -> Float64:
+    """Return the events to be expected in each test window of a block [S] by the climatology."""
     train, asked = experiment.learned(fold, "train"), experiment.all.windows.select(fold.test)
-    somewhere = -np.log1p(-fit_climatology(train.windows.begin_s, train.y).probability(asked.begin_s))
-    forecaster.fit(experiment.catalog.until(fold.known_until_s), train)
-    return -np.expm1(-somewhere[:, None] * forecaster.shares(experiment.catalog, asked.issue_s))
+    return -np.log1p(-fit_climatology(train.windows.begin_s, train.y).probability(asked.begin_s))
+
+
+def _fitted_shares(
+    experiment: Experiment, fold: Fold, forecaster: PlaceForecaster, catalog: Catalog, issue_s: Int64
+) -> Float64:
+    """Fit a baseline for a block on what was known then, and return its shares [S, N] at each issue time."""
+    forecaster.fit(catalog.until(fold.known_until_s), experiment.learned(fold, "train"))
+    return forecaster.shares(catalog, issue_s)
+
+
+def _judge_cells(
+    experiment: Experiment, areas: Mapping[str, Float64], counts: NDArray[np.integer], blocks: Blocks, bar: Step
+) -> dict[str, Any]:
+    """Return the hot spots of each baseline by cell, and of each forecast spread over them.
+
+    Args:
+        experiment: the city, cut.
+        areas: probabilities [S, N] by forecaster.
+        counts: events [S, N] of the test windows.
+        blocks: drawn series of the windows.
+        bar: told of every fit.
+    """
+    (ground, parent), catalog, begin = experiment.city.cells, _by_cell(experiment), 0
+    before = np.bincount(catalog.area[_is_before(experiment, catalog)], minlength=len(parent))
+    starts = np.searchsorted(parent, np.arange(counts.shape[1]))
+    parts = {name: np.zeros((len(counts), 1 + 4 * len(CELL_SHARES))) for name in (*CELL_BASELINES, *areas)}
+    for fold in experiment.folds:
+        eventful = begin + np.flatnonzero(counts[begin : begin + len(fold.test)].sum(axis=1))
+        begin, windows, said = begin + len(fold.test), experiment.test.windows.select(eventful), {}
+        for name in CELL_BASELINES:
+            said[name] = _fitted_shares(experiment, fold, PLACE_BASELINES[name](ground), catalog, windows.issue_s)
+            bar.advance(1, f"{name}, cells")
+        own = said[DENSITY] / np.add.reduceat(said[DENSITY], starts, axis=1)[:, parent]  # of the neighborhood's
+        for name, p in areas.items():
+            said[name] = -np.log1p(-np.minimum(p[eventful], 1 - LEAST))[:, parent] * own
+        happened = area_counts(catalog, windows)
+        for name, density in said.items():
+            parts[name][eventful] = hot_spot_parts(happened, density, ground.area_km2, CELL_SHARES, before)
+    scores = {name: {"hot_spots": hot_spot_rows(one, CELL_SHARES, blocks)} for name, one in parts.items()}
+    return {"size_m": CELL_M, "cells": len(parent), "forecasts": scores}
+
+
+def _by_cell(experiment: Experiment) -> Catalog:
+    """Return the target events, the latest before the test and all within it, with cells in place of neighborhoods."""
+    from scipy.spatial import cKDTree
+
+    ground, _ = experiment.city.cells
+    events = experiment.catalog.take(experiment.catalog.is_event)
+    earlier = int(_is_before(experiment, events).sum())
+    events = events.take(slice(max(0, earlier - MOST_EVENTS), None))
+    nearest = cKDTree(ground.cells_m).query(events.xy_m)[1]
+    return replace(events, area=nearest, areas=len(ground.cells_m))
+
+
+def _is_before(experiment: Experiment, catalog: Catalog) -> Bool:
+    """Return which rows [E] are target events from before the first test window."""
+    return catalog.is_event & (catalog.time_s < int(experiment.test.windows.begin_s[0]))
 
 
 def _near_pairs(experiment: Experiment) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from hews_gpu.synthetic import CityTruth
 
-__all__ = ["City", "event_groups", "generated_city", "prepared_city", "whole_city"]
+__all__ = ["CELL_M", "City", "event_groups", "generated_city", "prepared_city", "whole_city"]
 
 TRUTH = "truth.npz"
 TOUCH_M = 1.0  # outlines so near each other are one border: they are rounded
@@ -159,6 +159,19 @@ class City:
             cell_area=np.concatenate([area[first], np.arange(len(metric))]),
             area_km2=self.area_km2,
         )
+
+    @cached_property
+    def cells(self) -> tuple[Ground, Int64]:
+        """The same cells as places of their own, all of one size, and the neighborhood [K] of each, ascending.
+
+        A cell belongs to the neighborhood that its middle lies in; a neighborhood without any has one at a point in it.
+        """
+        cells_m, area = self.ground.cells_m, self.ground.cell_area
+        grid, areas = np.arange(len(area) - len(self.polygons)), np.arange(len(self.polygons))
+        kept = np.concatenate([grid, len(grid) + np.flatnonzero(~np.isin(areas, area[grid]))])
+        kept = kept[np.argsort(area[kept], kind="stable")]
+        size_km2 = np.full(len(kept), (CELL_M / 1000) ** 2)
+        return Ground(cells_m=cells_m[kept], cell_area=np.arange(len(kept)), area_km2=size_km2), area[kept]
 
     @cached_property
     def area_km2(self) -> Float64:

@@ -17,7 +17,7 @@ Shapes: S windows, N neighborhoods, E rows, K cells of a grid over the city.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -99,8 +99,7 @@ class Recent28:
     def fit(self, past: Catalog, train: Outcomes) -> None:
         issue_s, area = _training_events(past, train)
         long, recent = self._long.shares(past, issue_s), _counts(past, issue_s, 28 * DAY_S)
-        tried = {fill: _normalized(recent + fill * long) for fill in FILL_EVENTS}
-        self._fill = _best(tried, area)
+        self._fill = _best(((fill, _normalized(recent + fill * long)) for fill in FILL_EVENTS), area)
 
     def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
         recent = _counts(seen, issue_s, 28 * DAY_S)
@@ -115,7 +114,7 @@ class KernelDensity:
 
     def fit(self, past: Catalog, train: Outcomes) -> None:
         issue_s, area = _training_events(past, train)
-        tried = {width: self._smooth(past, issue_s, width) for width in BANDWIDTHS_M}
+        tried = ((width, self._smooth(past, issue_s, width)) for width in BANDWIDTHS_M)  # one at a time: they are large
         self._bandwidth_m = _best(tried, area)
 
     def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
@@ -134,16 +133,22 @@ class NearRepeat:
     def fit(self, past: Catalog, train: Outcomes) -> None:
         self._density.fit(past, train)
         issue_s, area = _training_events(past, train)
-        wide = self._density.shares(past, issue_s)
-        tried = {}
+        own, wide = np.arange(len(area)), self._density.shares(past, issue_s)
+        parts = np.stack(
+            [wide[own, area], wide.sum(axis=1)], axis=1
+        )  # of mixtures the event's own share is needed alone
+        tried: list[tuple[tuple[float, float], Float64]] = []
         for decay_s in NEAR_DECAYS_S:
             near = _smoothed(past, issue_s, self._ground, NEAR_M, decay_s)
-            tried.update({(decay_s, weight): _mixed(wide, near, weight) for weight in NEAR_WEIGHTS})
-        self._decay_s, self._weight = _best(tried, area)
+            more = np.stack([near[own, area], near.sum(axis=1)], axis=1)
+            mixtures = ((weight, parts * (1 - weight) + more * weight) for weight in NEAR_WEIGHTS)
+            tried += [((decay_s, weight), mixed[:, :1] / mixed[:, 1:]) for weight, mixed in mixtures]
+        self._decay_s, self._weight = _best(tried, np.zeros_like(area))
 
     def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
+        """Return the mixture: the near part has the weight of so much of one event, less as that fades."""
         near = _smoothed(seen, issue_s, self._ground, NEAR_M, self._decay_s)
-        return _mixed(self._density.shares(seen, issue_s), near, self._weight)
+        return _normalized(self._density.shares(seen, issue_s) * (1 - self._weight) + near * self._weight)
 
 
 PLACE_BASELINES: dict[str, Callable[[Ground], PlaceForecaster]] = {
@@ -152,11 +157,6 @@ PLACE_BASELINES: dict[str, Callable[[Ground], PlaceForecaster]] = {
     "kernel_density": KernelDensity,
     "near_repeat": NearRepeat,
 }
-
-
-def _mixed(wide: Float64, near: Float64, weight: float) -> Float64:
-    """Return shares of the mixture: the near part has the weight of so much of one event, less as that fades."""
-    return _normalized(wide * (1 - weight) + near * weight)
 
 
 def _prior(ground: Ground) -> Float64:
@@ -200,6 +200,7 @@ def _training_events(past: Catalog, train: Outcomes) -> tuple[Int64, Int64]:
     return windows.issue_s[which[inside]], past.area[rows[inside]].astype(np.int64)
 
 
-def _best(tried: dict[Key, Float64], area: Int64) -> Key:
-    """Return the choice under which the events' own neighborhoods were likeliest."""
-    return max(tried, key=lambda key: float(np.log(tried[key][np.arange(len(area)), area] + 1e-12).sum()))
+def _best(tried: Iterable[tuple[Key, Float64]], area: Int64) -> Key:
+    """Return the choice under which the events' own neighborhoods were likeliest; of equals the first."""
+    likely = {key: float(np.log(shares[np.arange(len(area)), area] + 1e-12).sum()) for key, shares in tried}
+    return max(likely, key=lambda key: likely[key])

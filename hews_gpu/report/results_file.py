@@ -41,7 +41,15 @@ SCORES = {
 }
 PART = {"begin": datetime, "end": datetime, "windows": float, "positives": float}
 POINT = {"log_skill_bits": float, "log_skill_bits_interval": PAIR}
-HOT_SPOT = dict.fromkeys(("area_share", "hit_rate", "pai", "pei", "pei_star"), float) | {"hit_rate_interval": PAIR}
+HOT_SPOT = {
+    **dict.fromkeys(("area_share", "hit_rate", "pai", "pei", "pei_star", "rri?"), float),
+    "hit_rate_interval": PAIR,
+    **dict.fromkeys([f"{name}_interval?" for name in ("pai", "pei", "pei_star", "rri")], PAIR),
+}
+APART = {
+    **dict.fromkeys(("geography_bits", "foresight_bits"), float),
+    **dict.fromkeys(("geography_bits_interval", "foresight_bits_interval"), PAIR),
+}
 RESULT = {
     **dict.fromkeys(("windows", "positives", "base_rate"), float),
     "protocol": {
@@ -54,7 +62,8 @@ RESULT = {
     "places?": {
         "neighborhoods": float,
         "events": float,
-        "forecasts": {"*": {**POINT, "auc": float, "hot_spots": [HOT_SPOT]}},
+        "forecasts": {"*": {**POINT, "apart?": APART, "auc": float, "hot_spots": [HOT_SPOT]}},
+        "cells?": {"size_m": float, "cells": float, "forecasts": {"*": {"hot_spots": [HOT_SPOT]}}},
         "near_pairs?": [dict.fromkeys(("from_s", "to_s", "within_m", "pairs", "expected", "p"), float)],
     },
     **dict.fromkeys(("model?", "preset?", "city?"), str),

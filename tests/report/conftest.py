@@ -22,7 +22,7 @@ from hews_gpu.data.events import open_prepared
 from hews_gpu.evaluation.bootstrap import Blocks
 from hews_gpu.evaluation.judge import Judged, compare
 from hews_gpu.evaluation.metrics import roc_auc
-from hews_gpu.evaluation.neighborhood_scores import neighborhood_scores
+from hews_gpu.evaluation.neighborhood_scores import hot_spot_curve, neighborhood_scores
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from tests.report.browser import Browser
 from tests.report.pages import few_methods
@@ -249,10 +249,15 @@ def _places(places: pd.DataFrame) -> dict:
     counts, p, long_run = (places[name].to_numpy().reshape(shape) for name in ("events", "p", "p_long_run"))
     blocks = Blocks.drawn(len(counts), 84, draws=200)
     scores = {
-        name: neighborhood_scores(counts, q, long_run, area, blocks, WINDOW_S)
+        name: neighborhood_scores(counts, q, long_run, np.ones(len(p)), area, np.ones(len(NAMES)), blocks, WINDOW_S)
         for name, q in (("long_run", long_run), ("hewsnet", p))
     }
-    return {"neighborhoods": len(NAMES), "events": int(counts.sum()), "forecasts": scores}
+    cells = {
+        name: {"hot_spots": hot_spot_curve(counts, q, area, (0.01, 0.05, 0.2), np.ones(len(NAMES)), blocks)}
+        for name, q in (("long_run", long_run), ("hewsnet", p))
+    }
+    whole = {"neighborhoods": len(NAMES), "events": int(counts.sum()), "forecasts": scores}
+    return {**whole, "cells": {"size_m": 250.0, "cells": len(NAMES), "forecasts": cells}}
 
 
 def _manifest(kind: str, command: list[str]) -> dict:

@@ -135,19 +135,27 @@ def _ranking(result: Result, places: Places) -> Block:
 
 
 def _tables(result: Result, scores: Mapping[str, Any]) -> list[Block]:
-    """Return proper scores and hot spots of every forecast by neighborhood, and near repeats."""
-    rows = []
+    """Return proper scores and hot spots of every forecast by neighborhood and by cell, and near repeats."""
+    rows, heads = [], ["Forecast", "Over the long-run rate, bits", "AUC"]
+    apart = all(one.get("apart") for one in scores["forecasts"].values())  # older results have them together
     for name, one in scores["forecasts"].items():
         cells: list[Sequence[str]] = [(signed(one["log_skill_bits"]), range_of(one["log_skill_bits_interval"]))]
         cells.append(number(one["auc"], 3))
-        for spot in one["hot_spots"]:
-            interval = " to ".join(percent(end) for end in spot["hit_rate_interval"])
-            indices = f"PAI {number(spot['pai'], 2)}, PEI {number(spot['pei'], 3)}, PEI* {number(spot['pei_star'], 3)}"
-            cells.append((percent(spot["hit_rate"]), interval, indices))
+        cells += [
+            (signed(one["apart"][key]), range_of(one["apart"][f"{key}_interval"]))
+            for key in (("geography_bits", "foresight_bits") if apart else ())
+        ]
+        cells += [_spot(spot) for spot in one["hot_spots"]]
         rows.append(Row(label(name), cells, look="model" if name == result.best else ""))
-    spots = next(iter(scores["forecasts"].values()))["hot_spots"]
-    shares = [f"Hit rate in {100 * spot['area_share']:g}{SPACE}%" for spot in spots]
-    blocks = [table("places", rows, ["Forecast", "Over the long-run rate, bits", "AUC", *shares])]
+    heads += ["Geography, bits", "Foresight, bits"] if apart else []
+    blocks = [table("places", rows, [*heads, *_spot_heads(scores)])]
+    if by_cell := scores.get("cells"):
+        rows = [
+            Row(label(name), [_spot(spot) for spot in one["hot_spots"]], look="model" if name == result.best else "")
+            for name, one in by_cell["forecasts"].items()
+        ]
+        counts = {"size": f"{number(by_cell['size_m'])}{SPACE}m", "count": number(by_cell["cells"])}
+        blocks.append(table("cells", rows, ["Forecast", *_spot_heads(by_cell)], **counts))
     if bands := scores.get("near_pairs"):
         told = [
             f"{number(one['pairs'])} pairs {number(one['from_s'] / HOUR_S)} to {hours(one['to_s'], 0)} apart, "
@@ -156,3 +164,16 @@ def _tables(result: Result, scores: Mapping[str, Any]) -> list[Block]:
         ]
         blocks.append(text("near_pairs", within=f"{number(bands[0]['within_m'])}{SPACE}m", bands="; ".join(told)))
     return blocks
+
+
+def _spot_heads(scores: Mapping[str, Any]) -> list[str]:
+    spots = next(iter(scores["forecasts"].values()))["hot_spots"]
+    return [f"Hit rate in {100 * spot['area_share']:g}{SPACE}%" for spot in spots]
+
+
+def _spot(spot: Mapping[str, Any]) -> Sequence[str]:
+    """Return the scores of hot spots as lines of a cell."""
+    interval = " to ".join(percent(end) for end in spot["hit_rate_interval"])
+    indices = f"PAI {number(spot['pai'], 2)}, PEI {number(spot['pei'], 3)}, PEI* {number(spot['pei_star'], 3)}"
+    recaptured = spot.get("rri")
+    return percent(spot["hit_rate"]), interval, indices if recaptured is None else f"{indices}, RRI {recaptured:.2f}"
