@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Float64, Int64
 from hews_gpu.config import CityConfig, city_template
+from hews_gpu.data.coverage import coverage_of_events
 from hews_gpu.data.events import DOUBTS, Events, Prepared
 from hews_gpu.data.geometry.outlines import meters_per_degree, outlines_of
 from hews_gpu.data.layers import LayerRows, load_layers
@@ -67,6 +68,8 @@ class City:
     """What maps are drawn from: all rows, of which `events` are the first, so that stored maps fit."""
     layers: tuple[LayerRows, ...] = ()
     """Other tables that forecasts may read."""
+    since_s: int | None = None
+    """Rows before are of another stretch of time, with a gap between, of which nobody knows anything: left out."""
 
     def __post_init__(self) -> None:
         rows = len(self.events)
@@ -103,7 +106,8 @@ class City:
             delay_s=delay_s,
             known_s=self.reported_s if as_reported else None,
         )
-        return with_layers(incidents, {layer.name: self._layer_catalog(layer) for layer in self.layers})
+        every = with_layers(incidents, {layer.name: self._layer_catalog(layer) for layer in self.layers})
+        return every if self.since_s is None else every.take(every.time_s >= self.since_s)
 
     def _layer_catalog(self, layer: LayerRows) -> Catalog:
         return make_catalog(
@@ -271,7 +275,14 @@ def prepared_city(prepared: Prepared, *, begin_s: int, end_s: int) -> City:
         truth=_truth(prepared.folder),
         prepared=prepared,
         layers=tuple(layer.until(end_s) for layer in load_layers(prepared)),
+        since_s=_covered_since(events, begin_s),
     )
+
+
+def _covered_since(events: Events, begin_s: int) -> int | None:
+    """Return where the stretch that the table covers at a moment begins, if rows lie before it."""
+    begins = [begin for begin, _ in coverage_of_events(events).rows if begin <= begin_s]
+    return begins[-1] if begins and events.time_s[0] < begins[-1] else None
 
 
 def whole_city(prepared: Prepared) -> City:

@@ -345,7 +345,9 @@ class _Fit:
     def _moved(self, state: _State, k: int, name: str, factor: float) -> _State:
         """Multiply one property of one layer and learn anew; return the state itself if that cannot be."""
         value = getattr(state.layers[k], name) * factor
-        if name == "within_m" and not 0 < value <= RADII_M[-1]:
+        # What fades before a row may be looked at is known by its last traces alone: no fit tells how strong it is.
+        least, most = (0.0, RADII_M[-1]) if name == "within_m" else (float(self.group.blind_s), np.inf)
+        if not least < value <= most:
             return state
         changed = replace(state.layers[k], **{name: value})
         return self._learned([*state.layers[:k], changed, *state.layers[k + 1 :]], CYCLES, state.rhythm)

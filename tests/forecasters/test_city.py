@@ -1,5 +1,7 @@
 """A source says the same as what it was made of, and a table cut at its locked block does not know what comes after."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +12,7 @@ from hews_gpu.data.geometry.outlines import outlines_of
 from hews_gpu.data.windows import Task, issue_windows
 from hews_gpu.forecasters.catalog import outcomes
 from hews_gpu.forecasters.city import City, event_groups, prepared_city
+from hews_gpu.units import DAY_S
 
 
 def test_outcomes_of_a_generated_city_are_the_truths(strong):
@@ -86,3 +89,22 @@ def test_a_cut_table_is_the_table_that_ended_there(tmp_path, strong):
     assert found.events.time_s.max() < cut_s
     assert len(found.events) == (strong.events.time_s < cut_s).sum()
     assert found.oracle(issue_windows(strong.begin_s, cut_s, Task())) is None
+
+
+def test_rows_before_a_gap_are_left_out_of_a_forecast(tmp_path, strong):
+    """Half a year without rows between two stretches: nobody knows what happened there, and it was not nothing."""
+    time_s = strong.events.time_s
+    begin_s, gap_s = int(time_s[0]) + 400 * DAY_S, int(time_s[0]) + 200 * DAY_S
+    kept = (time_s < gap_s) | (time_s >= begin_s)
+    events = replace(strong.events, **{
+        name: value[kept] for name, value in vars(strong.events).items() if isinstance(value, np.ndarray)
+    })  # fmt: skip
+    n = len(events)
+    nothing = pa.nulls(n, pa.int64())
+    rows = {"row_id": np.arange(n), "duplicate_of": nothing, "twin_of": nothing, "near_twin_of": nothing}
+    prepared = Folder(
+        tmp_path, replace(strong, events=events, prepared=None), {**rows, "is_overlap": np.zeros(n, bool)}
+    )
+    for first_s, since_s in ((begin_s + 30 * DAY_S, begin_s), (int(time_s[0]) + DAY_S, int(time_s[0]))):
+        city = prepared_city(prepared, begin_s=first_s, end_s=int(time_s[-1]))
+        assert len(city.catalog()) == ((events.time_s >= since_s) & (events.time_s < time_s[-1])).sum()

@@ -289,3 +289,18 @@ def test_more_of_late_never_means_that_less_follows():
     found = _level_weights(ratios, y, np.full(5000, -1.5))
     assert found[0] == pytest.approx(0.8, abs=0.3) and found[1] == 0
     assert (_level_weights(-ratios[:, :1], y, np.full(5000, -1.5)) == 0).all()
+
+
+def test_no_layer_fades_sooner_than_its_rows_may_be_looked_at():
+    """Bursts that die down by half in five minutes: what a forecast sees of them are the last traces."""
+    rng = np.random.default_rng(3)
+    parents = np.sort(rng.integers(0, 90 * 86_400, 400))
+    children = parents.repeat(8) + np.cumsum(rng.exponential(400, (len(parents), 8)), axis=1).ravel().astype(np.int64)
+    time_s = np.sort(np.concatenate([parents, children]))
+    zeros = np.zeros(len(time_s), int)
+    catalog = make_catalog(
+        time_s=time_s, category=zeros, area=zeros, xy_m=np.zeros((len(time_s), 2)),
+        is_target=np.ones(len(time_s), bool), categories=("SHOT",), areas=1,
+    )  # fmt: skip
+    state = _Fit(catalog.known_at_once(), 0, 90 * 86_400, 7200, 1800).run()
+    assert state.layers and all(layer.decay_s > 1800 for layer in state.layers)
