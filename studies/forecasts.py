@@ -35,12 +35,10 @@ from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.backtest import fits_of, forecast_blocks, judge_experiment
 from hews_gpu.evaluation.folds import Experiment, Plan
-from hews_gpu.evaluation.mean_interval import mean_interval
-from hews_gpu.evaluation.metrics import roc_auc
+from hews_gpu.evaluation.leadtime import few_fits, judge_point
 from hews_gpu.evaluation.tables import skill_table
 from hews_gpu.forecasters.base import CLIMATOLOGY, Entry
 from hews_gpu.forecasters.city import City, generated_city, prepared_city
-from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import BASELINES, FORECASTERS
 from hews_gpu.progress import step
 from hews_gpu.units import DAY_S, HOUR_S, WEEK_S
@@ -59,8 +57,6 @@ HALF_YEARS, LOCKED_HALF_YEARS = 7, 4  # from the first test block to the locked 
 LEDGER = RESULTS / "locked_block.jsonl"
 LEADS_S = (0, 2 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S, DAY_S)
 DELAYS_S = (0, HOUR_S, DAY_S, WEEK_S)
-POINT_BLOCKS = 2
-"""Of a curve's points: the same windows, but fewer fits, of which there are nine times as many as for the scores."""
 
 
 def judge(city: City, plan: Plan, *, with_curves: bool) -> dict[str, Any]:
@@ -85,7 +81,7 @@ def curves(city: City, plan: Plan, entries: Mapping[str, Entry] = BASELINES) -> 
     The target windows are the same for all: those of all test blocks. What keeps that affordable is that each point has
     two fits of its own, each for half of them, and that the seeds take turns.
     """
-    plan = _of_points(plan)
+    plan = few_fits(plan)
     axes = {"lead_s": LEADS_S, "delay_s": DELAYS_S}
     known: dict[Task, dict[str, dict[str, Any]]] = {}
     points: dict[str, list[dict[str, Any]]] = {axis: [] for axis in axes}
@@ -109,43 +105,29 @@ def as_reported(city: City, plan: Plan, entries: Mapping[str, Entry] = BASELINES
         return None
     waited_s = city.reported_s - city.events.time_s
     quantiles = {f"{share:g}": float(np.quantile(waited_s, share)) for share in (0.5, 0.9, 0.99)}
-    point = _point(city, replace(_of_points(plan), as_reported=True), entries)
+    point = _point(city, replace(few_fits(plan), as_reported=True), entries)
     return {"delay_s_quantiles": quantiles, "forecasts": point}
-
-
-def _of_points(plan: Plan) -> Plan:
-    """Return the plan of a point of the curves."""
-    return replace(plan, blocks=min(plan.blocks, POINT_BLOCKS), in_turn=True)
 
 
 def _point(city: City, plan: Plan, entries: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
     """Return log skill with its interval, and AUC, of every forecaster under one plan."""
     experiment = Experiment.open(city, plan)
-    y = experiment.test.y
-    p = {name: one.p[0] for name, one in forecast_blocks(experiment, entries).items()}
-    oracle = experiment.oracle()
-    if oracle is not None:
-        p["oracle"] = oracle
-    reference = log_loss_each_bits(y, p[CLIMATOLOGY])
     point = {}
-    for name, each in p.items():
-        bits = mean_interval(reference - log_loss_each_bits(y, each), plan.task.stride_s)
-        point[name] = {
-            "log_skill_bits": bits["value"],
-            "log_skill_bits_interval": bits["interval"],
-            "auc": roc_auc(y, each),
-        }
+    for name, one in judge_point(experiment, forecast_blocks(experiment, entries))["forecasts"].items():
+        bits = one["against"].get(CLIMATOLOGY, {}).get("log_skill_bits", {"value": 0.0, "interval": [0.0, 0.0]})
+        skill = {"log_skill_bits": bits["value"], "log_skill_bits_interval": bits["interval"]}
+        point[name] = {**skill, "auc": one["auc"]}
     return point
 
 
 # ------------------------------------------------------------ the real table
 
 
-def baltimore(data: Path, folder: Path) -> Prepared:
+def baltimore(data: Path, folder: Path, tables: Sequence[str] = TABLES) -> Prepared:
     """Prepare the real tables in a folder."""
     from hews_gpu.data.prepare.command import prepare
 
-    prepare(load_city(write_baltimore(folder, data, tables=TABLES)), folder / "prepared")
+    prepare(load_city(write_baltimore(folder, data, tables=tables)), folder / "prepared")
     return open_prepared(folder / "prepared")
 
 

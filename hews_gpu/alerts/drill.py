@@ -211,10 +211,12 @@ CASES: Mapping[str, Case] = {
     "unknown": Case(
         what="a category under a new name", outcome="refused", reason="did not know", play=_renamed("A NEW NAME")
     ),
-    "vanished": Case(what="a category under another's name", outcome="refused", reason="no '", play=_renamed(None)),
+    "vanished": Case(
+        what="a category under another's name", outcome="refused", reason="vocabulary: no", play=_renamed(None)
+    ),
     "lost": Case(what="rows are gone", outcome="refused", reason="lacks", play=_lost),
     "backward": Case(what="an older state of the table", outcome="refused", reason="goes back", play=_backward),
-    "short": Case(what="a table that begins late", outcome="refused", reason="begins at", play=_short),
+    "short": Case(what="a first table that begins late", outcome="refused", reason="begins at", play=_short),
     "future": Case(what="a row of tomorrow", outcome="refused", reason="future", play=_ahead(DAY_S)),
     "window": Case(what="a row of the very window", outcome="refused", reason="future", play=_ahead(HOUR_S)),
     "damaged": Case(what="bytes that are no table", outcome="refused", reason="damaged", play=_damaged),

@@ -64,7 +64,7 @@ class Timeline:
     @property
     def neighborhoods(self) -> int:
         """N; 0 of a model that does not say where."""
-        return 0 if self.areas is None else self.areas.shape[1]
+        return 0 if self.shares is None else len(self.shares)
 
     @cached_property
     def step_s(self) -> Int64:

@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 
 from hews_gpu.alerts.decide import Thresholds, Warning, decide
 from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, windows_at
-from hews_gpu.alerts.judged import KINDS, MODEL, Judged, Timeline, counts, judge
+from hews_gpu.alerts.judged import KINDS, MODEL, TIERS, Judged, Timeline, counts, judge
 from hews_gpu.alerts.outcomes import warning_table
 from hews_gpu.alerts.policy import Policy, load_policy, why_no_skill
 from hews_gpu.alerts.references import References
+from hews_gpu.alerts.scores import matrix
+from hews_gpu.alerts.standing import standing_of
 from hews_gpu.alerts.thresholds import calibration_times, thresholds_of
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.coverage import Coverage, coverage_of_events
@@ -43,7 +45,7 @@ from hews_gpu.forecasters.catalog import Catalog, outcomes
 from hews_gpu.forecasters.city import City, prepared_city
 from hews_gpu.progress import log, peak_memory_bytes, step
 from hews_gpu.runs.evaluate import times, window_columns
-from hews_gpu.runs.folder import model_fingerprint
+from hews_gpu.runs.folder import model_fingerprint, short_calibration
 from hews_gpu.runs.run import Run, on_city, open_run
 from hews_gpu.units import DAY_S, WEEK_S
 
@@ -71,6 +73,8 @@ class _Replay:
     references: References
     thresholds: Mapping[str, Thresholds]
     """Of the run's own as `MODEL`, and of the references."""
+    calibration_s: tuple[int, int]
+    """Begin and end of the block that they were set on."""
     thresholds_cpu_s: float
     """What it took to set them."""
     fingerprint: str
@@ -136,7 +140,8 @@ def replay(
     began = time.perf_counter(), time.process_time()
     notes = {"run": str(run.absolute()), "prepared": str(data.absolute())}
     with new_folder(out, kind=KIND, force=force, notes=notes) as folder:
-        this = _open(open_run(run, data=trained_on, device=device), data, begin_s, end_s, stride_s, delay_s)
+        opened = open_run(run, data=trained_on, device=device)
+        this = _open(opened, data, begin_s, end_s, stride_s, delay_s, may_keep=device == "cpu")
         loaded_s = time.process_time()
         if this.withheld:
             log(f"every warning is withheld: {this.why_abstained}")
@@ -162,9 +167,12 @@ def replay(
     return summary
 
 
-def _open(run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, delay_s: int | None) -> _Replay:
-    """Read the table, fit the references, and set all thresholds."""
+def _open(
+    run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, delay_s: int | None, *, may_keep: bool
+) -> _Replay:
+    """Read the table, fit the references, and set all thresholds; those that live issuing has, too, may be kept."""
     policy = load_policy(run.folder)
+    may_keep &= delay_s is None and stride_s in (None, policy.stride_s)
     if stride_s is not None:
         policy = replace(policy, stride_s=stride_s)
     prepared = run.table(data)
@@ -182,6 +190,8 @@ def _open(run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, 
     edges_s = -(-begin_s // policy.stride_s) * policy.stride_s, (end_s - 1) // policy.stride_s * policy.stride_s
     _require_times(run, edges_s, first_s + task.history_s, until_s)
     issue_s = issue_times(begin_s, end_s, policy.stride_s, ZoneInfo(prepared.city.city.timezone))
+    if not len(issue_s):
+        raise UserError("--from", allowed="leads to no issue time: the clocks were put forward over all of them")
     catalog = city.catalog(task.delay_s, as_reported=city.reported_s is not None)
     learned_from = run.experiment.city
     table_s = learned_from.begin_s, learned_from.end_s
@@ -190,10 +200,16 @@ def _open(run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, 
         begin = np.datetime64(int(calibration_s[0]), "s")
         allowed = f"begins after {begin}, where the block that thresholds are set on begins"
         raise UserError("data folder", prepared.folder, allowed=allowed, remedy="Give a table that holds it, too")
+    block_s = int(calibration_s[0]), int(calibration_s[-1]) + policy.stride_s
+    if short := short_calibration(*block_s):
+        log(short)
     forecaster, references, fingerprint = on_city(run.forecaster, city), References(run), model_fingerprint(run.folder)
     began_s = time.process_time()
     with step("setting thresholds", 1, "blocks") as bar:
-        own = thresholds_of(policy, forecaster, catalog, task, calibration_s, fingerprint[:8])
+        if may_keep and prepared.fingerprint == run.prepared.fingerprint:
+            own = standing_of(run, policy, fingerprint, int(issue_s[0])).thresholds
+        else:
+            own = thresholds_of(policy, forecaster, catalog, task, calibration_s, fingerprint[:8])
         thresholds = {MODEL: own, **references.thresholds(policy, int(issue_s[0]))}
         bar.advance()
     return _Replay(
@@ -208,6 +224,7 @@ def _open(run: Run, data: Path, begin_s: int, end_s: int, stride_s: int | None, 
         forecaster=forecaster,
         references=references,
         thresholds=thresholds,
+        calibration_s=block_s,
         thresholds_cpu_s=time.process_time() - began_s,
         fingerprint=fingerprint,
         why_abstained=why_no_skill(run.folder) if policy.skill.required else "",
@@ -358,12 +375,19 @@ def _timeline(this: _Replay, written: _Written) -> tuple[Timeline, Float64]:
         y=y,
         p={name: np.concatenate(parts) for name, parts in written.p.items()},
         areas=None,
-        shares=None,
-        thresholds={},
+        shares=this.references.shares,
+        thresholds=_risks(this),
         event_s=catalog.time_s[rows],
         event_place=catalog.area[rows].astype(np.int64),
     )
     return timeline, catalog.xy_m[rows]
+
+
+def _risks(this: _Replay) -> dict[str, Float64]:
+    """Return the thresholds [S, 2] by kind of place."""
+    own = vars(this.thresholds[MODEL])
+    rows = {kind: [own[f"{kind}_{tier}"] for tier in TIERS] for kind in this.kinds}
+    return {kind: np.tile(np.array(row), (len(this.issue_s), 1)) for kind, row in rows.items()}
 
 
 def _write_incidents(this: _Replay, path: Path) -> None:
@@ -388,14 +412,18 @@ def _write_incidents(this: _Replay, path: Path) -> None:
 
 def _if_issued(timeline: Timeline, judged: Mapping[str, Judged]) -> dict[str, Any]:
     """Return what warnings that were withheld would have been worth, by kind of place."""
-    every = np.ones(len(timeline.windows), dtype=bool)
     issued = {kind: [replace(one, withheld=False) for one in of.warnings] for kind, of in judged.items()}
-    return {kind: counts(timeline, judge(timeline, given, kind), every) for kind, given in issued.items()}
+    return {kind: _worth(timeline, judge(timeline, given, kind)) for kind, given in issued.items()}
+
+
+def _worth(timeline: Timeline, judged: Judged) -> dict[str, Any]:
+    """Return counts by tier, and the scores of the tiers as a risk matrix."""
+    every = np.ones(len(timeline.windows), dtype=bool)
+    return {**counts(timeline, judged, every), "matrix": matrix(timeline, judged, ~timeline.is_open)}
 
 
 def _summary(this: _Replay, timeline: Timeline, judged: Mapping[str, Mapping[str, Judged]]) -> dict[str, Any]:
     """Return what replay.json holds but for what it cost."""
-    every = np.ones(len(timeline.windows), dtype=bool)
     which, times_of = np.unique(timeline.outcome, return_counts=True)
     return {
         "kind": KIND,
@@ -406,14 +434,13 @@ def _summary(this: _Replay, timeline: Timeline, judged: Mapping[str, Mapping[str
         "to": str(np.datetime64(int(this.issue_s[-1]), "s")),
         "stride_s": this.policy.stride_s,
         "delay_s": this.task.delay_s,
-        "issue_times": len(every),
+        "issue_times": len(timeline.windows),
         "outcomes": dict(zip(which.tolist(), times_of.tolist(), strict=True)),
         "abstained": this.why_abstained,
         "open": int(timeline.is_open.sum()),
-        "warnings": {
-            kind: {name: counts(timeline, of[kind], every) for name, of in judged.items()} for kind in this.kinds
-        },
+        "warnings": {kind: {name: _worth(timeline, of[kind]) for name, of in judged.items()} for kind in this.kinds},
         "warnings_if_issued": None if not this.withheld else _if_issued(timeline, judged[MODEL]),
+        "calibration": [str(np.datetime64(edge, "s")) for edge in this.calibration_s],
         "thresholds": this.thresholds[MODEL].as_dict(),
         "thresholds_of_references": {name: one.as_dict() for name, one in this.thresholds.items() if name != MODEL},
         "policy": {**this.policy.as_dict(), "fingerprint": this.policy.fingerprint},

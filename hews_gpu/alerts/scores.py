@@ -28,7 +28,7 @@ from hews_gpu.evaluation.metrics import wilson_interval
 from hews_gpu.forecasters.base import CLIMATOLOGY
 from hews_gpu.forecasters.logistic import EPSILON, log_loss_each_bits
 
-__all__ = ["mean_ratio", "spread", "summary"]
+__all__ = ["matrix", "mean_ratio", "spread", "summary"]
 
 PARTS = {"firm": "firm_score", "over": "overforecast_penalty", "under": "underforecast_penalty"}
 """Of FIRM, by what we and `scores` call them."""
@@ -58,7 +58,7 @@ def summary(timeline: Timeline, judged: Mapping[str, Mapping[str, Judged]], whic
         "areas": _area_scores(timeline, settled),
         "warnings": {
             kind: {
-                name: {**counts(timeline, one, which), "matrix": _matrix(timeline, one, settled)}
+                name: {**counts(timeline, one, which), "matrix": matrix(timeline, one, settled)}
                 for name, one in by.items()
             }
             for kind, by in judged.items()
@@ -67,8 +67,14 @@ def summary(timeline: Timeline, judged: Mapping[str, Mapping[str, Judged]], whic
     }
 
 
-def _matrix(timeline: Timeline, judged: Judged, settled: Bool) -> dict[str, Any] | None:
-    """Score the tiers in force, issue time by issue time and place by place; None where no tier can be given."""
+def matrix(timeline: Timeline, judged: Judged, settled: Bool) -> dict[str, Any] | None:
+    """Score the tiers in force, issue time by issue time and place by place; None where no tier can be given.
+
+    Args:
+        timeline: what was due, with thresholds.
+        judged: warnings of one kind of place.
+        settled: [S] the issue times, whose labels are known.
+    """
     risks, group = np.unique(timeline.thresholds[judged.kind][settled], axis=0, return_inverse=True)
     penalties = [_penalties(*risk) for risk in risks.tolist()]
     cells = tier_cells(timeline, judged, settled, group.ravel(), len(risks))

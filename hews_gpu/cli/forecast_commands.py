@@ -1,7 +1,8 @@
-"""The commands that forecast and judge: train, evaluate, backtest, repeats, score, report."""
+"""The commands that forecast and judge: train, evaluate, backtest, leadtime, repeats, score, report."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from typer.core import TyperCommand
 from hews_gpu.cli.options import Device, Force, GoOn, Json, Prepared
 from hews_gpu.cli.printing import show, tell
 from hews_gpu.errors import UserError
+from hews_gpu.units import HOUR_S, MINUTE_S, parse_duration
 
 __all__ = ["app"]
 
@@ -149,6 +151,77 @@ def _share(text: str) -> tuple[int, int]:
     if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
         raise UserError("--share", text, allowed="must be I/N with 0 <= I < N, such as 0/8")
     return int(first), int(count)
+
+
+@app.command()
+def leadtime(
+    prepared: Prepared,
+    out: Annotated[Path, typer.Option("--out", help="Folder for leadtime.json and report.html.")],
+    models: Annotated[
+        str | None, typer.Option("--models", metavar="A,B,...", help="Forecasters to judge; level,counts unless given.")
+    ] = None,
+    leads: Annotated[
+        str, typer.Option("--leads", metavar="D,D,...", help="From a forecast to its window, such as 30min, 0.5h, 7d.")
+    ] = "0.5h,2h,6h,12h,24h,48h,7d",
+    horizons: Annotated[
+        str, typer.Option("--horizons", metavar="D,D,...", help="How long the windows are that are forecast.")
+    ] = "2h,8h,24h",
+    shifts: Annotated[
+        str | None,
+        typer.Option(
+            "--shifts", metavar="HH:MM,...", help="When shifts begin; windows of whole shifts begin with one."
+        ),
+    ] = None,
+    force: Force = False,
+    resume: GoOn = False,
+    jobs: Annotated[int, typer.Option("--jobs", help="Points at a time, each in a process of its own.")] = 1,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Judge how far ahead anything can be foreseen: skill and hit rate against lead and horizon on the same windows."""
+    from hews_gpu.evaluation.backtest import Problem
+    from hews_gpu.evaluation.tables import lead_table
+    from hews_gpu.report.build import build_report
+    from hews_gpu.runs.leadtime import DEFAULT_MODELS, Settings
+    from hews_gpu.runs.leadtime import leadtime as run
+
+    settings = Settings(
+        problem=Problem(prepared=prepared),
+        models=DEFAULT_MODELS if models is None else tuple(name.strip() for name in models.split(",")),
+        leads_s=_durations("--leads", leads),
+        horizons_s=_durations("--horizons", horizons),
+        shifts_s=() if shifts is None else tuple(_time_of_day("--shifts", text) for text in shifts.split(",")),
+    )
+    result = run(settings, out, jobs=jobs, device=device, force=force, resume=resume)
+    page = build_report(out, force=True)
+    last = f"{result['verdict']}\nReport: {page}"
+    show(
+        f"{result['city']}, the same windows from ever further back",
+        result,
+        as_json,
+        table=lead_table(result),
+        last=last,
+    )
+
+
+def _durations(option: str, text: str) -> tuple[int, ...]:
+    """Read ``0.5h,2h,7d`` as seconds."""
+    durations = []
+    for word in text.split(","):
+        try:
+            durations.append(parse_duration(word))
+        except ValueError:
+            allowed = "is not a number of min, h or d, from a minute to a year"
+            raise UserError(option, word, allowed=allowed, remedy="Write 30min, 0.5h or 7d") from None
+    return tuple(durations)
+
+
+def _time_of_day(option: str, text: str) -> int:
+    """Read HH:MM as seconds from midnight."""
+    match = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", text.strip(), re.ASCII)
+    if match is None:
+        raise UserError(option, text, allowed="is not a time of the day", remedy="Write 07:00,15:00,23:00")
+    return int(match[1]) * HOUR_S + int(match[2]) * MINUTE_S
 
 
 def verdicts(metrics: Mapping[str, Any]) -> str:

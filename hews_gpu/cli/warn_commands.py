@@ -114,7 +114,7 @@ def _replay_table(summary: Mapping[str, Any]) -> list[list[str]]:
     for kind, by in summary["warnings"].items():
         if_issued = {"p if issued": one[kind]} if (one := summary["warnings_if_issued"]) else {}
         for name, tiers in {**by, **if_issued}.items():
-            for tier, one in tiers.items():
+            for tier, one in ((tier, tiers[tier]) for tier in ("watch", "warning", "any")):
                 lead_s, week = one["median_lead_s"], one["per_week"]
                 numbers = [str(one["given"]), str(one["withheld"]), "-" if week is None else f"{week:.1f}"]
                 numbers += [str(one["hits"]), str(one["false_alarms"]), f"{one['caught']} of {one['events']}"]

@@ -163,7 +163,12 @@ def forecast_block(
 
 
 def forecast_blocks(
-    experiment: Experiment, entries: Mapping[str, Entry], bar: Step = SILENT, *, where: bool = False
+    experiment: Experiment,
+    entries: Mapping[str, Entry],
+    bar: Step = SILENT,
+    *,
+    where: bool = False,
+    device: str = "cpu",
 ) -> dict[str, Judged]:
     """Fit every forecaster for every block in this process, set its thresholds, and forecast the block.
 
@@ -172,10 +177,11 @@ def forecast_blocks(
         entries: forecasters by name.
         bar: told of every fit.
         where: forecast the neighborhoods, too.
+        device: of networks.
     """
     made = {}
     for fit in fits_of(entries, experiment.plan, len(experiment.folds), entries):
-        made[fit] = forecast_block(experiment, entries[fit.name], fit.block, fit.seed, where=where)
+        made[fit] = forecast_block(experiment, entries[fit.name], fit.block, fit.seed, where=where, device=device)
         bar.advance(1, fit.name)
     return {name: _judged(experiment, entry, name, made) for name, entry in entries.items()}
 

@@ -29,7 +29,19 @@ from hews_gpu.forecasters.climatology import hour_of_week
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.units import WEEK_S
 
-__all__ = ["NOT_MODELS", "TOO_LITTLE", "Judged", "compare", "gap_closure", "headline", "sign", "too_little", "verdict"]
+__all__ = [
+    "LEAST_EACH",
+    "LEAST_WEEKS",
+    "NOT_MODELS",
+    "TOO_LITTLE",
+    "Judged",
+    "compare",
+    "gap_closure",
+    "headline",
+    "sign",
+    "too_little",
+    "verdict",
+]
 
 NOT_MODELS = ("base_rate", CLIMATOLOGY, LEVEL, "oracle")
 """What models are held against; they are not among those tried."""

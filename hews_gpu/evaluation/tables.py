@@ -1,4 +1,4 @@
-"""The table of scores that `hews evaluate`, `hews backtest` and `hews demo` print."""
+"""The tables of scores that `hews evaluate`, `hews backtest`, `hews leadtime` and `hews demo` print."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from itertools import compress
 from typing import Any
 
+from hews_gpu.evaluation.judge import NOT_MODELS
+from hews_gpu.evaluation.leadtime import SPOTS, foresees
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
+from hews_gpu.units import short_duration
 
-__all__ = ["skill_table"]
+__all__ = ["lead_table", "skill_table"]
 
 HEADING = [
     "forecast",
@@ -56,3 +59,24 @@ def _with_interval(value: Mapping[str, Any] | None, form: str) -> str:
         return ""
     low, high = value["interval"]
     return f"{value['value']:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def lead_table(result: Mapping[str, Any]) -> list[list[str]]:
+    """Return the skill and hit rates of every model at every lead and horizon as rows of text, heading first.
+
+    Args:
+        result: what `runs.leadtime.leadtime` returns.
+    """
+    spots = [f"hits in {share:.0%} of the area" for share in SPOTS]
+    rows = [["windows", "lead", "forecast", "over recent level, bits", "over calendar, bits", *spots, "verdict"]]
+    for point in result["points"]:
+        for name, one in point["forecasts"].items():
+            if name in (CLIMATOLOGY, "oracle"):
+                continue
+            places = point.get("places", {}).get("forecasts", {}).get(name, {"hot_spots": []})
+            rates = [f"{spot['hit_rate']['value']:.1%}" for spot in places["hot_spots"]] or [""] * len(SPOTS)
+            skills = [_skill(name, one, other) for other in (LEVEL, CLIMATOLOGY)]
+            verdict = "foresight" if name not in NOT_MODELS and foresees(point, name) else ""
+            lengths = [short_duration(point[key]) for key in ("horizon_s", "lead_s")]
+            rows.append([*lengths, name, *skills, *rates, "too little" if point["too_little"] else verdict])
+    return rows

@@ -22,6 +22,7 @@ from hews_gpu.report.sections.how import facts_of_file, how
 from hews_gpu.report.sections.leaky import leaky_page
 from hews_gpu.report.sections.where import where
 from hews_gpu.report.significance import CLIMATOLOGY, LEVEL, ORACLE, label
+from hews_gpu.runs.leadtime import LEADTIME
 
 __all__ = ["build_report"]
 
@@ -46,7 +47,7 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
     Of a leaky run it is a page that says what its numbers are worth.
 
     Args:
-        run: folder judged by ``hews evaluate`` or made by ``hews backtest``, or the results file.
+        run: folder judged by ``hews evaluate``, or made by ``hews backtest`` or ``hews leadtime``, or the results file.
         out: file to write; ``report.html`` in `run`, or the results file's name with that ending, unless given.
         data: the prepared folder, where it has moved since training; a results file needs none.
         force: replace `out` if it is a report.
@@ -75,6 +76,8 @@ def _page_of_folder(run: Path, data: Path | None) -> Page:
     """Return the page of a run or a backtest."""
     if not run.is_dir():
         raise UserError("run folder", run, allowed="does not exist", remedy="Make it with 'hews train DIR --out RUN'")
+    if (run / LEADTIME).is_file():
+        return findings_page(read_json(run / LEADTIME), run / LEADTIME)
     metrics = read_json(run / "metrics.json", remedy=JUDGE_FIRST)
     if metrics.get("leaky") is True:
         return leaky_page(run, metrics, data)

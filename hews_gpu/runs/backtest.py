@@ -6,12 +6,9 @@ cluster, each its share; what comes last puts the fits together into the results
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 import tempfile
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +20,14 @@ from hews_gpu.data.events import open_prepared
 from hews_gpu.data.windows import Task
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
-from hews_gpu.evaluation.backtest import Problem, fits_of, gather_fits, judge_experiment, open_experiment, run_fits
+from hews_gpu.evaluation.backtest import fits_of, gather_fits, judge_experiment, open_experiment, run_fits
 from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import Judged, headline
-from hews_gpu.files import (
-    MANIFEST,
-    disk_full_is_a_user_error,
-    manifest,
-    new_folder,
-    read_manifest,
-    require_free,
-    write_json,
-)
+from hews_gpu.files import MANIFEST, disk_full_is_a_user_error, manifest, require_free, write_json
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.forecasters.registry import BASELINES, require_known
 from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, areas_with_counts, window_columns, write_results
-from hews_gpu.runs.folder import CITY
-from hews_gpu.work_folder import code_digest
+from hews_gpu.runs.resumable import OfProblem, begin, is_begun, notes_of
 
 __all__ = ["DEFAULT_MODELS", "KIND", "Settings", "backtest"]
 
@@ -51,10 +39,9 @@ DEFAULT_MODELS = (*BASELINES, "stack", "hewsnet")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(OfProblem):
     """What decides the result of a backtest."""
 
-    problem: Problem
     models: tuple[str, ...] = DEFAULT_MODELS
     """The headline is about the first that is no baseline; of baselines alone, about the last."""
     blocks: int | None = None
@@ -127,11 +114,11 @@ def backtest(
     fits = fits_of(settings.every, plan, plan.blocks)
     mine = fits if share is None else fits[share[0] :: share[1]]
     goes_on = resume or share is not None
-    if not _is_begun(settings, out, force=force, goes_on=goes_on):
+    if not is_begun(settings, out, kind=KIND, force=force, goes_on=goes_on):
         require_free(out, kind=KIND, force=force)
     experiment = open_experiment(problem, plan)
     with nullcontext() if share is None else _in_turn(out):
-        _begin(settings, out, force=force, goes_on=goes_on)
+        begin(settings, out, kind=KIND, parts=FITS, force=force, goes_on=goes_on)
     try:
         run_fits(problem, plan, mine, out / FITS, jobs=jobs, device=device)
     except KeyboardInterrupt:
@@ -147,26 +134,8 @@ def backtest(
     if areas is not None:
         tables[BY_NEIGHBORHOOD] = areas_with_counts(experiment, areas, _names(settings, areas.shape[1]))
     write_results(out, tables, metrics)
-    write_json(out / MANIFEST, manifest(KIND, {**_notes(settings), "state": "done"}))
+    write_json(out / MANIFEST, manifest(KIND, {**notes_of(settings), "state": "done"}))
     return metrics
-
-
-def _is_begun(settings: Settings, out: Path, *, force: bool, goes_on: bool) -> bool:
-    """Return whether the folder holds a backtest of the same settings that is to go on.
-
-    Raises:
-        UserError: it holds another, or is to be replaced as well.
-    """
-    if force and goes_on:
-        allowed = "goes on with a backtest that --force would remove"
-        raise UserError("--resume or --share", allowed=allowed, remedy="Give one of them")
-    there = read_manifest(out) if goes_on and out.is_dir() else {}
-    if there.get("kind") != KIND:
-        return False
-    if there.get("settings_digest") != _notes(settings)["settings_digest"]:
-        allowed = "was begun with other settings, data, models or code"
-        raise UserError("--out", out, allowed=allowed, remedy="Give another folder, or --force to replace it")
-    return True
 
 
 def _in_turn(out: Path) -> FileLock:
@@ -174,34 +143,6 @@ def _in_turn(out: Path) -> FileLock:
     with disk_full_is_a_user_error(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(out.with_name(f".{out.name}.lock"), timeout=LOCK_S)
-
-
-def _begin(settings: Settings, out: Path, *, force: bool, goes_on: bool) -> None:
-    """Make the folder, unless it is there already and goes on.
-
-    Raises:
-        UserError: it exists and may not be used.
-    """
-    if _is_begun(settings, out, force=force, goes_on=goes_on):
-        return
-    with new_folder(out, kind=KIND, force=force, notes={**_notes(settings), "state": "running"}) as folder:
-        (folder / FITS).mkdir()
-        if settings.problem.prepared is not None:
-            shutil.copyfile(settings.problem.prepared / CITY, folder / CITY)
-
-
-def _notes(settings: Settings) -> dict[str, Any]:
-    """Return what the manifest says of the settings; a digest with data and code tells which fits go together."""
-    problem = settings.problem
-    content = {**asdict(settings), "problem": {**asdict(problem), "prepared": None}}
-    notes: dict[str, Any] = {"settings": json.loads(json.dumps(content))}
-    if problem.prepared is not None:
-        notes["prepared"] = str(problem.prepared.absolute())
-        notes["data_fingerprint"] = open_prepared(problem.prepared).fingerprint
-    digest = hashlib.sha256(
-        json.dumps([content, notes.get("data_fingerprint"), code_digest()], sort_keys=True).encode()
-    )
-    return {**notes, "settings_digest": digest.hexdigest()}
 
 
 def _table(experiment: Experiment, judged: dict[str, Judged]) -> pa.Table:

@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+import numpy as np
 from safetensors.numpy import load, save
 
 from hews_gpu.data.events import Prepared
@@ -36,10 +37,12 @@ from hews_gpu.files import (
 from hews_gpu.forecasters.base import Forecaster
 from hews_gpu.forecasters.stored import pack, unpack
 from hews_gpu.own_files import read_text
+from hews_gpu.progress import log
 from hews_gpu.training.objective import EpochRow
 from hews_gpu.training.recipe import LEAKY, Recipe, parse_recipe
 from hews_gpu.training.tensor_file import read_tensor_file, write_tensor_file
 from hews_gpu.typed_toml import build
+from hews_gpu.units import DAY_S
 
 if TYPE_CHECKING:  # most models do without it
     from torch import nn
@@ -61,6 +64,7 @@ __all__ = [
     "require_run",
     "run_recipe",
     "save_forecaster",
+    "short_calibration",
     "write_history",
 ]
 
@@ -130,6 +134,19 @@ def _copy_texts(prepared: Prepared, recipe: Recipe, folder: Path) -> None:
         template = resources.files("hews_gpu") / "alerts" / POLICY
         with atomic_file(folder / POLICY) as partial:
             partial.write_bytes(template.read_bytes())
+        if short := short_calibration(*prepared.city.splits.span_s("validation")):
+            log(short)
+
+
+def short_calibration(begin_s: int, end_s: int) -> str:
+    """Return what to know of thresholds of warnings that are set on less than a year; empty of a year or more."""
+    if end_s - begin_s >= 365 * DAY_S:
+        return ""
+    first, last = (np.datetime64(moment, "s").astype("datetime64[D]") for moment in (begin_s, end_s - 1))
+    return (
+        f"thresholds of warnings are set on {first} to {last}, less than a year: "
+        f"other seasons may have fewer warnings, or more than budgets let pass ([calibrate_on] of {POLICY})"
+    )
 
 
 def save_forecaster(path: Path, model: str, forecaster: Forecaster, notes: Mapping[str, Any] | None = None) -> None:

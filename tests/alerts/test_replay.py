@@ -69,6 +69,7 @@ def test_the_folder_holds_what_is_promised(week):
     assert any_tier["events"] - any_tier["caught"] == (city["outcome"] == "miss").sum()
     assert any_tier["per_week"] == pytest.approx(any_tier["given"] * 7 / 10, rel=0.05)
     assert set(summary["warnings"]["neighborhoods"]) == {"p", "climatology", "level"}
+    assert summary["calibration"] == ["2024-03-11T00:00:00", "2024-04-08T00:00:00"]
 
 
 def test_labels_are_what_the_table_says_where_it_covers_the_window(week, prepared):
@@ -134,6 +135,16 @@ def test_a_delay_is_waited_for(week, issuing, prepared, tmp_path):
     assert (known["known"] - known["time"]).dt.total_seconds().unique().tolist() == [6 * 3600]
     ours = pq.read_table(week / "forecasts.parquet")["p"].to_numpy()[:96]
     assert (pq.read_table(delayed / "forecasts.parquet")["p"].to_numpy() != ours).mean() > 0.9
+
+
+def test_thresholds_are_those_of_live_issuing_and_kept_with_them(week, issuing, prepared, tmp_path, monkeypatch):
+    """Set anew, as where a delay is given, they have the same bits; a second replay sets none."""
+    kept = json.loads((week / "replay.json").read_text(encoding="utf-8"))["thresholds"]
+    anew = replay(issuing, prepared, tmp_path / "anew", begin_s=FROM_S, end_s=FROM_S + DAY_S, delay_s=0)
+    assert anew["thresholds"] == kept and any((issuing / "state").iterdir())
+    monkeypatch.delattr("hews_gpu.alerts.standing.thresholds_of")
+    again = replay(issuing, prepared, tmp_path / "again", begin_s=FROM_S, end_s=FROM_S + DAY_S)
+    assert again["thresholds"] == kept
 
 
 def test_rows_with_delays_of_their_own_are_waited_for(issuing, prepared, tmp_path, monkeypatch):

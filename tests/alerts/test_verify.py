@@ -335,7 +335,7 @@ def test_a_record_of_what_was_replayed_scores_as_the_replay_does(trained, prepar
     theirs = json.loads((tmp_path / "replayed" / "replay.json").read_text())["warnings"]
     assert theirs["city"]["p"]["any"]["hits"] > 3 and theirs["neighborhoods"]["p"]["any"]["given"] > 3
     for kind, name in (("city", "p"), ("neighborhoods", "p"), ("city", "climatology"), ("city", "level")):
-        assert {tier: ours[kind][name][tier] for tier in ("watch", "warning", "any")} == theirs[kind][name]
+        assert ours[kind][name] == theirs[kind][name] and ours[kind][name]["matrix"]["score"] > 0
 
 
 def test_what_was_issued_live_is_scored_by_the_table_as_it_turned_out(trained, prepared, tmp_path, monkeypatch):

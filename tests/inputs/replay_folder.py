@@ -211,6 +211,7 @@ def _summary(issue: np.ndarray, outcome: str, warnings: pd.DataFrame, where: boo
         "city": "Sample City",
         "model": "boosting",
         "issue_times": len(issue),
+        "calibration": ["2016-07-01T00:00:00", "2017-01-01T00:00:00"],
         "outcomes": {outcome: len(issue)},
         "warnings": dict.fromkeys(kinds, by),
         "warnings_if_issued": dict.fromkeys(kinds, if_issued) if outcome == "abstained" else None,

@@ -18,6 +18,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.feed.maps import rasterize
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.runs.evaluate import evaluate
+from hews_gpu.runs.folder import short_calibration
 from hews_gpu.runs.run import open_run
 from hews_gpu.runs.train import train
 from hews_gpu.training.checkpoint import read_tensors
@@ -321,6 +322,16 @@ def decided_at_once(run):
     with (run / "history.csv").open(newline="") as file:
         history = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
     return history, [(run / name).read_bytes() for name in sorted(FILES - {"hews.json", "history.csv"})]
+
+
+SHORT = "thresholds of warnings are set on 2024-03-11 to 2024-04-07, less than a year"
+
+
+def test_a_short_calibration_block_is_told_where_a_policy_is_written(prepared, tmp_path, capsys):
+    train(prepared, tmp_path / "run", model="climatology", device="cpu")
+    assert SHORT in capsys.readouterr().err
+    day_s = 86_400
+    assert short_calibration(0, 365 * day_s) == "" != short_calibration(0, 364 * day_s)
 
 
 def test_what_is_fitted_at_once_takes_one_process(prepared, tmp_path):

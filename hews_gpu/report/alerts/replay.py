@@ -27,8 +27,8 @@ from hews_gpu.errors import UserError
 from hews_gpu.files import atomic_file
 from hews_gpu.own_files import read_json
 from hews_gpu.report.alerts.pack import NONE_U16, LogScale, Plane, base64_of, city_probabilities
-from hews_gpu.report.alerts.warned import budget_table, counted, lead, tiles, warning_rows
-from hews_gpu.report.formatting import day, duration, listed, number, percent, span
+from hews_gpu.report.alerts.warned import counted, lead, tiles, warning_rows, worth_tables
+from hews_gpu.report.formatting import day, duration, listed, moment, number, percent, span
 from hews_gpu.report.page import (
     Block,
     Key,
@@ -45,6 +45,7 @@ from hews_gpu.report.page import (
 )
 from hews_gpu.report.significance import label
 from hews_gpu.report.style import LIGHT
+from hews_gpu.runs.folder import short_calibration
 from hews_gpu.units import DAY_S
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ COLUMNS = {
     "incidents": ("time", "known", "longitude", "latitude", "category", "is_target", "neighborhood"),
     "neighborhoods": ("name", "geometry"),
 }
-SUMMARY = {"model": str, "warnings": {"city": {"p": dict}}, "thresholds": dict}
+SUMMARY = {"model": str, "warnings": {"city": {"p": dict}}, "thresholds": dict, "calibration": (str, str)}
 MOST_BYTES = 420_000  # of neighborhood probabilities; with the rest of the page and as base64 that stays below 1 MB
 MOST_TIMES = 12_000  # where there are none
 MOST_INCIDENTS = 8_000
@@ -232,7 +233,7 @@ def _page(replay: Replay) -> Page:
             Part(
                 [
                     section("replay", prose("player.html.j2", *_player(replay))),
-                    section("worth", _worth(replay)),
+                    section("worth", *_worth(replay)),
                     section("warned", _warned(replay)),
                     section("reading_replay", *_reading(replay)),
                 ]
@@ -262,6 +263,8 @@ def _verdict(replay: Replay) -> Verdict:
         sentence = _what_came(replay)
         each = [f"{number(count)} were {_not_issued(name)}" for name, count in unissued.items()]
         notes += [f"Of {number(total)} forecasts {listed(each)}{why}."] if each else []
+    if short := short_calibration(*map(moment, replay.summary["calibration"])):
+        notes.append(f"{short[0].upper()}{short[1:]}.")
     if len(replay.shown) < total:
         every = _ordinal(total if len(replay.shown) == 1 else int(replay.shown[1]))
         notes.append(text("thinned", every=every, times=number(total)).words("text"))
@@ -296,9 +299,9 @@ def _what_came(replay: Replay) -> str:
     return f"{given}, {came}{still}; they {'covered' if sent else 'would have covered'} {covered}."
 
 
-def _worth(replay: Replay) -> Block:
+def _worth(replay: Replay) -> list[Block]:
     """Return the numbers of all warnings."""
-    return budget_table({kind: replay.by(kind, both=True) for kind in replay.summary["warnings"]}, replay.model)
+    return worth_tables({kind: replay.by(kind, both=True) for kind in replay.summary["warnings"]}, replay.model)
 
 
 def _warned(replay: Replay) -> Block:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hews_gpu.evaluation.judge import LEAST_EACH, LEAST_WEEKS, TOO_LITTLE
 from hews_gpu.files import atomic_file
-from hews_gpu.report.alerts.warned import budget_table, counted, lead, tiles, warning_rows, who
+from hews_gpu.report.alerts.warned import counted, lead, tiles, warning_rows, who, worth_tables
 from hews_gpu.report.figures import alerts as figures
 from hews_gpu.report.figures import scores
 from hews_gpu.report.formatting import MISSING, duration, listed, moment, number, percent, range_of, signed, span
@@ -30,6 +31,7 @@ from hews_gpu.report.page import (
     text,
 )
 from hews_gpu.report.significance import CLIMATOLOGY, LEVEL, label
+from hews_gpu.units import WEEK_S
 
 __all__ = ["build_verification_page"]
 
@@ -113,14 +115,24 @@ def _verdict(verification: Mapping[str, Any]) -> Verdict:
         return Verdict("Nothing was issued: all that was due was withheld, refused or never made.", "flat", notes)
     served = every["as_served"]
     over = served and _against(served["forecasts"], LEVEL)
-    if not over or over["interval"] is None:
-        return Verdict("Too little is settled to tell whether the warnings foresee anything.", "flat", notes)
+    lacks = _too_little(every, verification["task"]["stride_s"])
+    if lacks or not over or over["interval"] is None:
+        return Verdict(f"{TOO_LITTLE}: {'; '.join(lacks) or 'nothing to hold it against'}.", "flat", notes)
     stated = f"{signed(over['value'])} bits per window, 95 % interval {range_of(over['interval'])}"
     if over["interval"][0] > 0:
         return Verdict(f"What was served knew more than the recent level: {stated}.", "good", notes)
     if over["interval"][1] < 0:
         return Verdict(f"What was served knew less than the recent level: {stated}.", "bad", notes)
     return Verdict(f"No foresight shown: what was served is not told from the recent level, {stated}.", "flat", notes)
+
+
+def _too_little(every: Mapping[str, Any], stride_s: int) -> list[str]:
+    """Return why no verdict can be based on what is settled, by the measure of an evaluation; empty where one can."""
+    events, weeks = every["events"]["city"], (every["as_served"] or {"windows": 0})["windows"] * stride_s / WEEK_S
+    reasons = [f"{counted(events, 'target incident')} settled, at least {LEAST_EACH} are needed"] * (
+        events < LEAST_EACH
+    )
+    return reasons + [f"{weeks:.1f} weeks settled, at least {LEAST_WEEKS} are needed"] * (weeks < LEAST_WEEKS)
 
 
 def _against(forecasts: Mapping[str, Any], other: str) -> Mapping[str, Any] | None:
@@ -206,10 +218,7 @@ def _curves(verification: Mapping[str, Any]) -> Block | None:
 
 def _worth(verification: Mapping[str, Any]) -> Block:
     """Show what the warnings were worth."""
-    kinds = verification["all"]["warnings"]
-    matrix = _matrix_rows(kinds, verification["model"])
-    blocks = [budget_table(kinds, verification["model"]), *([table("matrix", matrix)] if matrix else [])]
-    return section("verified_worth", *blocks)
+    return section("verified_worth", *worth_tables(verification["all"]["warnings"], verification["model"]))
 
 
 def _warned(verification: Mapping[str, Any]) -> Block:
@@ -219,21 +228,6 @@ def _warned(verification: Mapping[str, Any]) -> Block:
     more = len(rows) - len(shown)
     left_out = f" The latest {number(MOST_ROWS)}; {number(more)} earlier ones are in verification.json." if more else ""
     return section("verified_warnings", table("warned", shown, more=left_out))
-
-
-def _matrix_rows(kinds: Mapping[str, Any], model: str) -> list[Row]:
-    """Return the scores of both tiers together, and of each."""
-    rows = []
-    for kind, title in (("city", "The whole city"), ("neighborhoods", "Single neighborhoods")):
-        for name, tiers in (kinds[kind] or {}).items():
-            if matrix := tiers["matrix"]:
-                firm = [(matrix["tiers"].get(tier) or {}).get("firm") for tier in ("watch", "warning")]
-                scored = (matrix["score"], matrix["never"], *firm)
-                called = who(name, model)
-                rows.append(
-                    Row(f"{title}: {called}", [number(one, 5) for one in scored], look="model" * (name == MODEL))
-                )
-    return rows
 
 
 # ---------------------------------------------------------------- month by month, and the record

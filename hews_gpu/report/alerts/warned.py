@@ -18,7 +18,7 @@ from hews_gpu.report.page import Block, Cell, Row, table
 from hews_gpu.report.significance import label
 from hews_gpu.units import HOUR_S, MINUTE_S
 
-__all__ = ["budget_table", "counted", "lead", "tiles", "warning_rows", "who"]
+__all__ = ["counted", "lead", "tiles", "warning_rows", "who", "worth_tables"]
 
 By = Mapping[str, Any]
 """By forecaster (``p`` is the model), tier (``watch``, ``warning``, ``any``) and name of a count."""
@@ -58,8 +58,26 @@ def tiles(by: By, note: str = "") -> list[tuple[str, str, str]]:
     ]
 
 
-def budget_table(kinds: Mapping[str, By | None], model: str) -> Block:
-    """Return the table of all place kinds and tiles; each forecaster kept to the same budgets and policy."""
+def worth_tables(kinds: Mapping[str, By | None], model: str) -> list[Block]:
+    """Return the tables of all place kinds and tiers: the four numbers, and the scores of a risk matrix, if any."""
+    matrix = _matrix_rows(kinds, model)
+    return [_budget_table(kinds, model), *([table("matrix", matrix)] if matrix else [])]
+
+
+def _matrix_rows(kinds: Mapping[str, By | None], model: str) -> list[Row]:
+    """Return the scores of both tiers together, and of each."""
+    rows = []
+    for kind, title in PLACE_KINDS.items():
+        for name, tiers in (kinds.get(kind) or {}).items():
+            if matrix := tiers.get("matrix"):
+                firm = [(matrix["tiers"].get(tier) or {}).get("firm") for tier in ("watch", "warning")]
+                cells = [number(one, 5) for one in (matrix["score"], matrix["never"], *firm)]
+                rows.append(Row(f"{title}: {who(name, model)}", cells, look="model" * name.startswith("p")))
+    return rows
+
+
+def _budget_table(kinds: Mapping[str, By | None], model: str) -> Block:
+    """Return the four numbers; each forecaster kept to the same budgets and policy."""
     rows: list[Row] = []
     for kind, title in PLACE_KINDS.items():
         by = kinds.get(kind) or {}

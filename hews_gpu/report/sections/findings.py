@@ -1,4 +1,4 @@
-"""The pages of two studies: the ablation of the reference protocol's leaks, and closure over the years learned from.
+"""Pages of one finding: the reference protocol's leaks, closure over the years learned from, and how far ahead.
 
 Each is made from its results file and nothing else.
 """
@@ -14,6 +14,7 @@ from hews_gpu.report.figures.findings import learning, waterfall
 from hews_gpu.report.formatting import number, percent, plain, range_of, signed
 from hews_gpu.report.page import Block, Page, Part, Row, Verdict, facts, figure, section, table, text
 from hews_gpu.report.sections.how import facts_of_file
+from hews_gpu.report.sections.leadtime import leadtime
 from hews_gpu.report.significance import label
 
 __all__ = ["findings_page", "kind_of"]
@@ -46,8 +47,8 @@ def findings_page(content: Content, file: Path) -> Page:
 
 
 def kind_of(content: Any) -> str | None:
-    """Return which of the studies a results file is of; None where it is of neither."""
-    name = content.get("benchmark") if isinstance(content, dict) else None
+    """Return which of these a results file is of; None where it is of none."""
+    name = content.get("benchmark", content.get("kind")) if isinstance(content, dict) else None
     return next((kind for kind in KINDS if isinstance(name, str) and f"{name}_".startswith(f"{kind}_")), None)
 
 
@@ -111,5 +112,5 @@ def _point(point: Content, names: list[str]) -> Row:
     return Row(str(point["years"]), cells, f"{number(point['training_windows'])} windows")
 
 
-KINDS = {"leak_ablation": _ablation, "museum": _ablation, "years": _years}
+KINDS = {"leak_ablation": _ablation, "museum": _ablation, "years": _years, "leadtime": leadtime}
 """By what the name of their benchmark begins with."""

@@ -128,6 +128,15 @@ def test_what_was_withheld_is_scored_as_if_it_had_been_sent(tmp_path):
     assert "boosting 0 % 0 of" in page and "boosting, if sent 44 % 4 of 9" in page
 
 
+def test_thresholds_that_know_less_than_a_year_are_told(tmp_path):
+    folder, words = write_replay(tmp_path / "out", areas=9), "set on 2016-07-01 to 2016-12-31, less than a year"
+    assert words in text_of(build_replay_page(folder).read_text(encoding="utf-8"))
+    summary = json.loads((folder / "replay.json").read_text(encoding="utf-8"))
+    longer = summary | {"calibration": ["2016-01-01T00:00:00", "2017-01-01T00:00:00"]}
+    (folder / "replay.json").write_text(json.dumps(longer), encoding="utf-8")
+    assert "less than a year" not in text_of(build_replay_page(folder).read_text(encoding="utf-8"))
+
+
 def test_an_outage_in_between_is_counted_and_its_gaps_stay_gaps(tmp_path):
     folder = write_replay(tmp_path / "out", areas=9)
     table = pq.read_table(folder / "forecasts.parquet")

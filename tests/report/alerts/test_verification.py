@@ -37,13 +37,21 @@ def test_the_verdict_is_over_the_recent_level(tmp_path, low, high, words):
     assert words in words_of(over_level(verification(), low, high), tmp_path)
 
 
+def test_of_a_month_with_few_incidents_there_is_no_verdict_whatever_the_interval(tmp_path):
+    content = over_level(verification(), 0.001, 0.009)
+    content["all"]["events"]["city"] = 1
+    content["all"]["as_served"]["windows"] = 4320
+    words = "Too little to judge: 1 target incident settled, at least 30 are needed; 4.3 weeks settled, at least 12 are"
+    assert words in words_of(content, tmp_path)
+
+
 def test_what_was_not_issued_is_counted_first(tmp_path):
     page = words_of(verification(), tmp_path)
-    counted = "Of 12,000 issue times 11,700 were issued, 240 were refused and 60 were never made."
+    counted = "Of 12,100 issue times 11,798 were issued, 242 were refused and 60 were never made."
     assert counted in page and page.index(counted) < page.index("Events caught")
-    assert "Reasons: newest row is 3 days old (240)." in page
+    assert "Reasons: newest row is 3 days old (242)." in page
     page = words_of(verification(outcome="abstained"), tmp_path)
-    assert "Nothing was issued" in page and "11,700 were withheld" in page
+    assert "Nothing was issued" in page and "11,798 were withheld" in page
 
 
 def test_no_number_of_warnings_stands_alone(tmp_path):
@@ -102,7 +110,11 @@ def test_a_young_record_has_a_page(tmp_path):
                     ("pod", "pod_interval", "far", "far_interval", "median_lead_s", "per_week")
                 )
     page = words_of(content | {"delay": None, "warnings": [], "periods": content["periods"][:1]}, tmp_path)
-    assert "Too little is settled" in page and "Month by month" in page and "Risk matrix" in page
+    assert (
+        "Too little to judge: 0.0 weeks settled, at least 12 are needed." in page
+        and "Month by month" in page
+        and "Risk matrix" in page
+    )
     assert "Do probabilities come true" not in page and "How late rows come" not in page
 
 

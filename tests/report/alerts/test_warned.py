@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hews_gpu.report.alerts.warned import budget_table, lead, warning_rows
+from hews_gpu.report.alerts.warned import lead, warning_rows, worth_tables
 from hews_gpu.report.formatting import MISSING
 
 
@@ -46,6 +46,7 @@ def test_lead_times(lead_s, words):
 def test_a_model_that_is_a_reference_is_told_from_it():
     one = {"pod": 0.5, "far": 0.5, "median_lead_s": 60, "per_week": 1, "caught": 1, "events": 2, "hits": 1}
     one |= {"false_alarms": 1, "given": 2, "withheld": 3}
-    _, rows = budget_table({"city": {name: {"any": one} for name in ("p", "climatology", "level")}}, "level").content
+    (block,) = worth_tables({"city": {name: {"any": one} for name in ("p", "climatology", "level")}}, "level")
+    _, rows = block.content
     assert [row.name for row in rows[1:]] == ["recent level, this run", "climatology", "recent level"]
     assert rows[1].cells[3] == ("1.0", "2 in all, 3 withheld")
