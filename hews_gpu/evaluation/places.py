@@ -9,7 +9,7 @@ Shapes: S windows, N neighborhoods, K cells, V windows with an event.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,34 +24,39 @@ from hews_gpu.evaluation.neighborhood_scores import LEAST, hot_spot_parts, hot_s
 from hews_gpu.forecasters.catalog import Catalog, area_counts
 from hews_gpu.forecasters.city import CELL_M
 from hews_gpu.forecasters.climatology import fit_climatology
-from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES, PlaceForecaster
+from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES, Ground, PlaceForecaster
 from hews_gpu.progress import SILENT, Step, step
 
 __all__ = ["CELL_BASELINES", "LONG_RUN", "baseline_areas", "judge_places"]
 
 LONG_RUN, DENSITY = "long_run", "kernel_density"
-CELL_BASELINES = (LONG_RUN, DENSITY, "near_repeat")
+CELL_BASELINES = {name: PLACE_BASELINES[name] for name in (LONG_RUN, DENSITY, "near_repeat")}
 CELL_SHARES = (0.01, 0.05, 0.2)
 MOST_EVENTS = 4000
 """Target events that cells are learned from, the latest: each has a weight in every cell."""
 
 
-def judge_places(experiment: Experiment, areas: Mapping[str, Float64]) -> dict[str, Any]:
+def judge_places(
+    experiment: Experiment,
+    areas: Mapping[str, Float64],
+    by_cell: Mapping[str, Callable[[Ground], PlaceForecaster]] = CELL_BASELINES,
+) -> dict[str, Any]:
     """Score forecasts by neighborhood, and the baselines' (and the oracle's, where there is one) beside them.
 
     Args:
         experiment: the city, cut.
         areas: probabilities [S, N] of the test windows by forecaster.
+        by_cell: what makes forecasters that say of cells themselves where, `CELL_BASELINES` among them.
     """
     test, ground, folds = experiment.test, experiment.city.ground, experiment.folds
     counts = area_counts(experiment.catalog, test.windows)
     calendar = np.concatenate([_calendar(experiment, fold) for fold in folds])
-    fits = len(folds) * (len(PLACE_BASELINES) + len(CELL_BASELINES))
+    fits = len(folds) * (len(PLACE_BASELINES) + len(by_cell))
     stride_s = experiment.plan.task.stride_s
     blocks = Blocks.by_weeks(len(test), stride_s)
     with step(f"places of {experiment.city.name}", fits, "fits") as bar:
         every = {**baseline_areas(experiment, bar=bar), **areas}
-        cells = _judge_cells(experiment, areas, counts, blocks, bar)
+        cells = _judge_cells(experiment, areas, by_cell, counts, blocks, bar)
     truth = experiment.city.oracle_areas(test.windows, experiment.plan.task.delay_s)
     if truth is not None:
         every["oracle"] = truth
@@ -99,13 +104,19 @@ def _fitted_shares(
 
 
 def _judge_cells(
-    experiment: Experiment, areas: Mapping[str, Float64], counts: NDArray[np.integer], blocks: Blocks, bar: Step
+    experiment: Experiment,
+    areas: Mapping[str, Float64],
+    by_cell: Mapping[str, Callable[[Ground], PlaceForecaster]],
+    counts: NDArray[np.integer],
+    blocks: Blocks,
+    bar: Step,
 ) -> dict[str, Any]:
     """Return the hot spots of each baseline by cell, and of each forecast spread over them.
 
     Args:
         experiment: the city, cut.
         areas: probabilities [S, N] by forecaster.
+        by_cell: what makes the baselines.
         counts: events [S, N] of the test windows.
         blocks: drawn series of the windows.
         bar: told of every fit.
@@ -113,12 +124,12 @@ def _judge_cells(
     (ground, parent), catalog, begin = experiment.city.cells, _by_cell(experiment), 0
     before = np.bincount(catalog.area[_is_before(experiment, catalog)], minlength=len(parent))
     starts = np.searchsorted(parent, np.arange(counts.shape[1]))
-    parts = {name: np.zeros((len(counts), 1 + 4 * len(CELL_SHARES))) for name in (*CELL_BASELINES, *areas)}
+    parts = {name: np.zeros((len(counts), 1 + 4 * len(CELL_SHARES))) for name in (*by_cell, *areas)}
     for fold in experiment.folds:
         eventful = begin + np.flatnonzero(counts[begin : begin + len(fold.test)].sum(axis=1))
         begin, windows, said = begin + len(fold.test), experiment.test.windows.select(eventful), {}
-        for name in CELL_BASELINES:
-            said[name] = _fitted_shares(experiment, fold, PLACE_BASELINES[name](ground), catalog, windows.issue_s)
+        for name, make in by_cell.items():
+            said[name] = _fitted_shares(experiment, fold, make(ground), catalog, windows.issue_s)
             bar.advance(1, f"{name}, cells")
         own = said[DENSITY] / np.add.reduceat(said[DENSITY], starts, axis=1)[:, parent]  # of the neighborhood's
         for name, p in areas.items():

@@ -31,6 +31,7 @@ __all__ = ["where"]
 
 SHARES = (0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5)  # of the area
 MOST_RANKED = 20
+MOST_SPOTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,22 +137,22 @@ def _ranking(result: Result, places: Places) -> Block:
 
 def _tables(result: Result, scores: Mapping[str, Any]) -> list[Block]:
     """Return proper scores and hot spots of every forecast by neighborhood and by cell, and near repeats."""
-    rows, heads = [], ["Forecast", "Over the long-run rate, bits", "AUC"]
+    rows, heads = [], ["Forecast", "Over the long-run rate, bits"]
     apart = all(one.get("apart") for one in scores["forecasts"].values())  # older results have them together
     for name, one in scores["forecasts"].items():
-        cells: list[Sequence[str]] = [(signed(one["log_skill_bits"]), range_of(one["log_skill_bits_interval"]))]
-        cells.append(number(one["auc"], 3))
+        auc = f"AUC {number(one['auc'], 3)}"
+        cells: list[Sequence[str]] = [(signed(one["log_skill_bits"]), range_of(one["log_skill_bits_interval"]), auc)]
         cells += [
             (signed(one["apart"][key]), range_of(one["apart"][f"{key}_interval"]))
             for key in (("geography_bits", "foresight_bits") if apart else ())
         ]
-        cells += [_spot(spot) for spot in one["hot_spots"]]
+        cells += _spots(one)
         rows.append(Row(label(name), cells, look="model" if name == result.best else ""))
     heads += ["Geography, bits", "Foresight, bits"] if apart else []
     blocks = [table("places", rows, [*heads, *_spot_heads(scores)])]
     if by_cell := scores.get("cells"):
         rows = [
-            Row(label(name), [_spot(spot) for spot in one["hot_spots"]], look="model" if name == result.best else "")
+            Row(label(name), _spots(one), look="model" if name == result.best else "")
             for name, one in by_cell["forecasts"].items()
         ]
         counts = {"size": f"{number(by_cell['size_m'])}{SPACE}m", "count": number(by_cell["cells"])}
@@ -167,13 +168,16 @@ def _tables(result: Result, scores: Mapping[str, Any]) -> list[Block]:
 
 
 def _spot_heads(scores: Mapping[str, Any]) -> list[str]:
-    spots = next(iter(scores["forecasts"].values()))["hot_spots"]
+    spots = next(iter(scores["forecasts"].values()))["hot_spots"][-MOST_SPOTS:]
     return [f"Hit rate in {100 * spot['area_share']:g}{SPACE}%" for spot in spots]
 
 
-def _spot(spot: Mapping[str, Any]) -> Sequence[str]:
-    """Return the scores of hot spots as lines of a cell."""
-    interval = " to ".join(percent(end) for end in spot["hit_rate_interval"])
-    indices = f"PAI {number(spot['pai'], 2)}, PEI {number(spot['pei'], 3)}, PEI* {number(spot['pei_star'], 3)}"
-    recaptured = spot.get("rri")
-    return percent(spot["hit_rate"]), interval, indices if recaptured is None else f"{indices}, RRI {recaptured:.2f}"
+def _spots(scores: Mapping[str, Any]) -> list[Sequence[str]]:
+    """Return the scores of the largest hot spots, as lines of a cell each; the curves show smaller ones."""
+    cells: list[Sequence[str]] = []
+    for spot in scores["hot_spots"][-MOST_SPOTS:]:
+        interval = " to ".join(percent(end) for end in spot["hit_rate_interval"])
+        lines = [percent(spot["hit_rate"]), interval, f"PAI {number(spot['pai'], 2)}, PEI {number(spot['pei'], 3)}"]
+        recaptured = "" if spot.get("rri") is None else f", RRI {number(spot['rri'], 2)}"
+        cells.append((*lines, f"PEI* {number(spot['pei_star'], 3)}{recaptured}"))
+    return cells

@@ -74,12 +74,12 @@ def test_places_and_time_are_told_apart_and_cells_beside_neighborhoods(result, b
         next(block.content for block in blocks if block.kind == "table" and block.name == name)
         for name in ("places", "cells")
     )
-    assert heads[3:5] == ["Geography, bits", "Foresight, bits"] and len(heads) == 9 and len(cell_heads) == 4
+    assert heads[2:4] == ["Geography, bits", "Foresight, bits"] and len(heads) == 7 and len(cell_heads) == 4
     own, apart = next(row for row in rows if row.name == "HewsNet"), places["forecasts"]["hewsnet"]["apart"]
-    assert float(own.cells[2][0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(apart["geography_bits"], abs=6e-5)
+    assert float(own.cells[1][0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(apart["geography_bits"], abs=6e-5)
     spot = places["cells"]["forecasts"]["hewsnet"]["hot_spots"][2]
     told = next(row for row in cell_rows if row.name == "HewsNet").cells[2]
-    assert told[0].startswith(f"{100 * spot['hit_rate']:.1f}") and f"RRI {spot['rri']:.2f}" in told[2]
+    assert told[0].startswith(f"{100 * spot['hit_rate']:.1f}") and f"RRI {spot['rri']:.2f}" in told[3]
 
 
 def test_results_of_before_are_told_without_what_they_lack(result):
@@ -90,7 +90,7 @@ def test_results_of_before_are_told_without_what_they_lack(result):
         ]
     old = {**result.metrics, "places": {**result.metrics["places"], "forecasts": forecasts, "cells": None}}
     (block,) = where(replace(result, prepared=None, metrics=old)).content
-    assert len(block.content[0]) == 7 and "RRI" not in block.content[1][0].cells[2][2]
+    assert len(block.content[0]) == 5 and "RRI" not in block.content[1][0].cells[2][3]
 
 
 def test_without_polygons_only_scores_are_told(result):
