@@ -10,7 +10,7 @@ import pytest
 
 from hews_gpu.config import load_city
 from hews_gpu.data.events import open_prepared
-from hews_gpu.data.layers import load_layers
+from hews_gpu.data.layers import LayerRows, check_layer, load_layers
 from hews_gpu.data.prepare.command import prepare
 from hews_gpu.errors import UserError
 from hews_gpu.forecasters.city import whole_city
@@ -140,6 +140,26 @@ def test_a_layers_name_is_a_plain_word_and_no_demographic(tmp_path, name, messag
     (tmp_path / "city.toml").write_text(text + LAYER.format(more="", columns=AREA_COLUMNS), encoding="utf-8")
     with pytest.raises(UserError, match="must be another in each"):
         load_city(tmp_path / "city.toml")
+
+
+@pytest.mark.parametrize(("ahead", "warns"), [(0, False), (2, False), (5, True), (-4, True)])
+def test_a_layer_by_another_clock_is_told(ahead, warns, capsys):
+    """Rows of two tables busy from 20 to 2 o'clock, one written so many hours ahead; a flat one tells nothing."""
+    rng = np.random.default_rng(0)
+    busy = 17 + rng.normal(6, 3, (2, 4000))
+    incidents_s, time_s = ((np.arange(4000) // 8 * DAY_S + hours * HOUR_S).astype(np.int64) for hours in busy)
+    rows = LayerRows(
+        name="calls", categories=("CALL",),
+        time_s=time_s + ahead * HOUR_S, known_s=time_s + ahead * HOUR_S, category=np.zeros(4000, np.int16),
+        neighborhood=np.zeros(4000, np.int16), longitude=np.zeros(4000), latitude=np.zeros(4000),
+    )  # fmt: skip
+    check_layer(rows, incidents_s, None)
+    told = capsys.readouterr().err
+    assert ("is one by another clock" in told) == warns
+    if warns:
+        assert f"those of the incidents {abs(ahead)} hours {'later' if ahead > 0 else 'earlier'}" in told
+    check_layer(rows, np.arange(4000) * 3600, None)
+    assert "clock" not in capsys.readouterr().err
 
 
 def test_another_layer_is_another_city(tmp_path):

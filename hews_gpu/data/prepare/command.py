@@ -27,7 +27,7 @@ from hews_gpu.config import SPLITS, ChannelsConfig, CityConfig, IncidentsConfig,
 from hews_gpu.data.backend import Backend
 from hews_gpu.data.clean import OUT, REASONS, Rules
 from hews_gpu.data.coverage import FEW, coverage_of, require_covered
-from hews_gpu.data.events import DOUBTS, LAYERS, QUALITY
+from hews_gpu.data.events import DOUBTS, LAYERS, QUALITY, load_events
 from hews_gpu.data.geometry.point_in_polygon import engine_for, require_engine
 from hews_gpu.data.geometry.polygons import areas_of, is_latitude_first, load_neighborhoods, overlapping
 from hews_gpu.data.layers import check_layer, load_layer
@@ -201,7 +201,8 @@ def _build_layer(
         own_work.mkdir(mode=0o700, exist_ok=True)
         quality = _build_tables(city, own, own_work, files, neighborhoods, cut, workers, score_only=True)
         write_json(own / QUALITY, quality)
-        check_layer(load_layer(folder, layer), None if score_only else city.splits)
+        incidents_s = load_events(folder).time_s
+        check_layer(load_layer(folder, layer), incidents_s, None if score_only else city.splits)
 
 
 def _build_tables(
