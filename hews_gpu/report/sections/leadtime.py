@@ -52,13 +52,16 @@ def _of_horizon(points: Sequence[Point], shifts: str) -> list[Block]:
     places = [name for name in points[0].get("places", {"forecasts": {}})["forecasts"]]
     if places:
         drawn.append(figure("hits_over_lead", figures.hit_rate(points, places, SPOTS[-1]), (), **lengths))
-    counts = f"{number(points[0]['windows'])} windows, {number(points[0]['positives'])} with a target"
-    reasons = [f" Too little to judge by: {'; '.join(why)}." for why in [points[0]["too_little"]] if why]
-    from_shift = f", from {points[0]['begin'][11:16]} on (shifts {shifts})" if shifts else ""
+    first = points[0]
+    counts = f"{number(first['windows'])} windows, {number(first['positives'])} with a target."
+    reasons = f" Too little to judge by: {'; '.join(first['too_little'])}." if first["too_little"] else ""
+    begins = shifts.split(",")
+    with_shifts = f" They begin with the shifts: {', '.join(begins)}." if first["begin"][11:16] in begins else ""
     return [
+        text("windows_ahead", length=lengths["length"], counts=f"{counts}{with_shifts}{reasons}"),
         legend(looks(list(dict.fromkeys([LEVEL, *names, *places])))),
         columns(*drawn),
-        table("leadtime", _rows(points), _heads(points), **lengths, counts=f"{counts}{from_shift}.{''.join(reasons)}"),
+        table("leadtime", _rows(points), _heads(points), **lengths),
     ]
 
 

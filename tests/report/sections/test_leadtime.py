@@ -70,7 +70,7 @@ def test_the_page_says_how_far_ahead_there_is_foresight(folder):
     assert page.count('class="model"') == 4  # of two horizons at two leads
     assert "+0.0321" in page and "+0.0301 to +0.0341" in page and page.count("significantly better") == 9 + 4
     assert "20.0" in page and "+1.3 (−0.7 to +3.3) points" in page  # noqa: RUF001 - the minus of numbers
-    assert "1,234 windows, 321 with a target, from 07:00 on (shifts 07:00,15:00,23:00)" in page
+    assert "1,234 windows, 321 with a target. They begin with the shifts: 07:00, 15:00, 23:00." in page
 
 
 def test_a_file_is_shown_as_its_folder_is(folder):
