@@ -138,8 +138,9 @@ class HiddenWeeks:
         """
         week = (issue_s - self.begin_s) // WEEK_S
         edges_s = self.begin_s + np.arange(max(int(week.max()), 0) + 1) * WEEK_S
+        seen = seen.since(self.begin_s)
         column = seen.columns(self.streams)
-        mine = np.flatnonzero((column >= 0) & (seen.known_s >= self.begin_s))
+        mine = np.flatnonzero(column >= 0)
         weight, cell = self.log_factor[column[mine]], seen.area[mine].astype(np.int64)
         taken = self._taken
         until_week, until_now = (
@@ -160,9 +161,10 @@ class HiddenWeeks:
 
 def _weekly(past: Catalog, streams: tuple[str, ...], begin_s: int, weeks: int) -> Float64:
     """Return the rows [W, N, C] that became known in each week."""
-    column, week = past.columns(streams), (past.known_s - begin_s) // WEEK_S
-    mine = np.flatnonzero((column >= 0) & (week >= 0) & (week < weeks))
-    cell = (week[mine] * past.areas + past.area[mine]) * len(streams) + column[mine]
+    past = past.since(begin_s).until(begin_s + weeks * WEEK_S)
+    column = past.columns(streams)
+    mine = np.flatnonzero(column >= 0)
+    cell = ((past.known_s[mine] - begin_s) // WEEK_S * past.areas + past.area[mine]) * len(streams) + column[mine]
     shape = (weeks, past.areas, len(streams))
     return np.bincount(cell, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)
 
