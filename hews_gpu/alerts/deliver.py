@@ -29,7 +29,7 @@ from hews_gpu.alerts.record import Record, write_end
 from hews_gpu.errors import UserError
 from hews_gpu.files import atomic_file, disk_full_is_a_user_error
 
-__all__ = ["deliver", "require_deliverable", "withdraw"]
+__all__ = ["LATE", "deliver", "require_deliverable", "withdraw"]
 
 BACKOFF_S = 1.0  # before the second attempt; doubled before each further one
 WITH_WARNINGS = '"warnings":[{'  # of the outcomes that hold any
