@@ -27,13 +27,15 @@ from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.cli.printing import print_table
 from hews_gpu.config import city_template, load_city
 from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.windows import Windows
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.backtest import forecast_blocks, judge_experiment
 from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import Judged
 from hews_gpu.evaluation.mean_interval import mean_interval
 from hews_gpu.evaluation.tables import skill_table
-from hews_gpu.forecasters.base import LEVEL, Entry
+from hews_gpu.forecasters.base import LEVEL, Entry, SaysWhere
+from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.forecasters.city import City, prepared_city
 from hews_gpu.forecasters.logistic import log_loss_each_bits, logit
 from hews_gpu.forecasters.registry import BASELINES, EXPERTS, FORECASTERS
@@ -56,6 +58,15 @@ LOCKED_BLOCKS = 4
 CASES = (("2009-2013", "clusters"), ("2014-2016", "clusters"), ("2014-2016", "areas"))
 
 
+class SaysWherePart(Part):
+    """The same, and where."""
+
+    def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
+        """Return the probability [S, N] of a target in each window and neighborhood."""
+        assert isinstance(self._one, SaysWhere)
+        return self._one.predict_areas(seen, windows)
+
+
 def prepare_dc(data: Path, folder: Path, polygons: str) -> Prepared:
     """Prepare the shipped city with one set of polygons."""
     from hews_gpu.data.prepare.command import prepare
@@ -73,7 +84,7 @@ def judge(city: City, plan: Plan) -> dict[str, Any]:
     experiment = Experiment.open(city, plan)
     entries: dict[str, Entry] = dict(BASELINES)
     for name in (STACK, *EXPERTS):
-        entries[name] = Entry(title=FORECASTERS[name].title, make=partial(Part, name=name, stacks=stacks))
+        entries[name] = Entry(title=FORECASTERS[name].title, make=partial(SaysWherePart, name=name, stacks=stacks))
     judged = forecast_blocks(experiment, entries, where=True)
     result = judge_experiment(experiment, judged)
     result["kept"] = [list(one.fitted.experts) for one in stacks.values()]

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def _section(heading: str, values: dict[str, Any], columns: dict[str, str]) -> s
 def _city(name: str, incidents: str, layer: str, polygons: tuple[Path, str], splits: list[str]) -> str:
     """Return the text of a city file; `splits` are the days at which the three splits begin, and the last one ends."""
     names = ("train", "validation", "test")
-    days = [f"{key} = {[a, b]!r}" for key, a, b in zip(names, splits, splits[1:], strict=True)]
+    days = [f"{key} = {list(span)!r}" for key, span in zip(names, pairwise(splits), strict=True)]
     where = f"[neighborhoods]\nfile = '{polygons[0]}'\nname = '{polygons[1]}'\n"
     city = f"[city]\nname = '{name}'\ntimezone = 'America/New_York'\n"
     return "\n".join([city, incidents, layer, where, "[splits]", *days, ""])
