@@ -63,7 +63,11 @@ def block(rows: int = 3000) -> pd.DataFrame:
 def rules(engine: Any) -> Rules:
     areas = Areas(rings=patchwork(5, 6, 9))
     known = frozenset({"LARCENY", "SHOOTING"})
-    return Rules(areas=areas, tolerance_m=0.0, targets=frozenset({"SHOOTING"}), known=known, engine=engine)
+    inner = np.array([[0.5, 0.5], [1.5, 0.5]])
+    targets = frozenset({"SHOOTING"})
+    return Rules(
+        areas=areas, tolerance_m=0.0, targets=targets, known=known, says_known=True, inner=inner, engine=engine
+    )
 
 
 def test_frames_come_back_as_they_went(backend: Any) -> None:

@@ -187,7 +187,7 @@ def test_a_backtest_of_a_generated_city_needs_no_folder(backtest, tmp_path):
     own = Page(build_report(folder, force=True).read_text(encoding="utf-8"))
     ids = [one.get("id") for one in own.all("section")]
     assert ids == "skill trust warnings hours where run limits reading".split()
-    assert "strong" in own.text and "Hit rate in 0.5" in own.text
+    assert "strong" in own.text and "Hit rate in 20" in own.text
 
 
 def test_a_report_is_replaced_only_when_told(report, run):

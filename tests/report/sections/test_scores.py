@@ -50,7 +50,7 @@ def test_the_page_and_the_json_agree(results, tmp_path):
         for place in source["places"]["forecasts"].values():
             for spot in place["hot_spots"]:
                 rate = percent(spot["hit_rate"]).replace("\u00a0", " ")
-                indices = f"PAI {spot['pai']:.2f}, PEI {spot['pei']:.3f}, PEI. {spot['pei_star']:.3f}"
+                indices = f"PAI {spot['pai']:.2f}, PEI {spot['pei']:.3f}.{{1,2}}PEI. {spot['pei_star']:.3f}"
                 assert re.search(rf"{rate} .{{5,24}}{indices}", part)
         assert f"{source['windows']:,} windows, {source['positives']:,} with a target" in part
     closure = results["presets"]["null"]["forecasts"]["boosting"]["oracle_gap_closure"]
