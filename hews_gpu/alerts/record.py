@@ -199,7 +199,7 @@ class Record:
         if self.head.length and not (adopt and self.head.signature is None):
             _require_signed(self.head, public, str(self.folder / HEAD))
         whole, torn = _split(ahead)
-        is_same = self._digest.hexdigest() == self.head.digest and _ends_as(self.head, last)
+        is_same = not left and self._digest.hexdigest() == self.head.digest and _ends_as(self.head, last)
         if not is_same or whole.count(b"\n") > 1:
             _check(self.folder, public, [], lambda _: None)  # names the line
             raise UserError(str(self.folder), allowed="changed while it was read", remedy="Try again")

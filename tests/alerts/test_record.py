@@ -271,6 +271,14 @@ def test_a_record_that_was_cut_below_its_checkpoint_is_refused(data, name, toys,
     refused(run, key if name == "signed" else None, public if name == "signed" else None)
 
 
+def test_a_checkpoint_of_more_bytes_than_there_are_is_refused(toys, tmp_path):
+    """All lines fit its digest: only the size that it names is another."""
+    lines, head = toys["bare"]
+    larger = head.replace(f'"size":{len(lines)}'.encode(), f'"size":{len(lines) + 1000}'.encode())
+    assert larger != head
+    refused(put(tmp_path / "run", lines, larger))
+
+
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["bare", "signed"])
