@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
@@ -200,7 +201,20 @@ class LayerConfig(IncidentsConfig):
         remedy = "Leave it out; 'hews audit' is where demographics belong"
         require(not words, "[[layers]] name", self.name, "demographics are for auditing, never for input", remedy)
         require(0 <= self.delay_s <= 366 * DAY_S, "[[layers]] delay_s", self.delay_s, "must be 0..31622400 seconds")
-        super().__post_init__()
+        with self.named():
+            super().__post_init__()
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Let what is wrong with the incidents, where this stands for them, name the layer."""
+        try:
+            yield
+        except UserError as error:
+            place = f"[[layers]] {self.name}"
+            field, remedy = (text.replace("[incidents]", place) for text in (error.field, error.remedy))
+            field, remedy = (text.replace("[incidents.columns]", f"{place} columns") for text in (field, remedy))
+            field = field if "[[layers]]" in field else f"{place}, {field}"
+            raise UserError(field, error.value, allowed=error.allowed, remedy=remedy) from None
 
     def _require_targets(self) -> None:
         given = (*self.targets, *(rule.column for rule in self.target))

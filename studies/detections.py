@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ def judge_case(case: tuple[str, str]) -> dict[str, Any]:
     dates = STRETCHES[stretch]
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare_dc(data, Path(folder), polygons)
-        city = prepared_city(prepared, begin_s=seconds(dates["begin"]), end_s=seconds(dates["end"]))
+        begin_s = seconds(dates["begin"])
+        city = replace(prepared_city(prepared, begin_s=begin_s, end_s=seconds(dates["end"])), since_s=begin_s)
         city.notes.update(stretch=stretch, polygons=polygons, locked_block_opened=False)
         return judge(city, Plan(first_test_s=seconds(dates["first_test"]), blocks=dates["blocks"], seeds=(0,)))
 

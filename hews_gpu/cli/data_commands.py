@@ -9,6 +9,7 @@ import typer
 
 from hews_gpu.cli.options import Force, GoOn, Json, OfCluster, OnCluster, Prepared, workers_of
 from hews_gpu.cli.printing import print_json, print_line, print_table, show
+from hews_gpu.errors import UserError
 
 __all__ = ["app"]
 
@@ -34,6 +35,10 @@ def init(
     if layer is not None:
         from hews_gpu.data.propose_city import propose_layer
 
+        if table or out or force:
+            raise UserError(
+                "--layer", layer, allowed="is proposed on standard output, without --from, --out or --force"
+            )
         section = propose_layer(name, layer)
         print_json({"section": section}) if as_json else print_line(section)
         return

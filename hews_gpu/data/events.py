@@ -194,7 +194,10 @@ class Prepared:
         for outline in self.outlines.wkb:
             digest.update(outline)
         for layer in self.city.layers:
-            digest.update((self.folder / LAYERS / layer.name / "incidents.parquet").read_bytes())
+            try:
+                digest.update((self.folder / LAYERS / layer.name / "incidents.parquet").read_bytes())
+            except OSError as error:
+                raise _not_prepared(self.folder, f"its layer {layer.name} cannot be read ({error})") from None
         return digest.hexdigest()
 
 

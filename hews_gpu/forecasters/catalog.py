@@ -196,12 +196,15 @@ def make_catalog(
 def with_layers(incidents: Catalog, layers: Mapping[str, Catalog]) -> Catalog:
     """Return a catalog with the rows of others, by name, in the order in which all became known.
 
-    Their streams come after those of the incidents and are named `layer: CATEGORY`; none of them holds targets.
+    Their streams come after those of the incidents and are named `layer: CATEGORY`; none of them holds targets. Rows
+    that happened before all incidents are left out: a level would take that time for one without any.
     """
     if not layers:
         return incidents
     every, streams = [incidents], list(incidents.streams)
-    for name, layer in layers.items():
+    first_s = incidents.time_s.min(initial=np.iinfo(np.int64).max)
+    for name, whole in layers.items():
+        layer = whole.take(whole.time_s >= first_s)
         stream = layer.stream - 1 + len(streams)  # the first stream of any catalog is that of targets
         every.append(replace(layer, stream=stream.astype(np.int32)))
         streams += [f"{name}{LAYER}{category}" for category in layer.streams[1:]]

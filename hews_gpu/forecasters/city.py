@@ -275,13 +275,16 @@ def prepared_city(prepared: Prepared, *, begin_s: int, end_s: int) -> City:
         truth=_truth(prepared.folder),
         prepared=prepared,
         layers=tuple(layer.until(end_s) for layer in load_layers(prepared)),
-        since_s=_covered_since(events, begin_s),
+        since_s=_covered_since(events, prepared.city.splits.span_s("train")[0]),
     )
 
 
-def _covered_since(events: Events, begin_s: int) -> int | None:
-    """Return where the stretch that the table covers at a moment begins, if rows lie before it."""
-    begins = [begin for begin, _ in coverage_of_events(events).rows if begin <= begin_s]
+def _covered_since(events: Events, when_s: int) -> int | None:
+    """Return where the stretch that the table covers at a moment begins, if rows lie before it.
+
+    The moment is the begin of training, whoever asks, so that fits and forecasts are told the same.
+    """
+    begins = [begin for begin, _ in coverage_of_events(events).rows if begin <= when_s]
     return begins[-1] if begins and events.time_s[0] < begins[-1] else None
 
 

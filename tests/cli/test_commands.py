@@ -101,6 +101,7 @@ def test_init_proposes_the_section_of_a_layer(tmp_path: Path, here) -> None:
     assert [one["name"] for one in section] == ["calls"] and section[0]["columns"]["time"] == "at"
     assert_one_line_error(here("init", "sex", "--layer", tmp_path / "calls.csv"), "never for input")
     assert_one_line_error(here("init", "calls", "--layer", tmp_path / "none.csv"), "does not exist")
+    assert_one_line_error(here("init", "calls", "--layer", tmp_path / "calls.csv", "--out", "x.toml"), "without --from")
 
 
 def test_init_writes_a_file_to_edit_and_never_over_another(tmp_path: Path, here, monkeypatch) -> None:

@@ -114,7 +114,12 @@ def test_a_row_is_known_when_a_column_says_so(tmp_path):
         (calls(), {"more": "delay_s = -1"}, r"\[\[layers\]\] delay_s = -1: must be 0"),
         (calls(), {"columns": AREA_COLUMNS.replace("kind", "sort")}, r"calls\.csv: has no column 'sort'"),
         (calls(), {"columns": AREA_COLUMNS.replace("district", "victim_race")}, r"describes a person|has no column"),
-        (calls(), {"columns": AREA_COLUMNS + '\nheard = "at"'}, r"'heard'.*is not a known role"),
+        (
+            calls(),
+            {"columns": AREA_COLUMNS + '\nheard = "at"'},
+            r"\[\[layers\]\] calls columns = 'heard': is not a known",
+        ),
+        (calls(), {"more": 'unknown_categories = "quarantine"'}, r"\[\[layers\]\] calls categories.*must not be empty"),
     ],
 )
 def test_what_is_wrong_with_a_layer_names_it(tmp_path, rows, change, message):
@@ -168,3 +173,6 @@ def test_another_layer_is_another_city(tmp_path):
     first, _ = made(tmp_path / "a", calls())
     other, _ = made(tmp_path / "b", [*calls(), "2014-01-05T03:00:00,East,SHOTS"])
     assert first.fingerprint != other.fingerprint
+    (tmp_path / "a" / "prepared" / "layers" / "calls" / "incidents.parquet").unlink()
+    with pytest.raises(UserError, match="its layer calls cannot be read"):
+        _ = open_prepared(tmp_path / "a" / "prepared").fingerprint

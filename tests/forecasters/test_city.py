@@ -1,6 +1,7 @@
 """A source says the same as what it was made of, and a table cut at its locked block does not know what comes after."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +61,15 @@ class Folder:
     def __init__(self, folder, source, rows):
         self.folder, self.events, self.fingerprint = folder, source.events, "0"
         self.doubts = ()
-        self.city = type("City", (), {"city": type("Info", (), {"name": "Toy"}), "layers": ()})
+        self.city = type(
+            "City",
+            (),
+            {
+                "city": type("Info", (), {"name": "Toy"}),
+                "layers": (),
+                "splits": SimpleNamespace(span_s=lambda name: (source.begin_s, 0)),
+            },
+        )
         self.outlines = outlines_of(shapely.to_wkb(np.array(source.polygons)))
         pq.write_table(pa.table(rows), folder / "incidents.parquet")
 
@@ -105,6 +114,7 @@ def test_rows_before_a_gap_are_left_out_of_a_forecast(tmp_path, strong):
     prepared = Folder(
         tmp_path, replace(strong, events=events, prepared=None), {**rows, "is_overlap": np.zeros(n, bool)}
     )
-    for first_s, since_s in ((begin_s + 30 * DAY_S, begin_s), (int(time_s[0]) + DAY_S, int(time_s[0]))):
-        city = prepared_city(prepared, begin_s=first_s, end_s=int(time_s[-1]))
+    for train_s, since_s in ((begin_s + 30 * DAY_S, begin_s), (int(time_s[0]) + DAY_S, int(time_s[0]))):
+        prepared.city.splits = SimpleNamespace(span_s=lambda name, train_s=train_s: (train_s, 0))
+        city = prepared_city(prepared, begin_s=int(time_s[0]), end_s=int(time_s[-1]))
         assert len(city.catalog()) == ((events.time_s >= since_s) & (events.time_s < time_s[-1])).sum()

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,14 +111,14 @@ def prepare(
     notes: dict[str, Any] = {"city": city.city.name}
     with new_folder(out, kind="prepared", force=force, notes=notes) as folder:
         files = with_digests(incident_files(city))
-        layers = [(of_layer, _files_of_layer(of_layer)) for of_layer in map(partial(_of_layer, city), city.layers)]
+        layers = [(layer, _files_of_layer(city, layer)) for layer in city.layers]
         read = [*files, *(file for _, its in layers for file in its)]
         neighborhoods = load_neighborhoods(city)
         about, is_long = _about(city, read, neighborhoods, cut), resume or workers is not in_this_process
         with open_work_folder(out, about, resume=resume, keep=is_long) as work, _ctrl_c_is_heard():
             quality = _build_tables(city, folder, work, files, neighborhoods, cut, workers, score_only)
             for layer, its in layers:
-                _build_layer(layer, folder, work, its, neighborhoods, cut, workers, score_only)
+                _build_layer(city, layer, folder, work, its, neighborhoods, cut, workers, score_only)
             require_unchanged(read)
         neighborhoods.to_parquet(folder / "neighborhoods.parquet")
         _copy_inputs(city, folder)
@@ -158,29 +157,15 @@ def _of_layer(city: CityConfig, layer: LayerConfig) -> CityConfig:
     return replace(city, incidents=layer, layers=(), channels=ChannelsConfig())
 
 
-@contextmanager
-def _named_by_layer(city: CityConfig) -> Iterator[LayerConfig]:
-    """Let what is wrong with the incidents of such a city name the layer."""
-    layer = city.incidents
-    assert isinstance(layer, LayerConfig)
-    try:
-        yield layer
-    except UserError as error:
-        place = f"[[layers]] {layer.name}"
-        field, remedy = (text.replace("[incidents]", place) for text in (error.field, error.remedy))
-        field, remedy = (text.replace("[incidents.columns]", f"{place} columns") for text in (field, remedy))
-        field = field if place in field else f"{place}, {field}"
-        raise UserError(field, error.value, allowed=error.allowed, remedy=remedy) from None
-
-
-def _files_of_layer(city: CityConfig) -> list[IncidentFile]:
+def _files_of_layer(city: CityConfig, layer: LayerConfig) -> list[IncidentFile]:
     """Return the files of a layer."""
-    with _named_by_layer(city):
-        return with_digests(incident_files(city))
+    with layer.named():
+        return with_digests(incident_files(_of_layer(city, layer)))
 
 
 def _build_layer(
     city: CityConfig,
+    layer: LayerConfig,
     folder: Path,
     work: Path,
     files: Sequence[IncidentFile],
@@ -189,17 +174,18 @@ def _build_layer(
     workers: Opener,
     score_only: bool,
 ) -> None:
-    """Do all passes of a layer, whose files stand where incidents stand in `city`.
+    """Do all passes of a layer of a city.
 
     Raises:
         UserError: as for incidents; or its rows do not reach over the splits.
     """
-    with _named_by_layer(city) as layer:
+    with layer.named():
         progress.log(f"layer {layer.name}:")
         own, own_work = folder / LAYERS / layer.name, work / layer.name
         own.mkdir(parents=True)
         own_work.mkdir(mode=0o700, exist_ok=True)
-        quality = _build_tables(city, own, own_work, files, neighborhoods, cut, workers, score_only=True)
+        its = _of_layer(city, layer)
+        quality = _build_tables(its, own, own_work, files, neighborhoods, cut, workers, score_only=True)
         write_json(own / QUALITY, quality)
         incidents_s = load_events(folder).time_s
         check_layer(load_layer(folder, layer), incidents_s, None if score_only else city.splits)
