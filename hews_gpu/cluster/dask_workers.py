@@ -55,9 +55,11 @@ LOOK_S = 0.2
 DASHBOARD = "HEWS_DASHBOARD"
 """Environment variable: host and port for the web pages of a cluster that is started here; else there are none."""
 CLOSE_S = 20
-KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 256 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
-DASKS_TRIM_THRESHOLD = 65536
+TRIM = "MALLOC_TRIM_THRESHOLD_"
+KEEP_MEMORY = {TRIM: 256 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
 """For the C library of the workers: how much free memory they hold on to, and which arrays are apart from it."""
+DASKS_TRIM_THRESHOLD = "65536"
+"""Dask's own, which any cluster started without us leaves in the environment."""
 REMEDY = "The same command with --resume does only what is missing"
 FLAG = "--cluster"
 BACKENDS: tuple[Literal["pandas"], Literal["cudf"]] = ("pandas", "cudf")
@@ -210,9 +212,27 @@ def _local(workers: int | None) -> Any:
     from distributed import LocalCluster
 
     count = workers or os.cpu_count() or 1
-    settings = {"distributed.nanny.pre-spawn-environ": _worker_environment(count)}
-    with dask.config.set(settings | _pages()):
-        return LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **_private(), silence_logs=50)
+    with _environment_kept():
+        settings = {"distributed.nanny.pre-spawn-environ": _worker_environment(count)}
+        with dask.config.set(settings | _pages()):
+            return LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **_private(), silence_logs=50)
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Give this process its own environment back: Dask leaves that of the workers in it, and obeys what it finds.
+
+    So the next cluster would take it for the user's word. What a cluster started without us has left is set aside.
+    """
+    before = dict(os.environ)
+    if before.get(TRIM) == DASKS_TRIM_THRESHOLD:
+        del os.environ[TRIM]
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _pages() -> dict[str, Any]:
@@ -242,7 +262,7 @@ def _worker_environment(workers: int) -> dict[str, Any]:
 
     environment = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
     for name, size in KEEP_MEMORY.items():
-        if name not in os.environ and environment.get(name, DASKS_TRIM_THRESHOLD) == DASKS_TRIM_THRESHOLD:
+        if name not in os.environ and str(environment.get(name, DASKS_TRIM_THRESHOLD)) == DASKS_TRIM_THRESHOLD:
             environment[name] = size
     if "NUMBA_NUM_THREADS" not in os.environ:
         environment.setdefault("NUMBA_NUM_THREADS", max(1, (os.cpu_count() or 1) // workers))

@@ -116,16 +116,27 @@ def test_workers_hold_on_to_memory_unless_the_user_has_said_how(monkeypatch: pyt
     assert "MALLOC_MMAP_THRESHOLD_" not in found  # so that the workers inherit the user's
 
 
-def test_the_workers_of_a_local_cluster_get_that_environment() -> None:
-    made = clusters._local(1)
-    try:
-        with made.get_client() as client:
-            (found,) = client.run(lambda: dict(os.environ)).values()
-    finally:
-        made.close(timeout=20)
-    assert {name: found[name] for name in clusters.KEEP_MEMORY} == {
-        name: str(size) for name, size in clusters.KEEP_MEMORY.items()
-    }
+@pytest.mark.parametrize("left", [None, "65536"], ids=["clean", "after a cluster of Dask's own"])
+def test_every_local_cluster_gives_its_workers_that_environment(
+    monkeypatch: pytest.MonkeyPatch, left: str | None
+) -> None:
+    """The second of a process, too: Dask leaves the environment of the workers in the process that starts them."""
+    for name in (*clusters.KEEP_MEMORY, "NUMBA_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    if left:
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", left)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    before = dict(os.environ)
+    for count in (1, 2):
+        made = clusters._local(count)
+        try:
+            with made.get_client() as client:
+                found, *_ = client.run(lambda: dict(os.environ)).values()
+        finally:
+            made.close(timeout=20)
+        wanted = {**clusters.KEEP_MEMORY, "NUMBA_NUM_THREADS": 8 // count}
+        assert {name: found[name] for name in wanted} == {name: str(size) for name, size in wanted.items()}
+        assert dict(os.environ) == before
 
 
 STRANGER = """

@@ -17,7 +17,8 @@ def folder_of(folder, source, splits=None):
     nothing = pa.nulls(n, pa.int64())
     rows = {"row_id": np.arange(n), "duplicate_of": nothing, "twin_of": nothing, "near_twin_of": nothing}
     made = Folder(folder, source, {**rows, "is_overlap": np.zeros(n, bool)})
-    made.city.splits = splits
+    if splits:
+        made.city.splits = splits
     return made
 
 
