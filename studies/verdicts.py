@@ -10,13 +10,18 @@ Cities: `clock`, where nothing but hours, seasons and chance decides, and `wave`
 over years. No forecast can foresee anything in them: a verdict of foresight is false, and so is a "better" or "worse"
 that the truth, which is known, contradicts. ``--forecasters A,B`` names the forecasters, climatology and level always
 among them; ``--cities N`` the number of each kind. The stack as `hews train` makes it is held against both references
-on the first ``--stacked N`` of each kind, by one fit a city, as it takes long. ``--quick``: few of all, nothing saved.
+on the first ``--stacked N`` of each kind, by one fit a city, as it takes long. Each judged city is kept in
+``.local/verdicts-COMMIT`` until all are: a run that was cut short goes on there. ``--quick``: few of all, nothing
+saved.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -28,7 +33,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import expit, stdtrit
 
-from benchmarks.common import finish, header, parse_flags
+from benchmarks.common import ROOT, finish, header, parse_flags
 from hews_gpu.arrays import Float64
 from hews_gpu.cli.printing import print_table
 from hews_gpu.evaluation.backtest import forecast_blocks
@@ -37,6 +42,7 @@ from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import sign
 from hews_gpu.evaluation.mean_interval import mean_interval
 from hews_gpu.evaluation.metrics import wilson_interval
+from hews_gpu.files import write_json
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.forecasters.city import generated_city
 from hews_gpu.forecasters.logistic import log_loss_each_bits
@@ -155,9 +161,15 @@ def share(is_so: Any) -> dict[str, Any]:
 # ------------------------------------------------------------ cities
 
 
-def judge_city(kind_and_seed: tuple[str, int], names: tuple[str, ...], blocks: int) -> dict[str, dict[str, Any]]:
-    """Return, by forecaster and reference, the gain in bits, what the judge calls it, and what it truly is."""
+def judge_city(kind_and_seed: tuple[str, int], names: tuple[str, ...], blocks: int, folder: Path) -> dict[str, Any]:
+    """Return, by forecaster and reference, the gain in bits, what the judge calls it, and what it truly is.
+
+    With the processor seconds that it took; what lies in the folder already is not judged again.
+    """
     kind, seed = kind_and_seed
+    path, begin = folder / f"{kind}-{seed}-{'-'.join(names)}-{blocks}.json", time.process_time()
+    if path.is_file():
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     city = generated_city(kind, years=CITY_YEARS, seed=seed)
     experiment = Experiment.open(city, Plan(blocks=blocks, seeds=(0,)))
     judged = forecast_blocks(experiment, {name: FORECASTERS[name] for name in names})
@@ -165,7 +177,7 @@ def judge_city(kind_and_seed: tuple[str, int], names: tuple[str, ...], blocks: i
     assert truth is not None
     stride_s, losses = experiment.plan.task.stride_s, {name: one.losses(test.y) for name, one in judged.items()}
     expected = {name: _expected_loss(truth, one.p[0]) for name, one in judged.items()}
-    return {
+    result: dict[str, Any] = {
         name: {
             other: {"sign": sign(bits := mean_interval(losses[other] - losses[name], stride_s)), "bits": bits["value"]}
             | {"true_bits": expected[other] - expected[name]}
@@ -174,16 +186,21 @@ def judge_city(kind_and_seed: tuple[str, int], names: tuple[str, ...], blocks: i
         }
         for name in names
     }
+    write_json(path, {**result, "processor_seconds": time.process_time() - begin})
+    return result
 
 
 def _expected_loss(truth: Float64, p: Float64) -> float:
     return float(np.mean(-truth * np.log2(p) - (1 - truth) * np.log2(1 - p)))
 
 
-def cities(kind: str, count: int, names: tuple[str, ...], jobs: int, blocks: int = BLOCKS) -> dict[str, Any]:
+def cities(
+    kind: str, count: int, names: tuple[str, ...], jobs: int, folder: Path, blocks: int = BLOCKS
+) -> dict[str, Any]:
     """Return how often each verdict was given on cities of one kind, and how often the truth contradicts it."""
+    judge = partial(judge_city, names=names, blocks=blocks, folder=folder)
     with processes(jobs) as run:
-        judged = list(run(partial(judge_city, names=names, blocks=blocks), [(kind, seed) for seed in range(count)]))
+        judged = list(run(judge, [(kind, seed) for seed in range(count)]))
     result: dict[str, Any] = {}
     for name in names[1:]:
         others = [other for other in (CLIMATOLOGY, LEVEL) if other != name]
@@ -250,7 +267,12 @@ def main() -> None:
     ]
     with processes(jobs) as run:
         told = list(run(pairs, kinds))
-    weeks = [str(each) for each in MEMORY_WEEKS]
+    weeks, pairs_s = [str(each) for each in MEMORY_WEEKS], sum(os.times()[:4])  # of all processes
+    commit = header()["commit"]
+    folder = ROOT / ".local" / f"verdicts-{commit}"
+    if flags.quick or commit == "unknown" or commit.endswith("-dirty"):  # other code may have left what lies there
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     result = {
         "years": list(YEARS),
         "error_sd": ERROR_SD,
@@ -259,11 +281,12 @@ def main() -> None:
         "power": dict(zip(weeks, told[len(weeks) :], strict=True)),
         "forecasters": list(names[1:]),
         "city_years": CITY_YEARS,
-        "cities": {kind: cities(kind, count, names, jobs) for kind in KINDS},
-        "stack": {kind: cities(kind, stacked, (CLIMATOLOGY, LEVEL, STACK), jobs, blocks=1) for kind in KINDS},
+        "cities": {kind: cities(kind, count, names, jobs, folder) for kind in KINDS},
+        "stack": {kind: cities(kind, stacked, (CLIMATOLOGY, LEVEL, STACK), jobs, folder, blocks=1) for kind in KINDS},
     }
-    result["processor_seconds"] = round(sum(os.times()[:4]), 1)  # of all processes
-    finish("verdicts", result, flags, show)
+    cities_s = sum(json.loads(path.read_text(encoding="utf-8"))["processor_seconds"] for path in folder.iterdir())
+    finish("verdicts", {**result, "processor_seconds": round(pairs_s + cities_s, 1)}, flags, show)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

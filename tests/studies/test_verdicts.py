@@ -41,10 +41,14 @@ def test_a_verdict_that_the_truth_contradicts_is_false():
     assert counts == {"better": 3, "worse": 2, "falsely_better": 2, "falsely_worse": 1, "equal": 1}
 
 
-def test_cities_are_judged_with_their_truth(monkeypatch):
+def test_cities_are_judged_with_their_truth(monkeypatch, tmp_path):
     monkeypatch.setattr(verdicts, "CITY_YEARS", 3)
-    found = verdicts.cities("clock", 2, ("climatology", "level", "base_rate"), 1, blocks=1)
+    found = verdicts.cities("clock", 2, ("climatology", "level", "base_rate"), 1, tmp_path, blocks=1)
     json.dumps(found, allow_nan=False)
     assert set(found) == {"level", "base_rate"} and set(found["level"]) == {"climatology"}
     assert found["base_rate"]["foresight"]["value"] == 0 and found["base_rate"]["climatology"]["true_bits"] < -0.01
     assert found["level"]["climatology"]["true_bits"] == pytest.approx(found["level"]["climatology"]["bits"], abs=0.002)
+    monkeypatch.setattr(verdicts, "generated_city", None)  # a run that goes on judges no city again
+    assert verdicts.cities("clock", 2, ("climatology", "level", "base_rate"), 1, tmp_path, blocks=1) == found
+    with pytest.raises(TypeError):
+        verdicts.cities("clock", 3, ("climatology", "level", "base_rate"), 1, tmp_path, blocks=1)
