@@ -10,7 +10,7 @@ Shapes: S windows in time order.
 from __future__ import annotations
 
 import calendar
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,10 @@ __all__ = [
     "NOT_MODELS",
     "TOO_LITTLE",
     "Judged",
+    "beats",
     "compare",
+    "correct",
+    "gains",
     "gap_closure",
     "headline",
     "sign",
@@ -117,19 +120,23 @@ def compare(
             )
             to_truth = float(np.mean([calibration_slope(oracle, p)[0] for p in one.p]))
             scores[name]["calibration"]["slope_to_truth"] = None if np.isnan(to_truth) else to_truth
-    _correct(scores)
+    correct([*scores.items()], (CLIMATOLOGY, LEVEL))
     return scores
 
 
-def _correct(scores: Mapping[str, Any]) -> None:
-    """Add the p values corrected for the number of models tried, against each of the two references."""
-    for other in (CLIMATOLOGY, LEVEL):
-        bits = {
-            name: one["against"][other]["log_skill_bits"] for name, one in scores.items() if other in one["against"]
-        }
-        corrected = holm({name: one["p"] for name, one in bits.items() if name not in NOT_MODELS})
-        for name, p in corrected.items():
-            bits[name]["p_corrected"] = p
+def correct(scores: Sequence[tuple[str, Any]], references: Sequence[str], but: Collection[str] = ()) -> None:
+    """Add the p values corrected for the number of comparisons, against each reference.
+
+    Args:
+        scores: name and scores of each forecast, with its gains under ``against``; a name may come several times.
+        references: what they are held against.
+        but: forecasts that are no models, beside `NOT_MODELS`.
+    """
+    models = [one["against"] for name, one in scores if name not in (*NOT_MODELS, *but)]
+    for other in references:
+        bits = {str(k): against[other]["log_skill_bits"] for k, against in enumerate(models) if other in against}
+        for key, p in holm({key: one["p"] for key, one in bits.items()}).items():
+            bits[key]["p_corrected"] = p
 
 
 def gap_closure(gained: Float64, possible: Float64, stride_s: int) -> dict[str, Any] | None:
@@ -141,6 +148,15 @@ def gap_closure(gained: Float64, possible: Float64, stride_s: int) -> dict[str, 
         stride_s: from one window to the next.
     """
     return None if possible.mean() < SMALLEST_GAP_BITS else ratio_interval(gained, possible, stride_s)
+
+
+def gains(lost: Mapping[str, Float64], name: str, others: Sequence[str], stride_s: int) -> dict[str, Any]:
+    """Return what one forecast saves of the bits lost [S] by each of the others, as far as these are there."""
+    return {
+        other: {"log_skill_bits": mean_interval(lost[other] - lost[name], stride_s)}
+        for other in others
+        if other in lost and other != name
+    }
 
 
 def _scores(y: Bool, begin_s: Int64, one: Judged, week: Blocks) -> dict[str, Any]:
@@ -252,6 +268,12 @@ def sign(bits: Mapping[str, Any]) -> int:
         return int(np.sign(bits["value"])) if bits["p_corrected"] <= 1 - LEVEL_95 else 0
     ends = [end for one in bits.values() if isinstance(one, Sequence) for end in one]
     return int(min(ends) > 0) - int(max(ends) < 0)
+
+
+def beats(scores: Mapping[str, Any], references: Sequence[str]) -> bool:
+    """Return whether a forecast gains significantly over each reference; not where the gain over one is not known."""
+    against = scores["against"]
+    return all(other in against and sign(against[other]["log_skill_bits"]) > 0 for other in references)
 
 
 WORDS = {

@@ -24,18 +24,20 @@ from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.alarms import BUDGETS_PER_WEEK
 from hews_gpu.evaluation.folds import Experiment, Plan
-from hews_gpu.evaluation.judge import NOT_MODELS, TOO_LITTLE, Judged, sign, too_little
-from hews_gpu.evaluation.mean_interval import LEVEL_95, cosines, holm, mean_interval, ratio_interval
+from hews_gpu.evaluation.judge import NOT_MODELS, TOO_LITTLE, Judged, beats, correct, gains, too_little
+from hews_gpu.evaluation.mean_interval import LEVEL_95, cosines, ratio_interval
 from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.evaluation.neighborhood_scores import hits_within, log_loss_of_places_bits
-from hews_gpu.evaluation.places import LONG_RUN, baseline_areas
+from hews_gpu.evaluation.places import LONG_RUN, PLACE_REFERENCES, baseline_areas
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.forecasters.catalog import area_counts
 from hews_gpu.forecasters.city import City
+from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES
 from hews_gpu.units import DAY_S, WEEK_S, short_duration
 
 __all__ = [
     "SPOTS",
+    "correct_for_points",
     "few_fits",
     "foresees",
     "judge_point",
@@ -119,7 +121,7 @@ def judge_point(experiment: Experiment, judged: Mapping[str, Judged]) -> dict[st
     forecasts = {}
     for name, one in every.items():
         forecasts[name] = {
-            "against": _against(lost, name, REFERENCES, task.stride_s),
+            "against": gains(lost, name, REFERENCES, task.stride_s),
             "auc": float(np.mean([roc_auc(y, p) for p in one.p])),
         }
         if BUDGET in one.warned:
@@ -139,15 +141,6 @@ def judge_point(experiment: Experiment, judged: Mapping[str, Judged]) -> dict[st
     return {**point, "places": _places(experiment, areas)} if areas else point
 
 
-def _against(lost: Mapping[str, Float64], name: str, others: Sequence[str], stride_s: int) -> dict[str, Any]:
-    """Return what one forecast saves of the bits lost [S] by each of the others."""
-    return {
-        other: {"log_skill_bits": mean_interval(lost[other] - lost[name], stride_s)}
-        for other in others
-        if other in lost and other != name
-    }
-
-
 def _rate(caught: Float64, events: Float64, stride_s: int) -> dict[str, Any]:
     """Return a hit rate with its interval, which ends at 0 and 1; [S] both."""
     rate = ratio_interval(caught, events, stride_s)
@@ -164,7 +157,7 @@ def _places(experiment: Experiment, areas: Mapping[str, Float64]) -> dict[str, A
     caught = {name: hits_within(counts, p / area_km2, area_km2, SPOTS).T for name, p in every.items()}
     forecasts = {
         name: {
-            "against": _against(lost, name, (LONG_RUN, LEVEL), stride_s),
+            "against": gains(lost, name, PLACE_REFERENCES, stride_s),
             "hot_spots": [
                 {
                     "area_share": share,
@@ -190,7 +183,7 @@ def put_together(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if first["digest"] != point["digest"]:
             leads = " and ".join(short_duration(one["lead_s"]) for one in (first, point))
             raise ValueError(f"windows of {short_duration(point['horizon_s'])} differ between the leads {leads}")
-    _correct(points)
+    correct_for_points(points)
     models = [name for name in points[0]["forecasts"] if name not in NOT_MODELS]
     longest = [
         {"model": name, "horizon_s": horizon_s, "lead_s": _longest_s(points, name, horizon_s)}
@@ -207,23 +200,19 @@ def put_together(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"verdict": verdict, "longest": longest, "intervals": intervals, "points": list(points)}
 
 
-def _correct(points: Sequence[Mapping[str, Any]]) -> None:
-    """Add the p values corrected for the number of points and models, against each of the two references."""
-    for other in REFERENCES:
-        bits = {
-            f"{k} {name}": one["against"][other]["log_skill_bits"]
-            for k, point in enumerate(points)
-            for name, one in point["forecasts"].items()
-            if name not in NOT_MODELS
-        }
-        for key, p in holm({key: one["p"] for key, one in bits.items()}).items():
-            bits[key]["p_corrected"] = p
+def correct_for_points(points: Sequence[Mapping[str, Any]]) -> None:
+    """Add the p values corrected for the number of points and models, against each reference, in the city and within.
+
+    Results from before December 2026 have none by neighborhood.
+    """
+    within = [point["places"] for point in points if "places" in point]
+    for every, references in ((points, REFERENCES), (within, PLACE_REFERENCES)):
+        correct([pair for one in every for pair in one["forecasts"].items()], references, PLACE_BASELINES)
 
 
 def foresees(point: Mapping[str, Any], name: str) -> bool:
     """Return whether a model gains significantly over the calendar and over its recent level at one point."""
-    against = point["forecasts"][name]["against"]
-    return not point["too_little"] and all(sign(against[other]["log_skill_bits"]) > 0 for other in REFERENCES)
+    return not point["too_little"] and beats(point["forecasts"][name], REFERENCES)
 
 
 def _longest_s(points: Sequence[Mapping[str, Any]], name: str, horizon_s: int) -> int | None:

@@ -19,17 +19,27 @@ from numpy.typing import NDArray
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.evaluation.bootstrap import Blocks
 from hews_gpu.evaluation.folds import Experiment, Fold
+from hews_gpu.evaluation.judge import correct, gains
 from hews_gpu.evaluation.near_pairs import knox
-from hews_gpu.evaluation.neighborhood_scores import LEAST, hot_spot_parts, hot_spot_rows, neighborhood_scores
+from hews_gpu.evaluation.neighborhood_scores import (
+    LEAST,
+    hot_spot_parts,
+    hot_spot_rows,
+    log_loss_of_places_bits,
+    neighborhood_scores,
+)
+from hews_gpu.forecasters.base import LEVEL
 from hews_gpu.forecasters.catalog import Catalog, area_counts
 from hews_gpu.forecasters.city import CELL_M
 from hews_gpu.forecasters.climatology import fit_climatology
 from hews_gpu.forecasters.neighborhoods import PLACE_BASELINES, Ground, PlaceForecaster
 from hews_gpu.progress import SILENT, Step, step
 
-__all__ = ["CELL_BASELINES", "LONG_RUN", "baseline_areas", "judge_places"]
+__all__ = ["CELL_BASELINES", "LONG_RUN", "PLACE_REFERENCES", "baseline_areas", "judge_places"]
 
 LONG_RUN, DENSITY = "long_run", "kernel_density"
+PLACE_REFERENCES = (LONG_RUN, LEVEL)
+"""What models are held against by neighborhood: an old map, and the level, which follows a map of late."""
 CELL_BASELINES = {name: PLACE_BASELINES[name] for name in (LONG_RUN, DENSITY, "near_repeat")}
 CELL_SHARES = (0.01, 0.05, 0.2)
 MOST_EVENTS = 4000
@@ -62,10 +72,15 @@ def judge_places(
         every["oracle"] = truth
     earlier = experiment.catalog.area[_is_before(experiment, experiment.catalog)]
     given = (every[LONG_RUN], calendar, ground.area_km2, np.bincount(earlier, minlength=len(ground.area_km2)))
+    scores = {name: neighborhood_scores(counts, p, *given, blocks, stride_s) for name, p in every.items()}
+    lost = {name: log_loss_of_places_bits(counts, p) for name, p in every.items()}
+    for name, one in scores.items():
+        one["against"] = gains(lost, name, PLACE_REFERENCES, stride_s)
+    correct([*scores.items()], PLACE_REFERENCES, PLACE_BASELINES)
     return {
         "neighborhoods": len(ground.area_km2),
         "events": int(counts.sum()),
-        "forecasts": {name: neighborhood_scores(counts, p, *given, blocks, stride_s) for name, p in every.items()},
+        "forecasts": scores,
         "cells": cells,
         "near_pairs": _near_pairs(experiment),
     }

@@ -18,6 +18,7 @@ from hews_gpu.report.result import JUDGE_FIRST, Result, read_folder
 from hews_gpu.report.results_file import read_results, read_results_file
 from hews_gpu.report.sections import city, scores
 from hews_gpu.report.sections.findings import findings_page, kind_of
+from hews_gpu.report.sections.foresight import foresight
 from hews_gpu.report.sections.how import facts_of_file, how
 from hews_gpu.report.sections.leaky import leaky_page
 from hews_gpu.report.sections.where import where
@@ -97,6 +98,7 @@ def _page_of_folder(run: Path, data: Path | None) -> Page:
         heading=result.title,
         about=" · ".join(about),
         verdict=_verdict(result),
+        blocks=[foresight(result)],
         tiles=scores.tiles(result),
         parts=[Part([*_sections(result), section("limits", prose("limits.html.j2")), _reading()])],
         foot="Forecasts of every window are in forecasts.parquet, from which each score can be computed again.",
@@ -141,7 +143,8 @@ def _page_of_file(file: Path, data: Path | None) -> Page:
     for i, result in enumerate(results if several else ()):
         verdict = result.comparison.verdict()
         joined = Verdict(verdict.sentence, verdict.tone, [" ".join(verdict.notes)])
-        parts.append(Part(_sections(result), f"s{i}", result.title, _about(result.metrics), joined))
+        sections = [section("foresight", foresight(result)), *_sections(result)]
+        parts.append(Part(sections, f"s{i}", result.title, _about(result.metrics), joined))
     return Page(
         title=f"{kicker}, {date}" if date else kicker,
         kicker=kicker,
@@ -149,7 +152,7 @@ def _page_of_file(file: Path, data: Path | None) -> Page:
         about=f"{file.name} · measured {date}" if date else file.name,
         verdict=_verdict(first, f"{first.title}: ", [_summary(results)] if several else ()),
         tiles=[] if several else scores.tiles(first),
-        blocks=[_glance(results)] if several else [],
+        blocks=[_glance(results) if several else foresight(first)],
         parts=[*parts, Part([reading], "scores", "Reading the scores")] if several else parts,
         foot=f"Made from {file.name}.",
     )

@@ -25,14 +25,21 @@ from hews_gpu.evaluation.judge import too_little
 from hews_gpu.evaluation.vintages import SCHEMA, VINTAGES, in_words
 from hews_gpu.files import read_history, read_manifest
 from hews_gpu.own_files import read_json
-from hews_gpu.report.results_file import require_result
+from hews_gpu.report.results_file import GAIN, require_result
 from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, Comparison
 
 __all__ = ["JUDGE_FIRST", "Result", "read_folder", "read_table"]
 
 JUDGE_FIRST = "Run 'hews evaluate' first"
 COMPARE_AGAIN = "Run 'hews compare-vintages' again"
+LEADTIME_AGAIN = "Run 'hews leadtime' again, or remove its folder from the run"
+OVER_LEADS = Path("leadtime") / "leadtime.json"
 FORECAST_COLUMNS = ("issue_time", "window_start", "window_end", "split", "y", "p_climatology")
+AGAINST = {"forecasts": {"*": {"against": {"*": GAIN}}}}
+LEADTIME_SCHEMA = {
+    "fingerprint": str,
+    "points": [{"horizon_s": int, "lead_s": int, "too_little": [str], **AGAINST, "places?": AGAINST}],
+}
 PLACE_COLUMNS = ("window_start", "neighborhood", "p", "p_long_run", "events")
 
 
@@ -49,6 +56,7 @@ class Result:
     vintages: str = ""  # how two vintages of the table agree
     prepared: Prepared | None = None  # with the city file that the run was trained with
     quality: Mapping[str, Any] = field(default_factory=dict)  # what the preparation counted
+    leadtime: Mapping[str, Any] = field(default_factory=dict)  # what `hews leadtime` found, where the run holds it
 
     @property
     def forecasts(self) -> Mapping[str, Any]:
@@ -123,7 +131,22 @@ def read_folder(run: Path, metrics: Mapping[str, Any], data: Path | None = None)
         vintages=in_words(read_json(vintages, SCHEMA, remedy=COMPARE_AGAIN)) if vintages.is_file() else "",
         prepared=prepared,
         quality=prepared.quality if prepared else {},
+        leadtime=_read_leadtime(run / OVER_LEADS, manifest.get("data_fingerprint")),
     )
+
+
+def _read_leadtime(file: Path, fingerprint: Any) -> dict[str, Any]:
+    """Return what `hews leadtime` found with ``--out RUN/leadtime``; nothing where it was not run.
+
+    Raises:
+        UserError: it is of other data, or no whole result.
+    """
+    if not file.is_file():
+        return {}
+    content: dict[str, Any] = read_json(file, LEADTIME_SCHEMA, remedy=LEADTIME_AGAIN)
+    if content["fingerprint"] != fingerprint:
+        raise UserError(str(file), allowed="is of other data than the run", remedy=LEADTIME_AGAIN)
+    return content
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

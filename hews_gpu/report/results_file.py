@@ -62,7 +62,7 @@ RESULT = {
     "places?": {
         "neighborhoods": float,
         "events": float,
-        "forecasts": {"*": {**POINT, "apart?": APART, "auc": float, "hot_spots": [HOT_SPOT]}},
+        "forecasts": {"*": {**POINT, "apart?": APART, "against?": {"*": GAIN}, "auc": float, "hot_spots": [HOT_SPOT]}},
         "cells?": {"size_m": float, "cells": float, "forecasts": {"*": {"hot_spots": [HOT_SPOT]}}},
         "near_pairs?": [dict.fromkeys(("from_s", "to_s", "within_m", "pairs", "expected", "p"), float)],
     },

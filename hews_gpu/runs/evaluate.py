@@ -28,7 +28,7 @@ from hews_gpu.evaluation.judge import Judged, headline
 from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.evaluation.places import LONG_RUN, baseline_areas
 from hews_gpu.files import require_free_names, write_json, write_together
-from hews_gpu.forecasters.base import Forecaster, Setting
+from hews_gpu.forecasters.base import LEVEL, Forecaster, Setting
 from hews_gpu.forecasters.catalog import area_counts
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import REFERENCES
@@ -87,8 +87,12 @@ def evaluate(
         for name, forecaster in forecasters.items():
             p[name] = _by_part(experiment, forecaster)
             bar.advance(1, name)
-    areas = where_in_city(opened.forecaster, experiment.catalog, experiment.test.windows)
-    judged = {name: _judged(experiment, each, areas if name == recipe.model else None) for name, each in p.items()}
+    shares = {
+        name: where_in_city(forecasters[name], experiment.catalog, experiment.test.windows)
+        for name in (LEVEL, recipe.model)
+    }
+    areas = shares[recipe.model]
+    judged = {name: _judged(experiment, each, None if areas is None else shares.get(name)) for name, each in p.items()}
     result = judge_experiment(experiment, judged)
     metrics = {
         "kind": "run",

@@ -90,3 +90,16 @@ def test_a_forecast_is_spread_over_the_cells_by_their_density(judged):
         assert own["hit_rate"] == pytest.approx(kernel["hit_rate"], rel=1e-6)
         assert own["hit_rate_interval"] == pytest.approx(kernel["hit_rate_interval"], rel=1e-6)
     assert cells["summed"]["hot_spots"][2]["area_share"] == 0.2
+
+
+def test_models_are_held_against_the_old_map_and_the_level_with_p_corrected(experiment, shares):
+    """The same forecast twice, so that the smaller p is doubled; the level is a reference and no model."""
+    p = -np.expm1(-0.1 * np.stack([shares[0][:, experiment.city.cells[1] == n].sum(axis=1) for n in range(55)], axis=1))
+    found = judge_places(experiment, {"level": p / 2, "one": p, "two": p})["forecasts"]
+    for other in ("long_run", "level"):
+        bits = [found[name]["against"][other]["log_skill_bits"] for name in ("one", "two")]
+        assert bits[0] == bits[1] and bits[0]["p_corrected"] == min(1, 2 * bits[0]["p"])
+    assert found["one"]["against"]["long_run"]["log_skill_bits"]["value"] == found["one"]["log_skill_bits"]
+    assert found["one"]["against"]["level"]["log_skill_bits"]["value"] > 0
+    assert "p_corrected" not in found["near_repeat"]["against"]["long_run"]["log_skill_bits"]
+    assert "p_corrected" not in found["level"]["against"]["long_run"]["log_skill_bits"]

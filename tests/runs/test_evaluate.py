@@ -387,10 +387,11 @@ def test_the_skill_in_places_can_be_recomputed(trained, tmp_path):
         for name in ("p", "p_long_run")
     }
     scores = metrics["places"]["forecasts"]
-    assert list(scores) == ["long_run", "recent_28_days", "kernel_density", "near_repeat", "hewsnet"]
+    assert list(scores) == ["long_run", "recent_28_days", "kernel_density", "near_repeat", "level", "hewsnet"]
     assert scores["hewsnet"]["log_skill_bits"] == pytest.approx(bits["p_long_run"] - bits["p"])
     assert scores["hewsnet"]["auc"] == pytest.approx(roc_auc_score(hit, table["p"]))
     assert metrics["places"]["near_pairs"]
+    assert "p_corrected" in scores["hewsnet"]["against"]["level"]["log_skill_bits"]
 
 
 @pytest.mark.parametrize("model", FORECASTERS)

@@ -12,6 +12,7 @@ from hews_gpu.report.figures import leadtime as figures
 from hews_gpu.report.figures.scores import legend as looks
 from hews_gpu.report.formatting import SPACE, duration, listed, number, percent, range_of, signed
 from hews_gpu.report.page import Block, Cell, Row, Verdict, columns, figure, legend, table, text
+from hews_gpu.report.sections.foresight import over_leads
 from hews_gpu.report.significance import BASE_RATE, CLIMATOLOGY, LEVEL, MARKS, gain_over, label
 from hews_gpu.units import short_duration
 
@@ -28,7 +29,7 @@ def leadtime(content: Mapping[str, Any]) -> tuple[str, str, Verdict, list[Block]
     notes = [text("leadtime", begin=begin[:10], end=end[:10], points=number(len(points))).words("text")]
     notes += [_longest(ahead)] if ahead else []
     notes += [f"The table is not known to be complete: {doubt}." for doubt in content.get(DOUBTS) or ()]
-    blocks: list[Block] = []
+    blocks: list[Block] = [over_leads(points)]
     for horizon_s in dict.fromkeys(one["horizon_s"] for one in points):
         blocks += _of_horizon([one for one in points if one["horizon_s"] == horizon_s], content.get("shifts", ""))
     heading = str(content.get("city") or content.get("preset") or "A city")
