@@ -73,17 +73,16 @@ def rasterize(city: Prepared, begin: str, end: str, *, style: Literal["reference
 
     if style not in ("reference", "channels"):
         raise UserError("style", style, allowed="must be reference or channels")
+    rasterizer = reference_rasterizer(city) if style == "reference" else channels_rasterizer(city, steps=1)
     windows = make_windows(
-        city.events.time_s,
+        city.events.time_s if style == "reference" else rasterizer.shown_s,
         begin_s=parse_local_time("begin", begin),
         end_s=parse_local_time("end", end),
         length_s=city.city.windows.length_s,
         stride_s=city.city.windows.stride_s,
         anchor_s=city.city.windows.anchor_s,
     )
-    if style == "channels":
-        return np.asarray(channels_rasterizer(city, steps=1).maps(windows.pairs[:, None, :]))
-    return np.asarray(reference_rasterizer(city).maps(windows.pairs))
+    return np.asarray(rasterizer.maps(windows.pairs if style == "reference" else windows.pairs[:, None, :]))
 
 
 def train(city: Prepared, out: AnyPath, *, model: str = "hewsnet", device: str = "auto", force: bool = False) -> Run:

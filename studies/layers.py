@@ -32,8 +32,7 @@ from hews_gpu.arrays import Bool, Int64
 from hews_gpu.audit.run import _skill
 from hews_gpu.cli.printing import print_table
 from hews_gpu.config import CityConfig, city_template, load_city
-from hews_gpu.data.events import Events, open_prepared
-from hews_gpu.data.layers import LayerRows
+from hews_gpu.data.events import Events, LayerRows, open_prepared
 from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.mean_interval import mean_interval, ratio_interval
 from hews_gpu.forecasters.base import LEVEL, Setting

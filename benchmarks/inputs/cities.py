@@ -23,7 +23,8 @@ from hews_gpu.data.geometry.outlines import Outlines
 from hews_gpu.data.prepare.command import prepare
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.geometry import MapGeometry
-from hews_gpu.raster.rasterizer import Backend, Places, Rasterizer
+from hews_gpu.raster.places import Places
+from hews_gpu.raster.rasterizer import Backend, Rasterizer
 from hews_gpu.raster.style import ReferenceStyle
 from hews_gpu.synthetic import write_city
 from hews_gpu.units import DAY_S

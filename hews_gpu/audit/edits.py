@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.arrays import Bool, Int64
-from hews_gpu.data.events import Events, Prepared
-from hews_gpu.data.layers import LayerRows
+from hews_gpu.data.events import Events, LayerRows, Prepared
 from hews_gpu.forecasters.city import City
 from hews_gpu.units import DAY_S, HOUR_S
 
@@ -69,9 +68,7 @@ def edit_prepared(prepared: Prepared, edit: Edit) -> Prepared:
     near = (made.time_s < edit.cut_s) & (made.time_s >= edit.cut_s - MARKED_S)
     twin = np.where(near, rng.random(len(made)) < 0.5, made.is_twin)
     made = replace(made, is_twin=twin, is_duplicate=np.where(row < 0, rng.random(len(made)) < 0.2, made.is_duplicate))
-    other = Prepared(prepared.folder, prepared.city, made)
-    other.__dict__["outlines"] = prepared.outlines
-    return other
+    return prepared.with_rows(made, [_edited_layer(layer, edit, rng) for layer in prepared.layers])
 
 
 def edit_city(city: City, edit: Edit, *, delay_s: int = 0, as_reported: bool = False) -> City:
@@ -86,15 +83,12 @@ def edit_city(city: City, edit: Edit, *, delay_s: int = 0, as_reported: bool = F
     reported = None
     if city.reported_s is not None:
         reported = np.where(is_new, np.maximum(made.time_s, edit.cut_s), city.reported_s[row])
-    drawn = None
-    if city.prepared is not None:
-        drawn = Prepared(city.prepared.folder, city.prepared.city, made)
-        drawn.__dict__["outlines"] = city.prepared.outlines
+    layers = tuple(_edited_layer(layer, edit, rng) for layer in city.layers)
     return replace(
         city,
-        layers=tuple(_edited_layer(layer, edit, rng) for layer in city.layers),
+        layers=layers,
         events=made,
-        prepared=drawn,
+        prepared=None if city.prepared is None else city.prepared.with_rows(made, layers),
         reported_s=reported,
         group=None if city.group is None else np.where(is_new, fresh, group[row]),
     )

@@ -23,7 +23,7 @@ from hews_gpu.arrays import Int64
 from hews_gpu.audit.edits import Edit, edit_city, edit_prepared, edits
 from hews_gpu.audit.gate_result import GateResult
 from hews_gpu.data.events import Prepared
-from hews_gpu.data.windows import Samples, make_windows
+from hews_gpu.data.windows import Samples, make_samples, make_windows
 from hews_gpu.evaluation.backtest import forecast_blocks
 from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import Judged
@@ -94,8 +94,12 @@ class Pipeline:
 
     @property
     def samples(self) -> dict[str, Samples]:
-        """The rows that each part's maps show."""
-        return {name: self.forecaster.samples(part, self.delay_s) for name, part in self.parts.items()}
+        """The incidents that each part's maps show; those of no layer."""
+        city, delay_s = self.experiment.city, self.delay_s
+        return {
+            name: make_samples(city.events, part.windows, city.config, delay_s, part.y)
+            for name, part in self.parts.items()
+        }
 
     def before(self, part: str, cut_s: int) -> Int64:
         """Return the positions of the last K windows of a part that were issued by the cut."""
@@ -231,8 +235,9 @@ def _stored(pipeline: Pipeline, known_s: Int64, folder: Path) -> Path:
     prepared = pipeline.experiment.city.prepared
     assert prepared is not None  # `Pipeline` opens a network, which draws
     city = prepared.city
+    rasterizer = channels_rasterizer(prepared, steps=1)
     windows = make_windows(
-        prepared.events.time_s,
+        rasterizer.shown_s,
         begin_s=int(known_s[0]) - city.task.history_s,
         end_s=int(known_s[-1]) + city.windows.length_s,
         length_s=city.windows.length_s,
@@ -240,7 +245,6 @@ def _stored(pipeline: Pipeline, known_s: Int64, folder: Path) -> Path:
         anchor_s=int(known_s[0]),
     )
     with redirect_stderr(StringIO()):  # its progress is no news here
-        rasterizer = channels_rasterizer(prepared, steps=1)
         store_maps(folder / "maps.zarr", rasterizer, windows, np.zeros(len(windows), dtype=bool))
     return folder
 

@@ -209,9 +209,7 @@ class _MostFrequentFirst(Pipeline):
         order = [events.categories[k] for k in np.argsort(-counts, kind="stable")]
         groups = {f"rank {i + 1}": (name,) for i, name in enumerate(order[:12])}
         city = replace(prepared.city, channels=replace(prepared.city.channels, groups=groups))
-        other = Prepared(prepared.folder, city, events)
-        other.__dict__["outlines"] = prepared.outlines
-        super().__init__(other, model)
+        super().__init__(prepared.with_rows(events, city=city), model)
 
 
 def _twin_left_in(cities: Cities) -> GateResult:

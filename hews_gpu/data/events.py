@@ -1,17 +1,20 @@
-"""The prepared incident table as plain arrays sorted by time: all that windows, maps and models ever see of it.
+"""The prepared incident table and its layers as plain arrays sorted by time: all that windows, maps and models see.
 
 Only time, place, category and the marks made from them are loaded. The formatting columns of the source (premise,
 weapon, address text, ...) live in another file that nothing here opens, so they cannot reach a model. An event that two
 files of a city report is loaded once: a row that repeats one of an earlier file is left out.
 
-Shapes: E incidents, N neighborhoods.
+When a row of a layer is known is part of it: so long after it happened, not before a step of the resolution of its
+times has passed (a row that tells only the day is known the day after), and not before a column says so.
+
+Shapes: E incidents, R rows of a layer, N neighborhoods.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -25,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hews_gpu.arrays import Bool, Float64, Int16, Int64
-from hews_gpu.config import CityConfig, load_city
+from hews_gpu.config import CityConfig, LayerConfig, load_city
 from hews_gpu.data.geometry.outlines import Outlines, read_outlines
 from hews_gpu.errors import UserError
 from hews_gpu.files import MANIFEST, read_manifest
@@ -40,8 +43,10 @@ __all__ = [
     "NEIGHBORHOODS",
     "QUALITY",
     "Events",
+    "LayerRows",
     "Prepared",
     "load_events",
+    "load_layer",
     "open_data_of",
     "open_prepared",
 ]
@@ -69,6 +74,7 @@ COUNTED = {
 """What is read again of quality.json, as `own_files.check` takes it."""
 COLUMNS = ["time_s", "longitude", "latitude", "category", "neighborhood_id", "is_target"]
 COLUMNS += ["duplicate_of", "is_overlap", "twin_of", "near_twin_of"]
+NEVER = np.iinfo(np.int64).min
 
 T = TypeVar("T")
 
@@ -129,6 +135,64 @@ def _array(column: pa.ChunkedArray, dtype: Any) -> npt.NDArray[Any]:
     return np.ascontiguousarray(column.to_numpy(), dtype=dtype)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LayerRows:
+    """The rows of a layer, sorted by time."""
+
+    name: str
+    time_s: Int64  # [R] local wall-clock seconds
+    known_s: Int64  # [R] from when on each is known
+    category: Int16  # [R] index into `categories`
+    neighborhood: Int16  # [R]
+    longitude: Float64  # [R] degrees
+    latitude: Float64  # [R] degrees
+    categories: tuple[str, ...]
+    early: int = 0
+    """Rows that would be known before they happened; they are known when they did."""
+    names_areas: bool = False
+    """Whether its rows name their neighborhood and no place in it."""
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Its categories as they are named beside those of incidents and other layers."""
+        return tuple(f"{self.name}: {category}" for category in self.categories)
+
+    def until(self, end_s: int) -> LayerRows:
+        """Return the rows that happened before a moment."""
+        kept = slice(int(np.searchsorted(self.time_s, end_s)))
+        columns: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(self, **{name: value[kept] for name, value in columns.items()})
+
+
+def load_layer(prepared: Path, layer: LayerConfig) -> LayerRows:
+    """Read a layer of a PREPARED folder.
+
+    Raises:
+        UserError: it is not there.
+    """
+    folder = prepared / LAYERS / layer.name
+    events = load_events(folder)
+    quality = read_json(folder / QUALITY, {"times": {"resolution_s": int}}, remedy="Run 'hews prepare' again")
+    table = pq.read_table(folder / "incidents.parquet", columns=["known_s", "is_overlap"])
+    said = table.filter(pc.invert(table["is_overlap"]))["known_s"].fill_null(NEVER).to_numpy()
+    waits_s = max(layer.delay_s, quality["times"]["resolution_s"])
+    return LayerRows(
+        name=layer.name,
+        time_s=events.time_s,
+        known_s=np.maximum(events.time_s + waits_s, said),
+        category=events.category,
+        neighborhood=events.neighborhood,
+        longitude=events.longitude,
+        latitude=events.latitude,
+        categories=events.categories,
+        early=int(((said < events.time_s) & (said > NEVER)).sum()),
+        names_areas="area" in layer.columns and "longitude" not in layer.columns,
+    )
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A PREPARED folder, opened: what every later stage starts from."""
@@ -136,6 +200,17 @@ class Prepared:
     folder: Path
     city: CityConfig
     events: Events
+
+    def with_rows(self, events: Events, layers: Sequence[LayerRows] = (), city: CityConfig | None = None) -> Prepared:
+        """Return the same ground with other rows, of which none is in the folder."""
+        other = Prepared(self.folder, city or self.city, events)
+        other.__dict__.update(outlines=self.outlines, layers=tuple(layers))
+        return other
+
+    @cached_property
+    def layers(self) -> tuple[LayerRows, ...]:
+        """Other tables of the city, in the order of its file; `UserError` where one is not there."""
+        return tuple(load_layer(self.folder, layer) for layer in self.city.layers)
 
     @property
     def origin(self) -> dict[str, Any]:

@@ -168,15 +168,21 @@ class Samples:
 
 
 def make_samples(
-    events: Events, windows: Windows, city: CityConfig, delay_s: int = 0, y: Bool | None = None
+    events: Events,
+    windows: Windows,
+    city: CityConfig,
+    delay_s: int = 0,
+    y: Bool | None = None,
+    shown_s: Int64 | None = None,
 ) -> Samples:
     """Return the windows as samples of a network: the history ends where knowledge does, `delay_s` before issue.
 
-    `y` has the labels [S] as they were known; what the table says unless given.
+    `y` has the labels [S] as they were known, what the table says unless given; `shown_s` the times of the rows that
+    the history is of, the incidents unless given.
     """
     known_s = windows.issue_s - delay_s
     edges_s = known_s[:, None] + np.arange(-city.steps, 1, dtype=np.int64) * city.windows.length_s  # [S, T + 1]
-    edges = np.searchsorted(events.time_s, edges_s, side="left")
+    edges = np.searchsorted(events.time_s if shown_s is None else shown_s, edges_s, side="left")
     return Samples(
         issue_s=windows.issue_s,
         history=np.stack([edges[:, :-1], edges[:, 1:]], axis=2),

@@ -162,6 +162,7 @@ def all_windows(prepared: Prepared, style: str = "reference") -> MapWindows:
         UserError: there is none.
     """
     city, times = prepared.city, prepared.events.time_s
+    shown_s = times
     begin_s, end_s = city.splits.span_s("train")[0], city.splits.span_s("test")[1]
     length_s, stride_s, anchor_s = city.windows.length_s, city.windows.stride_s, city.windows.anchor_s
     if style == "channels":
@@ -171,7 +172,9 @@ def all_windows(prepared: Prepared, style: str = "reference") -> MapWindows:
         begin_s = max(begin_s, anchor_s + (int(times[0]) - anchor_s) // stride_s * stride_s)
         end_s = min(end_s, anchor_s + (int(times[-1]) - anchor_s) // stride_s * stride_s + length_s)
     spacing = {"length_s": length_s, "stride_s": stride_s, "anchor_s": anchor_s}
-    windows = make_windows(times, begin_s=begin_s, end_s=end_s, **spacing)
+    if style == "channels" and prepared.layers:
+        shown_s = channels_rasterizer(prepared, steps=1).shown_s
+    windows = make_windows(shown_s, begin_s=begin_s, end_s=end_s, **spacing)
     if len(windows) == 0 or len(times) == 0:
         remedy = "Move the splits to where the table has incidents"
         raise UserError("[splits]", None, allowed="no window lies within both the splits and the table", remedy=remedy)
@@ -336,7 +339,8 @@ def _attributes(prepared: Prepared, style: str, rasterizer: Rasterizer, windows:
     if city.channels.draw == "discs":
         radius = f"radius {city.channels.disc_radius_px} cells"
         attributes["discs"] = f"{radius}, {FULL_DISC} where one covers a cell; sums up to 255"
-    groups = ChannelsStyle.from_config(city.channels)
+    groups = ChannelsStyle.from_config(city.channels, {layer.name: layer.streams for layer in prepared.layers})
+    categories += [name for layer in prepared.layers for name in layer.streams]
     which = groups.group_of(categories).tolist()
     names = {name: groups.names[g] for name, g in zip(categories, which, strict=True)}
     return attributes | {"channel_of_category": names}

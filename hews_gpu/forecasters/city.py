@@ -21,9 +21,8 @@ import pyarrow.parquet as pq
 from hews_gpu.arrays import Float64, Int64
 from hews_gpu.config import CityConfig, city_template
 from hews_gpu.data.coverage import coverage_of_events
-from hews_gpu.data.events import DOUBTS, Events, Prepared
+from hews_gpu.data.events import DOUBTS, Events, LayerRows, Prepared
 from hews_gpu.data.geometry.outlines import meters_per_degree, outlines_of
-from hews_gpu.data.layers import LayerRows, load_layers
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.windows import Windows
 from hews_gpu.errors import UserError
@@ -274,7 +273,7 @@ def prepared_city(prepared: Prepared, *, begin_s: int, end_s: int) -> City:
         },
         truth=_truth(prepared.folder),
         prepared=prepared,
-        layers=tuple(layer.until(end_s) for layer in load_layers(prepared)),
+        layers=tuple(layer.until(end_s) for layer in prepared.layers),
         since_s=_covered_since(events, prepared.city.splits.span_s("train")[0]),
     )
 

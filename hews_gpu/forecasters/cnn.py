@@ -177,7 +177,7 @@ class CnnForecaster:
     def samples(self, part: Part, delay_s: int) -> Samples:
         """Return the rows that the maps of a part's windows show."""
         city = self.setting.city
-        return make_samples(city.events, part.windows, city.config, delay_s, part.y)
+        return make_samples(city.events, part.windows, city.config, delay_s, part.y, self.rasterizer.shown_s)
 
     @cached_property
     def rasterizer(self) -> Rasterizer:

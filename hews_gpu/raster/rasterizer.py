@@ -14,13 +14,12 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hews_gpu.arrays import Bool, Float64, Int32, Int64
+from hews_gpu.arrays import Int32, Int64
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.kernels.scalars import FIXED_ONE
 from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
@@ -28,18 +27,16 @@ from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.cpu import NumbaKernels, NumpyKernels, Tables
 from hews_gpu.raster.geometry import FAR_PX, MapGeometry
 from hews_gpu.raster.output import Values, is_on_device
+from hews_gpu.raster.places import Mark, Places, require_range, shown_rows
 from hews_gpu.raster.style import FULL_DISC, ChannelsStyle, ReferenceStyle, disc_stamps, rgb
 
 if TYPE_CHECKING:
-    from hews_gpu.data.events import Events, Prepared
+    from hews_gpu.data.events import Prepared
     from hews_gpu.raster.cuda import CudaKernels
 
 __all__ = [
     "BACKENDS",
-    "MARKS",
     "Backend",
-    "Mark",
-    "Places",
     "Rasterizer",
     "channels_rasterizer",
     "reference_rasterizer",
@@ -47,43 +44,6 @@ __all__ = [
 
 Backend = Literal["numba", "numpy", "cuda"]
 BACKENDS: tuple[Backend, ...] = ("numba", "numpy", "cuda")
-Mark = Literal["targets", "twins", "duplicates"]
-MARKS = {"targets": "is_target", "twins": "is_twin", "duplicates": "is_duplicate"}
-"""What can be hidden, and the column of the table that says so."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Places:
-    """Where and what each incident is: all that a map shows of the table."""
-
-    longitude: Float64  # [E] degrees
-    latitude: Float64  # [E] degrees
-    category: NDArray[np.integer[Any]]  # [E] index into `categories`
-    neighborhood: NDArray[np.integer[Any]]  # [E] -1 for none
-    categories: Sequence[str]
-    hidden: Bool | None = None  # [E] incidents that no map shows, such as repeated rows; None: all shown
-
-    @classmethod
-    def of(cls, events: Events, *, without: Collection[Mark] = ()) -> Places:
-        """Return the places of a prepared table, hiding all incidents marked as in `without`."""
-        hidden: Bool | None = None
-        for mark in without:
-            if mark not in MARKS:
-                raise UserError("without", mark, allowed="is not known", remedy=did_you_mean(mark, MARKS))
-            marked = getattr(events, MARKS[mark])
-            hidden = marked if hidden is None else hidden | marked
-        names = ("longitude", "latitude", "category", "neighborhood", "categories")
-        return cls(**{name: getattr(events, name) for name in names}, hidden=hidden)
-
-    def __post_init__(self) -> None:
-        for name in ("longitude", "latitude", "category", "neighborhood", "hidden"):
-            column = getattr(self, name)
-            if column is not None:
-                _require_shape(name, column, len(self.longitude))
-        _require_range("category", self.category, 0, len(self.categories))
-
-    def __len__(self) -> int:
-        return len(self.longitude)
 
 
 class Rasterizer:
@@ -101,7 +61,10 @@ class Rasterizer:
         geometry: the rectangle that a map shows.
         tables: what the kernels read.
         values: what a byte becomes in the output.
+        shown_s: of what `channels_rasterizer` returns: from when on each row [E] may be shown, sorted.
     """
+
+    shown_s: Int64
 
     def __init__(
         self,
@@ -142,7 +105,7 @@ class Rasterizer:
         cls, basemap: Basemap, style: ReferenceStyle, places: Places, *, backend: Backend = "numba"
     ) -> Rasterizer:
         """Draw RGB maps: the basemap, lit outlines of neighborhoods that hold an incident, a disc per incident."""
-        _require_range("neighborhood", places.neighborhood, -1, basemap.neighborhoods)
+        require_range("neighborhood", places.neighborhood, -1, basemap.neighborhoods)
         x, y = _fixed(basemap.geometry, places)
         neighborhood = places.neighborhood.astype(np.int16)
         if places.hidden is not None:
@@ -284,13 +247,17 @@ def channels_rasterizer(prepared: Prepared, *, steps: int | None = None, backend
     """Return what draws counts or discs of a prepared city, as its `[channels]` section asks.
 
     `steps` is the city's history unless given. The map shows the same bounds as the reference map would; with "auto"
-    they are widened for the cells' own shape.
+    they are widened for the cells' own shape. Windows are index pairs into the rows sorted by `shown_s`: incidents, and
+    rows of layers (`hews_gpu.raster.places`).
     """
     city = prepared.city
     size = {"height": city.channels.height, "width": city.channels.width}
     geometry = MapGeometry.around(prepared.outlines.extent, city.map.bounds, **size)
-    style, places = ChannelsStyle.from_config(city.channels), Places.of(prepared.events)
-    return Rasterizer.channels(geometry, style, places, steps=city.steps if steps is None else steps, backend=backend)
+    style = ChannelsStyle.from_config(city.channels, {layer.name: layer.streams for layer in prepared.layers})
+    places, shown_s = shown_rows(prepared, geometry, style.spacing)
+    made = Rasterizer.channels(geometry, style, places, steps=city.steps if steps is None else steps, backend=backend)
+    made.shown_s = shown_s
+    return made
 
 
 def _fixed(geometry: MapGeometry, places: Places) -> tuple[Int32, Int32]:
@@ -299,17 +266,3 @@ def _fixed(geometry: MapGeometry, places: Places) -> tuple[Int32, Int32]:
     if places.hidden is not None:
         x[places.hidden] = y[places.hidden] = -FAR_PX * FIXED_ONE
     return x, y
-
-
-def _require_shape(name: str, column: NDArray[Any], events: int) -> None:
-    """Refuse a column that is not as long as the others."""
-    if column.shape != (events,):
-        raise ValueError(f"{name}: has shape {column.shape}, must be ({events},) like longitude")
-
-
-def _require_range(name: str, column: NDArray[np.integer[Any]], low: int, end: int) -> None:
-    """Refuse whole numbers outside low .. end - 1."""
-    if not np.issubdtype(column.dtype, np.integer):
-        raise ValueError(f"{name}: has dtype {column.dtype}, must be whole numbers")
-    if len(column) and not (low <= int(column.min()) and int(column.max()) < end):
-        raise ValueError(f"{name}: holds {int(column.min())}..{int(column.max())}, must be {low}..{end - 1}")

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from hews_gpu.arrays import UInt8
-from hews_gpu.config import ChannelsConfig, MapConfig
+from hews_gpu.config import ChannelsConfig, MapConfig, normal_category
 from hews_gpu.kernels.scalars import FIXED_ONE
 
 __all__ = ["FULL_DISC", "QUALITATIVE", "ChannelsStyle", "ReferenceStyle", "disc_stamps", "rgb", "stable_color"]
@@ -79,20 +79,30 @@ class ChannelsStyle:
     """What an incident adds: 1 to its cell, or a disc with soft edges, `FULL_DISC` where it covers a cell whole."""
     disc_radius_px: float = 1.0
     """Of discs, in cells."""
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name of each layer and its categories, such as `calls: SHOTS`, which its channel takes unless a group does."""
 
     @classmethod
-    def from_config(cls, config: ChannelsConfig) -> ChannelsStyle:
-        """Return the style that a city's `[channels]` section asks for."""
-        return cls(groups=config.groups, draw=config.draw, disc_radius_px=config.disc_radius_px)
+    def from_config(cls, config: ChannelsConfig, layers: Mapping[str, tuple[str, ...]] | None = None) -> ChannelsStyle:
+        """Return the style that a city's `[channels]` section asks for, with its layers."""
+        radius_px = config.disc_radius_px
+        return cls(groups=config.groups, draw=config.draw, disc_radius_px=radius_px, layers=layers or {})
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Channel names in order, `other` last."""
-        return (*self.groups, "other")
+        """Channel names in order, `other` after the groups, layers last."""
+        return (*self.groups, "other", *self.layers)
+
+    @property
+    def spacing(self) -> int:
+        """Of cells that fill an area: with discs so many that they touch."""
+        return int(np.ceil(2 * self.disc_radius_px)) if self.draw == "discs" else 1
 
     def group_of(self, categories: Sequence[str]) -> UInt8:
         """Return uint8[K], the channel of each category."""
+        of_layers = {name: g for g, each in enumerate(self.layers.values(), len(self.groups) + 1) for name in each}
         known = {category: g for g, members in enumerate(self.groups.values()) for category in members}
+        known = {name: known.get(normal_category(name), g) for name, g in of_layers.items()} | known
         return np.array([known.get(category, len(self.groups)) for category in categories], np.uint8)
 
 

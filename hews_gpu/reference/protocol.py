@@ -41,7 +41,8 @@ from hews_gpu.feed.plan import balanced_ids, epoch_order, shares, steps_per_epoc
 from hews_gpu.forecasters.cnn import flat_sections, outputs
 from hews_gpu.forecasters.logistic import expit, log_loss_each_bits
 from hews_gpu.raster.geometry import MapGeometry
-from hews_gpu.raster.rasterizer import Backend, Mark, Rasterizer, reference_rasterizer
+from hews_gpu.raster.places import Mark
+from hews_gpu.raster.rasterizer import Backend, Rasterizer, reference_rasterizer
 from hews_gpu.reference.networks import CONVS, ReferenceCnn, ReferenceSettings
 from hews_gpu.training.objective import EpochRow, Stage, ToDevice
 from hews_gpu.training.recipe import LEAKY, Recipe

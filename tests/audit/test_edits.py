@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.audit.edits import STYLES, Edit, edit_city, edit_prepared, known_s
-from hews_gpu.data.layers import LayerRows
+from hews_gpu.data.events import LayerRows
 from hews_gpu.forecasters.catalog import make_catalog
 
 ROWS = ("time_s", "longitude", "latitude", "neighborhood", "is_target", "is_duplicate")

@@ -2,22 +2,26 @@
 
 import importlib
 import pkgutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import hews_gpu.evaluation
 import hews_gpu.feed
 import hews_gpu.forecasters
 from hews_gpu.audit.future import AUDITED, NETWORKS, Pipeline, forecasts_gate, maps_gate, model_gate, places_gate
-from hews_gpu.data.events import open_prepared
+from hews_gpu.data.events import LayerRows, open_prepared
 from hews_gpu.evaluation.folds import Plan
 from hews_gpu.feed.batch import Feed
 from hews_gpu.feed.feeds import FEEDS
-from hews_gpu.forecasters import neighborhoods as places
+from hews_gpu.forecasters import neighborhoods
 from hews_gpu.forecasters.base import Forecaster, Setting
 from hews_gpu.forecasters.city import generated_city
 from hews_gpu.forecasters.level import Level
 from hews_gpu.forecasters.registry import FORECASTERS
+from hews_gpu.raster import places, rasterizer
+from hews_gpu.units import HOUR_S
 
 DAY_S = 86_400
 
@@ -50,8 +54,8 @@ def test_every_forecaster_is_registered_and_so_audited(year):
     able = {kind for kind in classes if hasattr(kind, "fit") and hasattr(kind, "predict") and kind is not Forecaster}
     made = {type(entry.make(Setting(city=year))) for entry in FORECASTERS.values()}
     assert able == made
-    able = {kind for kind in classes if {"fit", "shares"} <= set(vars(kind))} - {places.PlaceForecaster, Level}
-    assert able == set(places.PLACE_BASELINES.values())
+    able = {kind for kind in classes if {"fit", "shares"} <= set(vars(kind))} - {neighborhoods.PlaceForecaster, Level}
+    assert able == set(neighborhoods.PLACE_BASELINES.values())
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -98,3 +102,37 @@ def test_a_difference_of_one_bit_fails(folder):
 
     found = maps_gate(open_prepared(folder), count=1, make=OffByOneBit, feeds={"direct": FEEDS["direct"]})
     assert found.verdict == "fail" and found.figures["differences"][0]["array"] == "calendar"
+
+
+@pytest.fixture(scope="module")
+def with_layer(prepared):
+    """The city with a layer of its assaults, each known up to five hours later."""
+    events = prepared.events
+    which = np.flatnonzero(~events.is_target)[::3]
+    columns = {name: getattr(events, name)[which] for name in ("category", "neighborhood", "longitude", "latitude")}
+    time_s = events.time_s[which]
+    late_s = np.random.default_rng(0).integers(60, 5 * HOUR_S, len(which))
+    layer = LayerRows(
+        name="calls", time_s=time_s, known_s=time_s + late_s, **columns, categories=events.categories, names_areas=True
+    )
+    return prepared.with_rows(events, [layer])
+
+
+def test_maps_with_a_layer_keep_their_bits(with_layer):
+    assert Pipeline(with_layer).forecaster.rasterizer.names[-1] == "calls-1"
+    result = maps_gate(with_layer, count=4)
+    assert result.verdict == "pass", result.summary
+    assert model_gate(with_layer, count=2).verdict == "pass"
+
+
+def test_a_layer_that_is_shown_before_it_is_known_fails(with_layer, monkeypatch):
+    """Its rows stand where they happened, as if each had been known at once."""
+    honest = places.shown_rows
+
+    def at_once(prepared, geometry, spacing):
+        layers = [replace(one, known_s=one.time_s) for one in prepared.layers]
+        return honest(prepared.with_rows(prepared.events, layers), geometry, spacing)
+
+    monkeypatch.setattr(rasterizer, "shown_rows", at_once)
+    result = maps_gate(with_layer, count=4)
+    assert result.verdict == "fail" and result.figures["differences"][0]["array"] == "maps"

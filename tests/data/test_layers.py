@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from hews_gpu.config import load_city
-from hews_gpu.data.events import open_prepared
-from hews_gpu.data.layers import LayerRows, check_layer, load_layers
+from hews_gpu.data.events import LayerRows, open_prepared
+from hews_gpu.data.layers import check_layer
 from hews_gpu.data.prepare.command import prepare
 from hews_gpu.errors import UserError
 from hews_gpu.forecasters.city import whole_city
@@ -43,7 +43,7 @@ def made(folder: Path, rows: list[str], *, columns: str = AREA_COLUMNS, more: st
     (folder / "city.toml").write_text(text, encoding="utf-8")
     prepare(load_city(folder / "city.toml"), folder / "prepared")
     prepared = open_prepared(folder / "prepared")
-    return prepared, load_layers(prepared)[0]
+    return prepared, prepared.layers[0]
 
 
 def calls(*, days: int = 90, area: str = "West", date_only: bool = False) -> list[str]:

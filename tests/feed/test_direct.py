@@ -16,7 +16,8 @@ from hews_gpu.feed.batch import FEATURES, MapSource, calendar_features
 from hews_gpu.feed.direct import DirectFeed
 from hews_gpu.feed.plan import plan
 from hews_gpu.raster.geometry import MapGeometry
-from hews_gpu.raster.rasterizer import Places, Rasterizer
+from hews_gpu.raster.places import Places
+from hews_gpu.raster.rasterizer import Rasterizer
 from hews_gpu.raster.style import ChannelsStyle
 
 STEPS, SAMPLES, EVENTS = 3, 40, 300

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.inputs.cities import load_polygons
-from hews_gpu.raster.rasterizer import Places
+from hews_gpu.raster.places import Places
 from tests.inputs.random_city import RandomCity
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.raster.geometry import MapGeometry
-from hews_gpu.raster.rasterizer import Places
+from hews_gpu.raster.places import Places
 from hews_gpu.raster.style import ReferenceStyle
 
 __all__ = ["draw_with_matplotlib"]

@@ -21,7 +21,8 @@ from hews_gpu.data.geometry import outlines
 from hews_gpu.data.geometry.outlines import Outlines
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.geometry import MapGeometry
-from hews_gpu.raster.rasterizer import Backend, Places, Rasterizer
+from hews_gpu.raster.places import Places
+from hews_gpu.raster.rasterizer import Backend, Rasterizer
 from hews_gpu.raster.style import ReferenceStyle
 
 BOX = (-77.0, 39.0, -76.8, 39.2)

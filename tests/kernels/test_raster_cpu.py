@@ -11,7 +11,8 @@ from hews_gpu.kernels import raster_cpu, reference_numpy
 from hews_gpu.kernels.layout_cpu import lay_out
 from hews_gpu.kernels.tables import ReferenceTables
 from hews_gpu.raster.geometry import MapGeometry
-from hews_gpu.raster.rasterizer import Places, Rasterizer
+from hews_gpu.raster.places import Places
+from hews_gpu.raster.rasterizer import Rasterizer
 from hews_gpu.raster.style import ChannelsStyle
 from tests.inputs.random_city import BOX, CATEGORIES, RandomCity, random_city, random_pairs
 

@@ -12,7 +12,8 @@ from hews_gpu.data.events import Events
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.output import Values
-from hews_gpu.raster.rasterizer import Places, Rasterizer
+from hews_gpu.raster.places import Places
+from hews_gpu.raster.rasterizer import Rasterizer
 from hews_gpu.raster.style import ChannelsStyle, ReferenceStyle
 from tests.inputs.random_city import BOX, CATEGORIES, outlines_of, random_city
 

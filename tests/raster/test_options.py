@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hews_gpu.raster.rasterizer import Places
+from hews_gpu.raster.places import Places
 from tests.inputs.random_city import CATEGORIES
 from tests.raster.options import EVENTS, OPTIONS, drawing, drawn, marked, pairwise, rasterizer_of
 

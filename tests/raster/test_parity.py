@@ -22,7 +22,8 @@ import shapely
 
 from benchmarks.inputs.polygons import patchwork
 from hews_gpu.config import MapConfig
-from hews_gpu.raster.rasterizer import Places, Rasterizer
+from hews_gpu.raster.places import Places
+from hews_gpu.raster.rasterizer import Rasterizer
 from tests.inputs.matplotlib_maps import draw_with_matplotlib
 from tests.inputs.random_city import RandomCity, random_city, random_pairs
 

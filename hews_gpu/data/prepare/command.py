@@ -26,10 +26,10 @@ from hews_gpu.config import SPLITS, ChannelsConfig, CityConfig, IncidentsConfig,
 from hews_gpu.data.backend import Backend
 from hews_gpu.data.clean import OUT, REASONS, Rules
 from hews_gpu.data.coverage import FEW, coverage_of, require_covered
-from hews_gpu.data.events import DOUBTS, LAYERS, QUALITY, load_events
+from hews_gpu.data.events import DOUBTS, LAYERS, QUALITY, load_events, load_layer
 from hews_gpu.data.geometry.point_in_polygon import engine_for, require_engine
 from hews_gpu.data.geometry.polygons import areas_of, is_latitude_first, load_neighborhoods, overlapping
-from hews_gpu.data.layers import check_layer, load_layer
+from hews_gpu.data.layers import check_layer
 from hews_gpu.data.prepare.completeness import doubts_of_fetches, doubts_of_files
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.prepare.partitions import PartitionPlan, plan_partitions

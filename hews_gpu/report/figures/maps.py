@@ -83,8 +83,9 @@ def channels(prepared: Prepared, issue_s: int) -> list[Picture]:
     from hews_gpu.raster.style import FULL_DISC
 
     rasterizer = channels_rasterizer(prepared, backend=BACKEND)
-    names, steps, length_s = prepared.city.channels.names, prepared.city.steps, prepared.city.windows.length_s
-    edges = np.searchsorted(prepared.events.time_s, issue_s + np.arange(-steps, 1) * length_s)
+    steps, length_s = prepared.city.steps, prepared.city.windows.length_s
+    names = (*prepared.city.channels.names, *(layer.name for layer in prepared.layers))
+    edges = np.searchsorted(rasterizer.shown_s, issue_s + np.arange(-steps, 1) * length_s)
     counts = np.zeros((1, *rasterizer.shape), dtype=np.uint8)  # [1, H, X, T * G]
     rasterizer.fill(np.stack([edges[:-1], edges[1:]], axis=1)[None].astype(np.int64), counts)
     tensor = counts[0].reshape(*counts.shape[1:3], steps, len(names))  # [H, X, T, G]
