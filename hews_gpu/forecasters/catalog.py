@@ -134,6 +134,15 @@ class Catalog:
                 counts[:, k] -= np.searchsorted(known_s, issue_s - span_s, side="left")
         return counts
 
+    def younger(self, issue_s: Int64, span_s: int) -> tuple[Int64, Int64]:
+        """Return window and row of all rows known before each issue [S], but no `span_s` old when knowledge ended."""
+        first = np.searchsorted(self.known_s, issue_s - span_s, side="right")
+        count = np.maximum(np.searchsorted(self.known_s, issue_s, side="left") - first, 0)
+        window = np.repeat(np.arange(len(issue_s)), count)
+        row = np.arange(len(window)) - np.repeat(np.cumsum(count) - count - first, count)
+        kept = self.time_s[row] > issue_s[window] - self.delay_s - span_s
+        return window[kept], row[kept]
+
     def decayed(
         self, issue_s: Int64, column: Int64, columns: int, decay_s: float, weight: Float64 | None = None
     ) -> Float64:

@@ -22,6 +22,9 @@ excitation, sent out after step m, that leads to one,
 -log P(none) = sum over steps of base * (1 - N) + (rates of the other streams) * (1 - their N)
              + sum over terms of branching * A(now) * (decayed count of what is known).
 
+A fit that is blind to the rows of the last `blind` seconds has their effect in the base, so its kernels begin at that
+age, and those of a forecast have to: `Reach.begun` stands where A does, and for the known rows that are younger.
+
 Rows of the last `delay` are unknown like the future: the sums start where knowledge ends. (Poisson clusters: Daley &
 Vere-Jones, An Introduction to the Theory of Point Processes, vol. I, 2nd ed., 2003, section 6.3.)
 
@@ -38,11 +41,23 @@ from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import Climatology, fit_climatology, hour_of_week, month_of_year
+from hews_gpu.forecasters.reach import Reach
 from hews_gpu.forecasters.sums import product
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import HOUR_S
 
-__all__ = ["BLIND_S", "Hawkes", "Law", "Rhythm", "Term", "cell_of", "fit_rhythm", "probability", "step_of", "weekly"]
+__all__ = [
+    "BLIND_S",
+    "Hawkes",
+    "Law",
+    "Rhythm",
+    "Term",
+    "cell_of",
+    "fit_rhythm",
+    "probability",
+    "step_of",
+    "weekly",
+]
 
 
 DECAYS_S = (1 * HOUR_S, 3 * HOUR_S, 8 * HOUR_S, 24 * HOUR_S, 72 * HOUR_S, 28 * 24 * HOUR_S)
@@ -94,6 +109,8 @@ class Law:
     others_per_s: dict[str, Float64] = field(default_factory=dict)
     """Rate of each other stream in `terms` by hour of the week, [168]."""
     log_likelihood: float = 0.0
+    blind_s: int = 0
+    """Age at which a row begins to set off events."""
 
 
 class Hawkes:
@@ -138,7 +155,14 @@ def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S, blind
     for name in sorted(others):
         rows, weeks = weekly(past.time_s[past.columns((name,)) == 0], begin_s, end_s)
         rates[name] = np.asarray(rows / (weeks * HOUR_S), dtype=np.float64)
-    return Law(rhythm=base.rhythm, level=float(theta[0]), terms=terms, others_per_s=rates, log_likelihood=value)
+    return Law(
+        rhythm=base.rhythm,
+        level=float(theta[0]),
+        terms=terms,
+        others_per_s=rates,
+        log_likelihood=value,
+        blind_s=blind_s,
+    )
 
 
 def cell_of(horizon_s: int) -> int:
@@ -245,20 +269,30 @@ def probability(law: Law, seen: Catalog, windows: Windows) -> Float64:
     unknown_s = seen.delay_s + windows.lead_s
     step_s = step_of(unknown_s, windows.horizon_s)
     lead, horizon = unknown_s // step_s, windows.horizon_s // step_s
-    some_target, some_other, sent = _weights(law, lead, horizon, step_s)
+    reach, branching = _reach(law, lead, horizon, step_s)
+    some_other = {}
+    for name in law.others_per_s:
+        mine = np.array([term.stream == name for term in law.terms])
+        some_other[name] = np.array([-np.expm1(-float(branching[mine] @ later[mine])) for later in reach.later])
     start_s = windows.issue_s - seen.delay_s  # where knowledge ends
     total = np.zeros(len(windows))
-    rows = max(1, CHUNK // (lead + horizon))
-    for begin in range(0, len(windows), rows):
-        part = slice(begin, begin + rows)
+    at_once = max(1, CHUNK // (lead + horizon))
+    for begin in range(0, len(windows), at_once):
+        part = slice(begin, begin + at_once)
         times_s = start_s[part, None] + np.arange(lead + horizon) * step_s + step_s // 2
-        total[part] = product(law.level * law.rhythm.per_s(times_s), some_target[:, None] * step_s)[:, 0]
+        total[part] = product(law.level * law.rhythm.per_s(times_s), reach.target[:, None] * step_s)[:, 0]
         hour = hour_of_week(times_s)
         for name, weight in some_other.items():
             total[part] += product(law.others_per_s[name][hour], weight[:, None] * step_s)[:, 0]
-    for term, share in zip(law.terms, sent, strict=True):
-        decayed = seen.decayed(windows.issue_s, seen.columns((term.stream,)), 1, term.decay_s)[:, 0]
-        total += share * decayed * np.exp(seen.delay_s / term.decay_s)
+    for k, term in enumerate(law.terms):
+        column = seen.columns((term.stream,))
+        decayed = seen.decayed(windows.issue_s, column, 1, term.decay_s)[:, 0]
+        total += float(branching[k] * reach.sent[0, k]) * decayed * np.exp(seen.delay_s / term.decay_s)
+        rows = seen.take(column == 0)
+        window, row = rows.younger(windows.issue_s, law.blind_s)
+        ages_s, age = np.unique(start_s[window] - rows.time_s[row], return_inverse=True)
+        change = [reach.begun(-each / step_s)[k] - np.exp(-each / term.decay_s) * reach.sent[0, k] for each in ages_s]
+        total += branching[k] * np.bincount(window, weights=np.array(change)[age], minlength=len(total))
     return -np.expm1(-total)
 
 
@@ -269,25 +303,26 @@ def step_of(unknown_s: int, horizon_s: int) -> int:
     return (enough or fitting[-1:] or [int(np.gcd(unknown_s, horizon_s))])[0]
 
 
-def _weights(law: Law, lead: int, horizon: int, step_s: int) -> tuple[Float64, dict[str, Float64], list[float]]:
-    """Return ``1 - N`` of targets [L] and of each other stream [L], and ``branching * A(now)`` of each term."""
-    keep = np.array([np.exp(-step_s / term.decay_s) for term in law.terms])
+def _reach(law: Law, lead: int, horizon: int, step_s: int) -> tuple[Reach, Float64]:
+    """Return how far the excitation of each term carries, and the branchings [P] that it is multiplied by."""
+    terms, steps = len(law.terms), lead + horizon
     branching = np.array([term.branching for term in law.terms])
     is_self = np.array([term.stream == TARGETS for term in law.terms], dtype=bool)
     scale = min(1.0, LARGEST_BRANCHING / max(float(branching[is_self].sum()), 1e-12))
     branching = np.where(is_self, branching * scale, branching)
-    some_target = np.ones(lead + horizon)
-    some_other = {name: np.zeros(lead + horizon) for name in law.others_per_s}
-    leads: Float64 = np.zeros(len(law.terms))  # A of each term
-    for m in range(lead + horizon - 1, -1, -1):
+    reach = Reach(
+        keep=np.array([np.exp(-step_s / term.decay_s) for term in law.terms]),
+        target=np.ones(steps),
+        sent=np.zeros((steps + 1, terms)),
+        later=np.zeros((steps, terms)),
+        blind=law.blind_s / step_s,
+    )
+    for m in range(steps - 1, -1, -1):
         if m < lead:
-            some_target[m] = -np.expm1(-float(branching[is_self] @ leads[is_self]))
-        middle = (1 - np.sqrt(keep)) * some_target[m] + np.sqrt(keep) * leads  # from the middle of the step on
-        for name, values in some_other.items():
-            mine = np.array([term.stream == name for term in law.terms])
-            values[m] = -np.expm1(-float(branching[mine] @ middle[mine]))
-        leads = (1 - keep) * some_target[m] + keep * leads
-    return some_target, some_other, [float(value) for value in branching * leads]
+            reach.target[m] = -np.expm1(-float(branching[is_self] @ reach.begun(m + 1)[is_self]))
+        reach.sent[m] = (1 - reach.keep) * reach.target[m] + reach.keep * reach.sent[m + 1]
+        reach.later[m] = reach.begun(m + 0.5)
+    return reach, branching
 
 
 def weekly(time_s: Int64, begin_s: int, end_s: int) -> tuple[Float64, float]:

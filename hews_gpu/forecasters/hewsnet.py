@@ -13,6 +13,7 @@ Shapes: S windows, E target events, K layers, N neighborhoods, L steps of unknow
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -35,9 +36,10 @@ from hews_gpu.forecasters.hewsnet_layers import (
     pair_rows,
     rows_of,
 )
-from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet, Reach
+from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet
 from hews_gpu.forecasters.level import PRIOR_LEVEL, Recent
 from hews_gpu.forecasters.logistic import fit_with_offset, logit
+from hews_gpu.forecasters.reach import Reach
 from hews_gpu.forecasters.sums import product
 from hews_gpu.forecasters.threads import one_thread
 from hews_gpu.units import DAY_S, HOUR_S
@@ -121,6 +123,8 @@ class HewsNetFit:
     rhythm: Rhythm
     step_s: int
     anchor_s: int
+    blind_s: int = 0
+    """Age at which an incident begins to set off events."""
     arrivals: tuple[Arrivals, ...] = ()
     recent: Recent
     level_weights: Float64  # [2] how far the log-odds follow the last 28 and 365 days
@@ -159,6 +163,7 @@ class HewsNetForecaster:
                 rhythm=state.rhythm,
                 step_s=step_s,
                 anchor_s=begin_s,
+                blind_s=blind_s,
                 recent=recent,
                 level_weights=np.zeros(2),
             )
@@ -192,8 +197,9 @@ class HewsNetForecaster:
         is_self = torch.tensor(
             [layer.stream == TARGETS and not layer.partner for layer in fitted.layers], dtype=torch.bool
         )
-        reach = net.reach(decay_s, is_self, unknown_s // step_s, windows.horizon_s // step_s, step_s)
-        left = self._left(seen, windows) * reach.sent.numpy()
+        steps = unknown_s // step_s, windows.horizon_s // step_s
+        reach = net.reach(decay_s, is_self, *steps, step_s, fitted.blind_s)
+        left = self._left(seen, windows, step_s, reach)
         base, arriving = self._to_come(net, windows.issue_s - seen.delay_s, step_s, reach)
         with torch.no_grad():
             known: Float64 = net(torch.from_numpy(base), torch.from_numpy(left)).numpy()
@@ -232,9 +238,11 @@ class HewsNetForecaster:
 
     # ------------------------------------------------------------ what is known and what is to come
 
-    def _left(self, seen: Catalog, windows: Windows) -> Float64:
-        """Return the decayed rows [S, K, N] of each layer as known at each issue, as of the end of knowledge."""
+    def _left(self, seen: Catalog, windows: Windows, step_s: int, reach: Reach) -> Float64:
+        """Return what the known rows [S, K, N] of each layer still send into the window, of each 1 in all."""
         layers, pairs = self.fitted.layers, _pairs(seen, self.fitted)
+        begun = cache(lambda age_s: reach.begun(-age_s / step_s).numpy())
+        sent = reach.sent[0].numpy()
         left = np.empty((len(windows), len(layers), seen.areas))
         for k, layer in enumerate(layers):
             rows = rows_of(layer, seen, pairs)
@@ -242,6 +250,15 @@ class HewsNetForecaster:
             columns = seen.areas if layer.is_local else 1
             left[:, k] = rows.decayed(windows.issue_s, column, columns, layer.decay_s)
             left[:, k] *= np.exp(seen.delay_s / layer.decay_s)
+            left[:, k] *= sent[k]
+            window, row = rows.younger(windows.issue_s, self.fitted.blind_s)
+            ages_s, age = np.unique(windows.issue_s[window] - seen.delay_s - rows.time_s[row], return_inverse=True)
+            change = np.array([begun(each)[k] - np.exp(-each / layer.decay_s) * sent[k] for each in ages_s.tolist()])
+            if layer.is_local and len(row):
+                np.add.at(left[:, k], (window, column[row]), change[age, column[row]])
+            elif len(row):
+                for n in range(seen.areas):
+                    np.add.at(left[:, k, n], window, change[age, n])
         return left
 
     def _to_come(self, net: HewsNet, start_s: Int64, step_s: int, reach: Reach) -> tuple[Float64, Float64]:

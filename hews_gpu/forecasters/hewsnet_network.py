@@ -29,7 +29,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Evidence", "HewsNet", "Reach"]
+from hews_gpu.forecasters.reach import Reach
+
+__all__ = ["Evidence", "HewsNet"]
 
 SHAPES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0, 64.0, 1e4)  # of the gamma; the last is one gain for all
 PRIOR_SHARE = 0.5  # events in each neighborhood before anything happened (Jeffreys)
@@ -47,15 +49,6 @@ class Evidence:
     base_total: float
     """Integral of the rhythm over the time learned from."""
     exposure: Tensor  # [K, N] integral of the layer by neighborhood
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reach:
-    """What one incident, now or at a step of the unknown time, does to the window in each neighborhood."""
-
-    target: Tensor  # [L, N] chance that a target event of the step has itself or an offspring in the window
-    sent: Tensor  # [K, N] share of a layer's excitation that leads into the window, sent out from now on
-    later: Tensor  # [L, K, N] the same, sent out from the middle of a step on
 
 
 class HewsNet(nn.Module):
@@ -130,12 +123,13 @@ class HewsNet(nn.Module):
         return chance
 
     @torch.no_grad()
-    def reach(self, decay_s: Tensor, is_self: Tensor, lead: int, horizon: int, step_s: int) -> Reach:
+    def reach(self, decay_s: Tensor, is_self: Tensor, lead: int, horizon: int, step_s: int, blind_s: int = 0) -> Reach:
         """Return how far excitation carries, with what may yet happen between now and the window properly in it.
 
         The chance N(m) that an event of step m leaves the window silent, and the share A(m) of a layer's excitation
         that leads to something, follow from each other backwards in time. A target event that sets off others
-        anywhere is taken to do so in its own neighborhood.
+        anywhere is taken to do so in its own neighborhood. By neighborhood: keep [K, 1], target [L, N], sent and later
+        [L, K, N].
 
         Args:
             decay_s: [K].
@@ -143,20 +137,25 @@ class HewsNet(nn.Module):
             lead: steps before the window.
             horizon: steps of the window.
             step_s: length of a step.
+            blind_s: age at which an incident begins to set off events: that to which the fit was blind.
         """
-        keep = torch.exp(-step_s / decay_s)[:, None]
         within = self.effect[is_self]
         most = within.sum(0).clamp(min=1e-12)
         within = within * (LARGEST_SELF / most).clamp(max=1.0)
-        target = torch.ones(lead + horizon, len(self.share), dtype=torch.float64)
-        sent = torch.zeros_like(self.gain)
-        later = torch.zeros(lead + horizon, *sent.shape, dtype=torch.float64)
-        for m in range(lead + horizon - 1, -1, -1):
+        steps, shape = lead + horizon, self.gain.shape
+        reach = Reach(
+            keep=torch.exp(-step_s / decay_s)[:, None],
+            target=torch.ones(steps, shape[1], dtype=torch.float64),
+            sent=torch.zeros(steps + 1, *shape, dtype=torch.float64),
+            later=torch.zeros(steps, *shape, dtype=torch.float64),
+            blind=blind_s / step_s,
+        )
+        for m in range(steps - 1, -1, -1):
             if m < lead:
-                target[m] = -torch.expm1(-(within * sent[is_self]).sum(0))
-            later[m] = (1 - keep.sqrt()) * target[m] + keep.sqrt() * sent
-            sent = (1 - keep) * target[m] + keep * sent
-        return Reach(target=target, sent=sent, later=later)
+                reach.target[m] = -torch.expm1(-(within * reach.begun(m + 1)[is_self]).sum(0))
+            reach.sent[m] = (1 - reach.keep) * reach.target[m] + reach.keep * reach.sent[m + 1]
+            reach.later[m] = reach.begun(m + 0.5)
+        return reach
 
 
 def _gains(counts: Tensor, exposure: Tensor) -> Tensor:

@@ -16,24 +16,29 @@ SELF, ROBBERY = Term(TARGETS, 3 * HOUR_S, 0.25), Term("ROBBERY", 8 * HOUR_S, 0.6
 BASE_PER_S, ROBBERY_PER_S = 1.0 / DAY_S, 2.0 / DAY_S
 
 
-def continued(rng, known_s, known_is_target, begin_s, end_s):
+def continued(rng, known_s, known_is_target, begin_s, end_s, terms=(SELF, ROBBERY), blind_s=0):
     """Times of targets in [begin, end), given events before begin: by generations, in continuous time."""
+    of_targets, of_robberies = terms
     span = end_s - begin_s
     robberies = begin_s + span * rng.random(rng.poisson(ROBBERY_PER_S * span))
     targets = [begin_s + span * rng.random(rng.poisson(BASE_PER_S * span))]
-    for parents, term in ((known_s[known_is_target], SELF), (np.r_[known_s[~known_is_target], robberies], ROBBERY)):
-        targets.append(offspring(rng, parents, term))
+    for parents, term in (
+        (known_s[known_is_target], of_targets),
+        (np.r_[known_s[~known_is_target], robberies], of_robberies),
+    ):
+        targets.append(offspring(rng, parents, term, blind_s))
     found = [np.concatenate(targets)]
     found[0] = found[0][(found[0] >= begin_s) & (found[0] < end_s)]
     while len(found[-1]):
-        children = offspring(rng, found[-1], SELF)
+        children = offspring(rng, found[-1], of_targets, blind_s)
         found.append(children[(children >= begin_s) & (children < end_s)])
     return np.concatenate(found), robberies
 
 
-def offspring(rng, parents, term):
+def offspring(rng, parents, term, blind_s=0):
     parent = np.repeat(parents, rng.poisson(term.branching, size=len(parents)))
-    return parent + rng.exponential(term.decay_s, size=len(parent))
+    after_s = rng.exponential(term.decay_s, size=len(parent))
+    return (parent + after_s)[after_s >= blind_s]
 
 
 def catalog_of(targets, robberies, delay_s=0):
@@ -62,13 +67,13 @@ def test_it_finds_the_law():
     assert law.others_per_s["ROBBERY"].mean() == pytest.approx(ROBBERY_PER_S, rel=0.05)
 
 
-def known_law():
+def known_law(terms=(SELF, ROBBERY), blind_s=0):
     """The law itself: a flat rhythm."""
     hazard = BASE_PER_S * HOUR_S
     flat = Climatology(intercept=float(np.log(np.expm1(hazard))), week_hour=np.zeros(168), month=np.zeros(12))
     rhythm = Rhythm(climatology=flat, cell_s=HOUR_S, anchor_s=0)
     rates = {"ROBBERY": np.full(168, ROBBERY_PER_S)}
-    return Law(rhythm=rhythm, level=1.0, terms=(SELF, ROBBERY), others_per_s=rates)
+    return Law(rhythm=rhythm, level=1.0, terms=terms, others_per_s=rates, blind_s=blind_s)
 
 
 @pytest.mark.parametrize(("lead_s", "delay_s"), [(0, 0), (6 * HOUR_S, 0), (0, 6 * HOUR_S), (4 * HOUR_S, 2 * HOUR_S)])
@@ -89,6 +94,34 @@ def test_forecasts_are_the_shares_of_simulated_continuations(lead_s, delay_s):
         hits += bool(np.any(targets >= windows.begin_s[0]))
     share = hits / draws
     assert found == pytest.approx(share, abs=3.5 * np.sqrt(share * (1 - share) / draws))
+
+
+@pytest.mark.parametrize(
+    ("lead_s", "delay_s", "blind_s"),
+    [(1800, 0, 1800), (0, 1800, 1800), (HOUR_S, HOUR_S, 1800), (0, 0, 1800), (2400, 400, 2000)],
+)
+def test_a_burst_goes_on_from_the_age_at_which_its_rows_count(lead_s, delay_s, blind_s):
+    """The fit has what follows sooner in the base: kernels from age 0 would count it twice, as bursts do most of all.
+
+    Rows that are younger when knowledge ends begin within the unknown time, or, in a fit for a longer lead, the window.
+    """
+    issue_s, terms = BEGIN_S + 100 * HOUR_S, (Term(TARGETS, 2400.0, 0.9), Term("ROBBERY", HOUR_S, 0.5))
+    known_s = issue_s - delay_s - np.array([60.0, 300, 301, 900, 1790, 1900, 2500, 5000])
+    is_target = np.array([True, True, False, False, True, True, False, True])
+    windows = Windows(
+        issue_s=np.array([issue_s]), begin_s=np.array([issue_s + lead_s]), end_s=np.array([issue_s + lead_s + 2400])
+    )
+    seen = catalog_of(known_s[is_target], known_s[~is_target], delay_s)
+    found = probability(known_law(terms, blind_s), seen, windows)[0]
+    rng = np.random.default_rng(7)
+    draws, hits = 12_000, 0
+    for _ in range(draws):
+        end_s = float(windows.end_s[0])
+        targets, _ = continued(rng, known_s, is_target, float(issue_s - delay_s), end_s, terms, blind_s)
+        hits += bool(np.any(targets >= windows.begin_s[0]))
+    share = hits / draws
+    assert found == pytest.approx(share, abs=3.5 * np.sqrt(share * (1 - share) / draws))
+    assert found < probability(known_law(terms), seen, windows)[0] - 0.02  # which is what was forecast
 
 
 def test_without_lead_and_other_streams_it_is_the_integrated_rate():
@@ -130,6 +163,7 @@ def test_a_second_report_of_an_event_does_not_foretell_it(lead_s, delay_s, blind
     hawkes.fit(past, outcomes(past, windows), nothing)
     assaults = sum(term.branching for term in hawkes.fitted.terms if term.stream == "AGG. ASSAULT")
     assert assaults < 0.01 if blind else assaults > 0.05
+    assert hawkes.fitted.blind_s == (1800 if blind else 0)  # and its forecasts as the fit
 
 
 @pytest.mark.parametrize("blind_s", [0, 1800])

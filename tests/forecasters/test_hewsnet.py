@@ -118,14 +118,17 @@ def flat(hazard):
     return Climatology(intercept=float(np.log(np.expm1(hazard))), week_hour=np.zeros(168), month=np.zeros(12))
 
 
-@pytest.mark.parametrize(("lead_s", "delay_s"), [(0, 0), (6 * HOUR_S, 0), (4 * HOUR_S, 2 * HOUR_S)])
-def test_in_a_city_of_one_neighborhood_it_is_the_hawkes_process(lead_s, delay_s):
+@pytest.mark.parametrize(
+    ("lead_s", "delay_s", "blind_s"),
+    [(0, 0, 0), (6 * HOUR_S, 0, 0), (4 * HOUR_S, 2 * HOUR_S, 0), (0, 0, 1800), (1800, 0, 1800), (0, 1800, 1500)],
+)
+def test_in_a_city_of_one_neighborhood_it_is_the_hawkes_process(lead_s, delay_s, blind_s):
     """Which is tested against simulated continuations."""
     begin_s, issue_s = 1_577_836_800, 1_577_836_800 + 100 * HOUR_S
     terms = (Term(TARGETS, 3 * HOUR_S, 0.25), Term(ROBBERY, 8 * HOUR_S, 0.6))
     rhythm = Rhythm(climatology=flat(0.05), cell_s=HOUR_S, anchor_s=0)
-    law = Law(rhythm=rhythm, level=1.2, terms=terms, others_per_s={ROBBERY: np.full(168, 2 / 86_400)})
-    time_s = issue_s - delay_s - np.array([600, 4000, 20_000])
+    law = Law(rhythm=rhythm, level=1.2, terms=terms, others_per_s={ROBBERY: np.full(168, 2 / 86_400)}, blind_s=blind_s)
+    time_s = issue_s - delay_s - np.array([600, 700, 20_000])
     seen = make_catalog(
         time_s=time_s,
         category=np.array([1, 0, 1]),
@@ -146,12 +149,39 @@ def test_in_a_city_of_one_neighborhood_it_is_the_hawkes_process(lead_s, delay_s)
         rhythm=rhythm,
         step_s=7200,
         anchor_s=begin_s,
+        blind_s=blind_s,
         arrivals=(Arrivals(which=(1,), share=np.ones(1), per_hour=np.full(168, 2 / 24), whole_step_s=0),),
         recent=None,
         level_weights=np.zeros(2),
     )
     expected = probability(law, seen, windows)
     np.testing.assert_allclose(-np.expm1(-forecaster.hazards(seen, windows).sum(axis=1)), expected, rtol=1e-9)
+
+
+def test_what_a_row_sets_off_begins_at_its_age_there_or_anywhere():
+    """Rows of two neighborhoods, one just seen, against the integral of a kernel that begins after half an hour."""
+    issue_s, share, gain = 1_577_836_800, np.array([0.3, 0.7]), np.array([[0.2, 0.5], [0.4, 0.4]])
+    ages_s, area = np.array([100, 100, 2000, 900]), np.array([0, 1, 1, 0])
+    seen = make_catalog(
+        time_s=issue_s - ages_s,
+        category=np.zeros(4, int),
+        area=area,
+        xy_m=np.zeros((4, 2)),
+        is_target=np.zeros(4, bool),
+        categories=(ROBBERY, "SHOOTING"),
+        areas=2,
+    )
+    layers = [Layer(stream=ROBBERY, decay_s=2 * HOUR_S, is_local=local) for local in (True, False)]
+    forecaster = HewsNetForecaster()
+    forecaster.fitted = HewsNetFit(
+        layers=tuple(layers), weights={"level": np.array(0.0), "share": share, "gain": gain},
+        rhythm=Rhythm(climatology=flat(0.05), cell_s=HOUR_S, anchor_s=0), step_s=7200, anchor_s=issue_s, blind_s=1800,
+        recent=None, level_weights=np.zeros(2),
+    )  # fmt: skip
+    windows = Windows(issue_s=np.array([issue_s]), begin_s=np.array([issue_s]), end_s=np.array([issue_s + 7200]))
+    sent = np.exp(-np.maximum(ages_s, 1800) / 7200) - np.exp(-(ages_s + 7200) / 7200)
+    expected = gain[0] * np.bincount(area, weights=sent) + gain[1] * share * sent.sum()
+    np.testing.assert_allclose(forecaster.hazards(seen, windows)[0], expected, rtol=1e-12)
 
 
 def test_pairs_to_come_stand_at_the_end_of_a_step_alone():
@@ -263,6 +293,7 @@ def test_a_fit_is_as_blind_as_its_forecasts_whether_by_lead_or_by_delay(lead_s, 
     forecaster = HewsNetForecaster()
     forecaster.fit(past, train, outcomes(past, windows.select(np.arange(4012, len(windows)))))
     assert {layer.stream for layer in forecaster.fitted.layers} == expected
+    assert forecaster.fitted.blind_s == lead_s  # and its forecasts as the fit
 
 
 def test_of_many_events_the_last_are_learned_from(monkeypatch):

@@ -69,10 +69,10 @@ def test_excitation_reaches_the_window_that_follows_by_its_decay():
     net = HewsNet(2, (True,))
     decay_s = torch.tensor([3 * 3600.0], dtype=torch.float64)
     reach = net.reach(decay_s, torch.tensor([False]), 0, 120, 60)
-    np.testing.assert_allclose(reach.sent, -np.expm1(-2 / 3), rtol=1e-12)
+    np.testing.assert_allclose(reach.sent[0], -np.expm1(-2 / 3), rtol=1e-12)
     assert torch.equal(reach.target, torch.ones(120, 2, dtype=torch.float64))
     late = net.reach(decay_s, torch.tensor([False]), 180, 120, 60)  # issued three hours before
-    np.testing.assert_allclose(late.sent, np.exp(-1) * -np.expm1(-2 / 3), rtol=1e-12)
+    np.testing.assert_allclose(late.sent[0], np.exp(-1) * -np.expm1(-2 / 3), rtol=1e-12)
     assert float(late.target[:180].max()) == 0.0
 
 
