@@ -50,9 +50,10 @@ LOOK_ROWS, LOOK_BYTES = 2000, 1 << 19
 """Of a file whose times are looked at before it is read."""
 
 TableOpener = Callable[[Path, str, ReadSettings], AbstractContextManager[OpenTable]]
+JSON = (".geojson", ".json", ".jsonl", ".ndjson")
 KINDS: Mapping[str, TableOpener] = {
     **dict.fromkeys((".csv", ".csv.gz"), open_csv),
-    **dict.fromkeys((".geojson", ".geojson.gz", ".json", ".json.gz"), open_json),
+    **dict.fromkeys((f"{end}{packed}" for end in JSON for packed in ("", ".gz")), open_json),
     ".parquet": open_parquet,
     **dict.fromkeys((".xlsx", ".xls"), open_excel),
 }

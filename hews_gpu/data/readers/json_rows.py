@@ -3,7 +3,8 @@
 Understood are GeoJSON FeatureCollections (the pages of an ArcGIS feed or of `hews fetch`), the feed's own JSON
 (features with attributes), plain lists of records, and the whole answers of other feeds, which hold such a list under
 one of LISTS; what follows the list may only end the objects that hold it. An answer that says itself that there is more
-than it holds is a page, not a table: this is noticed.
+than it holds is a page, not a table: this is noticed. Objects of NENA EIDO-JSON may stand in a list, one a line, or
+alone; one a line, a broken object costs itself only, and of the messages on one incident the first counts.
 Numbers keep the digits they are written with. A point gives the longitude and latitude of a row where its properties
 have none, or 0 and 0.
 """
@@ -26,13 +27,16 @@ import pyarrow as pa
 
 from hews_gpu.data.readers.csv_rows import open_bytes
 from hews_gpu.data.readers.dictionary_column import TEXT
-from hews_gpu.data.readers.records import CHUNK_BYTES
+from hews_gpu.data.readers.eido import EIDO_KEY, eido_row, incident_id, is_eido
+from hews_gpu.data.readers.records import CHUNK_BYTES, GOOD, LATER_MESSAGE, NO_OBJECT
 from hews_gpu.data.readers.schemas import Columns, OpenTable, ReadSettings, Stretch, normal_name
 from hews_gpu.errors import UserError
 
 __all__ = ["A_PART", "MORE", "JsonTable", "open_json"]
 
 POINT = ("Longitude", "Latitude")
+BROKEN = object()
+"""What stands for a record that is no JSON."""
 LOOK_AHEAD = 1000  # records whose columns are looked at: some feeds leave out what is null
 READ_BYTES = 1 << 18
 MAX_RECORD_BYTES = 1 << 22  # a record of a crime table takes 1 kB; a larger one must not fill memory
@@ -47,7 +51,11 @@ A_PART = "rows are not all, by what the file itself says: it is a part of the ta
 NULL_NUMBER = re.compile(r"\s*[+-]?0*(?:\.0*)?\s*")
 BETWEEN = re.compile(r"[\s,]*")
 
+NEXT_OBJECT = re.compile(r"[\r\n]\s*(?={)")  # in a file of objects one after the other
+
 Row = dict[str, str | None]
+Numbered = tuple[int, Row]
+"""A row with its problem, an index into `records.PROBLEMS`."""
 
 
 @contextmanager
@@ -59,7 +67,7 @@ def open_json(path: Path, name: str, settings: ReadSettings) -> Iterator[JsonTab
         ahead = list(islice(rows, LOOK_AHEAD))
         if not ahead:
             raise UserError(name, allowed="holds no records", remedy="Remove it or fetch it again")
-        names = tuple(dict.fromkeys(column for row in ahead for column in row))
+        names = tuple(dict.fromkeys(column for _, row in ahead for column in row))
         yield JsonTable(name=name, settings=settings, names=names, noticed=noticed, rows=chain(ahead, rows))
 
 
@@ -67,24 +75,34 @@ def open_json(path: Path, name: str, settings: ReadSettings) -> Iterator[JsonTab
 class JsonTable(OpenTable):
     """An open JSON file, of whose columns those of its first records are known; `line` of a row is its number."""
 
-    rows: Iterator[Row]
+    rows: Iterator[Numbered]
 
     def blocks(self, columns: Columns, part: Stretch | None = None) -> Iterator[pa.Table]:
         """Read the file; it has no parts."""
         most = max(1, min(self.settings.block_rows, self.settings.chunk_bytes * ROWS_PER_CHUNK // CHUNK_BYTES))
         first = 1
         while block := list(islice(self.rows, most)):
-            content = {"line": np.arange(first, first + len(block)), "problem": np.zeros(len(block), np.uint8)}
+            problems = np.array([problem for problem, _ in block], np.uint8)
+            content = {"line": np.arange(first, first + len(block)), "problem": problems}
             for name, position in columns.read.items():
-                texts = pa.array([row.get(columns.names[position]) or "" for row in block], pa.string())
+                texts = pa.array([row.get(columns.names[position]) or "" for _, row in block], pa.string())
                 content[name] = texts.dictionary_encode().cast(TEXT)
             yield pa.table(content)
             first += len(block)
 
 
-def read_rows(stream: BinaryIO, name: str, noticed: Counter[str]) -> Iterator[Row]:
+def read_rows(stream: BinaryIO, name: str, noticed: Counter[str]) -> Iterator[Numbered]:
     """Read the records of a file as text by column name, with the coordinates of their points."""
+    told: set[str] = set()
     for item in _items(_Text(stream, name), noticed):
+        if item is BROKEN:
+            yield NO_OBJECT, {}
+            continue
+        if isinstance(item, dict) and is_eido(item):
+            incident = incident_id(item)
+            yield LATER_MESSAGE if incident in told else GOOD, eido_row(item)
+            told |= {incident} - {""}
+            continue
         if isinstance(item, list):
             allowed = "holds rows without column names, as the whole export of a Socrata feed does (rows.json)"
             raise UserError(name, allowed=allowed, remedy="Fetch it as CSV or GeoJSON")
@@ -97,7 +115,7 @@ def read_rows(stream: BinaryIO, name: str, noticed: Counter[str]) -> Iterator[Ro
             raise _damaged(name, "holds a feature whose properties are no record")
         row = {column: _text(value) for column, value in (properties or {}).items()}
         _add_point(row, _point(item.get("geometry")))
-        yield row
+        yield GOOD, row
 
 
 def _add_point(row: Row, point: tuple[str | None, str | None]) -> None:
@@ -151,6 +169,9 @@ def _items(text: _Text, noticed: Counter[str]) -> Iterator[Any]:
     """Decode the members of the list of records one at a time."""
     decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
     text.position = _start(text)
+    if not text.position:
+        yield from _objects_in_a_row(text, decoder)
+        return
     opening, count = text.held[: text.position], 0
     while True:
         text.position = BETWEEN.match(text.held, text.position).end()  # type: ignore[union-attr]  # matches nothing too
@@ -178,9 +199,33 @@ def _items(text: _Text, noticed: Counter[str]) -> Iterator[Any]:
             raise _damaged(text.name, "is cut off or damaged: the list of records does not end")
 
 
+def _objects_in_a_row(text: _Text, decoder: json.JSONDecoder) -> Iterator[Any]:
+    """Decode objects that follow one another without a list around them; BROKEN for each that is none.
+
+    Where one cannot be decoded, the next begins with the next line that begins with a brace.
+    """
+    while True:
+        text.position = BETWEEN.match(text.held, text.position).end()  # type: ignore[union-attr]  # matches nothing too
+        if text.position == len(text.held):
+            if not text.more():
+                return
+            continue
+        following = NEXT_OBJECT.search(text.held, text.position)
+        try:
+            item, text.position = decoder.raw_decode(text.held, text.position)
+            yield item if isinstance(item, dict) else BROKEN
+        except (RecursionError, ValueError):
+            if following is None and len(text.held) - text.position <= MAX_RECORD_BYTES and text.more():
+                continue
+            yield BROKEN
+            text.position = len(text.held) if following is None else following.end()
+
+
 def _start(text: _Text) -> int:
-    """Read up to the list of records, and return where it begins."""
+    """Read up to the list of records, and return where it begins; 0 where objects of EIDO-JSON stand without a list."""
     while not (start := LIST_START.match(text.held)):
+        if text.held.lstrip().startswith("{") and EIDO_KEY.search(text.held):
+            return 0
         if len(text.held) > MAX_RECORD_BYTES or not text.more():
             what = "is cut off or " if text.held.lstrip()[:1] in ("{", "[") else ""
             if not text.held.strip():
@@ -190,7 +235,9 @@ def _start(text: _Text) -> int:
                 remedy = "Write the records as one list in [ ], with commas"
                 raise UserError(text.name, allowed=allowed, remedy=remedy)
             raise _damaged(text.name, f"{what}holds no list of records, such as the features of GeoJSON")
-    return start.end()
+    key = EIDO_KEY.search(text.held)
+    is_object = text.held.lstrip().startswith("{")
+    return 0 if is_object and key and key.start() < start.end() else start.end()
 
 
 def _require_end(opening: str, text: _Text) -> Any:

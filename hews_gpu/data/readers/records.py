@@ -20,10 +20,24 @@ import numpy as np
 
 from hews_gpu.arrays import Int64, UInt8
 
-__all__ = ["GOOD", "PROBLEMS", "Counted", "Records", "count_fields", "iter_records", "lines_of", "read_chunk"]
+__all__ = [
+    "GOOD",
+    "LATER_MESSAGE",
+    "NO_OBJECT",
+    "PROBLEMS",
+    "Counted",
+    "Records",
+    "count_fields",
+    "iter_records",
+    "lines_of",
+    "read_chunk",
+]
 
-GOOD, BLANK, WRONG_FIELDS, UNBALANCED, TOO_LONG, REPEATED_HEADER = range(6)
-PROBLEMS = ("", "blank line", "wrong number of fields", "unbalanced quotes", "line too long", "header repeated")
+GOOD, BLANK, WRONG_FIELDS, UNBALANCED, TOO_LONG, REPEATED_HEADER, NO_OBJECT, LATER_MESSAGE = range(8)
+PROBLEMS = (
+    *("", "blank line", "wrong number of fields", "unbalanced quotes", "line too long", "header repeated"),
+    *("no whole JSON object", "later message of an incident told before"),
+)
 CHUNK_BYTES = 16 << 20  # about 95,000 rows of a crime table: large enough for arrays, small beside 2 GB
 MAX_LINE_BYTES = 1 << 20  # a row of a crime table takes 200 bytes; a longer line is not one, and must not fill memory
 MAX_LINES = 64  # of one quoted record; more means that a quote was never closed

@@ -73,6 +73,8 @@ class Schema:
     """Category as older vintages spell it -> the name it has in the others, both in normal spelling."""
     zone_is_mislabelled: bool = False
     """Times carry +00 or are milliseconds since 1970, but are local wall-clock times all the same."""
+    has_offsets: bool = False
+    """Times carry their offset from UTC and mean it."""
 
 
 POINT = {"longitude": "Longitude", "latitude": "Latitude"}
@@ -110,7 +112,15 @@ CHICAGO = Schema(
     compared=("Case Number", "IUCR", "FBI Code", "Beat", "District", "Ward", "Community Area"),
     vocabulary=CHICAGO_VOCABULARY,
 )
-SCHEMAS: tuple[Schema, ...] = (PORTAL, ARCGIS, CHICAGO)
+EIDO = Schema(  # rows as `eido.eido_row` makes them
+    name="eido",
+    roles={"time": "incidentTime", **POINT, "category": "incidentType"},
+    charts_only=(),
+    compared=("incidentId",),
+    vocabulary={},
+    has_offsets=True,
+)
+SCHEMAS: tuple[Schema, ...] = (PORTAL, ARCGIS, CHICAGO, EIDO)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,7 +278,8 @@ def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | 
 
     times = {role: normal_name(name) for role, name in roles.items() if role in TIME_ROLES}
     own = {} if schema is None else {role: normal_name(name) for role, name in schema.roles.items()}
-    zone = {"auto": "", "local": "", "utc": "UTC"}.get(settings.times, settings.times)
+    auto = "UTC" if schema is not None and schema.has_offsets else ""
+    zone = {"auto": auto, "local": "", "utc": "UTC"}.get(settings.times, settings.times)
     return Columns(
         schema="mapped" if schema is None else schema.name,
         reading=TimeReading(zone=zone, city=settings.timezone),
