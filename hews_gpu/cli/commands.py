@@ -18,6 +18,7 @@ from hews_gpu.cli import (
     cluster_commands,
     data_commands,
     forecast_commands,
+    groups_commands,
     live_commands,
     record_commands,
     warn_commands,
@@ -95,6 +96,7 @@ def _options(
 for commands in (
     data_commands,
     forecast_commands,
+    groups_commands,
     warn_commands,
     live_commands,
     record_commands,

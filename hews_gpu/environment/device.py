@@ -18,7 +18,7 @@ from typing import Literal
 from hews_gpu.environment import probes
 from hews_gpu.errors import UserError, did_you_mean
 
-__all__ = ["Choice", "ProbeResult", "choose_device", "choose_raster_backend", "probe"]
+__all__ = ["Choice", "ProbeResult", "choose_clustering", "choose_device", "choose_raster_backend", "probe"]
 
 PROBE_TIMEOUT_S = 120.0  # a cold import of torch from a network disk takes tens of seconds
 REASON_LIMIT = 120  # characters; some libraries put a page of advice into an exception
@@ -74,6 +74,15 @@ def choose_raster_backend(requested: str = "auto") -> Choice:
         UserError: another word, or ``cuda`` where it does not work.
     """
     return _choose(requested, "numba_cuda")
+
+
+def choose_clustering(requested: str = "auto") -> Choice:
+    """Choose what groups rows: cuML where it works, otherwise scikit-learn on the CPU; as of ``--device``.
+
+    Raises:
+        UserError: another word, or ``cuda`` where it does not work.
+    """
+    return _choose(requested, "cuml")
 
 
 def _choose(requested: str, library: str) -> Choice:

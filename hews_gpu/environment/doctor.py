@@ -32,6 +32,8 @@ TO_GET = {
         "conda env create -f conda-env.yml; conda activate hews-gpu; pip install --no-deps --editable .   (in a clone: "
         "RAPIDS 25.04, the last with cuSpatial; we never ran it, nor could we solve the file)"
     ),
+    "cuml": "pip install cuml-cu13==26.10.*   (beside '.[gpu]'; never run on a GPU)",
+    "umap": "pip install '.[umap]'   (in a clone)",
     "slurm": "a machine of a SLURM cluster, with its client programs",
 }
 """What to type or get where a probe fails, by the probe's name."""
@@ -76,6 +78,9 @@ ENGINES = (
     Engine("feed", "DALI (--feed dali)", ("dali",)),
     Engine("train", "torch CUDA", ("gpu", "torch_cuda")),
     Engine("train", "torch CPU", ("torch_cpu",)),
+    Engine("groups", "cuML (never run by us)", ("gpu", "cuml")),
+    Engine("groups", "scikit-learn", ("sklearn",)),
+    Engine("groups", "UMAP (--embedding umap, for the picture)", ("umap",)),
     Engine("cluster", "Dask local", ("dask_local",)),
     Engine("cluster", "Dask-CUDA (never run by us)", ("gpu", "dask_cuda")),
     Engine("batch", "SLURM (hews submit)", ("slurm",)),

@@ -189,6 +189,40 @@ def torch_cuda() -> str:
     return f"torch {torch.__version__} on {torch.cuda.get_device_name(0)}"
 
 
+def sklearn() -> str:
+    """Scikit-learn puts two far points into two groups."""
+    import sklearn as library
+    from sklearn.cluster import KMeans
+
+    labels = KMeans(2, n_init=1, random_state=0).fit([[0.0], [9.0]]).labels_
+    _require(labels[0] != labels[1], "two far points were put into one group")
+    return f"scikit-learn {library.__version__}"
+
+
+def cuml() -> str:
+    """CuML puts two far points into two groups, on the GPU."""
+    import cuml as library
+    import numpy as np
+    from cuml.cluster import KMeans
+
+    labels = np.asarray(
+        KMeans(n_clusters=2, n_init=1, random_state=0).fit(np.array([[0.0], [9.0]], np.float32)).labels_
+    )
+    _require(labels[0] != labels[1], "two far points were put into one group")
+    return f"cuML {library.__version__}"
+
+
+def umap() -> str:
+    """UMAP lays a few points out on a plane."""
+    import numpy as np
+    from umap import UMAP
+
+    points = np.random.default_rng(0).random((30, 3))
+    shape = UMAP(n_neighbors=5, n_epochs=5, random_state=0, n_jobs=1).fit_transform(points).shape
+    _require(shape == (30, 2), f"a plane of 30 points has the shape {shape}")
+    return f"umap-learn {version('umap-learn')}"
+
+
 def dask_local() -> str:
     """A Dask client and scheduler in this process run one task."""
     from distributed import Client
@@ -221,7 +255,7 @@ PROBES: dict[str, Callable[[], str]] = {
     probe.__name__: probe
     for probe in (
         *(driver, gpu, cuda_libraries, pandas, cudf, shapely, cuspatial, numba_cpu, numba_cuda),
-        *(dali, torch_cpu, torch_cuda, dask_local, dask_cuda, slurm),
+        *(dali, torch_cpu, torch_cuda, sklearn, cuml, umap, dask_local, dask_cuda, slurm),
     )
 }
 """Every probe by its name."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hews_gpu.data.coverage import coverage_of_events
-from hews_gpu.data.events import DOUBTS
+from hews_gpu.data.events import DOUBTS, open_data_of
 from hews_gpu.errors import UserError
 from hews_gpu.files import atomic_file, require_free_file
+from hews_gpu.groups.run import GROUPS
 from hews_gpu.own_files import read_json
 from hews_gpu.progress import step
 from hews_gpu.report.formatting import category_list, moment, number, percent, signed, span
@@ -19,6 +20,7 @@ from hews_gpu.report.results_file import read_results, read_results_file
 from hews_gpu.report.sections import city, scores
 from hews_gpu.report.sections.findings import findings_page, kind_of
 from hews_gpu.report.sections.foresight import foresight
+from hews_gpu.report.sections.groups import groups_page
 from hews_gpu.report.sections.how import facts_of_file, how
 from hews_gpu.report.sections.leaky import leaky_page
 from hews_gpu.report.sections.where import where
@@ -48,7 +50,8 @@ def build_report(run: Path, *, out: Path | None = None, data: Path | None = None
     Of a leaky run it is a page that says what its numbers are worth.
 
     Args:
-        run: folder judged by ``hews evaluate``, or made by ``hews backtest`` or ``hews leadtime``, or the results file.
+        run: folder judged by ``hews evaluate``, or made by ``hews backtest``, ``hews leadtime`` or
+            ``hews groups``, or the results file.
         out: file to write; ``report.html`` in `run`, or the results file's name with that ending, unless given.
         data: the prepared folder, where it has moved since training; a results file needs none.
         force: replace `out` if it is a report.
@@ -79,6 +82,8 @@ def _page_of_folder(run: Path, data: Path | None) -> Page:
         raise UserError("run folder", run, allowed="does not exist", remedy="Make it with 'hews train DIR --out RUN'")
     if (run / LEADTIME).is_file():
         return findings_page(read_json(run / LEADTIME), run / LEADTIME)
+    if (run / GROUPS).is_file():
+        return groups_page(run, open_data_of(run, data))
     metrics = read_json(run / "metrics.json", remedy=JUDGE_FIRST)
     if metrics.get("leaky") is True:
         return leaky_page(run, metrics, data)

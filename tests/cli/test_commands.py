@@ -27,6 +27,7 @@ COMMANDS = (
     "evaluate",
     "backtest",
     "repeats",
+    "groups",
     "audit",
     "compare-vintages",
     "report",
@@ -83,6 +84,8 @@ def test_help_and_version_import_nothing_heavy() -> None:
         ("hews_gpu.runs.train", "dask"),
         ("hews_gpu.runs.evaluate", "dask"),
         ("hews_gpu.cli.demo", "torch"),
+        ("hews_gpu.groups.run", "torch"),
+        ("hews_gpu.report.sections.groups", "torch"),
     ],
 )
 def test_table_work_and_torch_stay_in_separate_processes(module: str, never: str) -> None:

@@ -98,7 +98,7 @@ def test_each_probe_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("name", ["pandas", "shapely", "numba_cpu", "torch_cpu", "dask_local"])
+@pytest.mark.parametrize("name", ["pandas", "shapely", "numba_cpu", "torch_cpu", "sklearn", "dask_local"])
 def test_the_engines_of_a_machine_without_a_gpu_work(name: str) -> None:
     assert probe(name).works, probe(name).why
 

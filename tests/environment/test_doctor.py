@@ -22,6 +22,8 @@ GPU_PROBES = {
     "dali",
     "torch_cuda",
     "dask_cuda",
+    "cuml",
+    "umap",
 }
 NO_GPU = GPU_PROBES | {"slurm"}
 
@@ -47,6 +49,7 @@ LAPTOP = {
     "rasterize": "numba CPU",
     "feed": "direct",
     "train": "torch CPU",
+    "groups": "scikit-learn",
     "cluster": "Dask local",
     "batch": "none: commands run here",
 }
@@ -59,7 +62,12 @@ def test_without_a_gpu_every_stage_has_an_engine(machine: Callable[[set[str]], l
 def test_with_everything_the_engines_of_the_defaults_are_chosen(
     machine: Callable[[set[str]], list[Diagnosis]],
 ) -> None:
-    gpu = {"rasterize": "numba CUDA", "train": "torch CUDA", "batch": "SLURM (hews submit)"}
+    gpu = {
+        "rasterize": "numba CUDA",
+        "train": "torch CUDA",
+        "groups": "cuML (never run by us)",
+        "batch": "SLURM (hews submit)",
+    }
     assert _chosen(machine(set())) == {**LAPTOP, **gpu}
 
 

@@ -121,8 +121,14 @@ def _fill(which: Int64, edges: list[float], values: Float64) -> list[str]:
     ]
 
 
-def areas(city: Outlines, rate: Float64, what: str, edges: list[float] | None = None) -> tuple[Markup, list[Key]]:
-    """Draw each neighborhood in the color of its rate [N] per square kilometer and year of `what`, over a scale.
+def areas(
+    city: Outlines,
+    rate: Float64,
+    what: str,
+    edges: list[float] | None = None,
+    of: str = " per square kilometer and year",
+) -> tuple[Markup, list[Key]]:
+    """Draw each neighborhood in the color of its rate [N] of `what`, `of` a unit, over a scale; blank where it is NaN.
 
     The `edges` of the classes are their own unless given.
     """
@@ -146,9 +152,9 @@ def areas(city: Outlines, rate: Float64, what: str, edges: list[float] | None = 
         colors = _fill(which, edges, rate)
         shapes = PathCollection(paths, facecolors=colors, edgecolors=role("card"), linewidths=0.7)
         axes.add_collection(shapes, autolim=False)
-        none, top = int((rate == 0).sum()), float(f"{rate.max():.2g}")
-        alt = f"Map of {len(rate)} neighborhoods by {what} per square kilometer and year, "
-        alt += f"from {rate.min():.2g} to {rate.max():.2g}; {none} with none."
+        none, top = int((rate == 0).sum()), float(f"{np.nanmax(rate):.2g}")
+        alt = f"Map of {len(rate)} neighborhoods by {what}{of}, "
+        alt += f"from {np.nanmin(rate):.2g} to {np.nanmax(rate):.2g}; {none} with none."
         return svg(drawing, alt), legend(edges, top, zeros=none > 0)
 
 

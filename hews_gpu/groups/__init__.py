@@ -1,0 +1,1 @@
+"""Groups of victims: which kinds of crime were reported, and whether the groups are real; no model reads them."""
