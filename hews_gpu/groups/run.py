@@ -88,16 +88,7 @@ def groups(
         UserError: an option is wrong, or the table or the census cannot be grouped.
     """
     started = time.perf_counter()
-    if part not in PARTS:
-        raise UserError("--part", part, allowed="must be 1 or 2")
-    if embedding not in EMBEDDINGS:
-        raise UserError("--embedding", embedding, allowed="is not known", remedy=did_you_mean(embedding, EMBEDDINGS))
-    if embedding == "umap" and not (there := probe("umap")).works:
-        remedy = "Leave it out, or pip install umap-learn"
-        raise UserError("--embedding", embedding, allowed=f"does not work here: {there.why}", remedy=remedy)
-    for name, file in (("--census", census), ("--crosswalk", crosswalk)):
-        if part == 1 and file is not None:
-            raise UserError(name, file, allowed="is for --part 2", remedy="Leave it out, or give --part 2")
+    _check_options(part, embedding, census, crosswalk)
     engine = choose_engine(device)
     prepared = _opened(source, workers)
     out = out or prepared.folder.parent / f"groups-{part}"
@@ -131,6 +122,20 @@ def groups(
         write_json(folder / GROUPS, content)
         notes |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_bytes": peak_memory_bytes()}
     return content, out
+
+
+def _check_options(part: int, embedding: str, census: Path | None, crosswalk: Path | None) -> None:
+    """Refuse options that are wrong, or of no use together."""
+    if part not in PARTS:
+        raise UserError("--part", part, allowed="must be 1 or 2")
+    if embedding not in EMBEDDINGS:
+        raise UserError("--embedding", embedding, allowed="is not known", remedy=did_you_mean(embedding, EMBEDDINGS))
+    if embedding == "umap" and not (there := probe("umap")).works:
+        remedy = "Leave it out, or pip install umap-learn"
+        raise UserError("--embedding", embedding, allowed=f"does not work here: {there.why}", remedy=remedy)
+    for name, file in (("--census", census), ("--crosswalk", crosswalk)):
+        if part == 1 and file is not None:
+            raise UserError(name, file, allowed="is for --part 2", remedy="Leave it out, or give --part 2")
 
 
 class GroupTask:

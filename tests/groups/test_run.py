@@ -17,6 +17,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.groups import assign, evidence
 from hews_gpu.groups.run import groups
 from hews_gpu.groups.victims import LEAST_GROUP
+from hews_gpu.report.build import build_report
 
 CENSUS = "place,Population,Young,Income,Same,Blank\nEast,1000,200,30000.5,7,\nWEST ,2000,900,52000.25,7,\n"
 
@@ -53,6 +54,8 @@ def test_both_parts_write_groups_and_a_page(prepared, tmp_path, census, quick, c
         assert [group["rows"] for group in result["groups"]] == table["group"].value_counts().sort_index().tolist()
         assert "</html>" in (out / "report.html").read_text()
         assert not (out / "work").exists()
+        before = (out / "report.html").read_text()
+        assert build_report(out, force=True).read_text() == before
     assert set(result["join"]) >= {"part_1", "part_2", "part_2_permuted", "part_2_swapped"}
     assert result["census"]["columns"] == ["Population", "Young per inhabitant", "Income"]
     assert result["census"]["left_out"] == {"Blank": "is blank everywhere", "Same": "is 7 everywhere"}

@@ -1,0 +1,200 @@
+"""Groups of victims: what `hews groups` finds on Baltimore's portal table, and whether it can be believed.
+
+The real table (HEWS_REAL_DATA names it): both parts on its last whole year, which ends before its locked years, with
+the 278 neighborhoods and their census of 2010; then both on a million rows drawn from the table with replacement, by
+the clock and by the processor. Generated tables: planted groups must be found where they are, and tables without any
+must be told so. ``--quick``: three generated tables of each kind, nothing saved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sklearn.metrics import adjusted_rand_score
+from threadpoolctl import threadpool_limits
+
+from benchmarks.common import finish, parse_flags, real_data
+from benchmarks.inputs.cities import PORTAL, write_baltimore
+from hews_gpu.cli.printing import print_table
+from hews_gpu.config import load_city
+from hews_gpu.data.prepare.command import prepare
+from hews_gpu.files import read_manifest
+from hews_gpu.groups.engine import choose_engine
+from hews_gpu.groups.run import GROUPS, GroupTask, find_groups
+from hews_gpu.workers import in_this_process
+from studies.inputs.victims import generated
+
+TABLES = 20
+PLANTED = 4
+ROWS = 2_500
+MILLION = 1_000_000
+KEPT: tuple[str, ...] = (
+    "rows",
+    "sample_rows",
+    "silhouette_rows",
+    "k",
+    "is_real",
+    "reasons",
+    "curve",
+    "t_needed",
+    "gap_t",
+    "silhouette_t",
+)
+KEPT += ("components", "stability", "null_stability", "silhouette", "alternatives", "join", "census", "joined_groups")
+
+
+def controls(tables: int) -> dict[str, Any]:
+    """Return how planted groups are found, and how often groups are seen in tables that have none."""
+    planted: list[dict[str, Any]] = []
+    null: list[dict[str, Any]] = []
+    for seed in range(tables):
+        for groups, into in ((PLANTED, planted), (1, null)):
+            victims, truth, middles_km = generated(ROWS, groups, seed)
+            with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
+                task = GroupTask(choose_engine("cpu"), seed, in_this_process, Path(folder))
+                result, labels, _ = find_groups(victims, None, middles_km, task)
+            agreement = float(adjusted_rand_score(truth, labels))
+            into.append(
+                {name: result[name] for name in ("is_real", "k", "gap_t", "silhouette_t")} | {"agreement": agreement}
+            )
+    return {
+        "planted": {
+            **{"tables": tables, "groups": PLANTED, "rows": ROWS},
+            "found": sum(one["is_real"] and one["k"] == PLANTED for one in planted),
+            "least_agreement": min(one["agreement"] for one in planted),
+            "each": planted,
+        },
+        "null": {
+            "tables": tables,
+            "rows": ROWS,
+            "false_alarms": sum(one["is_real"] for one in null),
+            "each": null,
+        },
+    }
+
+
+def command(prepared: Path, out: Path, part: int, *span: str) -> dict[str, Any]:
+    """Run `hews groups` in its own process, its census that of the polygons; return its result and what it took."""
+    begin, before = time.perf_counter(), os.times()
+    line = [
+        sys.executable,
+        "-m",
+        "hews_gpu",
+        "groups",
+        str(prepared),
+        "--part",
+        str(part),
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+    ]
+    subprocess.run([*line, *span], check=True, stdout=subprocess.DEVNULL)
+    after = os.times()
+    content = json.loads((out / GROUPS).read_text(encoding="utf-8"))
+    own = {name: content[name] for name in KEPT if name in content}
+    own["groups"] = [
+        {name: one[name] for name in ("group", "rows", "share", "stands_out")} for one in content["groups"]
+    ]
+    return {
+        **{"begin": content["begin"], "end": content["end"], **own},
+        "seconds": round(time.perf_counter() - begin, 1),
+        "processor_seconds": round(
+            after.children_user + after.children_system - before.children_user - before.children_system, 1
+        ),
+        "peak_memory_gb": round(read_manifest(out)["peak_memory_bytes"] / 1e9, 2),
+    }
+
+
+def drawn(prepared: Path, into: Path, rows: int, *, shuffled: bool = False) -> Path:
+    """Write a prepared folder of rows drawn from one with replacement, or of its own rows in another order."""
+    rng = np.random.default_rng(0)
+    table = pq.read_table(prepared / "incidents.parquet")
+    charts = pq.read_table(prepared / "charts_only.parquet")
+    chosen = rng.permutation(len(table)) if shuffled else np.sort(rng.integers(0, len(table), rows))
+    into.mkdir()
+    for name, own in (("incidents", table), ("charts_only", charts)):
+        own = own.take(chosen)
+        own = own.set_column(own.column_names.index("row_id"), "row_id", pa.array(np.arange(len(chosen))))
+        pq.write_table(own, into / f"{name}.parquet")
+    for name in ("neighborhoods.parquet", "city.toml", "hews.json"):
+        (into / name).write_bytes((prepared / name).read_bytes())
+    return into
+
+
+def agreement_of_orders(prepared: Path, first: Path, folder: Path) -> dict[str, float]:
+    """Return the adjusted Rand index of the same run again, and of the same rows in another order."""
+    again = folder / "again"
+    command(prepared, again, 1)
+    other = drawn(prepared, folder / "shuffled", 0, shuffled=True)
+    command(other, folder / "of-shuffled", 1)
+    order = np.random.default_rng(0).permutation(pq.read_metadata(prepared / "incidents.parquet").num_rows)
+    labels = {
+        out: pq.read_table(out / "groups.parquet").to_pandas().set_index("row_id")["group"] for out in (first, again)
+    }
+    shuffled = pq.read_table(folder / "of-shuffled" / "groups.parquet").to_pandas()
+    shuffled["row_id"] = order[shuffled["row_id"]]
+    shuffled = shuffled.set_index("row_id")["group"].loc[labels[first].index]
+    return {
+        "repeated_run": float(adjusted_rand_score(labels[first], labels[again].loc[labels[first].index])),
+        "shuffled_rows": float(adjusted_rand_score(labels[first], shuffled)),
+    }
+
+
+def baltimore(data: Path) -> dict[str, Any]:
+    """Return what is found on the real table, and how long a million rows take."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(load_city(write_baltimore(folder, data, tables=(PORTAL,), areas=278)), folder / "prepared")
+        parts = {f"part_{part}": command(folder / "prepared", folder / f"part-{part}", part) for part in (1, 2)}
+        orders = agreement_of_orders(folder / "prepared", folder / "part-1", folder)
+        many = drawn(folder / "prepared", folder / "many", MILLION)
+        span = ("--from", "2012-01-01", "--to", "2017-09-02")
+        million = {f"part_{part}": command(many, folder / f"many-{part}", part, *span) for part in (1, 2)}
+    return {"tables": [PORTAL], **parts, "same_groups": orders, "million": million}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print what was found and what it took."""
+    rows = [["table", "rows", "k", "real", "silhouette", "processor s"]]
+    for name, one in {**result.get("baltimore", {}), **result.get("baltimore", {}).get("million", {})}.items():
+        if isinstance(one, dict) and "k" in one:
+            cells = [f"{one['rows']:,}", str(one["k"]), str(one["is_real"]), f"{one['silhouette']['value']:.3f}"]
+            rows.append([name, *cells, f"{one['processor_seconds']:.0f}"])
+    print_table("Baltimore", rows)
+    own = result["controls"]
+    planted, null = own["planted"], own["null"]
+    summary = [
+        ["", "tables", "said to have groups", "least agreement"],
+        ["planted", str(planted["tables"]), str(planted["found"]), f"{planted['least_agreement']:.3f}"],
+        ["none", str(null["tables"]), str(null["false_alarms"]), ""],
+    ]
+    print_table("Generated tables", summary)
+
+
+def main() -> None:
+    """Find, print, and save unless quick."""
+    flags = parse_flags(__doc__ or "")
+    data = real_data()
+    if not flags.quick and data is None:
+        sys.exit("groups: needs HEWS_REAL_DATA; --quick looks at generated tables alone")
+    result: dict[str, Any] = {"controls": controls(3 if flags.quick else TABLES)}
+    if not flags.quick and data is not None:
+        result["baltimore"] = baltimore(data)
+    finish("groups", result, flags, show, packages=("scikit-learn", "scipy"))
+
+
+if __name__ == "__main__":
+    main()
