@@ -15,7 +15,7 @@ from hews_gpu.forecasters.hawkes import Hawkes
 from hews_gpu.forecasters.level import Level
 from hews_gpu.forecasters.stack import Stack
 
-__all__ = ["BASELINES", "EXPERTS", "FORECASTERS", "REFERENCES", "require_known"]
+__all__ = ["BASELINES", "EXPERTS", "FORECASTERS", "REFERENCES", "quick_cnn", "require_known"]
 
 EXPERTS: Final = ("hewsnet", "counts")
 """Tried by a stack on any device; the CNN on a GPU, where it is named, and on a CPU where a quick one shows a gain."""
@@ -47,7 +47,7 @@ def _cnn(setting: Setting) -> Forecaster:
     return CnnForecaster(setting, _level(setting))
 
 
-def _quick_cnn(setting: Setting) -> Forecaster:
+def quick_cnn(setting: Setting) -> Forecaster:
     """Return one that sees each map once: in a quarter of the time it gains most of what it ever will."""
     from hews_gpu.training.recipe import StageConfig, load_recipe
 
@@ -61,7 +61,7 @@ def _stack(setting: Setting) -> Forecaster:
     names = named or (*EXPERTS, *((CNN,) if is_fast or has_maps else ()))
     makers = {name: partial(FORECASTERS[name].make, setting) for name in names}
     networks = frozenset(name for name in names if FORECASTERS[name].is_network)
-    quick = {} if named or is_fast or not has_maps else {CNN: partial(_quick_cnn, setting)}
+    quick = {} if named or is_fast or not has_maps else {CNN: partial(quick_cnn, setting)}
     return Stack(partial(_level, setting), makers, networks, quick)
 
 
