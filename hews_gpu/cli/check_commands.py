@@ -1,4 +1,4 @@
-"""The commands that try and check: demo, doctor, audit, compare-vintages, bench."""
+"""The commands that try and check: demo, doctor, audit, audit fairness, compare-vintages, bench."""
 
 from __future__ import annotations
 
@@ -62,6 +62,33 @@ def audit(
     if out is not None:
         write_audit(out, result)
     show(f"Audit of {result['of']}: {result['verdict']}", result, as_json, table=audit_table(result))
+    raise typer.Exit(1 if result["verdict"] == "fail" else 0)
+
+
+@app.command(name="audit fairness")
+def audit_fairness(
+    folder: Annotated[Path, typer.Argument(metavar="RUN|REPLAY", help="A folder made by 'hews replay', or evaluated.")],
+    census: Annotated[Path, typer.Option("--census", help="A CSV file or one of polygons, a row per neighborhood.")],
+    by: Annotated[
+        list[str],
+        typer.Option("--by", metavar="COLUMN", help="Group by it, or by a quotient: Vacant/Housing. Repeatable."),
+    ],
+    residents: Annotated[str, typer.Option("--residents", metavar="COLUMN", help="How many live there.")],
+    name: Annotated[str, typer.Option("--name", metavar="COLUMN", help="The neighborhoods' names.")] = "name",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for fairness.json and the page; else RUN|REPLAY.")
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Say who is warned of, and how rightly, by what a census says of the places. Exit code 1 if a gate fails."""
+    from hews_gpu.audit.fairness import PAGE, fairness
+    from hews_gpu.audit.gate_result import audit_table
+
+    out = out or folder
+    result = fairness(folder, census=census, name=name, residents=residents, by=by, out=out, force=force)
+    title = f"Who bears the warnings of {result['of']}: {result['verdict']}"
+    show(title, result, as_json, table=audit_table(result), last=f"Page: {out / PAGE}")
     raise typer.Exit(1 if result["verdict"] == "fail" else 0)
 
 

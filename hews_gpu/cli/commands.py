@@ -41,6 +41,11 @@ class Commands(TyperGroup):
         except UsageError as error:
             _tell_usage(error)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find a command, by two words where there is one of two."""
+        two = " ".join(args[:2])
+        return super().resolve_command(ctx, [two, *args[2:]] if two in self.commands else args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run one command."""
         try:

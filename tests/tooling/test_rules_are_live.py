@@ -98,6 +98,11 @@ IMPORTS = {
     "forecasters know the judge": ("hews_gpu/forecasters/__init__.py", "import hews_gpu.evaluation", "layers"),
     "the judge knows runs": ("hews_gpu/evaluation/__init__.py", "import hews_gpu.runs", "layers"),
     "a reader cleans": ("hews_gpu/data/readers/files.py", "import hews_gpu.data.clean", "data-layers"),
+    "a forecaster reads the census": (
+        "hews_gpu/forecasters/__init__.py",
+        "import hews_gpu.data.census",
+        "census-for-audits",
+    ),
     "data draws maps": ("hews_gpu/data/__init__.py", "import hews_gpu.raster", "layers"),
     "raster reads the feed": ("hews_gpu/raster/__init__.py", "import hews_gpu.feed", "layers"),
     "feed knows the trainer": ("hews_gpu/feed/__init__.py", "import hews_gpu.training", "layers"),
