@@ -57,10 +57,7 @@ def show(result: Mapping[str, Any]) -> None:
     rows = [["windows a week", "by", "model", "climatology", "long-run rate", "caught", "at equal hours"]]
     for budget, audit in result["budgets"].items():
         for by, one in audit["by"].items():
-            last = {
-                name: groups["highest quarter"]["hours_per_event"]["ratio"]["value"]
-                for name, groups in one["groups"].items()
-            }
+            last = [groups["highest quarter"]["hours_per_event"]["ratio"] for groups in one["groups"].values()]
             ends = [f"{row['caught']['value']:.3f}" for row in (one["equal_hours"][0], one["equal_hours"][-1])]
             rows.append([budget, by, *(f"{ratio['value']:.2f}" for ratio in last), *ends])
     print_table("Hours under warning for each event, highest quarter of residents to the city", rows)
