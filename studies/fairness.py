@@ -26,6 +26,7 @@ CENSUS = "baltimore/neighborhoods_278_census2010.geojson.gz"
 BY = ("Blk_AfAm/Population", "Vacant/Housing", "Occ_Rent/Occupied")
 BUDGETS = (10, 100, 1000)
 """Warned windows and neighborhoods a week."""
+KEPT = ("from", "to", "neighborhoods", "residents", "events", "hours_per_event", "caught", "came_true", "calibration")
 BUDGET = "[neighborhoods]\nwatch_per_week = {}\nwarning_per_week = 0\n"
 
 
@@ -47,7 +48,10 @@ def _kept(audit: Mapping[str, Any]) -> dict[str, Any]:
     left_out = ("by_neighborhood", "created", "command", "version", "kind")
     by = {}
     for one in audit["by"]:
-        groups = {name: {row["group"]: row for row in rows} for name, rows in one["groups"].items()}
+        groups = {
+            name: {row["group"]: {key: row[key] for key in KEPT} for row in rows}
+            for name, rows in one["groups"].items()
+        }
         by[one["by"]] = {**one, "groups": groups}
     return {**{name: value for name, value in audit.items() if name not in left_out}, "by": by}
 

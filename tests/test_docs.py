@@ -91,7 +91,8 @@ def _command(words: list[str]) -> Any:
 
     from hews_gpu.cli.commands import app
 
-    command = get_command(app).commands[words[0]]
+    commands = get_command(app).commands
+    command = commands[" ".join(words[:2]) if " ".join(words[:2]) in commands else words[0]]
     return command.commands[words[1]] if hasattr(command, "commands") and words[1:] else command
 
 
