@@ -193,6 +193,10 @@ class LayerConfig(IncidentsConfig):
     """What it is called in results: small letters, digits and underscores."""
     delay_s: int = 0
     """How long after it happened a row is known; later where the column `known` says so."""
+    citywide: bool = False
+    """Whether its rows have no place: they happen to the whole city, or are measured of it."""
+    values: tuple[str, ...] = ()
+    """Of a layer without places: columns of numbers, such as a temperature."""
 
     def __post_init__(self) -> None:
         allowed = "must be 1 to 32 small letters, digits and underscores, a letter first"
@@ -201,8 +205,28 @@ class LayerConfig(IncidentsConfig):
         remedy = "Leave it out; 'hews audit' is where demographics belong"
         require(not words, "[[layers]] name", self.name, "demographics are for auditing, never for input", remedy)
         require(0 <= self.delay_s <= 366 * DAY_S, "[[layers]] delay_s", self.delay_s, "must be 0..31622400 seconds")
+        self._require_place_or_none()
         with self.named():
             super().__post_init__()
+
+    def _require_place_or_none(self) -> None:
+        """Refuse a layer that says neither where its rows are nor that they have no place, or both."""
+        place = f"[[layers]] {self.name}"
+        roles = [role for role in ("longitude", "latitude", "area") if role in self.columns]
+        both = "is true, but columns say where its rows are"
+        require(not (self.citywide and roles), f"{place} citywide", roles, both, "Leave out one of the two")
+        alone = "belong to a layer without places"
+        remedy = "Say citywide = true, and name no column for a place"
+        require(self.citywide or not self.values, f"{place} values", self.values, alone, remedy)
+        is_whole = "category" in self.columns and bool({"time", "date"} & {*self.columns})
+        nowhere = "name no place"
+        remedy = "Name longitude and latitude, or area; or say citywide = true if its rows happen to the whole city"
+        require(self.citywide or bool(roles) or not is_whole, f"{place} columns", [*self.columns], nowhere, remedy)
+        ok = len({*self.values}) == len(self.values) and "" not in self.values
+        require(ok, f"{place} values", self.values, "must name columns, each once")
+        ok = not self.citywide or "category" in self.columns or bool(self.values)
+        nothing = "name neither a category nor values"
+        require(ok, f"{place} columns", list(self.columns), nothing, 'Add category = "COLUMN", or values = ["COLUMN"]')
 
     @contextmanager
     def named(self) -> Iterator[None]:

@@ -30,7 +30,17 @@ from hews_gpu.data.readers.schemas import TARGET
 from hews_gpu.data.readers.time_reading import TimeReading, read_moments
 from hews_gpu.units import DAY_S, HOUR_S
 
-__all__ = ["NUMBERS", "REASONS", "VERDICTS", "Rules", "block_frame", "clean", "parse_numbers"]
+__all__ = [
+    "NULL_CATEGORIES",
+    "NUMBERS",
+    "REASONS",
+    "VERDICTS",
+    "Rules",
+    "block_frame",
+    "clean",
+    "is_null_time",
+    "parse_numbers",
+]
 
 REASONS = (
     *PROBLEMS,
@@ -209,6 +219,12 @@ def _row_hashes(block: Block) -> list[UInt64]:
     return totals
 
 
+def is_null_time(time_s: Any) -> Any:
+    """Return which times [R], of NumPy or CuPy, are those that databases write for none."""
+    is_null = (time_s >= EPOCH_S[0]) & (time_s <= EPOCH_S[-1]) & (time_s % EPOCH_S.step == 0)
+    return is_null | (time_s // DAY_S == NULL_DAY)
+
+
 def clean(frame: Any, rules: Rules) -> Any:
     """Judge each row of a partition: NUMBERS of `block_frame`, or more, of pandas or cuDF.
 
@@ -221,12 +237,11 @@ def clean(frame: Any, rules: Rules) -> Any:
     located = ~(np.isnan(longitude) | np.isnan(latitude))
     located &= (np.abs(longitude) > NULL_ISLAND_DEG) | (np.abs(latitude) > NULL_ISLAND_DEG)
     time_s = array_of(frame["time_s"])
-    is_null_time = (time_s >= EPOCH_S[0]) & (time_s <= EPOCH_S[-1]) & (time_s % EPOCH_S.step == 0)
-    is_null_time |= time_s // DAY_S == NULL_DAY
+    stands_for_none = is_null_time(time_s)
     legible = (problem == 0) & (time_s != dates.NOT_A_TIME)
     ids = np.full_like(problem, OUTSIDE, dtype=np.int16)
     is_nearest = np.zeros_like(legible)
-    here = np.flatnonzero(located & legible & ~is_null_time & (np.abs(longitude) <= 180) & (np.abs(latitude) <= 90))
+    here = np.flatnonzero(located & legible & ~stands_for_none & (np.abs(longitude) <= 180) & (np.abs(latitude) <= 90))
     if len(here):
         ids[here], is_nearest[here] = find_neighborhoods(
             rules.areas, longitude[here], latitude[here], rules.tolerance_m, engine=rules.engine
@@ -247,7 +262,7 @@ def clean(frame: Any, rules: Rules) -> Any:
     is_unnamed = ~located & (named == NO_SUCH_NAME)
     unplaced = [~located & ~is_unnamed, is_unnamed, ids == OUTSIDE]
     not_known = array_of(frame["known_s"]) == dates.NOT_A_TIME if rules.says_known else np.zeros_like(located)
-    verdicts = [~array_of(frame["has_place"]), ~legible, is_null_time, *unplaced, is_blank, is_unknown, not_known]
+    verdicts = [~array_of(frame["has_place"]), ~legible, stands_for_none, *unplaced, is_blank, is_unknown, not_known]
     reason = np.zeros_like(problem)
     for number, holds in reversed([*enumerate(verdicts, NO_COLUMNS)]):
         reason[holds] = number

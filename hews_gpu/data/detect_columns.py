@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,7 +30,7 @@ from hews_gpu.data.resolution import MOST
 from hews_gpu.errors import UserError
 from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
-__all__ = ["MOST_DEGREES", "Sample", "TimeColumn", "detect_columns", "require_some_time"]
+__all__ = ["MOST_DEGREES", "Sample", "TimeColumn", "detect_columns", "numbers_among", "require_some_time", "words_of"]
 
 LEAST = 0.5  # share of values of the right kind; below, a column is not proposed
 NAMED = 1.0  # what a telling name is worth beside the share of fitting values
@@ -66,6 +66,20 @@ def detect_columns(sample: Sample) -> dict[str, str]:
         chosen |= _best(role, usable, chosen)
     chosen |= _when({name: values for name, values in usable.items() if name not in chosen.values()})
     return chosen | _best("category", usable, chosen)
+
+
+def numbers_among(sample: Sample, taken: Collection[str]) -> list[str]:
+    """Return the columns, but for those taken, that may hold what was measured: numbers, and no ids, years or hours."""
+    result = []
+    for name, values in sample.items():
+        there = [value for value in values if value.strip()]
+        numbers = parse_numbers(pa.array(there, pa.string()))
+        good = numbers[np.isfinite(numbers)]
+        is_id = len(np.unique(good)) == len(good) and bool((good % 1 == 0).all())
+        is_number = len(good) > LEAST * len(there) and not is_id
+        if name not in taken and is_number and not CALENDAR.search(words_of(name)):
+            result.append(name)
+    return result
 
 
 def _best(role: str, usable: Sample, chosen: Mapping[str, str]) -> dict[str, str]:

@@ -41,7 +41,10 @@ __all__ = [
     "DOUBTS",
     "LAYERS",
     "NEIGHBORHOODS",
+    "NOWHERE",
     "QUALITY",
+    "VALUE",
+    "VALUES_FILE",
     "Events",
     "LayerRows",
     "Prepared",
@@ -75,6 +78,10 @@ COUNTED = {
 COLUMNS = ["time_s", "longitude", "latitude", "category", "neighborhood_id", "is_target"]
 COLUMNS += ["duplicate_of", "is_overlap", "twin_of", "near_twin_of"]
 NEVER = np.iinfo(np.int64).min
+NOWHERE = -1
+"""The neighborhood of a row of the whole city."""
+VALUES_FILE, VALUE = "incidents.parquet", "value: "
+"""Of a layer without places: its rows, and what the name of a column of values begins with."""
 
 T = TypeVar("T")
 
@@ -147,6 +154,11 @@ class LayerRows:
     longitude: Float64  # [R] degrees
     latitude: Float64  # [R] degrees
     categories: tuple[str, ...]
+    """None of a layer that has values alone."""
+    value: Float64 | None = None
+    """[R, V] of a layer without places, what was measured; NaN for nothing."""
+    measures: tuple[str, ...] = ()
+    """[V] names of the values."""
     early: int = 0
     """Rows that would be known before they happened; they are known when they did."""
     names_areas: bool = False
@@ -154,6 +166,11 @@ class LayerRows:
 
     def __len__(self) -> int:
         return len(self.time_s)
+
+    @property
+    def has_places(self) -> bool:
+        """Whether its rows have a place; else their neighborhood is -1, and their coordinates NaN."""
+        return self.value is None
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -174,8 +191,10 @@ def load_layer(prepared: Path, layer: LayerConfig) -> LayerRows:
         UserError: it is not there.
     """
     folder = prepared / LAYERS / layer.name
-    events = load_events(folder)
     quality = read_json(folder / QUALITY, {"times": {"resolution_s": int}}, remedy="Run 'hews prepare' again")
+    if layer.citywide:
+        return _load_citywide(folder, layer, quality["times"]["resolution_s"])
+    events = load_events(folder)
     table = pq.read_table(folder / "incidents.parquet", columns=["known_s", "is_overlap"])
     said = table.filter(pc.invert(table["is_overlap"]))["known_s"].fill_null(NEVER).to_numpy()
     waits_s = max(layer.delay_s, quality["times"]["resolution_s"])
@@ -190,6 +209,34 @@ def load_layer(prepared: Path, layer: LayerConfig) -> LayerRows:
         categories=events.categories,
         early=int(((said < events.time_s) & (said > NEVER)).sum()),
         names_areas="area" in layer.columns and "longitude" not in layer.columns,
+    )
+
+
+def _load_citywide(folder: Path, layer: LayerConfig, resolution_s: int) -> LayerRows:
+    """Read a layer without places; what a column says of when a row was known holds, be it before its time."""
+    try:
+        table = pq.read_table(folder / VALUES_FILE)
+    except (OSError, pa.ArrowException) as error:
+        raise _not_prepared(folder, f"its {VALUES_FILE} cannot be read ({error})") from None
+    time_s, rows = _array(table["time_s"], np.int64), len(table)
+    known_s = time_s + max(layer.delay_s, resolution_s)
+    if "known" in layer.columns:
+        known_s = _array(table["known_s"], np.int64)
+    names = table["category"].cast(pa.string())
+    categories = sorted(names.unique().to_pylist()) if "category" in layer.columns else []
+    code = pc.index_in(names, pa.array(categories, pa.string())).fill_null(0)
+    values = [table[f"{VALUE}{name}"].to_numpy() for name in layer.values]
+    return LayerRows(
+        name=layer.name,
+        time_s=time_s,
+        known_s=known_s,
+        category=_array(code, np.int16),
+        neighborhood=np.full(rows, NOWHERE, np.int16),
+        longitude=np.full(rows, np.nan),
+        latitude=np.full(rows, np.nan),
+        categories=tuple(categories),
+        value=np.stack(values, axis=1) if values else np.zeros((rows, 0)),
+        measures=tuple(layer.values),
     )
 
 
@@ -211,6 +258,11 @@ class Prepared:
     def layers(self) -> tuple[LayerRows, ...]:
         """Other tables of the city, in the order of its file; `UserError` where one is not there."""
         return tuple(load_layer(self.folder, layer) for layer in self.city.layers)
+
+    @property
+    def placed_layers(self) -> tuple[LayerRows, ...]:
+        """Those whose rows have places, which maps show."""
+        return tuple(layer for layer in self.layers if layer.has_places)
 
     @property
     def origin(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from hews_gpu.data.readers.schemas import (
 from hews_gpu.data.readers.time_reading import TimeReading
 from hews_gpu.errors import UserError
 
-__all__ = ["DAILY_ADVICE", "TARGET", "Proposal", "propose"]
+__all__ = ["DAILY_ADVICE", "SAMPLE_ROWS", "TARGET", "Proposal", "first_rows", "propose"]
 
 SAMPLE_ROWS = 10_000
 PREVIEW_ROWS = 10

@@ -24,8 +24,9 @@ from hews_gpu.arrays import Float64
 from hews_gpu.config import LayerConfig, city_template
 from hews_gpu.data.clean import NULL_ISLAND_DEG, block_frame
 from hews_gpu.data.coverage import coverage_of
+from hews_gpu.data.detect_columns import numbers_among, words_of
 from hews_gpu.data.geometry.outlines import meters_per_degree
-from hews_gpu.data.propose import DAILY_ADVICE, TARGET, Proposal, propose
+from hews_gpu.data.propose import DAILY_ADVICE, SAMPLE_ROWS, TARGET, Proposal, first_rows, propose
 from hews_gpu.data.propose_clock import Clock, zone_of
 from hews_gpu.data.quality.tallies import count_rows
 from hews_gpu.data.readers import dates
@@ -48,6 +49,10 @@ WORDS_OF_GROUPS: Mapping[str, str] = {
     "damage": r"VANDAL|DAMAGE|GRAFFITI|ARSON|MISCHIEF",
 }
 """Channel -> words, of which a category has the first that fits; target categories come before, the rest is `other`."""
+AREA = re.compile(
+    r"address|area|beat|block|district|location|neighbou?rhood|place|precinct|sector|street|ward|where|zip|zone"
+)
+"""In the name of a column that may say where a row lies."""
 CELL_DEG = 0.01
 OUTLYING = 0.001  # share of rows at each side that do not count for the extent: misplaced ones
 MAP_PX, CHANNEL_CELLS, CELL_M = 216, 64, 400.0
@@ -232,15 +237,25 @@ def propose_layer(name: str, table: Path) -> str:
     """
     proposal = propose(table)
     layer = LayerConfig(name=name, files=(str(table),))
+    _, sample = first_rows(table, SAMPLE_ROWS)
     where = {role: column for role, column in proposal.columns.items() if role not in POINT_ROLES}
     has_points = set(POINT_ROLES) <= set(proposal.columns) or proposal.schema != "mapped"
-    missing = ["area", *(role for role in proposal.missing if role not in POINT_ROLES)]
+    missing = [role for role in proposal.missing if role not in POINT_ROLES]
+    numbers, no_place = numbers_among(sample, {*where.values()}), list[str]()
+    if not has_points and ("category" in where or numbers) and not any(AREA.search(words_of(one)) for one in sample):
+        no_place = ["citywide = true                     # no column says where: its rows are of the whole city"]
+        if numbers:
+            no_place.append(f"values = {_toml(numbers)} # columns of numbers; leave out what tells nothing")
+            missing = [role for role in missing if role != "category"]
+    elif not has_points:
+        missing = ["area", *missing]
     columns = _mapping(proposal if has_points else replace(proposal, columns=where, missing=missing))
     return "\n".join(
         [
             "[[layers]]                          # another table that forecasts may read",
             f"name = {_toml(layer.name)}",
             f"files = {_toml([str(table.absolute())])}",
+            *no_place,
             *_clock_lines(proposal.clock),
             "# delay_s = 0                       # how long after it happened a row is known",
             *(line.replace("[incidents.columns]   ", "[layers.columns]      ") for line in columns),

@@ -172,7 +172,7 @@ def all_windows(prepared: Prepared, style: str = "reference") -> MapWindows:
         begin_s = max(begin_s, anchor_s + (int(times[0]) - anchor_s) // stride_s * stride_s)
         end_s = min(end_s, anchor_s + (int(times[-1]) - anchor_s) // stride_s * stride_s + length_s)
     spacing = {"length_s": length_s, "stride_s": stride_s, "anchor_s": anchor_s}
-    if style == "channels" and prepared.layers:
+    if style == "channels" and prepared.placed_layers:
         shown_s = channels_rasterizer(prepared, steps=1).shown_s
     windows = make_windows(shown_s, begin_s=begin_s, end_s=end_s, **spacing)
     if len(windows) == 0 or len(times) == 0:
@@ -339,8 +339,8 @@ def _attributes(prepared: Prepared, style: str, rasterizer: Rasterizer, windows:
     if city.channels.draw == "discs":
         radius = f"radius {city.channels.disc_radius_px} cells"
         attributes["discs"] = f"{radius}, {FULL_DISC} where one covers a cell; sums up to 255"
-    groups = ChannelsStyle.from_config(city.channels, {layer.name: layer.streams for layer in prepared.layers})
-    categories += [name for layer in prepared.layers for name in layer.streams]
+    groups = ChannelsStyle.from_config(city.channels, {layer.name: layer.streams for layer in prepared.placed_layers})
+    categories += [name for layer in prepared.placed_layers for name in layer.streams]
     which = groups.group_of(categories).tolist()
     names = {name: groups.names[g] for name, g in zip(categories, which, strict=True)}
     return attributes | {"channel_of_category": names}

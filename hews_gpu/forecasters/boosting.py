@@ -3,7 +3,8 @@
 Columns: the calendar, the climatology's log-odds, the level of the last 28 and 365 days; city-wide, of every category
 and of all together, counts by how long ago, and decayed counts. Of thousands more the training windows choose those
 that go together best with what the climatology left unexplained: counts of a category in a neighborhood, and city-wide
-counts of near pairs (two categories close together within one step), each faded at once or after a delay.
+counts of near pairs (two categories close together within one step), each faded at once or after a delay; and what
+layers measure of the whole city, such as a temperature, as last known.
 Trees are scikit-learn's HistGradientBoostingClassifier (after LightGBM: Ke et al., 2017, NeurIPS). The climatology is a
 column and not an offset: where it is overfitted, trees give it less than its full weight.
 
@@ -67,6 +68,8 @@ class Columns:
     anchor_s: int
     chosen: tuple[Chosen, ...] = ()
     """Of thousands, these."""
+    measured: tuple[str, ...] = ()
+    """Numbers of the whole city."""
 
     def rows(
         self, seen: Catalog, within_m: float | None, only: tuple[tuple[str, str], ...] | None
@@ -113,6 +116,8 @@ class Columns:
             lookup[each.columns] = np.arange(len(each.columns))
             column = lookup[_column(rows, kind, each.within_m)]
             parts.append(_faded(rows, windows.issue_s, column, len(each.columns), each.lag_s))
+        measured = {one.name: one for one in seen.measured}
+        parts += [measured[name].at(windows)[:, None] for name in self.measured]
         return np.hstack([np.asarray(part, dtype=np.float32) for part in parts])
 
 
@@ -149,6 +154,7 @@ def chosen_columns(past: Catalog, train: Outcomes) -> Columns:
         recent=Recent.fitted(past, train),
         step_s=train.windows.horizon_s,
         anchor_s=int(train.windows.begin_s[0]),
+        measured=tuple(one.name for one in past.measured),
     )
     return replace(plain, chosen=_chosen(plain, past, train))
 

@@ -27,6 +27,7 @@ from hews_gpu.forecasters.sums import faded_sums
 __all__ = [
     "TARGETS",
     "Catalog",
+    "Measured",
     "Outcomes",
     "area_counts",
     "label_known_s",
@@ -59,19 +60,44 @@ class Outcomes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A number of the whole city, such as a temperature by the hour, or 1 on school days; sorted by time."""
+
+    name: str
+    time_s: Int64  # [R] from when on it is so
+    known_s: Int64  # [R] from when on that is known; before it is so of what is published ahead
+    value: Float64  # [R]
+
+    def until(self, when_s: int) -> Measured:
+        """Return what is known before a moment."""
+        known = self.known_s < when_s
+        columns = {name: getattr(self, name)[known] for name in ("time_s", "known_s", "value")}
+        return Measured(name=self.name, **columns)
+
+    def at(self, windows: Windows) -> Float64:
+        """Return the number [S] as each window begins, as known when its forecast is issued; before the first one 0."""
+        row = np.searchsorted(self.time_s, windows.begin_s, side="right") - 1
+        while (late := (row >= 0) & (self.known_s[row] >= windows.issue_s)).any():
+            row[late] -= 1
+        return np.where(row >= 0, self.value[row], 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Catalog:
     """Incidents sorted by when they became known (ties in the order given). Made by `make_catalog`."""
 
     time_s: Int64  # [E] local wall-clock seconds at which it happened
     known_s: Int64  # [E] sorted; from when on it is known, never before `time_s`
     stream: NDArray[np.int32]  # [E] index into `streams`
-    area: NDArray[np.int16]  # [E] neighborhood
-    xy_m: Float64  # [E, 2] meters east and north of some origin
+    area: NDArray[np.int16]  # [E] neighborhood; -1 of a row of the whole city
+    xy_m: Float64  # [E, 2] meters east and north of some origin; NaN of a row of the whole city
     is_target: Bool  # [E]
     is_first: Bool  # [E] the first known row of its kind, minute and neighborhood: counts count events, not victims
     streams: tuple[str, ...]
     areas: int  # N
     delay_s: int  # the reporting delay that `known_s` was made with
+    measured: tuple[Measured, ...] = ()
+    """Numbers of the whole city that layers tell."""
 
     def __len__(self) -> int:
         return len(self.time_s)
@@ -87,7 +113,13 @@ class Catalog:
 
     def until(self, when_s: int) -> Catalog:
         """Return the rows known before a moment: all that a fit at that moment can look at."""
-        return self.take(slice(0, int(np.searchsorted(self.known_s, when_s, side="left"))))
+        known = self.take(slice(0, int(np.searchsorted(self.known_s, when_s, side="left"))))
+        return replace(known, measured=tuple(one.until(when_s) for one in self.measured)) if self.measured else known
+
+    @property
+    def placed(self) -> Catalog:
+        """The rows that have a place."""
+        return self if (self.area >= 0).all() else self.take(self.area >= 0)
 
     def since(self, when_s: int) -> Catalog:
         """Return the rows known from a moment on."""
@@ -120,7 +152,7 @@ class Catalog:
         lookup = np.array([place.get(name, OUTSIDE) for name in self.streams], dtype=np.int64)
         column = lookup[self.stream] if len(self) else np.zeros(0, dtype=np.int64)
         if by_area:
-            column = np.where(column >= 0, column * self.areas + self.area, OUTSIDE)
+            column = np.where((column >= 0) & (self.area >= 0), column * self.areas + self.area, OUTSIDE)
         return np.where(self.is_first, column, OUTSIDE)
 
     def counted(self, issue_s: Int64, column: Int64, columns: int, span_s: int | None = None) -> Float64:
@@ -185,7 +217,7 @@ def make_catalog(
     stream = np.where(is_target, 0, np.asarray(category, dtype=np.int64) + 1)
     order = np.lexsort((np.arange(len(known)), time_s, known))
     stream, place = stream[order], np.asarray(area, dtype=np.int64)[order]
-    key = (time_s[order] // 60 * len(names) + stream) * areas + place
+    key = (time_s[order] // 60 * len(names) + stream) * (areas + 1) + place  # a row of the whole city has place -1
     is_first = np.zeros(len(key), dtype=bool)
     is_first[np.unique(key, return_index=True)[1]] = True
     return Catalog(

@@ -9,8 +9,8 @@ Shapes: E rows, S windows, N neighborhoods, K cells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from hews_gpu.data.geometry.outlines import meters_per_degree, outlines_of
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.windows import Windows
 from hews_gpu.errors import UserError
-from hews_gpu.forecasters.catalog import Catalog, make_catalog, with_layers
+from hews_gpu.forecasters.catalog import Catalog, Measured, make_catalog, with_layers
 from hews_gpu.forecasters.climatology import Days
 from hews_gpu.forecasters.neighborhoods import Ground
 from hews_gpu.forecasters.public_holidays import public_holidays
@@ -105,7 +105,10 @@ class City:
             delay_s=delay_s,
             known_s=self.reported_s if as_reported else None,
         )
-        every = with_layers(incidents, {layer.name: self._layer_catalog(layer) for layer in self.layers})
+        counted = {layer.name: self._layer_catalog(layer) for layer in self.layers if layer.categories}
+        every = with_layers(incidents, counted)
+        if measured := [one for layer in self.layers for one in _measured(layer)]:
+            every = replace(every, measured=tuple(measured))
         return every if self.since_s is None else every.take(every.time_s >= self.since_s)
 
     def _layer_catalog(self, layer: LayerRows) -> Catalog:
@@ -217,6 +220,14 @@ class City:
         if self.truth is None or self.truth.areas == 1:
             return None
         return self.truth.by_area(windows.issue_s, windows.begin_s, windows.end_s, delay_s=delay_s)
+
+
+def _measured(layer: LayerRows) -> Iterator[Measured]:
+    """Yield each number that a layer tells of the whole city, without the rows that tell none."""
+    for name, value in zip(layer.measures, () if layer.value is None else layer.value.T, strict=True):
+        rows = ~np.isnan(value)
+        times = {"time_s": layer.time_s[rows], "known_s": layer.known_s[rows]}
+        yield Measured(name=f"{layer.name}: {name}", **times, value=value[rows])
 
 
 def generated_city(preset: str, *, years: int, seed: int = 0) -> City:

@@ -111,8 +111,10 @@ WEEKS = Source(where="weeks", stream=ALL)
 
 def sources_of(past: Catalog) -> list[Source]:
     """Return all that may be looked at."""
+    everywhere, past = past.busiest(MOST_STREAMS), past.placed
     streams = past.busiest(MOST_STREAMS)
-    sources = [Source(where=where, stream=name) for where in ("here", "around", "city") for name in (*streams, ALL)]
+    sources = [Source(where=where, stream=name) for where in ("here", "around") for name in (*streams, ALL)]
+    sources += [Source(where="city", stream=name) for name in (*everywhere, ALL)]
     for name in streams:
         count = np.bincount(past.area[past.columns((name,)) == 0], minlength=past.areas)
         busiest = np.argsort(-count, kind="stable")[:ORIGINS]
@@ -212,7 +214,7 @@ class Rows:
         """Return when each row of a source's stream was known, its neighborhood, and how many of these differ."""
         if source.partner is None:
             seen = self._seen
-            mine = seen.is_first if source.stream == ALL else seen.columns((source.stream,)) == 0
+            mine = seen.is_first & (seen.area >= 0) if source.stream == ALL else seen.columns((source.stream,)) == 0
             return seen.known_s[mine], seen.area[mine].astype(np.int64), seen.areas
         pairs = self._pairs
         assert pairs is not None

@@ -149,7 +149,7 @@ class Counts:
         base, rng, sources = self.hazards(past, windows), np.random.default_rng(self._seed), sources_of(past)
         drawn_from = base / base.sum()
         with one_thread():
-            weeks = HiddenWeeks.fitted(past, windows, past.busiest(MOST_STREAMS))
+            weeks = HiddenWeeks.fitted(past, windows, past.placed.busiest(MOST_STREAMS))
             if weeks is not None:
                 self.fitted, sources = replace(self.fitted, weeks=weeks), [*sources, WEEKS]
             for _ in range(ROUNDS):

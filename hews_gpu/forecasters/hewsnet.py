@@ -87,7 +87,8 @@ class Arrivals:
         """Count them in the past; one is added to all neighborhoods and hours together, so none is 0."""
         rows = rows_of(layer, past, pairs)
         count, weeks = weekly(rows.time_s, begin_s, end_s)
-        areas = np.bincount(rows.area[rows.within(begin_s, end_s)], minlength=rows.areas) + 1 / rows.areas
+        placed = rows.take(rows.within(begin_s, end_s)).placed
+        areas = np.bincount(placed.area, minlength=rows.areas) + 1 / rows.areas
         return cls(
             which=tuple(which),
             share=areas / areas.sum(),

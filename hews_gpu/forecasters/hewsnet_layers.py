@@ -108,7 +108,7 @@ def pair_rows(
         within_m: how far apart at most.
         whole_steps: whether a pair stands from the end of its step on, as on maps; else from its later incident on.
     """
-    row = np.flatnonzero(past.is_first)
+    row = np.flatnonzero(past.is_first & (past.area >= 0))
     if only is None:
         wanted = np.argsort(-np.bincount(past.stream[row], minlength=len(past.streams)), kind="stable")[:MOST_PAIRED]
     else:
@@ -195,7 +195,8 @@ def left_at(rows: Catalog, layer: Layer, group: Group) -> Float64:
 def exposure(rows: Catalog, decay_s: float, group: Group) -> Float64:
     """Return the integral [N] over the time learned from of what is left of the rows, each 1 in all."""
     weight = _inside(rows.time_s, decay_s, group)
-    return np.asarray(np.bincount(rows.area, weights=weight, minlength=rows.areas), dtype=np.float64)
+    area = np.maximum(rows.area, 0)  # rows of the whole city act anywhere: of them only the sum is asked for
+    return np.asarray(np.bincount(area, weights=weight, minlength=rows.areas), dtype=np.float64)
 
 
 def _known(rows: Catalog, group: Group) -> Catalog:
@@ -277,7 +278,7 @@ def _local(rows: Catalog, group: Group, decays_s: tuple[int, ...], within_m: flo
     """Return the candidates of a neighborhood's own rows; of pairs those within a distance."""
     from scipy.sparse import coo_array, hstack
 
-    kept = np.flatnonzero(rows.is_first if within_m is None else rows.xy_m[:, 0] <= within_m)
+    kept = np.flatnonzero(rows.is_first & (rows.area >= 0) if within_m is None else rows.xy_m[:, 0] <= within_m)
     time_s, area, kind = rows.time_s[kept], rows.area[kept].astype(np.int64), rows.stream[kept].astype(np.int64)
     layers, left, total = [], [], []
     shape = (len(group.time_s), len(rows.streams))

@@ -72,7 +72,7 @@ def shown_rows(prepared: Prepared, geometry: MapGeometry, spacing: int = 1) -> t
         geometry: of the maps.
         spacing: an area is filled at every so many cells of it, each way: discs reach over several.
     """
-    events, layers = prepared.events, prepared.layers
+    events, layers = prepared.events, prepared.placed_layers
     incidents = Places.of(events)
     if not layers:
         return incidents, events.time_s

@@ -253,7 +253,7 @@ def channels_rasterizer(prepared: Prepared, *, steps: int | None = None, backend
     city = prepared.city
     size = {"height": city.channels.height, "width": city.channels.width}
     geometry = MapGeometry.around(prepared.outlines.extent, city.map.bounds, **size)
-    style = ChannelsStyle.from_config(city.channels, {layer.name: layer.streams for layer in prepared.layers})
+    style = ChannelsStyle.from_config(city.channels, {layer.name: layer.streams for layer in prepared.placed_layers})
     places, shown_s = shown_rows(prepared, geometry, style.spacing)
     made = Rasterizer.channels(geometry, style, places, steps=city.steps if steps is None else steps, backend=backend)
     made.shown_s = shown_s

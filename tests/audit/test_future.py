@@ -17,6 +17,7 @@ from hews_gpu.feed.batch import Feed
 from hews_gpu.feed.feeds import FEEDS
 from hews_gpu.forecasters import neighborhoods
 from hews_gpu.forecasters.base import Forecaster, Setting
+from hews_gpu.forecasters.catalog import Measured
 from hews_gpu.forecasters.city import generated_city
 from hews_gpu.forecasters.level import Level
 from hews_gpu.forecasters.registry import FORECASTERS
@@ -136,3 +137,42 @@ def test_a_layer_that_is_shown_before_it_is_known_fails(with_layer, monkeypatch)
     monkeypatch.setattr(rasterizer, "shown_rows", at_once)
     result = maps_gate(with_layer, count=4)
     assert result.verdict == "fail" and result.figures["differences"][0]["array"] == "maps"
+
+
+@pytest.fixture(scope="module")
+def of_the_city(year):
+    """The year with robberies that have no place, and how many there were in six hours, told up to three hours late."""
+    events = year.events
+    which = np.flatnonzero(events.category == events.categories.index("ROBBERY - STREET"))
+
+    def layer(name, time_s, **more):
+        late_s = np.random.default_rng(0).integers(60, 3 * HOUR_S, len(time_s))
+        nowhere = {
+            "neighborhood": np.full(len(time_s), -1, np.int16),
+            **dict.fromkeys(("longitude", "latitude"), time_s * np.nan),
+        }
+        kinds = np.zeros(len(time_s), np.int16)
+        return LayerRows(name=name, time_s=time_s, known_s=time_s + late_s, category=kinds, **nowhere, **more)
+
+    time_s, hours_s = events.time_s[which], np.arange(year.begin_s, year.end_s, HOUR_S)
+    count = np.searchsorted(time_s, hours_s) - np.searchsorted(time_s, hours_s - 6 * HOUR_S)
+    robberies = layer("robberies", time_s, categories=("ROBBERY",), value=np.zeros((len(which), 0)))
+    lately = layer("lately", hours_s, categories=(), value=count[:, None] * 1.0, measures=("robberies",))
+    return replace(year, layers=(robberies, lately))
+
+
+PLAN = Plan(blocks=1, seeds=(0,), calibration_s=60 * DAY_S)
+
+
+def test_forecasts_with_layers_of_the_whole_city_keep_their_bits(of_the_city):
+    entries = {name: FORECASTERS[name] for name in ("boosting", "hewsnet", "counts", "hawkes")}
+    result = forecasts_gate(of_the_city, PLAN, count=1, entries=entries)
+    assert result.verdict == "pass", result.summary
+
+
+def test_a_number_of_the_city_that_is_told_before_it_is_known_fails(of_the_city, monkeypatch):
+    monkeypatch.setattr(
+        Measured, "at", lambda told, windows: told.value[np.searchsorted(told.time_s, windows.end_s) - 1]
+    )
+    result = forecasts_gate(of_the_city, PLAN, count=1, entries={"boosting": FORECASTERS["boosting"]})
+    assert result.verdict == "fail", result.summary

@@ -94,6 +94,19 @@ def test_table_work_and_torch_stay_in_separate_processes(module: str, never: str
     assert done.stdout.strip() == "False"
 
 
+def test_init_proposes_a_layer_without_places(tmp_path: Path, here) -> None:
+    hours = [f"2024-01-{1 + k // 24:02}T{k % 24:02}:00" for k in range(99)]
+    rows = [f"{k},{text},{k % 24 - 3.5},{'RAIN' if k % 3 else 'CLEAR'},{k % 2}" for k, text in enumerate(hours)]
+    (tmp_path / "weather.csv").write_text("\n".join(["id,time,temp_c,sky,school", *rows]))
+    done = here("init", "weather", "--layer", tmp_path / "weather.csv")
+    (layer,) = tomllib.loads(done.stdout)["layers"]
+    assert layer["citywide"] and layer["values"] == ["temp_c", "school"]
+    assert "longitude" not in done.stdout and "area" not in done.stdout
+    (tmp_path / "weather.csv").write_text("\n".join(["id,time,temp_c,ward", *rows]))
+    done = here("init", "weather", "--layer", tmp_path / "weather.csv")
+    assert "citywide" not in done.stdout and "# area" in done.stdout
+
+
 def test_init_proposes_the_section_of_a_layer(tmp_path: Path, here) -> None:
     """What is printed is read again as a part of a city file."""
     lines = ["at,where,what", *(f"2024-01-{1 + k % 28:02}T{k % 24:02}:{k % 60:02},A1,CALL" for k in range(300))]

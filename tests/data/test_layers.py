@@ -176,3 +176,94 @@ def test_another_layer_is_another_city(tmp_path):
     (tmp_path / "a" / "prepared" / "layers" / "calls" / "incidents.parquet").unlink()
     with pytest.raises(UserError, match="its layer calls cannot be read"):
         _ = open_prepared(tmp_path / "a" / "prepared").fingerprint
+
+
+# ------------------------------------------------------------ layers without places
+
+WEATHER = 'time = "at"'
+HOURS = [str(BEGIN + np.timedelta64(k, "h")) for k in range(90 * 24)]
+
+
+def weather(*, hours: list[str] = HOURS) -> list[str]:
+    """Return a temperature of each hour, how many hours it is after the first one, and the sky."""
+    return [f"{text},{k - 10.5},{'CLEAR' if k % 3 else 'RAIN'}" for k, text in enumerate(hours)]
+
+
+def of_the_city(folder: Path, rows: list[str], *, more: str = 'values = ["temp"]', columns: str = WEATHER):
+    return made(folder, rows, columns=columns, more=f"citywide = true\n{more}", head="at,temp,sky")
+
+
+def test_what_is_measured_by_the_hour_is_known_an_hour_later(tmp_path):
+    rows = weather()
+    rows[5] = f"{HOURS[5]},,RAIN"
+    rows[7] = f"{HOURS[7]},broken,RAIN"
+    rows[9] = f"no time,3,{'RAIN'}"
+    prepared, layer = of_the_city(tmp_path, rows)
+    assert not layer.has_places and layer.measures == ("temp",) and layer.categories == ()
+    assert set(layer.known_s - layer.time_s) == {HOUR_S} and len(layer) == len(rows) - 1
+    assert np.isnan(layer.value[:, 0]).sum() == 2 and layer.value[0, 0] == -10.5
+    aside = pq.read_table(prepared.folder / "layers" / "calls" / "quarantine.parquet").to_pylist()
+    assert [(one["reason"], one["time_text"]) for one in aside] == [("unparsable time", "no time")]
+    catalog = whole_city(prepared).catalog()
+    (temp,) = catalog.measured
+    assert temp.name == "calls: temp" and len(temp.value) == len(rows) - 3
+    assert not any(name.startswith("calls") for name in catalog.streams)
+
+
+def test_categories_of_the_whole_city_are_streams_without_a_place(tmp_path):
+    prepared, layer = of_the_city(tmp_path, weather(), more="", columns=WEATHER + '\ncategory = "sky"')
+    assert layer.categories == ("CLEAR", "RAIN") and layer.measures == () and len(prepared.placed_layers) == 0
+    catalog = whole_city(prepared).catalog()
+    rain = catalog.stream == catalog.streams.index("calls: RAIN")
+    assert (catalog.area[rain] == -1).all() and catalog.is_first[rain].all() and rain.sum() > 600
+    assert (catalog.columns(("calls: RAIN",), by_area=True) == -1).all()
+    assert (catalog.columns(("calls: RAIN",)) == 0).sum() == rain.sum() and len(catalog.placed) == (~rain).sum() - (
+        catalog.stream == catalog.streams.index("calls: CLEAR")
+    ).sum()
+
+
+def test_what_is_published_ahead_is_known_before_its_time(tmp_path):
+    rows = [f"{text},{k % 2},{np.datetime64(text) - np.timedelta64(30, 'D')}" for k, text in enumerate(HOURS)]
+    _, layer = of_the_city(tmp_path, rows, columns=WEATHER + '\nknown = "sky"')
+    assert set(layer.known_s - layer.time_s) == {-30 * DAY_S}
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "message"),
+    [
+        (weather(), {"columns": WEATHER + '\narea = "sky"'}, r"\[\[layers\]\] calls citywide.*columns say where"),
+        (weather(), {"more": ""}, r"\[\[layers\]\] calls columns.*name neither a category nor values"),
+        (
+            weather(),
+            {"more": 'values = ["sky"]'},
+            r"\[\[layers\]\] calls values = 'sky': is no number in 2,160 of 2,160 rows",
+        ),
+        (weather(), {"more": 'values = ["wind"]'}, r"calls values = 'wind': is a column of no file; there are 'at'"),
+        (weather(), {"more": 'values = ["temp", "temp"]'}, r"calls values.*each once"),
+        (weather(hours=HOURS[: 40 * 24]), {}, r"calls, \[splits\] validation.*reaches beyond the table"),
+        (weather(hours=HOURS[50 * 24 :]), {}, r"calls, \[splits\] train.*reaches beyond the table"),
+        (
+            weather(hours=["yesterday"] * 99),
+            {},
+            r"calls files: none of the 99 rows can be used \(unparsable time: 99\)",
+        ),
+        (weather(), {"columns": 'at = "at"'}, r"calls columns = 'at': is not a known role"),
+        (weather(), {"columns": 'time = "when"'}, r"calls\.csv: has no column 'when'"),
+    ],
+)
+def test_what_is_wrong_with_a_layer_of_the_whole_city_names_it(tmp_path, rows, change, message):
+    with pytest.raises(UserError, match=message) as error:
+        of_the_city(tmp_path, rows, **change)
+    assert "\n" not in str(error.value) and not (tmp_path / "prepared").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("", r"\[\[layers\]\] calls columns = \['time', 'category'\]: name no place.*citywide = true"),
+        ('values = ["temp"]', r"\[\[layers\]\] calls values.*belong to a layer without places.*citywide = true"),
+    ],
+)
+def test_a_layer_that_says_neither_a_place_nor_that_it_has_none_is_refused(tmp_path, more, message):
+    with pytest.raises(UserError, match=message):
+        made(tmp_path, weather(), columns=WEATHER + '\ncategory = "sky"', more=more, head="at,temp,sky")

@@ -1,5 +1,7 @@
 """Boosting sees what recent incidents foretell, where the clock is blind; its choice of columns is the score test's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -7,7 +9,7 @@ from scipy.special import expit
 from hews_gpu.data.windows import Windows
 from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.forecasters.boosting import Boosting, strongest
-from hews_gpu.forecasters.catalog import Outcomes, make_catalog
+from hews_gpu.forecasters.catalog import Measured, Outcomes, make_catalog
 from hews_gpu.forecasters.logistic import fit_with_offset, logit
 
 
@@ -57,6 +59,34 @@ def test_it_finds_a_precursor_in_one_neighborhood():
     again = Boosting(seed=0)
     again.fit(catalog.until(3500 * 7200), train, train)
     np.testing.assert_array_equal(again.predict(catalog, windows.select(np.arange(3520, 5000))), p)
+
+
+def test_it_finds_what_a_number_of_the_city_foretells():
+    """It is warm on some days, without a rhythm, and more happens then; the temperature is told an hour late."""
+    rng = np.random.default_rng(3)
+    begin_s = np.arange(0, 5000 * 7200, 7200, dtype=np.int64)
+    hours_s = np.arange(0, 10_000 * 3600, 3600, dtype=np.int64)
+    temp = 10 + 8 * np.repeat(rng.normal(size=417), 24)[: len(hours_s)]
+    y = rng.random(len(begin_s)) < expit(-2.0 + 0.12 * (temp[::2] - 10))
+    catalog = make_catalog(
+        time_s=begin_s[y] + 60,
+        category=np.zeros(y.sum(), int),
+        area=np.zeros(y.sum(), int),
+        xy_m=np.zeros((y.sum(), 2)),
+        is_target=np.ones(y.sum(), bool),
+        categories=("SHOOTING",),
+        areas=1,
+    )
+    told = Measured(name="weather: temp", time_s=hours_s, known_s=hours_s + 3600, value=temp)
+    windows = Windows(issue_s=begin_s, begin_s=begin_s, end_s=begin_s + 7200)
+    train, asked = Outcomes(windows=windows.select(np.arange(3500)), y=y[:3500]), windows.select(np.arange(3500, 5000))
+    auc = []
+    for one in (catalog, replace(catalog, measured=(told,))):
+        boosting = Boosting(seed=0)
+        boosting.fit(one.until(3500 * 7200), train, train)
+        auc.append(roc_auc(y[3500:], boosting.predict(one, asked)))
+    best = roc_auc(y[3500:], temp[::2][3500:])
+    assert auc[0] < 0.55 < best - 0.05 < auc[1] and boosting.fitted.columns.measured == ("weather: temp",)
 
 
 def near_pairs_in_the_city():

@@ -16,6 +16,7 @@ from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import (
     TARGETS,
     Catalog,
+    Measured,
     area_counts,
     label_known_s,
     make_catalog,
@@ -217,3 +218,20 @@ def test_how_long_reports_take_is_told_by_what_is_known():
     catalog = toy(time_s=time_s, known_s=known_s, is_target=np.ones(10, bool), **columns_)
     assert settling_s(catalog, 900) == 10 and settling_s(catalog, 2000, share=1.0) == 1000
     assert settling_s(catalog, 2000, share=0.8) == 10 and settling_s(toy(delay_s=7), 0) == 7
+
+
+def test_a_number_of_the_city_is_the_last_one_known_for_the_windows_begin():
+    """Some known late and out of order, some published ahead; against a search through all rows for each window."""
+    rng = np.random.default_rng(0)
+    time_s = np.sort(rng.integers(0, 1000, 60))
+    known_s = time_s + rng.choice([-300, -5, 0, 1, 40, 200], 60)
+    measured = Measured(name="weather: temp", time_s=time_s, known_s=known_s, value=rng.random(60) + 1)
+    issue_s = np.arange(-20, 1000, 7)
+    windows = Windows(issue_s=issue_s, begin_s=issue_s + 30, end_s=issue_s + 150)
+    expected = []
+    for issue, begin in zip(windows.issue_s, windows.begin_s, strict=True):
+        rows = np.flatnonzero((known_s < issue) & (time_s <= begin))
+        expected.append(measured.value[rows[-1]] if len(rows) else 0.0)
+    assert measured.at(windows).tolist() == expected and expected[0] == 0.0
+    early = windows.select(windows.issue_s <= 500)
+    assert measured.until(500).at(early).tolist() == expected[: len(early)]

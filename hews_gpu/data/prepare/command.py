@@ -30,6 +30,7 @@ from hews_gpu.data.events import DOUBTS, LAYERS, QUALITY, load_events, load_laye
 from hews_gpu.data.geometry.point_in_polygon import engine_for, require_engine
 from hews_gpu.data.geometry.polygons import areas_of, is_latitude_first, load_neighborhoods, overlapping
 from hews_gpu.data.layers import check_layer
+from hews_gpu.data.prepare.citywide import prepare_citywide
 from hews_gpu.data.prepare.completeness import doubts_of_fetches, doubts_of_files
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN
 from hews_gpu.data.prepare.partitions import PartitionPlan, plan_partitions
@@ -184,9 +185,12 @@ def _build_layer(
         own, own_work = folder / LAYERS / layer.name, work / layer.name
         own.mkdir(parents=True)
         own_work.mkdir(mode=0o700, exist_ok=True)
-        its = _of_layer(city, layer)
-        quality = _build_tables(its, own, own_work, files, neighborhoods, cut, workers, score_only=True)
-        write_json(own / QUALITY, quality)
+        if layer.citywide:
+            prepare_citywide(city, layer, files, own)
+        else:
+            its = _of_layer(city, layer)
+            quality = _build_tables(its, own, own_work, files, neighborhoods, cut, workers, score_only=True)
+            write_json(own / QUALITY, quality)
         incidents_s = load_events(folder).time_s
         check_layer(load_layer(folder, layer), incidents_s, None if score_only else city.splits)
 

@@ -132,7 +132,9 @@ class ReadSettings:
     mapped: Mapping[str, str] = field(default_factory=dict)
     """Role -> column name, from ``[incidents.columns]``; goes before what the schema says."""
     targets: tuple[str, ...] = ()
-    """Columns that mark targets, from ``[[incidents.target]]``."""
+    """Columns that mark targets, from ``[[incidents.target]]``; of a layer without places those of its values."""
+    is_citywide: bool = False
+    """Whether its rows have no place: then no column for one is needed, nor for a category."""
     times: str = "auto"
     """By whose clock times are written, as ``[incidents] times`` says."""
     timezone: str = "UTC"
@@ -254,13 +256,15 @@ def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | 
     for position, name in enumerate(names):
         positions.setdefault(normal_name(name), position)
     mapped = _mapping_for(positions, settings)
-    schema = _schema_for(names, positions, settings.schema, is_mapped=bool(mapped), file=file)
+    schema = None
+    if not settings.is_citywide:
+        schema = _schema_for(names, positions, settings.schema, is_mapped=bool(mapped), file=file)
     roles = {**({} if schema is None else schema.roles), **mapped}
     if "time" in mapped:
         roles = {role: name for role, name in roles.items() if role not in ("date", "time_of_day")}
     elif {"date", "time_of_day"} & set(mapped):
         roles.pop("time", None)
-    _require_roles(roles)
+    _require_roles(roles, settings.is_citywide)
     if not any(role in mapped or normal_name(roles.get(role, "")) in positions for role in POINT_ROLES):
         roles = {role: name for role, name in roles.items() if role not in POINT_ROLES}
     for role, name in roles.items():
@@ -292,8 +296,10 @@ def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | 
     )
 
 
-def require_targets(tables: Sequence[Columns], targets: Sequence[str]) -> None:
-    """Refuse a column that marks targets if no table has it: it is a typing error.
+def require_targets(
+    tables: Sequence[Columns], targets: Sequence[str], field: str = "[[incidents.target]] column"
+) -> None:
+    """Refuse a column that a field of the city file names, such as one that marks targets, if no table has it.
 
     Raises:
         UserError: names the columns that there are.
@@ -302,7 +308,7 @@ def require_targets(tables: Sequence[Columns], targets: Sequence[str]) -> None:
         if not any(name in table.targets for table in tables):
             there = dict.fromkeys(column for table in tables for column in table.names if column.strip())
             allowed = f"is a column of no file; there are {_listed(list(there))}"
-            raise UserError("[[incidents.target]] column", name, allowed=allowed, remedy=did_you_mean(name, there))
+            raise UserError(field, name, allowed=allowed, remedy=did_you_mean(name, there))
 
 
 def position_of(name: str, names: Sequence[str], file: str) -> int:
@@ -325,7 +331,9 @@ def _mapping_for(there: Collection[str], settings: ReadSettings) -> Mapping[str,
     mapped = settings.mapped
     says_where = "area" in mapped or set(POINT_ROLES) <= set(mapped)
     is_whole = says_where and "category" in mapped and bool({"time", "date"} & set(mapped))
-    is_elsewhere = is_whole and not any(normal_name(name) in there for name in mapped.values())
+    is_elsewhere = (
+        is_whole and not settings.is_citywide and not any(normal_name(name) in there for name in mapped.values())
+    )
     fits = any(not _lacking(schema, there) for schema in SCHEMAS)
     return {} if is_elsewhere and fits and settings.schema == "auto" else mapped
 
@@ -360,8 +368,9 @@ def _schema_for(
     raise UserError(file, allowed=allowed, remedy=remedy)
 
 
-def _require_roles(roles: Collection[str]) -> None:
-    places = ("category",) if "area" in roles and not set(POINT_ROLES) & set(roles) else PLACE_ROLES
+def _require_roles(roles: Collection[str], is_citywide: bool) -> None:
+    places: Sequence[str] = ("category",) if "area" in roles and not set(POINT_ROLES) & set(roles) else PLACE_ROLES
+    places = () if is_citywide else places
     for role in ("date" if {"date", "time_of_day"} & set(roles) else "time", *places):
         if role not in roles:
             instead = " (or 'date', and 'time_of_day' where there is one)" if role == "time" else ""

@@ -84,7 +84,7 @@ def channels(prepared: Prepared, issue_s: int) -> list[Picture]:
 
     rasterizer = channels_rasterizer(prepared, backend=BACKEND)
     steps, length_s = prepared.city.steps, prepared.city.windows.length_s
-    names = (*prepared.city.channels.names, *(layer.name for layer in prepared.layers))
+    names = (*prepared.city.channels.names, *(layer.name for layer in prepared.placed_layers))
     edges = np.searchsorted(rasterizer.shown_s, issue_s + np.arange(-steps, 1) * length_s)
     counts = np.zeros((1, *rasterizer.shape), dtype=np.uint8)  # [1, H, X, T * G]
     rasterizer.fill(np.stack([edges[:-1], edges[1:]], axis=1)[None].astype(np.int64), counts)
