@@ -222,6 +222,10 @@ class LayerConfig(IncidentsConfig):
         nowhere = "name no place"
         remedy = "Name longitude and latitude, or area; or say citywide = true if its rows happen to the whole city"
         require(self.citywide or bool(roles) or not is_whole, f"{place} columns", [*self.columns], nowhere, remedy)
+        fixed = {"schema": "auto", "categories": (), "unknown_categories": "keep", "damaged_files": "stop"}
+        for key in fixed if self.citywide else ():
+            value = getattr(self, key)
+            require(value == fixed[key], f"{place} {key}", value, "is not for a layer without places", "Leave it out")
         ok = len({*self.values}) == len(self.values) and "" not in self.values
         require(ok, f"{place} values", self.values, "must name columns, each once")
         ok = not self.citywide or "category" in self.columns or bool(self.values)

@@ -275,8 +275,9 @@ def _write_forecasts(this: _Replay, path: Path) -> _Written:
 
 def _why_refused(this: _Replay) -> NDArray[np.str_]:
     """Return why [S] the input of each issue time is not fit to be forecast from; empty where it is."""
-    newest_s = np.maximum.accumulate(np.append(-(1 << 62), this.catalog.time_s))
-    newest_s = newest_s[np.searchsorted(this.catalog.known_s, this.issue_s, side="left")]
+    incidents = this.catalog.take(this.catalog.stream <= len(this.city.events.categories))  # no row of a layer
+    newest_s = np.maximum.accumulate(np.append(-(1 << 62), incidents.time_s))
+    newest_s = newest_s[np.searchsorted(incidents.known_s, this.issue_s, side="left")]
     age_s = this.issue_s - newest_s
     stale = age_s > this.policy.input.newest_row_s + this.task.delay_s
     why = np.full(len(age_s), "", dtype=object)

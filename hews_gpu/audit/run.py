@@ -155,8 +155,7 @@ def _skill(city: City, plan: Plan) -> list[GateResult]:
     results = _skill_of(city, plan, city.name)
     if worst(one.verdict for one in results) != "pass":
         for layer in city.layers:
-            others = tuple(one for one in city.layers if one is not layer)
-            results += _skill_of(replace(city, layers=others), plan, f"{city.name} without layer {layer.name}")
+            results += _skill_of(city.without_layer(layer.name), plan, f"{city.name} without layer {layer.name}")
     return results
 
 

@@ -221,7 +221,8 @@ def _load_citywide(folder: Path, layer: LayerConfig, resolution_s: int) -> Layer
     time_s, rows = _array(table["time_s"], np.int64), len(table)
     known_s = time_s + max(layer.delay_s, resolution_s)
     if "known" in layer.columns:
-        known_s = _array(table["known_s"], np.int64)
+        said = _array(table["known_s"], np.int64)
+        known_s = np.maximum(time_s + layer.delay_s, said) if layer.delay_s else said
     names = table["category"].cast(pa.string())
     categories = sorted(names.unique().to_pylist()) if "category" in layer.columns else []
     code = pc.index_in(names, pa.array(categories, pa.string())).fill_null(0)

@@ -111,6 +111,13 @@ class City:
             every = replace(every, measured=tuple(measured))
         return every if self.since_s is None else every.take(every.time_s >= self.since_s)
 
+    def without_layer(self, name: str) -> City:
+        """Return the city as if one of its layers were not there, in forecasts or on maps."""
+        prepared = self.prepared
+        if prepared is not None:
+            prepared = prepared.with_rows(prepared.events, [one for one in prepared.layers if one.name != name])
+        return replace(self, layers=tuple(one for one in self.layers if one.name != name), prepared=prepared)
+
     def _layer_catalog(self, layer: LayerRows) -> Catalog:
         return make_catalog(
             time_s=layer.time_s,

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,6 +19,7 @@ from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
 from hews_gpu.forecasters.city import prepared_city
 from hews_gpu.runs.run import open_run
+from hews_gpu.runs.train import train
 from tests.toy_city import incidents, once, write_prepared
 
 FROM_S, DAY_S = parse_local_time("--from", "2024-04-08"), 86_400
@@ -241,3 +243,49 @@ def test_every_model_can_be_replayed(trained, prepared, tmp_path, model):
     table = pq.read_table(tmp_path / "replay" / "forecasts.parquet")
     assert ((table["p"].to_numpy() > 0) & (table["p"].to_numpy() < 1)).all()
     assert ("areas" in table.column_names) == (model not in ("base_rate", "climatology", "hawkes", "boosting"))
+
+
+def with_robberies_as_a_layer(folder, *, until_s=None):
+    """Write the toy city with its robberies in a layer, each known up to six hours later; until a moment if given."""
+    frame = incidents()
+    is_robbery = (frame["category"] == "ROBBERY").to_numpy()
+    write_prepared(folder, frame[~is_robbery])
+    calls = frame[is_robbery]
+    known_s = calls["time_s"].to_numpy() + np.random.default_rng(0).integers(60, 6 * 3600, len(calls))
+    kept = known_s < (until_s or np.inf)
+    write_prepared(folder / "layers" / "calls", calls[kept], extra={"known_s": pa.array(known_s[kept])})
+    quality = json.dumps({"times": {"resolution_s": 60}})
+    (folder / "layers" / "calls" / "quality.json").write_text(quality, encoding="utf-8")
+    with (folder / "city.toml").open("a", encoding="utf-8") as city:
+        city.write('[[layers]]\nname = "calls"\nfiles = ["calls.csv"]\n[layers.columns]\nknown = "reported"\n')
+    return folder
+
+
+def test_rows_of_a_layer_count_from_when_they_were_known(tmp_path):
+    """With a layer of which nothing is known from a moment on, what was forecast before that moment is the same."""
+    cut_s = FROM_S + 2 * DAY_S
+    data = with_robberies_as_a_layer(tmp_path / "data")
+    cut = with_robberies_as_a_layer(tmp_path / "cut", until_s=cut_s)
+    train(data, tmp_path / "run", model="hewsnet", device="cpu")
+    (tmp_path / "run" / "warnings.toml").write_text(POLICY, encoding="utf-8")
+    p = []
+    for table in (data, cut):
+        replay(tmp_path / "run", table, tmp_path / f"of {table.name}", begin_s=FROM_S, end_s=FROM_S + 4 * DAY_S)
+        made = pq.read_table(tmp_path / f"of {table.name}" / "forecasts.parquet")
+        p.append(made["p"].to_numpy())
+        assert set(made["outcome"].to_pylist()) == {"issued"}
+    before = seconds(made["issue_time"]) <= cut_s
+    assert before.sum() == 97 and p[0][before].tobytes() == p[1][before].tobytes()
+    assert np.abs(p[0] - p[1])[~before].max() > 0.1
+
+
+def test_rows_of_a_layer_do_not_make_stale_incidents_new(tmp_path):
+    data = with_robberies_as_a_layer(tmp_path / "data")
+    rows = pq.read_table(data / "incidents.parquet")
+    quiet = np.abs(rows["time_s"].to_numpy() - FROM_S - 3 * DAY_S) < 2.5 * DAY_S
+    pq.write_table(rows.filter(pa.array(~quiet)), data / "incidents.parquet")
+    train(data, tmp_path / "run", model="level", device="cpu")
+    (tmp_path / "run" / "warnings.toml").write_text(POLICY + "[input]\nnewest_row_s = 86400\n", encoding="utf-8")
+    replay(tmp_path / "run", data, tmp_path / "out", begin_s=FROM_S + 2 * DAY_S, end_s=FROM_S + 3 * DAY_S)
+    reasons = set(pq.read_table(tmp_path / "out" / "forecasts.parquet")["reason"].to_pylist())
+    assert len(reasons) > 20 and all("the newest row is" in reason for reason in reasons)

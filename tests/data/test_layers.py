@@ -238,6 +238,16 @@ def test_what_is_published_ahead_is_known_before_its_time(tmp_path):
             {"more": 'values = ["sky"]'},
             r"\[\[layers\]\] calls values = 'sky': is no number in 2,160 of 2,160 rows",
         ),
+        (
+            weather(),
+            {"more": 'values = ["temp"]\ndamaged_files = "quarantine"'},
+            r"calls damaged_files.*without places",
+        ),
+        (
+            weather(),
+            {"more": 'values = ["mean age"]'},
+            r"values = 'mean age': the column 'mean age' describes a person",
+        ),
         (weather(), {"more": 'values = ["wind"]'}, r"calls values = 'wind': is a column of no file; there are 'at'"),
         (weather(), {"more": 'values = ["temp", "temp"]'}, r"calls values.*each once"),
         (weather(hours=HOURS[: 40 * 24]), {}, r"calls, \[splits\] validation.*reaches beyond the table"),

@@ -235,3 +235,12 @@ def test_a_number_of_the_city_is_the_last_one_known_for_the_windows_begin():
     assert measured.at(windows).tolist() == expected and expected[0] == 0.0
     early = windows.select(windows.issue_s <= 500)
     assert measured.until(500).at(early).tolist() == expected[: len(early)]
+
+
+def test_a_row_of_the_whole_city_is_no_other_rows_double():
+    """It is of the minute of a row in the last area, of the stream before."""
+    areas, kinds = np.array([1, -1, -1]), np.array([0, 1, 1])
+    same = {"time_s": np.zeros(3, np.int64), "is_target": np.zeros(3, bool), "xy_m": np.zeros((3, 2))}
+    catalog = toy(**same, category=kinds, area=areas)
+    assert catalog.is_first.tolist() == [True, True, False]
+    assert len(catalog.placed) == 1 and catalog.columns(("SHOOTING",), by_area=True).tolist() == [-1, -1, -1]

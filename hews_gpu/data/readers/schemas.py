@@ -270,7 +270,7 @@ def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | 
     for role, name in roles.items():
         _require_column(role, name, positions, names, file)
     for name in settings.targets:
-        _require_no_person("[[incidents.target]] column", name)
+        _require_no_person("[[layers]] values" if settings.is_citywide else "[[incidents.target]] column", name)
     targets = {name: position_of(name, names, file) for name in settings.targets if normal_name(name) in positions}
     taken = {normal_name(name) for name in (*roles.values(), *targets)}
 
