@@ -62,13 +62,20 @@ def test_toml_snippets_are_valid_files(tmp_path: Path) -> None:
             continue
         content = tomllib.loads(city_template("baltimore"))
         for section, keys in shown.items():
-            content[section] = {**content[section], **keys}
+            content[section] = keys if isinstance(keys, list) else {**content[section], **keys}
         path = tmp_path / "city.toml"
         path.write_text(_as_toml(content), encoding="utf-8")
         city = load_city(path)
-        for section, keys in shown.items():
+        pairs = [(getattr(city, section), keys) for section, keys in shown.items() if isinstance(keys, dict)]
+        pairs += [
+            pair
+            for name, each in shown.items()
+            if isinstance(each, list)
+            for pair in zip(getattr(city, name), each, strict=True)
+        ]
+        for config, keys in pairs:
             for key, expected in keys.items():
-                value = getattr(getattr(city, section), key)
+                value = getattr(config, key)
                 assert (list(value) if isinstance(value, tuple) else value) == expected
 
 
@@ -78,7 +85,7 @@ def _as_toml(content: dict[str, Any]) -> str:
     def value(item: Any) -> str:
         if isinstance(item, dict):
             return "{" + ", ".join(f"{json.dumps(key)} = {value(inner)}" for key, inner in item.items()) + "}"
-        return json.dumps(item)
+        return "[" + ", ".join(map(value, item)) + "]" if isinstance(item, list) else json.dumps(item)
 
     return "\n".join(f"{key} = {value(item)}" for key, item in content.items())
 
