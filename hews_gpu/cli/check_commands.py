@@ -68,7 +68,7 @@ def audit(
 @app.command(name="audit fairness")
 def audit_fairness(
     folder: Annotated[Path, typer.Argument(metavar="RUN|REPLAY", help="A folder made by 'hews replay', or evaluated.")],
-    census: Annotated[Path, typer.Option("--census", help="A CSV file or one of polygons, a row per neighborhood.")],
+    census: Annotated[Path, typer.Option("--census", help="CSV, Parquet or GeoJSON: a row per neighborhood.")],
     by: Annotated[
         list[str],
         typer.Option("--by", metavar="COLUMN", help="Group by it, or by a quotient: Vacant/Housing. Repeatable."),

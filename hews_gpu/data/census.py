@@ -1,13 +1,14 @@
 """What a census says of the neighborhoods: for audits and descriptions only; nothing that forecasts may read it.
 
-A file has one row per neighborhood: a table (CSV), or the attributes of a file of polygons. Names are matched to those
-of the prepared city without regard to case, spaces and punctuation; which ones have no row is told, never filled in.
+A file (CSV, Parquet, or the properties of GeoJSON) has one row per place. Names are matched to those of the prepared
+city without regard to case, spaces and punctuation; which ones have no row is told, never filled in.
 
 Shapes: N neighborhoods.
 """
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,15 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hews_gpu.arrays import Float64
-from hews_gpu.data.geometry.polygon_files import KINDS, SECTION, read_attributes
 from hews_gpu.errors import UserError, did_you_mean
+from hews_gpu.own_files import parse_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["Census", "read_census"]
+__all__ = ["Census", "plain_name", "read_census", "read_places"]
 
-CSV = (".csv", ".csv.gz")
 FLAG = "--census"
 
 
@@ -42,7 +42,7 @@ def read_census(path: Path, *, name: str, asked: Sequence[str], neighborhoods: S
     """Read columns, or quotients of columns such as ``Vacant/Housing``, by neighborhood.
 
     Args:
-        path: a CSV file, or one of polygons.
+        path: as of `read_places`.
         name: the column with the neighborhoods' names.
         asked: columns and quotients; a division by nothing gives NaN.
         neighborhoods: [N] names of the prepared city.
@@ -51,13 +51,15 @@ def read_census(path: Path, *, name: str, asked: Sequence[str], neighborhoods: S
         UserError: the file cannot be read, has no such column or none of numbers, names a neighborhood twice, or not
             one of the city's.
     """
-    frame = _read(path, name)
-    keys = frame[name].astype("string").fillna("").map(_key)
+    frame = read_places(path)
+    if name not in frame:
+        raise UserError("--name", name, allowed=f"is not a column of {path.name}", remedy=did_you_mean(name, frame))
+    keys = frame[name].astype("string").fillna("").map(plain_name)
     if (keys == "").any() or keys.duplicated().any():
         twice = frame[name][keys.duplicated() | (keys == "")].iloc[0]
         raise UserError(f"{FLAG} {path.name}", str(twice), allowed="names no neighborhood, or one twice")
     rows = dict(zip(keys, range(len(keys)), strict=True))
-    place = np.array([rows.get(_key(one), -1) for one in neighborhoods], dtype=np.int64)
+    place = np.array([rows.get(plain_name(one), -1) for one in neighborhoods], dtype=np.int64)
     if (place < 0).all():
         remedy = "Give the column of their names with --name"
         raise UserError(f"{FLAG} {path.name}", name, allowed="names not one of the city's neighborhoods", remedy=remedy)
@@ -76,31 +78,40 @@ def read_census(path: Path, *, name: str, asked: Sequence[str], neighborhoods: S
     return Census(values=values, without=without)
 
 
-def _key(name: str) -> str:
-    """Return what of a name counts."""
-    return re.sub(r"[\W_]+", "", name.casefold())
+def plain_name(name: object) -> str:
+    """Return what of a name counts: letters and digits, whatever their case."""
+    return re.sub(r"[\W_]+", "", str(name).casefold())
 
 
-def _read(path: Path, name: str) -> DataFrame:
+def read_places(file: Path, flag: str = FLAG) -> DataFrame:
+    """Return a table of places; of GeoJSON the properties.
+
+    Raises:
+        UserError: there is no such file, or it is damaged or of another kind.
+    """
     import pandas as pd
 
-    if not path.is_file():
-        raise UserError(FLAG, path, allowed="does not exist" if not path.exists() else "is no file")
-    if not path.name.casefold().endswith(CSV):
-        if path.suffix.casefold() not in KINDS:
-            raise UserError(FLAG, path, allowed=f"must be a CSV file, or one of polygons: {', '.join(KINDS)}")
-        try:
-            return read_attributes(path, name)
-        except UserError as error:
-            field = "--name" if error.field == f"{SECTION} name" else FLAG
-            raise UserError(field, error.value, allowed=error.allowed, remedy=error.remedy) from None
+    kind = file.name.casefold().removesuffix(".gz").rpartition(".")[2]
+    remedy = f"Give a CSV, Parquet or GeoJSON file with {flag}"
+    if not file.is_file():
+        allowed = "is no file" if file.exists() else "does not exist"
+        raise UserError(flag, file, allowed=allowed, remedy=remedy)
     try:
-        frame = pd.read_csv(path, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # pandas' own errors of parsing are ValueErrors
-        raise UserError(FLAG, path, allowed=f"cannot be read as CSV ({' '.join(str(error).split())})") from None
-    if name not in frame:
-        raise UserError("--name", name, allowed=f"is not a column of {path.name}", remedy=did_you_mean(name, frame))
-    return frame
+        if kind in ("geojson", "json"):
+            content = gzip.open(file).read() if file.suffix == ".gz" else file.read_bytes()
+            shapes = parse_json(content, str(file), {"features": [{"properties": dict}]})["features"]
+            return pd.DataFrame([shape["properties"] for shape in shapes])
+        if kind == "csv":
+            return pd.read_csv(file, encoding="utf-8-sig")
+        if kind in ("parquet", "geoparquet"):
+            frame = pd.read_parquet(file)
+            return frame[[name for name in frame if not isinstance(frame[name].iloc[0], bytes)]]
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        if isinstance(error, UserError):
+            raise
+        told = " ".join(str(error).split())
+        raise UserError(flag, file, allowed=f"cannot be read ({told})", remedy=remedy) from None
+    raise UserError(flag, file, allowed=f"is of a kind that is not read ('{kind}')", remedy=remedy)
 
 
 def _numbers(frame: DataFrame, column: str, path: Path) -> Float64:

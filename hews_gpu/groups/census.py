@@ -10,7 +10,6 @@ Shapes: N neighborhoods, C census columns.
 from __future__ import annotations
 
 import difflib
-import gzip
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ import numpy as np
 import pandas as pd
 
 from hews_gpu.arrays import Bool, Float64, Int64
+from hews_gpu.data.census import plain_name, read_places
 from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError
-from hews_gpu.own_files import parse_json
 from hews_gpu.progress import log
 
 __all__ = ["Census", "read_census"]
@@ -70,7 +69,7 @@ def read_census(prepared: Prepared, place: Int64, file: Path | None, crosswalk: 
             persons, no column that varies, or too many rows of places that it misses.
     """
     file = file or prepared.city.resolve(prepared.city.neighborhoods.file)
-    frame = _read(file)
+    frame = read_places(file)
     if persons := [name for name in frame if PERSON.search(str(name))]:
         allowed = f"has a column that describes persons ('{persons[0]}'); only columns of places are read"
         raise UserError("--census", file, allowed=allowed, remedy="Give a table with one row per place")
@@ -107,38 +106,11 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
-def _read(file: Path) -> pd.DataFrame:
-    """Return a table of places; of GeoJSON the properties."""
-    kind = file.name.casefold().removesuffix(".gz").rpartition(".")[2]
-    remedy = "Give a CSV, Parquet or GeoJSON file with --census"
-    if not file.is_file():
-        raise UserError("--census", file, allowed="does not exist", remedy=remedy)
-    try:
-        if kind in ("geojson", "json"):
-            content = gzip.open(file).read() if file.suffix == ".gz" else file.read_bytes()
-            shapes = parse_json(content, str(file), {"features": [{"properties": dict}]})["features"]
-            return pd.DataFrame([shape["properties"] for shape in shapes])
-        if kind == "csv":
-            return pd.read_csv(file)
-        if kind in ("parquet", "geoparquet"):
-            frame = pd.read_parquet(file)
-            return frame[[name for name in frame if not isinstance(frame[name].iloc[0], bytes)]]
-    except (OSError, EOFError, ValueError, IndexError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError("--census", file, allowed=f"cannot be read ({error})", remedy=remedy) from None
-    raise UserError("--census", file, allowed=f"is of a kind that is not read ('{kind}')", remedy=remedy)
-
-
-def _plain(name: object) -> str:
-    return re.sub(r"[\W_]+", "", str(name).casefold())
-
-
 def _named_by(frame: pd.DataFrame, names: Iterable[str]) -> tuple[str, int]:
     """Return the column of text that holds the most of some names, and how many."""
-    wanted = {_plain(name) for name in names}
+    wanted = {plain_name(name) for name in names}
     texts = [name for name in frame if pd.api.types.is_string_dtype(frame[name]) or frame[name].dtype == object]
-    hits = {str(name): len(wanted & {*map(_plain, frame[name].dropna())}) for name in texts}
+    hits = {str(name): len(wanted & {*map(plain_name, frame[name].dropna())}) for name in texts}
     return max(hits.items(), key=lambda hit: hit[1], default=("", 0))
 
 
@@ -146,13 +118,13 @@ def _wanted(prepared: Prepared, crosswalk: Path | None) -> list[list[str]]:
     """Return, for each neighborhood, what the census table may call its place: every name the crosswalk has for it."""
     if crosswalk is None:
         return [[name] for name in prepared.names]
-    frame = _read(crosswalk)
+    frame = read_places(crosswalk, "--crosswalk")
     own, hits = _named_by(frame, prepared.names)
     if not hits:
         allowed = "has no column with names of the city's neighborhoods"
         raise UserError("--crosswalk", crosswalk, allowed=allowed, remedy="Name them as the polygons do")
-    rows = {_plain(row[own]): [str(value) for value in row] for _, row in frame.iterrows()}
-    return [rows.get(_plain(name), [name]) for name in prepared.names]
+    rows = {plain_name(row[own]): [str(value) for value in row] for _, row in frame.iterrows()}
+    return [rows.get(plain_name(name), [name]) for name in prepared.names]
 
 
 def _by_name(frame: pd.DataFrame, wanted: Sequence[Sequence[str]], file: Path) -> pd.DataFrame:
@@ -166,7 +138,7 @@ def _by_name(frame: pd.DataFrame, wanted: Sequence[Sequence[str]], file: Path) -
     if not hits:
         raise UserError("--census", file, allowed="names none of the city's neighborhoods", remedy=remedy)
     frame = frame[frame[column].notna()]
-    plain = frame[column].map(_plain)
+    plain = frame[column].map(plain_name)
     if (twice := plain[plain.duplicated()]).size:
         name = frame.loc[twice.index[0], column]
         allowed = f"has {int((plain == twice.iloc[0]).sum())} rows of '{name}', and must have one row per place"
@@ -175,11 +147,11 @@ def _by_name(frame: pd.DataFrame, wanted: Sequence[Sequence[str]], file: Path) -
         )
     keys, free = [], set(plain)
     for names in wanted:
-        key = next((one for one in map(_plain, names) if one in free), "")
+        key = next((one for one in map(plain_name, names) if one in free), "")
         keys.append(key)
     left = free - set(keys)
     for at, names in enumerate(wanted):
-        if not keys[at] and (near := difflib.get_close_matches(_plain(names[0]), left, 1, CLOSE)):
+        if not keys[at] and (near := difflib.get_close_matches(plain_name(names[0]), left, 1, CLOSE)):
             keys[at] = near[0]
             left.remove(near[0])
             log(f"{file.name}: '{names[0]}' is taken for '{frame.loc[plain == near[0], column].iloc[0]}'")
@@ -197,11 +169,11 @@ def _numbers(frame: pd.DataFrame) -> tuple[list[str], Float64, dict[str, str]]:
     numeric = {
         str(name): frame[name].to_numpy(np.float64, na_value=np.nan)
         for name in frame
-        if pd.api.types.is_numeric_dtype(frame[name]) and not NO_CENSUS.fullmatch(_plain(name))
+        if pd.api.types.is_numeric_dtype(frame[name]) and not NO_CENSUS.fullmatch(plain_name(name))
     }
     blank = [str(name) for name in frame if frame[name].isna().all()]
     left_out = dict.fromkeys(blank, "is blank everywhere")
-    people = next((name for name in numeric if POPULATION.fullmatch(_plain(name)) and name not in blank), None)
+    people = next((name for name in numeric if POPULATION.fullmatch(plain_name(name)) and name not in blank), None)
     is_known = np.isfinite(numeric[people]) if people else frame.notna().any(axis=1).to_numpy()
     kept: dict[str, Any] = {}
     for name, values in numeric.items():

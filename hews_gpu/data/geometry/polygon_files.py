@@ -14,9 +14,9 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
@@ -26,10 +26,8 @@ from hews_gpu.progress import log
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
-    from pandas import DataFrame
 
-T = TypeVar("T")
-__all__ = ["KINDS", "SECTION", "read_attributes", "read_polygons", "unusable"]
+__all__ = ["KINDS", "read_polygons", "unusable"]
 
 SECTION = "[neighborhoods]"
 BEGINS = {".gpkg": b"SQLite format 3\0", ".shp": b"\0\0\x27\x0a", ".fgb": b"fgb"}
@@ -65,56 +63,21 @@ def read_polygons(path: Path, name: str, layers: Sequence[str] = ()) -> list[Geo
     Raises:
         UserError: of another kind or damaged, no such layer or column, or several layers.
     """
-
-    def read(folder: Path) -> list[GeoDataFrame]:
-        if path.suffix.casefold() in PARQUET:
-            return [_read_parquet(path, name, layers)]
-        return _read_layers(_target(path, path, folder), path, name, layers)
-
-    return _read(path, read)
-
-
-def read_attributes(path: Path, name: str) -> DataFrame:
-    """Read all columns but the geometry of the one layer that can be meant: for audits, which no model ever sees.
-
-    Args:
-        path: as of `read_polygons`.
-        name: the column with the polygons' names.
-
-    Raises:
-        UserError: as of `read_polygons`.
-    """
-
-    def read(folder: Path) -> DataFrame:
-        import pandas
-        import pyogrio
-
-        if path.suffix.casefold() in PARQUET:
-            frame = pandas.read_parquet(path)
-            return frame.drop(columns=[column for column in frame if column == "geometry"])
-        target = _target(path, path, folder)
-        _read_layers(target, path, name, ())
-        return pyogrio.read_dataframe(target, read_geometry=False)
-
-    return _read(path, read)
-
-
-def _read(path: Path, read: Callable[[Path], T]) -> T:
-    """Read a file with the errors and remarks of the libraries in our own form; `read` is given a scratch folder."""
     from pyogrio.errors import DataLayerError, DataSourceError
     from shapely.errors import ShapelyError
 
-    if path.suffix.casefold() not in KINDS:
+    suffix = path.suffix.casefold()
+    if suffix not in KINDS:
         allowed = f"is of a kind that is not read; these are: {', '.join(KINDS)}"
         raise unusable(path, allowed, "Convert it to GeoJSON or GeoPackage")
     try:
-        with (
-            warnings.catch_warnings(record=True) as remarks,
-            np.errstate(invalid="ignore"),  # refused by the caller
-            tempfile.TemporaryDirectory() as folder,
-        ):
+        with warnings.catch_warnings(record=True) as remarks, np.errstate(invalid="ignore"):  # refused by the caller
             warnings.simplefilter("always")
-            content = read(Path(folder))
+            if suffix in PARQUET:
+                frames = [_read_parquet(path, name, layers)]
+            else:
+                with tempfile.TemporaryDirectory() as folder:
+                    frames = _read_layers(_target(path, path, Path(folder)), path, name, layers)
     except UserError:
         raise
     except (EOFError, OSError, RuntimeError, ValueError, zlib.error, zipfile.BadZipFile, ShapelyError) as error:
@@ -122,7 +85,7 @@ def _read(path: Path, read: Callable[[Path], T]) -> T:
     except (DataSourceError, DataLayerError) as error:
         raise unusable(path, f"cannot be read as polygons ({error})") from None
     _tell(path, [str(remark.message) for remark in remarks])
-    return content
+    return frames
 
 
 def _tell(path: Path, remarks: Sequence[str]) -> None:
