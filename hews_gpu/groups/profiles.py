@@ -20,7 +20,6 @@ __all__ = ["profiles", "sides"]
 
 RESAMPLED = 400
 MOST_TOLD = 4
-QUARTER = "in the highest quarter by "
 
 
 def profiles(victims: Victims, census: Census | None, labels: Int64, seed: int) -> list[dict[str, Any]]:
@@ -87,13 +86,13 @@ def _shares(
 
 
 def _stands_out(columns: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the levels whose share is furthest from the city's, at most two of a column; never of hours."""
+    """Return the levels most above the city's share: one of a column, two of the categories, none of the hours."""
     told: list[dict[str, Any]] = []
     for name, levels in columns.items():
-        clear = [one for one in levels if not one["interval"][0] <= one["city"] <= one["interval"][1]]
-        clear.sort(key=lambda one: -abs(one["share"] - one["city"]))
-        told += [{"column": name, **one} for one in clear[:2] if name != "hour"]
-    told.sort(key=lambda one: -abs(one["share"] - one["city"]))
+        above = [one for one in levels if one["interval"][0] > one["city"]]
+        above.sort(key=lambda one: one["city"] - one["share"])
+        told += [{"column": name, **one} for one in above[: 1 + (name == "category")] if name != "hour"]
+    told.sort(key=lambda one: one["city"] - one["share"])
     return told[:MOST_TOLD]
 
 

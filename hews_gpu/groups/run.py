@@ -265,8 +265,8 @@ def groups_in_words(result: Mapping[str, Any]) -> str:
     if result["is_real"]:
         verdict = (
             f"{result['k']} groups, beyond tables with permuted columns (t of the gap {result['gap_t']:.1f}, of the "
-            f"silhouette {result['silhouette_t']:.1f}; {result['t_needed']:.1f} is needed), and resampled rows give "
-            f"the same ones (adjusted Rand index {result['stability']['value']:.2f})."
+            f"silhouette {result['silhouette_t']:.1f}; {result['t_needed']:.1f} is needed), and resampled rows agree "
+            f"(adjusted Rand index {result['stability']['value']:.2f})."
         )
     else:
         verdict = f"No groups: {'; '.join(result['reasons'])}. What is listed is a cut through the rows, not kinds."

@@ -13,11 +13,13 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from hews_gpu.cli.commands import app
+from hews_gpu.cluster.dask_workers import Cluster
 from hews_gpu.errors import UserError
 from hews_gpu.groups import assign, evidence
 from hews_gpu.groups.run import groups
 from hews_gpu.groups.victims import LEAST_GROUP
 from hews_gpu.report.build import build_report
+from hews_gpu.workers import in_this_process
 
 CENSUS = "place,Population,Young,Income,Same,Blank\nEast,1000,200,30000.5,7,\nWEST ,2000,900,52000.25,7,\n"
 
@@ -73,11 +75,19 @@ def test_any_order_of_rows_and_any_cut_give_the_same_groups(toy, tmp_path, quick
         labels.append(found.loc[np.arange(len(own)), "group"].to_numpy()[np.argsort(own.index)])
     assert adjusted_rand_score(labels[0], labels[1]) == adjusted_rand_score(labels[0], labels[2]) == 1
     assert (labels[0] == labels[1]).all() and (labels[0] == labels[2]).all()
-    monkeypatch.setattr(assign, "PARTITION_ROWS", 500)
     monkeypatch.setattr(assign.partitions, "__defaults__", (500,))
     groups(tmp_path / "city-0", tmp_path / "cut", device="cpu")
     cut = pq.read_table(tmp_path / "cut" / "groups.parquet").to_pandas().set_index("row_id")
     assert adjusted_rand_score(labels[0], cut.loc[np.arange(len(frame)), "group"]) > 0.9
+
+
+def test_dask_workers_give_what_threads_give(prepared, tmp_path, two_workers, quick, monkeypatch) -> None:
+    monkeypatch.setattr(assign.partitions, "__defaults__", (500,))
+    where = Cluster(kind="address", where=two_workers.scheduler_address)
+    for name, workers in {"threads": in_this_process, "dask": where}.items():
+        groups(prepared, tmp_path / name, device="cpu", workers=workers)
+    threads, dask = (pq.read_table(tmp_path / name / "groups.parquet") for name in ("threads", "dask"))
+    assert threads.equals(dask)
 
 
 def test_small_groups_are_joined_to_the_nearest() -> None:

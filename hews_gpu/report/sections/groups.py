@@ -114,7 +114,9 @@ def _evidence(content: Content) -> Block:
 def _groups(content: Content, prepared: Prepared) -> Block:
     """Show what each group is like, and where it is common, all maps in the same colors."""
     flat = maps.outlines(prepared.neighborhoods, pixels=MAP_PIXELS)
-    where = [np.array([np.nan if one is None else one for one in group["of_place"]]) for group in content["groups"]]
+    where = [
+        100 * np.array([np.nan if one is None else one for one in group["of_place"]]) for group in content["groups"]
+    ]
     known = np.concatenate(where)
     _, edges = maps.classes(known[np.isfinite(known)])
     drawing, key = figures.plane(content["picture"], len(content["groups"]))
@@ -137,7 +139,7 @@ def _groups(content: Content, prepared: Prepared) -> Block:
 
 
 def _where(flat: maps.Outlines, group: Content, shares: Float64, edges: list[float]) -> Block:
-    what = f"the share of their rows in group {group['group']}"
+    what = f"the percentage of their rows in group {group['group']}"
     drawing, key = maps.areas(flat, shares, what, edges, of="")
     if np.isnan(shares).any():
         key = [Key("land", "too few rows"), *(one for one in key if one.color != "land")]
