@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.common import finish, parse_flags, real_data
 from benchmarks.inputs.cities import PORTAL, write_baltimore
+from hews_gpu.arrays import Int64
 from hews_gpu.cli.printing import print_table
 from hews_gpu.config import load_city
 from hews_gpu.data.prepare.command import prepare
@@ -118,39 +119,38 @@ def command(prepared: Path, out: Path, part: int, *span: str) -> dict[str, Any]:
     }
 
 
-def drawn(prepared: Path, into: Path, rows: int, *, shuffled: bool = False) -> Path:
-    """Write a prepared folder of rows drawn from one with replacement, or of its own rows in another order."""
-    rng = np.random.default_rng(0)
-    table = pq.read_table(prepared / "incidents.parquet")
-    charts = pq.read_table(prepared / "charts_only.parquet")
-    chosen = rng.permutation(len(table)) if shuffled else np.sort(rng.integers(0, len(table), rows))
+def drawn(prepared: Path, into: Path, rows: Int64) -> Path:
+    """Write a prepared folder of some rows of another one, in their order."""
     into.mkdir()
-    for name, own in (("incidents", table), ("charts_only", charts)):
-        own = own.take(chosen)
-        own = own.set_column(own.column_names.index("row_id"), "row_id", pa.array(np.arange(len(chosen))))
-        pq.write_table(own, into / f"{name}.parquet")
+    for name in ("incidents.parquet", "charts_only.parquet"):
+        own = pq.read_table(prepared / name).take(rows)
+        own = own.set_column(own.column_names.index("row_id"), "row_id", pa.array(np.arange(len(rows))))
+        pq.write_table(own, into / name)
     for name in ("neighborhoods.parquet", "city.toml", "hews.json"):
         (into / name).write_bytes((prepared / name).read_bytes())
     return into
 
 
-def agreement_of_orders(prepared: Path, first: Path, folder: Path) -> dict[str, float]:
-    """Return the adjusted Rand index of the same run again, and of the same rows in another order."""
-    again = folder / "again"
-    command(prepared, again, 1)
-    other = drawn(prepared, folder / "shuffled", 0, shuffled=True)
-    command(other, folder / "of-shuffled", 1)
+def same_groups(prepared: Path, first: Path, part: int, folder: Path) -> dict[str, float]:
+    """Return the adjusted Rand index of a run with itself done again, and with the same rows in another order."""
     order = np.random.default_rng(0).permutation(pq.read_metadata(prepared / "incidents.parquet").num_rows)
-    labels = {
-        out: pq.read_table(out / "groups.parquet").to_pandas().set_index("row_id")["group"] for out in (first, again)
-    }
-    shuffled = pq.read_table(folder / "of-shuffled" / "groups.parquet").to_pandas()
-    shuffled["row_id"] = order[shuffled["row_id"]]
-    shuffled = shuffled.set_index("row_id")["group"].loc[labels[first].index]
+    other = folder / "shuffled"
+    if not other.is_dir():
+        drawn(prepared, other, order)
+    labels = _labels(first)
+    command(prepared, folder / f"again-{part}", part)
+    command(other, folder / f"shuffled-{part}", part)
+    shuffled = _labels(folder / f"shuffled-{part}")
+    shuffled.index = order[shuffled.index]
+    again = _labels(folder / f"again-{part}")
     return {
-        "repeated_run": float(adjusted_rand_score(labels[first], labels[again].loc[labels[first].index])),
-        "shuffled_rows": float(adjusted_rand_score(labels[first], shuffled)),
+        "repeated_run": float(adjusted_rand_score(labels, again.loc[labels.index])),
+        "shuffled_rows": float(adjusted_rand_score(labels, shuffled.loc[labels.index])),
     }
+
+
+def _labels(out: Path) -> Any:
+    return pq.read_table(out / "groups.parquet").to_pandas().set_index("row_id")["group"]
 
 
 def baltimore(data: Path) -> dict[str, Any]:
@@ -159,8 +159,12 @@ def baltimore(data: Path) -> dict[str, Any]:
         folder = Path(name)
         prepare(load_city(write_baltimore(folder, data, tables=(PORTAL,), areas=278)), folder / "prepared")
         parts = {f"part_{part}": command(folder / "prepared", folder / f"part-{part}", part) for part in (1, 2)}
-        orders = agreement_of_orders(folder / "prepared", folder / "part-1", folder)
-        many = drawn(folder / "prepared", folder / "many", MILLION)
+        orders = {
+            f"part_{part}": same_groups(folder / "prepared", folder / f"part-{part}", part, folder) for part in (1, 2)
+        }
+        rows = pq.read_metadata(folder / "prepared" / "incidents.parquet").num_rows
+        chosen = np.sort(np.random.default_rng(0).integers(0, rows, MILLION))
+        many = drawn(folder / "prepared", folder / "many", chosen)
         span = ("--from", "2012-01-01", "--to", "2017-09-02")
         million = {f"part_{part}": command(many, folder / f"many-{part}", part, *span) for part in (1, 2)}
     return {"tables": [PORTAL], **parts, "same_groups": orders, "million": million}
