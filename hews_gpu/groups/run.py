@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +139,16 @@ def _check_options(part: int, embedding: str, census: Path | None, crosswalk: Pa
             raise UserError(name, file, allowed="is for --part 2", remedy="Leave it out, or give --part 2")
 
 
+@dataclass(frozen=True)
 class GroupTask:
-    """How rows are grouped: by what, from which seed, by whom, and where."""
+    """How rows are grouped."""
 
-    def __init__(self, engine: Engine, seed: int, workers: Opener, work: Path, embedding: str = "components") -> None:
-        self.engine, self.seed, self.workers, self.work, self.embedding = engine, seed, workers, work, embedding
+    engine: Engine
+    seed: int
+    workers: Opener
+    work: Path
+    """An empty folder that all workers see."""
+    embedding: str = "components"
 
 
 def find_groups(

@@ -61,3 +61,14 @@ def test_the_join_is_told_apart_from_what_the_census_says() -> None:
     low, high = join["part_2_swapped"]["interval"]
     assert low - 0.05 < join["part_2"]["value"] < high + 0.05
     assert join["gain_swapped"]["value"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "word"),
+    [("gap_t", 3.0, "gap"), ("silhouette_t", -1.0, "silhouette"), ("stability", {"value": 0.7}, "resampled rows")],
+)
+def test_each_of_three_conditions_alone_makes_no_groups(key, value, word) -> None:
+    result = {"gap_t": 9.0, "silhouette_t": 9.0, "t_needed": 3.4, "stability": {"value": 0.9}}
+    assert evidence._reasons(result) == []
+    (reason,) = evidence._reasons({**result, key: value})
+    assert word in reason

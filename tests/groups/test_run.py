@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -79,6 +81,17 @@ def test_any_order_of_rows_and_any_cut_give_the_same_groups(toy, tmp_path, quick
     groups(tmp_path / "city-0", tmp_path / "cut", device="cpu")
     cut = pq.read_table(tmp_path / "cut" / "groups.parquet").to_pandas().set_index("row_id")
     assert adjusted_rand_score(labels[0], cut.loc[np.arange(len(frame)), "group"]) > 0.9
+
+
+def test_a_city_file_stands_for_the_folder_that_was_made_of_it(prepared, tmp_path, quick, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(prepared, "runs/town/prepared")
+    shutil.copyfile(prepared / "city.toml", "town.toml")
+    _, folder = groups(Path("town.toml"), device="cpu")
+    assert folder == tmp_path / "runs/town/groups-1" and (folder / "groups.json").is_file()
+    Path("town.toml").write_text(Path("town.toml").read_text() + "# edited\n")
+    with pytest.raises(UserError, match="differs from the city file that"):
+        groups(Path("town.toml"))
 
 
 def test_dask_workers_give_what_threads_give(prepared, tmp_path, two_workers, quick, monkeypatch) -> None:
