@@ -22,8 +22,8 @@ excitation, sent out after step m, that leads to one,
 -log P(none) = sum over steps of base * (1 - N) + (rates of the other streams) * (1 - their N)
              + sum over terms of branching * A(now) * (decayed count of what is known).
 
-A fit that is blind to the rows of the last `blind` seconds has their effect in the base, so its kernels begin at that
-age, and those of a forecast have to: `Reach.begun` stands where A does, and for the known rows that are younger.
+A fit that is blind to the rows of the last `blind` seconds learns from those events that none precedes by less, and its
+kernels begin at that age. Those of a forecast have to, too: `Reach.begun` stands where A does, and for younger rows.
 
 Rows of the last `delay` are unknown like the future: the sums start where knowledge ends. (Poisson clusters: Daley &
 Vere-Jones, An Introduction to the Theory of Point Processes, vol. I, 2nd ed., 2003, section 6.3.)
@@ -55,6 +55,7 @@ __all__ = [
     "cell_of",
     "fit_rhythm",
     "probability",
+    "starts",
     "step_of",
     "weekly",
 ]
@@ -139,8 +140,7 @@ def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S, blind
         cell_s: length of the cells of the rhythm, the first of which begins at `begin_s`.
         blind_s: rows that are no older than this are left out: an event may be reported by several of them.
     """
-    is_event = past.is_event & past.within(begin_s, end_s)
-    event_s = past.time_s[is_event]
+    event_s = past.time_s[starts(past, blind_s) & past.within(begin_s, end_s)]
     cells_s = np.arange(begin_s, end_s, cell_s, dtype=np.int64)
     candidates = _Candidates(past, event_s, begin_s, end_s, blind_s)
     base = _Base(cells_s, cell_s, event_s, np.ones(len(event_s)))
@@ -163,6 +163,20 @@ def fit_law(past: Catalog, begin_s: int, end_s: int, cell_s: int = HOUR_S, blind
         log_likelihood=value,
         blind_s=blind_s,
     )
+
+
+def starts(past: Catalog, blind_s: int) -> Bool:
+    """Return which rows [E] are target events that no other of their neighborhood precedes by up to `blind_s`.
+
+    What follows so soon no kernel explains. In the base each such row would count as an event by chance, as likely to
+    come alone, and a city of bursts as one in which most windows hold a target.
+    """
+    row = np.flatnonzero(past.is_event)
+    row = row[np.lexsort((past.time_s[row], past.area[row]))]
+    is_same = np.diff(past.area[row], prepend=-1) == 0
+    is_start = np.zeros(len(past), dtype=bool)
+    is_start[row] = ~(is_same & (np.diff(past.time_s[row], prepend=0) <= blind_s)) | (blind_s == 0)
+    return is_start
 
 
 def cell_of(horizon_s: int) -> int:

@@ -23,7 +23,7 @@ from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import hour_of_week
 from hews_gpu.forecasters.forward import latest
-from hews_gpu.forecasters.hawkes import BLIND_S, CHUNK, Rhythm, cell_of, fit_rhythm, step_of, weekly
+from hews_gpu.forecasters.hawkes import BLIND_S, CHUNK, Rhythm, cell_of, fit_rhythm, starts, step_of, weekly
 from hews_gpu.forecasters.hewsnet_layers import (
     FEWEST_ROWS,
     RADII_M,
@@ -297,7 +297,7 @@ class _Fit:
     """One fit."""
 
     def __init__(self, past: Catalog, begin_s: int, end_s: int, step_s: int, blind_s: int = 0) -> None:
-        is_event = past.is_event & past.within(begin_s, end_s)
+        is_event = starts(past, blind_s) & past.within(begin_s, end_s)
         self.past, self.begin_s, self.end_s = past, begin_s, end_s
         self.cell_s = cell_of(step_s)
         self.cells_s = np.arange(begin_s, end_s, self.cell_s, dtype=np.int64)

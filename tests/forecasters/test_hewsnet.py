@@ -10,7 +10,7 @@ from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.forecasters.catalog import TARGETS, Outcomes, make_catalog, outcomes
 from hews_gpu.forecasters.city import generated_city
 from hews_gpu.forecasters.climatology import Climatology, HourOfWeekMonth
-from hews_gpu.forecasters.hawkes import Law, Rhythm, Term, probability
+from hews_gpu.forecasters.hawkes import Hawkes, Law, Rhythm, Term, probability, starts
 from hews_gpu.forecasters.hewsnet import (
     FIT_PRECISION,
     Arrivals,
@@ -322,16 +322,56 @@ def test_more_of_late_never_means_that_less_follows():
     assert (_level_weights(-ratios[:, :1], y, np.full(5000, -1.5)) == 0).all()
 
 
-def test_no_layer_fades_sooner_than_its_rows_may_be_looked_at():
-    """Bursts that die down by half in five minutes: what a forecast sees of them are the last traces."""
+def bursts(days, decay_s, mean):
+    """Parents at random, each followed by so many on average that fade soon, all in one of two neighborhoods."""
     rng = np.random.default_rng(3)
-    parents = np.sort(rng.integers(0, 90 * 86_400, 400))
-    children = parents.repeat(8) + np.cumsum(rng.exponential(400, (len(parents), 8)), axis=1).ravel().astype(np.int64)
-    time_s = np.sort(np.concatenate([parents, children]))
+    parents = rng.uniform(0, days * 86_400, int(2.2 * days))
+    area = rng.integers(0, 2, len(parents))
+    children = rng.poisson(mean, len(parents))
+    time_s = np.concatenate([parents, parents.repeat(children) + rng.exponential(decay_s, children.sum())])
     zeros = np.zeros(len(time_s), int)
+    return make_catalog(
+        time_s=time_s.astype(np.int64), category=zeros, area=np.concatenate([area, area.repeat(children)]),
+        xy_m=np.zeros((len(time_s), 2)), is_target=np.ones(len(time_s), bool), categories=("SHOT",), areas=2,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [Hawkes, HewsNetForecaster])
+@pytest.mark.parametrize(("decay_s", "mean"), [(300, 8), (3600, 4)])
+def test_a_burst_is_not_many_events_by_chance(make, decay_s, mean):
+    """Half an hour ahead, when most of a burst is over: a window in five holds shots, a burst in one window or two."""
+    past, begin_s = bursts(400, decay_s, mean), np.arange(0, 400 * 86_400, 7200)
+    windows = Windows(issue_s=begin_s - 1800, begin_s=begin_s, end_s=begin_s + 7200)
+    train, calibration, test = (
+        outcomes(past, windows.select(np.arange(*ends))) for ends in ((1, 3000), (3012, 3600), (3612, 4800))
+    )
+    forecaster = make()
+    forecaster.fit(past.until(3600 * 7200), train, calibration)
+    said = forecaster.predict(past, test.windows)
+    assert said.mean() == pytest.approx(test.y.mean(), rel=0.25)
+    rate = np.full(len(test), test.y.mean())
+    assert (log_loss_each_bits(test.y, said) - log_loss_each_bits(test.y, rate)).mean() < 0.01
+
+
+def test_an_event_that_none_precedes_within_half_an_hour_is_the_start_of_a_burst():
+    time_s, area = np.array([1000, 2800, 4601, 1100, 9000, 9100]), np.array([0, 0, 0, 1, 0, 0])
+    past = make_catalog(
+        time_s=time_s, category=np.zeros(6, int), area=area, xy_m=np.zeros((6, 2)),
+        is_target=np.array([True, True, True, True, False, True]), categories=("SHOT",), areas=2,
+    )  # fmt: skip
+    assert set(past.time_s[starts(past, 1800)].tolist()) == {1000, 1100, 4601, 9100}
+    assert starts(past, 0).sum() == 5  # all events
+
+
+def test_no_layer_fades_sooner_than_its_rows_may_be_looked_at():
+    """Robberies followed by shots anywhere within a quarter of an hour: what a forecast sees are the last traces."""
+    rng = np.random.default_rng(3)
+    robberies = rng.integers(0, 90 * 86_400, 400)
+    shots = robberies.repeat(9) + rng.exponential(900, 3600).astype(np.int64)
+    is_shot = np.arange(4000) >= 400
     catalog = make_catalog(
-        time_s=time_s, category=zeros, area=zeros, xy_m=np.zeros((len(time_s), 2)),
-        is_target=np.ones(len(time_s), bool), categories=("SHOT",), areas=1,
+        time_s=np.concatenate([robberies, shots]), category=is_shot.astype(int), area=rng.integers(0, 60, 4000),
+        xy_m=np.zeros((4000, 2)), is_target=is_shot, categories=(ROBBERY, "SHOT"), areas=60,
     )  # fmt: skip
     state = _Fit(catalog.known_at_once(), 0, 90 * 86_400, 7200, 1800).run()
     assert state.layers and all(layer.decay_s > 1800 for layer in state.layers)
