@@ -73,7 +73,7 @@ def read_census(prepared: Prepared, place: Int64, file: Path | None, crosswalk: 
     if persons := [name for name in frame if PERSON.search(str(name))]:
         allowed = f"has a column that describes persons ('{persons[0]}'); only columns of places are read"
         raise UserError("--census", file, allowed=allowed, remedy="Give a table with one row per place")
-    frame = _by_name(frame, _wanted(prepared, crosswalk), file)
+    frame = _by_name(frame, _wanted(prepared, crosswalk, frame), file)
     frame.index = pd.Index(prepared.names)
     names, numbers, left_out = _numbers(frame)
     for name, why in left_out.items():
@@ -114,26 +114,29 @@ def _named_by(frame: pd.DataFrame, names: Iterable[str]) -> tuple[str, int]:
     return max(hits.items(), key=lambda hit: hit[1], default=("", 0))
 
 
-def _wanted(prepared: Prepared, crosswalk: Path | None) -> list[list[str]]:
-    """Return, for each neighborhood, what the census table may call its place: every name the crosswalk has for it."""
+def _wanted(prepared: Prepared, crosswalk: Path | None, census: pd.DataFrame) -> list[str]:
+    """Return, for each neighborhood, the place of the census table that it belongs to, by its name."""
     if crosswalk is None:
-        return [[name] for name in prepared.names]
-    frame = read_places(crosswalk, "--crosswalk")
+        return prepared.names
+    frame = read_places(crosswalk, "--crosswalk").dropna()
     own, hits = _named_by(frame, prepared.names)
-    if not hits:
-        allowed = "has no column with names of the city's neighborhoods"
-        raise UserError("--crosswalk", crosswalk, allowed=allowed, remedy="Name them as the polygons do")
-    rows = {plain_name(row[own]): [str(value) for value in row] for _, row in frame.iterrows()}
-    return [rows.get(plain_name(name), [name]) for name in prepared.names]
+    others = {name: _named_by(census, frame[name])[1] for name in frame if name != own}
+    place = max(others, key=lambda name: others[name], default="")
+    if not hits or not others.get(place):
+        what = "the census table's places" if hits else "the city's neighborhoods"
+        allowed = f"has no column with names of {what}"
+        raise UserError("--crosswalk", crosswalk, allowed=allowed, remedy="Name both as their tables do")
+    places = {plain_name(name): str(of) for name, of in zip(frame[own], frame[place], strict=True)}
+    return [places.get(plain_name(name), name) for name in prepared.names]
 
 
-def _by_name(frame: pd.DataFrame, wanted: Sequence[Sequence[str]], file: Path) -> pd.DataFrame:
+def _by_name(frame: pd.DataFrame, wanted: Sequence[str], file: Path) -> pd.DataFrame:
     """Return the table's row of each neighborhood; blanks where it has none.
 
     Raises:
         UserError: no column of names fits, or a place has several rows.
     """
-    column, hits = _named_by(frame, [name for names in wanted for name in names])
+    column, hits = _named_by(frame, wanted)
     remedy = "Name its places as the city does, or give a --crosswalk"
     if not hits:
         raise UserError("--census", file, allowed="names none of the city's neighborhoods", remedy=remedy)
@@ -145,23 +148,21 @@ def _by_name(frame: pd.DataFrame, wanted: Sequence[Sequence[str]], file: Path) -
         raise UserError(
             "--census", file, allowed=allowed, remedy="Rows of persons are never read: add them up by place"
         )
-    keys, free = [], set(plain)
-    for names in wanted:
-        key = next((one for one in map(plain_name, names) if one in free), "")
-        keys.append(key)
-    left = free - set(keys)
-    for at, names in enumerate(wanted):
-        if not keys[at] and (near := difflib.get_close_matches(plain_name(names[0]), left, 1, CLOSE)):
+    there = set(plain)
+    keys = [key if (key := plain_name(name)) in there else "" for name in wanted]
+    left = there - set(keys)
+    for at, name in enumerate(wanted):
+        if not keys[at] and (near := difflib.get_close_matches(plain_name(name), left, 1, CLOSE)):
             keys[at] = near[0]
             left.remove(near[0])
-            log(f"{file.name}: '{names[0]}' is taken for '{frame.loc[plain == near[0], column].iloc[0]}'")
+            log(f"{file.name}: '{name}' is taken for '{frame.loc[plain == near[0], column].iloc[0]}'")
     return frame.drop(columns=column).set_index(plain).reindex(keys)
 
 
 def _is_count(values: Float64) -> bool:
     """Return whether values count something: whole numbers, but for the places that a table had to cut in two."""
     positive = values[values > 0]
-    return bool((positive == np.round(positive)).mean() >= MOSTLY and positive.max() > 1)
+    return len(positive) > 0 and bool((positive == np.round(positive)).mean() >= MOSTLY and positive.max() > 1)
 
 
 def _numbers(frame: pd.DataFrame) -> tuple[list[str], Float64, dict[str, str]]:

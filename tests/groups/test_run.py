@@ -16,8 +16,10 @@ from sklearn.metrics import adjusted_rand_score
 
 from hews_gpu.cli.commands import app
 from hews_gpu.cluster.dask_workers import Cluster
+from hews_gpu.data.events import open_prepared
 from hews_gpu.errors import UserError
 from hews_gpu.groups import assign, evidence
+from hews_gpu.groups.census import read_census
 from hews_gpu.groups.run import groups
 from hews_gpu.groups.victims import LEAST_GROUP
 from hews_gpu.report.build import build_report
@@ -153,10 +155,15 @@ def test_a_census_of_no_use_is_refused(prepared, tmp_path, text, words) -> None:
 
 
 def test_a_crosswalk_joins_places_of_another_kind(prepared, tmp_path, quick) -> None:
-    (tmp_path / "csa.csv").write_text("csa,Rate\nNear,1.5\nFar,2.5\n")
-    (tmp_path / "of.csv").write_text("id,csa,area\n1,Near,East\n2,Far,West\n")
-    result, _ = groups(prepared, tmp_path / "out", part=2, census=tmp_path / "csa.csv", crosswalk=tmp_path / "of.csv")
-    assert result["census"]["columns"] == ["Rate"] and not result["census"]["missed"]
+    """One place of the census table is called as a neighborhood of another place is."""
+    (tmp_path / "csa.csv").write_text("csa,Rate\nEast,1.5\nFar,2.5\n")
+    (tmp_path / "of.csv").write_text("area,id,csa\nEast,1,Far\nWest,2,East\n")
+    own = open_prepared(prepared)
+    census = read_census(own, own.events.neighborhood.astype(np.int64), tmp_path / "csa.csv", tmp_path / "of.csv")
+    assert own.names == ["West", "East"] and census.numbers.tolist() == [[1.5], [2.5]] and not census.missed
+    (tmp_path / "of.csv").write_text("area,id\nEast,1\nWest,2\n")
+    with pytest.raises(UserError, match=r"--crosswalk .* has no column with names of the census table's places"):
+        groups(prepared, tmp_path / "out", part=2, census=tmp_path / "csa.csv", crosswalk=tmp_path / "of.csv")
 
 
 def test_a_few_rows_that_the_census_misses_are_left_out_and_counted(toy, tmp_path, quick, capsys) -> None:
