@@ -248,6 +248,11 @@ def test_what_is_published_ahead_is_known_before_its_time(tmp_path):
             {"more": 'values = ["mean age"]'},
             r"values = 'mean age': the column 'mean age' describes a person",
         ),
+        (
+            weather(hours=[f"{t[8:10]}/{t[5:7]}/{t[:4]} {t[11:16]}" for t in HOURS]),
+            {},
+            r"\[\[layers\]\] calls, calls\.csv: its dates look day-first",
+        ),
         (weather(), {"more": 'values = ["wind"]'}, r"calls values = 'wind': is a column of no file; there are 'at'"),
         (weather(), {"more": 'values = ["temp", "temp"]'}, r"calls values.*each once"),
         (weather(hours=HOURS[: 40 * 24]), {}, r"calls, \[splits\] validation.*reaches beyond the table"),

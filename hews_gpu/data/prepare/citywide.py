@@ -43,28 +43,7 @@ def prepare_citywide(city: CityConfig, layer: LayerConfig, files: Sequence[Incid
     Raises:
         UserError: a file is damaged, a column is missing, none of the rows can be used, or values are no numbers.
     """
-    settings = ReadSettings(
-        mapped=dict(layer.columns),
-        targets=layer.values,
-        times=layer.times,
-        timezone=city.city.timezone,
-        is_citywide=True,
-    )
-    frames: list[pd.DataFrame] = []
-    aside: list[pa.Table] = []
-    names, tables = [file.name for file in files], []
-    for file in files:
-        with open_table(file.path, file.name, settings) as table:
-            columns = columns_of(file.path, table.names, file=file.name, settings=settings)
-            tables.append(columns)
-            require_targets(tables, settings.targets, f"[[layers]] {layer.name} values")
-            for rows in table.blocks(columns):
-                block = Block(rows, file.number, sum(map(len, frames)))
-                frame = block_frame(block, reading=columns.reading)
-                frame["reason"] = _reasons(frame, layer)
-                frames.append(frame.assign(**{f"{VALUE}{name}": _numbers(block, name) for name in layer.values}))
-                aside.append(quarantined(block, frame["reason"].to_numpy(), names))
-    whole = pd.concat(frames, ignore_index=True)
+    whole, aside = _read(city, layer, files)
     for name in layer.values:
         _require_numbers(f"[[layers]] {layer.name} values", name, whole)
     kept = whole[whole["reason"] == 0].sort_values("time_s", kind="stable")
@@ -74,15 +53,42 @@ def prepare_citywide(city: CityConfig, layer: LayerConfig, files: Sequence[Incid
         allowed = f"none of the {len(whole)} rows can be used ({most})"
         raise UserError("[incidents] files", allowed=allowed, remedy="Check the files and [incidents.columns]")
     known = kept["known_s"].to_numpy()
-    columns_kept = {
+    columns = {
         "time_s": pa.array(kept["time_s"].to_numpy()),
         "known_s": pa.array(known, mask=known == dates.NOT_A_TIME),
         "category": pa.array(kept["category"].astype(str).to_numpy(), pa.string()).dictionary_encode(),
         **{f"{VALUE}{name}": pa.array(kept[f"{VALUE}{name}"].to_numpy()) for name in layer.values},
     }
-    pq.write_table(pa.table(columns_kept), folder / VALUES_FILE)
+    pq.write_table(pa.table(columns), folder / VALUES_FILE)
     write_parquet(folder / "quarantine.parquet", QUARANTINE, aside)
     write_json(folder / QUALITY, _quality(whole, kept, reasons))
+
+
+def _read(city: CityConfig, layer: LayerConfig, files: Sequence[IncidentFile]) -> tuple[pd.DataFrame, list[pa.Table]]:
+    """Return all rows, those to be set aside with their reason, and the latter as quarantine.parquet has them."""
+    settings = ReadSettings(
+        mapped=dict(layer.columns),
+        targets=layer.values,
+        times=layer.times,
+        timezone=city.city.timezone,
+        is_citywide=True,
+    )
+    frames, aside, names = list[pd.DataFrame](), list[pa.Table](), [file.name for file in files]
+    for file in files:
+        slashed: set[tuple[int, int, int]] = set()
+        with open_table(file.path, file.name, settings) as table:
+            columns = columns_of(file.path, table.names, file=file.name, settings=settings)
+            require_targets([columns], settings.targets, f"[[layers]] {layer.name} values")
+            for rows in table.blocks(columns):
+                block = Block(rows, file.number, sum(map(len, frames)))
+                for role in {"time", "date", "known"} & {*block.texts}:
+                    slashed |= dates.slash_dates(block.text(role).values)
+                frame = block_frame(block, reading=columns.reading)
+                frame["reason"] = _reasons(frame, layer)
+                frames.append(frame.assign(**{f"{VALUE}{name}": _numbers(block, name) for name in layer.values}))
+                aside.append(quarantined(block, frame["reason"].to_numpy(), names))
+        dates.require_month_first(file.name, slashed)
+    return pd.concat(frames, ignore_index=True), aside
 
 
 def _reasons(frame: pd.DataFrame, layer: LayerConfig) -> UInt8:
