@@ -17,7 +17,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
 
-from benchmarks.common import finish, parse_flags
+from benchmarks.common import finish, header, parse_flags
 from hews_gpu.arrays import Float64
 from hews_gpu.cli.printing import print_table
 from hews_gpu.data.events import LayerRows
@@ -29,6 +29,7 @@ from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.forecasters.stack import Stack
 from hews_gpu.training.recipe import load_recipe
+from hews_gpu.workers import processes
 from studies.layers import PLAN, at_random, planted
 
 PRESETS = ("strong", "delayed")
@@ -67,11 +68,11 @@ def losses(city: City, names: tuple[str, ...]) -> tuple[dict[str, Float64], Expe
     return lost, experiment, kept
 
 
-def judge(preset: str, years: int) -> dict[str, Any]:
+def judge(preset: str, years: int = YEARS) -> dict[str, Any]:
     """Measure both layers of one generated city."""
     begin, city = time.process_time(), planted(preset, years=years)
     foretells, _, _ = losses(on_maps(city, city.layers[0]), (CNN,))
-    drawn, _, kept = losses(on_maps(city, at_random(city)), (CNN, "stack"))
+    drawn, _, kept = losses(on_maps(city, at_random(city)), ("stack",))
     without, experiment, kept_without = losses(on_maps(city, None), (LEVEL, CNN, "stack"))
     stride_s, oracle = experiment.plan.task.stride_s, experiment.oracle()
     assert oracle is not None
@@ -87,7 +88,6 @@ def judge(preset: str, years: int) -> dict[str, Any]:
             "closure_of_what_it_adds": ratio_interval(added, without[CNN] - best, stride_s),
         },
         "random": {
-            "added_bits": mean_interval(without[CNN] - drawn[CNN], stride_s),
             "added_to_the_stack_bits": mean_interval(without["stack"] - drawn["stack"], stride_s),
             "kept": kept,
             "kept_without": kept_without,
@@ -104,8 +104,7 @@ def show(results: dict[str, Any]) -> None:
         told, drawn = one["foretells"], one["random"]
         closure = _shown(told["closure_of_what_it_adds"], 2)
         rows.append([preset, "foretells", _shown(told["added_bits"], 4), closure, ""])
-        added = _shown(drawn["added_to_the_stack_bits"], 4)
-        rows.append([preset, "random", _shown(drawn["added_bits"], 4), "", added])
+        rows.append([preset, "random", "", "", _shown(drawn["added_to_the_stack_bits"], 4)])
     print_table("What layers on maps add", [heading, *rows])
 
 
@@ -117,8 +116,11 @@ def _shown(value: dict[str, Any], digits: int) -> str:
 def main() -> None:
     """Judge, print, and save unless quick."""
     flags = parse_flags(__doc__ or "")
-    presets, years = (PRESETS[:1], QUICK_YEARS) if flags.quick else (PRESETS, YEARS)
-    finish("layer_maps", {"planted": {preset: judge(preset, years) for preset in presets}}, flags, show)
+    if flags.quick:
+        finish("layer_maps", {"planted": {PRESETS[0]: judge(PRESETS[0], QUICK_YEARS)}}, flags, show)
+        return
+    with processes(header()["cores"]) as run:
+        finish("layer_maps", {"planted": dict(zip(PRESETS, run(judge, PRESETS), strict=True))}, flags, show)
 
 
 if __name__ == "__main__":
