@@ -33,7 +33,7 @@ from hews_gpu.workers import processes
 from studies.layers import PLAN, at_random, planted
 
 PRESETS = ("strong", "delayed")
-YEARS, QUICK_YEARS = 6, 2
+YEARS, QUICK_YEARS = 4, 2
 CNN: Final = "cnn"
 
 
