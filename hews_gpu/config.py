@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 HOUR_S, DAY_S = 3600, 86_400
-ROLES = ("time", "date", "time_of_day", "longitude", "latitude", "area", "category")
+ROLES = ("time", "date", "time_of_day", "end", "longitude", "latitude", "area", "category")
 LAYER_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 DEMOGRAPHIC = frozenset(
     "age ages census demographics demography ethnicity gender households income population poverty race sex".split()
@@ -137,7 +137,8 @@ class IncidentsConfig:
     """Name of a schema in the registry, or auto: found by the columns."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column names where the schema is not known: time (or date, and time_of_day), longitude, latitude, category; area
-    for the name of a polygon, of rows without coordinates; of a layer known for when a row became known."""
+    for the name of a polygon, of rows without coordinates; end for until when it may have happened, where time is the
+    earliest; of a layer known for when a row became known."""
     times: str = "auto"
     """By whose clock the tables give times: local, utc, or an IANA zone. auto: local, as the known schemas mean it; a
     table of no known schema whose times carry a zone such as Z, or are numbers of seconds, is refused."""
@@ -215,6 +216,8 @@ class LayerConfig(IncidentsConfig):
         roles = [role for role in ("longitude", "latitude", "area") if role in self.columns]
         both = "is true, but columns say where its rows are"
         require(not (self.citywide and roles), f"{place} citywide", roles, both, "Leave out one of the two")
+        spans = "is for rows that have a place"
+        require(not (self.citywide and "end" in self.columns), f"{place} columns", "end", spans, "Leave it out")
         alone = "belong to a layer without places"
         remedy = "Say citywide = true, and name no column for a place"
         require(self.citywide or not self.values, f"{place} values", self.values, alone, remedy)

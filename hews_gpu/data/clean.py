@@ -28,7 +28,7 @@ from hews_gpu.data.readers.dictionary_column import Block, DictionaryColumn, has
 from hews_gpu.data.readers.records import PROBLEMS
 from hews_gpu.data.readers.schemas import TARGET
 from hews_gpu.data.readers.time_reading import TimeReading, read_moments
-from hews_gpu.units import DAY_S, HOUR_S
+from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
 __all__ = [
     "NULL_CATEGORIES",
@@ -53,6 +53,9 @@ REASONS = (
     "no category",
     "unknown category",
     "no time at which it became known",
+    "unparsable end",
+    "ends before it begins",
+    "may have happened within more than a year",
 )
 NO_COLUMNS, OUT = len(PROBLEMS), REASONS.index("outside the study area")
 NOWHERE = OUT - 1  # the last of the reasons of rows that say no place
@@ -61,13 +64,14 @@ NULL_DAY = -25_567  # 1900-01-01: what some databases write for no time, at what
 EPOCH_S = range(-14 * HOUR_S, 14 * HOUR_S + 1, HOUR_S // 2)  # others write 0, the begin of 1970, in whatever zone
 NULL_WORDS = r"\N NULL (NULL) <NULL> [NULL] {NULL} NONE (NONE) (BLANK) NAN NA N/A #N/A N.A. - -- --- . ?"
 NULL_CATEGORIES = frozenset([*NULL_WORDS.split(), "NOT AVAILABLE", "NOT APPLICABLE"])
+LONGEST_S = 366 * DAY_S  # of the span in which a row may have happened: more tells nothing, and is a typing error
 NULL_ISLAND_DEG = 1e-3  # null coordinates come as 0 or as rounding noise such as 5.68e-14
 PLAIN_NUMBER = r"^-?[0-9]{1,15}(\.[0-9]{1,25})?$"  # for Arrow's parser, which rounds as Python's does
 NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
 HASH_SEEDS = (0x5EED0A, 0x5EED0B)  # two 64-bit hashes: a clash has odds of 1e-20 at 1e9 rows
 
 NUMBERS = ["row_id", "line", "source", "problem", "time_s", "longitude", "latitude", "has_place", "category"]
-NUMBERS += ["is_marked", "hash_a", "hash_b", "named", "known_s"]
+NUMBERS += ["is_marked", "hash_a", "hash_b", "named", "known_s", "end_s"]
 """The columns of a block that `clean` and the sort need."""
 VERDICTS = ("reason", "longitude", "latitude", "neighborhood_id", "is_nearest", "is_target")
 """The columns that `clean` adds, or fills in."""
@@ -115,7 +119,8 @@ def block_frame(
         row_id, line, source (number of the file), problem; time_s (int64, NOT_A_TIME if it cannot be read), longitude
         and latitude (float64, NaN if blank or no number), has_place (bool, whether the table says where at all), named
         (int16, number of the neighborhood that the row names, NOT_NAMED or NO_SUCH_NAME), known_s (int64, when it
-        became known, NOT_A_TIME if nobody says);
+        became known, NOT_A_TIME if nobody says), end_s (int64, until when it may have happened, time_s if nobody says,
+        NOT_A_TIME if that cannot be read);
         category (normal spelling, in the words of the vocabulary) and raw_category (normal spelling only); is_marked
         (bool, whether a column marks the row as a target); hash_a and hash_b (uint64 over all texts that are read, for
         exact duplicates).
@@ -128,12 +133,14 @@ def block_frame(
         column = block.text(f"{TARGET}{name}")
         is_marked |= np.array([normal_category(text) in values for text in column.texts], bool)[column.codes]
     hash_a, hash_b = _row_hashes(block)
+    time_s = _seconds(block, reading or TimeReading())
     columns = {
         "row_id": block.row_id,
         "line": block.table["line"].to_numpy(),
         "source": np.full(len(block), block.file, np.int32),
         "problem": block.table["problem"].to_numpy(),
-        "time_s": _seconds(block, reading or TimeReading()),
+        "time_s": time_s,
+        "end_s": _end_seconds(block, time_s, reading or TimeReading()),
         "longitude": parse_numbers(longitude.values)[longitude.codes],
         "latitude": parse_numbers(latitude.values)[latitude.codes],
         "has_place": np.full(len(block), {"longitude", "latitude"} <= {*block.texts} or "area" in block.texts),
@@ -162,6 +169,20 @@ def _known_seconds(block: Block, reading: TimeReading) -> Int64:
     column = block.text("known")
     moments = read_moments(column.values, with_zones=bool(reading.zone))
     return reading.convert(moments.seconds, moments.ahead_s)[column.codes]
+
+
+def _end_seconds(block: Block, time_s: Int64, reading: TimeReading) -> Int64:
+    """Return int64[R] local seconds until which rows may have happened; a day without a clock until its last minute."""
+    if "end" not in block.texts:
+        return time_s
+    column = block.text("end")
+    moments = read_moments(column.values, with_zones=bool(reading.zone))
+    ends = reading.convert(moments.seconds, moments.ahead_s)
+    days = dates.distinct_values(column.texts, dates.day_number)
+    is_day = (ends == dates.NOT_A_TIME) & (days != dates.NOT_A_TIME)
+    ends = np.where(is_day, np.where(is_day, days, 0) * DAY_S + DAY_S - MINUTE_S, ends)
+    blank = np.array([not text.strip() or text.strip().upper() in NULL_CATEGORIES for text in column.texts], bool)
+    return np.where(blank[column.codes], time_s, ends[column.codes])
 
 
 def _seconds(block: Block, reading: TimeReading) -> Int64:
@@ -262,7 +283,10 @@ def clean(frame: Any, rules: Rules) -> Any:
     is_unnamed = ~located & (named == NO_SUCH_NAME)
     unplaced = [~located & ~is_unnamed, is_unnamed, ids == OUTSIDE]
     not_known = array_of(frame["known_s"]) == dates.NOT_A_TIME if rules.says_known else np.zeros_like(located)
+    end_s = array_of(frame["end_s"])
+    bad_end = [end_s == dates.NOT_A_TIME, end_s < time_s, end_s > time_s + LONGEST_S]
     verdicts = [~array_of(frame["has_place"]), ~legible, stands_for_none, *unplaced, is_blank, is_unknown, not_known]
+    verdicts += bad_end
     reason = np.zeros_like(problem)
     for number, holds in reversed([*enumerate(verdicts, NO_COLUMNS)]):
         reason[holds] = number

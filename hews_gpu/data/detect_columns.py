@@ -47,6 +47,8 @@ HAPPENED = re.compile(r"\bocc|occur|\bfr\b|\bfrom\b|\bfirst\b|\bbegin|\bstart|in
 LATER = re.compile(
     r"\brptd?\b|report|\bto\b|updat|\bend(?:ed|ing)?\b|\blast\b|modif|creat|entered|entry|load|publi|clos|clear|arrest"
 )
+FROM, UNTIL = re.compile(r"\b(?:fr|from|start|begin|first)\b"), re.compile(r"\b(?:to|thru|end|last|until)\b")
+ORDERED = 0.9  # of the rows, of two columns that are the begin and the end of a span
 LATER_WORTH = 0.1  # of a column that says when something was reported or ended, beside one that says when it happened
 CALENDAR = re.compile(r"date|time|month|year|\bday\b|occur|when")
 HOURS = 24
@@ -65,7 +67,10 @@ def detect_columns(sample: Sample) -> dict[str, str]:
     for role in MOST_DEGREES:
         chosen |= _best(role, usable, chosen)
     chosen |= _when({name: values for name, values in usable.items() if name not in chosen.values()})
-    return chosen | _best("category", usable, chosen)
+    chosen |= _best("category", usable, chosen)
+    return chosen | _end(
+        {name: values for name, values in usable.items() if name not in chosen.values()}, usable, chosen
+    )
 
 
 def numbers_among(sample: Sample, taken: Collection[str]) -> list[str]:
@@ -235,6 +240,20 @@ def _when(usable: Sample) -> dict[str, str]:
     if moments:
         return {"time": moments[0].name}
     return {"date": date.name} if date else {}
+
+
+def _end(free: Sample, usable: Sample, chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return the column until when a row may have happened: called as the time is, but for start and end, and later."""
+    if "time" not in chosen or not FROM.search(words_of(chosen["time"])):
+        return {}
+    begin, apart = TimeColumn(chosen["time"], usable[chosen["time"]]), FROM.sub("", words_of(chosen["time"])).split()
+    for name, values in free.items():
+        if UNTIL.search(words_of(name)) and UNTIL.sub("", words_of(name)).split() == apart:
+            there = np.stack([begin.moments.seconds, TimeColumn(name, values).moments.seconds])
+            there = there[:, (there != dates.NOT_A_TIME).all(axis=0)]
+            if there.shape[1] and (there[1] >= there[0]).mean() >= ORDERED and (there[1] > there[0]).any():
+                return {"end": name}
+    return {}
 
 
 def _clock_of(date: TimeColumn, clocks: Sequence[TimeColumn]) -> TimeColumn | None:

@@ -195,13 +195,15 @@ def load_layer(prepared: Path, layer: LayerConfig) -> LayerRows:
     if layer.citywide:
         return _load_citywide(folder, layer, quality["times"]["resolution_s"])
     events = load_events(folder)
-    table = pq.read_table(folder / "incidents.parquet", columns=["known_s", "is_overlap"])
-    said = table.filter(pc.invert(table["is_overlap"]))["known_s"].fill_null(NEVER).to_numpy()
+    table = pq.read_table(folder / "incidents.parquet", columns=["known_s", "end_s", "is_overlap"])
+    table = table.filter(pc.invert(table["is_overlap"]))
+    said = table["known_s"].fill_null(NEVER).to_numpy()
+    over = table["end_s"].fill_null(NEVER).to_numpy() if "end_s" in table.column_names else said
     waits_s = max(layer.delay_s, quality["times"]["resolution_s"])
     return LayerRows(
         name=layer.name,
         time_s=events.time_s,
-        known_s=np.maximum(events.time_s + waits_s, said),
+        known_s=np.maximum(np.maximum(events.time_s + waits_s, said), over),
         category=events.category,
         neighborhood=events.neighborhood,
         longitude=events.longitude,
@@ -294,6 +296,19 @@ class Prepared:
             return read(self.folder / NEIGHBORHOODS)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise _not_prepared(self.folder, f"its {NEIGHBORHOODS} cannot be read ({error})") from None
+
+    @cached_property
+    def span_s(self) -> Int64:
+        """[E] how long after its time each incident may have happened; 0 where the table tells no end.
+
+        Forecasts do not read it.
+        """
+        path = self.folder / "incidents.parquet"
+        if "end_s" not in pq.read_schema(path).names:  # prepared by an older version
+            return np.zeros(len(self.events), np.int64)
+        table = pq.read_table(path, columns=["time_s", "end_s", "is_overlap"])
+        table = table.filter(pc.invert(table["is_overlap"]))
+        return _array(pc.fill_null(pc.subtract(table["end_s"], table["time_s"]), 0), np.int64)
 
     @cached_property
     def doubts(self) -> list[str]:

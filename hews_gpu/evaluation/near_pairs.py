@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hews_gpu.arrays import Float64, Int64
+from hews_gpu.evaluation.aoristic import band_chances
 from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = ["EDGES_S", "EXCHANGES", "KnoxTable", "knox"]
@@ -27,6 +29,8 @@ EDGES_S = (HOUR_S, DAY_S, 3 * DAY_S, 14 * DAY_S, 60 * DAY_S)
 """Pairs within an hour are left out: most of them are victims of one event whose rows give different minutes."""
 EDGES_M = (0.0, 200.0)
 EXCHANGES = 999
+Counts = NDArray[Any]
+"""Of pairs: whole, or of chances."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +39,8 @@ class KnoxTable:
 
     edges_m: Sequence[float]  # [D + 1]; a band holds its upper end, the first its lower one, too
     edges_s: Sequence[int]  # [T + 1]; a band holds its lower end
-    seen: Int64  # [D, T]
-    drawn: Int64  # [X, D, T]
+    seen: Counts  # [D, T]; no whole numbers where incidents have spans
+    drawn: Counts  # [X, D, T]
 
     def p(self) -> Float64:
         """Return how often [D, T] chance gives as many pairs, each cell by itself."""
@@ -58,7 +62,7 @@ class KnoxTable:
 
     def ratio(self, bands: int, band: int) -> dict[str, Any]:
         """Return how many pairs there are in the first `bands` of distance and one of time, and the ratio to chance."""
-        return _ratio(int(self.seen[:bands, band].sum()), self.drawn[:, :bands, band].sum(axis=1))
+        return _ratio(self.seen[:bands, band].sum().item(), self.drawn[:, :bands, band].sum(axis=1))
 
     def cells(self) -> list[dict[str, Any]]:
         """Return each cell as JSON can hold it, by distance and then by time."""
@@ -69,7 +73,7 @@ class KnoxTable:
                 "to_s": self.edges_s[t + 1],
                 "from_m": self.edges_m[d],
                 "within_m": self.edges_m[d + 1],
-                **_ratio(int(self.seen[d, t]), self.drawn[:, d, t]),
+                **_ratio(self.seen[d, t].item(), self.drawn[:, d, t]),
                 "p": float(p[d, t]),
                 "p_corrected": float(corrected[d, t]),
             }
@@ -81,6 +85,7 @@ def knox(
     time_s: Int64,
     xy_m: Float64,
     *,
+    span_s: Int64 | None = None,
     edges_m: Sequence[float] = EDGES_M,
     edges_s: Sequence[int] = EDGES_S,
     exchanges: int = EXCHANGES,
@@ -91,6 +96,8 @@ def knox(
     Args:
         time_s: [E].
         xy_m: [E, 2].
+        span_s: how long after its time each may have happened [E]; a pair counts in each band as much as it is likely
+            to be in it, and spans are exchanged with their times.
         edges_m: of the bands of distance, ascending [D + 1].
         edges_s: of the bands of time, ascending [T + 1].
         exchanges: of the times.
@@ -104,18 +111,30 @@ def knox(
     far = np.minimum(np.searchsorted(edges_m[1:], apart_m, side="left"), len(edges_m) - 2)
     rng = np.random.default_rng(seed)
     times, shape = np.asarray(edges_s), (len(edges_m) - 1, len(edges_s) + 1)
+    spans = span_s is not None and span_s.any()
 
-    def counted(time_s: Int64) -> Int64:
-        late = np.searchsorted(times, np.abs(time_s[pairs[:, 0]] - time_s[pairs[:, 1]]), side="right")
-        flat = np.bincount(far * shape[1] + late, minlength=shape[0] * shape[1])
-        return np.asarray(flat.reshape(shape)[:, 1:-1], dtype=np.int64)
+    def counted(order: Int64) -> Counts:
+        one, other = order[pairs[:, 0]], order[pairs[:, 1]]
+        apart_s, within = time_s[one] - time_s[other], far
+        if span_s is not None and spans:
+            longest_s = span_s[one] + span_s[other]
+            rows = np.flatnonzero((longest_s > 0) & (np.abs(apart_s) < times[-1] + longest_s))
+            likely = band_chances(apart_s[rows], span_s[one[rows]], span_s[other[rows]], edges_s)
+            apart_s, within = apart_s[longest_s == 0], far[longest_s == 0]
+        late = np.searchsorted(times, np.abs(apart_s), side="right")
+        flat = np.bincount(within * shape[1] + late, minlength=shape[0] * shape[1])
+        whole = np.asarray(flat.reshape(shape)[:, 1:-1], dtype=np.int64)
+        if not spans:
+            return whole
+        return whole + np.stack([np.bincount(far[rows], chance, shape[0]) for chance in likely.T], axis=-1)
 
-    seen = counted(time_s)
-    drawn = np.stack([counted(rng.permutation(time_s)) for _ in range(exchanges)])
+    every = np.arange(len(time_s))
+    seen = counted(every)
+    drawn = np.stack([counted(rng.permutation(every)) for _ in range(exchanges)])
     return KnoxTable(edges_m=edges_m, edges_s=edges_s, seen=seen, drawn=drawn)
 
 
-def _ratio(seen: int, drawn: Int64) -> dict[str, Any]:
+def _ratio(seen: float, drawn: Counts) -> dict[str, Any]:
     """Return the pairs seen and expected, and their ratio with its 95 % interval.
 
     The interval holds the factors by which chance [X] would have to be multiplied for what is seen to lie in its

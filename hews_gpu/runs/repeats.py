@@ -24,8 +24,10 @@ from hews_gpu.config import normal_category, parse_local_time
 from hews_gpu.data.coverage import FEW, coverage_of_events
 from hews_gpu.data.events import DOUBTS, Prepared, open_prepared
 from hews_gpu.errors import UserError, did_you_mean
+from hews_gpu.evaluation.aoristic import mean_clipped
 from hews_gpu.evaluation.near_pairs import EXCHANGES, KnoxTable, knox
 from hews_gpu.files import require_free_names, write_json, write_together
+from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.forecasters.city import City, prepared_city
 from hews_gpu.units import DAY_S, HOUR_S
 
@@ -114,20 +116,23 @@ def repeats(
     prepared = open_prepared(folder)
     city, at_s = _known(prepared, at, _chosen(prepared, categories))
     past = city.catalog().until(at_s)
-    rows = np.flatnonzero(past.is_event & (past.time_s >= city.begin_s))[-MOST_EVENTS:]
+    span_s = _spans_s(prepared, city, past)
+    over = past.is_event & (past.time_s >= city.begin_s) & (past.time_s + span_s <= at_s)  # others are not known yet
+    rows = np.flatnonzero(over)[-MOST_EVENTS:]
     if len(rows) < FEW:
         allowed = f"holds {len(rows)} events before {_text(at_s)}, at least {FEW} are needed"
         raise UserError("data folder", folder, allowed=allowed, remedy="Give a later --at, or other categories")
-    time_s, xy_m = past.time_s[rows], past.xy_m[rows]
-    table = knox(time_s, xy_m, edges_m=bands.edges_m, edges_s=bands.edges_s, seed=seed)
-    found = _significant(table, time_s, at_s)
-    zones = _zones(city, prepared, found, time_s, xy_m, at_s)
+    time_s, xy_m, span_s = past.time_s[rows], past.xy_m[rows], span_s[rows]
+    table = knox(time_s, xy_m, span_s=span_s, edges_m=bands.edges_m, edges_s=bands.edges_s, seed=seed)
+    found = _significant(table, time_s, span_s, at_s)
+    zones = _zones(city, prepared, found, time_s, span_s, xy_m, at_s)
     result = {
         "kind": "repeats",
         "city": city.name,
         "data_fingerprint": prepared.fingerprint,
         "categories": list(categories) or list(prepared.city.incidents.target_names),
         **{"begin": _text(int(time_s.min())), "at": _text(at_s), "events": len(rows)},
+        "events_with_a_span": int((span_s > 0).sum()),
         **{"exchanges": EXCHANGES, "seed": seed, "level": LEVEL, "shift_s": SHIFT_S},
         "cells": table.cells(),
         "bands": found,
@@ -166,7 +171,17 @@ def _known(prepared: Prepared, at: str | None, chosen: Sequence[int]) -> tuple[C
     return city, at_s
 
 
-def _significant(table: KnoxTable, time_s: Int64, at_s: int) -> list[dict[str, Any]]:
+def _spans_s(prepared: Prepared, city: City, past: Catalog) -> Int64:
+    """Return how long after its time each target row of a catalog may have happened [E]; 0 of other rows."""
+    span_s = np.zeros(len(past), dtype=np.int64)
+    rows, first_s = np.flatnonzero(past.is_target), past.time_s.min(initial=np.iinfo(np.int64).max)
+    own = np.flatnonzero(city.events.is_target & (city.events.time_s >= first_s))
+    assert np.array_equal(past.time_s[rows], city.events.time_s[own]), "targets of the catalog are those of the table"
+    span_s[rows] = prepared.span_s[own]
+    return span_s
+
+
+def _significant(table: KnoxTable, time_s: Int64, span_s: Int64, at_s: int) -> list[dict[str, Any]]:
     """Return the bands of time in which pairs are too frequent for chance, each with what a zone says of it.
 
     What is to be expected in a shift is what followed earlier events: pairs per event and shift, over the shifts in
@@ -178,7 +193,7 @@ def _significant(table: KnoxTable, time_s: Int64, at_s: int) -> list[dict[str, A
         if not near:
             continue
         counted = table.ratio(near, band)
-        shifts = float(np.clip(at_s - time_s - from_s, 0, to_s - from_s).sum()) / SHIFT_S
+        shifts = float(mean_clipped(at_s - time_s - from_s, span_s, to_s - from_s).sum()) / SHIFT_S
         each = counted["pairs"] / shifts
         found.append(
             {
@@ -191,20 +206,37 @@ def _significant(table: KnoxTable, time_s: Int64, at_s: int) -> list[dict[str, A
 
 
 def _zones(
-    city: City, prepared: Prepared, found: Sequence[dict[str, Any]], time_s: Int64, xy_m: Float64, at_s: int
+    city: City,
+    prepared: Prepared,
+    found: Sequence[dict[str, Any]],
+    time_s: Int64,
+    span_s: Int64,
+    xy_m: Float64,
+    at_s: int,
 ) -> geopandas.GeoDataFrame:
-    """Return a circle [Z] for every event and band of time that is not over yet, the latest event first."""
+    """Return a circle [Z] for every event and band of time that is not over yet, the latest event first.
+
+    Of an event with a span it holds from the first moment at which the band may have begun to the last at which it may
+    end, and expects as much in all as any other, so that much less in each shift.
+    """
     import geopandas
     import shapely
 
     from_s, to_s = (np.array([band[key] for band in found], dtype=np.int64) for key in ("from_s", "to_s"))
-    event, which = np.nonzero(time_s[::-1, None] + to_s > at_s)
+    event, which = np.nonzero((time_s + span_s)[::-1, None] + to_s > at_s)
     event = len(time_s) - 1 - event
+    span = span_s[event]
 
     def column(values: Sequence[float | None]) -> Float64:
         return np.array(values, dtype=np.float64)[which]  # None is not a number
 
-    begins = {"event_time": np.zeros(len(which), np.int64), "begins": from_s[which], "ends": to_s[which]}
+    each = column([band[PER_SHIFT[0]] for band in found]) * (to_s - from_s)[which] / ((to_s - from_s)[which] + span)
+    begins = {
+        "event_time": np.zeros(len(which), np.int64),
+        "event_until": span,
+        "begins": from_s[which],
+        "ends": to_s[which] + span,
+    }
     columns = {
         **{name: _moments(time_s[event] + late_s, prepared.city.city.timezone) for name, late_s in begins.items()},
         "radius_m": column([band["radius_m"] for band in found]),
@@ -212,7 +244,8 @@ def _zones(
         "ratio": column([band["ratio"] for band in found]),
         "ratio_low": column([band["ratio_interval"][0] for band in found]),
         "ratio_high": column([band["ratio_interval"][1] for band in found]),
-        **{key: column([band[key] for band in found]) for key in ("p_corrected", *PER_SHIFT)},
+        "p_corrected": column([band["p_corrected"] for band in found]),
+        **dict(zip(PER_SHIFT, (each, -np.expm1(-each)), strict=True)),
     }
     circles = shapely.buffer(shapely.points(xy_m[event]), columns["radius_m"], quad_segs=16)
     return geopandas.GeoDataFrame(columns, geometry=shapely.transform(circles, city.degrees), crs=WGS84)
@@ -231,7 +264,7 @@ def _write(out: Path, zones: geopandas.GeoDataFrame, result: dict[str, Any]) -> 
     import pyogrio
 
     write = partial(pyogrio.write_dataframe, layer=LAYER, geometry_type="Polygon")
-    moments = ["event_time", "begins", "ends"]
+    moments = ["event_time", "event_until", "begins", "ends"]
     universal = zones.assign(**{name: zones[name].dt.tz_convert("UTC") for name in moments})  # as GeoPackage has it
     writers = {
         GEOPACKAGE: lambda path: write(universal, path, driver="GPKG"),
@@ -260,10 +293,15 @@ def repeats_table(result: dict[str, Any]) -> list[list[str]]:
 def _cell(cell: dict[str, Any]) -> str:
     """Return one cell as text: ratio and pairs, and below them the interval and the corrected p."""
     if cell["ratio"] is None:
-        return f"{cell['pairs']} pairs"
+        return _pairs(cell["pairs"])
     low, high = ("" if end is None else f"{end:.2f}" for end in cell["ratio_interval"])
     star = " *" if cell["p_corrected"] <= LEVEL else ""
-    return f"{cell['ratio']:.2f} of {cell['pairs']} pairs{star}\n[{low}, {high}] p {cell['p_corrected']:.3f}"
+    return f"{cell['ratio']:.2f} of {_pairs(cell['pairs'])}{star}\n[{low}, {high}] p {cell['p_corrected']:.3f}"
+
+
+def _pairs(count: float) -> str:
+    """Return a number of pairs, of incidents with spans to one digit."""
+    return f"{count} pairs" if isinstance(count, int) else f"{count:.1f} pairs"
 
 
 def _delay(delay_s: int) -> str:
@@ -277,8 +315,8 @@ def repeats_in_words(result: dict[str, Any]) -> str:
         return f"Incidents do not draw others near them beyond chance: there are no zones. ({key}.)"
     told = [
         f"{_delay(band['from_s'])} to {_delay(band['to_s'])} after an incident, within {band['radius_m']:g} m: "
-        f"{band['pairs']} pairs, {band['expected']:.1f} by chance; {band['expected_per_shift']:.4f} incidents per zone "
-        f"and shift of {SHIFT_S // HOUR_S} hours"
+        f"{_pairs(band['pairs'])}, {band['expected']:.1f} by chance; {band['expected_per_shift']:.4f} incidents per "
+        f"zone and shift of {SHIFT_S // HOUR_S} hours"
         for band in result["bands"]
     ]
     return "\n".join([*told, f"{result['zones']:,} zones at {result['at']}. ({key}.)"])

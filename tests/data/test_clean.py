@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from hews_gpu.config import CityConfig, normal_category
 from hews_gpu.data.clean import REASONS, Rules, block_frame, clean, parse_numbers
+from hews_gpu.data.events import open_prepared
 from hews_gpu.data.geometry.polygons import areas_of, load_neighborhoods
 from hews_gpu.data.prepare.command import Cut, prepare
 from tests.data.toy import HEADER, read_all, row
@@ -259,3 +260,18 @@ def test_a_fuzzed_table_adds_up_to_the_end(toy: Toy, tmp_path: Path) -> None:
     assert len(incidents(tmp_path / "out")) + pq.read_metadata(tmp_path / "out/quarantine.parquet").num_rows == 1500
     for path in ("incidents", "quarantine"):
         assert set(pq.read_table(tmp_path / f"out/{path}.parquet")["line"].to_pylist()) <= {e[0] for e in expected}
+
+
+def test_a_row_may_have_happened_until_its_end(toy: Toy, tmp_path: Path) -> None:
+    """Blank or equal: when it began. Before the begin, a year later, or no time: set aside with the reason."""
+    begin, place = "2014-01-31 23:30:00", "SHOOTING,-76.605,39.285"
+    ends = ["", "NULL", begin, "2014-02-01 06:00:00", "2014-02-02"]
+    ends += ["2014-01-31 23:29:00", "2016-01-31 23:30:00", "soon"]
+    lines = [f"{begin},{end},{place},{i}" for i, end in enumerate(ends)]
+    mapped = 'time = "START"\nend = "END"\ncategory = "What"\nlongitude = "x"\nlatitude = "y"'
+    content = "\n".join(["START,END,What,x,y,n", *lines]).encode()
+    quality = prepare(toy(files={"t.csv": content}, incidents=f"[incidents.columns]\n{mapped}"), tmp_path / "out")
+    prepared = open_prepared(tmp_path / "out")
+    assert sorted(prepared.span_s.tolist()) == [0, 0, 0, 6.5 * 3600, (24 + 24 + 0.5) * 3600 - 60]
+    reasons = {"ends before it begins": 1, "may have happened within more than a year": 1, "unparsable end": 1}
+    assert quality["quarantined_by_reason"] == reasons and prepared.city.incidents.columns["end"] == "END"

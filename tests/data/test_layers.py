@@ -231,6 +231,7 @@ def test_what_is_published_ahead_is_known_before_its_time(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "change", "message"),
     [
+        (weather(), {"columns": WEATHER + '\nend = "sky"'}, r"columns = 'end': is for rows that have a place"),
         (weather(), {"columns": WEATHER + '\narea = "sky"'}, r"\[\[layers\]\] calls citywide.*columns say where"),
         (weather(), {"more": ""}, r"\[\[layers\]\] calls columns.*name neither a category nor values"),
         (
@@ -282,3 +283,10 @@ def test_what_is_wrong_with_a_layer_of_the_whole_city_names_it(tmp_path, rows, c
 def test_a_layer_that_says_neither_a_place_nor_that_it_has_none_is_refused(tmp_path, more, message):
     with pytest.raises(UserError, match=message):
         made(tmp_path, weather(), columns=WEATHER + '\ncategory = "sky"', more=more, head="at,temp,sky")
+
+
+def test_a_row_that_may_have_happened_until_its_end_is_not_known_before(tmp_path):
+    rows = [f"{text}," for text in calls()] + ["2014-01-05T03:00:00,West,SHOTS,2014-01-06T09:00:00"]
+    _, layer = made(tmp_path, rows, columns=f'{AREA_COLUMNS}\nend = "until"', head="at,district,kind,until")
+    waited_s = layer.known_s - layer.time_s
+    assert sorted(set(waited_s.tolist())) == [60, 30 * HOUR_S]

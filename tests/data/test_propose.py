@@ -48,6 +48,27 @@ def odd(path: Path, rows: int = 100, date: bool = False, swap: bool = False) -> 
     return path
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "hours", "is_found"),
+    [
+        ("START_DATE", "END_DATE", 3, True),
+        ("Occurred From Date", "Occurred To Date", 3, True),
+        ("START_DATE", "END_DATE", -3, False),
+        ("START_DATE", "REPORT_END", 3, False),
+        ("Occurred", "Occurred To", 3, False),
+    ],
+)
+def test_the_end_of_a_span_is_found_beside_its_begin(tmp_path: Path, begin, end, hours, is_found) -> None:
+    times = [datetime(2014, 1, 1 + i % 28, i % 24, 7 * i % 60) for i in range(60)]
+    rows = [
+        f"{at},{at + timedelta(hours=hours if i else 1)},{CATEGORIES[i % 4]},-76.6{i:02},39.28{i:02}"
+        for i, at in enumerate(times)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join([f"{begin},{end},OFFENSE,lon,lat", *rows]))
+    found = propose(tmp_path / "t.csv").columns
+    assert found["time"] == begin and found.get("end") == (end if is_found else None)
+
+
 def test_columns_are_found_by_name_and_content(tmp_path: Path) -> None:
     found = propose(odd(tmp_path / "t.csv"))
     assert found.schema == "mapped" and found.missing == []

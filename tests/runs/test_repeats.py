@@ -19,7 +19,8 @@ from hews_gpu.errors import UserError
 from hews_gpu.runs.repeats import GEOJSON, GEOPACKAGE, REPEATS, Bands, repeats, repeats_in_words, repeats_table
 
 DAY_S = 86_400
-FIELDS = "event_time begins ends radius_m days ratio ratio_low ratio_high p_corrected expected_per_shift risk_per_shift"
+FIELDS = "event_time event_until begins ends radius_m days ratio ratio_low ratio_high p_corrected"
+FIELDS += " expected_per_shift risk_per_shift"
 BURGLARY = {"categories": ["Burglary"], "bands": Bands.parse("100,300", "1,3,7")}
 
 
@@ -69,8 +70,8 @@ def test_both_files_open_with_a_zone_for_each_recent_event(written, folder, toy)
         assert pyogrio.list_layers(out / name).tolist() == [["near_repeat_zones", "Polygon"]]
         assert zones.crs == "EPSG:4326" and [*zones.columns] == [*FIELDS.split(), "geometry"]
         assert len(zones) == result["zones"] == len(recent) > 3
-        local = {key: zones[key].dt.tz_convert("America/New_York").dt.tz_localize(None) for key in FIELDS.split()[:3]}
-        assert local["event_time"].tolist() == recent
+        local = {key: zones[key].dt.tz_convert("America/New_York").dt.tz_localize(None) for key in FIELDS.split()[:4]}
+        assert local["event_time"].tolist() == local["event_until"].tolist() == recent
         assert (local["begins"] - local["event_time"] == pd.Timedelta(days=1)).all()
         assert (local["ends"] - local["event_time"] == pd.Timedelta(days=3)).all() and (local["ends"] > at).all()
         for key in ("ratio", "p_corrected", "expected_per_shift", "risk_per_shift", "radius_m"):
@@ -110,6 +111,27 @@ def test_what_comes_after_the_moment_changes_nothing(folder, toy, tmp_path):
     whole, early = (repeats(each, at="2024-04-20T12:00", **BURGLARY) for each in (folder, cut))
     assert {**whole, "data_fingerprint": ""} == {**early, "data_fingerprint": ""}
     assert repeats(folder, seed=1, at="2024-04-20T12:00", **BURGLARY)["cells"] != whole["cells"]
+
+
+def test_an_incident_with_a_span_has_a_longer_zone_that_expects_as_much_in_all(toy, tmp_path):
+    """Every burglary may have happened up to six hours later; one of them is not over yet."""
+    folder, at_s = toy.write(tmp_path / "spans", with_repeats(toy)), int(pd.Timestamp("2024-04-20T12:00").timestamp())
+    frame = pd.read_parquet(folder / "incidents.parquet")
+    frame["end_s"] = frame["time_s"] + 6 * 3600
+    late = frame.index[(frame["category"] == "BURGLARY") & (frame["end_s"] <= at_s)][-1]
+    frame.loc[late, "end_s"] = at_s + 60
+    frame.to_parquet(folder / "incidents.parquet")
+    result = repeats(folder, out=tmp_path / "out", at="2024-04-20T12:00", **BURGLARY)
+    burglaries = frame[frame["category"] == "BURGLARY"]
+    assert result["events"] == result["events_with_a_span"] == (burglaries["end_s"] <= at_s).sum()
+    (band,) = result["bands"]
+    zones = pyogrio.read_dataframe(tmp_path / "out" / GEOPACKAGE)
+    assert isinstance(band["pairs"], float) and "pairs" in repeats_in_words(result) and len(zones) == result["zones"]
+    assert (zones["event_until"] - zones["event_time"] == pd.Timedelta(hours=6)).all()
+    assert (zones["ends"] - zones["begins"] == pd.Timedelta(hours=48 + 6)).all()
+    assert zones["expected_per_shift"].tolist() == pytest.approx([band["expected_per_shift"] * 48 / 54] * len(zones))
+    told = zones["event_until"].dt.tz_convert("America/New_York").dt.tz_localize(None)
+    assert told.max() <= pd.Timestamp(at_s, unit="s") and (zones["ends"].dt.tz_convert(None) > told.min()).all()
 
 
 def test_without_near_pairs_it_says_so_and_writes_a_layer_without_zones(folder, tmp_path):

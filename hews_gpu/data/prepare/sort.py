@@ -50,6 +50,7 @@ INCIDENTS = pa.schema(
         "twin_of": pa.int64(),
         "near_twin_of": pa.int64(),
         "known_s": pa.int64(),
+        "end_s": pa.int64(),
     }
 )
 TEXTS = ("time_text", "longitude_text", "latitude_text", "category_text")
@@ -57,7 +58,7 @@ QUARANTINE = pa.schema(
     {"source": NAME, "line": pa.int64(), "row_id": pa.int64(), "reason": NAME, **dict.fromkeys(TEXTS, pa.string())}
 )
 EVENT_COLUMNS = ["time_s", "longitude", "latitude", "category", "neighborhood_id", "is_nearest", "is_target"]
-EVENT_COLUMNS += ["source", "line", "row_id", "hash_a", "hash_b", "known_s"]
+EVENT_COLUMNS += ["source", "line", "row_id", "hash_a", "hash_b", "known_s", "end_s"]
 
 
 def events_of(verdicts: Any, position: dict[str, int]) -> Any:
@@ -165,6 +166,8 @@ def incidents_table(
             columns.append(pa.array(values, spec.type, mask=values == NONE))
         elif spec.name == "known_s":
             columns.append(pa.array(values, spec.type, mask=values == NOT_A_TIME))
+        elif spec.name == "end_s":  # only of rows that may have happened later than they begin
+            columns.append(pa.array(values, spec.type, mask=values == frame["time_s"].to_numpy()))
         else:
             columns.append(pa.array(values, spec.type))
     return pa.table(columns, schema=INCIDENTS)

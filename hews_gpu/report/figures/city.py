@@ -16,6 +16,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from hews_gpu.arrays import Bool, Float64, Int64
+from hews_gpu.evaluation.aoristic import spread
 from hews_gpu.report.page import Key
 from hews_gpu.report.style import RAMP_STEPS, figure, ramp, role, soften, svg
 from hews_gpu.units import DAY_S, HOUR_S
@@ -158,10 +159,16 @@ def areas(
         return svg(drawing, alt), legend(edges, top, zeros=none > 0)
 
 
-def rhythm(time_s: Int64) -> tuple[Markup, list[Key]]:
-    """Draw target incidents, at local seconds [E], by hour and weekday, with the totals of each along the edges."""
-    hour, day = (time_s // HOUR_S) % 24, (time_s // DAY_S + 3) % 7  # 1970-01-01 was a Thursday
-    counts = np.bincount(day * 24 + hour, minlength=168).reshape(7, 24).astype(np.float64)
+def rhythm(time_s: Int64, span_s: Int64) -> tuple[Markup, list[Key]]:
+    """Draw target incidents by hour and weekday, with the totals of each along the edges.
+
+    Args:
+        time_s: when they began, local seconds [E].
+        span_s: how long after that they may have happened [E]: one is spread over so many hours.
+    """
+    _, hours, weights = spread(time_s, span_s, HOUR_S)
+    place = (hours + 3 * 24) % 168  # 1970-01-01 was a Thursday
+    counts = np.bincount(place, weights, minlength=168).reshape(7, 24).astype(np.float64)
     which, edges = classes(counts.ravel())
     colors = _fill(which, edges, counts.ravel())
     with figure(440, 300, left=0.085, right=0.995, bottom=0.08, top=0.98, wspace=0.03, hspace=0.06) as drawing:

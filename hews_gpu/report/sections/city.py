@@ -63,7 +63,7 @@ def city(result: Result) -> Block | None:
     place = events.neighborhood[hit]
     rate = np.bincount(place[place >= 0], minlength=len(flat.rings)) / np.maximum(flat.area_km2, 1e-6) / years
     areas, areas_key = figures.areas(flat, rate, f"{what} incidents")
-    rhythm, rhythm_key = figures.rhythm(events.time_s[hit])
+    rhythm, rhythm_key = figures.rhythm(events.time_s[hit], result.prepared.span_s[hit])
     folds = result.metrics["protocol"]["folds"]
     parts = (folds[0]["train"], folds[0]["calibration"], {**folds[0]["test"], "end": folds[-1]["test"]["end"]})
     shaded = [(moment(part["begin"]), moment(part["end"])) for part in parts]

@@ -171,7 +171,8 @@ def _city(content: Content, prepared: Prepared, begin_s: int, end_s: int) -> Blo
         flat = maps.outlines(prepared.neighborhoods, pixels=MAP_PIXELS)
         rows = np.bincount(events.neighborhood[hit], minlength=len(flat.rings))
         rate = rows / np.maximum(flat.area_km2, 1e-6) / ((end_s - begin_s) / YEAR_S)
-        areas, rhythm = maps.areas(flat, rate, f"{what} incidents"), maps.rhythm(events.time_s[hit])
+        areas = maps.areas(flat, rate, f"{what} incidents")
+        rhythm = maps.rhythm(events.time_s[hit], prepared.span_s[hit])
         blocks = [figure("areas", *areas), figure("rhythm", *rhythm)]
     if content["sides"]:
         blocks.append(figure("sides", *figures.sides(content["sides"])))

@@ -102,9 +102,15 @@ def test_maps_that_share_their_edges_share_their_colors(squares):
 
 def test_the_rhythm_puts_an_hour_on_its_weekday():
     friday = np.datetime64("2017-03-03T23:30", "s").astype(np.int64)  # a Friday, by any calendar
-    drawing, key = city.rhythm(np.full(9, friday))
+    drawing, key = city.rhythm(np.full(9, friday), np.zeros(9, np.int64))
     assert "most on Fri from 23:00 (9)" in drawing
     assert key[0].label == "none" and key[-1].label == "9"
+
+
+def test_an_incident_with_a_span_is_spread_over_its_hours():
+    friday = np.datetime64("2017-03-03T22:00", "s").astype(np.int64)
+    drawing, _ = city.rhythm(np.full(9, friday), np.full(9, 3 * 3600))  # into Saturday
+    assert "most on Fri from 22:00 (3)" in drawing
 
 
 def test_months_without_incidents_are_on_the_axis():
