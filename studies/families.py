@@ -6,8 +6,8 @@ once (in a quarter of the time it gains most of what it ever will).
 Home presets are of the family that HewsNet and Hawkes are built for; the others were written without looking at any
 forecaster. Six years of each, of which the last two fifths are tested by one fit, with seeds on which nothing was
 chosen. The real table (where HEWS_REAL_DATA has it) and its protocol are those of ``hews bench forecasts``: the locked
-years stay closed. ``--alone`` leaves out the stack, which takes most of the time, and saves what the others and HewsNet
-do by themselves as `families_alone`. ``--quick``: two presets of three years, nothing saved.
+years stay closed. ``--methods A,B`` measures only these, each by itself, as the stack takes most of the time, and saves
+them as `families_alone`. ``--quick``: two presets of three years, nothing saved.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from hews_gpu.workers import processes
 from studies.forecasts import CITY_SEED, PRESETS, QUICK_YEARS, baltimore, closed, show
 
 REFERENCES = (CLIMATOLOGY, LEVEL)
-STACK, HEWSNET = "stack", "hewsnet"
+STACK = "stack"
 ALONE = {
     "hawkes": FORECASTERS["hawkes"],
     "boosting": replace(FORECASTERS["boosting"], is_random=False),
@@ -72,47 +72,44 @@ class Part:
         return self._one.predict(seen, windows)
 
 
-def judge(city: City, plan: Plan, *, alone: bool = False) -> dict[str, Any]:
-    """Measure one city, and the processor seconds that it took."""
+def judge(city: City, plan: Plan, methods: str = "") -> dict[str, Any]:
+    """Measure all methods or some on one city, and the processor seconds that it took."""
     begin, stacks = time.process_time(), dict[int, Stack]()
     experiment = Experiment.open(city, plan)
-    entries = {name: FORECASTERS[name] for name in REFERENCES}
-    if alone:
-        entries[HEWSNET] = FORECASTERS[HEWSNET]
-    for name in () if alone else (STACK, *EXPERTS):
-        entries[name] = Entry(title=FORECASTERS[name].title, make=partial(Part, name=name, stacks=stacks))
-    result = judge_experiment(experiment, forecast_blocks(experiment, {**entries, **ALONE}))
+    every = {**FORECASTERS, **ALONE}
+    if not methods:
+        for name in (STACK, *EXPERTS):
+            every[name] = Entry(title=every[name].title, make=partial(Part, name=name, stacks=stacks))
+    names = methods.split(",") if methods else (STACK, *EXPERTS, *ALONE)
+    entries = {name: every[name] for name in (*REFERENCES, *names)}
+    result = judge_experiment(experiment, forecast_blocks(experiment, entries))
     kept = [{"experts": list(one.fitted.experts), "weights": one.fitted.weights.tolist()} for one in stacks.values()]
     return {**result, "kept": kept, "processor_seconds": round(time.process_time() - begin, 1)}
 
 
-def judge_one(name: str, alone: bool) -> dict[str, Any]:
+def judge_one(name: str, methods: str) -> dict[str, Any]:
     """Judge a preset, or the real table up to its locked block."""
     if name != REAL:
-        return judge(generated_city(name, years=YEARS, seed=CITY_SEED), PLAN, alone=alone)
+        return judge(generated_city(name, years=YEARS, seed=CITY_SEED), PLAN, methods)
     data = real_data()
     assert data is not None
     with tempfile.TemporaryDirectory() as folder:
-        return judge(*closed(baltimore(data, Path(folder))), alone=alone)
+        return judge(*closed(baltimore(data, Path(folder))), methods)
 
 
 def main() -> None:
     """Judge, print, and save unless quick."""
-    flags = parse_flags(__doc__ or "", alone={"action": "store_true", "help": "without the stack"})
+    flags = parse_flags(__doc__ or "", methods={"default": "", "metavar": "A,B"})
     if flags.quick:
         quickly = {name: generated_city(name, years=QUICK_YEARS, seed=CITY_SEED) for name in ("strong", "origin")}
-        finish(
-            "families",
-            {"presets": {name: judge(city, PLAN, alone=flags.alone) for name, city in quickly.items()}},
-            flags,
-            show,
-        )
+        presets = {name: judge(city, PLAN, flags.methods) for name, city in quickly.items()}
+        finish("families", {"presets": presets}, flags, show)
         return
     names = [*([REAL] if real_data() else []), *PRESETS, *FOREIGN]
     with processes(header()["cores"]) as run:
-        results = dict(zip(names, run(partial(judge_one, alone=flags.alone), names), strict=True))
+        results = dict(zip(names, run(partial(judge_one, methods=flags.methods), names), strict=True))
     real = {REAL: results.pop(REAL)} if REAL in results else {}
-    saved = "families_alone" if flags.alone else "families"
+    saved = "families_alone" if flags.methods else "families"
     finish(saved, {"home": list(PRESETS), "foreign": list(FOREIGN), "presets": results, **real}, flags, show)
 
 
