@@ -35,8 +35,10 @@ from hews_gpu.errors import UserError
 from hews_gpu.files import manifest, read_manifest, require_free_names, write_json, write_together
 from hews_gpu.forecasters.city import prepared_city
 from hews_gpu.forecasters.neighborhoods import LongRun
+from hews_gpu.own_files import read_json
 from hews_gpu.report.fairness import fairness_page
 from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD
+from hews_gpu.runs.folder import model_fingerprint
 from hews_gpu.units import WEEK_S
 
 __all__ = ["FAIRNESS", "PAGE", "fairness"]
@@ -52,6 +54,8 @@ class _Said:
     """What is audited."""
 
     of: str
+    fingerprint: str
+    """Of what the model has learned."""
     names: list[str]  # [N]
     begin_s: Int64  # [S]
     stride_s: int
@@ -101,6 +105,7 @@ def fairness(
     result = {
         **manifest("fairness", {}),
         "of": said.of,
+        "fingerprint": said.fingerprint,
         "how": said.how,
         "begin": _text(said.begin_s[0]),
         "end": _text(said.begin_s[-1] + said.horizon_s),
@@ -221,6 +226,7 @@ def _of_run(folder: Path) -> _Said:
     allowed = round((budget.watch_per_week + budget.warning_per_week) * weeks)
     return _Said(
         of=f"run {folder.name}",
+        fingerprint=model_fingerprint(folder),
         names=names,
         begin_s=_seconds(begin),
         stride_s=stride_s,
@@ -263,6 +269,7 @@ def _of_replay(folder: Path) -> _Said:
     warned, how = _warned(folder, names, issue_s, begin_s)
     return _Said(
         of=f"replay {folder.name}",
+        fingerprint=str(read_json(folder / "replay.json", {"fingerprint": str})["fingerprint"]),
         names=names,
         begin_s=begin_s,
         stride_s=step_s,

@@ -287,6 +287,21 @@ def score(
 
 
 @app.command()
+def card(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by 'hews train', and evaluated.")],
+    contact: Annotated[str, typer.Option("--contact", metavar="TEXT", help="Who answers for the warnings.")],
+    data: Data = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the card if there is one.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write RUN/card.md: what the run is for and not for, how good it is, whom it falls on, what its data are."""
+    from hews_gpu.report.card import write_card
+
+    path = write_card(run, contact=contact, data=data, force=force)
+    tell({"card": str(path)}, f"Card: {path}", as_json)
+
+
+@app.command()
 def report(
     run: Annotated[
         Path, typer.Argument(metavar="RUN|FILE.json", help="A folder made by 'hews train', or its results.")

@@ -18,7 +18,18 @@ from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.report.formatting import SPACE, listed, number, percent, range_of, signed
 from hews_gpu.report.page import Verdict
 
-__all__ = ["BASE_RATE", "CLIMATOLOGY", "LEVEL", "MARKS", "ORACLE", "Comparison", "gain_over", "label", "title"]
+__all__ = [
+    "BASE_RATE",
+    "CLIMATOLOGY",
+    "LEVEL",
+    "MARKS",
+    "ORACLE",
+    "Comparison",
+    "gain_over",
+    "label",
+    "stated",
+    "title",
+]
 
 CLIMATOLOGY, LEVEL, ORACLE, BASE_RATE = "climatology", "level", "oracle", "base_rate"
 NOT_CONTENDERS = (CLIMATOLOGY, BASE_RATE, ORACLE)  # the first two are to be beaten, the oracle knows the answer

@@ -14,6 +14,7 @@ from hews_gpu.audit import fairness as audited
 from hews_gpu.audit.exposure import likeliest
 from hews_gpu.audit.fairness import FAIRNESS, PAGE, fairness
 from hews_gpu.errors import UserError
+from hews_gpu.runs.folder import model_fingerprint
 from tests.alerts.test_replay import issuing, week
 from tests.toy_city import prepared, trained
 
@@ -61,6 +62,7 @@ def test_a_run_is_audited_at_the_budget_of_its_policy(run, census):
     assert result == json.loads((run / FAIRNESS).read_text())
     weeks = WINDOWS * 2 / 168
     assert result["warned_windows"] == round(40 * weeks) and result["verdict"] == "pass"
+    assert result["fingerprint"] == model_fingerprint(run)
     assert [one["verdict"] for one in result["results"]] == ["pass"] * 6
     table = pq.read_table(run / "forecasts_by_neighborhood.parquet")
     p, events = (table[name].to_numpy().reshape(WINDOWS, AREAS) for name in ("p", "events"))
@@ -158,5 +160,6 @@ def test_a_replay_is_read_as_it_was(week):
             inside = [one for one in incidents if one["is_target"] and one["neighborhood"] == n]
             assert said.events[s, n] == sum(starts[k] <= one["time"] < ends[k] for one in inside)
     assert said.is_warned.any() and said.events.any()
+    assert said.fingerprint == json.loads((week / "replay.json").read_text())["fingerprint"]
     assert said.p["climatology"].shape == said.p["model"].shape and np.ptp(said.p["long_run_rate"], axis=0).max() == 0
     assert 0.5 < said.p["climatology"].sum() / said.p["model"].sum() < 2
