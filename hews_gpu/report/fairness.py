@@ -7,6 +7,7 @@ natural frequencies, intervals as ranges.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hews_gpu.report.figures import fairness as figures
@@ -139,7 +140,7 @@ def _by(result: Mapping[str, Any], one: Mapping[str, Any], name: str) -> Part:
         rows += [_group_row(group) for group in mine]
     about = section(
         "by_group",
-        legend(looks(list(groups))),
+        legend([replace(key, label=_called(name)) for key, name in zip(looks(list(groups)), groups, strict=True)]),
         columns(*drawn[:2]),
         columns(*drawn[2:]),
         table("by_group", rows),
