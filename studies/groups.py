@@ -3,7 +3,8 @@
 The real table (HEWS_REAL_DATA names it): both parts on its last whole year, which ends before its locked years, with
 the 278 neighborhoods and their census of 2010; then both on a million rows drawn from the table with replacement, by
 the clock and by the processor. Generated tables: planted groups must be found where they are, and tables without any
-must be told so. ``--quick``: three generated tables of each kind, nothing saved.
+must be told so; ``--generated`` looks at these alone, and they have a file of their own. ``--quick``: three of each
+kind, nothing saved.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when starte
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
@@ -37,6 +39,7 @@ from hews_gpu.groups.run import GROUPS, GroupTask, find_groups
 from hews_gpu.workers import in_this_process
 from studies.inputs.victims import generated
 
+PACKAGES = ("scikit-learn", "scipy")
 TABLES = 20
 PLANTED = 4
 ROWS = 2_500
@@ -122,10 +125,12 @@ def command(prepared: Path, out: Path, part: int, *span: str) -> dict[str, Any]:
 def drawn(prepared: Path, into: Path, rows: Int64) -> Path:
     """Write a prepared folder of some rows of another one, in their order."""
     into.mkdir()
-    for name in ("incidents.parquet", "charts_only.parquet"):
-        own = pq.read_table(prepared / name).take(rows)
-        own = own.set_column(own.column_names.index("row_id"), "row_id", pa.array(np.arange(len(rows))))
-        pq.write_table(own, into / name)
+    own, charts = (pq.read_table(prepared / f"{name}.parquet") for name in ("incidents", "charts_only"))
+    own = own.take(rows)
+    charts = charts.take(pc.index_in(own["row_id"], charts["row_id"]))
+    for name, table in (("incidents", own), ("charts_only", charts)):
+        numbered = table.set_column(table.column_names.index("row_id"), "row_id", pa.array(np.arange(len(rows))))
+        pq.write_table(numbered, into / f"{name}.parquet")
     for name in ("neighborhoods.parquet", "city.toml", "hews.json"):
         (into / name).write_bytes((prepared / name).read_bytes())
     return into
@@ -133,7 +138,8 @@ def drawn(prepared: Path, into: Path, rows: Int64) -> Path:
 
 def same_groups(prepared: Path, first: Path, part: int, folder: Path) -> dict[str, float]:
     """Return the adjusted Rand index of a run with itself done again, and with the same rows in another order."""
-    order = np.random.default_rng(0).permutation(pq.read_metadata(prepared / "incidents.parquet").num_rows)
+    row_id = pq.read_table(prepared / "incidents.parquet", columns=["row_id"])["row_id"].to_numpy()
+    order = np.random.default_rng(0).permutation(len(row_id))
     other = folder / "shuffled"
     if not other.is_dir():
         drawn(prepared, other, order)
@@ -141,7 +147,7 @@ def same_groups(prepared: Path, first: Path, part: int, folder: Path) -> dict[st
     command(prepared, folder / f"again-{part}", part)
     command(other, folder / f"shuffled-{part}", part)
     shuffled = _labels(folder / f"shuffled-{part}")
-    shuffled.index = order[shuffled.index]
+    shuffled.index = row_id[order[shuffled.index]]
     again = _labels(folder / f"again-{part}")
     return {
         "repeated_run": float(adjusted_rand_score(labels, again.loc[labels.index])),
@@ -178,6 +184,8 @@ def show(result: dict[str, Any]) -> None:
             cells = [f"{one['rows']:,}", str(one["k"]), str(one["is_real"]), f"{one['silhouette']['value']:.3f}"]
             rows.append([name, *cells, f"{one['processor_seconds']:.0f}"])
     print_table("Baltimore", rows)
+    if "controls" not in result:
+        return
     own = result["controls"]
     planted, null = own["planted"], own["null"]
     summary = [
@@ -190,14 +198,14 @@ def show(result: dict[str, Any]) -> None:
 
 def main() -> None:
     """Find, print, and save unless quick."""
-    flags = parse_flags(__doc__ or "")
+    flags = parse_flags(__doc__ or "", generated={"action": "store_true"})
     data = real_data()
-    if not flags.quick and data is None:
-        sys.exit("groups: needs HEWS_REAL_DATA; --quick looks at generated tables alone")
-    result: dict[str, Any] = {"controls": controls(3 if flags.quick else TABLES)}
-    if not flags.quick and data is not None:
-        result["baltimore"] = baltimore(data)
-    finish("groups", result, flags, show, packages=("scikit-learn", "scipy"))
+    if flags.quick or flags.generated:
+        finish("groups_generated", {"controls": controls(3 if flags.quick else TABLES)}, flags, show, PACKAGES)
+        return
+    if data is None:
+        sys.exit("groups: needs HEWS_REAL_DATA; --generated does without")
+    finish("groups", {"baltimore": baltimore(data)}, flags, show, PACKAGES)
 
 
 if __name__ == "__main__":
