@@ -11,8 +11,8 @@ over years. No forecast can foresee anything in them: a verdict of foresight is 
 that the truth, which is known, contradicts. ``--forecasters A,B`` names the forecasters, climatology and level always
 among them; ``--cities N`` the number of each kind. The stack as `hews train` makes it is held against both references
 on the first ``--stacked N`` of each kind, by one fit a city, as it takes long. Each judged city is kept in
-``.local/verdicts-COMMIT`` until all are: a run that was cut short goes on there. ``--quick``: few of all, nothing
-saved.
+``.local/verdicts-COMMIT``: a run that was cut short, or one of more cities, goes on there. ``--quick``: few of all,
+nothing saved.
 """
 
 from __future__ import annotations
@@ -286,7 +286,6 @@ def main() -> None:
     }
     cities_s = sum(json.loads(path.read_text(encoding="utf-8"))["processor_seconds"] for path in folder.iterdir())
     finish("verdicts", {**result, "processor_seconds": round(pairs_s + cities_s, 1)}, flags, show)
-    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
