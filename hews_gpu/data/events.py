@@ -195,7 +195,9 @@ def load_layer(prepared: Path, layer: LayerConfig) -> LayerRows:
     if layer.citywide:
         return _load_citywide(folder, layer, quality["times"]["resolution_s"])
     events = load_events(folder)
-    table = pq.read_table(folder / "incidents.parquet", columns=["known_s", "end_s", "is_overlap"])
+    path, columns = folder / "incidents.parquet", ["known_s", "end_s", "is_overlap"]
+    there = pq.read_schema(path).names  # a folder prepared by an older version has no end_s
+    table = pq.read_table(path, columns=[name for name in columns if name in there])
     table = table.filter(pc.invert(table["is_overlap"]))
     said = table["known_s"].fill_null(NEVER).to_numpy()
     over = table["end_s"].fill_null(NEVER).to_numpy() if "end_s" in table.column_names else said

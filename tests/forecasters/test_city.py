@@ -60,7 +60,7 @@ class Folder:
 
     def __init__(self, folder, source, rows):
         self.folder, self.events, self.fingerprint = folder, source.events, "0"
-        self.doubts = ()
+        self.doubts = self.layers = ()
         self.city = type(
             "City",
             (),

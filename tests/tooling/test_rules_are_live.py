@@ -98,6 +98,7 @@ IMPORTS = {
     "forecasters know the judge": ("hews_gpu/forecasters/__init__.py", "import hews_gpu.evaluation", "layers"),
     "the judge knows runs": ("hews_gpu/evaluation/__init__.py", "import hews_gpu.runs", "layers"),
     "a reader cleans": ("hews_gpu/data/readers/files.py", "import hews_gpu.data.clean", "data-layers"),
+    "a forecaster reads groups": ("hews_gpu/forecasters/__init__.py", "import hews_gpu.groups", "groups-feed-nothing"),
     "a forecaster reads the census": (
         "hews_gpu/forecasters/__init__.py",
         "import hews_gpu.data.census",
