@@ -67,7 +67,7 @@ def new_folder(out: Path, *, kind: str, force: bool = False, notes: dict[str, An
     """Yield a temporary folder beside `out` that becomes `out` when the block ends well, and vanishes otherwise.
 
     Args:
-        out: where the result goes; its parent is created.
+        out: where the result goes; its parent is made, and vanishes again with what was made for it.
         kind: what the folder holds (``prepared``, ``maps``, ...), recorded in the manifest.
         force: replace an existing folder of the same kind.
         notes: more for the manifest; may be filled in while the block runs.
@@ -80,10 +80,12 @@ def new_folder(out: Path, *, kind: str, force: bool = False, notes: dict[str, An
         _sweep(out)
     require_free(out, kind=kind, force=force)
     partial = _partial(out)
-    with disk_full_is_a_user_error(out, NOT_A_PLACE):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-    with disk_full_is_a_user_error(out), _held(partial):
+    with ExitStack() as stack:
+        with disk_full_is_a_user_error(out, NOT_A_PLACE):
+            stack.enter_context(_made(out.parent))
+            partial.mkdir()
+        stack.enter_context(disk_full_is_a_user_error(out))
+        stack.enter_context(_held(partial))
         try:
             yield partial
             write_json(partial / MANIFEST, manifest(kind, notes or {}))

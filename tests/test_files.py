@@ -64,6 +64,15 @@ with new_folder(pathlib.Path(sys.argv[1]), kind="prepared") as folder:
 """
 
 
+def test_folders_that_were_made_for_a_result_vanish_with_it(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(KeyError), new_folder(tmp_path / "there" / "a" / "b" / "out", kind="prepared"):
+        raise KeyError
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+    make(tmp_path / "there" / "a" / "b" / "out")
+    assert (tmp_path / "there" / "a" / "b" / "out" / MANIFEST).is_file()
+
+
 def test_what_a_killed_process_left_is_swept_but_not_what_another_fills(tmp_path: Path) -> None:
     out = tmp_path / "o[u]t"  # the name is no pattern
     command = [sys.executable, "-c", KILLED, str(out)]
