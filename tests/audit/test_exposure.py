@@ -89,6 +89,16 @@ def test_the_interval_of_a_disparity_holds():
     assert np.mean(inside) >= 0.87  # 95 % of 60, less three standard errors
 
 
+def test_what_moves_the_city_as_well_is_no_disparity():
+    """A group that is the whole city has its ratio of 1 and difference of 0 for certain, however few events it had."""
+    whole = Grouping(by="x", group=np.zeros(GROUPS * EACH, dtype=np.int64), names=("all",), edges=[(0, 0)])
+    (row,) = measures(city(2, windows=300), whole, PEOPLE)
+    for name in ("hours_per_event", "caught", "came_true", "calibration"):
+        assert row[name]["ratio"]["interval"] == pytest.approx([1, 1]), name
+        assert row[name]["difference"]["interval"] == pytest.approx([0, 0]), name
+        assert row[name]["interval"][0] < row[name]["value"] < row[name]["interval"][1]
+
+
 def test_a_fair_city_passes_and_chance_seldom_fails_it():
     failed = sum("fail" in verdicts(city(seed)).values() for seed in range(20))
     assert failed <= 1
