@@ -32,6 +32,7 @@ FEWEST_EVENTS = 30
 """Of one group, to be judged by."""
 LEVEL = 0.025
 """One-sided, corrected."""
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 MIXES = np.linspace(0, 1, 11)
 
 
@@ -88,9 +89,13 @@ GATES = (
 
 
 def likeliest(p: Float64, count: int) -> Bool:
-    """Return the given number of cells [S, N] with the highest probabilities, of equal ones the earliest."""
+    """Return the given number of cells [S, N] with the highest probabilities; equal ones are spread over the time.
+
+    A rate that never changes has only equal ones in each neighborhood: the earliest would be those of one month.
+    """
+    turn = np.arange(1, len(p) + 1) * GOLDEN_RATIO % 1  # any first ones of this order are nearly even over time
     chosen = np.zeros(p.size, dtype=bool)
-    chosen[np.argsort(-p, axis=None, kind="stable")[:count]] = True
+    chosen[np.lexsort((np.repeat(turn, p.shape[1]), -p.ravel()))[:count]] = True
     return chosen.reshape(p.shape)
 
 

@@ -174,7 +174,12 @@ def test_equal_hours_are_equal_and_nothing_is_lost_on_the_way():
     assert rows[-1]["caught"]["value"] == pytest.approx((cells.events * chosen).sum() / sum(events), abs=0.002)
 
 
-def test_of_equal_probabilities_the_earliest_count():
+def test_equal_probabilities_are_spread_over_the_time():
     p = np.array([[0.1, 0.3], [0.3, 0.2]])
     assert likeliest(p, 2).tolist() == [[False, True], [True, False]]
-    assert likeliest(np.ones((3, 2)), 3).tolist() == [[True, True], [True, False], [False, False]]
+    rate = np.tile([0.1, 0.3, 0.2], (1000, 1))
+    for count in (40, 300):
+        chosen = likeliest(rate, count)
+        assert chosen.sum() == count == chosen[:, 1].sum()
+        assert np.ptp(chosen[:, 1].reshape(4, 250).sum(axis=1)) <= 3
+    assert likeliest(rate, 1200).sum(axis=0).tolist() == [0, 1000, 200]

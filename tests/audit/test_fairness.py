@@ -75,7 +75,7 @@ def test_a_run_is_audited_at_the_budget_of_its_policy(run, census):
     each = np.sort(warned.sum(axis=0))[::-1]
     half = result["bear_half"]
     assert each[:half].sum() >= warned.sum() / 2 > each[: half - 1].sum()
-    flat = by["groups"]["long_run_rate"]  # it says the same everywhere, so that the earliest windows are warned of
+    flat = by["groups"]["long_run_rate"]  # it says the same everywhere: all groups get alike
     assert flat[0]["warned"]["value"] == pytest.approx(warned.mean(), rel=0.01)
     page = (run / PAGE).read_text(encoding="utf-8")
     assert "Every gate passes" in page and "By share/people" in page
