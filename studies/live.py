@@ -36,6 +36,7 @@ from hews_gpu.cli.printing import print_table
 from hews_gpu.config import load_city
 from hews_gpu.data.prepare.command import prepare
 from hews_gpu.errors import UserError
+from hews_gpu.report.card import write_card
 from hews_gpu.runs.evaluate import evaluate
 from hews_gpu.runs.folder import run_recipe
 from hews_gpu.runs.run import open_run
@@ -88,6 +89,7 @@ def trained(data: Path, folder: Path, given: Path | None) -> tuple[Path, Path]:
         prepared = open_run(given).prepared.folder
         shutil.copytree(given, run, ignore=shutil.ignore_patterns("record", "vintages", "state", "warnings.jsonl"))
     (run / "warnings.toml").write_text(POLICY.format(every_s=EVERY_S))
+    write_card(run, contact="nobody: a measurement", data=prepared, force=True)
     return run, prepared
 
 

@@ -33,7 +33,7 @@ from hews_gpu.alerts.record import read_record
 from hews_gpu.arrays import Bool, Int64
 from hews_gpu.config import load_city
 from hews_gpu.progress import log
-from hews_gpu.runs.folder import POLICY
+from hews_gpu.runs.folder import CARD, POLICY, model_fingerprint
 from hews_gpu.units import DAY_S, HOUR_S, WEEK_S
 
 __all__ = ["CASES", "drill"]
@@ -197,6 +197,12 @@ def _switch(scene: Scene) -> dict[str, Any]:
     return scene.warn()
 
 
+def _card(scene: Scene) -> dict[str, Any]:
+    (scene.folder / "run" / CARD).unlink()
+    scene.deliver(scene.table[scene.known])
+    return scene.warn()
+
+
 def _channels(scene: Scene, kind: str) -> set[str]:
     """Return the channels by which the last warnings went out, or failed to."""
     entries = read_record(scene.folder / "run")
@@ -222,6 +228,7 @@ CASES: Mapping[str, Case] = {
     "damaged": Case(what="bytes that are no table", outcome="refused", reason="damaged", play=_damaged),
     "clock": Case(what="the clock is set back", outcome="refused", reason="clock", play=_clock),
     "channel": Case(what="a webhook at which nobody listens", outcome="issued", reason="", play=_channel),
+    "card": Case(what="a run without a card", outcome="refused", reason="card", play=_card),
     "switch": Case(what="the kill switch", outcome="stopped", reason="kill switch", play=_switch),
 }
 
@@ -278,6 +285,7 @@ def _prepared(folder: Path, policy: Policy) -> Scene:
         sign=Sign(),
     )
     (folder / "run" / POLICY).write_text(_toml(own), encoding="utf-8")
+    (folder / "run" / CARD).write_text(f"Model `{model_fingerprint(folder / 'run')}`", encoding="utf-8")
     (folder / "inbox").mkdir()
     table = pd.read_csv(folder / "city" / "incidents.csv.gz", dtype=str, keep_default_na=False)
     stamps = pd.to_datetime(table["CrimeDate"] + " " + table["CrimeTime"], format="%m/%d/%Y %H:%M:%S", errors="coerce")

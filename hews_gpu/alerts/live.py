@@ -1,9 +1,9 @@
 """`hews warn`: one issue time, from the newest delivery to exactly one outcome in the record, and to those it warns.
 
 Outcomes and exit codes: issued (0, with or without a warning), abstained (10, the run shows no significant skill),
-refused (11, what is known is stale, drifted, damaged or of the future) and stopped (12, the kill switch, or a drill
-that is due). Each is recorded with its reason; an issue time that has one is answered with it again and nothing is
-done, so that whoever asks twice is not warned twice.
+refused (11, what is known is stale, drifted, damaged or of the future, or the run has no card) and stopped (12, the
+kill switch, or a drill that is due). Each is recorded with its reason; an issue time that has one is answered with it
+again and nothing is done, so that whoever asks twice is not warned twice.
 
 Issue times are multiples of the policy's stride of local wall-clock time, the current one unless another is given. A
 delivery counts for the current issue time if it holds no row from then on; otherwise for those after it was read. An
@@ -38,7 +38,7 @@ from hews_gpu.alerts.decide import Warning, decide
 from hews_gpu.alerts.deliver import deliver, require_deliverable, withdraw
 from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, were, windows_at
 from hews_gpu.alerts.inbox import new_parcels, read_parcel
-from hews_gpu.alerts.policy import Policy, load_policy, why_no_skill
+from hews_gpu.alerts.policy import Policy, load_policy, require_card, why_no_skill
 from hews_gpu.alerts.record import FOLDER, Record, load_key, open_record
 from hews_gpu.alerts.settle import settle
 from hews_gpu.alerts.standing import Standing, standing_of
@@ -373,6 +373,7 @@ class _Turn:
     def _forecast(self, issue_s: Sequence[int], *, late: bool) -> list[Entry]:
         """Forecast, decide and record for issue times at which the same deliveries were known."""
         try:
+            require_card(self.live.folder, self.live.model)
             known = self._known(issue_s[-1])
         except UserError as error:
             return [self._append(time_s, "refused", str(error), late=late) for time_s in issue_s]

@@ -19,7 +19,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.files import read_manifest
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.own_files import read_json, read_text
-from hews_gpu.runs.folder import METRICS, POLICY
+from hews_gpu.runs.folder import CARD, METRICS, POLICY
 from hews_gpu.typed_toml import build_file, require
 from hews_gpu.units import DAY_S, MINUTE_S
 
@@ -34,6 +34,7 @@ __all__ = [
     "Skill",
     "load_policy",
     "parse_policy",
+    "require_card",
     "why_no_skill",
 ]
 
@@ -260,6 +261,24 @@ def parse_policy(text: str, file: str = POLICY) -> Policy:
         UserError: as of `load_policy`.
     """
     return build_file(Policy, text, file, example=f"'hews train' writes a {POLICY} that shows every key", extra={})
+
+
+def require_card(run: Path, model: str) -> None:
+    """Refuse a run of which nobody has written down what it is for, whom it falls on and who answers for it.
+
+    Args:
+        run: the run's folder.
+        model: its `model_fingerprint`, which its card must name.
+
+    Raises:
+        UserError: it has no card, or one of another training.
+    """
+    file, remedy = run / CARD, f"Write one with 'hews card {run} --contact TEXT'"
+    if not file.is_file():
+        raise UserError(str(file), allowed="is not there: a run without a card issues no warnings", remedy=remedy)
+    if f"Model `{model}`" not in read_text(file, f"{remedy} --force"):
+        allowed = "is the card of another model: the run was trained anew"
+        raise UserError(str(file), allowed=allowed, remedy=f"{remedy} --force")
 
 
 BITS = {"log_skill_bits": {"value": float, "*?": object}}

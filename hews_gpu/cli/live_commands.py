@@ -37,8 +37,8 @@ def warn(
     """Issue the warnings of one issue time, from the newest delivery, into the run's sealed record.
 
     Exit code: 0 issued (with or without a warning), 10 abstained (no significant skill), 11 refused (the input is
-    stale, drifted or damaged), 12 stopped (kill switch, or a drill is due), 2 a mistake. A second call for the same
-    time adds nothing and ends as the first.
+    stale, drifted or damaged, or RUN has no card), 12 stopped (kill switch, or a drill is due), 2 a mistake. A second
+    call for the same time adds nothing and ends as the first.
     """
     from hews_gpu.alerts.live import EXIT_CODES, Live
     from hews_gpu.alerts.live import cancel as withdraw

@@ -23,11 +23,11 @@ from hews_gpu.own_files import read_json
 from hews_gpu.report.formatting import category_list, duration, listed, moment, number, percent, plain, range_of, span
 from hews_gpu.report.result import JUDGE_FIRST, Result, read_folder
 from hews_gpu.report.significance import CLIMATOLOGY, LEVEL, gain_over, label, stated
-from hews_gpu.runs.folder import model_fingerprint
+from hews_gpu.runs.folder import CARD, model_fingerprint
 
-__all__ = ["CARD", "write_card"]
+__all__ = ["write_card"]
 
-CARD, FAIRNESS = "card.md", "fairness.json"
+FAIRNESS = "fairness.json"
 AUDIT_AGAIN = "Run 'hews audit fairness' again"
 GATE = {"gate": str, "tested": str, "verdict": str, "summary": str}
 AUDITED = {"verdict": str, "fingerprint": str, "how": str, "results": [GATE]}

@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # most models do without it
     from torch import nn
 
 __all__ = [
+    "CARD",
     "CITY",
     "KIND",
     "METRICS",
@@ -71,8 +72,8 @@ __all__ = [
 KIND = "run"
 UNFINISHED = "Train to the end with 'hews train DIR --out RUN --resume'"
 WEIGHTS, CITY, RECIPE, POLICY = "weights.safetensors", "city.toml", "recipe.toml", "warnings.toml"
-METRICS, RECORD = "metrics.json", "record"
-"""Of an evaluation, and of live warnings."""
+METRICS, CARD, RECORD = "metrics.json", "card.md", "record"
+"""Of an evaluation, of `hews card`, and of live warnings."""
 
 
 def going_on(run: Path, left: str, is_there: bool, *, force: bool, resume: bool | str) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from hews_gpu.alerts.live import Live
 from hews_gpu.alerts.record import read_record, verify
+from hews_gpu.runs.folder import model_fingerprint
 from tests.toy_city import incidents
 
 ZONE = ZoneInfo("America/New_York")
@@ -126,6 +127,7 @@ def in_use(folder: Path, trained: Path, prepared: Path, policy: str = POLICY) ->
     shutil.copytree(trained, folder / "run")
     city = folder / "run" / "city.toml"
     city.write_text(city.read_text().replace("[neighborhoods]", f"{COLUMNS}[neighborhoods]"))
+    (folder / "run" / "card.md").write_text(f"Model `{model_fingerprint(folder / 'run')}`")
     (folder / "inbox").mkdir()
     made = InUse(run=folder / "run", inbox=folder / "inbox", prepared=prepared)
     made.policy(policy)

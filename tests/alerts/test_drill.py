@@ -37,11 +37,13 @@ def test_a_check_that_is_taken_out_is_missed(scene, tmp_path, monkeypatch, check
         assert not played(scene, tmp_path, case)["passed"]
 
 
-def test_a_clock_a_switch_and_a_failure_that_nobody_looks_at_are_missed(scene, tmp_path, monkeypatch):
+def test_a_clock_a_switch_a_card_and_a_failure_that_nobody_looks_at_are_missed(scene, tmp_path, monkeypatch):
     monkeypatch.setattr(live, "fault_of_clock", lambda now, last: "")
     assert not played(scene, tmp_path, "clock")["passed"]
     monkeypatch.setattr(live._Turn, "_why_stopped", lambda turn: "")
     assert not played(scene, tmp_path, "switch")["passed"]
+    monkeypatch.setattr(live, "require_card", lambda run, model: None)
+    assert not played(scene, tmp_path, "card")["passed"]
     with monkeypatch.context() as blind:
         blind.setattr(live, "new_parcels", lambda *_: iter(()))
         assert not played(scene, tmp_path, "damaged")["passed"]

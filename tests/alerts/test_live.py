@@ -220,6 +220,19 @@ def without(rows):
     return rows[(rows["time_s"] < rows["time_s"].max() - 8 * 86_400) | (rows["category"] != "ROBBERY")]
 
 
+@pytest.mark.parametrize(("card", "word"), [(None, "card.md: is not there"), ("Model `0`", "of another model")])
+def test_a_run_without_a_card_of_its_model_warns_nobody_until_there_is_one(used, card, word):
+    file = used.run / "card.md"
+    right = file.read_text()
+    file.unlink() if card is None else file.write_text(card)
+    refused_for(used, FIRST, word)
+    assert f"hews card {used.run} --contact TEXT" in newest(used)["reason"] and not used.delivered
+    file.write_text(right)
+    entry = used.warn("2024-04-20T10:00:05", catch_up=True)
+    assert entry["outcome"] == "issued" and entry["caught_up"] == 1
+    assert [outcome for _, outcome in used.outcomes] == ["refused", "issued", "issued"]
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [(thinned, "volume"), (renamed, "training did not know, such as 'LARCENY'"), (without, "no 'ROBBERY'")],

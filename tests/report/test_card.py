@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from hews_gpu.alerts.policy import require_card
 from hews_gpu.errors import UserError
 from hews_gpu.report.card import write_card
 from hews_gpu.runs.folder import WEIGHTS, model_fingerprint
@@ -51,6 +52,7 @@ def test_the_figures_are_those_of_the_files(own_run, table):
     assert "- Targets: 1,234 SHOOTING." in text and "a\\|b.csv" in text
     assert "7 duplicates, 5 twins, 3 near twins" in text
     assert model_fingerprint(own_run) in text and "`STOP`" in text
+    require_card(own_run, model_fingerprint(own_run))
     assert "**Not audited.**" in text and "Foresight" not in text.split("##")[0]
     assert "Office of \\<b\\>Prevention\\</b\\> \\| 555" in text and "<b>" not in text
     assert "{{" not in text and "None" not in text
