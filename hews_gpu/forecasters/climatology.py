@@ -2,10 +2,11 @@
 
 The climatology is the log-odds of a target in a window as a smooth function of the calendar: harmonics of the day (a
 shooting is several times as likely at midnight as at nine in the morning), harmonics of the week on top of them, two
-harmonics of the year, and what public holidays and the days before them add. All effects are drawn towards 0 by normal
-priors, higher harmonics more than low ones, which keeps a rarely seen hour near its neighbors and the whole well
-calibrated. How far the week, the year and holidays may bend the curve at all is chosen by the evidence: the probability
-of the training windows under each width, with the effects integrated out (Laplace's approximation; MacKay, 1992, Neural
+harmonics of the year, what the season does to the day (evenings shift with dusk, and summer nights are long), and what
+public holidays and the days before them add. All effects are drawn towards 0 by normal priors, higher harmonics more
+than low ones, which keeps a rarely seen hour near its neighbors and the whole well calibrated. How far the week, the
+year, the day within the year and holidays may bend the curve at all is chosen by the evidence: the probability of the
+training windows under each width, with the effects integrated out (Laplace's approximation; MacKay, 1992, Neural
 Computation 4).
 
 Shapes: S samples, C cells of the calendar, P effects, H dates.
@@ -42,9 +43,13 @@ EPOCH_HOUR_OF_WEEK = 72  # 1970-01-01T00 was a Thursday; weeks here start on Mon
 
 WEEKLY, YEARLY = 21, 2  # harmonics; every seventh of the week is one of the day
 PRIOR_DAILY = 0.7  # standard deviation of the first daily harmonic, in log-odds; others fall off with their number
-WEEKLY_WIDTHS, YEARLY_WIDTHS, HOLIDAY_WIDTHS = (0.03, 0.1, 0.3), (0.1, 0.3), (0.03, 0.3)
+SEASONAL = 3  # harmonics of the day that the season may change
+WEEKLY_WIDTHS, YEARLY_WIDTHS = (0.03, 0.1, 0.3), (0.1, 0.3)
+SEASONAL_WIDTHS, HOLIDAY_WIDTHS = (0.03, 0.1, 0.3), (0.03, 0.3)
 AHEAD_DAYS = 3653  # a fit is used for no longer
 PRIOR_LEVEL = 1e-6  # precision of the intercept: none to speak of
+
+Widths = tuple[float, float, float, float]  # of the priors: week, year, day within the year, holidays
 
 Days = Mapping[str, Int64]
 """Dates by name of the holiday, as days since 1970."""
@@ -70,10 +75,8 @@ class Climatology:
 
     intercept: float
     """Log-odds of the average window."""
-    week_hour: Float64
-    """[168], added by hour of the week."""
-    month: Float64
-    """[12], added by month."""
+    table: Float64
+    """[168, 12], added by hour of the week and month."""
     date: Int64 = field(default_factory=_no_dates)
     """[H], sorted: holidays and the days before them, as days since 1970."""
     date_effect: Float64 = field(default_factory=lambda: np.zeros(0))
@@ -82,7 +85,7 @@ class Climatology:
     def logit(self, begin_s: Int64) -> Float64:
         """Return log-odds for target windows that start at local times `begin_s`; int64 [S] to float64 [S]."""
         begin_s = np.asarray(begin_s, dtype=np.int64)
-        log_odds = self.intercept + self.week_hour[hour_of_week(begin_s)] + self.month[month_of_year(begin_s)]
+        log_odds = self.intercept + self.table[hour_of_week(begin_s), month_of_year(begin_s)]
         if not len(self.date):
             return log_odds
         place = np.minimum(np.searchsorted(self.date, begin_s // DAY_S), len(self.date) - 1)
@@ -113,26 +116,30 @@ def fit_climatology(begin_s: Int64, y: Bool | Float64, days: Days | None = None)
     code, which = np.unique((hour * MONTHS + month) * (kinds + 1) + special, return_inverse=True)
     count: Float64 = np.bincount(which).astype(np.float64)  # windows in each cell
     positives: Float64 = np.bincount(which, weights=y).astype(np.float64)
-    x = np.hstack([np.ones((len(code), 1)), _week(code // (kinds + 1) // MONTHS)])
-    x = np.hstack([x, _year(code // (kinds + 1) % MONTHS), _holidays(code % (kinds + 1), kinds)])
+    hours, months, specials = code // (kinds + 1) // MONTHS, code // (kinds + 1) % MONTHS, code % (kinds + 1)
+    clock = _clock(hours, months)
+    x = np.hstack([np.ones((len(code), 1)), clock, _holidays(specials, kinds)])
 
-    def fit(width: tuple[float, float, float]) -> tuple[float, Float64]:
-        ridge = np.concatenate([[PRIOR_LEVEL], _precisions(*width, kinds)])
+    def fit(widths: Widths) -> tuple[float, Float64]:
+        ridge = np.concatenate([[PRIOR_LEVEL], _precisions(widths, kinds)])
         effects = fit_with_offset(x, positives, 0.0, ridge, count)
         return log_evidence(x, positives, effects, ridge, count), effects
 
-    tried = {width: fit(width) for width in product(WEEKLY_WIDTHS, YEARLY_WIDTHS, HOLIDAY_WIDTHS[:1])}
+    narrow = (SEASONAL_WIDTHS[:1], HOLIDAY_WIDTHS[:1])
+    tried = {widths: fit(widths) for widths in product(WEEKLY_WIDTHS, YEARLY_WIDTHS, *narrow)}
+    week, year, _, holiday = max(tried, key=lambda widths: tried[widths][0])
+    tried |= {(week, year, wide, holiday): fit((week, year, wide, holiday)) for wide in SEASONAL_WIDTHS[1:]}
     if kinds:
-        weekly, yearly, _ = max(tried, key=lambda width: tried[width][0])
-        tried |= {(weekly, yearly, wide): fit((weekly, yearly, wide)) for wide in HOLIDAY_WIDTHS[1:]}
+        week, year, season, _ = max(tried, key=lambda widths: tried[widths][0])
+        tried |= {(week, year, season, wide): fit((week, year, season, wide)) for wide in HOLIDAY_WIDTHS[1:]}
     _, effects = max(tried.values(), key=lambda fitted: fitted[0])
-    week, year, rest = np.split(effects[1:], np.cumsum([2 * WEEKLY, 2 * YEARLY]))
+    of_clock, of_holidays = np.split(effects[1:], [clock.shape[1]])
+    every_hour, every_month = (each.ravel() for each in np.indices((WEEK_H, MONTHS)))
     return Climatology(
         intercept=float(effects[0]),
-        week_hour=(_week(np.arange(WEEK_H)) * week).sum(axis=1),
-        month=(_year(np.arange(MONTHS)) * year).sum(axis=1),
+        table=(_clock(every_hour, every_month) * of_clock).sum(axis=1).reshape(WEEK_H, MONTHS),
         date=date,
-        date_effect=(_holidays(kind, kinds) * rest).sum(axis=1),
+        date_effect=(_holidays(kind, kinds) * of_holidays).sum(axis=1),
     )
 
 
@@ -180,14 +187,11 @@ class HourOfWeekMonth:
         return self.fitted.logit(windows.begin_s)
 
 
-def _week(hour: Int64) -> Float64:
-    """Return the harmonics [C, 2 * WEEKLY] of hours of the week."""
-    return _harmonics(hour / WEEK_H, WEEKLY)
-
-
-def _year(month: Int64) -> Float64:
-    """Return the harmonics [C, 2 * YEARLY] of months."""
-    return _harmonics(month / MONTHS, YEARLY)
+def _clock(hour: Int64, month: Int64) -> Float64:
+    """Return the columns [C, P] of hours of the week and months: week, year, and the day's by the year's first."""
+    week, year = _harmonics(hour / WEEK_H, WEEKLY), _harmonics(month / MONTHS, YEARLY)
+    day, season = _harmonics(hour % 24 / 24, SEASONAL), _harmonics(month / MONTHS, 1)
+    return np.hstack([week, year, (day[:, :, None] * season[:, None, :]).reshape(len(hour), -1)])
 
 
 def _harmonics(turn: Float64, count: int) -> Float64:
@@ -204,13 +208,14 @@ def _holidays(kind: Int64, kinds: int) -> Float64:
     return np.concatenate([np.eye(kinds + 1)[kind][:, 1:], np.stack([is_holiday, is_eve], axis=1)], axis=1)
 
 
-def _precisions(weekly: float, yearly: float, holiday: float, kinds: int) -> Float64:
+def _precisions(widths: Widths, kinds: int) -> Float64:
     """Return the precision [P] of each effect's prior, the intercept's left out."""
-    number = np.arange(1, WEEKLY + 1)
+    weekly, yearly, seasonal, holiday = widths
+    number, of_day = np.arange(1, WEEKLY + 1), seasonal / np.arange(1, SEASONAL + 1)
     of_week = np.where(number % 7, weekly / np.maximum(number / 7, 1), PRIOR_DAILY / (number / 7))
-    of_year = yearly / np.arange(1, YEARLY + 1)
-    widths = [of_week, of_week, of_year, of_year, np.full(kinds + 2 if kinds else 0, holiday)]
-    return np.asarray(np.concatenate(widths) ** -2.0, dtype=np.float64)
+    of_year, of_season = yearly / np.arange(1, YEARLY + 1), np.repeat(np.tile(of_day, 2), 2)
+    each = [of_week, of_week, of_year, of_year, of_season, np.full(kinds + 2 if kinds else 0, holiday)]
+    return np.asarray(np.concatenate(each) ** -2.0, dtype=np.float64)
 
 
 def _dates(days: Days) -> tuple[Int64, Int64, int]:

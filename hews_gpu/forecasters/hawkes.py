@@ -93,9 +93,7 @@ class Rhythm:
 
     def per_s(self, time_s: Int64) -> Float64:
         """Return the rate at local times, of any shape."""
-        table = np.logaddexp(  # -log(1 - p) of a cell
-            0.0, self.climatology.intercept + self.climatology.week_hour[:, None] + self.climatology.month
-        )
+        table = np.logaddexp(0.0, self.climatology.intercept + self.climatology.table)  # -log(1 - p) of a cell
         begin_s = time_s - (time_s - self.anchor_s) % self.cell_s
         return np.asarray(table[hour_of_week(begin_s), month_of_year(begin_s)] / self.cell_s, dtype=np.float64)
 

@@ -70,7 +70,7 @@ def test_hours_and_months_never_seen_get_an_average():
     t, y = drawn(0.25, seed=6)
     fit = fit_climatology(t, y)
     assert np.isfinite(fit.logit(BEGIN_S + np.arange(9000, dtype=np.int64) * HOUR_S)).all()
-    assert np.abs(fit.month).max() < 1
+    assert np.ptp(fit.table.mean(axis=0)) < 1
 
 
 def test_base_rate_is_never_certain():
@@ -103,6 +103,22 @@ def test_a_weekly_rhythm_is_believed_as_far_as_it_is_seen():
     weekend = hour_of_week(t) >= 120
     y = np.random.default_rng(1).random(len(t)) < expit(-2.0 + 1.0 * weekend)
     fit = fit_climatology(t, y)
-    assert fit.week_hour[120:].mean() - fit.week_hour[:120].mean() == pytest.approx(1.0, abs=0.25)
+    assert fit.table[120:].mean() - fit.table[:120].mean() == pytest.approx(1.0, abs=0.25)
     noise = np.random.default_rng(2).random(len(t)) < 0.15
-    assert np.ptp(fit_climatology(t, noise).week_hour) < 0.4
+    assert np.ptp(fit_climatology(t, noise).table.mean(axis=1)) < 0.4
+
+
+def test_a_day_that_changes_with_the_season_is_followed_and_one_that_does_not_is_kept():
+    t = BEGIN_S + np.arange(6 * 365 * 12, dtype=np.int64) * 7200
+    hour, month = hour_of_week(t) % 24, month_of_year(t)
+    summer, late = -np.cos(2 * np.pi * month / 12), np.cos(2 * np.pi * (hour - 1) / 24)
+    y = np.random.default_rng(3).random(len(t)) < expit(rhythm(t) + 0.5 * summer * late)
+    changed, same = fit_climatology(t, y).table, fit_climatology(*drawn(6, seed=3)).table
+    nights, noons = np.arange(168) % 24 < 3, abs(np.arange(168) % 24 - 13) < 2
+
+    def more_in_summer(table):
+        differs = table[:, 6] - table[:, 0]
+        return differs[nights].mean() - differs[noons].mean()
+
+    assert more_in_summer(changed) == pytest.approx(1.9, abs=0.4)
+    assert abs(more_in_summer(same)) < 0.15
