@@ -1,4 +1,7 @@
-"""What the compiler makes of every CUDA kernel on every architecture; as a script, by hand, writes resources.json."""
+"""What the compiler makes of every CUDA kernel on every architecture; as a script, by hand, writes resources.json.
+
+`per_tile` is what the interpreter of PTX counts on sm_90: instructions of warps, also by what lies between barriers.
+"""
 
 import json
 import re
@@ -6,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -92,6 +96,13 @@ def kernel_of(name):
     return made, (LAYOUTS[style], *flat("int64"), codes, out, sizes, *flat("int32")), output
 
 
+@cache
+def ptx_of(name, compute):
+    """PTX of the kernel that a row of the table names, compiled once for all tests."""
+    made, signature, _ = kernel_of(name)
+    return compile_ptx(made, signature, COMPUTES[compute])
+
+
 def ptxas():
     """The assembler that comes with the pinned packages, or the one on PATH."""
     found = sorted(Path(sys.prefix).glob("lib/python*/site-packages/nvidia/*/bin/ptxas"))
@@ -120,7 +131,9 @@ def resources(text, compute, folder, made=None):
 
 
 def measured():
-    """Registers and shared memory of every kernel on every architecture; none may spill."""
+    """Registers, shared memory and work of every kernel; none may spill."""
+    from tests.kernels.ptx_launches import cost_of
+
     names = [f"{style}: {words}" for style in LAYOUTS for words in OUTPUTS]
     names.insert(len(OUTPUTS), "reference: uint8, many owners")
     table = {}
@@ -128,10 +141,11 @@ def measured():
         for name in [*names, PIP]:
             table[name] = {}
             for compute in COMPUTES:
-                made, signature, _ = kernel_of(name)
-                used = resources(compile_ptx(made, signature, COMPUTES[compute]), COMPUTES[compute], Path(folder), made)
+                used = resources(ptx_of(name, compute), COMPUTES[compute], Path(folder), kernel_of(name)[0])
                 assert used.pop("spilled_bytes") == used.pop("stack_bytes") == 0, name
                 table[name][compute] = used
+            table[name]["per_tile"], differing = cost_of(name)
+            assert not any(differing), name
     return table
 
 

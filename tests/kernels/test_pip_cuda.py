@@ -16,7 +16,7 @@ from hews_gpu.kernels.pip_cuda import THREADS, blocks_for
 from tests.kernels.cubin import DFMA, DMUL, operations
 from tests.kernels.pip_cases import CASES
 from tests.kernels.pip_reference import find_by_rays
-from tests.kernels.resources import COMPUTES, PIP, compile_ptx, kernel_of, resources
+from tests.kernels.resources import COMPUTES, PIP, compile_ptx, kernel_of, ptx_of, resources
 
 LIMITS = json.loads(Path(__file__).with_name("resources.json").read_text(encoding="utf-8"))[PIP]
 """By architecture: 64 registers let four blocks of 256 threads share a multiprocessor, 96 let two."""
@@ -54,8 +54,7 @@ def test_the_table_is_of_the_tables_that_the_search_reads():
 
 @pytest.mark.parametrize("compute", COMPUTES)
 def test_no_product_is_fused_with_a_sum_and_registers_suffice(compute, tmp_path):
-    made, signature, _ = kernel_of(PIP)
-    ptx = compile_ptx(made, signature, COMPUTES[compute])
+    ptx = ptx_of(PIP, compute)
     assert "fma" not in ptx and ptx.count("mul.rn.f64") > 50
     used = resources(ptx, COMPUTES[compute], tmp_path)
     found = operations((tmp_path / "kernel.cubin").read_bytes())

@@ -1,6 +1,7 @@
 """What the compiler makes of the CUDA kernels, without a GPU: no floats, wide stores, few registers, no spills.
 
-resources.json holds registers and shared memory of every kernel on every architecture; resources.py writes it by hand.
+resources.json holds registers and shared memory of every kernel on every architecture (and what a tile costs, which
+test_ptx.py looks at); resources.py writes it by hand.
 Looked at in every run: all kernels on sm_90, each on one other, and the plain ones on all.
 """
 
@@ -14,7 +15,7 @@ import pytest
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: kernels cannot be compiled")
 
 from hews_gpu.kernels import raster_cuda
-from tests.kernels.resources import COMPUTES, OUTPUTS, compile_ptx, flat, kernel_of, resources
+from tests.kernels.resources import COMPUTES, OUTPUTS, compile_ptx, flat, kernel_of, ptx_of, resources
 
 LIMITS = json.loads(Path(__file__).with_name("resources.json").read_text(encoding="utf-8"))
 PIP = "point in polygon"
@@ -30,8 +31,8 @@ ROWS = [
 
 @pytest.mark.parametrize(("name", "compute"), ROWS)
 def test_a_kernel_stays_within_its_limits(name, compute, tmp_path):
-    made, signature, output = kernel_of(name)
-    text = compile_ptx(made, signature, COMPUTES[compute])
+    made, _, output = kernel_of(name)
+    text = ptx_of(name, compute)
     assert "f64" not in text and "f32" not in text
     assert ("st.global.v2" in text) == output.is_whole
     # Several threads flip bits of one word, and the simulator's take turns too seldom to lose one of them.
@@ -46,7 +47,7 @@ def test_a_kernel_stays_within_its_limits(name, compute, tmp_path):
 def test_the_table_names_every_output():
     words = {name.partition(": ")[2] for name in LIMITS}
     assert {*OUTPUTS, "uint8, many owners", ""} == words
-    assert all(set(limits) == set(COMPUTES) for limits in LIMITS.values())
+    assert all(set(limits) == {*COMPUTES, "per_tile"} for limits in LIMITS.values())
 
 
 def test_eight_blocks_fit_where_training_runs():
@@ -58,8 +59,7 @@ def test_eight_blocks_fit_where_training_runs():
 
 def test_a_kernel_that_keeps_too_much_is_seen(tmp_path):
     """The check itself: the assembler is told to use fewer registers than the kernel wants, and reports spills."""
-    made, signature, _ = kernel_of("reference: uint8")
-    text = compile_ptx(made, signature, COMPUTES["sm_90"]).replace(".visible .entry", ".visible .entry", 1)
+    text = ptx_of("reference: uint8", "sm_90")
     tight = re.sub(r"(\.visible \.entry [^{]*?\))", r"\1\n.maxnreg 24\n", text, count=1, flags=re.DOTALL)
     assert tight != text
     assert resources(tight, COMPUTES["sm_90"], tmp_path)["spilled_bytes"] > 0
