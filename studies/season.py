@@ -1,10 +1,11 @@
 """What the season does to the hours of the day, and how much of what a CNN adds to a forecast is that alone.
 
-On the real table up to its locked block (by a rolling origin of two blocks), and on three generated cities in which the
-season leaves the day as it is. The climatology and the recent level stand beside those of a calendar that knows hours
-and seasons but not the one in the other. On both levels a quick CNN is fitted, which is given the hour and the season
-beside its maps: once with the maps as they are, and once with maps that are empty. ``--quick``: one generated city,
-without the CNN, nothing saved.
+On the real table up to its locked block (by a rolling origin of two blocks), on three generated cities in which the
+season leaves the day as it is, and on `evenings`: ten years of one of them, thinned by hour and season until nights are
+late in summer and early in winter. The climatology and the recent level stand beside those of a calendar that knows
+hours and seasons but not the one in the other. On both levels a quick CNN is fitted, which is given the hour and the
+season beside its maps: once with the maps as they are, and once with maps that are empty. ``--quick``: one generated
+city, without the CNN, nothing saved.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when starte
 import numpy as np
 
 from benchmarks.common import finish, parse_flags, real_data
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Bool, Float64
 from hews_gpu.cli.printing import print_table
 from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.mean_interval import mean_interval
@@ -38,6 +39,7 @@ from studies.forecasts import CITY_SEED, baltimore, closed
 MAPS, EMPTY = "cnn", "cnn, empty maps"
 APART, TOGETHER = "hour and season apart", "hour and season together"
 GENERATED, YEARS, BLOCKS = ("clock", "wave", "null"), 6, 2
+EVENINGS, EVENINGS_YEARS, SHIFT = "evenings", 10, 0.5  # in log-rate, between the usual night and those in summer
 NO_WIDTH = 1e-4  # of the prior of what the season does to the day: it stays as it is
 
 
@@ -48,14 +50,31 @@ def calendar(which: str) -> Iterator[None]:
         yield
 
 
+def with_rows(city: City, kept: Bool) -> City:
+    """Return a city with some of its rows [E], on its maps, too."""
+    assert city.prepared is not None
+    columns: dict[str, Any] = {
+        name: column[kept] for name, column in vars(city.events).items() if isinstance(column, np.ndarray)
+    }
+    events = replace(city.events, **columns)
+    return replace(city, events=events, prepared=city.prepared.with_rows(events), group=None, reported_s=None)
+
+
+def evenings(years: int) -> City:
+    """Return a generated city in which nothing but the calendar decides, and the season moves the night."""
+    city = generated_city("clock", years=years, seed=CITY_SEED)
+    time_s = city.events.time_s
+    summer = -np.cos(2 * np.pi * climatology.month_of_year(time_s) / 12)
+    late = np.cos(2 * np.pi * (climatology.hour_of_week(time_s) % 24 - 1) / 24)
+    chance = np.exp(SHIFT * (summer * late - 1))
+    return with_rows(city, np.random.default_rng(CITY_SEED).random(len(time_s)) < chance)
+
+
 def losses(experiment: Experiment, which: str, *, with_cnn: bool) -> dict[str, Float64]:
     """Return the bits [S] that each forecaster loses in the test windows."""
     names, city = (CLIMATOLOGY, LEVEL, *((MAPS, EMPTY) if with_cnn else ())), experiment.city
     lost: dict[str, list[Float64]] = {name: [] for name in names}
-    columns: dict[str, Any] = {
-        name: column[:0] for name, column in vars(city.events).items() if isinstance(column, np.ndarray)
-    }
-    empty = replace(city, events=replace(city.events, **columns))
+    empty = with_rows(city, np.zeros(len(city.events), dtype=bool)) if with_cnn else city
     for fold in experiment.folds:
         test, past = experiment.part(fold.test), experiment.catalog.until(fold.known_until_s)
         train, calibration = experiment.learned(fold, "train"), experiment.learned(fold, "calibration")
@@ -109,6 +128,8 @@ def main() -> None:
     names, years = (GENERATED[:1], 2) if flags.quick else (GENERATED, YEARS)
     plan = Plan(blocks=BLOCKS, seeds=(0,))
     cities = {name: judge(generated_city(name, years=years, seed=CITY_SEED), plan, with_cnn=False) for name in names}
+    if not flags.quick:
+        cities[EVENINGS] = judge(evenings(EVENINGS_YEARS), plan, with_cnn=True)
     data = None if flags.quick else real_data()
     if data is None:
         flags.quick = True  # nothing that is worth keeping
