@@ -30,6 +30,7 @@ import pyarrow.csv
 
 from benchmarks.common import finish, parse_flags, real_data
 from benchmarks.inputs.cities import write_baltimore
+from hews_gpu.alerts.intake import INCIDENTS
 from hews_gpu.alerts.live import Live
 from hews_gpu.alerts.record import verify
 from hews_gpu.cli.printing import print_table
@@ -189,7 +190,7 @@ def measure(data: Path, folder: Path, quick: bool, given: Path | None) -> dict[s
     return {
         "model": run_recipe(run).model,
         "deliveries": days,
-        "delivered_rows": len(Live(run, data=prepared).store.as_of(BEGIN_S + days * DAY_S)),
+        "delivered_rows": len(Live(run, data=prepared).stores[INCIDENTS].as_of(BEGIN_S + days * DAY_S)),
         "neighborhoods": len(outcomes[-1]["neighborhoods"]),
         "issue_times": len(outcomes),
         "outcomes": dict(Counter(f"{entry['outcome']}{' late' if entry['late'] else ''}" for entry in outcomes)),

@@ -10,7 +10,7 @@ Shapes: E rows known, W weeks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -21,16 +21,27 @@ import numpy as np
 from hews_gpu.alerts.policy import InputLimits
 from hews_gpu.alerts.vintages.store import Change, Delivery
 from hews_gpu.arrays import Bool, Int64
-from hews_gpu.data.events import Events
+from hews_gpu.data.events import Events, LayerRows
 from hews_gpu.units import DAY_S, WEEK_S
 
-__all__ = ["BEGIN_S", "DELIVERY_CHECKS", "ISSUE_CHECKS", "Arrival", "Situation", "fault_of_clock", "faults"]
+__all__ = [
+    "BEGIN_S",
+    "DELIVERY_CHECKS",
+    "ISSUE_CHECKS",
+    "Arrival",
+    "Situation",
+    "fault_of_clock",
+    "faults",
+    "layer_limits_s",
+    "stale_layers",
+]
 
 SD = 4.0
 LEAST_LOST = 10
 """Fewer rows that are gone are no sign: of a short table any share of them is large."""
 BEGIN_S = 31 * DAY_S
 """The deliveries may begin so much later than the table that the run was trained on."""
+NEVER = -(1 << 62)
 CLOCK_S = 5.0
 """What a time server may set the clock back by."""
 
@@ -51,11 +62,13 @@ class Arrival:
     """The one before."""
     begin_s: int
     """Time of the first row that the run was trained on."""
+    may_be_ahead: bool = False
+    """Whether rows tell of what is to come, such as a weather forecast, and a column when that is known."""
 
 
 def _ahead(arrival: Arrival) -> str:
     """Look for rows of the future: what a forecast is to tell must not be in its input."""
-    over_s = arrival.newest_s - arrival.latest_s
+    over_s = 0 if arrival.may_be_ahead else arrival.newest_s - arrival.latest_s
     return f"holds rows of the future, up to {_at(arrival.newest_s)}" if over_s > 0 else ""
 
 
@@ -190,6 +203,48 @@ ISSUE_CHECKS: dict[str, Callable[[Situation], str]] = {
     "unknown": _unknown,
     "vanished": _vanished,
 }
+
+
+def layer_limits_s(limits: InputLimits, trained: Sequence[LayerRows], since_s: int) -> dict[str, int]:
+    """Return how old the newest row of each layer may be at issue.
+
+    It is what the policy says of the layer; else twice the oldest that it ever was in training, or `newest_row_s` if
+    that is more: of some layers there is a row a minute, of others one a month.
+
+    Args:
+        limits: of the policy.
+        trained: the layers as the run was trained on them.
+        since_s: begin of training.
+    """
+    ages_s = {layer.name: _oldest_s(layer, since_s) for layer in trained}
+    usual_s = {name: max(2 * age_s, limits.newest_row_s) for name, age_s in ages_s.items()}
+    return {**usual_s, **limits.layers_newest_row_s}
+
+
+def _oldest_s(layer: LayerRows, since_s: int) -> int:
+    """Return how old the newest known row of a layer was at most, from a moment on."""
+    order = np.argsort(layer.known_s, kind="stable")
+    known_s, newest_s = layer.known_s[order], np.maximum.accumulate(layer.time_s[order])
+    age_s = (known_s[1:] - newest_s[:-1])[known_s[1:] >= since_s]
+    return int(age_s.max(initial=0))
+
+
+def stale_layers(layers: Sequence[LayerRows], limits_s: Mapping[str, int], issue_s: Int64) -> list[str]:
+    """Return what is too old of the layers at each issue time [S]; empty texts where nothing is."""
+    why: list[list[str]] = [[] for _ in issue_s]
+    for layer in layers:
+        order = np.argsort(layer.known_s, kind="stable")
+        newest_s = np.append(NEVER, np.maximum.accumulate(layer.time_s[order]))
+        newest_s = newest_s[np.searchsorted(layer.known_s[order], issue_s, side="left")]
+        limit_s = limits_s[layer.name]
+        for s in np.flatnonzero(newest_s < issue_s - limit_s).tolist():
+            told, age_s = f"of the layer {layer.name}", int(issue_s[s] - newest_s[s])
+            if newest_s[s] == NEVER:
+                why[s].append(f"stale: no row {told} was known")
+            else:
+                at = _at(int(newest_s[s]))
+                why[s].append(f"stale: the newest row {told} is of {at}, {_days(age_s)} old, at most {_days(limit_s)}")
+    return ["; ".join(reasons) for reasons in why]
 
 
 def faults(checks: Mapping[str, Callable[[T], str]], of: T) -> Iterator[str]:

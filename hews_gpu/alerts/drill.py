@@ -27,7 +27,8 @@ import numpy as np
 import pandas as pd
 
 from hews_gpu.alerts.checks import BEGIN_S
-from hews_gpu.alerts.live import VINTAGES, Live
+from hews_gpu.alerts.intake import VINTAGES
+from hews_gpu.alerts.live import Live
 from hews_gpu.alerts.policy import CityBudget, Delivery, Drill, Policy, Sign, Skill
 from hews_gpu.alerts.record import read_record
 from hews_gpu.arrays import Bool, Int64
@@ -277,6 +278,7 @@ def _prepared(folder: Path, policy: Policy) -> Scene:
         policy,
         minimum_lead_s=0,
         quiet_s=0,
+        input=replace(policy.input, layers_newest_row_s={}),  # the generated city has no layers
         calibrate_on="validation",
         city=CityBudget(watch_per_week=MANY_PER_WEEK, warning_per_week=0.0),
         skill=Skill(required=False),

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -27,38 +27,35 @@ from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from hews_gpu import __version__
 from hews_gpu.alerts.cap import City as Told
 from hews_gpu.alerts.cap import city_of
-from hews_gpu.alerts.checks import DELIVERY_CHECKS, ISSUE_CHECKS, Arrival, Situation, fault_of_clock, faults
+from hews_gpu.alerts.checks import ISSUE_CHECKS, Situation, fault_of_clock, faults, layer_limits_s, stale_layers
 from hews_gpu.alerts.decide import Warning, decide
 from hews_gpu.alerts.deliver import deliver, require_deliverable, withdraw
 from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, were, windows_at
-from hews_gpu.alerts.inbox import new_parcels, read_parcel
+from hews_gpu.alerts.intake import INCIDENTS, Intake, open_stores, require_layers
 from hews_gpu.alerts.policy import Policy, load_policy, require_card, why_no_skill
 from hews_gpu.alerts.record import FOLDER, Record, load_key, open_record
 from hews_gpu.alerts.settle import settle
 from hews_gpu.alerts.standing import Standing, standing_of
-from hews_gpu.alerts.vintages.store import Change, Store, open_store
+from hews_gpu.alerts.vintages.layer_rows import rows_as_of
+from hews_gpu.alerts.vintages.store import Delivery, Store
 from hews_gpu.arrays import Int64
 from hews_gpu.config import CityConfig, load_city, parse_local_time
-from hews_gpu.data.events import Prepared, open_data_of
+from hews_gpu.data.events import open_data_of
 from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
 from hews_gpu.forecasters.city import City, whole_city
-from hews_gpu.progress import log
 from hews_gpu.runs.folder import CITY, model_fingerprint, require_run
 from hews_gpu.runs.run import Run, on_city, open_run
 from hews_gpu.units import HOUR_S, WEEK_S
 from hews_gpu.work_folder import code_digest
 
-__all__ = ["EXIT_CODES", "VINTAGES", "Live", "cancel"]
+__all__ = ["EXIT_CODES", "Live", "cancel"]
 
 EXIT_CODES = {"issued": 0, "abstained": 10, "refused": 11, "stopped": 12}
-VINTAGES = "vintages"
 PLACES = 6  # decimals of the probabilities of neighborhoods in the record
 DRILL_S = WEEK_S
 """A drill is good for so long."""
@@ -98,9 +95,6 @@ class Live:
         self.folder, self.clock, self._data, self._out = folder, clock or utc_now, data, out
         self.model = model_fingerprint(folder)
         self.city: CityConfig = load_city(folder / CITY)
-        if self.city.layers:
-            names, remedy = [layer.name for layer in self.city.layers], "Train a run without them, or use 'hews replay'"
-            raise UserError("[[layers]]", names, allowed="a live forecast reads no layers", remedy=remedy)
         self.zone = ZoneInfo(self.city.city.timezone)
         self.task = Task.of_city(self.city)
         self._standing: dict[str, Standing] = {}
@@ -116,15 +110,23 @@ class Live:
         return whole_city(self.run.prepared)
 
     @cached_property
-    def store(self) -> Store:
-        """The deliveries so far."""
-        return open_store(self.folder / VINTAGES)
+    def stores(self) -> dict[str, Store]:
+        """The deliveries so far, of the incidents and of each layer."""
+        return open_stores(self.folder, self.city)
 
-    def warn(self, incidents: Sequence[Path], *, at: str | None = None, catch_up: bool = False) -> Entry:
+    def warn(
+        self,
+        incidents: Sequence[Path],
+        layers: Mapping[str, Sequence[Path]] | None = None,
+        *,
+        at: str | None = None,
+        catch_up: bool = False,
+    ) -> Entry:
         """Issue for one issue time, and send the warnings.
 
         Args:
             incidents: files of the newest delivery, or the folder of deliveries.
+            layers: likewise of each layer of the run, by its name.
             at: local issue time, down to the policy's stride; now unless given.
             catch_up: first make up the issue times since the record's first that have no outcome.
 
@@ -133,9 +135,10 @@ class Live:
             many issue times were made up).
 
         Raises:
-            UserError: the run cannot be used, `at` lies ahead or was never due, or the record is of another run or
-                cannot be written.
+            UserError: the run cannot be used, a layer is missing or unknown, `at` lies ahead or was never due, or the
+                record is of another run or cannot be written.
         """
+        require_layers(self.city, layers or {})
         with self.recording() as (record, policy):
             now = self.clock()
             current_s = self.local_s(now) // policy.stride_s * policy.stride_s
@@ -150,7 +153,8 @@ class Live:
             entry = outcome_at(record, issue_s)
             again, is_current, wrong = entry is not None, issue_s == current_s, ""
             if not again or catch_up:
-                wrong = turn.take_in(issue_s, incidents if is_current and not again else [])
+                given = {INCIDENTS: incidents, **(layers or {})}
+                wrong = turn.take_in(issue_s, given if is_current and not again else {})
             made_up = turn.catch_up(current_s) if catch_up else 0
             if entry is None and made_up:
                 entry = outcome_at(record, issue_s)
@@ -177,7 +181,7 @@ class Live:
     def recording(self) -> Iterator[tuple[Record, Policy]]:
         """Hold the record open while the block lasts, with the policy as it is now."""
         policy = load_policy(self.folder)
-        policy.require_fits(self.task)
+        policy.require_fits(self.task, [layer.name for layer in self.city.layers])
         require_deliverable(policy.delivery)
         key = load_key(Path(policy.sign.key).expanduser()) if policy.sign.key else None
         with open_record(self.folder, key, clock=self.clock) as record:
@@ -254,8 +258,8 @@ class _Turn:
 
     # ------------------------------------------------------------ the current issue time
 
-    def take_in(self, issue_s: int, incidents: Sequence[Path]) -> str:
-        """Take in what was delivered, if anything is to be, and write down what came of the windows that are settled.
+    def take_in(self, issue_s: int, given: Mapping[str, Sequence[Path]]) -> str:
+        """Take in what was delivered of each table, if anything is to be, and write down what came of settled windows.
 
         Returns:
             Why there can be no forecast of the current issue time. Nothing is done while all is stopped.
@@ -265,12 +269,16 @@ class _Turn:
         wrong = fault_of_clock(self.now, self._last_made())
         prepared = self.live.run.prepared  # a run that cannot be opened is a mistake, and no fault of the input
         try:
-            if incidents and not wrong:
-                wrong = self._take(incidents, issue_s, prepared)
-        except UserError as error:
-            wrong = str(error)
-        try:
-            settle(self.record, self.live.store, self.live.local_s(self.now), self.live.zone)
+            if given and not wrong:
+                wrong = Intake(
+                    prepared=prepared,
+                    stores=self.live.stores,
+                    limits=self.policy.input,
+                    issue_s=issue_s,
+                    now_s=self.live.local_s(self.now),
+                    latest_s=self.live.latest_s(self.now),
+                ).take(given)
+            settle(self.record, self.live.stores[INCIDENTS], self.live.local_s(self.now), self.live.zone)
         except UserError as error:
             wrong = wrong or str(error)
         return wrong
@@ -305,50 +313,6 @@ class _Turn:
         ]
         return max((_instant(entry) for entries in made for entry in entries), default=None)
 
-    def _take(self, incidents: Sequence[Path], issue_s: int, prepared: Prepared) -> str:
-        """Put new deliveries into the store; return what is wrong with the newest.
-
-        Raises:
-            UserError: there is none, or the store is damaged.
-        """
-        wrong, store = "", self.live.store
-        for parcel, digest in new_parcels(incidents, store):
-            try:
-                rows = read_parcel(parcel, digest, prepared)
-            except UserError as error:
-                wrong = f"damaged: {error}"
-            else:
-                wrong = self._add(rows, {"file": parcel.name, "sha256": digest}, issue_s)
-            if wrong:
-                wrong = f"delivery {parcel.name}: {wrong}"
-                log(wrong)
-        if not wrong and not store.deliveries:
-            raise UserError("--incidents", allowed="holds no delivery", remedy="Give files, or a folder of them")
-        return wrong
-
-    def _add(self, rows: pa.Table, source: dict[str, str], issue_s: int) -> str:
-        """Put a delivery into the store if nothing speaks against it; return what does."""
-        live, store = self.live, self.live.store
-        oldest_s, newest_s = (int(edge) for edge in pc.min_max(rows["time_s"]).as_py().values())
-        known_s = issue_s - 1 if newest_s < issue_s else live.local_s(self.now)
-        found: list[str] = []
-
-        def accept(change: Change) -> bool:
-            arrival = Arrival(
-                limits=self.policy.input,
-                change=change,
-                latest_s=live.latest_s(self.now),
-                oldest_s=oldest_s,
-                newest_s=newest_s,
-                last=store.deliveries[-1] if store.deliveries else None,
-                begin_s=int(live.run.prepared.events.time_s[0]),
-            )
-            found.extend(faults(DELIVERY_CHECKS, arrival))
-            return not found
-
-        store.add(rows, known_s, source, accept=accept)
-        return "; ".join(found)
-
     # ------------------------------------------------------------ forecasts
 
     def catch_up(self, current_s: int) -> int:
@@ -363,7 +327,7 @@ class _Turn:
         """Issue for times that have passed, from what was known then."""
         if reason := self._why_stopped():
             return [self._append(time_s, "stopped", reason, late=True) for time_s in issue_s]
-        known_s = [one.known_s for one in self.live.store.deliveries]
+        known_s = sorted(one.known_s for store in self.live.stores.values() for one in store.deliveries)
         group = np.searchsorted(known_s, issue_s, side="left")  # deliveries known before each
         made: list[Entry] = []
         for number in np.unique(group).tolist():
@@ -396,17 +360,29 @@ class _Turn:
         Raises:
             UserError: nothing was, or the store is damaged.
         """
-        run, store = self.live.run, self.live.store
-        delivered = [one for one in store.deliveries if one.known_s < issue_s]
-        if not delivered:
-            raise UserError("deliveries", allowed=f"had brought nothing by {_text(issue_s)}")
-        events, known_s = store.events(issue_s)
-        prepared = replace(run.prepared, events=events)
-        prepared.__dict__["outlines"] = run.prepared.outlines
-        city = replace(self.live.trained_on, events=events, reported_s=known_s, end_s=issue_s, prepared=prepared)
-        newest = _text(int(events.time_s[-1])) if len(events) else None
-        vintage = {"delivery": delivered[-1].file, "hash": delivered[-1].hash, "rows": len(events), "newest": newest}
+        trained, stores = self.live.run.prepared, self.live.stores
+        last = {name: _last_before(store, issue_s, name) for name, store in stores.items()}
+        events, known_s = stores[INCIDENTS].events(issue_s)
+        layers = [rows_as_of(stores[layer.name], issue_s, layer) for layer in trained.layers]
+        prepared = trained.with_rows(events, layers)
+        city = replace(
+            self.live.trained_on,
+            events=events,
+            reported_s=known_s,
+            end_s=issue_s,
+            prepared=prepared,
+            layers=tuple(layers),
+        )
+        vintage = _as_recorded(last[INCIDENTS], events.time_s)
+        if layers:
+            vintage["layers"] = {layer.name: _as_recorded(last[layer.name], layer.time_s) for layer in layers}
         return Known(city=city, delay_s=self.live.task.apart(city.embargo_s).delay_s, vintage=vintage)
+
+    @cached_property
+    def _layer_limits_s(self) -> dict[str, int]:
+        """How old the newest row of each layer may be."""
+        trained = self.live.run.prepared
+        return layer_limits_s(self.policy.input, trained.layers, trained.city.splits.span_s("train")[0])
 
     def _why_refused(self, known: Known, issue_s: int) -> str:
         """Return what speaks against the rows known at an issue time."""
@@ -417,7 +393,8 @@ class _Turn:
             events=known.city.events,
             known=frozenset(self.live.run.prepared.events.categories),
         )
-        return "; ".join(faults(ISSUE_CHECKS, situation))
+        of_layers = stale_layers(known.city.layers, self._layer_limits_s, np.array([issue_s]))
+        return "; ".join([*faults(ISSUE_CHECKS, situation), *filter(None, of_layers)])
 
     def _said(self, known: Known, standing: Standing, issue_s: Int64) -> list[tuple[Said, dict[str, float]]]:
         """Return the forecast of each issue time, and those of the references."""
@@ -509,6 +486,25 @@ def cancel(
         is_stopped = bool(_Turn(live, record, policy, now)._why_stopped())
         live.deliver(record, policy, now, only_withdrawals=is_stopped)
     return entry
+
+
+def _last_before(store: Store, issue_s: int, layer: str) -> Delivery:
+    """Return the last delivery of a table that was known at an issue time.
+
+    Raises:
+        UserError: there was none.
+    """
+    delivered = [one for one in store.deliveries if one.known_s < issue_s]
+    if not delivered:
+        table = f"deliveries of the layer {layer}" if layer else "deliveries"
+        raise UserError(table, allowed=f"had brought nothing by {_text(issue_s)}")
+    return delivered[-1]
+
+
+def _as_recorded(last: Delivery, time_s: Int64) -> dict[str, Any]:
+    """Return what the record says of a table that a forecast saw: its last delivery, and the times [R] of its rows."""
+    newest = _text(int(time_s[-1])) if len(time_s) else None
+    return {"delivery": last.file, "hash": last.hash, "rows": len(time_s), "newest": newest}
 
 
 def _user() -> str:

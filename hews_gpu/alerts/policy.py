@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from hews_gpu.config import parse_local_time
 from hews_gpu.data.windows import Task
-from hews_gpu.errors import UserError
+from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.files import read_manifest
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.own_files import read_json, read_text
@@ -88,6 +88,8 @@ class InputLimits:
 
     newest_row_s: int = 2 * DAY_S
     """The newest row is at most so old at issue, beyond the delay."""
+    layers_newest_row_s: Mapping[str, int] = field(default_factory=dict)
+    """Likewise of layers by name, their delay included; else as `checks.layer_limits_s` says."""
     volume_s: int = 7 * DAY_S
     """The rows of the last so many seconds are compared with the same hours of ..."""
     volume_weeks: int = 8
@@ -104,6 +106,8 @@ class InputLimits:
             require(getattr(self, key) >= 1, f"[input] {key}", getattr(self, key), "must be 1 or more")
         low, high = self.volume_ratio
         require(0 <= low <= 1 <= high, "[input] volume_ratio", list(self.volume_ratio), "must enclose 1, from 0 on")
+        for name, seconds in self.layers_newest_row_s.items():
+            require(seconds >= 1, f"[input] layers_newest_row_s {name}", seconds, "must be 1 or more")
         for key in ("unknown_categories", "lost_rows"):
             value = getattr(self, key)
             require(0 <= value <= 1, f"[input] {key}", value, "must be a share, 0 to 1")
@@ -198,12 +202,19 @@ class Policy:
             begin_s, end_s = (parse_local_time("[calibrate_on]", edge) for edge in self.calibrate_on)
             require(begin_s < end_s, "[calibrate_on]", list(self.calibrate_on), "must begin before it ends")
 
-    def require_fits(self, task: Task) -> None:
-        """Refuse a minimum lead by which no event could ever count.
+    def require_fits(self, task: Task, layers: Sequence[str] = ()) -> None:
+        """Refuse a minimum lead by which no event could ever count, and limits of a layer that the run has not.
+
+        Args:
+            task: of the run.
+            layers: names of its layers.
 
         Raises:
-            UserError: it is as long as lead and horizon together, or longer.
+            UserError: the lead is as long as lead and horizon together, or longer; or there is no such layer.
         """
+        for name in self.input.layers_newest_row_s:
+            remedy = did_you_mean(name, layers) if layers else "Leave it out"
+            require(name in layers, "[input] layers_newest_row_s", name, "is no layer of the run", remedy)
         most = task.lead_s + task.horizon_s
         allowed = f"must be less than {most} seconds, lead and horizon of the city file together"
         require(self.minimum_lead_s < most, "[minimum_lead_s]", self.minimum_lead_s, allowed)
@@ -230,7 +241,7 @@ class Policy:
 
     @property
     def columns(self) -> dict[str, str | int | float | bool]:
-        """Every scalar by the name of its column, ``policy_section_key``; lists as JSON; without secrets."""
+        """Every scalar by the name of its column, ``policy_section_key``; lists and tables as JSON; without secrets."""
         return {"policy_fingerprint": self.fingerprint, **dict(_scalars("policy", self.without_secrets))}
 
 
@@ -241,7 +252,7 @@ def _scalars(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         if is_dataclass(inner):
             yield from _scalars(f"{name}_{one.name}", inner)
         else:
-            yield f"{name}_{one.name}", json.dumps(inner) if isinstance(inner, tuple) else inner
+            yield f"{name}_{one.name}", json.dumps(inner) if isinstance(inner, tuple | Mapping) else inner
 
 
 def load_policy(run: Path) -> Policy:

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hews_gpu.alerts.checks import layer_limits_s, stale_layers
 from hews_gpu.alerts.decide import Thresholds, Warning, decide
 from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, windows_at
 from hews_gpu.alerts.judged import KINDS, MODEL, TIERS, Judged, Timeline, counts, judge
@@ -186,7 +187,7 @@ def _open(
     task = Task.of_city(prepared.city).apart(city.embargo_s)
     if delay_s is not None:
         task = replace(task, delay_s=max(task.delay_s, delay_s))
-    policy.require_fits(task)
+    policy.require_fits(task, [layer.name for layer in prepared.city.layers])
     edges_s = -(-begin_s // policy.stride_s) * policy.stride_s, (end_s - 1) // policy.stride_s * policy.stride_s
     _require_times(run, edges_s, first_s + task.history_s, until_s)
     issue_s = issue_times(begin_s, end_s, policy.stride_s, ZoneInfo(prepared.city.city.timezone))
@@ -282,7 +283,10 @@ def _why_refused(this: _Replay) -> NDArray[np.str_]:
     stale = age_s > this.policy.input.newest_row_s + this.task.delay_s
     why = np.full(len(age_s), "", dtype=object)
     why[stale] = [STALE.format(age_h=age / 3600) for age in age_s[stale].tolist()]
-    return why
+    trained = this.run.prepared
+    limits_s = layer_limits_s(this.policy.input, trained.layers, trained.city.splits.span_s("train")[0])
+    of_layers = stale_layers(this.city.layers, limits_s, this.issue_s)
+    return np.array(["; ".join(filter(None, both)) for both in zip(why, of_layers, strict=True)], dtype=object)
 
 
 def _decide(this: _Replay, said: Said, fit: Bool, references: Mapping[str, Float64], written: _Written) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +27,10 @@ def warn(
             "--incidents", metavar="FILE|FOLDER", help="A file of the newest delivery, or a folder of deliveries."
         ),
     ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", metavar="NAME=FILE|FOLDER", help="Likewise of each of the run's layers."),
+    ] = None,
     at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="Local issue time; now unless given.")] = None,
     catch_up: Annotated[bool, typer.Option("--catch-up", help="First make up what was missed, marked late.")] = False,
     cancel: Annotated[str | None, typer.Option("--cancel", metavar="ID", help="Withdraw a warning instead.")] = None,
@@ -46,7 +50,7 @@ def warn(
 
     out = sys.stderr if as_json else None  # standard output is for the one object then
     if cancel is not None:
-        if incidents or at or catch_up:
+        if incidents or layer or at or catch_up:
             raise UserError("--cancel", cancel, allowed="stands alone, but for --why")
         entry = withdraw(run, cancel, why or "", data=data, out=out)
         tell(entry, f"withdrawn: {cancel}", as_json)
@@ -54,11 +58,23 @@ def warn(
     if why is not None or not incidents:
         field = "--why" if why is not None else "--incidents"
         raise UserError(field, why, allowed="belongs to --cancel" if why is not None else "is needed")
-    result = Live(run, data=data, out=out).warn(incidents, at=at, catch_up=catch_up)
+    result = Live(run, data=data, out=out).warn(incidents, _by_layer(layer or ()), at=at, catch_up=catch_up)
     if as_json:
         print_json(result)
     log(_in_words(result))
     raise typer.Exit(EXIT_CODES[result["outcome"]])
+
+
+def _by_layer(given: Sequence[str]) -> dict[str, list[Path]]:
+    """Return the files of each layer."""
+    layers: dict[str, list[Path]] = {}
+    for one in given:
+        name, is_named, path = one.partition("=")
+        if not (is_named and name and path):
+            remedy = "Write it as calls=/srv/calls"
+            raise UserError("--layer", one, allowed="must be NAME=FILE or NAME=FOLDER", remedy=remedy)
+        layers.setdefault(name, []).append(Path(path))
+    return layers
 
 
 def _in_words(result: dict[str, object]) -> str:

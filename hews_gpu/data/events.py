@@ -48,6 +48,7 @@ __all__ = [
     "Events",
     "LayerRows",
     "Prepared",
+    "layer_resolution_s",
     "load_events",
     "load_layer",
     "open_data_of",
@@ -184,16 +185,27 @@ class LayerRows:
         return replace(self, **{name: value[kept] for name, value in columns.items()})
 
 
-def load_layer(prepared: Path, layer: LayerConfig) -> LayerRows:
+def layer_resolution_s(prepared: Path, layer: LayerConfig) -> int:
+    """Return how fine the times of a layer of a PREPARED folder are; `UserError` where it is not there."""
+    file, remedy = prepared / LAYERS / layer.name / QUALITY, "Run 'hews prepare' again"
+    return int(read_json(file, {"times": {"resolution_s": int}}, remedy=remedy)["times"]["resolution_s"])
+
+
+def load_layer(prepared: Path, layer: LayerConfig, *, resolution_s: int | None = None) -> LayerRows:
     """Read a layer of a PREPARED folder.
+
+    Args:
+        prepared: the folder.
+        layer: of the city file.
+        resolution_s: how fine its times are, where the folder holds too little of it to tell.
 
     Raises:
         UserError: it is not there.
     """
     folder = prepared / LAYERS / layer.name
-    quality = read_json(folder / QUALITY, {"times": {"resolution_s": int}}, remedy="Run 'hews prepare' again")
+    resolution_s = layer_resolution_s(prepared, layer) if resolution_s is None else resolution_s
     if layer.citywide:
-        return _load_citywide(folder, layer, quality["times"]["resolution_s"])
+        return _load_citywide(folder, layer, resolution_s)
     events = load_events(folder)
     path, columns = folder / "incidents.parquet", ["known_s", "end_s", "is_overlap"]
     there = pq.read_schema(path).names  # a folder prepared by an older version has no end_s
@@ -201,7 +213,7 @@ def load_layer(prepared: Path, layer: LayerConfig) -> LayerRows:
     table = table.filter(pc.invert(table["is_overlap"]))
     said = table["known_s"].fill_null(NEVER).to_numpy()
     over = table["end_s"].fill_null(NEVER).to_numpy() if "end_s" in table.column_names else said
-    waits_s = max(layer.delay_s, quality["times"]["resolution_s"])
+    waits_s = max(layer.delay_s, resolution_s)
     return LayerRows(
         name=layer.name,
         time_s=events.time_s,

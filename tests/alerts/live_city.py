@@ -11,11 +11,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from hews_gpu.alerts.live import Live
 from hews_gpu.alerts.record import read_record, verify
 from hews_gpu.runs.folder import model_fingerprint
-from tests.toy_city import incidents
+from tests.toy_city import incidents, write_prepared
 
 ZONE = ZoneInfo("America/New_York")
 POLICY = """
@@ -39,6 +41,17 @@ time = "time"
 longitude = "longitude"
 latitude = "latitude"
 category = "category"
+"""
+LAYER = """
+[[layers]]
+name = "calls"
+files = ["calls.csv"]
+[layers.columns]
+time = "time"
+longitude = "longitude"
+latitude = "latitude"
+category = "category"
+known = "reported"
 """
 HEWS_AT = Path(__file__).with_name("hews_at.py")
 
@@ -115,6 +128,27 @@ class InUse:
         times = [time for time, _ in self.outcomes]
         assert len(set(times)) == len(times)
         assert sorted(self.delivered) == sorted(given) == sorted(sent)
+
+
+def calls() -> pd.DataFrame:
+    """Return the toy city's robberies, each reported up to six hours later: a shooting follows one after two hours."""
+    rows = incidents()
+    rows = rows[rows["category"] == "ROBBERY"]
+    late_s = np.random.default_rng(0).integers(60, 6 * 3600, len(rows))
+    return rows.assign(known_s=rows["time_s"] + late_s)
+
+
+def with_robberies_as_a_layer(folder: Path, *, until_s: int | None = None) -> Path:
+    """Write the toy city with its robberies in a layer; those reported until a moment if given."""
+    frame, robberies = incidents(), calls()
+    write_prepared(folder, frame[frame["category"] != "ROBBERY"])
+    robberies = robberies[robberies["known_s"] < (until_s or np.inf)]
+    own = folder / "layers" / "calls"
+    write_prepared(own, robberies, extra={"known_s": pa.array(robberies["known_s"].to_numpy())})
+    (own / "quality.json").write_text(json.dumps({"times": {"resolution_s": 60}}), encoding="utf-8")
+    with (folder / "city.toml").open("a", encoding="utf-8") as city:
+        city.write(LAYER)
+    return folder
 
 
 def environment() -> dict[str, str]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from hews_gpu.alerts import checks, deliver, drill, live
+from hews_gpu.alerts import checks, deliver, drill, intake, live
 from hews_gpu.alerts.policy import InputLimits, Policy
 from tests.alerts.live_city import POLICY, environment, in_use, instant
 
@@ -45,7 +45,7 @@ def test_a_clock_a_switch_a_card_and_a_failure_that_nobody_looks_at_are_missed(s
     monkeypatch.setattr(live, "require_card", lambda run, model: None)
     assert not played(scene, tmp_path, "card")["passed"]
     with monkeypatch.context() as blind:
-        blind.setattr(live, "new_parcels", lambda *_: iter(()))
+        blind.setattr(intake, "new_parcels", lambda *_: iter(()))
         assert not played(scene, tmp_path, "damaged")["passed"]
     monkeypatch.setattr(deliver, "_attempt", lambda *_: "")
     assert not played(scene, tmp_path, "channel")["passed"]

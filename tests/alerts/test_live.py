@@ -51,15 +51,6 @@ def test_the_same_time_twice_adds_nothing_and_ends_as_before(used):
     used.require_whole()
 
 
-def test_a_run_that_reads_layers_issues_nothing(used):
-    """Deliveries are of incidents: a forecast without the rows of a layer would be another one without a word."""
-    with (used.run / "city.toml").open("a", encoding="utf-8") as file:
-        file.write('[[layers]]\nname = "calls"\nfiles = ["x.csv"]\n')
-    done = used.hews(FIRST)
-    assert done.returncode == 2 and "[[layers]] = ['calls']: a live forecast reads no layers" in done.stderr
-    assert not (used.run / "warnings.jsonl").exists()
-
-
 @pytest.mark.parametrize(("model", "close"), [("level", 1e-9), ("cnn", 1e-5)])
 def test_what_is_issued_is_what_the_run_forecasts(tmp_path, trained, prepared, model, close):
     """Also by a model that draws maps: of the rows that were delivered, not of those it was trained on."""

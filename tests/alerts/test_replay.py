@@ -20,6 +20,7 @@ from hews_gpu.errors import UserError
 from hews_gpu.forecasters.city import prepared_city
 from hews_gpu.runs.run import open_run
 from hews_gpu.runs.train import train
+from tests.alerts.live_city import with_robberies_as_a_layer
 from tests.toy_city import incidents, once, write_prepared
 
 FROM_S, DAY_S = parse_local_time("--from", "2024-04-08"), 86_400
@@ -243,22 +244,6 @@ def test_every_model_can_be_replayed(trained, prepared, tmp_path, model):
     table = pq.read_table(tmp_path / "replay" / "forecasts.parquet")
     assert ((table["p"].to_numpy() > 0) & (table["p"].to_numpy() < 1)).all()
     assert ("areas" in table.column_names) == (model not in ("base_rate", "climatology", "hawkes", "boosting"))
-
-
-def with_robberies_as_a_layer(folder, *, until_s=None):
-    """Write the toy city with its robberies in a layer, each known up to six hours later; until a moment if given."""
-    frame = incidents()
-    is_robbery = (frame["category"] == "ROBBERY").to_numpy()
-    write_prepared(folder, frame[~is_robbery])
-    calls = frame[is_robbery]
-    known_s = calls["time_s"].to_numpy() + np.random.default_rng(0).integers(60, 6 * 3600, len(calls))
-    kept = known_s < (until_s or np.inf)
-    write_prepared(folder / "layers" / "calls", calls[kept], extra={"known_s": pa.array(known_s[kept])})
-    quality = json.dumps({"times": {"resolution_s": 60}})
-    (folder / "layers" / "calls" / "quality.json").write_text(quality, encoding="utf-8")
-    with (folder / "city.toml").open("a", encoding="utf-8") as city:
-        city.write('[[layers]]\nname = "calls"\nfiles = ["calls.csv"]\n[layers.columns]\nknown = "reported"\n')
-    return folder
 
 
 def test_rows_of_a_layer_count_from_when_they_were_known(tmp_path):

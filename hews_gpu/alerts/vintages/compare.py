@@ -18,7 +18,7 @@ Shapes: R rows, K known rows, D delivered rows.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from hews_gpu.data.prepare.sort import NAME
 from hews_gpu.errors import UserError
 from hews_gpu.units import DAY_S
 
-__all__ = ["KINDS", "NEW", "ROWS", "Comparison", "Rows", "compare", "rows_of"]
+__all__ = ["KINDS", "NEW", "ROWS", "Comparison", "Rows", "compare", "rows_of", "schema_of"]
 
 ROWS = pa.schema(
     {
@@ -46,7 +46,7 @@ ROWS = pa.schema(
         "is_target": pa.bool_(),
     }
 )
-"""What a forecast may see of a row, and what makes two rows equal."""
+"""What a forecast may see of a row, and what makes two rows equal; a table may add columns of numbers to them."""
 KINDS = ("new", "returned", "reclassified", "moved", "revised")
 NEW, RETURNED, RECLASSIFIED, MOVED, REVISED = range(len(KINDS))
 REVISED_S = DAY_S
@@ -75,33 +75,39 @@ def rows_of(prepared: Path) -> pa.Table:
         raise UserError(str(file), allowed=f"cannot be read ({error})", remedy=remedy) from None
 
 
+def schema_of(table: pa.Table, *, without: Collection[str] = ()) -> pa.Schema:
+    """Return `ROWS` and what columns a table has beside them."""
+    more = (field for field in table.schema if field.name not in {*ROWS.names, *without})
+    return pa.schema([*ROWS, *more])
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows as columns of numbers; a category as a number made from its name."""
 
     table: pa.Table
-    """Of the schema `ROWS`."""
+    """Of the schema `ROWS`, or with columns of numbers after them."""
     bits: Mapping[str, UInt64]
     """Column -> 64 bits a row [R]."""
     key: UInt64
     """[R] of all columns: equal for equal rows."""
 
     @classmethod
-    def of(cls, table: pa.Table) -> Rows:
-        """Take them from a table.
+    def of(cls, table: pa.Table, schema: pa.Schema = ROWS) -> Rows:
+        """Take the columns of a schema from a table.
 
         Raises:
             UserError: a column is missing, of another type, or has blanks.
         """
         try:
-            table = table.select(ROWS.names).cast(ROWS).unify_dictionaries().combine_chunks()
+            table = table.select(schema.names).cast(schema).unify_dictionaries().combine_chunks()
         except (KeyError, pa.ArrowException) as error:
-            raise UserError("delivery", allowed=f"must have the columns {', '.join(ROWS.names)} ({error})") from None
-        blank = [name for name in ROWS.names if table[name].null_count]
+            raise UserError("delivery", allowed=f"must have the columns {', '.join(schema.names)} ({error})") from None
+        blank = [name for name in schema.names if table[name].null_count]
         if blank:
             raise UserError("delivery", blank, allowed="must not be blank in any row")
-        bits = {name: _bits(table[name]) for name in ROWS.names}
-        return cls(table, bits, _key(bits, ROWS.names))
+        bits = {name: _bits(table[name]) for name in schema.names}
+        return cls(table, bits, _key(bits, schema.names))
 
     def __len__(self) -> int:
         return len(self.key)
@@ -123,8 +129,8 @@ class Rows:
         """Return a SHA-256 over the rows, whatever their order."""
         order = np.lexsort((self.key, self.time_s))
         digest = hashlib.sha256(f"{len(self)} rows".encode())
-        for name in ROWS.names:
-            digest.update(self.bits[name][order].tobytes())
+        for bits in self.bits.values():
+            digest.update(bits[order].tobytes())
         return digest.hexdigest()
 
 
@@ -199,8 +205,8 @@ def _equal(known: Rows, delivered: Rows) -> tuple[Int64, Int64]:
     """Return pairs of a known and a delivered row that are equal, one to one: the k-th copy with the k-th."""
     _, a, b = np.intersect1d(_by_copy(known.key), _by_copy(delivered.key), return_indices=True)
     is_equal: Bool = np.ones(len(a), bool)
-    for name in ROWS.names:  # should two rows ever share a key, they are taken as different
-        is_equal &= known.bits[name][a] == delivered.bits[name][b]
+    for name, bits in known.bits.items():  # should two rows ever share a key, they are taken as different
+        is_equal &= bits[a] == delivered.bits[name][b]
     return a[is_equal], b[is_equal]
 
 

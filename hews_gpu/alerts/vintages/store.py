@@ -26,8 +26,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hews_gpu.alerts.vintages.compare import KINDS, NEW, ROWS, Comparison, Rows, compare
-from hews_gpu.alerts.vintages.versions import STILL, STORED, Versions
+from hews_gpu.alerts.vintages.compare import KINDS, NEW, ROWS, Comparison, Rows, compare, schema_of
+from hews_gpu.alerts.vintages.versions import STILL, Versions, rows_schema, stored_schema
 from hews_gpu.arrays import Int64
 from hews_gpu.data.events import Events
 from hews_gpu.data.prepare.duplicates import NEAR_TWIN, NONE, TWIN, Places, nearest_target
@@ -166,7 +166,9 @@ class Store:
                 if self._files == before:
                     raise
                 tables = [self._read(file) for file in self._files]
-            self._versions = Versions.of(pa.concat_tables([STORED.empty_table(), *tables]))
+            tables = tables or [stored_schema().empty_table()]
+            schema = stored_schema(rows_schema(tables[0]))
+            self._versions = Versions.of(pa.concat_tables([one.cast(schema) for one in tables]))
         return self._versions
 
     def _read(self, file: dict[str, str]) -> pa.Table:
@@ -178,12 +180,12 @@ class Store:
             raise UserError(str(path), allowed=f"cannot be read ({error.strerror})", remedy=REMEDY) from None
         if hashlib.sha256(content).hexdigest() != file["sha256"]:
             raise UserError(str(path), allowed="is not what was written", remedy=REMEDY)
-        return pq.read_table(pa.BufferReader(content)).cast(STORED)
+        return pq.read_table(pa.BufferReader(content))
 
     def as_of(self, when_s: int) -> pa.Table:
         """Return the rows that a forecast issued at `when_s` may see, sorted by time.
 
-        The columns are those of `compare.ROWS`, known_from and first_known. The order does not depend on which
+        The columns are those of the first delivery, known_from and first_known. The order does not depend on which
         deliveries brought the rows.
         """
         versions = self.versions
@@ -258,7 +260,8 @@ class Store:
         """Add a delivery, whole or not at all; one that equals the delivery before adds nothing.
 
         Args:
-            rows: with the columns of `compare.ROWS`, as `rows_of` reads them; in any order.
+            rows: with the columns of `compare.ROWS`, as `rows_of` reads them, and what further ones the first delivery
+                had; in any order.
             known_s: from when on it is known, local wall-clock seconds.
             source: ``file`` that it was read from, and ``sha256`` of that.
             accept: whether to add it, by what it would change.
@@ -268,9 +271,11 @@ class Store:
                 process adds one.
         """
         refusal = UserError(str(self.folder), allowed="is being written by another process", remedy="Wait for it")
-        delivered = Rows.of(rows)
         with disk_full_is_a_user_error(self.folder), locked(self.folder / LOCK, refusal):
             self._read_index()
+            if not self._files:
+                self._versions = Versions.of(stored_schema(schema_of(rows)).empty_table())
+            delivered = Rows.of(rows, self.versions.rows.table.schema)
             change, result, at = self._compared(delivered, known_s)
             if change.is_same or not accept(change):
                 return change
@@ -298,7 +303,7 @@ class Store:
             told = told[np.append(after.known_to[: len(before)] != before, np.ones(len(told) - len(before), bool))]
         name = f"rows-{number:06d}.parquet"
         with atomic_file(self.folder / name) as partial:
-            write_parquet(partial, STORED, [after.stored(told)])
+            write_parquet(partial, stored_schema(after.rows.table.schema), [after.stored(told)])
             file = {"name": name, "sha256": hashlib.sha256(partial.read_bytes()).hexdigest()}
         files = [file] if is_whole else [*self._files, file]
         entries = [*self._entries, {**entry, "hash": _hash_of(entry)}]

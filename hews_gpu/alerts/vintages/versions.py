@@ -11,20 +11,24 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from hews_gpu.alerts.vintages.compare import RETURNED, ROWS, Comparison, Rows
+from hews_gpu.alerts.vintages.compare import RETURNED, ROWS, Comparison, Rows, schema_of
 from hews_gpu.arrays import Int64
 
-__all__ = ["STILL", "STORED", "Versions"]
+__all__ = ["STILL", "Versions", "rows_schema", "stored_schema"]
 
 STILL = np.iinfo(np.int64).max
 """`known_to` of a row that is still known."""
-STORED = pa.schema(
-    [
-        ("row", pa.int64()),
-        *ROWS,
-        *((name, pa.int64()) for name in ("known_from", "known_to", "first_known")),
-    ]
-)
+NUMBER, TIMES = "row", ("known_from", "known_to", "first_known")
+
+
+def stored_schema(rows: pa.Schema = ROWS) -> pa.Schema:
+    """Return the columns in which rows of a schema are stored."""
+    return pa.schema([(NUMBER, pa.int64()), *rows, *((name, pa.int64()) for name in TIMES)])
+
+
+def rows_schema(stored: pa.Table) -> pa.Schema:
+    """Return the columns of rows as they are stored, without their number and times."""
+    return schema_of(stored, without=(NUMBER, *TIMES))
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Versions:
         table = table.unify_dictionaries().combine_chunks().take(last)
         known_to, first = (table[name].fill_null(STILL).to_numpy() for name in ("known_to", "first_known"))
         known_from = table["known_from"].to_numpy()
-        return cls(Rows.of(table), known_from, known_to, np.where(first == STILL, known_from, first))
+        rows = Rows.of(table, rows_schema(table))
+        return cls(rows, known_from, known_to, np.where(first == STILL, known_from, first))
 
     def stored(self, at: Int64) -> pa.Table:
         """Return some of them as they are stored."""
@@ -58,7 +63,7 @@ class Versions:
         }
         for name, (values, is_blank) in times.items():
             table = table.append_column(name, pa.array(values, mask=is_blank))
-        return table.cast(STORED)
+        return table.cast(stored_schema(self.rows.table.schema))
 
     def known_at(self, when_s: int) -> Int64:
         """Return the numbers of the rows that a forecast sees, sorted by time and then by what they hold."""
@@ -87,7 +92,7 @@ class Versions:
         returned = result.kind == RETURNED
         first_known[returned] = since.loc[added.key[returned]]
         return Versions(
-            Rows.of(pa.concat_tables([self.rows.table, added.table])),
+            Rows.of(pa.concat_tables([self.rows.table, added.table]), added.table.schema),
             np.concatenate([self.known_from, known_from]),
             np.concatenate([known_to, np.full(len(added), STILL)]),
             np.concatenate([self.first_known, first_known]),

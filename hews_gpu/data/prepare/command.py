@@ -59,7 +59,7 @@ from hews_gpu.workers import Opener, in_this_process
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["Cut", "prepare"]
+__all__ = ["Cut", "prepare", "prepare_layer"]
 
 MANY = 8  # values in one sentence
 ROWS_OF_A_CORNER = 1000  # so many at one point, and none elsewhere, are no city's
@@ -119,7 +119,10 @@ def prepare(
         with open_work_folder(out, about, resume=resume, keep=is_long) as work, _ctrl_c_is_heard():
             quality = _build_tables(city, folder, work, files, neighborhoods, cut, workers, score_only)
             for layer, its in layers:
-                _build_layer(city, layer, folder, work, its, neighborhoods, cut, workers, score_only)
+                _build_layer(city, layer, folder, work, its, neighborhoods, cut, workers)
+                with layer.named():
+                    incidents_s = load_events(folder).time_s
+                    check_layer(load_layer(folder, layer), incidents_s, None if score_only else city.splits)
             require_unchanged(read)
         neighborhoods.to_parquet(folder / "neighborhoods.parquet")
         _copy_inputs(city, folder)
@@ -173,13 +176,8 @@ def _build_layer(
     neighborhoods: GeoDataFrame,
     cut: Cut,
     workers: Opener,
-    score_only: bool,
 ) -> None:
-    """Do all passes of a layer of a city.
-
-    Raises:
-        UserError: as for incidents; or its rows do not reach over the splits.
-    """
+    """Do all passes of a layer of a city; errors as for incidents."""
     with layer.named():
         progress.log(f"layer {layer.name}:")
         own, own_work = folder / LAYERS / layer.name, work / layer.name
@@ -191,8 +189,18 @@ def _build_layer(
             its = _of_layer(city, layer)
             quality = _build_tables(its, own, own_work, files, neighborhoods, cut, workers, score_only=True)
             write_json(own / QUALITY, quality)
-        incidents_s = load_events(folder).time_s
-        check_layer(load_layer(folder, layer), incidents_s, None if score_only else city.splits)
+
+
+def prepare_layer(city: CityConfig, layer: LayerConfig, out: Path) -> None:
+    """Read, clean, place and sort the rows of one layer alone, into `out/layers/NAME`.
+
+    Raises:
+        UserError: something is wrong with its files or settings.
+    """
+    files, work = _files_of_layer(city, layer), out / "work"
+    work.mkdir(parents=True)
+    with _ctrl_c_is_heard():
+        _build_layer(city, layer, out, work, files, load_neighborhoods(city), Cut(), in_this_process)
 
 
 def _build_tables(
