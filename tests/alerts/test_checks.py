@@ -94,7 +94,7 @@ def test_a_common_category_that_is_gone_is_refused_and_a_rare_one_is_not():
     assert found(known(last_week=(77, 0, 350))) == ""
 
 
-def arrival(store, rows, latest_s=NOW_S, begin_s=0, **limits):
+def arrival(store, rows, latest_s=NOW_S, begin_s=0, may_be_ahead=False, **limits):
     delivered = table(rows)
     times = delivered["time_s"].to_numpy()
     return "; ".join(
@@ -108,6 +108,7 @@ def arrival(store, rows, latest_s=NOW_S, begin_s=0, **limits):
                 newest_s=int(times.max()),
                 last=store.deliveries[-1] if store.deliveries else None,
                 begin_s=begin_s,
+                may_be_ahead=may_be_ahead,
             ),
         )
     )
@@ -128,6 +129,7 @@ def test_what_is_wrong_with_a_delivery_is_said(tmp_path):
     store = open_store(tmp_path)
     assert arrival(store, [*ROWS, (NOW_S + 1, 0.5, "THEFT")]).startswith("holds rows of the future")
     assert arrival(store, [*ROWS, (NOW_S, 0.5, "THEFT")]) == ""
+    assert arrival(store, [*ROWS, (NOW_S + DAY_S, 0.5, "STORM")], may_be_ahead=True) == "", "a weather forecast"
     assert arrival(store, ROWS[800:]).startswith("begins at 1970-02-03")
     store.add(table(ROWS), NOW_S - DAY_S, SOURCE)
     assert arrival(store, ROWS[:-1]).startswith("goes back")
