@@ -102,7 +102,7 @@ def test_rows_of_the_layer_that_were_not_delivered_are_not_seen(tmp_path, learne
 
 def test_what_was_missed_is_made_up_from_what_each_table_had_brought(used):
     """The layer comes at 10:00, incidents do not: 08:00 is made up without it and 12:00 with it."""
-    used.deliver(f"{DAY}T06:00")
+    used.deliver(f"{DAY}T06:00", layer_until="2024-04-19T12:00")
     used.warn(f"{DAY}T06:00:05")
     used.deliver(f"{DAY}T10:00", name="b.csv")
     (used.city.inbox / "b.csv").unlink()
