@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -219,7 +220,7 @@ class Stack:
             quick = make()
             self._fit_expert(name, quick, known, few)
             each = {**others, name: log_odds(quick, seen, asked.windows)}
-            loss = partial(_held_out_loss, asked.y, base, float(base.mean()), each, begin_s)
+            loss = partial(_held_out_loss, asked.y, base, float(base.mean()), each)
             gain = _gain(name, loss(tuple(others)) - loss(tuple(each)), begin_s)
             gains.append(replace(gain, is_kept=gain.bits > QUICK_ERRORS * gain.error, is_trial=True))
         return tuple(gains)
@@ -293,7 +294,7 @@ def _city(said: _Said) -> dict[str, Any]:
     if not FEWEST_POSITIVES <= said.y.sum() <= len(said.y) - FEWEST_POSITIVES:
         return {}
     center = float(said.base.mean())
-    loss = partial(_held_out_loss, said.y, said.base, center, said.experts, said.begin_s)
+    loss = partial(_held_out_loss, said.y, said.base, center, said.experts)
     kept, gains = _chosen(tuple(said.experts), loss, said.begin_s)
     if not kept:
         return {"gains": gains}
@@ -305,10 +306,11 @@ def _places(said: _Said) -> dict[str, Any]:
     """Likewise for the neighborhoods."""
     if len(said.event_area) < FEWEST_POSITIVES or not said.expert_shares:
         return {}
-    loss = partial(_held_out_place_loss, said.event_area, said.base_shares, said.expert_shares, said.event_s)
+    loss = partial(_held_out_place_loss, said.event_area, said.base_shares, said.expert_shares)
     kept, gains = _chosen(tuple(said.expert_shares), loss, said.event_s)
     each = [said.expert_shares[name] for name in kept]
-    weights = _place_weights(said.event_area, said.base_shares, each) if kept else np.zeros(0)
+    parts = _stretches(len(said.event_s))
+    weights = _place_weights(said.event_area, said.base_shares, each, parts) if kept else np.zeros(0)
     return {"place_experts": kept, "place_gains": gains, "place_weights": weights}
 
 
@@ -347,9 +349,10 @@ def _gain(name: str, saved: Float64, time_s: Int64) -> Gain:
     return Gain(expert=name, bits=bits, error=error, is_kept=bits > ERRORS * error)
 
 
-def _folds(time_s: Int64) -> Int64:
-    """Return in which stretch of time each of [M] lies, equally many in each."""
-    return np.arange(len(time_s)) * FOLDS // len(time_s)
+def _stretches(count: int) -> list[slice]:
+    """Return stretches of what is in order of time, equally many in each."""
+    edges = [-(-count * k // FOLDS) for k in range(FOLDS + 1)]
+    return [slice(begin, end) for begin, end in pairwise(edges)]
 
 
 def _columns(base: Float64, experts: list[Float64], center: float) -> Float64:
@@ -364,15 +367,15 @@ def _weights(y: Bool, base: Float64, columns: Float64) -> Float64:
 
 
 def _held_out_loss(
-    y: Bool, base: Float64, center: float, experts: Mapping[str, Float64], time_s: Int64, names: tuple[str, ...]
+    y: Bool, base: Float64, center: float, experts: Mapping[str, Float64], names: tuple[str, ...]
 ) -> Float64:
     """Return the bits [M] lost by the stack of some experts, its weights learned on the other stretches of time."""
     log_odds_said = base.copy()
     if names:
-        columns, fold = _columns(base, [experts[name] for name in names], center), _folds(time_s)
-        for k in range(FOLDS):
-            out = fold == k
-            log_odds_said[out] += (columns[out] * _weights(y[~out], base[~out], columns[~out])).sum(axis=1)
+        columns = _columns(base, [experts[name] for name in names], center)
+        for out in _stretches(len(y)):
+            rest = np.delete(np.arange(len(y)), out)
+            log_odds_said[out] += (columns[out] * _weights(y[rest], base[rest], columns[rest])).sum(axis=1)
     return np.asarray(np.logaddexp(0.0, np.where(y, -log_odds_said, log_odds_said)) / np.log(2), dtype=np.float64)
 
 
@@ -394,31 +397,32 @@ def _pooled(base: Float64, experts: list[Float64], weights: Float64) -> Float64:
     return np.asarray(log_softmax(moved, axis=1), dtype=np.float64)
 
 
-def _place_weights(area: Int64, base: Float64, experts: list[Float64]) -> Float64:
-    """Return the weights [K] that make the events' neighborhoods likeliest."""
+def _place_weights(area: Int64, base: Float64, experts: list[Float64], parts: list[slice]) -> Float64:
+    """Return the weights [K] that make the neighborhoods of the events in some parts likeliest."""
     from scipy.optimize import minimize
 
-    here = np.arange(len(area))
+    def value(weights: Float64) -> tuple[float, Float64]:
+        lost, slope = 0.5 * PRECISION_EXPERT * weights @ weights, PRECISION_EXPERT * weights
+        for part in parts:  # one at a time: the shares of many events take hundreds of megabytes
+            said = _pooled(base[part], [each[part] for each in experts], weights)
+            here, usual = (np.arange(len(said)), area[part]), np.exp(said)
+            lost -= said[here].sum()
+            moved = (each[part] - base[part] for each in experts)
+            slope = slope - [each[here].sum() - (usual * each).sum() for each in moved]
+        return float(lost), slope
 
-    def value(weights: Float64) -> float:
-        said = _pooled(base, experts, weights)[here, area]
-        return float(0.5 * PRECISION_EXPERT * weights @ weights - said.sum())
-
-    return np.asarray(minimize(value, np.zeros(len(experts)), method="BFGS").x, dtype=np.float64)
+    return np.asarray(minimize(value, np.zeros(len(experts)), jac=True, method="BFGS").x, dtype=np.float64)
 
 
-def _held_out_place_loss(
-    area: Int64, base: Float64, experts: Mapping[str, Float64], time_s: Int64, names: tuple[str, ...]
-) -> Float64:
+def _held_out_place_loss(area: Int64, base: Float64, experts: Mapping[str, Float64], names: tuple[str, ...]) -> Float64:
     """Return the bits [E] lost on the events' neighborhoods, weights learned on the other stretches of time."""
-    here = np.arange(len(area))
     if not names:
-        return np.asarray(-base[here, area] / np.log(2), dtype=np.float64)
-    each, fold, lost = [experts[name] for name in names], _folds(time_s), np.empty(len(area))
-    for k in range(FOLDS):
-        out = fold == k
-        weights = _place_weights(area[~out], base[~out], [one[~out] for one in each])
-        lost[out] = -_pooled(base[out], [one[out] for one in each], weights)[here[: out.sum()], area[out]]
+        return np.asarray(-base[np.arange(len(area)), area] / np.log(2), dtype=np.float64)
+    each, parts, lost = [experts[name] for name in names], _stretches(len(area)), np.empty(len(area))
+    for out in parts:
+        weights = _place_weights(area, base, each, [part for part in parts if part is not out])
+        said = _pooled(base[out], [one[out] for one in each], weights)
+        lost[out] = -said[np.arange(len(said)), area[out]]
     return np.asarray(lost / np.log(2), dtype=np.float64)
 
 

@@ -9,7 +9,16 @@ from scipy.special import expit
 from hews_gpu.forecasters.catalog import Outcomes
 from hews_gpu.forecasters.level import Level
 from hews_gpu.forecasters.logistic import log_loss_each_bits
-from hews_gpu.forecasters.stack import ERRORS, QUICK_WINDOWS, Stack, _gain, _log_shares
+from hews_gpu.forecasters.stack import (
+    ERRORS,
+    QUICK_WINDOWS,
+    Stack,
+    _gain,
+    _held_out_place_loss,
+    _log_shares,
+    _place_weights,
+    _pooled,
+)
 from tests.forecasters.test_level import DAY_S, PER_DAY, cut_at, drawn
 
 YEARS = 4
@@ -273,3 +282,16 @@ def test_of_very_many_windows_the_last_are_the_only_block(city, monkeypatch):
         size + more,
     ]  # before the block, to calibrate, to forecast
     assert stack.fitted.experts == ("knows",)
+
+
+def test_places_are_moved_as_far_as_the_events_say():
+    rng = np.random.default_rng(4)
+    base = np.log(np.full((4000, 5), 0.2))
+    knows, nothing = base + rng.normal(0, 1, base.shape), base + rng.normal(0, 1, base.shape)
+    shares = np.exp(_pooled(base, [knows, nothing], np.array([0.7, 0.0])))
+    area = (rng.random((4000, 1)) > np.cumsum(shares, axis=1)[:, :-1]).sum(axis=1)
+    weights = _place_weights(area, base, [knows, nothing], [slice(0, 3), slice(3, 4000)])
+    assert weights == pytest.approx([0.7, 0.0], abs=0.08)
+    assert _place_weights(area, base, [knows, nothing], [slice(0, 4000)]) == pytest.approx(weights, abs=1e-4)
+    lost = [_held_out_place_loss(area, base, {"knows": knows}, names).mean() for names in ((), ("knows",))]
+    assert lost[0] - lost[1] > 0.1
