@@ -9,12 +9,14 @@ call raises, or `check`. In the simulator the same code runs on NumPy arrays.
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.kernels import layout_cuda, raster_cuda
+from hews_gpu.kernels._launch_cuda import Launch, packed
 from hews_gpu.kernels._shim_cuda import SIMULATED, cuda
 from hews_gpu.kernels.tables import ChannelsTables, DiscsTables
 from hews_gpu.raster.cpu import Tables
@@ -64,12 +66,14 @@ class CudaKernels:
         if tables.base.size > MOST_BYTES:
             raise ValueError(f"map: takes {tables.base.size} bytes, must be at most {MOST_BYTES} on a GPU")
         self._tiling = Tiling.of(tables.base.size, threads, room)
-        self._sizes = self._count()
+        self._sizes, self._size = self._count(), tables.base.size
         layout = layout_cuda.lay_out(tables)
         # An array of no elements has no address on a device.
         self.layout = type(layout)(*(_to_device(array if len(array) else np.zeros(1, array.dtype)) for array in layout))
         self.is_rest = isinstance(layout, layout_cuda.ReferenceLayout) and len(layout.rest) > 0
         self._codes: dict[int, Any] = {}
+        self._launches: dict[tuple[int, bool], Launch | None] = {}
+        """By table and whether stores are whole; None where numba launches."""
         self._pairs, self._batch = _to_device(np.zeros(2, np.int64)), _to_device(np.zeros(1, np.uint8))
         self._bad = _Shared()
         self.is_staging = not SIMULATED
@@ -104,14 +108,15 @@ class CudaKernels:
     def check(self, stream: Any) -> None:
         """Wait for `stream`, or for all of the device, then raise if pairs there reached outside the tables."""
         if stream is not None:
-            _wait(_stream(stream, None))
+            _wait(_handle(stream, None))
         elif not SIMULATED:
             cuda.synchronize()
         self._raise_if_bad()
 
     def _raise_if_bad(self) -> None:
-        window, self._bad.host[0] = int(self._bad.host[0]) - 1, 0
+        window = self._bad.word.value - 1
         if window >= 0:
+            self._bad.word.value = 0
             raise ValueError(
                 f"pairs: window {window} of an earlier batch, given on the device, was drawn empty: must hold "
                 f"0 <= first <= last <= {self.tables.events}"
@@ -126,29 +131,50 @@ class CudaKernels:
         self._batch = _grown(self._batch, flat.size)
         dtype = np.dtype("uint16" if values.dtype == "bfloat16" else values.dtype)
         self._fill_device(pairs, values, self._batch[: flat.size].view(dtype).reshape(dims), stream)
-        launch = _stream(stream, None)
         if SIMULATED:
             flat[:] = self._batch[: flat.size]
         elif flat.size:
-            self._batch[: flat.size].copy_to_host(flat, stream=launch)
-            _wait(launch)
+            handle = _handle(stream, None)
+            self._batch[: flat.size].copy_to_host(flat, stream=_numba_stream(handle))
+            _wait(handle)
         self._raise_if_bad()
 
     def _fill_device(self, pairs: Any, values: Values, out: Any, stream: Any) -> None:
-        batch, size, item = len(pairs), self.tables.base.size, values.codes.itemsize
+        batch, size, item = len(pairs), self._size, values.codes.itemsize
         address = target_address(out, (batch, *self.shape), values.dtype)
         if batch == 0:
             return
         is_whole = size % (16 // item) == 0 and address % 16 == 0
-        output = raster_cuda.Output(item, not values.is_plain, is_whole)
-        launch = _stream(stream, out)
-        self._pairs = _grown(self._pairs, int(np.prod(pairs.shape)))
-        pairs = _on_device(pairs, self._pairs, launch)
-        words = _words(out, address, batch * size * item, 8 if is_whole else item)
-        made = self.kernel(output)
-        made[(batch, self._tiling.tiles), self._tiling.threads, launch](
-            self.layout, pairs, self._table(values), words, self._sizes, self._bad.device
-        )
+        unit, handle = 8 if is_whole else item, _handle(stream, out)
+        numbers, count = 2 * batch * max(self.steps, 1), batch * size * item // unit
+        pairs, pairs_address = self._pairs_on_device(pairs, handle)
+        launch = self._launches.get((id(values), is_whole))
+        if launch is None:
+            flat, words = _words(pairs, pairs_address, numbers, 8, "i"), _words(out, address, count, unit)
+            self._launch_first(batch, flat, values, words, is_whole, handle)
+        else:
+            launch((batch, self._tiling.tiles), handle, (pairs_address, numbers), (address, count))
+
+    def _launch_first(self, batch: int, pairs: Any, values: Values, words: Any, is_whole: bool, handle: int) -> None:
+        """Compile and launch with numba, and keep what launches next time."""
+        made = self.kernel(raster_cuda.Output(values.codes.itemsize, not values.is_plain, is_whole))
+        arguments = (self.layout, pairs, self._table(values), words, self._sizes, self._bad.device)
+        made[(batch, self._tiling.tiles), self._tiling.threads, _numba_stream(handle)](*arguments)
+        if (id(values), is_whole) not in self._launches:
+            self._launches[id(values), is_whole] = packed(made, arguments, self._tiling.threads, changing=(1, 3))
+
+    def _pairs_on_device(self, pairs: Any, handle: int) -> tuple[Any, int]:
+        """Return pairs on the device, the given ones or a buffer with a copy of them, and their address."""
+        if is_on_device(pairs) and not SIMULATED:
+            return pairs, address_of(pairs)
+        size = int(np.prod(pairs.shape))
+        self._pairs = _grown(self._pairs, size)
+        flat = np.ascontiguousarray(pairs).reshape(-1)
+        if SIMULATED:
+            self._pairs[:size] = flat
+            return self._pairs, 0
+        self._pairs[:size].copy_to_device(flat, stream=_numba_stream(handle))
+        return self._pairs, address_of(self._pairs)
 
     def kernel(self, output: raster_cuda.Output) -> Any:
         """Return the kernel that writes `output`."""
@@ -174,18 +200,18 @@ class _Shared:
 
     def __init__(self) -> None:
         self.host: Any = np.zeros(1, np.int32) if SIMULATED else cuda.mapped_array(1, np.int32)
-        self.host[0] = 0
+        self.word = ctypes.c_int32.from_address(self.host.ctypes.data)
+        self.word.value = 0
         self.device: Any = self.host
         if not SIMULATED:
             mapped: Any = self.host
             address = mapped.device_ctypes_pointer
-            self.device = _words(mapped, int(getattr(address, "value", address)), 4, 4, kind="i")
+            self.device = _words(mapped, int(getattr(address, "value", address)), 1, 4, "i")
 
 
-def _wait(stream: Any) -> None:
-    if SIMULATED:
-        return
-    (cuda.default_stream() if isinstance(stream, int) else stream).synchronize()
+def _wait(handle: int) -> None:
+    if not SIMULATED:
+        (_numba_stream(handle) or cuda.default_stream()).synchronize()
 
 
 def _to_device(array: NDArray[Any]) -> Any:
@@ -201,25 +227,12 @@ def _grown(buffer: Any, size: int) -> Any:
     return cuda.device_array(2 * size, buffer.dtype)
 
 
-def _on_device(array: Any, buffer: Any, stream: Any) -> Any:
-    """Return a flat device array: the given one, or the buffer with a copy of it."""
-    size = int(np.prod(array.shape))
-    if SIMULATED:
-        buffer[:size] = np.asarray(array).reshape(-1)
-        return buffer
-    if is_on_device(array):
-        item = np.dtype(buffer.dtype).itemsize
-        return _words(array, address_of(array), size * item, item, kind="i")
-    buffer[:size].copy_to_device(np.ascontiguousarray(array).reshape(-1), stream=stream)
-    return buffer
-
-
-def _words(owner: Any, address: int, size: int, item: int, kind: str = "u") -> Any:
+def _words(owner: Any, address: int, count: int, item: int, kind: str = "u") -> Any:
     """Return memory that somebody else owns as a flat array of whole numbers of `item` bytes."""
     if SIMULATED:
         return owner.reshape(-1).view(f"{kind}{item}")
     about = {
-        "shape": (size // item,),
+        "shape": (count,),
         "typestr": f"<{kind}{item}",
         "data": (address, False),
         "strides": None,
@@ -229,16 +242,20 @@ def _words(owner: Any, address: int, size: int, item: int, kind: str = "u") -> A
     return cuda.from_cuda_array_interface(about, owner=owner, sync=False)
 
 
-def _stream(stream: Any, out: Any) -> Any:
-    """Return the stream to launch on: the given one (numba's, CuPy's, torch's or a handle), or torch's current one."""
-    if SIMULATED:
-        return 0
-    if stream is None and hasattr(out, "is_cuda"):
+def _handle(stream: Any, out: Any) -> int:
+    """Return the handle of the stream to launch on: that of numba's, CuPy's or torch's, or of torch's current one."""
+    if stream is None:
+        if SIMULATED or not hasattr(out, "is_cuda"):
+            return 0
         import torch
 
         stream = torch.cuda.current_stream(out.device)
-    if stream is None:
+    if SIMULATED:
         return 0
     for name in ("cuda_stream", "ptr"):  # torch, CuPy
         stream = getattr(stream, name, stream)
-    return cuda.external_stream(stream) if isinstance(stream, int) and stream != 0 else stream
+    return int(stream)
+
+
+def _numba_stream(handle: int) -> Any:
+    return cuda.external_stream(handle) if handle else 0

@@ -9,7 +9,7 @@ bfloat16.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hews_gpu.arrays import Float64
 from hews_gpu.errors import UserError, did_you_mean
 
-__all__ = ["DTYPES", "Dtype", "Values", "address_of", "host_target", "is_on_device", "target_address"]
+__all__ = ["DTYPES", "Dtype", "Values", "address_of", "host_target", "is_on_device", "name_of", "target_address"]
 
 Dtype = Literal["uint8", "float16", "bfloat16", "float32"]
 DTYPES: tuple[Dtype, ...] = ("uint8", "float16", "bfloat16", "float32")
@@ -98,7 +98,8 @@ def is_on_device(array: Any) -> bool:
     """Return whether an array's memory is a GPU's."""
     if _is_torch(array):
         return bool(array.is_cuda)
-    return hasattr(array, "__cuda_array_interface__")
+    name = "__cuda_array_interface__"
+    return hasattr(type(array), name) or hasattr(array, name)  # asking the array itself may cost microseconds
 
 
 def target_address(out: Any, shape: tuple[int, ...], dtype: Dtype) -> int:
@@ -143,19 +144,27 @@ def address_of(array: Any) -> int:
 def _describe(array: Any) -> tuple[str, tuple[int, ...], bool, int, bool]:
     """Return dtype, shape, whether the memory is C-contiguous, its address, and whether it may be written."""
     if _is_torch(array):
-        dtype = str(array.dtype).removeprefix("torch.")
-        return dtype, tuple(array.shape), bool(array.is_contiguous()), array.data_ptr(), True
+        return name_of(array.dtype), tuple(array.shape), bool(array.is_contiguous()), array.data_ptr(), True
     if isinstance(array, np.ndarray):
         flags = array.flags
-        return str(array.dtype), array.shape, flags.c_contiguous, array.ctypes.data, flags.writeable
+        return name_of(array.dtype), array.shape, flags.c_contiguous, array.ctypes.data, flags.writeable
     about = getattr(array, "__cuda_array_interface__", None)
     if about is None:
         raise ValueError(f"out: is a {type(array).__name__}, must be an array of NumPy, torch, CuPy or numba")
-    dtype, dims = np.dtype(about["typestr"]), tuple(about["shape"])
+    dtype, dims = _dtype_of(about["typestr"]), tuple(about["shape"])
     address, is_read_only = about["data"]
     strides = about.get("strides")  # absent where the memory is contiguous
     is_contiguous = strides is None or 0 in dims or _is_packed(tuple(strides), dims, dtype.itemsize)
-    return str(dtype), dims, is_contiguous, address, not is_read_only
+    return name_of(dtype), dims, is_contiguous, address, not is_read_only
+
+
+_dtype_of = cache(np.dtype)
+
+
+@cache
+def name_of(dtype: Any) -> str:
+    """Return the name of a dtype of NumPy or torch."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _is_packed(strides: tuple[int, ...], dims: tuple[int, ...], item: int) -> bool:

@@ -26,7 +26,7 @@ from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 from hews_gpu.raster.basemap import Basemap
 from hews_gpu.raster.cpu import NumbaKernels, NumpyKernels, Tables
 from hews_gpu.raster.geometry import FAR_PX, MapGeometry
-from hews_gpu.raster.output import Values, is_on_device
+from hews_gpu.raster.output import Values, is_on_device, name_of
 from hews_gpu.raster.places import Mark, Places, require_range, shown_rows
 from hews_gpu.raster.style import FULL_DISC, ChannelsStyle, ReferenceStyle, disc_stamps, rgb
 
@@ -181,7 +181,7 @@ class Rasterizer:
             ValueError: that.
         """
         shape = (self.steps, 2) if self.steps else (2,)
-        dtype = str(pairs.dtype).removeprefix("torch.")
+        dtype = name_of(pairs.dtype)
         if dtype != "int64" or tuple(pairs.shape[1:]) != shape:
             allowed = ", ".join(map(str, ("B", *shape)))
             raise ValueError(f"pairs: is {dtype}{list(pairs.shape)}, must be int64[{allowed}]")

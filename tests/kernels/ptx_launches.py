@@ -1,6 +1,5 @@
 """Every kernel on the interpreter of PTX: its tables laid out as on a GPU, what it writes, and what a tile costs."""
 
-import struct
 from functools import cache
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 
 from benchmarks.gpu.raster import EVENTS, counting, painting, pairs_for
 from hews_gpu.data.geometry.point_in_polygon import find_in_grid, grid_of
+from hews_gpu.kernels._launch_cuda import lay_out, parameters
 from hews_gpu.kernels.pip_cuda import THREADS, blocks_for
 from hews_gpu.kernels.tables import DiscsTables
 from hews_gpu.raster import cuda as raster
@@ -31,22 +31,16 @@ WINDOWS = 2
 
 
 class Placed:
-    """An array in the interpreter's memory, as the launch describes it to a kernel."""
+    """An array in the interpreter's memory, described as one on a device is."""
 
     def __init__(self, memory, array, **where):
-        self.size, self.dtype, self.shape = array.size, array.dtype, array.shape
-        self.strides, self.address = np.ascontiguousarray(array).strides, memory.place(array, **where)
+        self.address = memory.place(array, **where)
+        self.seen_as(array.shape, array.dtype)
 
-
-def packed(*arguments):
-    """The block of parameters: of an array meminfo, parent, size, bytes of an item, address, shape and strides."""
-    flat = [part for one in arguments for part in (one if isinstance(one, tuple) else (one,))]
-    words = [
-        (int(one),) if np.isscalar(one) else (0, 0, one.size, one.dtype.itemsize, one.address, *one.shape, *one.strides)
-        for one in flat
-    ]
-    kinds = "".join("i" if np.isscalar(one) else "q" * len(some) for one, some in zip(flat, words, strict=True))
-    return struct.pack("@" + kinds, *(word for some in words for word in some))
+    def seen_as(self, shape, dtype):
+        data = (self.address, False)
+        self.__cuda_array_interface__ = {"shape": shape, "typestr": np.dtype(dtype).str, "data": data, "version": 3}
+        return self
 
 
 @cache
@@ -100,23 +94,21 @@ def draw(text, rasterizer, pairs, offset):
         patch.setattr(raster, "_Shared", lambda: Placed(memory, np.zeros(1, np.int32), is_written=True))
         kernels = raster.CudaKernels(rasterizer.tables, rasterizer.neighborhoods, steps=rasterizer.steps)
     expected = rasterizer.maps(pairs)
-    garbage = np.full(expected.shape, 0xA5, expected.dtype if expected.dtype.itemsize > 1 else np.uint8)
-    item = expected.dtype.itemsize
-    out = Placed(memory, garbage, is_written=True, offset=offset * item)
-    is_whole = expected[0].nbytes % 16 == 0 and offset == 0
-    out.dtype = np.dtype("u8") if is_whole else np.dtype(f"u{item}")
-    out.shape, out.strides = (expected.nbytes // out.dtype.itemsize,), (out.dtype.itemsize,)
-    out.size = out.shape[0]
-    block = packed(
-        kernels.layout,
-        Placed(memory, pairs.reshape(-1)),
-        Placed(memory, values.codes[:1] if values.is_plain else values.codes),
-        out,
-        kernels._sizes,
-        kernels._bad,
+    item, is_whole = expected.dtype.itemsize, expected[0].nbytes % 16 == 0 and offset == 0
+    out = Placed(memory, np.full(expected.nbytes, 0xA5, np.uint8), is_written=True, offset=offset * item)
+    unit = 8 if is_whole else item
+    block, places, _ = lay_out(
+        (
+            kernels.layout,
+            Placed(memory, pairs.reshape(-1)),
+            Placed(memory, values.codes[:1] if values.is_plain else values.codes),
+            out.seen_as((expected.nbytes // unit,), f"u{unit}"),
+            kernels._sizes,
+            kernels._bad,
+        )
     )
     program, tiling = Program(text), kernels._tiling
-    assert sum(program.parameters[-1]) == len(block)
+    assert program.parameters == places == parameters(text)
     counts = program.launch(block, memory, (len(pairs), tiling.tiles), tiling.threads)
     assert not memory.read(kernels._bad.address, np.zeros(1, np.int32)).any()
     written = memory.read(out.address, expected)
@@ -131,8 +123,10 @@ def place_points(text):
         x, y = points_of(POLYGONS[case](), random_points=500)
         out = Placed(memory, np.full(len(x), 7, np.int32), is_written=True)
         placed = [Placed(memory, array) for array in (*tables, x, y)]
-        block = packed(type(tables)(*placed[:-2]), *placed[-2:], out)
-        counts = Program(text).launch(block, memory, (blocks_for(len(x)), 1), THREADS)
+        block, places, _ = lay_out((type(tables)(*placed[:-2]), *placed[-2:], out))
+        program = Program(text)
+        assert program.parameters == places == parameters(text)
+        counts = program.launch(block, memory, (blocks_for(len(x)), 1), THREADS)
         totals += counts.instructions, counts.conflicts, counts.divergent
         blocks += blocks_for(len(x))
         expected = find_in_grid(tables, x, y).astype(np.int32)

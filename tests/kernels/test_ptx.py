@@ -12,10 +12,11 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: kernels cannot be compiled")
 
+from hews_gpu.kernels._launch_cuda import lay_out
 from hews_gpu.kernels._shim_cuda import cuda, kernel, types
 from tests.inputs.small_cases import CASES
 from tests.kernels.ptx import Fault, Memory, Program
-from tests.kernels.ptx_launches import CITIES, Placed, cases_of, cost_of, draw, packed
+from tests.kernels.ptx_launches import CITIES, Placed, cases_of, cost_of, draw
 from tests.kernels.resources import COMPUTES, PATH, PIP, compile_ptx, ptx_of
 
 LIMITS = json.loads(PATH.read_text(encoding="utf-8"))
@@ -63,7 +64,7 @@ def interpreted(body, *arrays, threads=32, blocks=1):
     placed = [Placed(memory, array, is_written=True) for array in arrays]
     signature = tuple(types.Array(getattr(types, array.dtype.name), array.ndim, "C") for array in arrays)
     program = Program(compile_ptx(kernel(body), signature, COMPUTES["sm_90"]))
-    counts = program.launch(packed(*placed), memory, (blocks, 1), threads)
+    counts = program.launch(lay_out(placed)[0], memory, (blocks, 1), threads)
     for array, one in zip(arrays, placed, strict=True):
         array[:] = memory.read(one.address, array)
     return counts
