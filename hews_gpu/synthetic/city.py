@@ -98,7 +98,7 @@ def simulate_city(preset: str, *, seed: int = 0, years: int = 10, under_reportin
         _, entries = portal_table(made.rng, made.cases, made.layout, made.begin_s)
     else:
         entries = make_entries(made.rng, made.cases)
-    frame = _neighborhoods(made.layout)
+    frame = neighborhood_frame(made.layout)
     events, known_s = _prepared(made, entries, frame)
     return SimulatedCity(
         begin_s=made.begin_s,
@@ -146,7 +146,7 @@ def write_city(
         packed = gzip.compress(content, compresslevel=GZIP_LEVEL, mtime=0)
         (partial / "incidents.csv.gz").write_bytes(packed)
         polygons = partial / "neighborhoods.geojson"
-        _neighborhoods(made.layout).to_file(polygons, driver="GeoJSON", COORDINATE_PRECISION=POLYGON_DIGITS)
+        neighborhood_frame(made.layout).to_file(polygons, driver="GeoJSON", COORDINATE_PRECISION=POLYGON_DIGITS)
         save_truth(made.truth, partial / "truth.npz")
         (partial / f"{preset}.toml").write_text(_toml(preset, years), encoding="utf-8")
     return folder / f"{preset}.toml"
@@ -174,7 +174,7 @@ def _first_day(months: int) -> str:
     return f"{np.datetime64(BEGIN, 'M') + months}-01"
 
 
-def _neighborhoods(layout: Layout) -> GeoDataFrame:
+def neighborhood_frame(layout: Layout) -> GeoDataFrame:
     """Return the neighborhoods in longitude and latitude, to the centimeter: columns name and geometry."""
     import geopandas
 

@@ -95,7 +95,7 @@ class _Stream:
         self.points = Points(minute, places.draw(self.rng, len(minute), self.weights))
 
 
-def simulate(law: Law, seeds: Seeds, *, begin_s: int, hours: int) -> History:
+def simulate(law: Law, seeds: Seeds, *, begin_s: int, hours: int, areas: int = AREAS) -> History:
     """Draw a city and its history; the same arguments give the same.
 
     Args:
@@ -103,8 +103,9 @@ def simulate(law: Law, seeds: Seeds, *, begin_s: int, hours: int) -> History:
         seeds: everything random derives from them.
         begin_s: local wall-clock seconds of the begin, a midnight.
         hours: how long.
+        areas: neighborhoods of a city with addresses.
     """
-    layout = make_layout(np.random.default_rng(seeds.layout), areas=AREAS if law.has_addresses else None)
+    layout = make_layout(np.random.default_rng(seeds.layout), areas=areas if law.has_addresses else None)
     make_places = make_addresses if law.has_addresses else make_anywhere
     places: PlaceModel = make_places(np.random.default_rng(seeds.places), layout)
 
