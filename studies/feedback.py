@@ -1,10 +1,11 @@
 """What becomes of forecasts that learn from the patrols they send: generated cities whose law is known.
 
 `hews simulate feedback` with its defaults: 50 cycles of two weeks, 20 cities, the calendar at its recent level with
-its shares of the neighborhoods, under the policy that `hews train` writes. Beside it HewsNet, which looks at all
-categories, takes long, and so has fewer and shorter histories, but a table every day: whether what patrols find of
-other categories carries a forecast of shootings away. By ``--cluster``'s workers; what is done lies in
-``.local/feedback-*``, and a run that was cut short goes on there. ``--quick``: two cities, four cycles, nothing saved.
+its shares of the neighborhoods, under the policy that `hews train` writes; a picture beside the result. ``--context``,
+with a file of its own: HewsNet, which looks at all categories and a new table every day, but takes ten times as long
+and so has fewer and shorter histories, of shootings alone. By ``--cluster``'s workers; what is done lies in
+``.local``, and a run that was cut short, or one of more ``--seeds``, goes on there. ``--quick``: two cities, four
+cycles, nothing saved.
 """
 
 from __future__ import annotations
@@ -30,21 +31,15 @@ CONTEXT = Settings(
 )
 
 
-def measure(cluster: str, seeds: int, quick: bool) -> dict[str, Any]:
-    """Run both."""
-    result, workers = {}, replace(parse_cluster(cluster), least_rows=1)
-    for name, settings in (("level", MAIN), ("hewsnet", CONTEXT)):
-        own = replace(settings, cycles=4, seeds=2) if quick else replace(settings, seeds=min(settings.seeds, seeds))
-        out = ROOT / ".local" / f"feedback-{name}"
-        out.parent.mkdir(exist_ok=True)
-        result[name] = feedback(own, out, workers, resume=True)
-    return result
+def measure(settings: Settings, cluster: str, out: Path) -> dict[str, Any]:
+    """Run all histories."""
+    out.parent.mkdir(exist_ok=True)
+    return feedback(settings, out, replace(parse_cluster(cluster), least_rows=1), resume=True)
 
 
 def show(result: dict[str, Any]) -> None:
     """Print what each arm comes to."""
-    for name, one in result.items():
-        print_table(f"forecast by {name}", feedback_table(one))
+    print_table(f"forecast by {result['settings']['model']}", feedback_table(result))
 
 
 def main() -> None:
@@ -53,11 +48,17 @@ def main() -> None:
         __doc__ or "",
         cluster={"default": "local:2", "help": "as of 'hews simulate feedback'"},
         seeds={"type": int, "default": MAIN.seeds, "metavar": "N", "help": "cities, at most"},
+        context={"action": "store_true", "help": "HewsNet, with all categories"},
     )
-    result = measure(flags.cluster, flags.seeds, flags.quick)
-    path = finish("feedback", result, flags, show, PACKAGES)
+    settings, name = (CONTEXT, "feedback_context") if flags.context else (MAIN, "feedback")
+    settings = replace(settings, seeds=min(settings.seeds, flags.seeds))
+    if flags.quick:
+        settings = replace(settings, cycles=4, seeds=2)
+    out = ROOT / ".local" / f"feedback-{settings.model}"
+    result = measure(settings, flags.cluster, out)
+    path = finish(name, result, flags, show, PACKAGES)
     if path is not None:
-        path.with_suffix(".svg").write_text(light_svg(drifts(result["level"]["arms"])), encoding="utf-8")
+        path.with_suffix(".svg").write_text(light_svg(drifts(result["arms"])), encoding="utf-8")
 
 
 if __name__ == "__main__":
