@@ -69,6 +69,8 @@ DRIFT = 0.05
 """Of a total variation, 0 to 1: less is no matter."""
 LAST = 0.2
 """Of the cycles, over which the end is taken."""
+ROWS_OF_A_CYCLE = 5000
+"""Of a table, that are as much work as a cycle: workers are started for many."""
 NEEDS_CONTEXT = ("blind", "separated")
 """Arms that differ from `reported` only for a forecaster that looks at more than its target."""
 COLUMNS = {
@@ -318,7 +320,10 @@ def feedback(settings: Settings, out: Path, workers: Opener, *, resume: bool) ->
     numbers = range(settings.seeds * len(settings.arms))
     with open_work_folder(out, about, resume=resume, keep=True) as folder:
         write_object(folder / "settings", settings)
-        with workers(len(numbers), folder) as team, step("feedback", len(numbers), "histories") as bar:
+        with (
+            workers(len(numbers) * settings.cycles * ROWS_OF_A_CYCLE, folder) as team,
+            step("feedback", len(numbers), "histories") as bar,
+        ):
             for _ in team.run(_partition, folder, numbers):
                 bar.advance()
         runs = [json.loads((folder / f"{number}.json").read_text(encoding="utf-8")) for number in numbers]

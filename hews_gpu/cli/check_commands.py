@@ -1,4 +1,4 @@
-"""The commands that try and check: demo, doctor, audit, audit fairness, compare-vintages, bench."""
+"""The commands that try and check: demo, doctor, audit, audit fairness, simulate feedback, compare-vintages, bench."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hews_gpu.cli.options import Device, Force, Json
+from hews_gpu.cli.options import Device, Force, GoOn, Json, OfCluster, OnCluster, workers_of
 from hews_gpu.cli.printing import show, tell
 from hews_gpu.errors import UserError
 
@@ -90,6 +90,49 @@ def audit_fairness(
     title = f"Who bears the warnings of {result['of']}: {result['verdict']}"
     show(title, result, as_json, table=audit_table(result), last=f"Page: {out / PAGE}")
     raise typer.Exit(1 if result["verdict"] == "fail" else 0)
+
+
+@app.command(name="simulate feedback", cls=OnCluster)
+def simulate_feedback(
+    out: Annotated[Path, typer.Option("--out", help="File for the result, as JSON.")],
+    policy: Annotated[Path | None, typer.Option("--policy", help="A run's warnings.toml; else its defaults.")] = None,
+    model: Annotated[str, typer.Option("--model", help="A forecaster that says where.")] = "level",
+    discovery: Annotated[
+        float, typer.Option("--discovery", help="Times as likely is a discovered incident recorded under patrol.")
+    ] = 6.0,
+    deterrence: Annotated[
+        float, typer.Option("--deterrence", help="Share of the reported incidents that happen under patrol.")
+    ] = 0.9,
+    reporting: Annotated[
+        float, typer.Option("--reporting", help="Times as likely is a reported incident recorded under patrol.")
+    ] = 1.1,
+    neighborhoods: Annotated[int, typer.Option("--neighborhoods", help="Of each generated city.")] = 12,
+    cycles: Annotated[int, typer.Option("--cycles", help="Of two weeks; each learns from all before.")] = 50,
+    seeds: Annotated[int, typer.Option("--seeds", help="Generated cities.")] = 20,
+    cluster: OfCluster = None,
+    resume: GoOn = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send patrols where warnings point, learn from what they find, and say when forecasts leave the true risk."""
+    from hews_gpu.alerts.policy import Policy, parse_policy
+    from hews_gpu.audit.feedback import Settings, feedback, feedback_table
+    from hews_gpu.files import require_free_file, write_json
+    from hews_gpu.own_files import read_text
+    from hews_gpu.synthetic.patrolled import Response
+
+    require_free_file(out, force=force, example="feedback.json")
+    settings = Settings(
+        cycles=cycles,
+        seeds=seeds,
+        neighborhoods=neighborhoods,
+        model=model,
+        response=Response(discovery=discovery, deterrence=deterrence, reporting=reporting),
+        policy=Policy() if policy is None else parse_policy(read_text(policy), str(policy)),
+    )
+    result = feedback(settings, out, workers_of(cluster), resume=resume)
+    write_json(out, result)
+    show(f"Feedback of {seeds} generated cities", result, as_json, table=feedback_table(result))
 
 
 @app.command()
