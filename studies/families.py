@@ -6,8 +6,7 @@ once (in a quarter of the time it gains most of what it ever will).
 Home presets are of the family that HewsNet and Hawkes are built for; the others were written without looking at any
 forecaster. Six years of each, of which the last two fifths are tested by one fit, with seeds on which nothing was
 chosen. The real table (where HEWS_REAL_DATA has it) and its protocol are those of ``hews bench forecasts``: the locked
-years stay closed. ``--methods A,B`` measures only these, each by itself, as the stack takes most of the time, and saves
-them as `families_alone`. ``--quick``: two presets of three years, nothing saved.
+years stay closed. ``--quick``: two presets of three years, nothing saved.
 """
 
 from __future__ import annotations
@@ -72,45 +71,40 @@ class Part:
         return self._one.predict(seen, windows)
 
 
-def judge(city: City, plan: Plan, methods: str = "") -> dict[str, Any]:
-    """Measure all methods or some on one city, and the processor seconds that it took."""
+def judge(city: City, plan: Plan) -> dict[str, Any]:
+    """Measure every method on one city, and the processor seconds that it took."""
     begin, stacks = time.process_time(), dict[int, Stack]()
     experiment = Experiment.open(city, plan)
-    every = {**FORECASTERS, **ALONE}
-    if not methods:
-        for name in (STACK, *EXPERTS):
-            every[name] = Entry(title=every[name].title, make=partial(Part, name=name, stacks=stacks))
-    names = methods.split(",") if methods else (STACK, *EXPERTS, *ALONE)
-    entries = {name: every[name] for name in (*REFERENCES, *names)}
-    result = judge_experiment(experiment, forecast_blocks(experiment, entries))
+    entries = {name: FORECASTERS[name] for name in REFERENCES}
+    for name in (STACK, *EXPERTS):
+        entries[name] = Entry(title=FORECASTERS[name].title, make=partial(Part, name=name, stacks=stacks))
+    result = judge_experiment(experiment, forecast_blocks(experiment, {**entries, **ALONE}))
     kept = [{"experts": list(one.fitted.experts), "weights": one.fitted.weights.tolist()} for one in stacks.values()]
     return {**result, "kept": kept, "processor_seconds": round(time.process_time() - begin, 1)}
 
 
-def judge_one(name: str, methods: str) -> dict[str, Any]:
+def judge_one(name: str) -> dict[str, Any]:
     """Judge a preset, or the real table up to its locked block."""
     if name != REAL:
-        return judge(generated_city(name, years=YEARS, seed=CITY_SEED), PLAN, methods)
+        return judge(generated_city(name, years=YEARS, seed=CITY_SEED), PLAN)
     data = real_data()
     assert data is not None
     with tempfile.TemporaryDirectory() as folder:
-        return judge(*closed(baltimore(data, Path(folder))), methods)
+        return judge(*closed(baltimore(data, Path(folder))))
 
 
 def main() -> None:
     """Judge, print, and save unless quick."""
-    flags = parse_flags(__doc__ or "", methods={"default": "", "metavar": "A,B"})
+    flags = parse_flags(__doc__ or "")
     if flags.quick:
         quickly = {name: generated_city(name, years=QUICK_YEARS, seed=CITY_SEED) for name in ("strong", "origin")}
-        presets = {name: judge(city, PLAN, flags.methods) for name, city in quickly.items()}
-        finish("families", {"presets": presets}, flags, show)
+        finish("families", {"presets": {name: judge(city, PLAN) for name, city in quickly.items()}}, flags, show)
         return
     names = [*([REAL] if real_data() else []), *PRESETS, *FOREIGN]
     with processes(header()["cores"]) as run:
-        results = dict(zip(names, run(partial(judge_one, methods=flags.methods), names), strict=True))
+        results = dict(zip(names, run(judge_one, names), strict=True))
     real = {REAL: results.pop(REAL)} if REAL in results else {}
-    saved = "families_alone" if flags.methods else "families"
-    finish(saved, {"home": list(PRESETS), "foreign": list(FOREIGN), "presets": results, **real}, flags, show)
+    finish("families", {"home": list(PRESETS), "foreign": list(FOREIGN), "presets": results, **real}, flags, show)
 
 
 if __name__ == "__main__":
