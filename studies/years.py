@@ -22,7 +22,6 @@ import numpy as np
 
 from benchmarks.common import finish, header, parse_flags
 from hews_gpu.cli.printing import print_table
-from hews_gpu.data.events import Events
 from hews_gpu.evaluation.backtest import forecast_blocks
 from hews_gpu.evaluation.folds import Experiment, Plan
 from hews_gpu.evaluation.judge import gap_closure
@@ -44,8 +43,7 @@ YEAR_S = 31_556_952
 def since(city: City, begin_s: int) -> City:
     """Return the city as if nothing had been recorded before a moment; its truth still knows."""
     kept = city.events.time_s >= begin_s
-    columns = {name: value[kept] for name, value in vars(city.events).items() if name != "categories"}
-    events = Events(**columns, categories=city.events.categories)
+    events = city.events.take(kept)
     reported = None if city.reported_s is None else city.reported_s[kept]
     group = None if city.group is None else city.group[kept]
     return replace(city, events=events, begin_s=begin_s, reported_s=reported, group=group, prepared=None)

@@ -127,7 +127,8 @@ def read_parcel(parcel: Parcel, digest: str, prepared: Prepared, layer: LayerCon
         layer: whose rows it holds; those of incidents unless given.
 
     Returns:
-        Rows with the columns of `compare.ROWS`, and of a layer those of `layer_rows.table_of`.
+        Rows with the columns of `compare.ROWS`, and their end where the city file names a column for it; of a layer
+        those of `layer_rows.table_of`.
 
     Raises:
         UserError: it is damaged, cut off, empty, or of another city; or no longer what the digest is of.
@@ -161,7 +162,7 @@ def _incidents(city: CityConfig, out: Path) -> tuple[pa.Table, Sequence[str]]:
     from hews_gpu.data.prepare.command import prepare
 
     doubts: list[str] = prepare(city, out, score_only=True)[DOUBTS]
-    return rows_of(out), doubts
+    return rows_of(out, with_ends="end" in city.incidents.columns), doubts
 
 
 def _layer(city: CityConfig, layer: LayerConfig, out: Path, resolution_s: int) -> tuple[pa.Table, Sequence[str]]:

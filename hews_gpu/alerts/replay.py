@@ -400,7 +400,7 @@ def _write_incidents(this: _Replay, path: Path) -> None:
     events, task = this.city.events, this.task
     begin_s, end_s = this.issue_s[[0, -1]] + [-task.history_s, task.lead_s + task.horizon_s]
     rows = np.flatnonzero((events.time_s >= begin_s) & (events.time_s < end_s))
-    known_s = events.time_s + task.delay_s
+    known_s = events.over_s + task.delay_s
     if this.city.reported_s is not None:
         known_s = np.maximum(known_s, this.city.reported_s)
     columns = {

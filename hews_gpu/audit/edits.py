@@ -55,15 +55,15 @@ def edits(cuts_s: Int64, seed: int) -> Iterator[Edit]:
 
 
 def known_s(city: City, delay_s: int, *, as_reported: bool) -> Int64:
-    """Return when each row is known by the protocol [E]: with its delay, and not before it is reported."""
-    times = city.events.time_s + delay_s
+    """Return when each row is known by the protocol [E]: a delay after it was over, and not before it is reported."""
+    times = city.events.time_s + (0 if city.events.span_s is None else city.events.span_s) + delay_s
     return np.maximum(times, city.reported_s) if as_reported and city.reported_s is not None else times
 
 
 def edit_prepared(prepared: Prepared, edit: Edit) -> Prepared:
-    """Return the city with other rows from the cut on; a row is taken to be known when it happens."""
+    """Return the city with other rows from the cut on; a row is taken to be known when it is over."""
     rng, events = edit.rng, prepared.events
-    late = events.time_s >= edit.cut_s
+    late = events.over_s >= edit.cut_s
     made, row = _edited(events, late, edit, earliest_s=edit.cut_s, rng=rng)
     near = (made.time_s < edit.cut_s) & (made.time_s >= edit.cut_s - MARKED_S)
     twin = np.where(near, rng.random(len(made)) < 0.5, made.is_twin)
@@ -161,7 +161,8 @@ def _new_rows(
         "is_twin": rng.random(count) < 0.1,
     }
     is_target[is_open] = rng.random(int(is_open.sum())) < share[category[is_open]]
-    return {**new, "is_target": is_target}
+    spans = {} if events.span_s is None else {"span_s": events.span_s[what]}
+    return {**new, "is_target": is_target, **spans}
 
 
 def _with_stranger(events: Events, is_new: Bool, rng: np.random.Generator) -> Events:

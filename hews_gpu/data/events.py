@@ -78,6 +78,7 @@ COUNTED = {
 """What is read again of quality.json, as `own_files.check` takes it."""
 COLUMNS = ["time_s", "longitude", "latitude", "category", "neighborhood_id", "is_target"]
 COLUMNS += ["duplicate_of", "is_overlap", "twin_of", "near_twin_of"]
+END = "end_s"
 NEVER = np.iinfo(np.int64).min
 NOWHERE = -1
 """The neighborhood of a row of the whole city."""
@@ -100,9 +101,20 @@ class Events:
     is_duplicate: Bool  # [E] repeats an earlier row of its file word for word
     is_twin: Bool  # [E] reports the same event as a target row (same minute, or 30 min and 200 m)
     categories: tuple[str, ...]  # sorted by name, so that the index is the same in every run
+    span_s: Int64 | None = None  # [E] how long after its time each may have happened; None: no row tells an end
 
     def __len__(self) -> int:
         return len(self.time_s)
+
+    @property
+    def over_s(self) -> Int64:
+        """[E] when each was over, before which it is not known."""
+        return self.time_s if self.span_s is None else self.time_s + self.span_s
+
+    def take(self, rows: slice | Int64 | Bool) -> Events:
+        """Return some of the incidents, in their order."""
+        taken: dict[str, Any] = {name: v[rows] for name, v in vars(self).items() if isinstance(v, np.ndarray)}
+        return replace(self, **taken)
 
 
 def load_events(prepared: Path) -> Events:
@@ -113,10 +125,11 @@ def load_events(prepared: Path) -> Events:
     """
     path = prepared / "incidents.parquet"
     try:
-        table = pq.read_table(path, columns=COLUMNS)
+        columns = [*COLUMNS, *({*pq.read_schema(path).names} & {END})]  # an older version wrote no ends
+        table = pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise _not_prepared(prepared, f"its incidents.parquet cannot be read ({error})") from None
-    if table.column_names != COLUMNS:
+    if table.column_names != columns:
         raise _not_prepared(prepared, f"incidents.parquet lacks {sorted(set(COLUMNS) - set(table.column_names))}")
     table = table.filter(pc.invert(table["is_overlap"]))
     names = table["category"].cast(pa.string())
@@ -132,10 +145,16 @@ def load_events(prepared: Path) -> Events:
         is_duplicate=_array(pc.is_valid(table["duplicate_of"]), np.bool_),
         is_twin=_array(twin, np.bool_),
         categories=tuple(categories),
+        span_s=_spans_s(table) if END in columns and table[END].null_count < len(table) else None,
     )
     del table, names, twin
     pa.default_memory_pool().release_unused()  # three times what the arrays take
     return events
+
+
+def _spans_s(table: pa.Table) -> Int64:
+    """Return how long after its time each row [E] may have happened; 0 of one that tells no end."""
+    return _array(pc.fill_null(pc.subtract(table[END], table["time_s"]), 0), np.int64)
 
 
 def _array(column: pa.ChunkedArray, dtype: Any) -> npt.NDArray[Any]:
@@ -207,17 +226,14 @@ def load_layer(prepared: Path, layer: LayerConfig, *, resolution_s: int | None =
     if layer.citywide:
         return _load_citywide(folder, layer, resolution_s)
     events = load_events(folder)
-    path, columns = folder / "incidents.parquet", ["known_s", "end_s", "is_overlap"]
-    there = pq.read_schema(path).names  # a folder prepared by an older version has no end_s
-    table = pq.read_table(path, columns=[name for name in columns if name in there])
+    table = pq.read_table(folder / "incidents.parquet", columns=["known_s", "is_overlap"])
     table = table.filter(pc.invert(table["is_overlap"]))
     said = table["known_s"].fill_null(NEVER).to_numpy()
-    over = table["end_s"].fill_null(NEVER).to_numpy() if "end_s" in table.column_names else said
     waits_s = max(layer.delay_s, resolution_s)
     return LayerRows(
         name=layer.name,
         time_s=events.time_s,
-        known_s=np.maximum(np.maximum(events.time_s + waits_s, said), over),
+        known_s=np.maximum(np.maximum(events.time_s + waits_s, said), events.over_s),
         category=events.category,
         neighborhood=events.neighborhood,
         longitude=events.longitude,
@@ -311,18 +327,10 @@ class Prepared:
         except (OSError, ValueError, pa.ArrowException) as error:
             raise _not_prepared(self.folder, f"its {NEIGHBORHOODS} cannot be read ({error})") from None
 
-    @cached_property
+    @property
     def span_s(self) -> Int64:
-        """[E] how long after its time each incident may have happened; 0 where the table tells no end.
-
-        Forecasts do not read it.
-        """
-        path = self.folder / "incidents.parquet"
-        if "end_s" not in pq.read_schema(path).names:  # prepared by an older version
-            return np.zeros(len(self.events), np.int64)
-        table = pq.read_table(path, columns=["time_s", "end_s", "is_overlap"])
-        table = table.filter(pc.invert(table["is_overlap"]))
-        return _array(pc.fill_null(pc.subtract(table["end_s"], table["time_s"]), 0), np.int64)
+        """[E] how long after its time each incident may have happened; 0 where the table tells no end."""
+        return np.zeros(len(self.events), np.int64) if self.events.span_s is None else self.events.span_s
 
     @cached_property
     def doubts(self) -> list[str]:
@@ -348,6 +356,8 @@ class Prepared:
         digest = hashlib.sha256("\n".join(self.events.categories).encode())
         for name in ("time_s", "longitude", "latitude", "category", "neighborhood", "is_target"):
             digest.update(getattr(self.events, name).tobytes())
+        if self.events.span_s is not None:
+            digest.update(self.events.span_s.tobytes())
         for outline in self.outlines.wkb:
             digest.update(outline)
         for layer in self.city.layers:

@@ -172,7 +172,7 @@ def all_windows(prepared: Prepared, style: str = "reference") -> MapWindows:
         begin_s = max(begin_s, anchor_s + (int(times[0]) - anchor_s) // stride_s * stride_s)
         end_s = min(end_s, anchor_s + (int(times[-1]) - anchor_s) // stride_s * stride_s + length_s)
     spacing = {"length_s": length_s, "stride_s": stride_s, "anchor_s": anchor_s}
-    if style == "channels" and prepared.placed_layers:
+    if style == "channels" and (prepared.placed_layers or prepared.events.span_s is not None):
         shown_s = channels_rasterizer(prepared, steps=1).shown_s
     windows = make_windows(shown_s, begin_s=begin_s, end_s=end_s, **spacing)
     if len(windows) == 0 or len(times) == 0:

@@ -90,10 +90,13 @@ class City:
         """Return the rows, and those of layers, in the order in which they became known.
 
         Args:
-            delay_s: after each incident happened ...
+            delay_s: after each incident was over ...
             as_reported: ... or when it was reported, if that is later. Layers say themselves when a row is known.
         """
-        events = self.events
+        events, known_s = self.events, self.reported_s if as_reported else None
+        if events.span_s is not None:
+            over_s = events.over_s + delay_s
+            known_s = over_s if known_s is None else np.maximum(known_s, over_s)
         incidents = make_catalog(
             time_s=events.time_s,
             category=events.category,
@@ -103,7 +106,7 @@ class City:
             categories=events.categories,
             areas=len(self.polygons),
             delay_s=delay_s,
-            known_s=self.reported_s if as_reported else None,
+            known_s=known_s,
         )
         counted = {layer.name: self._layer_catalog(layer) for layer in self.layers if layer.categories}
         every = with_layers(incidents, counted)
@@ -276,8 +279,7 @@ def prepared_city(prepared: Prepared, *, begin_s: int, end_s: int) -> City:
     import shapely
 
     kept = slice(int(np.searchsorted(prepared.events.time_s, end_s)))  # a view: a copy of millions of rows adds up
-    columns = {name: value for name, value in vars(prepared.events).items() if name != "categories"}
-    events = Events(**{name: value[kept] for name, value in columns.items()}, categories=prepared.events.categories)
+    events = prepared.events.take(kept)
     return City(
         name=prepared.city.city.name,
         events=events,

@@ -1,8 +1,9 @@
 """Where and what the rows are that maps show: incidents, and on maps of channels those of layers that have a place.
 
-An incident is shown in the step in which it happened, as forecasts know it after one delay for all. A row of a layer is
-shown in the step in which it became known, and steps end before a forecast is issued: whatever is on its maps was known
-by then. A row of a layer that names areas, and no coordinates, fills the cells of its area.
+An incident is shown in the step in which it happened, or was over where it tells an end, as forecasts know it after one
+delay for all. A row of a layer is shown in the step in which it became known, and steps end before a forecast is
+issued: whatever is on its maps was known by then. A row of a layer that names areas, and no coordinates, fills the
+cells of its area.
 
 Shapes: E rows shown, R rows of a layer, K cells, N neighborhoods.
 """
@@ -74,9 +75,9 @@ def shown_rows(prepared: Prepared, geometry: MapGeometry, spacing: int = 1) -> t
     """
     events, layers = prepared.events, prepared.placed_layers
     incidents = Places.of(events)
-    if not layers:
+    if not layers and events.span_s is None:
         return incidents, events.time_s
-    categories, columns = list(events.categories), [(incidents, events.time_s)]
+    categories, columns = list(events.categories), [(incidents, events.over_s)]
     for layer in layers:
         row, longitude, latitude = _filled(layer, prepared, geometry, spacing)
         places = Places(

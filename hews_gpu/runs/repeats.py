@@ -115,7 +115,7 @@ def repeats(
     bands = bands or Bands()
     prepared = open_prepared(folder)
     city, at_s = _known(prepared, at, _chosen(prepared, categories))
-    past = city.catalog().until(at_s)
+    past = replace(city, events=replace(city.events, span_s=None)).catalog().until(at_s)  # in order of their begins
     span_s = _spans_s(prepared, city, past)
     over = past.is_event & (past.time_s >= city.begin_s) & (past.time_s + span_s <= at_s)  # others are not known yet
     rows = np.flatnonzero(over)[-MOST_EVENTS:]

@@ -51,11 +51,19 @@ def test_marks_that_a_later_row_can_change_do_change(prepared):
     assert near.any() and any((one != found[0]).any() for one in found)
 
 
-@pytest.mark.parametrize(("delay_s", "as_reported"), [(0, False), (86_400, False), (0, True)])
+@pytest.mark.parametrize(
+    ("delay_s", "as_reported", "longest_s"),
+    [(0, False, 0), (86_400, False, 0), (0, True, 0), (3600, False, 40_000), (0, True, 40_000)],
+)
 @pytest.mark.parametrize("style", STYLES)
-def test_what_was_known_at_the_cut_stays_known_and_nothing_else_becomes_so(cities, delay_s, as_reported, style):
+def test_what_was_known_at_the_cut_stays_known_and_nothing_else_becomes_so(
+    cities, delay_s, as_reported, longest_s, style
+):
     """Also with events of several rows, of which one is known late: the catalog itself says what was known."""
     source = replace(cities.strong, group=np.arange(len(cities.strong.events)) // 2)
+    if longest_s:
+        span_s = np.random.default_rng(0).integers(0, longest_s, len(source.events))
+        source = replace(source, events=replace(source.events, span_s=span_s))
     cut_s = int(source.events.time_s[40_000])
     options = {"delay_s": delay_s, "as_reported": as_reported}
     other = edit_city(source, Edit(cut_s, style, 1), **options)

@@ -35,7 +35,8 @@ COLUMNS = {
 
 
 def test_every_column_is_what_the_table_says_and_repeats_of_other_files_are_left_out(tmp_path: Path) -> None:
-    pq.write_table(pa.table({**COLUMNS, "weapon": pa.nulls(6)}), tmp_path / "incidents.parquet")
+    ends = pa.array([None, 25, None, None, 50, None], pa.int64())
+    pq.write_table(pa.table({**COLUMNS, "weapon": pa.nulls(6), "end_s": ends}), tmp_path / "incidents.parquet")
     found = load_events(tmp_path)
     assert len(found) == 5 and found.categories == ("ASSAULT", "SHOOTING")
     assert {name: values.tolist() for name, values in vars(found).items() if name != "categories"} == {
@@ -47,8 +48,16 @@ def test_every_column_is_what_the_table_says_and_repeats_of_other_files_are_left
         "is_target": [True, False, False, False, True],
         "is_duplicate": [False, False, False, False, True],
         "is_twin": [False, True, True, True, False],
+        "span_s": [0, 5, 0, 0, 0],
     }
+    assert found.over_s.tolist() == [10, 25, 30, 40, 50]
     assert all(np.asarray(values).flags.c_contiguous for values in vars(found).values())
+
+
+@pytest.mark.parametrize("ends", [{}, {"end_s": pa.nulls(6, pa.int64())}])
+def test_without_ends_no_incident_has_a_span(tmp_path: Path, ends: dict[str, pa.Array]) -> None:
+    pq.write_table(pa.table({**COLUMNS, **ends}), tmp_path / "incidents.parquet")
+    assert load_events(tmp_path).span_s is None
 
 
 @pytest.mark.parametrize("column", COLUMNS)

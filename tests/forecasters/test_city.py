@@ -11,7 +11,7 @@ import shapely
 
 from hews_gpu.data.geometry.outlines import outlines_of
 from hews_gpu.data.windows import Task, issue_windows
-from hews_gpu.forecasters.catalog import outcomes
+from hews_gpu.forecasters.catalog import label_known_s, outcomes
 from hews_gpu.forecasters.city import City, event_groups, prepared_city
 from hews_gpu.units import DAY_S
 
@@ -31,6 +31,25 @@ def test_reports_come_when_the_city_says(strong):
     assert (reported.known_s >= reported.time_s + 3600).all()
     assert (reported.known_s > reported.time_s + 3600).any()
     assert (np.diff(reported.known_s) >= 0).all()
+
+
+def test_an_incident_with_a_span_is_known_once_it_was_over_and_the_delay_has_passed(strong):
+    rows = len(strong.events)
+    span_s = np.where(np.arange(rows) % 3, 0, np.random.default_rng(0).integers(1, 2 * DAY_S, rows))
+    city = replace(strong, events=replace(strong.events, span_s=span_s), prepared=None)
+    for delay_s, as_reported in ((3600, False), (0, True)):
+        plain, catalog = (one.catalog(delay_s, as_reported=as_reported) for one in (strong, city))
+        when_s = int(catalog.known_s[rows // 2])
+        over = city.events.time_s + span_s + delay_s < when_s
+        if as_reported:
+            over &= strong.reported_s < when_s
+        assert len(catalog.until(when_s)) == over.sum() < len(plain.until(when_s))
+    windows = issue_windows(strong.begin_s, strong.end_s, Task()).select(np.arange(500))
+    assert (outcomes(city.catalog(), windows).y == outcomes(strong.catalog(), windows).y).all(), (
+        "labels are by the begin"
+    )
+    late = label_known_s(city.catalog(), windows) - label_known_s(strong.catalog(), windows)
+    assert (late >= 0).all() and (late > 0).any()
 
 
 def test_the_ground_is_the_polygons(strong):

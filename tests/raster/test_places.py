@@ -86,6 +86,13 @@ def test_a_row_is_shown_once_it_is_known_in_its_groups_channel_or_its_layers(cit
     assert later["shots"] == [[0] * 4, [0, 0, 0, 1]], "it happened at half past and was known at three"
 
 
+def test_an_incident_with_a_span_is_shown_once_it_was_over(city):
+    events = replace(city.events, span_s=np.array([2 * HOUR_S]))
+    spanned = city.with_rows(events)
+    assert drawn(spanned, [], 2.9)["other"] == NOTHING
+    assert drawn(spanned, [], 3.1)["other"] == [[1, 0, 0, 0], [0] * 4]
+
+
 def test_layers_have_channels_of_their_own_in_their_order(city):
     first, second = (layer(name, [(0, 0.1 + k, "A", -76.603)]) for k, name in enumerate(("zeta", "alpha")))
     maps = drawn(city, [first, second], 5.0)

@@ -34,7 +34,7 @@ from hews_gpu.data.prepare.sort import NAME
 from hews_gpu.errors import UserError
 from hews_gpu.units import DAY_S
 
-__all__ = ["KINDS", "NEW", "ROWS", "Comparison", "Rows", "compare", "rows_of", "schema_of"]
+__all__ = ["END", "KINDS", "NEW", "ROWS", "Comparison", "Rows", "compare", "rows_of", "schema_of"]
 
 ROWS = pa.schema(
     {
@@ -47,6 +47,7 @@ ROWS = pa.schema(
     }
 )
 """What a forecast may see of a row, and what makes two rows equal; a table may add columns of numbers to them."""
+END = "end_s"
 KINDS = ("new", "returned", "reclassified", "moved", "revised")
 NEW, RETURNED, RECLASSIFIED, MOVED, REVISED = range(len(KINDS))
 REVISED_S = DAY_S
@@ -60,16 +61,22 @@ SAME: dict[int, tuple[str, ...]] = {
 """Kind of change -> what stays."""
 
 
-def rows_of(prepared: Path) -> pa.Table:
+def rows_of(prepared: Path, *, with_ends: bool = False) -> pa.Table:
     """Read the rows of a PREPARED folder that a delivery consists of, without those of an earlier download.
+
+    Args:
+        prepared: the folder.
+        with_ends: also `END`, until when each may have happened.
 
     Raises:
         UserError: the file is missing or not one that `hews prepare` wrote.
     """
     file = prepared / "incidents.parquet"
     try:
-        table = pq.read_table(file, columns=[*ROWS.names, "is_overlap"])
-        return table.filter(pc.invert(table["is_overlap"])).select(ROWS.names).cast(ROWS)
+        table = pq.read_table(file, columns=[*ROWS.names, *([END] if with_ends else []), "is_overlap"])
+        table = table.filter(pc.invert(table["is_overlap"]))
+        rows = table.select(ROWS.names).cast(ROWS)
+        return rows.append_column(END, pc.coalesce(table[END], table["time_s"])) if with_ends else rows
     except (OSError, KeyError, pa.ArrowException) as error:
         remedy = "Make it with 'hews prepare CITY.toml'"
         raise UserError(str(file), allowed=f"cannot be read ({error})", remedy=remedy) from None

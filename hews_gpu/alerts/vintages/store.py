@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hews_gpu.alerts.vintages.compare import KINDS, NEW, ROWS, Comparison, Rows, compare, schema_of
+from hews_gpu.alerts.vintages.compare import END, KINDS, NEW, ROWS, Comparison, Rows, compare, schema_of
 from hews_gpu.alerts.vintages.versions import STILL, Versions, rows_schema, stored_schema
 from hews_gpu.arrays import Int64
 from hews_gpu.data.events import Events
@@ -223,6 +223,7 @@ class Store:
             is_duplicate=pd.Series(rows.key).duplicated().to_numpy(),
             is_twin=is_twin,
             categories=tuple(categories),
+            span_s=rows.table[END].to_numpy() - column["time_s"] if END in rows.table.column_names else None,
         )
         return events, versions.first_known[at]
 

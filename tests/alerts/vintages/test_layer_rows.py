@@ -89,3 +89,18 @@ def test_rows_with_places_come_back_in_order_with_when_they_were_reported(tmp_pa
     assert back.categories == ("A", "B") and back.category.tolist() == [0, 1]
     assert back.neighborhood.tolist() == [0, 1] and back.longitude.tolist() == [-76.59, -76.51]
     assert (back.known_s - back.time_s).tolist() == [4 * 3600, 5390] and back.has_places
+
+
+def test_incidents_are_known_until_when_they_may_have_happened(tmp_path, weather):
+    prepared, _, _ = weather
+    columns = {name: name for name in ("time", "longitude", "latitude", "category", "end")}
+    city = replace(prepared.city, incidents=replace(prepared.city.incidents, columns=columns))
+    prepared = replace(prepared, city=city)
+    text = "time,longitude,latitude,category,end\n2024-04-19T01:00,-76.51,39.35,SHOOTING,2024-04-19T09:00\n"
+    text += "2024-04-19T02:00,-76.51,39.35,THEFT,\n"
+    store = delivered(tmp_path, prepared, None, text, NOW_S - 1)
+    events, _ = store.events(NOW_S)
+    assert events.span_s.tolist() == [8 * 3600, 0]
+    again = text.replace("SHOOTING,2024-04-19T09:00", "SHOOTING,2024-04-19T05:00")
+    store = delivered(tmp_path, prepared, None, again, NOW_S + 7199, "b.csv")
+    assert [store.events(when_s)[0].span_s[0] for when_s in (NOW_S, NOW_S + 7200)] == [8 * 3600, 4 * 3600]
