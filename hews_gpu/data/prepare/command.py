@@ -253,7 +253,8 @@ def _build_tables(
         coverage = coverage_of(sum(tally.days.values(), Counter()), tally.target_days, tally.category_months)
         if not score_only and table.tally.kept >= FEW:
             require_covered(city.splits, coverage)
-        duplicates, span_s = sort_table(folder, work, table, names, team, cut.bucket_rows)
+        newest = not isinstance(incidents, LayerConfig)  # what a layer said first was known first
+        duplicates, span_s = sort_table(folder, work, table, names, team, cut.bucket_rows, newest_message=newest)
     quality = quality_report(table.tally, table.texts, duplicates, table.files, names, span_s)
     quality |= {**_of_inputs(table, neighborhoods), "times": _of_times(city, table, neighborhoods)}
     quality |= {"coverage": coverage.described(), DOUBTS: doubts}

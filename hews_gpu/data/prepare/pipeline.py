@@ -35,7 +35,7 @@ from hews_gpu.data.quality.text_statistics import TextTally, tally_texts
 from hews_gpu.data.readers.dates import require_month_first
 from hews_gpu.data.readers.dictionary_column import Block
 from hews_gpu.data.readers.files import IncidentFile, columns_of, open_table
-from hews_gpu.data.readers.schemas import Columns, ReadSettings
+from hews_gpu.data.readers.schemas import TOLD, Columns, ReadSettings
 from hews_gpu.errors import UserError
 from hews_gpu.work_folder import read_object, read_shared, write_object
 from hews_gpu.workers import STOPPING, Workers
@@ -74,6 +74,8 @@ class CleanedRows(Tally):
     """Kept rows, a frame for each block, until they are written; so are the tables below."""
     charts: list[pa.Table] = field(default_factory=list)
     quarantine: list[pa.Table] = field(default_factory=list)
+    messages: list[pa.Table] = field(default_factory=list)
+    """Of kept rows that are messages on incidents: which incident, and when each was sent."""
 
 
 @dataclass(kw_only=True)
@@ -103,6 +105,8 @@ class SortJob:
     categories: Sequence[str]
     neighborhoods: Sequence[str]
     backend: Backend
+    other_message: dict[int, int]
+    """Row that is a message on an incident of which another one counts -> that one."""
 
 
 def clean_table(work: Path, job: CleanJob, team: Workers) -> CleanedTable:
@@ -153,8 +157,11 @@ def clean_partition(folder: Path, number: int) -> int | UserError:
         charts = pa.concat_tables(whole.charts, promote_options="default").unify_dictionaries()
         write_arrow(_path(folder, "charts", number), charts)
         write_arrow(_path(folder, "quarantine", number), pa.concat_tables(whole.quarantine))
+        if whole.messages:
+            write_arrow(_path(folder, "messages", number), pa.concat_tables(whole.messages))
     # last: by this file the partition is known to be done
-    write_object(_path(folder, "cleaned", number), replace(whole, events=[], charts=[], quarantine=[]))
+    left = replace(whole, events=[], charts=[], quarantine=[], messages=[])
+    write_object(_path(folder, "cleaned", number), left)
     return whole.tally.rows
 
 
@@ -178,6 +185,8 @@ def _clean_part(part: FilePart, job: CleanJob, first_row: int, position: dict[st
             whole.events.append(sort.events_of(verdicts, position))
             whole.charts.append(sort.chart_texts(block, reason, columns.charts_only))
             whole.quarantine.append(sort.quarantined(block, reason, names))
+            if TOLD in block.texts:
+                whole.messages.append(sort.messages_of(block, reason))
         whole.texts.noticed.update({(number, what): n for what, n in table.noticed.items()})
         whole.columns[number] = columns
     return whole
@@ -215,11 +224,19 @@ def _whole_table(work: Path, plan: PartitionPlan) -> CleanedTable:
 
 
 def sort_table(
-    folder: Path, work: Path, table: CleanedTable, neighborhoods: Sequence[str], team: Workers, bucket_rows: int
+    folder: Path,
+    work: Path,
+    table: CleanedTable,
+    neighborhoods: Sequence[str],
+    team: Workers,
+    bucket_rows: int,
+    *,
+    newest_message: bool = True,
 ) -> tuple[DuplicateTally, tuple[int, int] | None]:
     """Sort what `clean_table` left in the work folder, find what repeats, and write the tables to `folder`.
 
-    These are incidents, quarantine and charts_only.parquet. A stretch of time has about `bucket_rows` rows.
+    These are incidents, quarantine and charts_only.parquet. A stretch of time has about `bucket_rows` rows. Of several
+    messages on an incident the newest counts, or the first.
 
     Returns:
         What repeats, and the times of the first and of the last row.
@@ -227,6 +244,8 @@ def sort_table(
     days: Counter[int] = sum(table.tally.days.values(), Counter())
     edges_s = sort.bucket_edges(days, bucket_rows)
     job, span_s = _sort_job(work, table, neighborhoods, edges_s, team.backend)
+    messages = [one for one in _numbered(work, "messages", table.bases)]
+    job = replace(job, other_message=sort.other_messages(messages, newest=newest_message))
     write_object(work / SORT_JOB, job)
     duplicates = DuplicateTally()
     with progress.step("sorting", table.tally.kept, "rows") as bar:
@@ -244,6 +263,10 @@ def sort_bucket(folder: Path, number: int) -> int:
     job: SortJob = read_shared(folder / SORT_JOB)
     loaded = sort.load_bucket(number, job.parts, job.backend)
     frame = with_duplicates(to_pandas(loaded), job.targets, job.groups)
+    if job.other_message:
+        other = frame["row_id"].map(job.other_message)
+        frame["is_overlap"] |= other.notna()
+        frame["duplicate_of"] = other.fillna(frame["duplicate_of"]).astype(np.int64)
     rows = sort.incidents_table(frame, job.categories, job.neighborhoods, [file.name for file in job.files])
     write_arrow(_path(folder, "sorted", number), rows)
     write_object(_path(folder, "duplicates", number), tally_duplicates(frame, [file.rows for file in job.files]))
@@ -276,6 +299,7 @@ def _sort_job(
         categories=categories,
         neighborhoods=neighborhoods,
         backend=backend,
+        other_message={},
     )
     return job, (min(spans)[0], max(last for _, last in spans)) if spans else None
 
@@ -321,6 +345,8 @@ def _in_order(work: Path, buckets: int, team: Workers, tally: DuplicateTally, ba
 def _numbered(work: Path, kind: str, bases: Mapping[int, int]) -> Iterator[pa.Table]:
     """Give what the partitions left of one kind, in order, its rows numbered as in the whole table."""
     for number, base in bases.items():
+        if not _path(work, kind, number).is_file():
+            continue  # no row of the partition is of that kind
         table = open_arrow(_path(work, kind, number))
         at = table.column_names.index("row_id")
         yield table.set_column(at, "row_id", pa.array(table["row_id"].to_numpy() + base))

@@ -26,6 +26,8 @@ from hews_gpu.data.clean import REASONS
 from hews_gpu.data.prepare.duplicates import NONE
 from hews_gpu.data.readers.dates import NOT_A_TIME
 from hews_gpu.data.readers.dictionary_column import Block
+from hews_gpu.data.readers.eido import sent_s
+from hews_gpu.data.readers.schemas import INCIDENT, TOLD
 from hews_gpu.files import atomic_file
 from hews_gpu.units import DAY_S
 
@@ -92,6 +94,28 @@ def quarantined(block: Block, reason: UInt8, sources: Sequence[str]) -> pa.Table
         *texts("longitude", "latitude", "category"),
     ]
     return pa.table(columns, schema=QUARANTINE)
+
+
+def messages_of(block: Block, reason: UInt8) -> pa.Table:
+    """Return row_id, incident (text) and sent_s (float64) of the kept rows of a block of messages on incidents."""
+    kept, told = reason == 0, block.text(TOLD)
+    sent = np.array([sent_s(text) for text in told.texts], np.float64)[told.codes]
+    incident = block.text(INCIDENT).take(kept).cast(pa.string())
+    return pa.table({"row_id": block.row_id[kept], "incident": incident, "sent_s": sent[kept]})
+
+
+def other_messages(messages: Sequence[pa.Table], *, newest: bool) -> dict[int, int]:
+    """Return each row that is one of several messages on an incident -> the one that counts, but for that one.
+
+    It is the newest, or the first; of those sent at once, and of equal ones in several files, the first in the files.
+    """
+    if not messages:
+        return {}
+    every = pa.concat_tables(messages).to_pandas()
+    every = every[every["incident"] != ""].sort_values(["sent_s", "row_id"], ascending=[not newest, True])
+    counts = every.groupby("incident", sort=False)["row_id"].transform("first")
+    other = every["row_id"] != counts
+    return dict(zip(every["row_id"][other].tolist(), counts[other].tolist(), strict=True))
 
 
 def _named(codes: npt.ArrayLike, names: Sequence[str]) -> pa.DictionaryArray:

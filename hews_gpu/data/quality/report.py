@@ -187,7 +187,8 @@ def overlapping_files(
     """
     spans = {number: (min(days), max(days)) for number, days in rows.days.items() if days}
     layout = {number: files[number].layout for number in spans}
-    pairs = set(duplicates.repeats) | {(a, b) for a in spans for b in spans if a < b and layout[a] != layout[b]}
+    repeats = {(a, b) for a, b in duplicates.repeats if a != b}  # of one file: messages on one incident
+    pairs = repeats | {(a, b) for a in spans for b in spans if a < b and layout[a] != layout[b]}
     result: list[dict[str, Any]] = []
     for a, b in sorted(pairs, key=lambda pair: (-duplicates.repeats[pair], pair)):
         begin, end = max(spans[a][0], spans[b][0]), min(spans[a][1], spans[b][1])

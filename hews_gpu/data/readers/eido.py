@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["EIDO_KEY", "eido_row", "incident_id", "is_eido"]
+__all__ = ["EIDO_KEY", "eido_row", "incident_id", "is_eido", "sent_s"]
 
 KEYS = ("eidoVersion", "incidentComponent")
 EIDO_KEY = re.compile(rf'"(?:{"|".join(KEYS)})"\s*:')
@@ -62,6 +62,12 @@ def eido_row(item: Object) -> dict[str, str | None]:
         "Longitude": longitude,
         "Latitude": latitude,
     }
+
+
+def sent_s(text: str) -> float:
+    """Return when a message was sent, in seconds since 1970; one that does not say before all others."""
+    moment = _moment(text)
+    return float("-inf") if moment is None else moment.timestamp()
 
 
 def _objects(value: Any) -> Iterator[Object]:

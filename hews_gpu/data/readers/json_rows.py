@@ -63,7 +63,7 @@ def open_json(path: Path, name: str, settings: ReadSettings) -> Iterator[JsonTab
     """Open a GeoJSON or JSON file and look at its first records."""
     noticed: Counter[str] = Counter()
     with open_bytes(path) as stream:
-        rows = read_rows(stream, name, noticed)
+        rows = read_rows(stream, name, noticed, first_message_only=settings.is_citywide)
         ahead = list(islice(rows, LOOK_AHEAD))
         if not ahead:
             raise UserError(name, allowed="holds no records", remedy="Remove it or fetch it again")
@@ -91,8 +91,14 @@ class JsonTable(OpenTable):
             first += len(block)
 
 
-def read_rows(stream: BinaryIO, name: str, noticed: Counter[str]) -> Iterator[Numbered]:
-    """Read the records of a file as text by column name, with the coordinates of their points."""
+def read_rows(
+    stream: BinaryIO, name: str, noticed: Counter[str], *, first_message_only: bool = False
+) -> Iterator[Numbered]:
+    """Read the records of a file as text by column name, with the coordinates of their points.
+
+    Of several messages on an incident the first can be taken alone; those of tables with places are told apart later,
+    over all files.
+    """
     told: set[str] = set()
     for item in _items(_Text(stream, name), noticed):
         if item is BROKEN:
@@ -101,7 +107,7 @@ def read_rows(stream: BinaryIO, name: str, noticed: Counter[str]) -> Iterator[Nu
         if isinstance(item, dict) and is_eido(item):
             incident = incident_id(item)
             yield LATER_MESSAGE if incident in told else GOOD, eido_row(item)
-            told |= {incident} - {""}
+            told |= {incident} - {""} if first_message_only else set()
             continue
         if isinstance(item, list):
             allowed = "holds rows without column names, as the whole export of a Socrata feed does (rows.json)"

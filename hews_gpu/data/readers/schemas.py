@@ -112,11 +112,13 @@ CHICAGO = Schema(
     compared=("Case Number", "IUCR", "FBI Code", "Beat", "District", "Ward", "Community Area"),
     vocabulary=CHICAGO_VOCABULARY,
 )
+INCIDENT, TOLD = "incidentId", "told"
+"""Of a message on an incident: which one, and the role of the column that says when it was sent."""
 EIDO = Schema(  # rows as `eido.eido_row` makes them
     name="eido",
-    roles={"time": "incidentTime", **POINT, "category": "incidentType"},
+    roles={"time": "incidentTime", **POINT, "category": "incidentType", TOLD: "lastUpdateTimeStamp"},
     charts_only=(),
-    compared=("incidentId",),
+    compared=(INCIDENT,),
     vocabulary={},
     has_offsets=True,
 )

@@ -15,11 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from hews_gpu.config import CityConfig
-from hews_gpu.data.prepare.command import prepare
+from hews_gpu.config import CityConfig, LayerConfig
+from hews_gpu.data.events import load_layer
+from hews_gpu.data.prepare.command import prepare, prepare_layer
 from hews_gpu.data.propose_city import propose_layer
 from hews_gpu.data.readers import json_rows
 from hews_gpu.data.readers.eido import eido_row
@@ -82,7 +84,6 @@ ASIDE = {
         {**eido(10, places={"a": EAST}), "incidentComponent": {"incidentTypeInternalText": "x"}},
         "unparsable time",
     ),
-    "an update": (LATER, "later message of an incident told before"),
 }
 
 
@@ -116,6 +117,46 @@ def test_what_is_broken_costs_itself_only(toy: Toy, tmp_path: Path, monkeypatch:
     whole = ["no whole JSON object"] * 3
     assert [one["reason"] for one in aside] == [*whole, *(why for _, why in ASIDE.values() if why)]
     assert [one["line"] for one in aside[:4]] == [2, 4, 6, 7]
+
+
+NEWER, NEWEST = ({**LATER, "lastUpdateTimeStamp": f"2014-07-0{day}T00:00:00Z"} for day in (3, 4))
+SEALED = {**eido(1, places={"a": CIVIC}, **SHOTS), "lastUpdateTimeStamp": "2014-07-05T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a.jsonl": lines(ONE, TWO, THREE), "b.jsonl": lines(NEWEST)},
+        {"a.jsonl": lines(NEWEST, NEWER), "b.jsonl": lines(ONE, TWO, THREE, NEWEST)},
+        {"a.jsonl": lines(ONE, NEWEST, NEWER, TWO), "b.jsonl": lines(NEWER, THREE, ONE, SEALED)},
+    ],
+)
+def test_of_the_messages_on_an_incident_the_newest_counts_whatever_the_files(toy: Toy, tmp_path: Path, files) -> None:
+    quality = prepare(toy(files=files), tmp_path / "out")
+    table = pq.read_table(tmp_path / "out" / "incidents.parquet").to_pylist()
+    left = [one for one in table if not one["is_overlap"]]
+    assert [one["category"] for one in left] == ["HOMICIDE", "ALARM", "SHOOTING"]
+    assert {one["duplicate_of"] for one in table if one["is_overlap"]} == {left[0]["row_id"]}
+    assert quality["overlaps"] == len(table) - 3
+
+
+def test_of_messages_sent_at_once_the_first_counts(toy: Toy, tmp_path: Path) -> None:
+    prepare(toy(files={"a.jsonl": lines(ONE, TWO), "b.jsonl": lines(LATER, THREE)}), tmp_path / "out")
+    table = pq.read_table(tmp_path / "out" / "incidents.parquet").to_pylist()
+    left = [one["category"] for one in table if not one["is_overlap"]]
+    assert left == ["SHOOTING", "ALARM", "SHOOTING"]
+
+
+def test_of_the_messages_on_an_incident_a_layer_takes_the_first(toy: Toy, tmp_path: Path) -> None:
+    """What an incident turned out to be was not known when it was called in."""
+    city = toy(files={"a.jsonl": lines(NEWEST, TWO, THREE), "b.jsonl": lines(ONE, NEWER)})
+    columns = {"known": "lastUpdateTimeStamp"}
+    layer = LayerConfig(name="calls", files=city.incidents.files, columns=columns)
+    prepare_layer(city, layer, tmp_path / "out")
+    rows = load_layer(tmp_path / "out", layer)
+    assert [rows.categories[code] for code in rows.category] == ["SHOOTING", "ALARM", "SHOOTING"]
+    first = np.datetime64("2014-07-01T20:00", "s").astype(np.int64)
+    assert rows.known_s[0] == first
 
 
 def test_a_time_without_its_offset_is_none_and_the_incident_is_when_it_was_told() -> None:
