@@ -18,14 +18,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
 
 from benchmarks.common import ROOT, finish, parse_flags
-from hews_gpu.audit.feedback import ARMS, NEEDS_CONTEXT, Settings, feedback, feedback_table
+from hews_gpu.audit.feedback import NEEDS_CONTEXT, Settings, feedback, feedback_table
 from hews_gpu.cli.printing import print_table
 from hews_gpu.cluster.dask_workers import parse_cluster
 from hews_gpu.report.figures.feedback import drifts
 from hews_gpu.report.style import light_svg
 
 PACKAGES = ("distributed", "scipy")
-MAIN = Settings(arms=tuple(name for name in ARMS if name not in NEEDS_CONTEXT))
+MAIN = Settings()
 CONTEXT = Settings(
     arms=("reported", *NEEDS_CONTEXT, "random"), model="hewsnet", cycles=8, cycle_weeks=4, delivery_days=1, seeds=4
 )

@@ -58,7 +58,23 @@ from hews_gpu.units import DAY_S, HOUR_S, WEEK_S
 from hews_gpu.work_folder import code_digest, open_work_folder, read_shared, write_object
 from hews_gpu.workers import Opener
 
-__all__ = ["ARMS", "NEEDS_CONTEXT", "Arm", "Settings", "feedback", "feedback_table", "judged", "run_arm"]
+__all__ = [
+    "ARMS",
+    "BEFORE_S",
+    "NEEDS_CONTEXT",
+    "SHIFT_S",
+    "Arm",
+    "History",
+    "Settings",
+    "arms_of",
+    "cell",
+    "feedback",
+    "feedback_table",
+    "judged",
+    "learned",
+    "run_arm",
+    "told",
+]
 
 SHIFT_S = 8 * HOUR_S
 """Patrols are sent by the shift: the length of windows, and from one to the next."""
@@ -115,6 +131,11 @@ ARMS: dict[str, Arm] = {
 }
 
 
+def arms_of(model: str) -> tuple[str, ...]:
+    """Return the arms that differ for a forecaster: the recent level looks at nothing but its target."""
+    return tuple(name for name in ARMS if model != LEVEL or name not in NEEDS_CONTEXT)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that decides a result."""
@@ -126,7 +147,7 @@ class Settings:
     seeds: int = 20
     neighborhoods: int = 12
     model: str = LEVEL
-    arms: tuple[str, ...] = tuple(ARMS)
+    arms: tuple[str, ...] = arms_of(LEVEL)
     response: Response = field(default_factory=Response)
     policy: Policy = field(default_factory=Policy)
 
@@ -144,8 +165,7 @@ class Settings:
         if not budget.each_per_week or not budget.watch_per_week + budget.warning_per_week:
             allowed = "never warns of a neighborhood: nobody is sent anywhere"
             raise UserError("--policy [neighborhoods]", allowed=allowed, remedy="Give it a budget of 1 or more")
-        forecaster = require_known(self.model)
-        if forecaster.is_network:
+        if require_known(self.model).is_network:
             raise UserError("--model", self.model, allowed="draws maps, of which a generated history has none")
 
     @property
@@ -166,7 +186,7 @@ class Settings:
 
 
 @dataclass(kw_only=True)
-class _History:
+class History:
     """An arm's history while it happens."""
 
     city: PatrolledCity
@@ -227,21 +247,21 @@ def run_arm(city: PatrolledCity, arm: Arm, settings: Settings, seed: int) -> dic
     began, start_s = time.process_time(), city.begin_s + BEFORE_S
     outcome = np.full(len(city.time_s), UNKNOWN)
     delivery_s = settings.delivery_days * DAY_S
-    history = _History(city=city, arm=arm, outcome=outcome, until_s=city.begin_s, delivery_s=delivery_s)
+    history = History(city=city, arm=arm, outcome=outcome, until_s=city.begin_s, delivery_s=delivery_s)
     nobody = np.zeros((BEFORE_S // SHIFT_S, len(city.polygons)), dtype=bool)
     history.live(start_s, nobody, settings.response)
     rng, warnings = np.random.default_rng([seed, 1]), list[Warning]()
     result: dict[str, Any] = {name: [] for name in ("warned", "forecast", "events", "hits")}
     for _ in range(settings.cycles):
-        forecaster, thresholds = _learned(history, settings, seed)
+        forecaster, thresholds = learned(history, settings, seed)
         parts = range(7 * settings.cycle_weeks // settings.delivery_days)
-        told = [_delivery(history, forecaster, thresholds, warnings, settings, rng) for _ in parts]
-        for name, values in zip(result, zip(*told, strict=True), strict=True):
+        each = [_delivery(history, forecaster, thresholds, warnings, settings, rng) for _ in parts]
+        for name, values in zip(result, zip(*each, strict=True), strict=True):
             result[name].append(np.sum(values, axis=0).tolist())
     return {**result, "processor_seconds": round(time.process_time() - began, 2)}
 
 
-def _learned(history: _History, settings: Settings, seed: int) -> tuple[Forecaster, Thresholds]:
+def learned(history: History, settings: Settings, seed: int) -> tuple[Forecaster, Thresholds]:
     """Fit the forecaster and set the thresholds by what is recorded."""
     city, task, now_s = history.city, settings.task, history.until_s
     windows = issue_windows(city.begin_s, now_s + SHIFT_S, task)
@@ -261,7 +281,7 @@ def _learned(history: _History, settings: Settings, seed: int) -> tuple[Forecast
 
 
 def _delivery(
-    history: _History,
+    history: History,
     forecaster: Forecaster,
     thresholds: Thresholds,
     warnings: list[Warning],
@@ -352,13 +372,13 @@ def judged(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
         middle = np.arange(half.shape[1]) - (half.shape[1] - 1) / 2
         row: dict[str, Any] = {
             "title": arm.title,
-            **{key: {"first": _told(values[key][:, 0]), "last": _told(ends[key])} for key in MEASURES},
-            "rise": _told(ends["drift"] - values["drift"][:, 0]),
-            "second_half_per_ten_cycles": _told(10 * half @ middle / max(1.0, (middle**2).sum())),
-            "by_cycle": {key: [_told(one) for one in values[key].T] for key in DRAWN},
+            **{key: {"first": told(values[key][:, 0]), "last": told(ends[key])} for key in MEASURES},
+            "rise": told(ends["drift"] - values["drift"][:, 0]),
+            "second_half_per_ten_cycles": told(10 * half @ middle / max(1.0, (middle**2).sum())),
+            "by_cycle": {key: [told(one) for one in values[key].T] for key in DRAWN},
         }
         if arm.control is not None and arm.control in measured:
-            row["beyond_control"] = _told(ends["drift"] - _mean(measured[arm.control]["drift"][:, last]))
+            row["beyond_control"] = told(ends["drift"] - _mean(measured[arm.control]["drift"][:, last]))
             row["verdict"] = _verdict(row["beyond_control"], row["rise"])
         result[name] = row
     return result
@@ -388,7 +408,7 @@ def _mean(values: Float64) -> Float64:
         return np.asarray(np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1), dtype=np.float64)
 
 
-def _told(values: Float64) -> dict[str, Any]:
+def told(values: Float64) -> dict[str, Any]:
     """Return the mean of the seeds [R] and its 95 % t-interval; None where fewer than two have a value."""
     values = values[np.isfinite(values)]
     if len(values) < 2:
@@ -412,12 +432,13 @@ def feedback_table(result: Mapping[str, Any]) -> list[list[str]]:
         apart = one.get("beyond_control")
         cells = [one["drift"]["first"], one["drift"]["last"], apart, one["hit_rate"]["last"]]
         cells.append(one["largest_share"]["last"])
-        rows.append([one["title"], *(_cell(each) for each in cells), one.get("verdict", "")])
+        rows.append([one["title"], *(cell(each) for each in cells), one.get("verdict", "")])
     return rows
 
 
-def _cell(told: Mapping[str, Any] | None) -> str:
-    if told is None or told["value"] is None:
+def cell(one: Mapping[str, Any] | None) -> str:
+    """Return what `told` tells, as text."""
+    if one is None or one["value"] is None:
         return ""
-    low, high = told["interval"]
-    return f"{told['value']:.3f} ({low:.3f} to {high:.3f})"
+    low, high = one["interval"]
+    return f"{one['value']:.3f} ({low:.3f} to {high:.3f})"

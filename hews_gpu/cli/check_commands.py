@@ -1,4 +1,4 @@
-"""The commands that try and check: demo, doctor, audit, audit fairness, simulate feedback, compare-vintages, bench."""
+"""The commands that try and check: demo, doctor, audit, audit fairness, simulate, compare-vintages, bench."""
 
 from __future__ import annotations
 
@@ -108,6 +108,9 @@ def simulate_feedback(
     ] = 1.1,
     neighborhoods: Annotated[int, typer.Option("--neighborhoods", help="Of each generated city.")] = 12,
     cycles: Annotated[int, typer.Option("--cycles", help="Of two weeks; each learns from all before.")] = 50,
+    delivery_days: Annotated[
+        int, typer.Option("--delivery-days", help="From one table to the next, in a cycle of 14 days.")
+    ] = 14,
     seeds: Annotated[int, typer.Option("--seeds", help="Generated cities.")] = 20,
     cluster: OfCluster = None,
     resume: GoOn = False,
@@ -116,7 +119,7 @@ def simulate_feedback(
 ) -> None:
     """Send patrols where warnings point, learn from what they find, and say when forecasts leave the true risk."""
     from hews_gpu.alerts.policy import Policy, parse_policy
-    from hews_gpu.audit.feedback import Settings, feedback, feedback_table
+    from hews_gpu.audit.feedback import Settings, arms_of, feedback, feedback_table
     from hews_gpu.files import require_free_file, write_json
     from hews_gpu.own_files import read_text
     from hews_gpu.synthetic.patrolled import Response
@@ -127,12 +130,42 @@ def simulate_feedback(
         seeds=seeds,
         neighborhoods=neighborhoods,
         model=model,
+        arms=arms_of(model),
+        delivery_days=delivery_days,
         response=Response(discovery=discovery, deterrence=deterrence, reporting=reporting),
         policy=Policy() if policy is None else parse_policy(read_text(policy), str(policy)),
     )
     result = feedback(settings, out, workers_of(cluster), resume=resume)
     write_json(out, result)
     show(f"Feedback of {seeds} generated cities", result, as_json, table=feedback_table(result))
+
+
+@app.command(name="simulate underreporting")
+def simulate_underreporting(
+    out: Annotated[Path, typer.Option("--out", help="File for the result, as JSON.")],
+    share: Annotated[
+        list[float] | None, typer.Option("--share", help="Of the reports that is made in some places. Repeatable.")
+    ] = None,
+    policy: Annotated[Path | None, typer.Option("--policy", help="A run's warnings.toml; else its defaults.")] = None,
+    model: Annotated[str, typer.Option("--model", help="A forecaster that says where.")] = "level",
+    neighborhoods: Annotated[int, typer.Option("--neighborhoods", help="Of each generated city.")] = 12,
+    seeds: Annotated[int, typer.Option("--seeds", help="Generated cities.")] = 20,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Audit warnings against what was reported and against all that happened, where some places report less."""
+    from hews_gpu.alerts.policy import Policy, parse_policy
+    from hews_gpu.audit.feedback import Settings
+    from hews_gpu.audit.underreporting import SHARES, underreporting, underreporting_table
+    from hews_gpu.files import require_free_file, write_json
+    from hews_gpu.own_files import read_text
+
+    require_free_file(out, force=force, example="underreporting.json")
+    rules = Policy() if policy is None else parse_policy(read_text(policy), str(policy))
+    settings = Settings(neighborhoods=neighborhoods, seeds=seeds, model=model, policy=rules)
+    result = underreporting(settings, share or SHARES)
+    write_json(out, result)
+    show(f"Under-reporting in {seeds} generated cities", result, as_json, table=underreporting_table(result))
 
 
 @app.command()

@@ -56,13 +56,13 @@ def test_what_patrols_found_is_out_of_what_was_reported():
 
 
 def test_patrols_go_anywhere_for_as_many_hours(monkeypatch):
-    sent, live = [], audited._History.live
+    sent, live = [], audited.History.live
 
     def watched(self, until_s, patrolled, response):
         sent.append(patrolled)
         return live(self, until_s, patrolled, response)
 
-    monkeypatch.setattr(audited._History, "live", watched)
+    monkeypatch.setattr(audited.History, "live", watched)
     warned = np.array(history(ARMS["discovered_random"])["warned"])
     anywhere = [one.sum() for one in sent[1:]]
     assert anywhere == warned.sum(axis=1).tolist() and warned.sum() > 0
@@ -82,7 +82,7 @@ def test_blind_and_separated_see_other_rows():
     for sees in ("all", "blind", "separated"):
         empty = np.full(len(city.time_s), audited.UNKNOWN)
         arm = Arm(title="", sees=sees)
-        one = audited._History(city=city, arm=arm, outcome=empty, until_s=city.begin_s, delivery_s=WEEK_S)
+        one = audited.History(city=city, arm=arm, outcome=empty, until_s=city.begin_s, delivery_s=WEEK_S)
         one.live(city.begin_s + 28 * DAY_S, patrolled, Response())
         catalog = one.catalog()
         seen[sees] = dict(zip(*np.unique(np.array(catalog.streams)[catalog.stream], return_counts=True), strict=True))
@@ -155,6 +155,14 @@ def test_settings_that_cannot_be(wrong, match):
         Settings(**wrong)
 
 
+def test_arms_that_could_not_differ_are_left_out():
+    assert set(ARMS) - set(audited.arms_of("level")) == {"blind", "separated"} and audited.arms_of("hewsnet") == tuple(
+        ARMS
+    )
+    for name in ("blind", "separated"):  # the level looks at its target alone
+        assert history(ARMS[name])["forecast"] == history(ARMS["reported"])["forecast"]
+
+
 def command(*words):
     line = [sys.executable, "-m", "hews_gpu", "simulate", "feedback", *map(str, words)]
     return subprocess.run(line, capture_output=True, text=True, check=False)
@@ -178,5 +186,6 @@ def test_the_command(tmp_path):
     made = command("--out", out, "--cycles", 2, "--seeds", 2, "--neighborhoods", 4, "--policy", policy, "--json")
     assert made.returncode == 0, made.stderr
     result = json.loads(out.read_text())
-    assert result["settings"]["policy"]["neighborhoods"]["watch_per_week"] == 20 and set(result["arms"]) == set(ARMS)
+    assert result["settings"]["policy"]["neighborhoods"]["watch_per_week"] == 20
+    assert result["settings"]["arms"] == list(result["arms"]) == list(audited.arms_of("level"))
     assert json.loads(made.stdout)["arms"] == result["arms"]

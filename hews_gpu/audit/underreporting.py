@@ -1,0 +1,136 @@
+"""`hews simulate underreporting`: what warnings and their audit look like where fewer incidents are reported.
+
+In a third of the neighborhoods of generated cities only a share of the reports is made, from the first day on. A
+forecaster learns from what is recorded, warns for half a year, and is audited twice (`audit.exposure`): against what
+was recorded, which is all that anybody sees, and against all that happened. Beside them two counts that might give it
+away: reports for each call for service, where one hears of all incidents alike, and shootings reported for each weapon
+that patrols found, as arrests would be.
+
+Shapes: E incidents, S windows, N neighborhoods, R seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from hews_gpu.alerts.decide import decide
+from hews_gpu.alerts.forecasts import forecast
+from hews_gpu.arrays import Bool, Float64, Int64
+from hews_gpu.audit.exposure import Cells, Grouping, measures
+from hews_gpu.audit.feedback import BEFORE_S, SHIFT_S, Arm, History, Settings, cell, learned, told
+from hews_gpu.errors import UserError
+from hews_gpu.progress import step
+from hews_gpu.synthetic.patrolled import DISCOVERED, REPORTED, SHOOTING, UNKNOWN, WEAPONS, PatrolledCity, Response
+from hews_gpu.units import DAY_S, WEEK_S
+
+__all__ = ["SHARES", "underreporting", "underreporting_table"]
+
+SHARES = (1.0, 0.9, 0.75, 0.5)
+"""Of the reports that are made in some neighborhoods."""
+QUIET_AREAS = 1 / 3
+"""Of the neighborhoods."""
+LEARNED_S = 2 * BEFORE_S
+AUDITED_S = 26 * WEEK_S
+CALLED = 0.6
+"""Share of the incidents of which somebody calls, reported in the end or not."""
+GATED = (("calibration", "ratio"), ("hours_per_event", "ratio"), ("caught", "difference"))
+
+
+def underreporting(settings: Settings, shares: Sequence[float] = SHARES) -> dict[str, Any]:
+    """Return, by share of the reports that is made, what the audit says of it, mean and 95 % interval over the seeds.
+
+    Args:
+        settings: of cities, forecaster and policy; cycles and patrols have no part in it.
+        shares: of the reports in some neighborhoods.
+
+    Raises:
+        UserError: a share that is none, or a model that does not say where.
+    """
+    wrong = [share for share in shares if not 0 < share <= 1]
+    if wrong:
+        raise UserError("--share", wrong[0], allowed="must be more than 0 and at most 1")
+    result: dict[str, Any] = {}
+    with step("under-reporting", settings.seeds * len(shares), "audits") as bar:
+        runs: dict[str, list[Mapping[str, float]]] = {f"{share:g}": [] for share in shares}
+        for seed in range(settings.seeds):
+            city = PatrolledCity.draw(settings.neighborhoods, (LEARNED_S + AUDITED_S) // DAY_S, seed)
+            for share in shares:
+                runs[f"{share:g}"].append(_audit(city, share, settings, seed))
+                bar.advance()
+    for text, each in runs.items():
+        result[text] = {name: told(np.array([one[name] for one in each])) for name in each[0]}
+    return {"settings": {**asdict(settings), "policy": settings.policy.as_dict()}, "shares": result}
+
+
+def _audit(city: PatrolledCity, share: float, settings: Settings, seed: int) -> dict[str, float]:
+    """Return the measures of one city; disparities are those of the neighborhoods that report less to the city."""
+    rng, areas = np.random.default_rng([seed, 2]), len(city.polygons)
+    is_quiet = rng.permutation(areas) < round(areas * QUIET_AREAS)
+    is_made = rng.random(len(city.time_s)) < np.where(is_quiet[city.area], share, 1.0)
+    is_called = rng.random(len(city.time_s)) < CALLED
+    names = np.array(city.categories)[city.category]
+    outcome = city.outcome(slice(None), np.zeros(len(names), dtype=bool), Response())
+    by_report = ~np.isin(names, DISCOVERED)
+    outcome[by_report & ~is_made] = UNKNOWN
+    start_s = city.begin_s + LEARNED_S
+    arm, delivery_s = Arm(title="", is_capped=True), settings.delivery_days * DAY_S
+    history = History(city=city, arm=arm, outcome=outcome, until_s=start_s, delivery_s=delivery_s)
+    p, warned = _warned(history, settings, seed)
+    target = (names == SHOOTING) & (city.time_s >= start_s)
+    grouping = Grouping(
+        by="", group=np.where(is_quiet, 0, 1), names=("fewer reports", "others"), edges=((0, 0), (1, 1))
+    )
+    result: dict[str, float] = {}
+    for against, which in (("recorded", target & (outcome == REPORTED)), ("true", target)):
+        events = _counts(city, which, start_s, p.shape)
+        cells = Cells(p=p, is_warned=warned, events=events, stride_s=SHIFT_S, horizon_s=SHIFT_S)
+        quiet = measures(cells, grouping, np.ones(areas))[0]
+        for name, kind in GATED:
+            told_of = quiet[name] and quiet[name][kind]
+            result[f"{name}_{against}"] = told_of["value"] if told_of else np.nan
+        result[f"caught_in_city_{against}"] = float((events * warned).sum() / max(1, events.sum()))
+    result["warned_there"] = float(warned[:, is_quiet].sum() / max(1, warned.sum()))
+    reported = by_report & (outcome == REPORTED)
+    result["reports_per_call"] = _ratio(city, reported, by_report & is_called, is_quiet)
+    found = (names == WEAPONS) & (outcome == REPORTED)
+    result["shootings_per_find"] = _ratio(city, (names == SHOOTING) & reported, found, is_quiet)
+    return result
+
+
+def _warned(history: History, settings: Settings, seed: int) -> tuple[Float64, Bool]:
+    """Return the forecasts [S, N] of half a year, and where a warning is in force."""
+    forecaster, thresholds = learned(history, settings, seed)
+    issue_s = history.until_s + np.arange(0, AUDITED_S, SHIFT_S)
+    history.until_s += AUDITED_S
+    said = forecast(forecaster, history.catalog(), settings.task, issue_s)  # each from what was delivered before it
+    assert said.areas is not None
+    warned = np.zeros(said.areas.shape, dtype=bool)
+    for one in decide(settings.policy_of(history.arm), thresholds, said, []):
+        warned[(one.issue_s - issue_s[0]) // SHIFT_S, one.place] = True
+    return said.areas, warned
+
+
+def _counts(city: PatrolledCity, which: Bool, start_s: int, shape: tuple[int, ...]) -> Int64:
+    """Return some incidents [E] by window and neighborhood [S, N]."""
+    counts = np.zeros(shape, dtype=np.int64)
+    np.add.at(counts, ((city.time_s[which] - start_s) // SHIFT_S, city.area[which]), 1)
+    return counts
+
+
+def _ratio(city: PatrolledCity, top: Bool, bottom: Bool, is_quiet: Bool) -> float:
+    """Return how many of one kind there are for each of another where fewer is reported, over the same elsewhere."""
+    quiet = is_quiet[city.area]
+    here, elsewhere = (int((top & where).sum()) / max(1, int((bottom & where).sum())) for where in (quiet, ~quiet))
+    return here / elsewhere if elsewhere else float("nan")
+
+
+def underreporting_table(result: Mapping[str, Any]) -> list[list[str]]:
+    """Return the measures as rows of text, a column for each share."""
+    shares = result["shares"]
+    heading = ["of the reports there", *(f"{float(share):.0%}" for share in shares)]
+    names = next(iter(shares.values()))
+    return [heading, *([name.replace("_", " "), *(cell(one[name]) for one in shares.values())] for name in names)]

@@ -1,0 +1,33 @@
+"""An audit against what was recorded does not see what is not reported; one against all that happened does."""
+
+import json
+
+import pytest
+
+from hews_gpu.alerts.policy import NeighborhoodBudget, Policy
+from hews_gpu.audit.feedback import Settings
+from hews_gpu.audit.underreporting import underreporting, underreporting_table
+from hews_gpu.errors import UserError
+
+MANY = Policy(neighborhoods=NeighborhoodBudget(watch_per_week=30, warning_per_week=10, each_per_week=15))
+
+
+def test_half_of_the_reports_look_like_half_of_the_risk():
+    settings = Settings(seeds=2, neighborhoods=6, policy=MANY)
+    result = underreporting(settings, (1.0, 0.5))
+    json.dumps(result, allow_nan=False)
+    all_made, half = ({name: one["value"] for name, one in result["shares"][share].items()} for share in ("1", "0.5"))
+    assert half["calibration_true"] > all_made["calibration_true"] + 0.25
+    assert half["calibration_recorded"] == pytest.approx(all_made["calibration_recorded"], abs=0.2)
+    assert all_made["reports_per_call"] == pytest.approx(1, abs=0.05)
+    assert half["reports_per_call"] == pytest.approx(0.5, abs=0.05)
+    assert half["shootings_per_find"] == pytest.approx(all_made["shootings_per_find"] / 2, rel=0.15)
+    assert half["warned_there"] < all_made["warned_there"]
+    table = underreporting_table(result)
+    assert table[0] == ["of the reports there", "100%", "50%"] and len(table) == 1 + len(half)
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.1])
+def test_no_such_share(share):
+    with pytest.raises(UserError, match=f"--share = {share}"):
+        underreporting(Settings(), (1.0, share))
