@@ -290,3 +290,12 @@ def test_a_row_that_may_have_happened_until_its_end_is_not_known_before(tmp_path
     _, layer = made(tmp_path, rows, columns=f'{AREA_COLUMNS}\nend = "until"', head="at,district,kind,until")
     waited_s = layer.known_s - layer.time_s
     assert sorted(set(waited_s.tolist())) == [60, 30 * HOUR_S]
+
+
+def test_places_that_never_change_are_refused_with_the_reason(tmp_path):
+    """Bars have no time: the same map in every window, and the same count by neighborhood."""
+    columns = 'longitude = "x"\nlatitude = "y"\ncategory = "kind"'
+    with pytest.raises(UserError, match="places that never change, such as bars") as refused:
+        made(tmp_path, ["BAR,-76.615,39.285", "PUB,-76.605,39.285"], columns=columns, head="kind,x,y")
+    told = str(refused.value)
+    assert told.startswith("[[layers]] calls columns: must name the column for 'time'") and "\n" not in told

@@ -71,6 +71,7 @@ def _read(city: CityConfig, layer: LayerConfig, files: Sequence[IncidentFile]) -
         targets=layer.values,
         times=layer.times,
         timezone=city.city.timezone,
+        is_layer=True,
         is_citywide=True,
     )
     frames, aside, names = list[pd.DataFrame](), list[pa.Table](), [file.name for file in files]

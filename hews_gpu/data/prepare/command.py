@@ -223,6 +223,7 @@ def _build_tables(
         targets=tuple(rule.column for rule in incidents.target),
         times=incidents.times,
         timezone=city.city.timezone,
+        is_layer=isinstance(incidents, LayerConfig),
         block_rows=cut.block_rows,
         chunk_bytes=cut.chunk_bytes,
     )

@@ -135,6 +135,8 @@ class ReadSettings:
     """Role -> column name, from ``[incidents.columns]``; goes before what the schema says."""
     targets: tuple[str, ...] = ()
     """Columns that mark targets, from ``[[incidents.target]]``; of a layer without places those of its values."""
+    is_layer: bool = False
+    """Whether they are those of a layer."""
     is_citywide: bool = False
     """Whether its rows have no place: then no column for one is needed, nor for a category."""
     times: str = "auto"
@@ -266,7 +268,7 @@ def choose_columns(names: Sequence[str], *, file: str, settings: ReadSettings | 
         roles = {role: name for role, name in roles.items() if role not in ("date", "time_of_day")}
     elif {"date", "time_of_day"} & set(mapped):
         roles.pop("time", None)
-    _require_roles(roles, settings.is_citywide)
+    _require_roles(roles, settings)
     if not any(role in mapped or normal_name(roles.get(role, "")) in positions for role in POINT_ROLES):
         roles = {role: name for role, name in roles.items() if role not in POINT_ROLES}
     for role, name in roles.items():
@@ -370,14 +372,18 @@ def _schema_for(
     raise UserError(file, allowed=allowed, remedy=remedy)
 
 
-def _require_roles(roles: Collection[str], is_citywide: bool) -> None:
+def _require_roles(roles: Collection[str], settings: ReadSettings) -> None:
     places: Sequence[str] = ("category",) if "area" in roles and not set(POINT_ROLES) & set(roles) else PLACE_ROLES
-    places = () if is_citywide else places
+    places = () if settings.is_citywide else places
     for role in ("date" if {"date", "time_of_day"} & set(roles) else "time", *places):
         if role not in roles:
             instead = " (or 'date', and 'time_of_day' where there is one)" if role == "time" else ""
             allowed = f"must name the column for '{role}'{instead}"
-            raise UserError("[incidents.columns]", allowed=allowed, remedy=f'Add {role} = "COLUMN"')
+            remedy = f'Add {role} = "COLUMN"'
+            if role == "time" and settings.is_layer:
+                remedy += ", or leave the layer out: places that never change, such as bars, are in the rates of where "
+                remedy += "they are already, and a forecast learns nothing more from them"
+            raise UserError("[incidents.columns]", allowed=allowed, remedy=remedy)
 
 
 def _require_column(role: str, name: str, there: Collection[str], names: Sequence[str], file: str) -> None:
