@@ -84,6 +84,7 @@ def cap_message(
     *,
     replaced: str | None = None,
     cancel: tuple[str, str] | None = None,
+    explanation: str | None = None,
 ) -> bytes:
     """Return one message: an Alert, an Update of the watch that a warning raises, or the Cancel of either.
 
@@ -94,6 +95,7 @@ def cap_message(
         delivery: sender, status and scope.
         replaced: when the watch that it raises was recorded.
         cancel: when it was withdrawn, and why.
+        explanation: why it was given, in words.
 
     Raises:
         UserError: lxml or xmlschema is missing.
@@ -119,12 +121,14 @@ def cap_message(
         "note": plain(cancel[1]) if cancel is not None else "",
         "references": references,
     }
-    info = _info(warning, sent, city, cancel)
+    info = _info(warning, sent, city, cancel, explanation)
     area = {"areaDesc": city.place(warning["place"]), "polygon": list(_rings(warning["place"], city))}
     return _checked(head, info, area)
 
 
-def _info(warning: Mapping[str, Any], sent: str, city: City, cancel: tuple[str, str] | None) -> dict[str, Any]:
+def _info(
+    warning: Mapping[str, Any], sent: str, city: City, cancel: tuple[str, str] | None, explanation: str | None
+) -> dict[str, Any]:
     """Return what a message says of the event, in the order of the schema."""
     place, probability = city.place(warning["place"]), warning["probability"]
     begin, end = local_time(warning["begin_s"], city), local_time(warning["end_s"], city)
@@ -135,6 +139,7 @@ def _info(warning: Mapping[str, Any], sent: str, city: City, cancel: tuple[str, 
         f"The forecast probability of at least one homicide or shooting from {window} local time is {probability:.1%}. "
         f"A {warning['tier']} is given from {warning['threshold']:.1%} on."
     )
+    said = said if explanation is None else f"{said} {explanation}"
     return {
         "language": "en-US",
         "category": "Security",

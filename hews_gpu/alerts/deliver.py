@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from hews_gpu.alerts.cap import INSTALL, City, cap_message, local_time, plain
+from hews_gpu.alerts.explain import in_words
 from hews_gpu.alerts.policy import Delivery
 from hews_gpu.alerts.record import Record, write_end
 from hews_gpu.errors import UserError
@@ -44,6 +45,7 @@ class Message:
     """A warning, or its withdrawal."""
 
     warning: Mapping[str, Any]  # as it stands in the record
+    told: Mapping[str, Any] | None  # why it was given, of `explain`; older records lack it
     act: Literal["warning", "cancel"]
     instant: str  # when the warning was recorded
     replaced: str | None  # when the watch that it raises was
@@ -136,8 +138,9 @@ def _message_id(warning: str, act: str) -> str:
 
 def _messages(record: Record) -> Iterator[Message]:
     """Yield the warnings of a record that are not withheld, then what was withdrawn of them."""
-    given, instants = {}, {}
+    given, instants, told = {}, {}, dict[str, Any]()
     for entry in record.entries("outcome", holding=WITH_WARNINGS):
+        told |= entry.get("explanations", {})
         for warning in entry["warnings"]:
             instants[warning["id"]] = entry["instant"]
             if not warning.get("withheld"):
@@ -149,6 +152,7 @@ def _messages(record: Record) -> Iterator[Message]:
                 warning = given[name]
                 yield Message(
                     warning=warning,
+                    told=told.get(name),
                     act="warning" if act == "warning" else "cancel",
                     instant=instants[name],
                     replaced=instants.get(warning.get("replaces")),
@@ -229,10 +233,16 @@ def _content(message: Message, delivery: Delivery, city: City) -> dict[str, Any]
         "window_end": local_time(warning["end_s"], city).isoformat(),
         "probability": warning["probability"],
         "threshold": warning["threshold"],
+        "explanation": _explanation(message, city),
         "replaces": warning.get("replaces") if message.act == "warning" else warning["id"],
         "why": plain(message.cancel[1]) if message.act == "cancel" and message.cancel is not None else None,
         "sender": delivery.sender,
     }
+
+
+def _explanation(message: Message, city: City) -> str | None:
+    """Return why a warning was given, in words."""
+    return None if message.told is None else plain(in_words(message.told, message.warning["place"], city.names))
 
 
 def _print(delivery: Delivery, city: City, out: TextIO | None, message: Message) -> tuple[int, str]:
@@ -270,7 +280,15 @@ def _write_cap(delivery: Delivery, city: City, folder: Path, message: Message) -
     """Write a message as a file of its own, named by its id; a second time it is the same."""
     cancel = message.cancel if message.act == "cancel" else None
     try:
-        text = cap_message(message.warning, message.instant, city, delivery, replaced=message.replaced, cancel=cancel)
+        text = cap_message(
+            message.warning,
+            message.instant,
+            city,
+            delivery,
+            replaced=message.replaced,
+            cancel=cancel,
+            explanation=_explanation(message, city),
+        )
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / f"{message.id}.xml") as part:
             part.write_bytes(text)

@@ -34,6 +34,7 @@ from hews_gpu.alerts.cap import city_of
 from hews_gpu.alerts.checks import ISSUE_CHECKS, Situation, fault_of_clock, faults, layer_limits_s, stale_layers
 from hews_gpu.alerts.decide import Warning, decide
 from hews_gpu.alerts.deliver import deliver, require_deliverable, withdraw
+from hews_gpu.alerts.explain import explain
 from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, were, windows_at
 from hews_gpu.alerts.intake import INCIDENTS, Intake, open_stores, require_layers
 from hews_gpu.alerts.policy import Policy, load_policy, require_card, why_no_skill
@@ -47,6 +48,8 @@ from hews_gpu.config import CityConfig, load_city, parse_local_time
 from hews_gpu.data.events import open_data_of
 from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
+from hews_gpu.forecasters.base import LEVEL
+from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.forecasters.city import City, whole_city
 from hews_gpu.runs.folder import CITY, model_fingerprint, require_run
 from hews_gpu.runs.run import Run, on_city, open_run
@@ -76,6 +79,11 @@ class Known:
     delay_s: int
     vintage: dict[str, Any]
     """As the record has it."""
+
+    @cached_property
+    def seen(self) -> Catalog:
+        """The rows, as a forecaster takes them."""
+        return self.city.catalog(self.delay_s, as_reported=True)
 
 
 class Live:
@@ -398,11 +406,7 @@ class _Turn:
 
     def _said(self, known: Known, standing: Standing, issue_s: Int64) -> list[tuple[Said, dict[str, float]]]:
         """Return the forecast of each issue time, and those of the references."""
-        forecaster, seen = (
-            on_city(self.live.run.forecaster, known.city),
-            known.city.catalog(known.delay_s, as_reported=True),
-        )
-        each = []
+        forecaster, seen, each = on_city(self.live.run.forecaster, known.city), known.seen, []
         for said in forecast_in_chunks(forecaster, seen, self.live.task, issue_s):
             others = {name: one.predict(seen, said.windows) for name, one in standing.references.items()}
             for s in range(len(said)):
@@ -427,6 +431,10 @@ class _Turn:
             "thresholds": standing.thresholds.as_dict(),
             "warnings": [asdict(one) for one in warnings],
         }
+        if given := [one for one in warnings if not one.withheld]:
+            model, level = on_city(self.live.run.forecaster, known.city), standing.references[LEVEL]
+            told = explain(model, level, known.seen, said.windows, [one.place for one in given])
+            numbers["explanations"] = {one.id: each for one, each in zip(given, told, strict=True)}
         outcome = "abstained" if reason else "issued"
         return self._append(issue_s, outcome, reason, late=late, vintage=known.vintage, **numbers)
 

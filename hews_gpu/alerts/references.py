@@ -13,12 +13,12 @@ import numpy as np
 from hews_gpu.alerts.decide import Thresholds, Warning, decide
 from hews_gpu.alerts.forecasts import Said, windows_at
 from hews_gpu.alerts.policy import Policy
-from hews_gpu.alerts.scores import spread
 from hews_gpu.alerts.thresholds import calibration_times, set_thresholds
 from hews_gpu.arrays import Float64
 from hews_gpu.data.windows import Task, Windows
-from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, SaysWhere, Setting
+from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, Forecaster, SaysWhere, Setting
 from hews_gpu.forecasters.catalog import Catalog
+from hews_gpu.forecasters.level import spread
 from hews_gpu.forecasters.neighborhoods import LongRun
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.runs.run import Run, given
@@ -49,6 +49,11 @@ class References:
         says_where = isinstance(run.forecaster, SaysWhere)
         self.shares: Float64 | None = LongRun(experiment.city.ground).shares(past, end_s)[0] if says_where else None
         """[N] of the events of the training time; None where the run's model does not say where."""
+
+    @property
+    def level(self) -> Forecaster:
+        """The calendar at its recent level."""
+        return self._fitted[LEVEL]
 
     def thresholds(self, policy: Policy, first_issue_s: int) -> dict[str, Thresholds]:
         """Return the thresholds of each, set on the same block as the model's.

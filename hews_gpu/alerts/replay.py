@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.alerts.checks import layer_limits_s, stale_layers
 from hews_gpu.alerts.decide import Thresholds, Warning, decide
+from hews_gpu.alerts.explain import explain
 from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times, windows_at
 from hews_gpu.alerts.judged import KINDS, MODEL, TIERS, Judged, Timeline, counts, judge
 from hews_gpu.alerts.outcomes import warning_table
@@ -53,6 +55,7 @@ from hews_gpu.units import DAY_S, WEEK_S
 __all__ = ["KIND", "replay"]
 
 KIND = "replay"
+EXPLAINED = 200  # warnings, the first ones: each takes about half a second
 FORECASTS, WARNINGS, INCIDENTS, SUMMARY = "forecasts.parquet", "warnings.parquet", "incidents.parquet", "replay.json"
 STALE = "the newest row is {age_h:.0f} hours old, more than [input] newest_row_s and the delay allow"
 
@@ -154,6 +157,9 @@ def replay(
         }
         names = this.prepared.names
         table = warning_table(timeline, judged[MODEL], this.city, names, event_xy_m)
+        told = _explained(this, written.warnings[MODEL][:EXPLAINED])
+        column = [json.dumps(told[name]) if name in told else None for name in table["id"].to_pylist()]
+        table = table.append_column("explanation", pa.array(column, pa.string()))
         pq.write_table(_with_policy(table, this.policy), folder / WARNINGS)
         _write_incidents(this, folder / INCIDENTS)
         shutil.copyfile(this.prepared.folder / NEIGHBORHOODS, folder / NEIGHBORHOODS)
@@ -361,6 +367,19 @@ def _writer(path: Path, names: Sequence[str]) -> Iterator[Any]:
     finally:
         if writer is not None:
             writer.close()
+
+
+def _explained(this: _Replay, warnings: Sequence[Warning]) -> dict[str, Any]:
+    """Return why each warning was given, by its id."""
+    told: dict[str, Any] = {}
+    with step("explaining warnings", len(warnings), "warnings") as bar:
+        for issue_s, group in groupby(warnings, lambda one: one.issue_s):
+            given = list(group)
+            windows, places = windows_at(np.array([issue_s]), this.task), [one.place for one in given]
+            each = explain(this.forecaster, this.references.level, this.catalog, windows, places)
+            told |= {one.id: why for one, why in zip(given, each, strict=True)}
+            bar.advance(len(given))
+    return told
 
 
 # ------------------------------------------------------------ what came of it

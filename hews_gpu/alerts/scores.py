@@ -26,9 +26,10 @@ from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.evaluation.mean_interval import ratio_interval
 from hews_gpu.evaluation.metrics import wilson_interval
 from hews_gpu.forecasters.base import CLIMATOLOGY
+from hews_gpu.forecasters.level import spread
 from hews_gpu.forecasters.logistic import EPSILON, log_loss_each_bits
 
-__all__ = ["matrix", "mean_ratio", "spread", "summary"]
+__all__ = ["matrix", "mean_ratio", "summary"]
 
 PARTS = {"firm": "firm_score", "over": "overforecast_penalty", "under": "underforecast_penalty"}
 """Of FIRM, by what we and `scores` call them."""
@@ -163,6 +164,7 @@ def _area_scores(timeline: Timeline, settled: Bool) -> dict[str, Any] | None:
             if name == MODEL:
                 p = timeline.areas[some].astype(np.float64)
             else:
+                assert timeline.shares is not None
                 p = spread(timeline.p[CLIMATOLOGY][some], timeline.shares)
             lost = -np.log2(np.maximum(1 - p, EPSILON))
             lost[s, n] = -np.log2(np.maximum(p[s, n], EPSILON))
@@ -177,11 +179,6 @@ def _area_scores(timeline: Timeline, settled: Bool) -> dict[str, Any] | None:
     return _scores(
         _spacing(timeline, settled), made[settled], cases, of, {name: one[settled] for name, one in squares.items()}
     )
-
-
-def spread(p: Float64, shares: Float64 | None) -> Float64:
-    """Return probabilities [S, N] by neighborhood of which none says more than its share of the city's [S]."""
-    return np.asarray(-np.expm1(np.log1p(-p)[:, None] * shares), dtype=np.float64)
 
 
 def _spacing(timeline: Timeline, which: Bool) -> tuple[int, int]:

@@ -24,7 +24,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hews_gpu.alerts.policy import load_policy
-from hews_gpu.alerts.scores import spread
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.audit.exposure import Cells, Grouping, equal_hours, gates, likeliest, measures
 from hews_gpu.audit.gate_result import worst
@@ -34,6 +33,7 @@ from hews_gpu.data.events import open_data_of
 from hews_gpu.errors import UserError
 from hews_gpu.files import manifest, read_manifest, require_free_names, write_json, write_together
 from hews_gpu.forecasters.city import prepared_city
+from hews_gpu.forecasters.level import spread
 from hews_gpu.forecasters.neighborhoods import LongRun
 from hews_gpu.own_files import read_json
 from hews_gpu.report.fairness import fairness_page

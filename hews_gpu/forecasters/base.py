@@ -22,7 +22,19 @@ from hews_gpu.forecasters.logistic import logit
 if TYPE_CHECKING:  # it loads torch
     from hews_gpu.training.recipe import Recipe
 
-__all__ = ["CLIMATOLOGY", "LEVEL", "DrawsMaps", "Entry", "Forecaster", "SaysBoth", "SaysWhere", "Setting", "log_odds"]
+__all__ = [
+    "CLIMATOLOGY",
+    "LEVEL",
+    "DrawsMaps",
+    "Entry",
+    "Explains",
+    "Forecaster",
+    "SaysBoth",
+    "SaysWhere",
+    "Setting",
+    "Step",
+    "log_odds",
+]
 
 CLIMATOLOGY, LEVEL = "climatology", "level"
 """The forecasters that skill is measured against, by name: the calendar, and the calendar at its recent level."""
@@ -64,6 +76,25 @@ class SaysBoth(SaysWhere, Protocol):
 
     def predict_both(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64]:
         """Return what `predict` [S] and `predict_areas` [S, N] return."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a forecast is once one more of what it is made of was taken in."""
+
+    name: str
+    p: Float64
+    """[S] of the city."""
+    areas: Float64 | None
+    """[S, N] of the neighborhoods; None where it does not say."""
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A forecaster that tells how it comes from the calendar to what it says."""
+
+    def steps(self, seen: Catalog, windows: Windows) -> list[Step]:
+        """Return the steps in order: the first is the calendar, the last what `predict` and `predict_areas` return."""
 
 
 @runtime_checkable

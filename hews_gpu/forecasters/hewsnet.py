@@ -20,6 +20,7 @@ import torch
 
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
+from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, Step
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes
 from hews_gpu.forecasters.climatology import hour_of_week
 from hews_gpu.forecasters.forward import latest
@@ -38,7 +39,7 @@ from hews_gpu.forecasters.hewsnet_layers import (
 )
 from hews_gpu.forecasters.hewsnet_network import Evidence, HewsNet
 from hews_gpu.forecasters.level import PRIOR_LEVEL, Recent
-from hews_gpu.forecasters.logistic import fit_with_offset, logit
+from hews_gpu.forecasters.logistic import expit, fit_with_offset, logit
 from hews_gpu.forecasters.reach import Reach
 from hews_gpu.forecasters.sums import product
 from hews_gpu.forecasters.threads import one_thread
@@ -189,8 +190,30 @@ class HewsNetForecaster:
         correction = self._correction(hazard, seen, windows)
         return -np.expm1(-hazard * correction), -np.expm1(-hazards * correction[:, None])
 
+    def steps(self, seen: Catalog, windows: Windows) -> list[Step]:
+        """Return the rhythm with what is yet to come, the recent level, the known incidents and the calibration."""
+        base, left, arriving = self._to_add(seen, windows)
+        usual, hazards = self._added(base, np.zeros_like(left), arriving), self._added(base, left, arriving)
+        usual_log_odds, uncalibrated = (self._uncalibrated(h.sum(axis=1), seen, windows) for h in (usual, hazards))
+        return [
+            _step(CLIMATOLOGY, logit(-np.expm1(-usual.sum(axis=1))), usual),
+            _step(LEVEL, usual_log_odds, usual),
+            _step("incidents", uncalibrated, hazards),
+            _step("calibration", self._calibrated(uncalibrated), hazards),
+        ]
+
     def hazards(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the events [S, N] expected, as -log of the chance of none, before calibration."""
+        return self._added(*self._to_add(seen, windows))
+
+    def _added(self, base: Float64, left: Float64, arriving: Float64) -> Float64:
+        """Return the hazards [S, N] of what `_to_add` returns."""
+        with torch.no_grad():
+            known: Float64 = self.fitted.net(torch.from_numpy(base), torch.from_numpy(left)).numpy()
+        return known + arriving
+
+    def _to_add(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64, Float64]:
+        """Return events [S, N] of the rhythm, what known rows still send [S, K, N], and what is yet to come [S, N]."""
         fitted, net = self.fitted, self.fitted.net
         unknown_s = seen.delay_s + windows.lead_s
         step_s = step_of(unknown_s, windows.horizon_s)
@@ -202,9 +225,7 @@ class HewsNetForecaster:
         reach = net.reach(decay_s, is_self, *steps, step_s, fitted.blind_s)
         left = self._left(seen, windows, step_s, reach)
         base, arriving = self._to_come(net, windows.issue_s - seen.delay_s, step_s, reach)
-        with torch.no_grad():
-            known: Float64 = net(torch.from_numpy(base), torch.from_numpy(left)).numpy()
-        return known + arriving
+        return base, left, arriving
 
     # ------------------------------------------------------------ level and calibration
 
@@ -232,10 +253,12 @@ class HewsNetForecaster:
 
     def _correction(self, hazard: Float64, seen: Catalog, windows: Windows) -> Float64:
         """Return the factor [S] of the city's hazard that the recent level and the calibration ask for."""
-        fitted = self.fitted
-        log_odds = self._uncalibrated(hazard, seen, windows)
-        moved = log_odds + fitted.shift + (fitted.slope - 1.0) * (log_odds - fitted.center)
+        moved = self._calibrated(self._uncalibrated(hazard, seen, windows))
         return np.asarray(np.logaddexp(0.0, moved) / hazard, dtype=np.float64)
+
+    def _calibrated(self, log_odds: Float64) -> Float64:
+        fitted = self.fitted
+        return log_odds + fitted.shift + (fitted.slope - 1.0) * (log_odds - fitted.center)
 
     # ------------------------------------------------------------ what is known and what is to come
 
@@ -276,6 +299,12 @@ class HewsNetForecaster:
                 expected = each.expected(times_s, step_s, self.fitted.anchor_s)
                 arriving[part] += product(expected, each.harm(net, reach).numpy())
         return base, arriving
+
+
+def _step(name: str, log_odds: Float64, hazards: Float64) -> Step:
+    """Return a step of the city's log-odds [S], of which hazards [S, N] say how they are shared out."""
+    correction = np.logaddexp(0.0, log_odds) / hazards.sum(axis=1)
+    return Step(name=name, p=expit(log_odds), areas=-np.expm1(-hazards * correction[:, None]))
 
 
 def _pairs(seen: Catalog, fitted: HewsNetFit) -> Catalog:

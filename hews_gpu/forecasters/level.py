@@ -19,6 +19,7 @@ import numpy as np
 
 from hews_gpu.arrays import Float64, Int64
 from hews_gpu.data.windows import Windows
+from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, Step
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes, settling_s
 from hews_gpu.forecasters.climatology import Climatology, Days, fit_climatology
 from hews_gpu.forecasters.forward import forward_blocks
@@ -26,7 +27,7 @@ from hews_gpu.forecasters.logistic import expit, fit_with_offset, logit
 from hews_gpu.forecasters.sums import own_faded_sums
 from hews_gpu.units import DAY_S
 
-__all__ = ["PRIOR_LEVEL", "Level", "LevelFit", "Recent"]
+__all__ = ["PRIOR_LEVEL", "Level", "LevelFit", "Recent", "spread"]
 
 FOREVER_S = float("inf")
 HALF_LIVES_S = (*(days * DAY_S for days in (14, 28, 56, 112, 224, 448, 896)), FOREVER_S)
@@ -164,9 +165,10 @@ class Level:
         """Return the log-odds [S] of the mean over the half-lives, before calibration."""
         grid = self._grid(windows)
         when_s = np.maximum(windows.issue_s, self.fitted.begin_s)
-        weight = _posterior(self._log_likelihoods(seen, grid, windows.lead_s), self._lag)
+        ratios = self._ratios(seen, grid, np.append(grid, when_s))
+        weight = _posterior(self._log_likelihoods(seen, grid, windows.lead_s, ratios[: len(grid)]), self._lag)
         weight = weight[(when_s - self.fitted.begin_s) // self.fitted.step_s]
-        log_odds = self.fitted.climatology.logit(windows.begin_s)[:, None] + self._ratios(seen, grid, when_s)
+        log_odds = self.fitted.climatology.logit(windows.begin_s)[:, None] + ratios[len(grid) :]
         return logit((weight * expit(log_odds)).sum(axis=1))
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
@@ -176,7 +178,13 @@ class Level:
     def predict_both(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64]:
         """Return the probabilities [S] of the city and [S, N] of the neighborhoods."""
         p = self.predict(seen, windows)
-        return p, -np.expm1(np.log1p(-p)[:, None] * self.shares(seen, windows.issue_s))
+        return p, spread(p, self.shares(seen, windows.issue_s))
+
+    def steps(self, seen: Catalog, windows: Windows) -> list[Step]:
+        """Return the calendar, its risk where events were of late, and the same at the recent level."""
+        shares = self.shares(seen, windows.issue_s)
+        each = {CLIMATOLOGY: self.fitted.climatology.probability(windows.begin_s), LEVEL: self.predict(seen, windows)}
+        return [Step(name=name, p=p, areas=spread(p, shares)) for name, p in each.items()]
 
     def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
         """Return the share [S, N] of each neighborhood in the next target event after each issue time."""
@@ -237,8 +245,15 @@ class Level:
             ratios[:, h] = np.log((known + PRIOR_EVENTS) / (usual + PRIOR_EVENTS))
         return ratios
 
-    def _log_likelihoods(self, seen: Catalog, grid: Int64, lead_s: int) -> Float64:
-        """Return the log probability [G, H] of what happened in each step, as far as it was known in time."""
+    def _log_likelihoods(self, seen: Catalog, grid: Int64, lead_s: int, ratios: Float64) -> Float64:
+        """Return the log probability [G, H] of what happened in each step, as far as it was known in time.
+
+        Args:
+            seen: rows.
+            grid: begins [G] of the steps.
+            lead_s: from issue to window.
+            ratios: [G, H] as of `_ratios` at the begin of each step.
+        """
         fitted = self.fitted
         rows = np.flatnonzero(seen.is_target & (seen.time_s >= fitted.begin_s))
         step = (seen.time_s[rows] - fitted.begin_s) // fitted.step_s
@@ -246,8 +261,13 @@ class Level:
         y = np.zeros(len(grid), dtype=bool)
         y[step[in_time & (step < len(grid))]] = True
         issued = np.maximum(np.arange(len(grid)) + (-lead_s // fitted.step_s), 0)
-        log_odds = fitted.climatology.logit(grid)[:, None] + self._ratios(seen, grid, grid)[issued]
+        log_odds = fitted.climatology.logit(grid)[:, None] + ratios[issued]
         return np.asarray(-np.logaddexp(0.0, np.where(y[:, None], -log_odds, log_odds)), dtype=np.float64)
+
+
+def spread(p: Float64, shares: Float64) -> Float64:
+    """Return the probabilities [S, N] of neighborhoods with shares [S, N] in the risk of a city with p [S]."""
+    return np.asarray(-np.expm1(np.log1p(-p)[:, None] * shares), dtype=np.float64)
 
 
 def _faded(values: Float64, keep: float) -> Float64:

@@ -27,11 +27,11 @@ import numpy as np
 
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
-from hews_gpu.forecasters.base import DrawsMaps, Forecaster, SaysWhere, log_odds
+from hews_gpu.forecasters.base import DrawsMaps, Forecaster, SaysWhere, Step, log_odds
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City
 from hews_gpu.forecasters.forward import forward_blocks, part_of
-from hews_gpu.forecasters.level import Level
+from hews_gpu.forecasters.level import Level, spread
 from hews_gpu.forecasters.logistic import expit, fit_with_offset
 from hews_gpu.progress import log
 from hews_gpu.units import DAY_S
@@ -194,7 +194,26 @@ class Stack:
             base = np.log(shares)
             each = [_log_shares(self.experts[name], seen, windows) for name in self.fitted.place_experts]
             shares = np.exp(_pooled(base, each, self.fitted.place_weights))
-        return p, -np.expm1(np.log1p(-p)[:, None] * shares)
+        return p, spread(p, shares)
+
+    def steps(self, seen: Catalog, windows: Windows) -> list[Step]:
+        """Return the steps of the base, what its recalibration does, and each expert; one left out moves nothing."""
+        fitted, steps = self.fitted, self._base.steps(seen, windows)
+        weights = dict(zip(fitted.experts, fitted.weights[2:].tolist(), strict=True))
+        place_weights = dict(zip(fitted.place_experts, fitted.place_weights.tolist(), strict=True))
+        base, shares = log_odds(self._base, seen, windows), self._base.shares(seen, windows.issue_s)
+        now, log_shares, each = base, np.log(shares), dict[str, Float64]()
+        for name in ("calibration", *self.makers):
+            if name not in self.makers and weights:
+                now = now + fitted.weights[0] + fitted.weights[1] * (base - fitted.center)
+            if name in weights:
+                now = now + weights[name] * (log_odds(self.experts[name], seen, windows) - base)
+            if name in place_weights:
+                each[name] = _log_shares(self.experts[name], seen, windows)
+                so_far = np.array([place_weights[other] for other in each])
+                shares = np.exp(_pooled(log_shares, list(each.values()), so_far))
+            steps.append(Step(name=name, p=expit(now), areas=spread(expit(now), shares)))
+        return steps
 
     # ------------------------------------------------------------ forecasts out of sample
 

@@ -58,6 +58,7 @@ class Row:
     look: str = ""  # a CSS class; "group" is a heading over the rows that follow
     bar: float | None = None  # percent of the width of the last column
     at: int | None = None  # the moment it is about, in local seconds, which a page that moves can be moved to
+    below: str = ""  # a paragraph under the row
 
 
 @dataclass(frozen=True)

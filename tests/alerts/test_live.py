@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from hews_gpu.alerts.deliver import LATE
+from hews_gpu.alerts.explain import in_words
 from hews_gpu.alerts.live import EXIT_CODES, Live, _Turn, cancel
 from hews_gpu.alerts.record import verify
 from hews_gpu.errors import UserError
@@ -63,6 +64,19 @@ def test_what_is_issued_is_what_the_run_forecasts(tmp_path, trained, prepared, m
     assert where == pytest.approx(expected.by_neighborhood, abs=1e-5)
 
 
+def test_a_warning_says_what_moved_it(used):
+    """In the sealed record as numbers, and to those who are warned in words."""
+    entry = used.warn(FIRST)
+    (warning,) = entry["warnings"]
+    (told,) = entry["explanations"].values()
+    p = warning["probability"]
+    assert [*entry["explanations"]] == [warning["id"]]
+    assert sum(share for _, share in told["shares"]) == pytest.approx(np.log(p / (1 - p)), abs=1e-9)
+    (line,) = (used.run / "warnings.jsonl").read_text().splitlines()
+    assert json.loads(line)["explanation"] == in_words(told, warning["place"], ["West", "East"])
+    verify(used.run)
+
+
 def test_json_is_one_object_and_carries_the_outcome(used):
     done = used.hews(FIRST, "--incidents", str(used.inbox), "--json")
     result = json.loads(done.stdout)
@@ -77,6 +91,7 @@ def test_without_significant_skill_it_abstains_and_warns_nobody(used):
     (entry,) = used.of("outcome")
     assert "not judged" in entry["reason"] and entry["probability"] is not None
     assert entry["warnings"] and all(one["withheld"] for one in entry["warnings"]) and not used.delivered
+    assert "explanations" not in entry  # nobody is told
 
 
 def test_the_kill_switch_stops_all_and_what_is_sent(used):

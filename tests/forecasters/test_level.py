@@ -61,7 +61,7 @@ def test_it_follows_a_trend_that_the_climatology_cannot():
 
 def weights(level, catalog, windows):
     grid = level._grid(windows)
-    return _posterior(level._log_likelihoods(catalog, grid, 0), level._lag)[-1]
+    return _posterior(level._log_likelihoods(catalog, grid, 0, level._ratios(catalog, grid, grid)), level._lag)[-1]
 
 
 def test_it_believes_short_half_lives_only_where_the_level_moves():

@@ -173,10 +173,18 @@ def _warnings(rng, issue, p, targets, names, outcome, where) -> pd.DataFrame:
                 "events": int(hit.sum()),
                 "near_events": 0 if place < 0 else 1,
                 "nearest_m": np.nan if place < 0 else 840.0,
+                "explanation": json.dumps(_explanation(probability, at, len(names))),
             }
         )
     rows += [{"place": None, "outcome": "miss", "event_time": _time(t), "events": 1} for t in times[~covered]]
     return pd.DataFrame(rows)
+
+
+def _explanation(probability: float, at: int, areas: int) -> dict[str, Any]:
+    """Return an explanation of a probability: half of its log-odds are a robbery's."""
+    log_odds = float(np.log(probability / (1 - probability)))
+    robbery = {"category": "ROBBERY", "place": int(at) % areas, "age_h": int(at) // 3600 % 9, "log_odds": 0.5}
+    return {"shares": [["climatology", log_odds - 0.6], ["level", 0.1], ["hewsnet", 0.5]], "incidents": [robbery]}
 
 
 def _time(at: int) -> pd.Timestamp:

@@ -159,7 +159,9 @@ def _read(folder: Path) -> Replay:
     opened = {name: _open(folder / f"{name}.parquet", columns) for name, columns in COLUMNS.items()}
     if opened["forecasts"].metadata.num_rows == 0:
         raise UserError(str(folder / "forecasts.parquet"), allowed="holds no forecast", remedy=REPLAY_FIRST)
-    read = {name: file.read(COLUMNS[name]).to_pandas() for name, file in opened.items() if name != "neighborhoods"}
+    wanted = {**COLUMNS, "warnings": (*COLUMNS["warnings"], "explanation")}  # which older replays lack
+    there = {name: [one for one in wanted[name] if one in file.schema_arrow.names] for name, file in opened.items()}
+    read = {name: file.read(there[name]).to_pandas() for name, file in opened.items() if name != "neighborhoods"}
     forecasts, incidents = read["forecasts"], read["incidents"].sort_values("time", kind="stable", ignore_index=True)
     neighborhoods = geopandas.read_parquet(folder / "neighborhoods.parquet")
     has_areas = "areas" in opened["forecasts"].schema_arrow.names and len(neighborhoods)
@@ -306,7 +308,8 @@ def _worth(replay: Replay) -> list[Block]:
 
 def _warned(replay: Replay) -> Block:
     """Return the warnings one by one."""
-    rows = warning_rows(replay.warnings[:MOST_ROWS].to_dict("records"), replay.window_s[0])
+    names = [str(name) for name in replay.neighborhoods["name"]]
+    rows = warning_rows(replay.warnings[:MOST_ROWS].to_dict("records"), replay.window_s[0], names)
     more = len(replay.warnings) - len(rows)
     left_out = f" The first {number(MOST_ROWS)} rows; {number(more)} more are in warnings.parquet." if more > 0 else ""
     return table("warned", rows, more=left_out)

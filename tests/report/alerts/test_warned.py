@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from hews_gpu.alerts.explain import in_words
 from hews_gpu.report.alerts.warned import lead, warning_rows, worth_tables
 from hews_gpu.report.formatting import MISSING
 
@@ -50,3 +53,20 @@ def test_a_model_that_is_a_reference_is_told_from_it():
     _, rows = block.content
     assert [row.name for row in rows[1:]] == ["recent level, this run", "climatology", "recent level"]
     assert rows[1].cells[3] == ("1.0", "2 in all, 3 withheld")
+
+
+def test_a_row_says_below_what_moved_the_warning():
+    told = {"shares": [["climatology", -2.0], ["level", 0.5]], "incidents": []}
+    moments = dict.fromkeys(("issue_time", "window_start", "window_end", "event_time"), "2017-07-01T01:00")
+    row = {
+        "outcome": "hit",
+        "place": "B",
+        "tier": "watch",
+        "lead_s": 60,
+        "probability": 0.2,
+        "threshold": 0.1,
+        **moments,
+    }
+    (shown,) = warning_rows([row | {"explanation": json.dumps(told)}], 0, ["A", "B"])
+    assert shown.below == in_words(told, 1, ["A", "B"]) and "in B." in shown.below
+    assert warning_rows([row | {"explanation": None}], 0, ["A", "B"])[0].below == warning_rows([row], 0)[0].below == ""

@@ -1,0 +1,255 @@
+"""What moved a warning away from the calendar: each part of the forecast, and the incidents that moved it most.
+
+The shares of calendar, recent level and experts are in log-odds and add up to those of the forecast, each part taken in
+after the ones before it. What an incident contributes is defined by its absence: the log-odds of the whole forecast,
+less those of the same forecast made as if the incident had never been reported. For rates that add this is exact;
+where they do not, contributions need not add up. An incident is all rows of one category, minute and neighborhood.
+
+Nobody can forecast without each of a week's incidents in turn. So those are sought that move the experts most: the rows
+of a category are left out together, and the newest part of those that matter again, down to single incidents. They and
+the latest target incidents are then left out one by one. What is told of an incident is its category, its place and how
+many hours old it is.
+
+Shapes: E rows known, P places.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count, pairwise
+from typing import Any
+
+import numpy as np
+
+from hews_gpu.alerts.decide import CITY
+from hews_gpu.arrays import Float64, Int64
+from hews_gpu.data.windows import Windows
+from hews_gpu.forecasters.base import (
+    CLIMATOLOGY,
+    LEVEL,
+    DrawsMaps,
+    Explains,
+    Forecaster,
+    SaysBoth,
+    SaysWhere,
+    Step,
+    log_odds,
+)
+from hews_gpu.forecasters.catalog import TARGETS, Catalog
+from hews_gpu.forecasters.level import Level
+from hews_gpu.forecasters.logistic import expit, logit
+from hews_gpu.forecasters.stack import Stack
+from hews_gpu.units import HOUR_S, WEEK_S
+
+__all__ = ["explain", "in_words"]
+
+TOLD = 5
+"""Incidents told of a warning, at most."""
+LATEST = 2  # target incidents that are left out whatever the experts say
+RECENT_S, MEMORY_S = WEEK_S, 4 * WEEK_S  # older incidents are not looked at; nor, in the search, so much older rows
+MOST_ASKED = 20  # forecasts of an expert in search of the incidents of a place
+PART = 8  # of a group that matters the newest rows are looked at first, one in so many
+NOTHING = 1e-6  # of log-odds, or of events expected
+UNITS = (100, 1_000, 10_000, 100_000)
+FEWEST = 5  # cases of a unit
+NAMED = {
+    LEVEL: "what was reported in the last weeks and months",
+    "calibration": "a correction learned from earlier forecasts",
+    "incidents": "the pattern of recent incidents",
+    "model": "the model itself",
+}
+TARGET = "a homicide or shooting"
+
+
+def explain(
+    forecaster: Forecaster, level: Forecaster, seen: Catalog, windows: Windows, places: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Explain the forecast of one issue time at some places.
+
+    Args:
+        forecaster: fitted.
+        level: the calendar at its recent level, fitted; the first steps of a forecaster that tells none.
+        seen: rows; later ones do no harm.
+        windows: one.
+        places: P of them, `CITY` or the index of a neighborhood.
+
+    Returns:
+        Of each place ``shares``, pairs of name and log-odds of which the first is the calendar's and which add up to
+        the forecast's, and ``incidents``, the largest first: category, place, whole hours of age at issue, log-odds;
+        None of a forecaster that draws maps.
+    """
+    seen, issue_s = seen.until(int(windows.issue_s[0])), int(windows.issue_s[0])
+    steps, since_s = _steps(forecaster, level, seen, windows), issue_s - seen.delay_s - RECENT_S
+    said = np.array([_at(step.p, step.areas, places) for step in steps])
+    chosen, without = _chosen(forecaster, seen, windows, places, since_s), _eraser(seen, since_s)
+    moved: dict[int, Float64] = {}
+    for row in sorted(set().union(*chosen)):
+        moved[row] = said[-1] - _at(*_both(forecaster, without(np.array([row])), windows), places)
+    told = []
+    for k, each in enumerate(chosen):
+        order = sorted(each, key=lambda row: (-abs(moved[row][k]), -int(seen.time_s[row]), row))[:TOLD]
+        largest = [_incident(seen, row, issue_s, moved[row][k]) for row in order if abs(moved[row][k]) > NOTHING]
+        shares = [[steps[0].name, float(said[0, k])]]
+        shares += [[step.name, float(b[k] - a[k])] for step, (a, b) in zip(steps[1:], pairwise(said), strict=True)]
+        told.append({"shares": shares, "incidents": None if _draws_maps(forecaster) else largest})
+    return told
+
+
+def _incident(seen: Catalog, row: int, issue_s: int, moved: float) -> dict[str, Any]:
+    """Return what is told of an incident."""
+    return {
+        "category": seen.streams[seen.stream[row]],
+        "place": int(seen.area[row]),
+        "age_h": int(issue_s - seen.time_s[row]) // HOUR_S,
+        "log_odds": float(moved),
+    }
+
+
+def _steps(forecaster: Forecaster, level: Forecaster, seen: Catalog, windows: Windows) -> list[Step]:
+    """Return the steps from the calendar to the forecast."""
+    if isinstance(forecaster, Explains):
+        return forecaster.steps(seen, windows)
+    assert isinstance(level, Explains)
+    p, areas = _both(forecaster, seen, windows)
+    return [*level.steps(seen, windows), Step(name="model", p=p, areas=areas)]
+
+
+def _both(forecaster: Forecaster, seen: Catalog, windows: Windows) -> tuple[Float64, Float64 | None]:
+    """Return the probabilities [1] of the city and [1, N] of the neighborhoods."""
+    if isinstance(forecaster, SaysBoth):
+        return forecaster.predict_both(seen, windows)
+    where = forecaster.predict_areas(seen, windows) if isinstance(forecaster, SaysWhere) else None
+    return forecaster.predict(seen, windows), where
+
+
+def _at(p: Float64, areas: Float64 | None, places: Sequence[int]) -> Float64:
+    """Return the log-odds [P] at some places."""
+    assert areas is not None or set(places) == {CITY}
+    return logit(np.array([p[0] if place == CITY or areas is None else areas[0, place] for place in places]))
+
+
+# ------------------------------------------------------------ which incidents
+
+Without = Callable[[Int64], Catalog]
+
+
+def _eraser(seen: Catalog, since_s: int) -> Without:
+    """Return what leaves the incidents of some rows out of a catalog; they happened after a moment."""
+    late = np.flatnonzero(seen.time_s > since_s)
+    key = np.stack([seen.time_s[late] // 60, seen.stream[late], seen.area[late]])
+    number = np.full(len(seen), -1)
+    number[late] = np.unique(key, axis=1, return_inverse=True)[1].ravel()
+    return lambda rows: seen.take(~np.isin(number, number[rows]))
+
+
+def _chosen(
+    forecaster: Forecaster, seen: Catalog, windows: Windows, places: Sequence[int], since_s: int
+) -> list[set[int]]:
+    """Return for each place the rows of `seen` to leave out one by one; maps would still show them."""
+    if _draws_maps(forecaster):
+        return [set() for _ in places]
+    row = np.flatnonzero(seen.is_target | (seen.time_s > since_s - MEMORY_S))  # what is searched need not be exact
+    lately = seen.take(row)
+    chosen: list[set[int]] = []
+    for place in places:
+        targets = np.flatnonzero(seen.is_event & (seen.time_s > since_s))
+        here = targets[(seen.area[targets] == place) | (place == CITY)]
+        chosen.append({*targets[-LATEST:].tolist(), *here[-LATEST:].tolist()})
+        for one in _asked(forecaster):
+            chosen[-1] |= {int(row[k]) for k in _found(one, lately, windows, place, since_s)}
+    return chosen
+
+
+def _draws_maps(forecaster: Forecaster) -> bool:
+    if isinstance(forecaster, Stack):
+        return any(_draws_maps(one) for one in forecaster.parts.values())
+    return isinstance(forecaster, DrawsMaps)
+
+
+def _asked(forecaster: Forecaster) -> list[Forecaster]:
+    """Return what single incidents move: of a stack the experts it keeps; a level hardly follows any."""
+    if isinstance(forecaster, Stack):
+        return [one for name, one in forecaster.parts.items() if name != "base"]
+    return [] if isinstance(forecaster, Level) else [forecaster]
+
+
+def _found(one: Forecaster, seen: Catalog, windows: Windows, place: int, since_s: int) -> Iterator[int]:
+    """Yield the rows of incidents after a moment that move a forecaster most at a place."""
+    without, tie = _eraser(seen, since_s), count()
+
+    def ask(catalog: Catalog) -> float:
+        """Return the events expected, which nearly add up over incidents."""
+        if place != CITY and isinstance(one, SaysWhere):
+            return -float(np.log1p(-one.predict_areas(catalog, windows)[0, place]))
+        return float(np.logaddexp(0.0, log_odds(one, catalog, windows)[0]))
+
+    def entry(moved: float, group: Int64) -> tuple[float, int, Int64, float]:
+        return -abs(moved), next(tie), group, moved
+
+    said, recent = ask(seen), np.flatnonzero(seen.is_first & (seen.time_s > since_s))
+    recent = recent[np.argsort(-seen.time_s[recent], kind="stable")]
+    kind = seen.stream[recent] * 2 + (seen.area[recent] == place)
+    groups = [recent[kind == each] for each in np.unique(kind)]
+    heap = [entry(said - ask(without(group)), group) for group in groups]
+    heapq.heapify(heap)
+    left, told = MOST_ASKED, 0
+    while heap and told < TOLD and heap[0][0] < -NOTHING:
+        _, _, group, moved = heapq.heappop(heap)
+        if len(group) == 1 or not left:
+            told += 1
+            yield int(group[0])
+            continue
+        left -= 1
+        newest, rest = np.split(group, [-(-len(group) // PART)])
+        part = said - ask(without(newest))
+        heapq.heappush(heap, entry(part, newest))
+        heapq.heappush(heap, entry(moved - part, rest))
+
+
+# ------------------------------------------------------------ in words
+
+
+def in_words(told: Mapping[str, Any], place: int, names: Sequence[str]) -> str:
+    """Return an explanation as plain sentences, in numbers of cases.
+
+    Args:
+        told: as `explain` returns it.
+        place: that it is of.
+        names: [N] of the neighborhoods.
+    """
+    each = expit(np.cumsum([share for _, share in told["shares"]]))
+    p = float(each[-1])
+    unit = next((unit for unit in UNITS if min(each[0], p) * unit >= FEWEST), UNITS[-1])
+    where = "somewhere in the city" if place == CITY else f"in {names[place]}"
+    text = f"Of {unit:,} times like this, {_cases(p, unit)} see {TARGET} {where}."
+    alone = "the hour and the season" if place == CITY else "the hour, the season and the place"
+    text += f" By {alone} alone it would be {_cases(each[0], unit)}"
+    for (name, share), now, before in zip(told["shares"][1:], each[1:], each, strict=False):
+        if share and _cases(now, unit) != _cases(before, unit):
+            text += f"; {NAMED.get(name, f'the pattern of recent incidents ({name})')} brings it to {_cases(now, unit)}"
+    if not any(share for name, share in told["shares"] if name not in (CLIMATOLOGY, LEVEL)):
+        text += ". It follows from the calendar and the recent level alone"
+    if told["incidents"] is None:
+        return f"{text}. What single reports did is not told of a forecast that reads maps."
+    without = [(one, float(expit(logit(np.array([p])) - one["log_odds"])[0])) for one in told["incidents"]]
+    told_of = [(one, q) for one, q in without if abs(p - q) * unit >= 0.5 and _cases(q, unit) != _cases(p, unit)]
+    single = [f"{_cases(q, unit)} without {_named(one, names)}" for one, q in told_of]
+    if not single:
+        return f"{text}. No single report of the last week changes it by as much as 1 of {unit:,}."
+    return f"{text}. Had a single report not come, it would be {'; '.join(single)}."
+
+
+def _named(one: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return an incident in words."""
+    what = TARGET if one["category"] == TARGETS else f"'{one['category']}'"
+    where = "" if one["place"] < 0 else f" in {names[one['place']]}"
+    hours = one["age_h"]
+    return (
+        f"{what}{where}, {'less than an hour' if hours < 1 else 'an hour' if hours == 1 else f'{hours} hours'} before"
+    )
+
+
+def _cases(p: float, unit: int) -> str:
+    """Return how many of so many cases a probability is."""
+    return f"{round(p * unit):,}" if round(p * unit) else "less than 1"
