@@ -13,6 +13,7 @@ from hews_gpu.files import atomic_file, require_free_file
 from hews_gpu.groups.run import GROUPS
 from hews_gpu.own_files import read_json
 from hews_gpu.progress import step
+from hews_gpu.report.card import card_section
 from hews_gpu.report.formatting import category_list, moment, number, percent, signed, span
 from hews_gpu.report.page import GENERATOR, Block, Page, Part, Row, Verdict, facts, prose, render, section, table, text
 from hews_gpu.report.result import JUDGE_FIRST, Result, read_folder
@@ -97,6 +98,7 @@ def _page_of_folder(run: Path, data: Path | None) -> Page:
         what = category_list(result.prepared.city.incidents.target_names)
     if ORACLE in result.forecasts:
         about.append("a generated city")
+    card = [one for one in (card_section(run),) if one is not None]
     return Page(
         title=f"{result.title}: forecast report",
         kicker=f"{'Backtest of forecasts' if metrics.get('kind') == 'backtest' else 'Early warning'} of {what}",
@@ -105,7 +107,7 @@ def _page_of_folder(run: Path, data: Path | None) -> Page:
         verdict=_verdict(result),
         blocks=[foresight(result)],
         tiles=scores.tiles(result),
-        parts=[Part([*_sections(result), section("limits", prose("limits.html.j2")), _reading()])],
+        parts=[Part([*_sections(result), *card, section("limits", prose("limits.html.j2")), _reading()])],
         foot="Forecasts of every window are in forecasts.parquet, from which each score can be computed again.",
     )
 

@@ -7,6 +7,7 @@ reporting, arXiv:1810.03993; Gebru et al., 2021, Datasheets for datasets, arXiv:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -18,16 +19,19 @@ from hews_gpu import __version__
 from hews_gpu.alerts.policy import load_policy
 from hews_gpu.data.events import QUALITY
 from hews_gpu.errors import UserError
-from hews_gpu.files import atomic_file, require_free_file
+from hews_gpu.files import atomic_file, require_free_file, write_json
 from hews_gpu.own_files import read_json
 from hews_gpu.report.formatting import category_list, duration, listed, moment, number, percent, plain, range_of, span
+from hews_gpu.report.page import Block, prose, section
 from hews_gpu.report.result import JUDGE_FIRST, Result, read_folder
 from hews_gpu.report.significance import CLIMATOLOGY, LEVEL, gain_over, label, stated
 from hews_gpu.runs.folder import CARD, model_fingerprint
 
-__all__ = ["write_card"]
+__all__ = ["card_section", "write_card"]
 
-FAIRNESS = "fairness.json"
+FAIRNESS, VALUES = "fairness.json", "card.json"
+LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")  # a page names no outside address: sources are in the Markdown
+CARD_AGAIN = "Run 'hews card' again with --force"
 AUDIT_AGAIN = "Run 'hews audit fairness' again"
 GATE = {"gate": str, "tested": str, "verdict": str, "summary": str}
 AUDITED = {"verdict": str, "fingerprint": str, "how": str, "results": [GATE]}
@@ -41,12 +45,20 @@ COUNTED = {
     "warnings": [str],
 }
 """What is read of quality.json."""
+SHOWN = {
+    **dict.fromkeys("ahead background contact covered created delay fingerprint kill_switch model".split(), str),
+    **dict.fromkeys("nearest positives targets verdict windows".split(), str),
+    **{name: {"*": str} for name in ("spans", "rows", "target_rows", "repeats")},
+    **{name: [str] for name in ("budgets", "faults", "layers")},
+    **{"says_where": bool, "errors": [[str]], "audited?": AUDITED},
+}
+"""What the page shows of card.json."""
 MOST = 10
 """Neighborhoods of which the errors are told."""
 
 
 def write_card(run: Path, *, contact: str, data: Path | None = None, force: bool = False) -> Path:
-    """Write ``card.md`` into a judged run.
+    """Write ``card.md`` into a judged run, and its values as ``card.json``, which the run's page shows.
 
     Args:
         run: folder judged by ``hews evaluate``.
@@ -79,10 +91,24 @@ def write_card(run: Path, *, contact: str, data: Path | None = None, force: bool
         autoescape=False,
     )
     environment.filters["plain"] = _plain_text
-    text = environment.get_template("card.md.j2").render(**_model(run, result), **_data(result), contact=contact)
+    values = {**_model(run, result), **_data(result), "contact": contact}
+    text = environment.get_template("card.md.j2").render(**values)
+    write_json(run / VALUES, values)  # of which the page shows a card as it is written here
     with atomic_file(out) as partial:
         partial.write_text(text, encoding="utf-8")
     return out
+
+
+def card_section(run: Path) -> Block | None:
+    """Return the card as a section of the run's page; None where there is none, or it is of another model."""
+    if not (run / CARD).is_file() or not (run / VALUES).is_file():
+        return None
+    values = {"audited": None, **read_json(run / VALUES, SHOWN, remedy=CARD_AGAIN)}
+    if values["fingerprint"] != model_fingerprint(run):
+        return None
+    items = LINK.sub(r"\1", values["background"]).removeprefix("- ").split("\n- ")
+    shown = {**values, "background": [" ".join(item.split()) for item in items if item]}
+    return section("card", prose("card.html.j2", shown))
 
 
 def _plain_text(text: object) -> str:
@@ -95,6 +121,7 @@ def _model(run: Path, result: Result) -> dict[str, Any]:
     metrics, protocol = result.metrics, result.metrics["protocol"]
     assert result.prepared is not None
     city, (fold,), verdict = result.prepared.city, protocol["folds"], result.comparison.verdict()
+    lead = f"{duration(lead_s)} after " if (lead_s := protocol["lead_s"]) else ""
     policy, fingerprint = load_policy(run), model_fingerprint(run)
     audited = read_json(run / FAIRNESS, AUDITED, remedy=AUDIT_AGAIN) if (run / FAIRNESS).is_file() else None
     if audited and audited["fingerprint"] != fingerprint:
@@ -107,7 +134,7 @@ def _model(run: Path, result: Result) -> dict[str, Any]:
         "fingerprint": fingerprint,
         "city": city.city.name,
         "targets": category_list(city.incidents.target_names),
-        "ahead": f"from {duration(protocol['lead_s'])} after each forecast on, for {duration(protocol['horizon_s'])}",
+        "ahead": f"from {lead}each forecast on, for {duration(protocol['horizon_s'])}",
         "says_where": result.places is not None,
         "spans": {name: _span(fold[name]) for name in ("train", "calibration", "test")},
         "windows": number(metrics["windows"]),

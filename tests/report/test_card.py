@@ -9,6 +9,7 @@ import pytest
 
 from hews_gpu.alerts.policy import require_card
 from hews_gpu.errors import UserError
+from hews_gpu.report.build import build_report
 from hews_gpu.report.card import write_card
 from hews_gpu.runs.folder import WEIGHTS, model_fingerprint
 
@@ -97,6 +98,29 @@ def test_a_city_that_has_one_brings_its_background(own_run, table, tmp_path):
     (own_run / "city.toml").write_text("\n".join(named))
     found = card_of(own_run, table, force=True)
     assert "## Background" in found and "consent decree" in found
+
+
+def test_the_page_shows_the_card_of_its_model_alone(own_run, table):
+    def page():
+        return build_report(own_run, data=table, force=True).read_text(encoding="utf-8")
+
+    assert 'id="card"' not in page()
+    card_of(own_run, table)
+    shown = page().split('id="card"')[1].split("</section>")[0]
+    assert "Office of &lt;b&gt;Prevention&lt;/b&gt; | 555" in shown and "<b>Not audited.</b>" in shown
+    values = json.loads((own_run / "card.json").read_text())
+    for text in (
+        values["positives"],
+        values["spans"]["train"],
+        values["repeats"]["near_twins"],
+        values["errors"][0][1],
+    ):
+        assert text in shown
+    (own_run / "card.json").write_text("{}")
+    with pytest.raises(UserError, match=r"card\.json.*hews card"):
+        page()
+    (own_run / "card.json").write_text(json.dumps(values | {"fingerprint": "0"}))
+    assert 'id="card"' not in page()
 
 
 def test_what_cannot_have_a_card_is_one_line(own_run, table):
