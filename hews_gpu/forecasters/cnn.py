@@ -117,7 +117,10 @@ class CnnForecaster:
             calibration: windows that decide when to stop.
             feed: what makes the training batches; as ``--feed`` names it.
         """
-        self.base.fit(past, train, part_of(train, 0, 0))  # what decides when to stop has to be new to the base, too
+        known, stops = past, calibration.windows.issue_s[:1]
+        if (stops > train.windows.issue_s[-1]).any():  # what decides when to stop has to be new to the base, too
+            known = past.until(int(stops[0]))
+        self.base.fit(known, train, part_of(train, 0, 0))
         parts = {
             name: Part(y=part.y, offset=log_odds(self.base, past, part.windows), windows=part.windows)
             for name, part in {"train": train, "calibration": calibration}.items()

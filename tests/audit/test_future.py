@@ -139,6 +139,22 @@ def test_a_layer_that_is_shown_before_it_is_known_fails(with_layer, monkeypatch)
     assert result.verdict == "fail" and result.figures["differences"][0]["array"] == "maps"
 
 
+def test_maps_of_incidents_with_spans_keep_their_bits(prepared, monkeypatch):
+    """A row that began before a cut and was not over then is edited with what comes after."""
+    events, direct = prepared.events, {"direct": FEEDS["direct"]}
+    span_s = np.random.default_rng(0).integers(0, 9 * HOUR_S, len(events))
+    spanned = prepared.with_rows(replace(events, span_s=span_s))
+    result = maps_gate(spanned, count=4, feeds=direct)
+    assert result.verdict == "pass", result.summary
+    honest = places.shown_rows
+
+    def from_the_begin(prepared, geometry, spacing):
+        return honest(prepared.with_rows(replace(prepared.events, span_s=None)), geometry, spacing)
+
+    monkeypatch.setattr(rasterizer, "shown_rows", from_the_begin)
+    assert maps_gate(spanned, count=4, feeds=direct).verdict == "fail"
+
+
 @pytest.fixture(scope="module")
 def of_the_city(year):
     """The year with robberies that have no place, and how many there were in six hours, told up to three hours late."""
