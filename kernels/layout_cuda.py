@@ -1,12 +1,12 @@
 """The reference tables laid out for CUDA blocks: everything by runs of 16 bytes of the map, which one thread composes.
 
-Lit outlines are words to flip, as in `layout_cpu`, but listed by run instead of by neighborhood: a block looks through
-the sets of owners that touch its runs and flips the changes of those whose members are all lit. Pixels with more
-than `MOST_OWNERS` owners are listed by run, too, and blended as they come. Maps need not be a whole number of runs:
-tables are padded, and what is beyond the map is never stored.
+Lit outlines are words to flip, as in `layout_cpu`: sets of owners, listed by their first member and the tile that they
+touch. A block looks through the sets of its lit neighborhoods alone, and flips the changes of those whose other members
+are lit, too. Pixels with more than `MOST_OWNERS` owners are listed by run, and blended as they come. Maps need not be a
+whole number of runs: tables are padded, and what is beyond the map is never stored.
 
-Shapes: R runs of a map, V sets listed, Q pixels (in runs) that are blended as they come, E incidents, D the side of a
-disc's stamp, L bytes in a row of a disc.
+Shapes: R runs of a map, N neighborhoods, I tiles, V sets listed, Q pixels (in runs) that are blended as they come, E
+incidents, D the side of a disc's stamp, L bytes in a row of a disc.
 """
 
 from __future__ import annotations
@@ -45,9 +45,8 @@ class ReferenceLayout(NamedTuple):
     """What the kernel of the reference style reads."""
 
     base: NDArray[np.uint64]  # [R * 2] the base, padded
-    set_start: Int32  # [R + 1] run r flips sets [set_start[r], ..)
-    set_run: Int32  # [V] the run
-    owners: NDArray[np.uint64]  # [V] four owners of 16 bits, the last repeated
+    set_start: Int32  # [N * I + 1] first member n flips in tile i sets [set_start[n * I + i], ..)
+    sets: NDArray[np.uint64]  # [V] four times 16 bits: the run in its tile; the other members, the last repeated
     change: NDArray[np.uint64]  # [V * 2] what to flip in the run
     rest_start: Int32  # [R + 1] run r blends pixels [rest_start[r], ..)
     rest: Int32  # [Q * 3] owner, coverage, and the pixel's first byte in the run: -2..15
@@ -72,21 +71,22 @@ class DiscsLayout(NamedTuple):
     stamp: NDArray[np.uint8]  # [256 * D * D] what is added, by (fraction y * 16 + fraction x), row, column
 
 
-def lay_out(tables: ReferenceTables | ChannelsTables | DiscsTables) -> ReferenceLayout | ChannelsLayout | DiscsLayout:
-    """Return the tables as the kernel of their style reads them."""
+def lay_out(
+    tables: ReferenceTables | ChannelsTables | DiscsTables, neighborhoods: int, tile_bytes: int
+) -> ReferenceLayout | ChannelsLayout | DiscsLayout:
+    """Return the tables as the kernel of their style reads them, for N `neighborhoods` and tiles of whole runs."""
     if isinstance(tables, ChannelsTables):
         return ChannelsLayout(_padded(tables.base), _packed(tables.cell, tables.group))
     if isinstance(tables, DiscsTables):
         places = _packed(tables.x, tables.y, tables.group, np.zeros_like(tables.x))
         return DiscsLayout(_padded(tables.base), places, tables.stamp.reshape(-1))
-    per_run, owners, change = _flips(tables)
+    set_start, sets, change = _flips(tables, neighborhoods, tile_bytes // RUN_BYTES)
     rest_per_run, rest = _rest(tables)
     side = tables.stamp.shape[-1]
     return ReferenceLayout(
         base=_padded(tables.base),
-        set_start=_starts(per_run),
-        set_run=np.repeat(np.arange(len(per_run)), per_run).astype(np.int32),
-        owners=owners,
+        set_start=set_start,
+        sets=sets,
         change=change,
         rest_start=_starts(rest_per_run),
         rest=rest.reshape(-1),
@@ -116,23 +116,30 @@ def _runs(tables: ReferenceTables) -> int:
     return -(-tables.base.size // RUN_BYTES)
 
 
-def _flips(tables: ReferenceTables) -> tuple[Int64, NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return sets per run [R], and of each, by run: owners [V], change [V * 2]."""
+def _flips(
+    tables: ReferenceTables, neighborhoods: int, tile_runs: int
+) -> tuple[Int32, NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return where sets begin, by first member and tile [N * I + 1]; of each, run and members [V], change [V * 2]."""
     counts = np.diff(tables.start)
+    tiles = -(-_runs(tables) // tile_runs)
     parts = [look_changes(tables, np.flatnonzero(counts == k), k) for k in range(1, MOST_OWNERS + 1)]
     members, pixel, rgb = (np.concatenate([part[i] for part in parts]) for i in range(3))
     if len(pixel) == 0:
-        return np.zeros(_runs(tables), np.int64), np.zeros(0, np.uint64), np.zeros(0, np.uint64)
+        return np.zeros(neighborhoods * tiles + 1, np.int32), np.zeros(0, np.uint64), np.zeros(0, np.uint64)
     packed = (members.astype(np.uint64) << (np.uint64(16) * np.arange(4, dtype=np.uint64))).sum(axis=1, dtype=np.uint64)
     sets, of_set = np.unique(packed, return_inverse=True)
     byte = (pixel[:, None] * 3 + np.arange(3)).ravel()
-    key = byte // RUN_BYTES * len(sets) + np.repeat(of_set, 3)
-    keys, entry = np.unique(key, return_inverse=True)  # by run, then set
+    keys, entry = np.unique(byte // RUN_BYTES * len(sets) + np.repeat(of_set, 3), return_inverse=True)
     change = np.zeros((len(keys), RUN_BYTES), np.uint8)
     change[entry, byte % RUN_BYTES] = rgb.ravel()
     keep = change.any(axis=1)
-    per_run = np.bincount(keys[keep] // len(sets), minlength=_runs(tables))
-    return per_run, sets[keys[keep] % len(sets)], change[keep].view(np.uint64).reshape(-1)
+    run, members_of = keys[keep] // len(sets), sets[keys[keep] % len(sets)]
+    first = (members_of & np.uint64(0xFFFF)).astype(np.int64)
+    place = first * tiles + run // tile_runs
+    order = np.argsort(place, kind="stable")
+    starts = np.searchsorted(place[order], np.arange(neighborhoods * tiles + 1)).astype(np.int32)
+    held = (members_of & ~np.uint64(0xFFFF)) | (run % tile_runs).astype(np.uint64)
+    return starts, held[order], np.ascontiguousarray(change[keep][order]).view(np.uint64).reshape(-1)
 
 
 def _rest(tables: ReferenceTables) -> tuple[Int64, Int32]:

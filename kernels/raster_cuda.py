@@ -5,13 +5,14 @@ side by side hold the same tile of neighboring windows, so that the base stays i
 an atomic for the sake of order: every byte of a tile belongs to one thread while discs are drawn.
 
     tile, 16 bytes a run      base: thread t takes runs t, t + threads, ..          16-byte loads
-    +----+----+----+----+     outlines: thread t takes sets t, t + threads, .. of all that touch the tile
+    +----+----+----+----+     outlines: warp w takes lit areas w, w + warps, .., lane l sets l, l + 32, .. of the area's
     | r0 | r1 | r2 | .. |     draw: warp w takes rows w, w + warps, .. of the map,
     +----+----+----+----+           lane l its bytes l, l + 32, ..: the same thread for every disc, in event order
                               write: thread t takes 16 bytes of output, t + threads, ..     16-byte stores
 
-Outlines are flipped set by set and not run by run, as a few runs have many sets and most have none: a warp of runs
-would wait for its fullest one. Sets that touch one word flip different bits of it, or flip them again, in any order:
+Outlines are flipped by the sets that the lit neighborhoods have in the tile: a lit neighborhood touches few tiles, and
+most are not lit. Each is listed once, by the thread that lights it; a window of more incidents than threads looks
+through all neighborhoods instead. Sets that touch one word flip different bits of it, or flip them again, in any order:
 an exclusive or that nobody interrupts is enough. Discs are drawn by rows because a row of a disc (27 bytes) then keeps
 a whole warp busy; were every thread to look after its own run alone, a warp would blend 16 bytes for the two lanes that
 a disc touches. Which incidents reach the tile is computed by all threads at once and listed in event order: a bit for
@@ -57,7 +58,7 @@ i32, u32, u64 = np.int32, np.uint32, np.uint64
 def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int, tile_bytes: int) -> Any:
     """Return the kernel of the reference style, for `lit_bytes` >= N; `is_rest` if pixels are blended as they come."""
     warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
-    list_words, table_size = 3 * threads, 256 if output.is_table else 1
+    list_words, table_size, quarter = 3 * threads, 256 if output.is_table else 1, lit_bytes // 4
     write = tile_writer(output, threads)
     light = _light_with_rest if is_rest else _light
 
@@ -70,39 +71,49 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
         bad: Any,  # int32 [1] 1 + a window that reached outside the tables
     ) -> None:
         tile = cuda.shared.array(tile_words, types.uint64)
-        lit = cuda.shared.array(lit_bytes, types.uint8)
+        lit_words = cuda.shared.array(quarter, types.uint32)
+        areas = cuda.shared.array(threads, types.uint16)
         kept = cuda.shared.array(warps, types.uint32)
         listed = cuda.shared.array(list_words, types.int32)
         codes = cuda.shared.array(table_size, value_type)
-        window = cuda.shared.array(2, types.int32)
+        window = cuda.shared.array(5, types.int32)  # first, last, areas to look at, rows of the map in the tile
         tid, b = u32(cuda.threadIdx.x), u32(cuda.blockIdx.x)
         begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
         end = min(i32(begin + sizes.tile), sizes.size)
         if tid == 0:
-            window[0], window[1] = window_of(pairs, b, b, sizes, bad)
-        _clear(tid, u32(threads), u32(sizes.neighborhoods), lit, kept)
+            first, last = window_of(pairs, b, b, sizes, bad)
+            window[0], window[1] = first, last
+            window[2] = i32(0) if i32(last - first) <= threads else i32(sizes.neighborhoods)
+            window[3] = i32(u32(begin) // u32(sizes.row))
+            window[4] = i32(u32(end + sizes.row - 1) // u32(sizes.row))
+        _clear(tid, u32(threads), u32(sizes.neighborhoods), lit_words, kept)
         copy_table(tid, u32(threads), table, codes)
         copy_base(layout.base, tid, u32(threads), begin, end, tile)
         cuda.syncthreads()
-        chunk, last = window[0], window[1]
-        _mark_lit(layout.places, tid, threads, chunk, last, lit)
+        chunk, last, lit = window[0], window[1], lit_words.view(np.uint8)
+        _mark_lit(layout.places, tid, threads, chunk, last, lit_words, areas, window)
         bytes_ = tile.view(np.uint8)
         is_first = True
-        while is_first or chunk < last:
-            reaches = _keep(layout.places, chunk, last, tid, begin, end, sizes, kept)
+        is_open: Any = True
+        while is_open:  # what is read from `window` again needs no register meanwhile: on sm_80 there is none left
+            chunk, last = window[0], window[1]
+            reaches = _keep(layout.places, chunk, last, tid, window, sizes, kept)
             cuda.syncthreads()
             if is_first:
-                light(layout, tid, u32(threads), begin, end, lit, tile)
+                light(layout, tid, u32(threads), begin, end, lit, areas, window, tile)
                 is_first = False
+                chunk, last = window[0], window[1]
             used = u32(min(i32(i32(last - chunk) + 31) >> 5, i32(warps)))
             count = _list(layout.places, chunk, tid, reaches, used, kept, listed)
             cuda.syncthreads()
-            _draw_discs(layout, tid, i32(warps), begin, end, sizes, listed, count, bytes_)
-            chunk = i32(chunk + threads)
-            if chunk < last:
+            _draw_discs(layout, tid, i32(warps), begin, end, window, sizes, listed, count, bytes_)
+            is_open = i32(window[0] + threads) < window[1]
+            if is_open:
                 cuda.syncthreads()
                 if tid < warps:
                     kept[tid] = 0
+                if tid == 0:
+                    window[0] = i32(window[0] + threads)
                 cuda.syncthreads()
         cuda.syncthreads()
         write(tile, bytes_, codes, tid, b, begin, end, sizes, out)
@@ -111,46 +122,64 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
 
 
 @device
-def _clear(tid: Any, threads: Any, neighborhoods: Any, lit: Any, kept: Any) -> None:
+def _clear(tid: Any, threads: Any, neighborhoods: Any, lit_words: Any, kept: Any) -> None:
     """Start with no neighborhood lit and no incident kept."""
     n = tid
-    while n < neighborhoods:
-        lit[n] = 0
+    while n < u32(neighborhoods + u32(3)) >> u32(2):
+        lit_words[n] = 0
         n = u32(n + threads)
     if tid < threads >> u32(5):
         kept[tid] = 0
 
 
 @device
-def _mark_lit(places: Any, tid: Any, threads: Any, first: Any, last: Any, lit: Any) -> None:
-    """Mark the neighborhoods that hold an incident; threads that meet write the same."""
+def _mark_lit(
+    places: Any, tid: Any, threads: Any, first: Any, last: Any, lit_words: Any, areas: Any, window: Any
+) -> None:
+    """Mark the neighborhoods that hold an incident, and list those of the first incidents, as many as threads."""
     e = i32(first + i32(tid))
     while e < last:
         _, _, _, n = place_of(places, u32(e))
         if n >= 0:
-            lit[u32(n)] = 1
+            bit = u32(u32(1) << u32((u32(n) & u32(3)) << u32(3)))
+            is_lit = (cuda.atomic.or_(lit_words, u32(n) >> u32(2), bit) & bit) != u32(0)
+            if not is_lit and i32(last - first) <= threads:
+                areas[u32(cuda.atomic.add(window, 2, 1))] = n
         e = i32(e + threads)
 
 
 @device
-def _light(layout: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any) -> None:
-    """Flip the outlines of lit neighborhoods in the tile's base."""
-    set_run, owners, change = layout.set_run, layout.owners, layout.change
-    words, first = tile.view(np.uint32), u32(begin >> 4)
-    v = u32(u32(layout.set_start[first]) + tid)
-    v_end = u32(layout.set_start[u32(first + u32((i32(end - begin) + 15) >> 4))])
-    while v < v_end:
-        four = owners[v]
-        ones = lit[u32(four) & u32(0xFFFF)] & lit[u32(four) >> u32(16)]
-        twos = lit[u32(four >> u64(32)) & u32(0xFFFF)] & lit[u32(four >> u64(48))]
-        if ones & twos:
-            at = u32(u32(u32(set_run[v]) - first) << u32(2))
-            low, high = load16(change, np.int64(2 * v))
-            _flip(words, at, u32(low))
-            _flip(words, u32(at + u32(1)), u32(low >> u64(32)))
-            _flip(words, u32(at + u32(2)), u32(high))
-            _flip(words, u32(at + u32(3)), u32(high >> u64(32)))
-        v = u32(v + threads)
+def _light(
+    layout: Any,
+    tid: Any,
+    threads: Any,
+    begin: Any,
+    end: Any,
+    lit: Any,
+    areas: Any,
+    window: Any,
+    tile: Any,
+) -> None:
+    """Flip the outlines of lit neighborhoods, those listed or of all, in the tile's base."""
+    set_start, sets, change, words = layout.set_start, layout.sets, layout.change, tile.view(np.uint32)
+    i = u32(tid >> u32(5))
+    while i < u32(window[2]):
+        n = u32(areas[i]) if i32(window[1] - window[0]) <= i32(threads) else i
+        if lit[n]:
+            place = u32(u32(n * u32(cuda.gridDim.y)) + u32(cuda.blockIdx.y))
+            v, v_end = u32(u32(set_start[place]) + (tid & u32(31))), u32(set_start[u32(place + u32(1))])
+            while v < v_end:
+                held = sets[v]
+                others = lit[u32(held) >> u32(16)] & lit[u32(held >> u64(32)) & u32(0xFFFF)] & lit[u32(held >> u64(48))]
+                if others:
+                    at = u32((u32(held) & u32(0xFFFF)) << u32(2))
+                    low, high = load16(change, np.int64(2 * v))
+                    _flip(words, at, u32(low))
+                    _flip(words, u32(at + u32(1)), u32(low >> u64(32)))
+                    _flip(words, u32(at + u32(2)), u32(high))
+                    _flip(words, u32(at + u32(3)), u32(high >> u64(32)))
+                v = u32(v + u32(LANES))
+        i = u32(i + (threads >> u32(5)))
 
 
 @device
@@ -161,9 +190,19 @@ def _flip(words: Any, at: Any, change: Any) -> None:
 
 
 @device
-def _light_with_rest(layout: Any, tid: Any, threads: Any, begin: Any, end: Any, lit: Any, tile: Any) -> None:
+def _light_with_rest(
+    layout: Any,
+    tid: Any,
+    threads: Any,
+    begin: Any,
+    end: Any,
+    lit: Any,
+    areas: Any,
+    window: Any,
+    tile: Any,
+) -> None:
     """Flip outlines, then blend the pixels of the thread's own runs that have too many owners for a prepared look."""
-    _light(layout, tid, threads, begin, end, lit, tile)
+    _light(layout, tid, threads, begin, end, lit, areas, window, tile)
     cuda.syncthreads()
     rest_start, rest, lit_color, bytes_ = layout.rest_start, layout.rest, layout.lit_color, tile.view(np.uint8)
     run, runs = tid, u32((i32(end - begin) + 15) >> 4)
@@ -180,7 +219,7 @@ def _light_with_rest(layout: Any, tid: Any, threads: Any, begin: Any, end: Any, 
 
 
 @device
-def _keep(places: Any, chunk: Any, last: Any, tid: Any, begin: Any, end: Any, sizes: Any, kept: Any) -> Any:
+def _keep(places: Any, chunk: Any, last: Any, tid: Any, window: Any, sizes: Any, kept: Any) -> Any:
     """Return whether this thread's incident of the chunk reaches the tile, and set its bit if so."""
     e = i32(chunk + i32(tid))
     reaches: Any = False
@@ -188,7 +227,7 @@ def _keep(places: Any, chunk: Any, last: Any, tid: Any, begin: Any, end: Any, si
         x, y, _, _ = place_of(places, u32(e))
         left = i32(3 * ((x >> FIXED_BITS) - (sizes.side >> 1)))
         top = i32((y >> FIXED_BITS) - (sizes.side >> 1))
-        is_row = i32(top * sizes.row) < end and i32((top + sizes.side) * sizes.row) > begin
+        is_row = top < window[4] and i32(top + sizes.side) > window[3]
         reaches = is_row and left < sizes.row and i32(left + 3 * sizes.side) > 0
     if reaches:
         cuda.atomic.or_(kept, tid >> u32(5), u32(1) << (tid & u32(31)))
@@ -217,14 +256,21 @@ def _list(places: Any, chunk: Any, tid: Any, reaches: Any, used: Any, kept: Any,
 
 @device
 def _draw_discs(
-    layout: Any, tid: Any, warps: Any, begin: Any, end: Any, sizes: Any, listed: Any, count: Any, bytes_: Any
+    layout: Any,
+    tid: Any,
+    warps: Any,
+    begin: Any,
+    end: Any,
+    window: Any,
+    sizes: Any,
+    listed: Any,
+    count: Any,
+    bytes_: Any,
 ) -> None:
     """Blend the listed discs, each thread the bytes that are its own."""
-    if count == u32(0):
-        return  # before the divisions
     stamp_row, color_row = layout.stamp_row, layout.color_row
     warp, lane = i32(tid >> u32(5)), i32(tid & u32(31))
-    first_row, end_row = i32(begin // sizes.row), i32((end + sizes.row - 1) // sizes.row)
+    first_row, end_row = window[3], window[4]
     width = i32(3 * sizes.side)
     i = u32(0)
     while i < count:

@@ -67,7 +67,7 @@ class CudaKernels:
             raise ValueError(f"map: takes {tables.base.size} bytes, must be at most {MOST_BYTES} on a GPU")
         self._tiling = Tiling.of(tables.base.size, threads, room)
         self._sizes, self._size = self._count(), tables.base.size
-        layout = layout_cuda.lay_out(tables)
+        layout = layout_cuda.lay_out(tables, neighborhoods, self._tiling.tile)
         # An array of no elements has no address on a device.
         self.layout = type(layout)(*(_to_device(array if len(array) else np.zeros(1, array.dtype)) for array in layout))
         self.is_rest = isinstance(layout, layout_cuda.ReferenceLayout) and len(layout.rest) > 0

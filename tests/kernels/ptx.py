@@ -174,6 +174,7 @@ class Launch:
         special = {
             "%tid.x": lane % threads,
             "%ntid.x": np.full(len(lane), threads),
+            "%nctaid.y": np.full(len(lane), grid[1]),
             "%ctaid.x": self.block % grid[0],
             "%ctaid.y": self.block // grid[0],
         }

@@ -53,17 +53,27 @@ def test_a_launch_looks_at_what_changes_only(compared):
     assert all(one["us"]["block"] * 5 < one["us"]["numba"] for one in compared.values()), compared
 
 
-def test_numba_launches_where_there_are_no_bindings(stub):
-    script = (
-        "import sys; from tests.kernels.launch_on_stub import *\n"
-        "small = SmallCase('counts'); drawn = small.rasterizer('cuda'); _, batch = small.batch(seed=1)\n"
-        "out = cuda.to_device(batch); sys.modules['cuda.bindings'] = None\n"
-        "for _ in range(2): record(lambda: drawn.fill(small.pairs, out))\n"
-        "print(*drawn.kernels._launches.values())"
-    )
+SCRIPT = """
+import sys
+from hews_gpu.kernels import _launch_cuda
+from tests.kernels.launch_on_stub import *
+small = SmallCase("counts")
+out, parameters = cuda.to_device(small.batch(seed=1)[1]), _launch_cuda.parameters
+drawn = [small.rasterizer("cuda") for _ in range(3)]
+for k, one in enumerate(drawn):
+    _launch_cuda.parameters = (lambda ptx: parameters(ptx)[::-1]) if k == 1 else parameters
+    if k == 2:
+        sys.modules["cuda.bindings"] = None
+    for _ in range(2):
+        record(lambda: one.fill(small.pairs, out))
+    print(*(launch is None for launch in one.kernels._launches.values()))
+"""
+
+
+def test_numba_launches_where_parameters_lie_otherwise_and_where_there_are_no_bindings(stub):
     root = {**stub, "PYTHONPATH": str(HERE.parents[1])}
-    done = subprocess.run([sys.executable, "-c", script], env=root, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.returncode) == ("None\n", 0), done.stderr
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=root, capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.returncode) == (["False", "True", "True"], 0), done.stderr
 
 
 def test_fields_lie_at_multiples_of_their_sizes():
