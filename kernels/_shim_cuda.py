@@ -1,5 +1,6 @@
 """The device half of the shim: the only file that knows how CUDA kernels are compiled, launched and simulated.
 
+How a kernel is launched again, with most of its arguments as they were, is in `_launch_cuda`.
 Scalars of `hews_gpu.kernels.scalars` are called from kernels as they are: the compiler takes their Python source again.
 Under `NUMBA_ENABLE_CUDASIM=1`, set before anything is imported, kernels run as Python threads on NumPy arrays. What the
 simulator lacks (16-byte accesses) is written out in Python for it here, and nowhere else.
