@@ -46,7 +46,7 @@ __all__ = ["REGISTERS", "THREADS", "TILE_BYTES", "Output", "channels_kernel", "d
 THREADS = 256
 """Threads of a block: eight blocks fill a multiprocessor."""
 TILE_BYTES = 16_384
-"""Shared memory for a tile: eight of them and their lists stay within what one multiprocessor has since sm_80."""
+"""Shared memory for a tile: eight of them and their lists fit a multiprocessor of sm_90, seven one of sm_80."""
 REGISTERS = 32
 """Of a thread, at most: then 2,048 threads, as many as a multiprocessor takes, have registers."""
 LANES = 32

@@ -205,7 +205,7 @@ ISSUE_CHECKS: dict[str, Callable[[Situation], str]] = {
 }
 
 
-def layer_limits_s(limits: InputLimits, trained: Sequence[LayerRows], since_s: int) -> dict[str, int]:
+def layer_limits_s(limits: InputLimits, trained: Sequence[LayerRows], span_s: tuple[int, int]) -> dict[str, int]:
     """Return how old the newest row of each layer may be at issue.
 
     It is what the policy says of the layer; else twice the oldest that it ever was in training, or `newest_row_s` if
@@ -214,18 +214,18 @@ def layer_limits_s(limits: InputLimits, trained: Sequence[LayerRows], since_s: i
     Args:
         limits: of the policy.
         trained: the layers as the run was trained on them.
-        since_s: begin of training.
+        span_s: begin and end of training.
     """
-    ages_s = {layer.name: _oldest_s(layer, since_s) for layer in trained}
+    ages_s = {layer.name: _oldest_s(layer, span_s) for layer in trained}
     usual_s = {name: max(2 * age_s, limits.newest_row_s) for name, age_s in ages_s.items()}
     return {**usual_s, **limits.layers_newest_row_s}
 
 
-def _oldest_s(layer: LayerRows, since_s: int) -> int:
-    """Return how old the newest known row of a layer was at most, from a moment on."""
+def _oldest_s(layer: LayerRows, span_s: tuple[int, int]) -> int:
+    """Return how old the newest known row of a layer was at most, from one moment to another."""
     order = np.argsort(layer.known_s, kind="stable")
     known_s, newest_s = layer.known_s[order], np.maximum.accumulate(layer.time_s[order])
-    age_s = (known_s[1:] - newest_s[:-1])[known_s[1:] >= since_s]
+    age_s = (known_s[1:] - newest_s[:-1])[(known_s[1:] >= span_s[0]) & (known_s[1:] < span_s[1])]
     return int(age_s.max(initial=0))
 
 

@@ -287,7 +287,8 @@ def _prepared(folder: Path, policy: Policy) -> Scene:
         sign=Sign(),
     )
     (folder / "run" / POLICY).write_text(_toml(own), encoding="utf-8")
-    (folder / "run" / CARD).write_text(f"Model `{model_fingerprint(folder / 'run')}`", encoding="utf-8")
+    text = f"Model `{model_fingerprint(folder / 'run')}`, `{own.kill_switch}`"
+    (folder / "run" / CARD).write_text(text, encoding="utf-8")
     (folder / "inbox").mkdir()
     table = pd.read_csv(folder / "city" / "incidents.csv.gz", dtype=str, keep_default_na=False)
     stamps = pd.to_datetime(table["CrimeDate"] + " " + table["CrimeTime"], format="%m/%d/%Y %H:%M:%S", errors="coerce")

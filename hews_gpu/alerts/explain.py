@@ -223,8 +223,8 @@ def in_words(told: Mapping[str, Any], place: int, names: Sequence[str]) -> str:
     unit = next((unit for unit in UNITS if min(each[0], p) * unit >= FEWEST), UNITS[-1])
     where = "somewhere in the city" if place == CITY else f"in {names[place]}"
     text = f"Of {unit:,} times like this, {_cases(p, unit)} see {TARGET} {where}."
-    alone = "the hour and the season" if place == CITY else "the hour, the season and the place"
-    text += f" By {alone} alone it would be {_cases(each[0], unit)}"
+    beside = "" if place == CITY else " and where such events have been"
+    text += f" By the hour and the season{beside} it would be {_cases(each[0], unit)}"
     for (name, share), now, before in zip(told["shares"][1:], each[1:], each, strict=False):
         if share and _cases(now, unit) != _cases(before, unit):
             text += f"; {NAMED.get(name, f'the pattern of recent incidents ({name})')} brings it to {_cases(now, unit)}"
@@ -236,7 +236,7 @@ def in_words(told: Mapping[str, Any], place: int, names: Sequence[str]) -> str:
     told_of = [(one, q) for one, q in without if abs(p - q) * unit >= 0.5 and _cases(q, unit) != _cases(p, unit)]
     single = [f"{_cases(q, unit)} without {_named(one, names)}" for one, q in told_of]
     if not single:
-        return f"{text}. No single report of the last week changes it by as much as 1 of {unit:,}."
+        return f"{text}. Of the reports of the last week that were looked at, none changes it by 1 of {unit:,}."
     return f"{text}. Had a single report not come, it would be {'; '.join(single)}."
 
 

@@ -345,7 +345,7 @@ class _Turn:
     def _forecast(self, issue_s: Sequence[int], *, late: bool) -> list[Entry]:
         """Forecast, decide and record for issue times at which the same deliveries were known."""
         try:
-            require_card(self.live.folder, self.live.model)
+            require_card(self.live.folder, self.live.model, self.policy.kill_switch)
             known = self._known(issue_s[-1])
         except UserError as error:
             return [self._append(time_s, "refused", str(error), late=late) for time_s in issue_s]
@@ -383,14 +383,15 @@ class _Turn:
         )
         vintage = _as_recorded(last[INCIDENTS], events.time_s)
         if layers:
-            vintage["layers"] = {layer.name: _as_recorded(last[layer.name], layer.time_s) for layer in layers}
+            seen_s = {layer.name: layer.time_s[layer.known_s < issue_s] for layer in layers}
+            vintage["layers"] = {name: _as_recorded(last[name], time_s) for name, time_s in seen_s.items()}
         return Known(city=city, delay_s=self.live.task.apart(city.embargo_s).delay_s, vintage=vintage)
 
     @cached_property
     def _layer_limits_s(self) -> dict[str, int]:
         """How old the newest row of each layer may be."""
         trained = self.live.run.prepared
-        return layer_limits_s(self.policy.input, trained.layers, trained.city.splits.span_s("train")[0])
+        return layer_limits_s(self.policy.input, trained.layers, trained.city.splits.span_s("train"))
 
     def _why_refused(self, known: Known, issue_s: int) -> str:
         """Return what speaks against the rows known at an issue time."""

@@ -231,6 +231,8 @@ class Policy:
     def as_dict(self) -> dict[str, Any]:
         """Return the policy as JSON holds it, without secrets."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self.without_secrets)))
+        if not content["input"]["layers_newest_row_s"]:
+            del content["input"]["layers_newest_row_s"]  # so do records have it that were begun before there was any
         return content
 
     @property
@@ -274,21 +276,26 @@ def parse_policy(text: str, file: str = POLICY) -> Policy:
     return build_file(Policy, text, file, example=f"'hews train' writes a {POLICY} that shows every key", extra={})
 
 
-def require_card(run: Path, model: str) -> None:
+def require_card(run: Path, model: str, switch: str) -> None:
     """Refuse a run of which nobody has written down what it is for, whom it falls on and who answers for it.
 
     Args:
         run: the run's folder.
         model: its `model_fingerprint`, which its card must name.
+        switch: the file that stops it, likewise.
 
     Raises:
-        UserError: it has no card, or one of another training.
+        UserError: it has no card, or one of another training or that names another file to stop it.
     """
     file, remedy = run / CARD, f"Write one with 'hews card {run} --contact TEXT'"
     if not file.is_file():
         raise UserError(str(file), allowed="is not there: a run without a card issues no warnings", remedy=remedy)
-    if f"Model `{model}`" not in read_text(file, f"{remedy} --force"):
+    text = read_text(file, f"{remedy} --force")
+    if f"Model `{model}`" not in text:
         allowed = "is the card of another model: the run was trained anew"
+        raise UserError(str(file), allowed=allowed, remedy=f"{remedy} --force")
+    if f"`{switch}`" not in text:
+        allowed = f"does not name {switch}, the file that stops warnings by warnings.toml"
         raise UserError(str(file), allowed=allowed, remedy=f"{remedy} --force")
 
 

@@ -290,7 +290,7 @@ def _why_refused(this: _Replay) -> NDArray[np.str_]:
     why = np.full(len(age_s), "", dtype=object)
     why[stale] = [STALE.format(age_h=age / 3600) for age in age_s[stale].tolist()]
     trained = this.run.prepared
-    limits_s = layer_limits_s(this.policy.input, trained.layers, trained.city.splits.span_s("train")[0])
+    limits_s = layer_limits_s(this.policy.input, trained.layers, trained.city.splits.span_s("train"))
     of_layers = stale_layers(this.city.layers, limits_s, this.issue_s)
     return np.array(["; ".join(filter(None, both)) for both in zip(why, of_layers, strict=True)], dtype=object)
 

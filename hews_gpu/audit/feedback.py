@@ -6,7 +6,7 @@ What is recorded is known at the next delivery of the table. All arms of one see
 
 The drift of a map is the total variation between two shares of the neighborhoods, 0 to 1: that of the events that the
 forecasts expect, or of the windows warned of, and that of the true risk. An arm *runs away* where the drift of its
-forecasts has risen from the first cycle to the last ones, and ends above that of its control, in which as many patrols
+forecasts has risen from the first cycle to the last ones, and ends above that of its control, in which patrols
 go anywhere, by DRIFT at least, both beyond chance; it *drifts* where it ends above the control's by any amount beyond
 chance; else it *holds*. The map of warnings is no ground for that: a ranking gives all to the likeliest place, the more
 surely the better it knows the truth. (Lum and Isaac, 2016, Significance 13; Ensign and others, 2018, PMLR 81.)
@@ -111,7 +111,7 @@ class Arm:
     is_capped: bool = False
     """Whether the policy's most of any one neighborhood holds; else only the budgets of all together do."""
     control: str | None = None
-    """The arm with the same hours of patrols, anywhere."""
+    """The arm with patrols anywhere."""
 
 
 ARMS: dict[str, Arm] = {

@@ -53,6 +53,9 @@ def underreporting(settings: Settings, shares: Sequence[float] = SHARES) -> dict
     wrong = [share for share in shares if not 0 < share <= 1]
     if wrong:
         raise UserError("--share", wrong[0], allowed="must be more than 0 and at most 1")
+    names = [f"{share:g}" for share in shares]
+    if len(set(names)) < len(names):
+        raise UserError("--share", ", ".join(names), allowed="must differ in their first six digits")
     result: dict[str, Any] = {}
     with step("under-reporting", settings.seeds * len(shares), "audits") as bar:
         runs: dict[str, list[Mapping[str, float]]] = {f"{share:g}": [] for share in shares}

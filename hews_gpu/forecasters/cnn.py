@@ -118,8 +118,8 @@ class CnnForecaster:
             feed: what makes the training batches; as ``--feed`` names it.
         """
         known, stops = past, calibration.windows.issue_s[:1]
-        if (stops > train.windows.issue_s[-1]).any():  # what decides when to stop has to be new to the base, too
-            known = past.until(int(stops[0]))
+        if (stops > train.windows.issue_s[-1]).any() and np.ptp(past.known_s - past.time_s):
+            known = past.until(int(stops[0]))  # what decides when to stop has to be new to the base, too
         self.base.fit(known, train, part_of(train, 0, 0))
         parts = {
             name: Part(y=part.y, offset=log_odds(self.base, past, part.windows), windows=part.windows)

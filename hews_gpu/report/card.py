@@ -93,9 +93,9 @@ def write_card(run: Path, *, contact: str, data: Path | None = None, force: bool
     environment.filters["plain"] = _plain_text
     values = {**_model(run, result), **_data(result), "contact": contact}
     text = environment.get_template("card.md.j2").render(**values)
-    write_json(run / VALUES, values)  # of which the page shows a card as it is written here
     with atomic_file(out) as partial:
         partial.write_text(text, encoding="utf-8")
+    write_json(run / VALUES, values)  # of which the page shows a card as it is written here
     return out
 
 
@@ -106,6 +106,10 @@ def card_section(run: Path) -> Block | None:
     values = {"audited": None, **read_json(run / VALUES, SHOWN, remedy=CARD_AGAIN)}
     if values["fingerprint"] != model_fingerprint(run):
         return None
+    values["kill_switch"] = load_policy(run).kill_switch
+    if (run / FAIRNESS).is_file():  # made after the card, or again
+        audited = read_json(run / FAIRNESS, AUDITED, remedy=AUDIT_AGAIN)
+        values["audited"] = audited if audited["fingerprint"] == values["fingerprint"] else values["audited"]
     items = LINK.sub(r"\1", values["background"]).removeprefix("- ").split("\n- ")
     shown = {**values, "background": [" ".join(item.split()) for item in items if item]}
     return section("card", prose("card.html.j2", shown))

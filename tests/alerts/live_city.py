@@ -161,7 +161,7 @@ def in_use(folder: Path, trained: Path, prepared: Path, policy: str = POLICY) ->
     shutil.copytree(trained, folder / "run")
     city = folder / "run" / "city.toml"
     city.write_text(city.read_text().replace("[neighborhoods]", f"{COLUMNS}[neighborhoods]"))
-    (folder / "run" / "card.md").write_text(f"Model `{model_fingerprint(folder / 'run')}`")
+    (folder / "run" / "card.md").write_text(f"Model `{model_fingerprint(folder / 'run')}`, `STOP`")
     (folder / "inbox").mkdir()
     made = InUse(run=folder / "run", inbox=folder / "inbox", prepared=prepared)
     made.policy(policy)

@@ -5,10 +5,19 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from hews_gpu.alerts.checks import DELIVERY_CHECKS, ISSUE_CHECKS, Arrival, Situation, fault_of_clock, faults
+from hews_gpu.alerts.checks import (
+    DELIVERY_CHECKS,
+    ISSUE_CHECKS,
+    Arrival,
+    Situation,
+    fault_of_clock,
+    faults,
+    layer_limits_s,
+    stale_layers,
+)
 from hews_gpu.alerts.policy import InputLimits
 from hews_gpu.alerts.vintages.store import open_store
-from hews_gpu.data.events import Events
+from hews_gpu.data.events import Events, LayerRows
 from hews_gpu.units import DAY_S, HOUR_S
 from tests.alerts.vintages.rows import SOURCE, table
 
@@ -56,6 +65,18 @@ def test_a_newest_row_is_stale_beyond_limit_and_delay(age_s, is_stale):
     assert found(events, int(events.time_s[-1]) + age_s).startswith("stale") == is_stale
 
 
+def test_the_limit_of_a_layer_is_learned_from_training_alone():
+    hours = np.arange(0, 500 * 24) * HOUR_S
+    time_s = hours[(hours < 400 * DAY_S) | (hours > 460 * DAY_S)]  # silent for two months, after training
+    zeros = np.zeros(len(time_s))
+    kinds = {"category": zeros.astype(np.int16), "neighborhood": zeros.astype(np.int16), "categories": ("CALL",)}
+    layer = LayerRows(name="calls", time_s=time_s, known_s=time_s, longitude=zeros, latitude=zeros, **kinds)
+    limits_s = layer_limits_s(InputLimits(), [layer], (0, 300 * DAY_S))
+    assert limits_s == {"calls": InputLimits().newest_row_s}
+    refused = stale_layers([layer], limits_s, np.array([399, 404, 459, 461]) * DAY_S)
+    assert [bool(why) for why in refused] == [False, True, True, False]
+
+
 @pytest.mark.parametrize(
     ("last_week", "word"),
     [
@@ -73,13 +94,13 @@ def test_few_rows_and_a_short_past_prove_nothing():
     assert found(known(per_week=(3, 1, 4), last_week=(0, 0, 1)), newest_row_s=7 * DAY_S) == ""
     first = known(last_week=(7, 1, 35))
     short = first.time_s >= (WEEKS - 1) * 7 * DAY_S
-    columns = {name: value for name, value in vars(first).items() if name != "categories"}
+    columns = {name: value for name, value in vars(first).items() if isinstance(value, np.ndarray)}
     assert found(Events(**{name: value[short] for name, value in columns.items()}, categories=NAMES)) == ""
 
 
 def test_where_no_row_was_known_that_is_said():
     first = known()
-    columns = {name: value[:0] for name, value in vars(first).items() if name != "categories"}
+    columns = {name: value[:0] for name, value in vars(first).items() if isinstance(value, np.ndarray)}
     assert found(Events(**columns, categories=())) == "stale: no row was known"
 
 

@@ -42,7 +42,7 @@ def test_a_clock_a_switch_a_card_and_a_failure_that_nobody_looks_at_are_missed(s
     assert not played(scene, tmp_path, "clock")["passed"]
     monkeypatch.setattr(live._Turn, "_why_stopped", lambda turn: "")
     assert not played(scene, tmp_path, "switch")["passed"]
-    monkeypatch.setattr(live, "require_card", lambda run, model: None)
+    monkeypatch.setattr(live, "require_card", lambda run, model, switch: None)
     assert not played(scene, tmp_path, "card")["passed"]
     with monkeypatch.context() as blind:
         blind.setattr(intake, "new_parcels", lambda *_: iter(()))

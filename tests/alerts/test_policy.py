@@ -1,6 +1,6 @@
 import json
 import tomllib
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from importlib import resources
 
 import pytest
@@ -76,6 +76,13 @@ def test_a_minimum_lead_leaves_a_part_of_the_window():
     Policy(minimum_lead_s=8999).require_fits(task)
     with pytest.raises(UserError, match=r"minimum_lead_s.*9000"):
         Policy(minimum_lead_s=9000).require_fits(task)
+
+
+def test_a_policy_without_layers_keeps_the_fingerprint_that_older_records_hold():
+    assert Policy().fingerprint.startswith("053ed79e2c2c")
+    assert "layers_newest_row_s" not in Policy().as_dict()["input"]
+    limited = replace(Policy(), input=replace(Policy().input, layers_newest_row_s={"calls": 3600}))
+    assert limited.fingerprint != Policy().fingerprint
 
 
 def test_every_change_changes_the_fingerprint_and_its_own_column():

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from hews_gpu.alerts import forecasts
+from hews_gpu.alerts import replay as replaying
 from hews_gpu.alerts.decide import Thresholds, decide
 from hews_gpu.alerts.forecasts import forecast
 from hews_gpu.alerts.policy import load_policy
-from hews_gpu.alerts.replay import EXPLAINED, replay
+from hews_gpu.alerts.replay import replay
 from hews_gpu.config import parse_local_time
 from hews_gpu.data.events import open_prepared
 from hews_gpu.data.windows import Task
@@ -75,14 +76,17 @@ def test_the_folder_holds_what_is_promised(week):
     assert summary["calibration"] == ["2024-03-11T00:00:00", "2024-04-08T00:00:00"]
 
 
-def test_warnings_say_what_moved_them(week):
+def test_warnings_say_what_moved_them(week, issuing, prepared, tmp_path, monkeypatch):
     """Shares add up to the probability; of a replay with more warnings than are explained the first are."""
     warnings = pd.read_parquet(week / "warnings.parquet")
     given = warnings[warnings["outcome"] != "miss"]
-    assert warnings["explanation"][warnings["outcome"] == "miss"].isna().all() and 0 < len(given) <= EXPLAINED
+    assert warnings["explanation"][warnings["outcome"] == "miss"].isna().all() and len(given) > 2
     for told, p in zip(given["explanation"].map(json.loads), given["probability"], strict=True):
         assert sum(share for _, share in told["shares"]) == pytest.approx(np.log(p / (1 - p)), abs=1e-9)
         assert all(set(one) == {"category", "place", "age_h", "log_odds"} for one in told["incidents"])
+    monkeypatch.setattr(replaying, "EXPLAINED", 2)
+    replay(issuing, prepared, tmp_path / "replay", begin_s=FROM_S, end_s=FROM_S + 10 * DAY_S)
+    assert pd.read_parquet(tmp_path / "replay" / "warnings.parquet")["explanation"].notna().sum() == 2
 
 
 def test_labels_are_what_the_table_says_where_it_covers_the_window(week, prepared):

@@ -31,3 +31,8 @@ def test_half_of_the_reports_look_like_half_of_the_risk():
 def test_no_such_share(share):
     with pytest.raises(UserError, match=f"--share = {share}"):
         underreporting(Settings(), (1.0, share))
+
+
+def test_a_share_given_twice_is_refused():
+    with pytest.raises(UserError, match=r"--share = '?0\.5, 0\.5'?: must differ"):
+        underreporting(Settings(), (0.5, 0.5))

@@ -19,11 +19,11 @@ from tests.inputs.small_cases import SmallCase
 from tests.kernels.ptx import Program
 
 STUB = ctypes.CDLL("libcuda.so.1")
-STUB.stub_launched.restype = ctypes.POINTER(ctypes.c_ubyte * (8 + 8 + 24 + 4096))
+STUB.stub_launched.restype = ctypes.POINTER(ctypes.c_ubyte * (8 + 8 + 8 + 24 + 4096))
 
 
 def record(work):
-    """What the driver was given by a call that launches once: stream, grid, threads and the parameters."""
+    """What the driver was given by a call that launches once: kernel, stream, grid, threads and the parameters."""
     before = bytes(STUB.stub_launched().contents)
     work()
     after = bytes(STUB.stub_launched().contents)

@@ -9,26 +9,27 @@ typedef uint64_t u64;
 
 static int handles = 0x2000;
 static int sizes[256], parameters;
-static struct { u64 count, stream; unsigned shape[6]; unsigned char block[4096]; } launched;
+static struct { u64 count, kernel, stream; unsigned shape[6]; unsigned char block[4096]; } launched;
 
 /* For the tests: bytes of each parameter of the next kernels, and where the last launch is written down. */
 void stub_expect(int count, const int *bytes) { memcpy(sizes, bytes, (parameters = count) * sizeof(int)); }
 void *stub_launched(void) { return &launched; }
 
-static void note(const unsigned *shape, void *stream, void **values) {
+static void note(const unsigned *shape, void *kernel, void *stream, void **values) {
     memset(launched.block, 0, sizeof launched.block);
     memcpy(launched.shape, shape, sizeof launched.shape);
+    launched.kernel = (u64)kernel;
     launched.stream = (u64)stream;
     launched.count++;
     for (int k = 0; k < parameters; k++) memcpy(launched.block + 8 * k, values[k], sizes[k]);
 }
 static int cuLaunchKernel(void *kernel, unsigned gx, unsigned gy, unsigned gz, unsigned x, unsigned y, unsigned z,
                           unsigned shared, void *stream, void **values, void **extra) {
-    note((unsigned[]){gx, gy, gz, x, y, z}, stream, values);
+    note((unsigned[]){gx, gy, gz, x, y, z}, kernel, stream, values);
     return 0;
 }
 static int cuLaunchKernelEx(const unsigned *config, void *kernel, void **values, void **extra) {
-    note(config, *(void **)(config + 8), values); /* six sizes, shared bytes, padding, stream */
+    note(config, kernel, *(void **)(config + 8), values); /* six sizes, shared bytes, padding, stream */
     return 0;
 }
 

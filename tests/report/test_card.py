@@ -53,7 +53,9 @@ def test_the_figures_are_those_of_the_files(own_run, table):
     assert "- Targets: 1,234 SHOOTING." in text and "a\\|b.csv" in text
     assert "7 duplicates, 5 twins, 3 near twins" in text
     assert model_fingerprint(own_run) in text and "`STOP`" in text
-    require_card(own_run, model_fingerprint(own_run))
+    require_card(own_run, model_fingerprint(own_run), "STOP")
+    with pytest.raises(UserError, match="does not name HALT, the file that stops"):
+        require_card(own_run, model_fingerprint(own_run), "HALT")
     assert "**Not audited.**" in text and "Foresight" not in text.split("##")[0]
     assert "Office of \\<b\\>Prevention\\</b\\> \\| 555" in text and "<b>" not in text
     assert "{{" not in text and "None" not in text

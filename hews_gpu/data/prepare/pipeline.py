@@ -27,7 +27,7 @@ from hews_gpu.arrays import Int64
 from hews_gpu.data.backend import Backend, array_of, concat, sort_by_time, to_arrow, to_backend, to_host, to_pandas
 from hews_gpu.data.clean import NUMBERS, VERDICTS, Rules, block_frame, clean
 from hews_gpu.data.prepare import sort
-from hews_gpu.data.prepare.duplicates import FileGroups, targets_of, with_duplicates
+from hews_gpu.data.prepare.duplicates import NONE, FileGroups, targets_of, with_duplicates
 from hews_gpu.data.prepare.partitions import FilePart, PartitionPlan
 from hews_gpu.data.prepare.sort import Part, open_arrow, write_arrow, write_parquet
 from hews_gpu.data.quality.tallies import DuplicateTally, RowTally, Tally, tally_duplicates, tally_rows
@@ -243,9 +243,8 @@ def sort_table(
     """
     days: Counter[int] = sum(table.tally.days.values(), Counter())
     edges_s = sort.bucket_edges(days, bucket_rows)
-    job, span_s = _sort_job(work, table, neighborhoods, edges_s, team.backend)
-    messages = [one for one in _numbered(work, "messages", table.bases)]
-    job = replace(job, other_message=sort.other_messages(messages, newest=newest_message))
+    other = sort.other_messages(list(_numbered(work, "messages", table.bases)), newest=newest_message)
+    job, span_s = _sort_job(work, table, neighborhoods, edges_s, team.backend, other)
     write_object(work / SORT_JOB, job)
     duplicates = DuplicateTally()
     with progress.step("sorting", table.tally.kept, "rows") as bar:
@@ -262,11 +261,13 @@ def sort_bucket(folder: Path, number: int) -> int:
     """Sort one stretch of time, find what repeats, leave it on disk as it is to be written, and return its rows."""
     job: SortJob = read_shared(folder / SORT_JOB)
     loaded = sort.load_bucket(number, job.parts, job.backend)
-    frame = with_duplicates(to_pandas(loaded), job.targets, job.groups)
-    if job.other_message:
-        other = frame["row_id"].map(job.other_message)
-        frame["is_overlap"] |= other.notna()
-        frame["duplicate_of"] = other.fillna(frame["duplicate_of"]).astype(np.int64)
+    whole = to_pandas(loaded)
+    other = whole["row_id"].map(job.other_message).astype(np.float64)
+    frame = with_duplicates(whole[other.isna()], job.targets, job.groups)  # what does not count repeats nothing
+    if other.notna().any():
+        aside = whole[other.notna()].assign(duplicate_of=other.dropna().astype(np.int64), is_overlap=True)
+        aside = aside.assign(twin_of=NONE, near_twin_of=NONE)
+        frame = pd.concat([frame, aside]).sort_values(["time_s", "row_id"], ignore_index=True)
     rows = sort.incidents_table(frame, job.categories, job.neighborhoods, [file.name for file in job.files])
     write_arrow(_path(folder, "sorted", number), rows)
     write_object(_path(folder, "duplicates", number), tally_duplicates(frame, [file.rows for file in job.files]))
@@ -274,7 +275,12 @@ def sort_bucket(folder: Path, number: int) -> int:
 
 
 def _sort_job(
-    work: Path, table: CleanedTable, neighborhoods: Sequence[str], edges_s: Int64, backend: Backend
+    work: Path,
+    table: CleanedTable,
+    neighborhoods: Sequence[str],
+    edges_s: Int64,
+    backend: Backend,
+    other_message: dict[int, int],
 ) -> tuple[SortJob, tuple[int, int] | None]:
     """Return what the second pass needs, above all all target rows; and the times of the first and of the last row."""
     categories = sorted(table.tally.categories)
@@ -291,15 +297,16 @@ def _sort_job(
         targets.append(part.read(open_arrow(_path(work, "targets", number))))
         if len(time_s):
             spans.append((int(time_s[0]), int(time_s[-1])))
+    told = pa.concat_tables(targets).to_pandas()
     job = SortJob(
         parts=parts,
-        targets=targets_of(pa.concat_tables(targets).to_pandas(), groups),
+        targets=targets_of(told[~told["row_id"].isin(other_message)], groups),
         groups=groups,
         files=table.files,
         categories=categories,
         neighborhoods=neighborhoods,
         backend=backend,
-        other_message={},
+        other_message=other_message,
     )
     return job, (min(spans)[0], max(last for _, last in spans)) if spans else None
 

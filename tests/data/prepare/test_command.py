@@ -383,7 +383,7 @@ def test_one_missing_target_of_two_is_a_warning(toy: Toy, tmp_path: Path, capsys
 def cut_off_after_cleaning(city: CityConfig, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave a work folder with all partitions cleaned."""
 
-    def stop(*_: Any) -> Any:
+    def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -426,10 +426,10 @@ def test_a_file_that_grows_while_it_is_read_is_refused(
     city = toy(LINES)
     sort_table = sys.modules["hews_gpu.data.prepare.command"].sort_table
 
-    def grow(*given: Any) -> Any:
+    def grow(*given: Any, **named: Any) -> Any:
         with (tmp_path / "table.csv").open("a") as file:
             file.write(row() + "\n")
-        return sort_table(*given)
+        return sort_table(*given, **named)
 
     monkeypatch.setattr("hews_gpu.data.prepare.command.sort_table", grow)
     with pytest.raises(UserError, match=r"^table\.csv: was changed while it was read\. Wait"):

@@ -28,6 +28,7 @@ from hews_gpu.data.readers.eido import eido_row
 from hews_gpu.data.readers.schemas import ReadSettings, choose_columns
 from hews_gpu.errors import UserError
 from tests.data import formats
+from tests.data.toy import HEADER, row
 
 Toy = Callable[..., CityConfig]
 
@@ -138,6 +139,21 @@ def test_of_the_messages_on_an_incident_the_newest_counts_whatever_the_files(toy
     assert [one["category"] for one in left] == ["HOMICIDE", "ALARM", "SHOOTING"]
     assert {one["duplicate_of"] for one in table if one["is_overlap"]} == {left[0]["row_id"]}
     assert quality["overlaps"] == len(table) - 3
+
+
+CSV_ROW = f"{HEADER}\n{row('01/31/2014', '23:59:00', 'SHOOTING', '-76.615', rest='STREET,,1 A ST,9S')}\n".encode()
+RESENT = {**ONE, "lastUpdateTimeStamp": "2014-07-03T00:00:00Z"}
+OTHERWISE = {**RESENT, "incidentComponent": {**ONE["incidentComponent"], "incidentTypeCommonRegistryText": "ASSAULT"}}
+
+
+@pytest.mark.parametrize("newest", [RESENT, OTHERWISE], ids=["resent", "no target any more"])
+@pytest.mark.parametrize("names", [("a.jsonl", "t.csv"), ("t.csv", "a.jsonl")])
+def test_a_message_that_does_not_count_repeats_no_row_of_another_table(toy: Toy, tmp_path: Path, names, newest) -> None:
+    content = {"a.jsonl": lines(ONE, newest), "t.csv": CSV_ROW}
+    prepare(toy(files={name: content[name] for name in names}), tmp_path / "out")
+    table = pq.read_table(tmp_path / "out" / "incidents.parquet").to_pylist()
+    assert [one["category"] for one in table if not one["is_overlap"] and one["is_target"]] == ["SHOOTING"]
+    assert len(table) == 3
 
 
 def test_of_messages_sent_at_once_the_first_counts(toy: Toy, tmp_path: Path) -> None:
