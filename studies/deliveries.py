@@ -97,7 +97,7 @@ def fill(folder: Path, rows: pa.Table, days: int) -> dict[str, Any]:
 def space(store: Store, rows: pa.Table, folder: Path) -> dict[str, Any]:
     """Return the bytes of the store and of one that holds its last delivery alone."""
     last = store.deliveries[-1]
-    open_store(folder).add(rows, last.known_s, SOURCE)
+    open_store(folder).add(rows.drop_columns(["known_from", "first_known"]), last.known_s, SOURCE)
     many, one = (sum(path.stat().st_size for path in where.iterdir()) for where in (store.folder, folder))
     return {"bytes": many, "bytes_of_one_delivery": one, "times_one_delivery": many / one}
 

@@ -75,12 +75,19 @@ class Climatology:
 
     intercept: float
     """Log-odds of the average window."""
-    table: Float64
-    """[168, 12], added by hour of the week and month."""
+    week_hour: Float64
+    """[168], added by hour of the week."""
+    hour_month: Float64
+    """[24, 12], added by hour of the day and month."""
     date: Int64 = field(default_factory=_no_dates)
     """[H], sorted: holidays and the days before them, as days since 1970."""
     date_effect: Float64 = field(default_factory=lambda: np.zeros(0))
     """[H], added on these."""
+
+    @property
+    def table(self) -> Float64:
+        """What hour of the week and month add together, [168, 12]."""
+        return self.week_hour[:, None] + np.tile(self.hour_month, (WEEK_H // 24, 1))
 
     def logit(self, begin_s: Int64) -> Float64:
         """Return log-odds for target windows that start at local times `begin_s`; int64 [S] to float64 [S]."""
@@ -133,11 +140,12 @@ def fit_climatology(begin_s: Int64, y: Bool | Float64, days: Days | None = None)
         week, year, season, _ = max(tried, key=lambda widths: tried[widths][0])
         tried |= {(week, year, season, wide): fit((week, year, season, wide)) for wide in HOLIDAY_WIDTHS[1:]}
     _, effects = max(tried.values(), key=lambda fitted: fitted[0])
-    of_clock, of_holidays = np.split(effects[1:], [clock.shape[1]])
-    every_hour, every_month = (each.ravel() for each in np.indices((WEEK_H, MONTHS)))
+    of_week, of_months, of_holidays = np.split(effects[1:], [2 * WEEKLY, clock.shape[1]])
+    hours, months = (each.ravel() for each in np.indices((24, MONTHS)))
     return Climatology(
         intercept=float(effects[0]),
-        table=(_clock(every_hour, every_month) * of_clock).sum(axis=1).reshape(WEEK_H, MONTHS),
+        week_hour=(_harmonics(np.arange(WEEK_H) / WEEK_H, WEEKLY) * of_week).sum(axis=1),
+        hour_month=(_clock(hours, months)[:, 2 * WEEKLY :] * of_months).sum(axis=1).reshape(24, MONTHS),
         date=date,
         date_effect=(_holidays(kind, kinds) * of_holidays).sum(axis=1),
     )

@@ -70,7 +70,9 @@ def test_it_finds_the_law():
 def known_law(terms=(SELF, ROBBERY), blind_s=0):
     """The law itself: a flat rhythm."""
     hazard = BASE_PER_S * HOUR_S
-    flat = Climatology(intercept=float(np.log(np.expm1(hazard))), table=np.zeros((168, 12)))
+    flat = Climatology(
+        intercept=float(np.log(np.expm1(hazard))), week_hour=np.zeros(168), hour_month=np.zeros((24, 12))
+    )
     rhythm = Rhythm(climatology=flat, cell_s=HOUR_S, anchor_s=0)
     rates = {"ROBBERY": np.full(168, ROBBERY_PER_S)}
     return Law(rhythm=rhythm, level=1.0, terms=terms, others_per_s=rates, blind_s=blind_s)
@@ -141,7 +143,7 @@ def test_without_lead_and_other_streams_it_is_the_integrated_rate():
 @pytest.mark.parametrize(("lead_s", "delay_s"), [(0, 0), (4 * HOUR_S, 0), (0, 6 * HOUR_S), (HOUR_S, 3 * HOUR_S)])
 def test_without_excitation_it_is_the_rhythm_of_the_window_itself(lead_s, delay_s):
     hourly = 0.5 * np.sin(np.arange(168) * 0.7)
-    climatology = Climatology(intercept=-2.0, table=np.repeat(hourly[:, None], 12, axis=1))
+    climatology = Climatology(intercept=-2.0, week_hour=hourly, hour_month=np.zeros((24, 12)))
     law = Law(
         rhythm=Rhythm(climatology=climatology, cell_s=HOUR_S, anchor_s=0), level=1.0, terms=(Term(TARGETS, 3600),)
     )

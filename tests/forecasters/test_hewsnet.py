@@ -115,7 +115,9 @@ def test_pairs_that_are_known_later_change_no_bit(pairs, delay_s):
 
 
 def flat(hazard):
-    return Climatology(intercept=float(np.log(np.expm1(hazard))), table=np.zeros((168, 12)))
+    return Climatology(
+        intercept=float(np.log(np.expm1(hazard))), week_hour=np.zeros(168), hour_month=np.zeros((24, 12))
+    )
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_a_run_may_go_on_without_checkpoints(prepared, run, tmp_path, capsys):
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_last_one(prepared, run, tmp_path):
-    with small_disk(tmp_path / "disk", "72k") as disk:
+    with small_disk(tmp_path / "disk", "76k") as disk:
         said = "checkpoints: the disk is full; step-000000(.*).safetensors is the last good.*--resume"
         with pytest.raises(UserError, match=said) as caught:
             train(prepared, disk / "run", model="cnn", device="cpu")
@@ -192,7 +192,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_one(prepared, run, tmp_pa
 
 def test_older_checkpoints_make_room_for_a_new_one(prepared, run, tmp_path):
     """The disk holds three small ones at most, and a fourth is written before the oldest goes."""
-    with small_disk(tmp_path / "disk", "124k") as disk:
+    with small_disk(tmp_path / "disk", "132k") as disk:
         train(prepared, disk / "run", model="cnn", device="cpu")
         assert "step-00000039.safetensors" in names(disk / "run" / "checkpoints")
         assert (disk / "run/weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
