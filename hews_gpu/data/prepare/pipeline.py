@@ -261,17 +261,25 @@ def sort_bucket(folder: Path, number: int) -> int:
     """Sort one stretch of time, find what repeats, leave it on disk as it is to be written, and return its rows."""
     job: SortJob = read_shared(folder / SORT_JOB)
     loaded = sort.load_bucket(number, job.parts, job.backend)
-    whole = to_pandas(loaded)
-    other = whole["row_id"].map(job.other_message).astype(np.float64)
-    frame = with_duplicates(whole[other.isna()], job.targets, job.groups)  # what does not count repeats nothing
-    if other.notna().any():
-        aside = whole[other.notna()].assign(duplicate_of=other.dropna().astype(np.int64), is_overlap=True)
-        aside = aside.assign(twin_of=NONE, near_twin_of=NONE)
-        frame = pd.concat([frame, aside]).sort_values(["time_s", "row_id"], ignore_index=True)
+    frame = _with_repeats(to_pandas(loaded), job)
     rows = sort.incidents_table(frame, job.categories, job.neighborhoods, [file.name for file in job.files])
     write_arrow(_path(folder, "sorted", number), rows)
     write_object(_path(folder, "duplicates", number), tally_duplicates(frame, [file.rows for file in job.files]))
     return len(frame)
+
+
+def _with_repeats(rows: pd.DataFrame, job: SortJob) -> pd.DataFrame:
+    """Return rows of a stretch of time with what each repeats; a message that does not count repeats the one that does.
+
+    It is nothing that a row of another table could repeat in turn.
+    """
+    is_other = rows["row_id"].isin(list(job.other_message))
+    if not is_other.any():
+        return with_duplicates(rows, job.targets, job.groups)
+    counting = with_duplicates(rows[~is_other], job.targets, job.groups)
+    aside = rows[is_other].assign(is_overlap=True, twin_of=NONE, near_twin_of=NONE)
+    aside["duplicate_of"] = aside["row_id"].map(job.other_message).astype(np.int64)
+    return pd.concat([counting, aside]).sort_values(["time_s", "row_id"], ignore_index=True)
 
 
 def _sort_job(
