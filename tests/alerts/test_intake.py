@@ -64,6 +64,15 @@ def used(tmp_path, learned, city):
     return Used(tmp_path, learned, city)
 
 
+def test_the_record_counts_the_rows_that_were_known(used):
+    """Of a layer that tells of an hour before it says since when that is known, some rows are held back."""
+    at, rows = f"{DAY}T10:00", calls()
+    used.deliver(at, layer_until=f"{DAY}T20:00", change=lambda rows: rows[rows["time_s"] < seconds(at)])
+    assert ((rows["time_s"] < seconds(at)) & (rows["known_s"] >= seconds(at))).any()
+    seen = used.warn(f"{at}:05")["vintage"]["layers"]["calls"]
+    assert seen["rows"] == (rows["known_s"] < seconds(at)).sum()
+
+
 def test_a_day_issued_live_says_what_its_replay_says_to_the_bit(tmp_path, learned, city, used):
     """Each issue time gets a delivery of its own, and each row counts from when the rule of its table says."""
     run = tmp_path / "replayed"

@@ -118,6 +118,12 @@ def test_the_page_shows_the_card_of_its_model_alone(own_run, table):
         values["errors"][0][1],
     ):
         assert text in shown
+    (own_run / "warnings.toml").write_text('kill_switch = "HALT"')
+    gate = {"gate": "calibration", "tested": "a ratio", "verdict": "pass", "summary": "as good in each quarter"}
+    audited = {"verdict": "pass", "fingerprint": values["fingerprint"], "how": "by quarters", "results": [gate]}
+    (own_run / "fairness.json").write_text(json.dumps(audited))
+    now = page().split('id="card"')[1].split("</section>")[0]
+    assert "a file named HALT" in now and "as good in each quarter" in now and "Not audited" not in now
     (own_run / "card.json").write_text("{}")
     with pytest.raises(UserError, match=r"card\.json.*hews card"):
         page()
