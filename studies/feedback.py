@@ -2,8 +2,8 @@
 
 `hews simulate feedback` with its defaults: 50 cycles of two weeks, 20 cities, the calendar at its recent level with
 its shares of the neighborhoods, under the policy that `hews train` writes; a picture beside the result. ``--context``,
-with a file of its own: HewsNet, which looks at all categories and a new table every day, but takes ten times as long
-and so has fewer and shorter histories, of shootings alone. By ``--cluster``'s workers; what is done lies in
+with a file of its own: HewsNet, which looks at all categories and a new table every day, but takes tens of times as
+long and so has fewer and shorter histories, of shootings alone. By ``--cluster``'s workers; what is done lies in
 ``.local``, and a run that was cut short, or one of more ``--seeds``, goes on there. ``--quick``: two cities, four
 cycles, nothing saved.
 """
@@ -27,7 +27,7 @@ from hews_gpu.report.style import light_svg
 PACKAGES = ("distributed", "scipy")
 MAIN = Settings()
 CONTEXT = Settings(
-    arms=("reported", *NEEDS_CONTEXT, "random"), model="hewsnet", cycles=8, cycle_weeks=4, delivery_days=1, seeds=4
+    arms=("reported", *NEEDS_CONTEXT, "random"), model="hewsnet", cycles=10, cycle_weeks=4, delivery_days=1, seeds=8
 )
 
 

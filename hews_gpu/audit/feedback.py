@@ -95,7 +95,7 @@ COLUMNS = {
     **dict.fromkeys(("category", "neighborhood"), np.int16),
     **dict.fromkeys(("is_target", "is_duplicate", "is_twin"), np.bool_),
 }
-MEASURES = ("drift", "drift_of_warnings", "hit_rate", "largest_share", "gini")
+MEASURES = ("drift", "drift_of_warnings", "hit_rate", "largest_share", "gini", "warned")
 DRAWN = ("drift", "largest_share")
 
 
@@ -111,7 +111,7 @@ class Arm:
     is_capped: bool = False
     """Whether the policy's most of any one neighborhood holds; else only the budgets of all together do."""
     control: str | None = None
-    """The arm with patrols anywhere."""
+    """The arm with patrols anywhere, for about as many hours."""
 
 
 ARMS: dict[str, Arm] = {
@@ -125,9 +125,15 @@ ARMS: dict[str, Arm] = {
         title="weapons, but for what patrols found", target=WEAPONS, sees="separated", control="discovered_random"
     ),
     "discovered_capped": Arm(
-        title="weapons, few warnings of any one place", target=WEAPONS, is_capped=True, control="discovered_random"
+        title="weapons, few warnings of any one place",
+        target=WEAPONS,
+        is_capped=True,
+        control="discovered_capped_random",
     ),
     "discovered_random": Arm(title="weapons, patrols anywhere", target=WEAPONS, patrols="random"),
+    "discovered_capped_random": Arm(
+        title="weapons, as few patrols anywhere", target=WEAPONS, patrols="random", is_capped=True
+    ),
 }
 
 
@@ -165,6 +171,13 @@ class Settings:
         if not budget.each_per_week or not budget.watch_per_week + budget.warning_per_week:
             allowed = "never warns of a neighborhood: nobody is sent anywhere"
             raise UserError("--policy [neighborhoods]", allowed=allowed, remedy="Give it a budget of 1 or more")
+        lead_s, stretch = self.policy.minimum_lead_s, self.policy.calibrate_on
+        if lead_s >= SHIFT_S:
+            allowed = f"must be less than {SHIFT_S} seconds, a shift: else nothing counts as foreseen"
+            raise UserError("--policy [minimum_lead_s]", lead_s, allowed=allowed)
+        if stretch != "validation":
+            allowed = "is a stretch of a real table, of which a generated history has nothing"
+            raise UserError("--policy [calibrate_on]", list(stretch), allowed=allowed, remedy="Leave it out")
         if require_known(self.model).is_network:
             raise UserError("--model", self.model, allowed="draws maps, of which a generated history has none")
 
@@ -226,7 +239,9 @@ class History:
         )
 
     def live(self, until_s: int, patrolled: Bool, response: Response) -> tuple[Int64, Int64]:
-        """Let the time until a moment happen; return window and neighborhood of each target event, recorded or not.
+        """Let the time until a moment happen; return seconds since its begin and neighborhood of each target event.
+
+        Recorded or not.
 
         Args:
             until_s: a whole number of windows from where it stands.
@@ -235,15 +250,15 @@ class History:
         """
         city = self.city
         rows = slice(*np.searchsorted(city.time_s, (self.until_s, until_s)).tolist())
-        window, area = (city.time_s[rows] - self.until_s) // SHIFT_S, city.area[rows]
-        outcome = self.outcome[rows] = city.outcome(rows, patrolled[window, area], response)
+        since_s, area = city.time_s[rows] - self.until_s, city.area[rows]
+        outcome = self.outcome[rows] = city.outcome(rows, patrolled[since_s // SHIFT_S, area], response)
         self.until_s = until_s
         target = (city.category[rows] == city.categories.index(self.arm.target)) & (outcome != PREVENTED)
-        return window[target], area[target]
+        return since_s[target], area[target]
 
 
 def run_arm(city: PatrolledCity, arm: Arm, settings: Settings, seed: int) -> dict[str, Any]:
-    """Return one history by cycle: warned windows and mean forecast [C, N], target events and those warned of [C]."""
+    """Return one history by cycle: warned windows and mean forecast [C, N], target events and those foreseen [C]."""
     began, start_s = time.process_time(), city.begin_s + BEFORE_S
     outcome = np.full(len(city.time_s), UNKNOWN)
     delivery_s = settings.delivery_days * DAY_S
@@ -305,8 +320,9 @@ def _delivery(
         patrolled = rng.permuted(warned, axis=1)
     elif history.arm.patrols == "none":
         patrolled = np.zeros_like(warned)
-    window, area = history.live(int(issue_s[0]) + history.delivery_s, patrolled, settings.response)
-    return warned.sum(axis=0), said.areas.sum(axis=0), len(window), int(warned[window, area].sum())
+    since_s, area = history.live(int(issue_s[0]) + history.delivery_s, patrolled, settings.response)
+    hits = warned[since_s // SHIFT_S, area] & (since_s % SHIFT_S >= policy.minimum_lead_s)
+    return warned.sum(axis=0), said.areas.sum(axis=0), len(hits), int(hits.sum())
 
 
 # ------------------------------------------------------------ all of them
@@ -398,6 +414,7 @@ def _measures(each: Sequence[Mapping[str, Any]]) -> dict[str, Float64]:
             "hit_rate": hits / events,
             "largest_share": share.max(axis=2),
             "gini": (2 * np.sort(share, axis=2) @ ranks - len(ranks) - 1) / len(ranks),
+            "warned": warned.sum(axis=2),
         }
 
 
@@ -426,13 +443,19 @@ def _verdict(apart: Mapping[str, Any], rise: Mapping[str, Any]) -> str:
 
 
 def feedback_table(result: Mapping[str, Any]) -> list[list[str]]:
-    """Return the arms as rows of text: drift at the begin and the end, beyond the control, and what they are called."""
-    rows = [["arm", "drift, first", "last", "beyond control", "warned of, last", "most borne by one, last", ""]]
+    """Return the arms as rows of text: drift at the begin and the end, beyond the control, and what they are called.
+
+    With the shifts and neighborhoods warned of in a cycle at the end.
+    """
+    rows = [
+        ["arm", "drift, first", "last", "beyond control", "foreseen, last", "most borne by one, last", "shifts", ""]
+    ]
     for one in result["arms"].values():
         apart = one.get("beyond_control")
         cells = [one["drift"]["first"], one["drift"]["last"], apart, one["hit_rate"]["last"]]
         cells.append(one["largest_share"]["last"])
-        rows.append([one["title"], *(cell(each) for each in cells), one.get("verdict", "")])
+        shifts = one["warned"]["last"]["value"]
+        rows.append([one["title"], *map(cell, cells), f"{shifts:.1f}", one.get("verdict", "")])
     return rows
 
 

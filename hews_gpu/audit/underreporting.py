@@ -20,9 +20,10 @@ import numpy as np
 from hews_gpu.alerts.decide import decide
 from hews_gpu.alerts.forecasts import forecast
 from hews_gpu.arrays import Bool, Float64, Int64
-from hews_gpu.audit.exposure import Cells, Grouping, measures
+from hews_gpu.audit.exposure import GATES, Cells, Grouping, gates, measures
 from hews_gpu.audit.feedback import BEFORE_S, SHIFT_S, Arm, History, Settings, cell, learned, told
 from hews_gpu.errors import UserError
+from hews_gpu.evaluation.metrics import wilson_interval
 from hews_gpu.progress import step
 from hews_gpu.synthetic.patrolled import DISCOVERED, REPORTED, SHOOTING, UNKNOWN, WEAPONS, PatrolledCity, Response
 from hews_gpu.units import DAY_S, WEEK_S
@@ -35,9 +36,9 @@ QUIET_AREAS = 1 / 3
 """Of the neighborhoods."""
 LEARNED_S = 2 * BEFORE_S
 AUDITED_S = 26 * WEEK_S
+FAILED = "audit_fails_"
 CALLED = 0.6
 """Share of the incidents of which somebody calls, reported in the end or not."""
-GATED = (("calibration", "ratio"), ("hours_per_event", "ratio"), ("caught", "difference"))
 
 
 def underreporting(settings: Settings, shares: Sequence[float] = SHARES) -> dict[str, Any]:
@@ -65,8 +66,15 @@ def underreporting(settings: Settings, shares: Sequence[float] = SHARES) -> dict
                 runs[f"{share:g}"].append(_audit(city, share, settings, seed))
                 bar.advance()
     for text, each in runs.items():
-        result[text] = {name: told(np.array([one[name] for one in each])) for name in each[0]}
+        columns = {name: np.array([one[name] for one in each]) for name in each[0]}
+        result[text] = {name: _share(one) if name.startswith(FAILED) else told(one) for name, one in columns.items()}
     return {"settings": {**asdict(settings), "policy": settings.policy.as_dict()}, "shares": result}
+
+
+def _share(failed: Float64) -> dict[str, Any]:
+    """Return the share of the seeds [R] in which a gate failed, with its 95 % interval."""
+    low, high = wilson_interval(int(failed.sum()), len(failed))
+    return {"value": float(failed.mean()), "interval": [round(low, 4), round(high, 4)]}
 
 
 def _audit(city: PatrolledCity, share: float, settings: Settings, seed: int) -> dict[str, float]:
@@ -92,9 +100,11 @@ def _audit(city: PatrolledCity, share: float, settings: Settings, seed: int) -> 
         events = _counts(city, which, start_s, p.shape)
         cells = Cells(p=p, is_warned=warned, events=events, stride_s=SHIFT_S, horizon_s=SHIFT_S)
         quiet = measures(cells, grouping, np.ones(areas))[0]
-        for name, kind in GATED:
-            told_of = quiet[name] and quiet[name][kind]
-            result[f"{name}_{against}"] = told_of["value"] if told_of else np.nan
+        for gate in GATES:
+            told_of = quiet[gate.measure] and quiet[gate.measure][gate.kind]
+            result[f"{gate.measure}_{against}"] = told_of["value"] if told_of else np.nan
+        verdicts = [one.verdict for one in gates(cells, [grouping], np.ones(areas), against)]
+        result[f"{FAILED}{against}"] = float("fail" in verdicts)
         result[f"caught_in_city_{against}"] = float((events * warned).sum() / max(1, events.sum()))
     result["warned_there"] = float(warned[:, is_quiet].sum() / max(1, warned.sum()))
     reported = by_report & (outcome == REPORTED)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hews_gpu.audit import feedback as audited
 from hews_gpu.audit.feedback import ARMS, Arm, Settings, feedback, judged, run_arm
 from hews_gpu.errors import UserError
 from hews_gpu.synthetic.patrolled import WEAPONS, PatrolledCity, Response
-from hews_gpu.units import DAY_S, WEEK_S
+from hews_gpu.units import DAY_S, HOUR_S, WEEK_S
 from hews_gpu.workers import Unfinished, in_this_process
 
 SMALL = Settings(cycles=3, seeds=2, neighborhoods=4)
@@ -73,6 +74,20 @@ def test_patrols_go_anywhere_for_as_many_hours(monkeypatch):
     sent.clear()
     history(ARMS["none"])
     assert not any(one.any() for one in sent)
+
+
+def test_each_control_sends_as_many_patrols_as_the_arm_beside_it():
+    """Under a cap warnings are fewer, and so are the patrols that the capped arm is held against."""
+    warned = {name: np.array(history(ARMS[name])["warned"]).sum() for name in ARMS if ARMS[name].target == WEAPONS}
+    for name in ("discovered", "discovered_capped"):
+        assert warned[ARMS[name].control] == pytest.approx(warned[name], rel=0.25)
+    assert warned["discovered_capped"] < 0.5 * warned["discovered"]
+
+
+def test_an_event_that_follows_too_soon_is_not_foreseen():
+    usual = history(ARMS["discovered"])
+    late = history(ARMS["discovered"], replace(SMALL, policy=Policy(minimum_lead_s=7 * HOUR_S)))
+    assert late["events"] == usual["events"] and 0 < sum(late["hits"]) < 0.5 * sum(usual["hits"])
 
 
 def test_blind_and_separated_see_other_rows():
@@ -148,6 +163,8 @@ def test_a_run_that_was_cut_goes_on(tmp_path, monkeypatch):
         ({"delivery_days": 9}, "--delivery-days"),
         ({"policy": Policy(neighborhoods=NeighborhoodBudget(watch_per_week=0, warning_per_week=0))}, "never warns"),
         ({"policy": Policy(neighborhoods=NeighborhoodBudget(each_per_week=0))}, "never warns"),
+        ({"policy": Policy(minimum_lead_s=8 * HOUR_S)}, r"\[minimum_lead_s\] = 28800: must be less than 28800 seconds"),
+        ({"policy": Policy(calibrate_on=("2016-01-01", "2016-03-01"))}, r"\[calibrate_on\] .* is a stretch of a real"),
     ],
 )
 def test_settings_that_cannot_be(wrong, match):

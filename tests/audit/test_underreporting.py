@@ -1,10 +1,12 @@
 """An audit against what was recorded does not see what is not reported; one against all that happened does."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from hews_gpu.alerts.policy import NeighborhoodBudget, Policy
+from hews_gpu.audit import underreporting as audited
 from hews_gpu.audit.feedback import Settings
 from hews_gpu.audit.underreporting import underreporting, underreporting_table
 from hews_gpu.errors import UserError
@@ -25,6 +27,22 @@ def test_half_of_the_reports_look_like_half_of_the_risk():
     assert half["warned_there"] < all_made["warned_there"]
     table = underreporting_table(result)
     assert table[0] == ["of the reports there", "100%", "50%"] and len(table) == 1 + len(half)
+
+
+def test_in_how_many_cities_a_gate_fails(monkeypatch):
+    asked, gates = [], audited.gates
+
+    def watched(cells, groupings, residents, against):
+        asked.append(against)
+        results = gates(cells, groupings, residents, against)
+        fails = against == "true" and len(asked) == 4  # of the second city
+        return [replace(one, verdict="fail" if fails and k == 2 else "warning") for k, one in enumerate(results)]
+
+    monkeypatch.setattr(audited, "gates", watched)
+    told = underreporting(Settings(seeds=2, neighborhoods=4, policy=MANY), (0.5,))["shares"]["0.5"]
+    assert asked == ["recorded", "true"] * 2
+    assert told["audit_fails_recorded"] == {"value": 0.0, "interval": [0.0, 0.6576]}
+    assert told["audit_fails_true"] == {"value": 0.5, "interval": [0.0945, 0.9055]}
 
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.1])

@@ -14,7 +14,7 @@ def test_the_table_and_the_picture_tell_every_arm(tmp_path):
     assert "blind" not in names and "blind" in study.CONTEXT.arms and "random" in study.CONTEXT.arms
     arms = judged({name: told(0.9 if name == "discovered" else 0.5) for name in names})
     rows = feedback_table({"arms": arms})
-    assert [row[-1] for row in rows[1:]] == ["holds", "", "", "runs away", "holds", "holds", ""]
+    assert [row[-1] for row in rows[1:]] == ["holds", "", "", "runs away", "holds", "holds", "", ""]
     assert all(len(row) == len(rows[0]) for row in rows) and rows[4][2].startswith("0.378 (0.378")
     (tmp_path / "feedback.svg").write_text(light_svg(drifts(arms)), encoding="utf-8")
     text = "".join(ET.parse(tmp_path / "feedback.svg").getroot().itertext())

@@ -16,6 +16,7 @@ PLAIN = "patrols where warnings are"
 LOOKS = {
     PLAIN: ("bad", "-"),
     "patrols anywhere": ("climatology", "--"),
+    "as few patrols anywhere": ("climatology", ":"),
     "no patrols": ("base_rate", ":"),
 }
 """Color and line by what stands behind the target; of the remedies in their order:"""
