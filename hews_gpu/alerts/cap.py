@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from hews_gpu import __version__
+from hews_gpu.alerts.explain import target_words
 from hews_gpu.alerts.policy import Delivery
 from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError, printable
@@ -48,6 +49,7 @@ class City:
     name: str
     timezone: str
     names: Sequence[str]  # [N] of its neighborhoods
+    targets: Sequence[str]  # names of the categories that are warned of
     outlines: Callable[[], Sequence[bytes]]  # [N] their polygons as well-known binary, longitude before latitude
 
     def place(self, index: int) -> str:
@@ -58,7 +60,13 @@ class City:
 def city_of(prepared: Prepared) -> City:
     """Return what messages say of the city of a prepared folder; its polygons are read when they are asked for."""
     info = prepared.city.city
-    return City(name=info.name, timezone=info.timezone, names=prepared.names, outlines=lambda: prepared.outlines.wkb)
+    return City(
+        name=info.name,
+        timezone=info.timezone,
+        names=prepared.names,
+        targets=prepared.city.incidents.target_names,
+        outlines=lambda: prepared.outlines.wkb,
+    )
 
 
 def plain(text: str) -> str:
@@ -133,10 +141,11 @@ def _info(
     place, probability = city.place(warning["place"]), warning["probability"]
     begin, end = local_time(warning["begin_s"], city), local_time(warning["end_s"], city)
     window = f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
-    event = f"Homicide or shooting {warning['tier']}"
+    target = plain(target_words(city.targets))
+    event = f"{target[:1].upper()}{target[1:]} {warning['tier']}"
     headline = f"{event}: {place}, {begin:%H:%M} to {end:%H:%M}"
     said = (
-        f"The forecast probability of at least one homicide or shooting from {window} local time is {probability:.1%}. "
+        f"The forecast probability of at least one {target} from {window} local time is {probability:.1%}. "
         f"A {warning['tier']} is given from {warning['threshold']:.1%} on."
     )
     said = said if explanation is None else f"{said} {explanation}"

@@ -242,7 +242,9 @@ def _content(message: Message, delivery: Delivery, city: City) -> dict[str, Any]
 
 def _explanation(message: Message, city: City) -> str | None:
     """Return why a warning was given, in words."""
-    return None if message.told is None else plain(in_words(message.told, message.warning["place"], city.names))
+    if message.told is None:
+        return None
+    return plain(in_words(message.told, message.warning["place"], city.names, city.targets))
 
 
 def _print(delivery: Delivery, city: City, out: TextIO | None, message: Message) -> tuple[int, str]:

@@ -42,7 +42,7 @@ from hews_gpu.forecasters.logistic import expit, logit
 from hews_gpu.forecasters.stack import Stack
 from hews_gpu.units import HOUR_S, WEEK_S
 
-__all__ = ["explain", "in_words"]
+__all__ = ["explain", "in_words", "target_words"]
 
 TOLD = 5
 """Incidents told of a warning, at most."""
@@ -59,7 +59,7 @@ NAMED = {
     "incidents": "the pattern of recent incidents",
     "model": "the model itself",
 }
-TARGET = "a homicide or shooting"
+COUNTED = frozenset({"HOMICIDE", "SHOOTING"})  # other categories may be no nouns, or have other articles
 
 
 def explain(
@@ -210,19 +210,21 @@ def _found(one: Forecaster, seen: Catalog, windows: Windows, place: int, since_s
 # ------------------------------------------------------------ in words
 
 
-def in_words(told: Mapping[str, Any], place: int, names: Sequence[str]) -> str:
+def in_words(told: Mapping[str, Any], place: int, names: Sequence[str], targets: Sequence[str]) -> str:
     """Return an explanation as plain sentences, in numbers of cases.
 
     Args:
         told: as `explain` returns it.
         place: that it is of.
         names: [N] of the neighborhoods.
+        targets: names of the categories that are warned of; unknown of older replays, and then empty.
     """
+    target = f"{'a ' if COUNTED.issuperset(targets) else ''}{target_words(targets)}"
     each = expit(np.cumsum([share for _, share in told["shares"]]))
     p = float(each[-1])
     unit = next((unit for unit in UNITS if min(each[0], p) * unit >= FEWEST), UNITS[-1])
     where = "somewhere in the city" if place == CITY else f"in {names[place]}"
-    text = f"Of {unit:,} times like this, {_cases(p, unit)} see {TARGET} {where}."
+    text = f"Of {unit:,} times like this, {_cases(p, unit)} see {target} {where}."
     beside = "" if place == CITY else " and where such events have been"
     text += f" By the hour and the season{beside} it would be {_cases(each[0], unit)}"
     for (name, share), now, before in zip(told["shares"][1:], each[1:], each, strict=False):
@@ -234,20 +236,26 @@ def in_words(told: Mapping[str, Any], place: int, names: Sequence[str]) -> str:
         return f"{text}. What single reports did is not told of a forecast that reads maps."
     without = [(one, float(expit(logit(np.array([p])) - one["log_odds"])[0])) for one in told["incidents"]]
     told_of = [(one, q) for one, q in without if abs(p - q) * unit >= 0.5 and _cases(q, unit) != _cases(p, unit)]
-    single = [f"{_cases(q, unit)} without {_named(one, names)}" for one, q in told_of]
+    single = [f"{_cases(q, unit)} without {_named(one, names, target)}" for one, q in told_of]
     if not single:
         return f"{text}. Of the reports of the last week that were looked at, none changes it by 1 of {unit:,}."
     return f"{text}. Had a single report not come, it would be {'; '.join(single)}."
 
 
-def _named(one: Mapping[str, Any], names: Sequence[str]) -> str:
+def _named(one: Mapping[str, Any], names: Sequence[str], target: str) -> str:
     """Return an incident in words."""
-    what = TARGET if one["category"] == TARGETS else f"'{one['category']}'"
+    what = target if one["category"] == TARGETS else f"'{one['category']}'"
     where = "" if one["place"] < 0 else f" in {names[one['place']]}"
     hours = one["age_h"]
     return (
         f"{what}{where}, {'less than an hour' if hours < 1 else 'an hour' if hours == 1 else f'{hours} hours'} before"
     )
+
+
+def target_words(targets: Sequence[str]) -> str:
+    """Return target categories as ``homicide or shooting``; of what a table calls them only the case changes."""
+    names = [name.lower() for name in targets] or ["target incident"]
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _cases(p: float, unit: int) -> str:

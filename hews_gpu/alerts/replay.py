@@ -452,6 +452,7 @@ def _summary(this: _Replay, timeline: Timeline, judged: Mapping[str, Mapping[str
     return {
         "kind": KIND,
         "city": this.city.name,
+        "targets": list(this.prepared.city.incidents.target_names),
         "model": this.run.recipe.model,
         "fingerprint": this.fingerprint,
         "from": str(np.datetime64(int(this.issue_s[0]), "s")),

@@ -29,8 +29,9 @@ SHAPES = [
 ]
 
 
-def city(name="Toy City", names=("A", "B", "C"), timezone="America/New_York"):
-    return City(name=name, timezone=timezone, names=names, outlines=lambda: [shape.wkb for shape in SHAPES])
+def city(name="Toy City", names=("A", "B", "C"), timezone="America/New_York", targets=("HOMICIDE", "SHOOTING")):
+    shapes = [shape.wkb for shape in SHAPES]
+    return City(name=name, timezone=timezone, names=names, targets=targets, outlines=lambda: shapes)
 
 
 def warning(place=-1, tier="watch", **more):
@@ -79,6 +80,26 @@ def test_an_alert_says_what_the_record_says():
     assert "31.0%" in texts(text, "description")[0]
     assert texts(text, "value") == ["watch", "0.31", "0.28"]
     assert texts(text, "urgency") == ["Expected"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "event", "words"),
+    [
+        (["HOMICIDE", "SHOOTING"], "Homicide or shooting watch", "at least one homicide or shooting from"),
+        (["ROBBERY"], "Robbery watch", "at least one robbery from"),
+        (
+            ["ARSON", "CAR JACKING", "SHOT = Y"],
+            "Arson, car jacking or shot = y watch",
+            "one arson, car jacking or shot = y",
+        ),
+        (["<B> & \x1b[31m\n'X'"], "<b> & \\x1b[31m 'x' watch", "at least one <b> & \\x1b[31m 'x' from"),
+    ],
+)
+def test_an_alert_names_the_categories_that_are_warned_of(targets, event, words):
+    text = message(of=city(targets=targets))
+    assert texts(text, "event") == [event]
+    assert texts(text, "headline")[0].startswith(f"{event}: Toy City")
+    assert words in texts(text, "description")[0]
 
 
 def test_status_and_scope_are_the_policys():
@@ -172,7 +193,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_stay_data(name):
-    text = message(warning(0), city(name=name, names=[name]), cancel=("2017-06-01T18:20:00Z", name))
+    text = message(warning(0), city(name=name, names=[name], targets=[name]), cancel=("2017-06-01T18:20:00Z", name))
     usual = {one.tag for one in etree.fromstring(message(warning(0), cancel=("2017-06-01T18:20:00Z", "why"))).iter()}
     assert usual - {one.tag for one in etree.fromstring(text).iter()} <= {f"{{{CAP['cap']}}}note"}
     assert {one.tag for one in etree.fromstring(text).iter()} <= usual
@@ -185,7 +206,9 @@ def test_hostile_names_stay_data(name):
 @settings(max_examples=200)
 @given(name=st.text(st.characters(), max_size=30))
 def test_any_name_makes_a_message_that_fits(name):
-    assert len(etree.fromstring(message(of=city(name=name)))) > 5  # it is checked against the schema as it is made
+    assert (
+        len(etree.fromstring(message(of=city(name=name, targets=[name])))) > 5
+    )  # it is checked against the schema as it is made
 
 
 def test_what_does_not_fit_the_schema_is_not_written():

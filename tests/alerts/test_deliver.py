@@ -29,7 +29,9 @@ from hews_gpu.alerts.record import open_record, read_record, verify
 from hews_gpu.errors import UserError
 
 AT = 1_496_325_600  # 2017-06-01T14:00, local
-CITY = City(name="Toy", timezone="America/New_York", names=["A"], outlines=lambda: [shapely.box(0, 0, 1, 1).wkb])
+CITY = City(
+    name="Toy", timezone="America/New_York", names=["A"], targets=["X"], outlines=lambda: [shapely.box(0, 0, 1, 1).wkb]
+)
 QUIET = Delivery(stdout=False, file="", cap="")
 
 SENDER = """
@@ -42,7 +44,8 @@ from hews_gpu.alerts.policy import Delivery
 from hews_gpu.alerts.record import open_record
 
 run, url, base = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-city = City(name="Toy", timezone="America/New_York", names=["A"], outlines=lambda: [shapely.box(0, 0, 1, 1).wkb])
+outlines = lambda: [shapely.box(0, 0, 1, 1).wkb]
+city = City(name="Toy", timezone="America/New_York", names=["A"], targets=["X"], outlines=outlines)
 delivery = Delivery(urls=(url,))
 require_deliverable(delivery)
 _schema()  # all that takes long is loaded before the clock runs

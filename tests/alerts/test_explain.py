@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hews_gpu.alerts.decide import CITY
-from hews_gpu.alerts.explain import explain, in_words
+from hews_gpu.alerts.explain import explain, in_words, target_words
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import TARGETS, make_catalog, outcomes
 from hews_gpu.forecasters.hewsnet import HewsNetForecaster
@@ -17,6 +17,7 @@ from tests.invented_city import BEGIN_S, DAY_S, columns
 
 DAYS, LEARNED = 400, 360
 NAMES = [f"N{n}" for n in range(6)]
+GUNS = ("HOMICIDE", "SHOOTING")
 
 
 @cache
@@ -155,7 +156,7 @@ def test_a_stack_that_keeps_no_expert_says_so():
     for place, told in zip(places, explain(forecaster, level, seen, window, places), strict=True):
         shares = dict(told["shares"])
         assert shares["silent"] == 0.0 and shares["calibration"] == 0.0
-        assert "follows from the calendar and the recent level alone" in in_words(told, place, NAMES)
+        assert "follows from the calendar and the recent level alone" in in_words(told, place, NAMES, GUNS)
 
 
 def test_words_are_counts_of_cases():
@@ -167,13 +168,30 @@ def test_words_are_counts_of_cases():
             {"category": "ROBBERY", "place": 3, "age_h": 0, "log_odds": -0.01},  # 17.4 and 17.5 of 100: not a case
         ],
     }
-    text = in_words(told, CITY, NAMES)
+    text = in_words(told, CITY, NAMES, GUNS)
     assert text.startswith("Of 100 times like this, 17 see a homicide or shooting somewhere in the city.")
     assert "By the hour and the season it would be 12; the pattern of recent incidents (hewsnet) brings" in text
     assert text.endswith(
         "Had a single report not come, it would be 15 without a homicide or shooting in N2, 5 hours before."
     )
     told["incidents"] = told["incidents"][1:]
-    assert in_words(told, 1, NAMES).endswith("that were looked at, none changes it by 1 of 100.")
+    assert in_words(told, 1, NAMES, GUNS).endswith("that were looked at, none changes it by 1 of 100.")
     told["incidents"] = None
-    assert "reads maps" in in_words(told, 1, NAMES)
+    assert "reads maps" in in_words(told, 1, NAMES, GUNS)
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (GUNS, "a homicide or shooting"),
+        (("SHOOTING",), "a shooting"),
+        (("ARSON", "HOMICIDE"), "arson or homicide"),
+        (("A", "B", "SHOT = Y or YES"), "a, b or shot = y or yes"),
+        ((), "a target incident"),
+    ],
+)
+def test_words_name_the_categories_that_are_warned_of(targets, words):
+    told = {"shares": [["climatology", -2.0]], "incidents": [dict(category=TARGETS, place=2, age_h=5, log_odds=0.5)]}
+    text = in_words(told, CITY, NAMES, targets)
+    assert f"see {words} somewhere in the city." in text and f"without {words} in N2, 5 hours before." in text
+    assert words.endswith(target_words(targets))

@@ -73,7 +73,7 @@ def test_a_warning_says_what_moved_it(used):
     assert [*entry["explanations"]] == [warning["id"]]
     assert sum(share for _, share in told["shares"]) == pytest.approx(np.log(p / (1 - p)), abs=1e-9)
     (line,) = (used.run / "warnings.jsonl").read_text().splitlines()
-    assert json.loads(line)["explanation"] == in_words(told, warning["place"], ["West", "East"])
+    assert json.loads(line)["explanation"] == in_words(told, warning["place"], ["West", "East"], ["SHOOTING"])
     verify(used.run)
 
 

@@ -63,7 +63,13 @@ COLUMNS = {
     "incidents": ("time", "known", "longitude", "latitude", "category", "is_target", "neighborhood"),
     "neighborhoods": ("name", "geometry"),
 }
-SUMMARY = {"model": str, "warnings": {"city": {"p": dict}}, "thresholds": dict, "calibration": (str, str)}
+SUMMARY = {
+    "model": str,
+    "warnings": {"city": {"p": dict}},
+    "thresholds": dict,
+    "calibration": (str, str),
+    "targets?": [str],
+}
 MOST_BYTES = 420_000  # of neighborhood probabilities; with the rest of the page and as base64 that stays below 1 MB
 MOST_TIMES = 12_000  # where there are none
 MOST_INCIDENTS = 8_000
@@ -309,7 +315,8 @@ def _worth(replay: Replay) -> list[Block]:
 def _warned(replay: Replay) -> Block:
     """Return the warnings one by one."""
     names = [str(name) for name in replay.neighborhoods["name"]]
-    rows = warning_rows(replay.warnings[:MOST_ROWS].to_dict("records"), replay.window_s[0], names)
+    targets = replay.summary.get("targets") or ()
+    rows = warning_rows(replay.warnings[:MOST_ROWS].to_dict("records"), replay.window_s[0], names, targets)
     more = len(replay.warnings) - len(rows)
     left_out = f" The first {number(MOST_ROWS)} rows; {number(more)} more are in warnings.parquet." if more > 0 else ""
     return table("warned", rows, more=left_out)

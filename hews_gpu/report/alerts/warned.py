@@ -118,18 +118,21 @@ def _interval(ends: Sequence[float] | None) -> str:
     return f", {range_of(ends, 0, percent)}" if ends else ""
 
 
-def warning_rows(rows: Sequence[Mapping[str, Any]], begin_s: int, names: Sequence[str] = ()) -> list[Row]:
+def warning_rows(
+    rows: Sequence[Mapping[str, Any]], begin_s: int, names: Sequence[str] = (), targets: Sequence[str] = ()
+) -> list[Row]:
     """Return warnings, and events that came without one, as rows of a table.
 
     Args:
         rows: as ``warnings.parquet`` and ``verification.json`` hold them; times as pandas reads them.
         begin_s: how long after the issue time windows begin.
         names: [N] of the neighborhoods, where rows may hold an ``explanation``.
+        targets: names of the categories that were warned of, likewise.
     """
     moments = [pd.Timestamp(row["event_time" if row["outcome"] == "miss" else "issue_time"]) for row in rows]
     years = {moment.year for moment in moments}
     form = f"%a{SPACE}%-d{SPACE}%b{f'{SPACE}%Y' if len(years) > 1 else ''}, %H:%M"
-    return [_warning_row(row, begin_s, form, names) for row in _joined(rows)]
+    return [_warning_row(row, begin_s, form, _explanation(row, names, targets)) for row in _joined(rows)]
 
 
 def _joined(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -154,14 +157,14 @@ def _is_miss(row: Mapping[str, Any]) -> bool:
     return bool(row["outcome"] == "miss")
 
 
-def _explanation(row: Mapping[str, Any], names: Sequence[str]) -> str:
+def _explanation(row: Mapping[str, Any], names: Sequence[str], targets: Sequence[str]) -> str:
     """Return why a warning was given, in words; empty where nobody worked that out."""
     told = row.get("explanation")
     place = names.index(row["place"]) if isinstance(row["place"], str) and row["place"] in names else CITY
-    return in_words(json.loads(told), place, names) if isinstance(told, str) else ""
+    return in_words(json.loads(told), place, names, targets) if isinstance(told, str) else ""
 
 
-def _warning_row(row: Mapping[str, Any], begin_s: int, form: str, names: Sequence[str]) -> Row:
+def _warning_row(row: Mapping[str, Any], begin_s: int, form: str, explanation: str) -> Row:
     issued, opens, closes, came = (
         pd.Timestamp(row[name]) for name in ("issue_time", "window_start", "window_end", "event_time")
     )
@@ -185,4 +188,4 @@ def _warning_row(row: Mapping[str, Any], begin_s: int, form: str, names: Sequenc
         MISSING if missed else (percent(row["probability"]), f"threshold {percent(row['threshold'])}"),
     ]
     moment_s = int(at.timestamp()) - (begin_s if missed else 0)  # a miss: when a warning could have covered it
-    return Row(at.strftime(form), cells, look=str(row["outcome"]), at=moment_s, below=_explanation(row, names))
+    return Row(at.strftime(form), cells, look=str(row["outcome"]), at=moment_s, below=explanation)

@@ -274,6 +274,17 @@ def test_the_page_fits_asks_for_nothing_and_complains_of_nothing(browser, page, 
     assert [address.split(":")[0] for address in addresses(browser)] == ["file"]
 
 
+def test_explanations_name_the_targets_of_the_replay_and_those_stay_text(tmp_path):
+    folder = write_replay(tmp_path / "out")
+    told = json.dumps({"shares": [["climatology", -2.0]], "incidents": []})
+    pd.read_parquet(folder / "warnings.parquet").assign(explanation=told).to_parquet(folder / "warnings.parquet")
+    summary = json.loads((folder / "replay.json").read_text())
+    for targets, words in ((["ARSON"], "arson"), (["<IMG SRC=X>"], "&lt;img src=x&gt;"), (None, "a target incident")):
+        (folder / "replay.json").write_text(json.dumps(summary | {"targets": targets}))
+        page = build_replay_page(folder).read_text(encoding="utf-8")
+        assert f"see {words} somewhere in the city" in page and "<img" not in page
+
+
 @pytest.mark.browser
 def test_hostile_names_stay_text(browser, page):
     browser.open(page, 1280)

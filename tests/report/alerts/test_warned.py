@@ -67,6 +67,6 @@ def test_a_row_says_below_what_moved_the_warning():
         "threshold": 0.1,
         **moments,
     }
-    (shown,) = warning_rows([row | {"explanation": json.dumps(told)}], 0, ["A", "B"])
-    assert shown.below == in_words(told, 1, ["A", "B"]) and "in B." in shown.below
+    (shown,) = warning_rows([row | {"explanation": json.dumps(told)}], 0, ["A", "B"], ["ARSON"])
+    assert shown.below == in_words(told, 1, ["A", "B"], ["ARSON"]) and "see arson in B." in shown.below
     assert warning_rows([row | {"explanation": None}], 0, ["A", "B"])[0].below == warning_rows([row], 0)[0].below == ""
