@@ -63,7 +63,11 @@ def _fitted(
     best = _value(x, y, offset, beta, penalty, count)
     for _ in range(STEPS):
         gradient = x.T @ (y - count * expit(offset + x @ beta)) - penalty * beta
-        step = np.linalg.lstsq(_curvature(x, offset, beta, penalty, count), gradient, rcond=None)[0]
+        curvature = _curvature(x, offset, beta, penalty, count)
+        if penalty.all():  # never singular then
+            step = np.linalg.solve(curvature, gradient)
+        else:
+            step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
         for _ in range(HALVINGS):
             value = _value(x, y, offset, beta + step, penalty, count)
             if value >= best:
