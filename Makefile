@@ -11,6 +11,7 @@ PYTEST_ARGS ?=
 JOBS ?= 2
 BENCH ?= $(filter-out common,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py studies/[a-z]*.py))))
 BENCH_ARGS ?= --quick
+GPU_ARGS ?=
 MODULES ?=
 
 .DEFAULT_GOAL := help
@@ -77,8 +78,8 @@ mutants: install ## change one thing at a time where results are decided, and co
 bench: install ## run every benchmark; BENCH=raster picks one, BENCH_ARGS= runs it in full
 	@set -e; for name in $(BENCH); do echo "$(BIN)/hews bench $$name $(BENCH_ARGS)"; $(BIN)/hews bench $$name $(BENCH_ARGS); done
 
-gpu-check: ## the tests and benchmarks that need a GPU, into one JSON file; takes PYTHON where there is no .venv
-	PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu.check
+gpu-check: ## what needs a GPU, in stages, into one JSON file; GPU_ARGS="--budget 240 --resume"; PYTHON= where no .venv is
+	PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu.check $(GPU_ARGS)
 
 clean: ## remove what was built; environments and runs stay
 	rm -rf build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

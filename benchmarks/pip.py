@@ -226,9 +226,8 @@ def main() -> None:
     flags = parse_flags(__doc__ or "", devices=("cpu", "cuda"))
     if flags.device == "cuda":
         from benchmarks.gpu import pip
-        from benchmarks.gpu.raster import Gpu
 
-        finish("pip-cuda", {"device": "cuda", "rows": pip.run(Gpu(), rounds=3 if flags.quick else 9)}, flags)
+        finish("pip-cuda", {"device": "cuda", "rows": pip.run(tiny=False, rounds=3 if flags.quick else 9)}, flags)
         return
     numba.set_num_threads(1)
     rows = [bench_polygons(name, polygons, quick=flags.quick) for name, polygons in cities(quick=flags.quick).items()]

@@ -1,54 +1,65 @@
-"""Everything a GPU can prove in some minutes: the tests marked gpu, then the benchmarks, into one dated JSON file.
+"""Everything a GPU can prove in some minutes, in stages by worth, into one dated JSON file.
 
-Needs NumPy, numba with numba-cuda, torch, pytest and this checkout: ``PYTHONPATH=. python -m benchmarks.gpu.check``.
-A section that fails, or that lacks a library, is told in the file, and the others go on.
+What was never measured comes first, what was and has not changed last. Each stage is a process of its own: a kernel
+that breaks the device's context, or hangs, costs no other stage its turn. The file is written anew after each, as a
+machine that is lent may be taken back at any time; ``--resume`` goes on with it, if the code is the same. A stage that
+fails, or lacks a library or the time, is told in the file, and the others go on. ``--dry-run`` walks all stages without
+a GPU, with tiny sizes and kernels in numba's simulator.
+
+Needs NumPy, numba with numba-cuda, torch, filelock 4, pytest and this checkout:
+``PYTHONPATH=. python -m benchmarks.gpu.check``.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, save_result
+from benchmarks.common import RESULTS, ROOT, save_result
+from hews_gpu.work_folder import code_digest
 
 PACKAGES = ("numba-cuda", "cupy-cuda13x", "cupy-cuda12x", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "triton")
-TESTS_S = 300
 WHOLE_S = 480
-"""Limits for the tests and for the whole check; a section begins only while there is time left for it."""
-SECTION_S = 60
-"""What a section may take at most, by what it measures."""
-SECTIONS = {
-    "raster": "benchmarks.gpu.raster",
-    "pip": "benchmarks.gpu.pip",
-    "feed": "benchmarks.feed",
-    "training": "benchmarks.gpu.training",
-    "prepare": "benchmarks.gpu.prepare",
+STAGES: dict[str, tuple[str, int]] = {
+    "raster": ("benchmarks.gpu.raster", 45),
+    "tilings": ("benchmarks.gpu.tilings", 45),
+    "feed": ("benchmarks.feed", 60),
+    "prepare": ("benchmarks.gpu.prepare", 120),
+    "training": ("benchmarks.gpu.training", 60),
+    "tests": (__name__, 90),
+    "pip": ("benchmarks.gpu.pip", 40),
+    "racecheck": ("benchmarks.gpu.tools", 60),
+    "ncu": ("benchmarks.gpu.tools", 40),
 }
-"""Modules with a function `run(machine)` that measures on a `benchmarks.gpu.raster.Gpu`, and what it gives is kept."""
+"""By name: a module with a function of that name, or `run`, that takes `tiny`; and seconds that must be left for it."""
 
 
-def run_tests() -> dict[str, Any]:
-    """The tests marked gpu, in a process of their own."""
+def tests(*, tiny: bool) -> dict[str, Any]:
+    """Run the tests marked gpu; collect them only, if tiny."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", str(ROOT / "tests")]
-    if importlib.util.find_spec("xdist"):  # nearly all of their time goes into compiling
+    if tiny:
+        command += ["--collect-only"]
+    elif importlib.util.find_spec("xdist"):  # nearly all of their time goes into compiling
         command += ["-n", str(min(8, os.cpu_count() or 1))]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=TESTS_S)
-    except subprocess.TimeoutExpired:
-        return {"passed": False, "summary": f"not through within {TESTS_S} s"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     lines = done.stdout.strip().splitlines()
-    print("\n".join(lines[-20:]))
+    print("\n".join(lines[-20:]), file=sys.stderr)
     return {"passed": done.returncode == 0, "summary": lines[-1] if lines else done.stderr[-200:]}
 
 
 def device() -> dict[str, Any]:
-    """What ran it."""
+    """Return what ran it."""
     import numba
     import torch
 
@@ -64,38 +75,101 @@ def device() -> dict[str, Any]:
     }
 
 
-def run_section(module: str, machine: Any, left_s: float) -> Any:
-    """What one section measured, or why there is nothing."""
-    if left_s < SECTION_S:
-        return {"skipped": f"{left_s:.0f} s were left of {WHOLE_S}"}
-    try:
-        return importlib.import_module(module).run(machine)
-    except Exception as error:  # noqa: BLE001 - told in the file, and the check fails; the other sections still count
-        return {"failed": f"{type(error).__name__}: {error}"}
+def command_of(name: str, tiny: bool) -> list[str]:
+    """Return what runs a stage."""
+    return [sys.executable, "-m", "benchmarks.gpu.check", "--stage", name, *(["--dry-run"] if tiny else [])]
 
 
-def main() -> int:
-    """Run, print, save; 1 if a test or a section failed or was left out, or nothing can be measured here."""
-    try:
-        from benchmarks.gpu.raster import Gpu
+def run_stage(name: str, left_s: float, *, tiny: bool) -> Any:
+    """Return what a stage measured in a process of its own, or why there is nothing."""
+    needs_s = STAGES[name][1]
+    if left_s < needs_s and not tiny:
+        return {"skipped": f"takes up to {needs_s} s, {max(0.0, left_s):.0f} s were left"}
+    environment = os.environ | ({"NUMBA_ENABLE_CUDASIM": "1"} if tiny else {})
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
+        started = subprocess.Popen(
+            command_of(name, tiny), cwd=ROOT, env=environment, stdout=said, stderr=errors, start_new_session=True
+        )
+        try:
+            status = started.wait(max(left_s, needs_s))
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)  # with whatever it has started
+            started.wait()
+            return {"failed": f"not through within {max(left_s, needs_s):.0f} s"}
+        said.seek(0)
+        errors.seek(0)
+        if status:
+            lines = errors.read().strip().splitlines() or [f"ended with status {status}, without a word"]
+            return {"failed": " / ".join(lines[-3:])[-600:]}
+        return json.loads(said.read().strip().splitlines()[-1])
 
-        import torch  # isort: skip - takes longest
-    except ModuleNotFoundError as error:
-        print(f"gpu-check: {sys.executable} has no {error.name}; nothing was measured", file=sys.stderr)
+
+def is_done(result: Any) -> bool:
+    """Return whether a stage was run and nothing in it failed."""
+    return not isinstance(result, Mapping) or not ({"failed", "skipped"} & set(result) or result.get("passed") is False)
+
+
+def earlier(folder: Path, code: str) -> dict[str, Any]:
+    """Return the stages done by the newest file of the same code."""
+    for path in sorted(folder.glob("gpu-*.json"), reverse=True):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("code") == code:
+            return {name: content[name] for name in STAGES if name in content and is_done(content[name])}
+    return {}
+
+
+def check(folder: Path, budget_s: float, *, tiny: bool, resume: bool) -> dict[str, Any]:
+    """Run all stages, and write the file after each; return the last state of it."""
+    began, code = time.monotonic(), code_digest()
+    about = {"device": "none, a dry run"} if tiny else device()
+    stages, seconds = earlier(folder, code) if resume else {}, dict[str, float]()
+    result: dict[str, Any] = {}
+    for name in [name for name in STAGES if name not in stages]:
+        at = time.monotonic()
+        stages[name] = run_stage(name, budget_s - (at - began), tiny=tiny)
+        seconds[name] = round(time.monotonic() - at, 1)
+        why = "" if is_done(stages[name]) else f": {json.dumps(stages[name])}"
+        print(f"gpu-check: {name}, {seconds[name]} s{why}", file=sys.stderr)
+        result = {**about, "code": code, "budget_s": budget_s, "stage_seconds": seconds, **stages}
+        result["seconds"] = round(time.monotonic() - began, 1)
+        path = save_result("gpu-dry-run" if tiny else "gpu", result, folder, PACKAGES)
+        print(f"gpu-check: saved {path}", file=sys.stderr)
+    return result or stages
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, print, save; 1 if a stage failed or was left out, or nothing can be measured here."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budget", type=float, default=WHOLE_S, metavar="S", help="seconds for all stages together")
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, without a GPU")
+    parser.add_argument("--resume", action="store_true", help="keep what the newest file of the same code has")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the file; else benchmarks/results")
+    parser.add_argument("--stage", choices=STAGES, help="print what one stage measures, save nothing")
+    flags = parser.parse_args(arguments)
+    if flags.stage:
+        module = importlib.import_module(STAGES[flags.stage][0])
+        measure = getattr(module, flags.stage, None) or module.run
+        print(json.dumps(measure(tiny=flags.dry_run)))
+        return 0
+    if not flags.dry_run and (why := why_not()):
+        print(f"gpu-check: {why}; nothing was measured", file=sys.stderr)
         return 1
-    if not torch.cuda.is_available():
-        print("gpu-check: torch finds no NVIDIA GPU here; nothing was measured", file=sys.stderr)
-        return 1
-    began = time.monotonic()
-    tests = run_tests()
-    sections = {
-        name: run_section(module, Gpu(), WHOLE_S - (time.monotonic() - began)) for name, module in SECTIONS.items()
-    }
-    result = {**device(), "tests": tests, **sections, "seconds": round(time.monotonic() - began, 1)}
+    folder = flags.out or (ROOT / ".local" if flags.dry_run else RESULTS)
+    result = check(folder, flags.budget, tiny=flags.dry_run, resume=flags.resume)
     print(json.dumps(result, indent=2))
-    print(f"saved {save_result('gpu', result, packages=PACKAGES)}", file=sys.stderr)
-    is_whole = not any("failed" in rows or "skipped" in rows for rows in sections.values())
-    return 0 if tests["passed"] and is_whole else 1
+    return 0 if all(is_done(result[name]) for name in STAGES) else 1
+
+
+def why_not() -> str:
+    """Return why nothing can be measured here; empty where it can."""
+    for name in ("numba", "torch"):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            return f"{sys.executable} has no {error.name}"
+    import torch
+
+    return "" if torch.cuda.is_available() else "torch finds no NVIDIA GPU here"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import ratios, time_in_turn
-from benchmarks.gpu.raster import Gpu
+from benchmarks.gpu.raster import Gpu, Machine, Simulated
 from benchmarks.inputs.polygons import Rings, patchwork, points_near, random_points
 from hews_gpu.kernels import pip_cuda
 from hews_gpu.kernels.pip_tables import build_tables
@@ -29,8 +29,18 @@ def city() -> Rings:
     return patchwork(16, 16, 130, most=278)
 
 
-def measure(machine: Gpu, rings: Rings, points: int, *, checked: int, rounds: int) -> dict[str, Any]:
+def measure(
+    machine: Machine, rings: Rings, points: int, *, checked: int, rounds: int, every: int = 1
+) -> dict[str, Any]:
     """Check a part against the CPU, then time all, in turn with copying as many bytes.
+
+    Args:
+        machine: what searches.
+        rings: the polygons.
+        points: how many.
+        checked: of them, beside one in `every` of those that are hard to place.
+        rounds: of timing.
+        every: see `checked`.
 
     Raises:
         AssertionError: GPU and CPU differ.
@@ -42,7 +52,7 @@ def measure(machine: Gpu, rings: Rings, points: int, *, checked: int, rounds: in
         machine.launch(pip_cuda.find_all, pip_cuda.blocks_for(len(out)), pip_cuda.THREADS, (on_device, x, y, out))
 
     x, y = random_points(rings[0], points)
-    hard_x, hard_y = points_near(rings)
+    hard_x, hard_y = (column[::every] for column in points_near(rings))
     some_x, some_y = np.concatenate([x[:checked], hard_x]), np.concatenate([y[:checked], hard_y])
     found = machine.to_device(np.full(len(some_x), 7, np.int32))
     place(machine.to_device(some_x), machine.to_device(some_y), found)
@@ -69,6 +79,10 @@ def measure(machine: Gpu, rings: Rings, points: int, *, checked: int, rounds: in
     }
 
 
-def run(machine: Gpu, *, points: int = POINTS, checked: int = CHECKED, rounds: int = 9) -> list[dict[str, Any]]:
-    """Measure the city."""
-    return [{"work": "point in polygon, 278 areas", **measure(machine, city(), points, checked=checked, rounds=rounds)}]
+def run(*, tiny: bool, rounds: int = 9) -> list[dict[str, Any]]:
+    """Measure the city, or a few polygons, if tiny."""
+    if tiny:
+        row = measure(Simulated(), patchwork(3, 3, 2), 20, checked=10, rounds=3, every=120)
+    else:
+        row = measure(Gpu(), city(), POINTS, checked=CHECKED, rounds=rounds)
+    return [{"work": f"point in polygon, {row['polygons']} areas", **row}]

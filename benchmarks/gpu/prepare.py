@@ -1,45 +1,38 @@
 """`prepare` with cuDF on a `LocalCUDACluster` against pandas in one process: the same tables, and rows per second.
 
-It runs in a process of its own, because RAPIDS and torch fight over a GPU's memory in one, and needs cupy, cudf and
-dask-cuda besides what the project itself asks for.
+In a process without torch, as RAPIDS and torch fight over a GPU's memory in one. It needs cupy, cudf and dask-cuda
+besides what the project itself asks for.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
-import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.common import ROOT, wall_s
+from benchmarks.common import wall_s
 
 if TYPE_CHECKING:
     from hews_gpu.workers import Opener
 
 
-NEEDED = ("geopandas", "pandas", "pyarrow", "cupy", "cudf", "dask", "distributed", "dask_cuda")
+HOST, GPU = ("geopandas", "pandas", "pyarrow", "dask", "distributed"), ("cupy", "cudf", "dask_cuda")
 ROWS, DAYS = 3_000_000, 2_000
-MOST_S = 200
 TABLES = ("incidents", "quarantine", "charts_only")
 
 
-def run(machine: object) -> dict[str, Any]:
-    """Measure in a process of its own, or say which library is missing."""
-    del machine
-    missing = [name for name in NEEDED if find_spec(name) is None]
+def run(*, tiny: bool) -> dict[str, Any]:
+    """Measure, or say which library is missing; a small table on one worker and pandas, if tiny."""
+    missing = [name for name in (HOST if tiny else HOST + GPU) if find_spec(name) is None]
     if missing:
         return {"skipped": f"not installed: {', '.join(missing)}"}
-    command = [sys.executable, "-m", "benchmarks.gpu.prepare"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=MOST_S)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        return {"failed": " / ".join(lines[-3:])[-600:]}
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    from hews_gpu.cluster.dask_workers import Cluster
+
+    if tiny:
+        return measure(Cluster(kind="local", workers=1, least_rows=0), rows=20_000, days=50)
+    return measure(Cluster(kind="cuda", least_rows=0))
 
 
 def table_hash(path: Path) -> str:
@@ -98,9 +91,3 @@ def measure(workers: Opener, *, rows: int = ROWS, days: int = DAYS) -> dict[str,
         "rows_per_s": rate,
         "ratio_of_rows_per_s": rate["workers"] / rate["host"],
     }
-
-
-if __name__ == "__main__":
-    from hews_gpu.cluster.dask_workers import Cluster
-
-    print(json.dumps(measure(Cluster(kind="cuda", least_rows=0))))

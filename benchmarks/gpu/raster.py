@@ -1,21 +1,24 @@
 """Maps per second on a GPU, against the bandwidth of filling the same memory, measured in the same run.
 
 The city has no polygons, only pixels and whose outline they are, so that nothing but NumPy makes it. Sameness with the
-CPU is checked first. Times are events on the device; for small batches also the wall clock of a call.
+CPU is checked first. Times are events on the device; for small batches also the wall clock of a call. Beside what was
+measured stands what the kernel's instructions let expect.
 
 B windows of a batch, T steps.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import ratios, time_in_turn
+from benchmarks.common import ROOT, ratios, time_in_turn
 from hews_gpu.kernels.tables import ChannelsTables, ReferenceTables
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.output import Dtype, Values
@@ -27,6 +30,81 @@ MEAN_INCIDENTS = 10.7
 """Of a two-hour window of the portal table."""
 STEPS, GROUPS = 12, 6
 LARGE, SMALL = 8192, 256
+CROWDED, OWNERS = 50, 8
+"""Pixels of so many owners that real maps of 278 areas have, where corners of many areas meet."""
+CYCLES_PER_S = 2e9
+"""Of a GPU, at most."""
+PER_THOUSAND_NS, PER_TILE_NS, NORM = 0.977, 3.55, 2.77
+"""Time of a tile on 132 multiprocessors: for a thousand instructions of warps, and beside those; and the norm that adds
+it to the time that filling the tile takes. Fitted to the large batches of gpu-2026-11-28.json."""
+
+
+class Machine(Protocol):
+    """Memory and clocks of what draws."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Dtype) -> Any:
+        """Return memory written once."""
+
+    def to_device(self, array: NDArray[Any]) -> Any:
+        """Return a copy on the device."""
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """Return a copy in NumPy."""
+
+    def device_s(self, call: Callable[[], object], calls: int) -> float:
+        """Return seconds of one call on the device's clock."""
+
+    def wall_s(self, call: Callable[[], object]) -> float:
+        """Return seconds from a call to the end of what it started."""
+
+    def fill(self, array: Any) -> None:
+        """Write every byte."""
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Read and write every byte."""
+
+    def launch(self, kernel: Any, blocks: int, threads: int, arguments: tuple[Any, ...]) -> None:
+        """Start a kernel of ours."""
+
+
+class Simulated:
+    """NumPy's memory and this process's clock, for kernels in numba's simulator."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Dtype) -> Any:
+        """Return memory written once."""
+        return np.zeros(shape, dtype)
+
+    def to_device(self, array: NDArray[Any]) -> Any:
+        """Return the array."""
+        return array
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """Return the array."""
+        made: NDArray[Any] = array
+        return made
+
+    def device_s(self, call: Callable[[], object], calls: int) -> float:
+        """Return seconds of one call."""
+        del calls
+        return self.wall_s(call)
+
+    def wall_s(self, call: Callable[[], object]) -> float:
+        """Return seconds of one call."""
+        begin = time.perf_counter()
+        call()
+        return time.perf_counter() - begin
+
+    def fill(self, array: Any) -> None:
+        """Write every byte."""
+        array.fill(7)
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Read and write every byte."""
+        target[:] = source
+
+    def launch(self, kernel: Any, blocks: int, threads: int, arguments: tuple[Any, ...]) -> None:
+        """Run a kernel of ours."""
+        kernel[blocks, threads](*arguments)
 
 
 class Gpu:
@@ -51,9 +129,18 @@ class Gpu:
         return made
 
     def device_s(self, call: Callable[[], object], calls: int) -> float:
-        """Return seconds of one call on the device's clock; the device is kept busy until all calls are queued."""
+        """Return seconds of one call on the device's clock; the device sleeps until all calls are queued.
+
+        For twice as long as queueing them took before: were they queued more slowly than they run, the clock would tell
+        the host's time.
+        """
+        self.torch.cuda.synchronize()
+        queued_s = time.perf_counter()
+        for _ in range(calls):
+            call()
+        queued_s = time.perf_counter() - queued_s
         begin, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
-        self.torch.cuda._sleep(20_000_000)
+        self.torch.cuda._sleep(20_000_000 + int(2 * queued_s * CYCLES_PER_S))
         begin.record()
         for _ in range(calls):
             call()
@@ -95,8 +182,11 @@ def _as_numba(argument: Any) -> Any:
     return cuda.as_cuda_array(argument, sync=False)
 
 
-def painting(backend: Backend, *, areas: int = 55, height: int = 216, width: int = 172) -> Rasterizer:
-    """Draw in the reference style: pixels belong to the nearest of some places, with outlines between."""
+def painting(backend: Backend, *, areas: int = 55, height: int = 216, width: int = 172, crowded: int = 0) -> Rasterizer:
+    """Draw in the reference style: pixels belong to the nearest of some places, with outlines between.
+
+    Some `crowded` pixels have the outlines of `OWNERS` places on them.
+    """
     random = np.random.default_rng(0)
     seeds = random.random((areas, 2)) * (height, width)
     row, column = np.divmod(np.arange(height * width), width)
@@ -105,6 +195,8 @@ def painting(backend: Backend, *, areas: int = 55, height: int = 216, width: int
     five = [around[1:-1, 1:-1], around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]]
     touching = np.stack(five, axis=-1).reshape(-1, 5)
     owners = [np.unique(one) for one in touching]
+    for place in random.choice(height * width, crowded, replace=False) if crowded else ():
+        owners[place] = np.sort(random.choice(areas, OWNERS, replace=False))
     counts = np.array([len(one) if len(one) > 1 else 0 for one in owners])
     at = np.flatnonzero(counts)
     x, y = random.integers(0, 16 * width, EVENTS), random.integers(0, 16 * height, EVENTS)
@@ -154,10 +246,29 @@ def pairs_for(rasterizer: Rasterizer, batch: int) -> NDArray[np.int64]:
 
 
 def measure(
-    machine: Gpu, make: Callable[[Backend], Rasterizer], values: Values, batch: int, *, rounds: int, calls: int
+    machine: Machine,
+    make: Callable[[Backend], Rasterizer],
+    values: Values,
+    batch: int,
+    *,
+    rounds: int,
+    calls: int,
+    tiling: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """Check a few windows against the CPU, then time the batch in turn with filling its memory."""
+    """Check a few windows against the CPU, then time the batch in turn with filling its memory.
+
+    Args:
+        machine: what draws.
+        make: returns the rasterizer of a backend.
+        values: what is written.
+        batch: windows.
+        rounds: of timing.
+        calls: in a round.
+        tiling: threads of a block and bytes of a tile; else the kernels' own.
+    """
     rasterizer, host = make("cuda").writing(values), make("numba").writing(values)
+    if tiling is not None:
+        rasterizer.kernels = _cut(rasterizer, *tiling)
     pairs = pairs_for(rasterizer, batch)
     out = machine.empty((batch, *rasterizer.shape), values.dtype)
     few = min(batch, 16)
@@ -188,17 +299,74 @@ def measure(
     }
 
 
-def run(machine: Gpu, *, large: int = LARGE, small: int = SMALL, rounds: int = 9) -> list[dict[str, Any]]:
-    """Measure both styles, large and small batches, bytes and floats."""
-    rows = []
-    styles: dict[str, Callable[[Backend], Rasterizer]] = {
-        "reference, 55 areas": painting,
-        "reference, 278 areas": lambda backend: painting(backend, areas=278),
-        f"channels, {STEPS} x {GROUPS}": counting,
-    }
-    for work, make in styles.items():
-        rows.append({"work": work, **measure(machine, make, Values.plain(), large, rounds=rounds, calls=5)})
-        rows.append({"work": work, **measure(machine, make, Values.plain(), small, rounds=rounds, calls=50)})
-        half = Values.unit("float16")
-        rows.append({"work": work, **measure(machine, make, half, large // 2, rounds=rounds, calls=5)})
+def _cut(rasterizer: Rasterizer, threads: int, room: int) -> Any:
+    """Return kernels whose tiles have this many threads and bytes."""
+    from hews_gpu.raster.cuda import CudaKernels
+
+    tables, neighborhoods = rasterizer.tables, rasterizer.neighborhoods
+    return CudaKernels(tables, neighborhoods, steps=rasterizer.steps, threads=threads, room=room)
+
+
+STYLES: dict[str, tuple[str, Callable[[Backend], Rasterizer]]] = {
+    "reference, 55 areas": ("reference: {}", painting),
+    "reference, 278 areas": ("reference: {}", lambda backend: painting(backend, areas=278)),
+    f"reference, 278 areas, {CROWDED} pixels of {OWNERS}": (
+        "",
+        lambda backend: painting(backend, areas=278, crowded=CROWDED),
+    ),
+    f"channels, {STEPS} x {GROUPS}": ("channels: {}", counting),
+}
+"""By what is drawn: the kernel's name among those whose instructions are counted, and what makes a rasterizer."""
+TINY: dict[str, tuple[str, Callable[[Backend], Rasterizer]]] = {
+    "reference, 5 areas": ("reference: {}", lambda backend: painting(backend, areas=5, height=16, width=12)),
+    "reference, crowded": ("", lambda backend: painting(backend, areas=9, height=16, width=12, crowded=2)),
+    "channels": ("channels: {}", lambda backend: counting(backend, height=2, width=2)),
+}
+
+
+def predicted_share(kernel: str, rasterizer: Rasterizer, row: dict[str, Any]) -> float | None:
+    """Return the share of fill that a kernel's instructions let expect; None if they are not counted."""
+    from hews_gpu.kernels.raster_cuda import THREADS, TILE_BYTES
+    from hews_gpu.raster.cuda import Tiling
+
+    counted = json.loads((ROOT / "tests" / "kernels" / "resources.json").read_text(encoding="utf-8"))
+    if kernel not in counted:
+        return None
+    map_bytes = int(np.prod(rasterizer.shape))
+    tiles = Tiling.of(map_bytes, THREADS, TILE_BYTES).tiles
+    fill_ns = map_bytes * np.dtype(row["dtype"]).itemsize / tiles / row["fill_gb_per_s"]
+    own_ns = PER_THOUSAND_NS * counted[kernel]["per_tile"]["instructions"] / 1000 + PER_TILE_NS
+    return float(fill_ns / (own_ns**NORM + fill_ns**NORM) ** (1 / NORM))
+
+
+def run(*, tiny: bool, rounds: int = 9) -> list[dict[str, Any]]:
+    """Measure both styles, large and small batches, bytes and floats; one tiny batch of each, if tiny."""
+    machine, rows = Simulated() if tiny else Gpu(), []
+    cases: tuple[tuple[Values, int, int], ...] = (
+        (Values.plain(), LARGE, 5),
+        (Values.plain(), SMALL, 50),
+        (Values.unit("float16"), LARGE // 2, 5),
+    )
+    for work, (name, make) in (TINY if tiny else STYLES).items():
+        for values, batch, calls in cases[2:] if tiny else cases:
+            row = measure(machine, make, values, 1 if tiny else batch, rounds=3 if tiny else rounds, calls=calls)
+            if batch != SMALL:
+                row["predicted_share_of_fill"] = predicted_share(name.format(values.dtype), make("numba"), row)
+            rows.append({"work": work, **row})
     return rows
+
+
+def draw_once(windows: int) -> None:
+    """Draw some windows in every style, for a tool that looks on."""
+    from hews_gpu.kernels._shim_cuda import SIMULATED
+
+    machine = Simulated() if SIMULATED else Gpu()
+    for _, make in (TINY if SIMULATED else STYLES).values():
+        rasterizer = make("cuda")
+        out = machine.empty((windows, *rasterizer.shape), "uint8")
+        rasterizer.fill(pairs_for(rasterizer, windows), out)
+        rasterizer.check()
+
+
+if __name__ == "__main__":
+    draw_once(int(sys.argv[1]))

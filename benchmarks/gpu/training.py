@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,10 +28,13 @@ BATCHES = (32, 256)
 WARM, STEPS, PROFILED = 10, 200, 40
 
 
-def run(machine: object) -> dict[str, Any]:
-    """Take steps of both batch sizes on torch's current device, whatever `machine` is."""
-    del machine
+def run(*, tiny: bool) -> dict[str, Any]:
+    """Take steps of both batch sizes on torch's current device; a few of a small network on the CPU, if tiny."""
     settings = reference_settings("reference2")
+    if tiny:
+        settings = replace(settings, height=62, width=62)
+        feed = open_feed("direct", make_source(64, height=62, width=62))
+        return {"rows": [measure(ReferenceCnn(settings), feed, batch=4, steps=3, profiled=1)]}
     source = make_source(WINDOWS, height=settings.height, width=settings.width, backend="cuda")
     feed = open_feed("direct", source, device="cuda")
     module = ReferenceCnn(settings).to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]

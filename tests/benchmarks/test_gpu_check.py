@@ -1,17 +1,20 @@
 """The GPU benchmark's own logic runs without a GPU; the check says so where there is none."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from benchmarks.common import save_result
 from benchmarks.feed import make_source
-from benchmarks.gpu import check, pip, prepare, training
-from hews_gpu.cluster.dask_workers import Cluster
+from benchmarks.gpu import check, pip, prepare, raster, training
 from hews_gpu.feed.feeds import open_feed
 from hews_gpu.reference.networks import ReferenceCnn, reference_settings
 from hews_gpu.workers import in_this_process
@@ -24,21 +27,13 @@ OTHERS = (
 )
 
 
-@pytest.mark.nightly  # a benchmark of kernels that other tests draw with in the simulator
-def test_the_benchmark_draws_the_right_maps_in_the_simulator():
-    script = Path(__file__).with_name("simulate_gpu_benchmark.py")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=300)
-    expected = ["painting True 1 True True", "counting True 1 True True", "pip True 20 10 True"]
-    assert done.stdout.splitlines() == expected, done.stderr
-
-
 def test_the_check_needs_only_what_it_says():
     """NumPy, numba, torch, pytest: nothing else that we use may be asked for, be it there or not."""
     code = (
         "import sys, pytest\n"
         f"sys.modules.update(dict.fromkeys({OTHERS!r}))\n"  # importing any of these now raises ImportError
         "import benchmarks.gpu.check as check, importlib\n"
-        "[importlib.import_module(module) for module in check.SECTIONS.values()]\n"
+        "[importlib.import_module(module) for module, _ in check.STAGES.values()]\n"
         "sys.exit(pytest.main(['-q', '-m', 'gpu', '-p', 'no:cacheprovider', '--collect-only', 'tests']))"
     )
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # plugins are not ours to judge
@@ -57,26 +52,108 @@ def test_what_is_missing_is_said_in_one_line(missing):
     assert done.stderr == f"gpu-check: {sys.executable} has no {missing}; nothing was measured\n"
 
 
-def test_a_section_that_fails_is_told_and_fails_the_check():
-    class Nothing:
-        pass
+@pytest.mark.nightly  # every stage is a process of its own
+def test_a_dry_run_walks_every_stage(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.gpu.check", "--dry-run", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.iterdir()
+    result = json.loads(file.read_text())
+    assert json.loads(done.stdout).items() <= result.items() and result["device"] == "none, a dry run"
+    assert file.name.startswith("gpu-dry-run-") and str(ROOT) not in file.read_text()
+    assert set(result["stage_seconds"]) == set(check.STAGES) <= set(result)
+    for row in (*result["raster"], *result["tilings"], *result["pip"]):
+        assert row["same_as_cpu"] and row.get("gb_per_s", 1) > 0
+    assert [row["predicted_share_of_fill"] is None for row in result["raster"]] == [False, True, False]
+    assert result["prepare"]["same_tables"] and result["prepare"]["rows_read"] == 20_000
+    assert "tests collected" in result["tests"]["summary"] and result["racecheck"]["passed"]
 
-    assert check.run_section("benchmarks.gpu.pip", Nothing(), 500)["failed"].startswith("AttributeError: ")
-    assert check.run_section("benchmarks.gpu.nothing", Nothing(), 500)["failed"].startswith("ModuleNotFoundError")
-    assert "20 s were left" in check.run_section("benchmarks.gpu.pip", Nothing(), 20)["skipped"]
+
+def dry(folder, monkeypatch, told, **options):
+    """Run the check with stages that give what is told of each."""
+    ran = []
+
+    def stage(name, left_s, *, tiny):
+        ran.append((name, left_s))
+        return told.get(name, {"rows": [name]})
+
+    monkeypatch.setattr(check, "run_stage", stage)
+    result = check.check(folder, options.pop("budget_s", 100), tiny=True, resume=options.pop("resume", False))
+    return result, [name for name, _ in ran]
+
+
+def test_the_file_is_written_after_every_stage(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "save_result", lambda name, result, *_: saved.append(dict(result)) or tmp_path)
+    saved = []
+    dry(tmp_path, monkeypatch, {})
+    assert [[name for name in check.STAGES if name in one] for one in saved] == [
+        list(check.STAGES)[: count + 1] for count in range(len(check.STAGES))
+    ]
+
+
+def test_a_check_goes_on_with_what_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "save_result", lambda name, *rest: save_result("gpu", *rest))  # as a full one does
+    told = {"feed": {"failed": "no"}, "pip": {"skipped": "no"}, "tests": {"passed": False}, "raster": [1]}
+    _, ran = dry(tmp_path, monkeypatch, told)
+    assert ran == list(check.STAGES)
+    result, ran = dry(tmp_path, monkeypatch, {}, resume=True)
+    assert ran == ["feed", "tests", "pip"]
+    assert result["raster"] == [1] and result["feed"] == {"rows": ["feed"]}
+    assert dry(tmp_path, monkeypatch, {}, resume=True)[1] == []
+    monkeypatch.setattr(check, "code_digest", lambda: "other")
+    assert dry(tmp_path, monkeypatch, {}, resume=True)[1] == list(check.STAGES)
+
+
+def test_a_stage_that_fails_or_takes_too_long_is_told(tmp_path, monkeypatch):
+    assert check.run_stage("pip", 20, tiny=False) == {"skipped": "takes up to 40 s, 20 s were left"}
+    code = "import sys, time; {}"
+    for body, why in (
+        ("sys.exit('no such device')", "no such device"),
+        ("sys.exit(3)", "ended with status 3, without a word"),
+        ("time.sleep(60)", "not through within 1 s"),
+    ):
+        script = tmp_path / "stage.py"
+        script.write_text(code.format(body))
+        monkeypatch.setattr(check, "STAGES", {"pip": ("", 1)})
+        monkeypatch.setattr(check, "command_of", lambda name, tiny, script=script: [sys.executable, script])
+        assert check.run_stage("pip", 1, tiny=False) == {"failed": why}
 
 
 def test_prepare_on_workers_gives_the_tables_of_one_process_and_says_what_it_lacks(monkeypatch):
     """On one worker and pandas here; where there is a GPU, on a cluster of GPUs and cuDF."""
     with monkeypatch.context() as patched:
-        patched.setattr(prepare, "NEEDED", ("pandas", "no_such_library"))
-        assert prepare.run(object()) == {"skipped": "not installed: no_such_library"}
-    result = prepare.measure(Cluster(kind="local", workers=1, least_rows=0), rows=20_000, days=50)
+        patched.setattr(prepare, "GPU", ("no_such_library",))
+        assert prepare.run(tiny=False) == {"skipped": "not installed: no_such_library"}
+    result = prepare.run(tiny=True)
     assert result["same_tables"] and result["rows_read"] == 20_000 and 0.7 * 20_000 < result["rows_kept"] < 20_000
     assert result["ratio_of_rows_per_s"] == result["rows_per_s"]["workers"] / result["rows_per_s"]["host"]
     with pytest.raises(AssertionError, match="differ in"):
         monkeypatch.setattr(prepare, "table_hash", lambda path: str(path))
         prepare.measure(in_this_process, rows=1_000, days=5)
+
+
+def test_a_device_sleeps_until_all_calls_are_queued():
+    """Calls that the host queues more slowly than the device runs them would be timed by the host's clock."""
+    slept, clock = [], []
+
+    class Event:
+        def __init__(self, enable_timing):
+            self.at = None
+
+        def record(self):
+            clock.append(time.perf_counter())
+
+        def synchronize(self):
+            pass
+
+        def elapsed_time(self, end):
+            return 1e3
+
+    told = SimpleNamespace(Event=Event, _sleep=slept.append, synchronize=lambda: None)
+    machine = raster.Gpu()
+    machine.torch = SimpleNamespace(cuda=told)
+    assert machine.device_s(lambda: time.sleep(0.01), 10) == 0.1
+    assert slept[0] / raster.CYCLES_PER_S > clock[1] - clock[0] >= 0.1
 
 
 def test_training_takes_steps_and_counts_them():
