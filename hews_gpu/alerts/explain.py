@@ -5,19 +5,19 @@ after the ones before it. What an incident contributes is defined by its absence
 less those of the same forecast made as if the incident had never been reported. For rates that add this is exact;
 where they do not, contributions need not add up. An incident is all rows of one category, minute and neighborhood.
 
-Nobody can forecast without each of a week's incidents in turn. So those are sought that move the experts most: the rows
-of a category are left out together, and the newest part of those that matter again, down to single incidents. They and
-the latest target incidents are then left out one by one. What is told of an incident is its category, its place and how
-many hours old it is.
+Nobody can forecast without each of a week's incidents in turn. So those are sought that move the experts most, at all
+places at once: the rows of a category are left out together, and the newest part of those that matter again, down to
+single incidents. They and the latest target incidents are then left out one by one. What is told of an incident is its
+category, its place and how many hours old it is. Forecasts are made from the rows that can move them alone.
 
 Shapes: E rows known, P places.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count, pairwise
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,10 @@ from hews_gpu.forecasters.base import (
     DrawsMaps,
     Explains,
     Forecaster,
+    ReadsFew,
     SaysBoth,
     SaysWhere,
     Step,
-    log_odds,
 )
 from hews_gpu.forecasters.catalog import TARGETS, Catalog
 from hews_gpu.forecasters.level import Level
@@ -48,7 +48,7 @@ TOLD = 5
 """Incidents told of a warning, at most."""
 LATEST = 2  # target incidents that are left out whatever the experts say
 RECENT_S, MEMORY_S = WEEK_S, 4 * WEEK_S  # older incidents are not looked at; nor, in the search, so much older rows
-MOST_ASKED = 20  # forecasts of an expert in search of the incidents of a place
+MOST_ASKED = 20  # forecasts of an expert in search of incidents, beside one of each group at first
 PART = 8  # of a group that matters the newest rows are looked at first, one in so many
 NOTHING = 1e-6  # of log-odds, or of events expected
 UNITS = (100, 1_000, 10_000, 100_000)
@@ -80,6 +80,8 @@ def explain(
         None of a forecaster that draws maps.
     """
     seen, issue_s = seen.until(int(windows.issue_s[0])), int(windows.issue_s[0])
+    if isinstance(forecaster, ReadsFew):
+        seen = seen.take(forecaster.reads(seen) | seen.is_target)  # all that level reads is targets
     steps, since_s = _steps(forecaster, level, seen, windows), issue_s - seen.delay_s - RECENT_S
     said = np.array([_at(step.p, step.areas, places) for step in steps])
     chosen, without = _chosen(forecaster, seen, windows, places, since_s), _eraser(seen, since_s)
@@ -151,13 +153,12 @@ def _chosen(
         return [set() for _ in places]
     row = np.flatnonzero(seen.is_target | (seen.time_s > since_s - MEMORY_S))  # what is searched need not be exact
     lately = seen.take(row)
-    chosen: list[set[int]] = []
-    for place in places:
-        targets = np.flatnonzero(seen.is_event & (seen.time_s > since_s))
-        here = targets[(seen.area[targets] == place) | (place == CITY)]
-        chosen.append({*targets[-LATEST:].tolist(), *here[-LATEST:].tolist()})
-        for one in _asked(forecaster):
-            chosen[-1] |= {int(row[k]) for k in _found(one, lately, windows, place, since_s)}
+    targets = np.flatnonzero(seen.is_event & (seen.time_s > since_s))
+    here = [targets[(seen.area[targets] == place) | (place == CITY)] for place in places]
+    chosen = [{*targets[-LATEST:].tolist(), *of_place[-LATEST:].tolist()} for of_place in here]
+    for one in _asked(forecaster):
+        for so_far, found in zip(chosen, _found(one, lately, windows, places, since_s), strict=True):
+            so_far |= {int(row[k]) for k in found}
     return chosen
 
 
@@ -174,37 +175,43 @@ def _asked(forecaster: Forecaster) -> list[Forecaster]:
     return [] if isinstance(forecaster, Level) else [forecaster]
 
 
-def _found(one: Forecaster, seen: Catalog, windows: Windows, place: int, since_s: int) -> Iterator[int]:
-    """Yield the rows of incidents after a moment that move a forecaster most at a place."""
-    without, tie = _eraser(seen, since_s), count()
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """Incidents that were left out together."""
 
-    def ask(catalog: Catalog) -> float:
-        """Return the events expected, which nearly add up over incidents."""
-        if place != CITY and isinstance(one, SaysWhere):
-            return -float(np.log1p(-one.predict_areas(catalog, windows)[0, place]))
-        return float(np.logaddexp(0.0, log_odds(one, catalog, windows)[0]))
+    rows: Int64  # the newest first
+    moved: Float64  # [P] by how many events expected
 
-    def entry(moved: float, group: Int64) -> tuple[float, int, Int64, float]:
-        return -abs(moved), next(tie), group, moved
+
+def _found(one: Forecaster, seen: Catalog, windows: Windows, places: Sequence[int], since_s: int) -> list[set[int]]:
+    """Return for each place the rows of incidents after a moment that move a forecaster most there."""
+    without = _eraser(seen, since_s)
+
+    def ask(catalog: Catalog) -> Float64:
+        """Return the events [P] expected, which nearly add up over incidents."""
+        p, areas = _both(one, catalog, windows)
+        each = [p[0] if place == CITY or areas is None else areas[0, place] for place in places]
+        return np.asarray(-np.log1p(-np.array(each)), dtype=np.float64)
 
     said, recent = ask(seen), np.flatnonzero(seen.is_first & (seen.time_s > since_s))
     recent = recent[np.argsort(-seen.time_s[recent], kind="stable")]
-    kind = seen.stream[recent] * 2 + (seen.area[recent] == place)
-    groups = [recent[kind == each] for each in np.unique(kind)]
-    heap = [entry(said - ask(without(group)), group) for group in groups]
-    heapq.heapify(heap)
-    left, told = MOST_ASKED, 0
-    while heap and told < TOLD and heap[0][0] < -NOTHING:
-        _, _, group, moved = heapq.heappop(heap)
-        if len(group) == 1 or not left:
-            told += 1
-            yield int(group[0])
-            continue
-        left -= 1
-        newest, rest = np.split(group, [-(-len(group) // PART)])
-        part = said - ask(without(newest))
-        heapq.heappush(heap, entry(part, newest))
-        heapq.heappush(heap, entry(moved - part, rest))
+    kind = seen.stream[recent] * 2 + np.isin(seen.area[recent], places)
+    rows = [recent[kind == each] for each in np.unique(kind)]
+    groups = [_Group(rows=each, moved=said - ask(without(each))) for each in rows]
+    for asked in range(MOST_ASKED):
+        several = [each for each in _largest(groups, asked % len(places)) if len(each.rows) > 1]
+        if several:
+            newest, rest = np.split(several[0].rows, [-(-len(several[0].rows) // PART)])
+            moved = said - ask(without(newest))
+            groups = [each for each in groups if each is not several[0]]
+            groups += [_Group(rows=newest, moved=moved), _Group(rows=rest, moved=several[0].moved - moved)]
+    return [{int(each.rows[0]) for each in _largest(groups, k)} for k in range(len(places))]
+
+
+def _largest(groups: list[_Group], k: int) -> list[_Group]:
+    """Return the groups that move the forecast of the kth place most, the largest first."""
+    moving = [each for each in groups if abs(each.moved[k]) > NOTHING]
+    return sorted(moving, key=lambda each: -abs(each.moved[k]))[:TOLD]
 
 
 # ------------------------------------------------------------ in words

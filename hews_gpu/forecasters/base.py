@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from hews_gpu.arrays import Float64
+from hews_gpu.arrays import Bool, Float64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City
@@ -29,6 +29,7 @@ __all__ = [
     "Entry",
     "Explains",
     "Forecaster",
+    "ReadsFew",
     "SaysBoth",
     "SaysWhere",
     "Setting",
@@ -95,6 +96,14 @@ class Explains(Protocol):
 
     def steps(self, seen: Catalog, windows: Windows) -> list[Step]:
         """Return the steps in order: the first is the calendar, the last what `predict` and `predict_areas` return."""
+
+
+@runtime_checkable
+class ReadsFew(Protocol):
+    """A forecaster that only some rows can move."""
+
+    def reads(self, seen: Catalog) -> Bool:
+        """Return which rows [E] those are: from them alone it says the same, to the bit."""
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ Shapes: S windows, E target events, K layers, N neighborhoods, L steps of unknow
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -116,6 +116,16 @@ class Arrivals:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Ahead:
+    """What follows from a fit, and from how long the unknown time is, alone."""
+
+    step_s: int
+    reach: Reach
+    harm: tuple[Float64, ...]
+    """[L, N] of each of the arrivals."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HewsNetFit:
     """What `HewsNetForecaster` learns."""
 
@@ -135,13 +145,29 @@ class HewsNetFit:
     slope: float = 1.0
     shift: float = 0.0
 
-    @property
+    @cached_property
     def net(self) -> HewsNet:
         """The network with these weights."""
         net = HewsNet(len(self.weights["share"]), [layer.is_local for layer in self.layers])
         for name, values in self.weights.items():
             getattr(net, name).copy_(torch.from_numpy(values))
         return net
+
+    def ahead(self, unknown_s: int, horizon_s: int) -> _Ahead:
+        """Return how far excitation carries through the unknown time before a window; worked out once."""
+        if (unknown_s, horizon_s) not in self._ahead:
+            step_s = step_of(unknown_s, horizon_s)
+            decay_s = torch.tensor([layer.decay_s for layer in self.layers], dtype=torch.float64)
+            is_self = [layer.stream == TARGETS and not layer.partner for layer in self.layers]
+            steps = unknown_s // step_s, horizon_s // step_s
+            reach = self.net.reach(decay_s, torch.tensor(is_self, dtype=torch.bool), *steps, step_s, self.blind_s)
+            harm = tuple(each.harm(self.net, reach).numpy() for each in self.arrivals)
+            self._ahead[unknown_s, horizon_s] = _Ahead(step_s=step_s, reach=reach, harm=harm)
+        return self._ahead[unknown_s, horizon_s]
+
+    @cached_property
+    def _ahead(self) -> dict[tuple[int, int], _Ahead]:
+        return {}
 
 
 class HewsNetForecaster:
@@ -175,6 +201,11 @@ class HewsNetForecaster:
             self.fitted = replace(law, arrivals=arrivals)
             self._follow_level(past, past_lately, lately)
             self._calibrate(past, calibration)
+
+    def reads(self, seen: Catalog) -> Bool:
+        """Return which rows [E] can move a forecast."""
+        names = {TARGETS, *(each for layer in self.fitted.layers for each in (layer.stream, layer.partner))}
+        return np.array([name in names for name in seen.streams])[seen.stream] & seen.is_first
 
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
         return self.predict_both(seen, windows)[0]
@@ -214,18 +245,9 @@ class HewsNetForecaster:
 
     def _to_add(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64, Float64]:
         """Return events [S, N] of the rhythm, what known rows still send [S, K, N], and what is yet to come [S, N]."""
-        fitted, net = self.fitted, self.fitted.net
-        unknown_s = seen.delay_s + windows.lead_s
-        step_s = step_of(unknown_s, windows.horizon_s)
-        decay_s = torch.tensor([layer.decay_s for layer in fitted.layers], dtype=torch.float64)
-        is_self = torch.tensor(
-            [layer.stream == TARGETS and not layer.partner for layer in fitted.layers], dtype=torch.bool
-        )
-        steps = unknown_s // step_s, windows.horizon_s // step_s
-        reach = net.reach(decay_s, is_self, *steps, step_s, fitted.blind_s)
-        left = self._left(seen, windows, step_s, reach)
-        base, arriving = self._to_come(net, windows.issue_s - seen.delay_s, step_s, reach)
-        return base, left, arriving
+        ahead = self.fitted.ahead(seen.delay_s + windows.lead_s, windows.horizon_s)
+        base, arriving = self._to_come(windows.issue_s - seen.delay_s, ahead)
+        return base, self._left(seen, windows, ahead), arriving
 
     # ------------------------------------------------------------ level and calibration
 
@@ -262,11 +284,11 @@ class HewsNetForecaster:
 
     # ------------------------------------------------------------ what is known and what is to come
 
-    def _left(self, seen: Catalog, windows: Windows, step_s: int, reach: Reach) -> Float64:
+    def _left(self, seen: Catalog, windows: Windows, ahead: _Ahead) -> Float64:
         """Return what the known rows [S, K, N] of each layer still send into the window, of each 1 in all."""
         layers, pairs = self.fitted.layers, _pairs(seen, self.fitted)
-        begun = cache(lambda age_s: reach.begun(-age_s / step_s).numpy())
-        sent = reach.sent[0].numpy()
+        begun = cache(lambda age_s: ahead.reach.begun(-age_s / ahead.step_s).numpy())
+        sent = ahead.reach.sent[0].numpy()
         left = np.empty((len(windows), len(layers), seen.areas))
         for k, layer in enumerate(layers):
             rows = rows_of(layer, seen, pairs)
@@ -285,19 +307,20 @@ class HewsNetForecaster:
                     np.add.at(left[:, k, n], window, change[age, n])
         return left
 
-    def _to_come(self, net: HewsNet, start_s: Int64, step_s: int, reach: Reach) -> tuple[Float64, Float64]:
+    def _to_come(self, start_s: Int64, ahead: _Ahead) -> tuple[Float64, Float64]:
         """Return events [S, N] of the rhythm that lead into the window, and what incidents yet to come will set off."""
-        steps = len(reach.target)
-        base = np.empty((len(start_s), len(net.share)))
+        target, step_s = ahead.reach.target.numpy(), ahead.step_s
+        steps = len(target)
+        base = np.empty((len(start_s), target.shape[1]))
         arriving = np.zeros_like(base)
         rows = max(1, CHUNK // steps)
         for begin in range(0, len(start_s), rows):
             part = slice(begin, begin + rows)
             times_s = start_s[part, None] + np.arange(steps) * step_s
-            base[part] = product(self.fitted.rhythm.per_s(times_s + step_s // 2), reach.target.numpy() * step_s)
-            for each in self.fitted.arrivals:
+            base[part] = product(self.fitted.rhythm.per_s(times_s + step_s // 2), target * step_s)
+            for each, harm in zip(self.fitted.arrivals, ahead.harm, strict=True):
                 expected = each.expected(times_s, step_s, self.fitted.anchor_s)
-                arriving[part] += product(expected, each.harm(net, reach).numpy())
+                arriving[part] += product(expected, harm)
         return base, arriving
 
 
@@ -310,6 +333,7 @@ def _step(name: str, log_odds: Float64, hazards: Float64) -> Step:
 def _pairs(seen: Catalog, fitted: HewsNetFit) -> Catalog:
     """Return the pairs of incidents that some layer shows."""
     only = tuple({(layer.stream, layer.partner) for layer in fitted.layers if layer.partner})
+    seen = seen if only else seen.take(slice(0))
     return pair_rows(seen, fitted.step_s, fitted.anchor_s, tuple(sorted(only)))
 
 

@@ -12,19 +12,20 @@ Shapes: S windows, G steps of the grid, H half-lives, N neighborhoods.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from functools import cached_property
 
 import numpy as np
 
-from hews_gpu.arrays import Float64, Int64
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL, Step
 from hews_gpu.forecasters.catalog import TARGETS, Catalog, Outcomes, settling_s
 from hews_gpu.forecasters.climatology import Climatology, Days, fit_climatology
 from hews_gpu.forecasters.forward import forward_blocks
 from hews_gpu.forecasters.logistic import expit, fit_with_offset, logit
-from hews_gpu.forecasters.sums import own_faded_sums
+from hews_gpu.forecasters.sums import FAR, own_faded_sums
 from hews_gpu.units import DAY_S
 
 __all__ = ["PRIOR_LEVEL", "Level", "LevelFit", "Recent", "spread"]
@@ -70,18 +71,29 @@ class Recent:
 
     def ratios(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the log ratio [S, 2] over the last 28 and 365 days, held near 0 where few were expected."""
-        last_s = int(windows.issue_s[-1])
-        grid_s = np.arange(self.begin_s, max(last_s, self.begin_s) + self.step_s, self.step_s, dtype=np.int64)
-        hazard = -np.log1p(-self.climatology.probability(grid_s)) * self.events_per_hazard
-        expected = np.concatenate([[0.0], np.cumsum(hazard)])
+        grid_s, expected = self._expected(max(int(windows.issue_s[-1]), self.begin_s))
         now_s = windows.issue_s - seen.delay_s
         column = seen.columns((TARGETS,))
         ratios = []
         for span_s in LEVELS_S:
             hits = seen.counted(windows.issue_s, column, 1, span_s)[:, 0]
-            now, then = (np.interp(edge, grid_s, expected[:-1]) for edge in (now_s, now_s - span_s))
+            now, then = (np.interp(edge, grid_s, expected) for edge in (now_s, now_s - span_s))
             ratios.append(np.log((hits + PRIOR_EVENTS) / (now - then + PRIOR_EVENTS)))
         return np.stack(ratios, axis=1)
+
+    def _expected(self, last_s: int) -> tuple[Int64, Float64]:
+        """Return the steps up to a moment, and the events expected before each; the last answer is kept."""
+        if (kept := self._kept.get(last_s)) is None:
+            grid_s = np.arange(self.begin_s, last_s + self.step_s, self.step_s, dtype=np.int64)
+            hazard = -np.log1p(-self.climatology.probability(grid_s)) * self.events_per_hazard
+            kept = grid_s, np.concatenate([[0.0], np.cumsum(hazard)[:-1]])
+            self._kept.clear()
+            self._kept[last_s] = kept
+        return kept
+
+    @cached_property
+    def _kept(self) -> dict[int, tuple[Int64, Float64]]:
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +115,11 @@ class LevelFit:
     shift: float = 0.0
     slope: float = 1.0
 
+    @cached_property
+    def kept(self) -> dict[str, tuple[tuple[bytes, ...], Float64]]:
+        """What was worked out last, by name, and from what."""
+        return {}
+
 
 class Level:
     """The forecaster.
@@ -116,6 +133,24 @@ class Level:
 
     def __init__(self, days: Days | None = None, area_km2: Float64 | None = None) -> None:
         self._days, self._area_km2 = days, area_km2
+
+    def reads(self, seen: Catalog) -> Bool:
+        """Return which rows [E] can move a forecast."""
+        return seen.is_target
+
+    def _once(self, name: str, seen: Catalog, when: tuple[Int64, ...], make: Callable[[Catalog], Float64]) -> Float64:
+        """Return what `make` does of the targets; of one window what it did the last time, if from the same.
+
+        A forecast, its explanation and what it would be without some incident mostly ask for the same.
+        """
+        targets = seen.take(seen.is_target)
+        if len(when[0]) != 1:
+            return make(targets)
+        columns = [getattr(targets, column) for column in ("time_s", "known_s", "area", "is_first")]
+        key, kept = tuple(each.tobytes() for each in (*columns, *when)), self.fitted.kept.get(name)
+        if kept is None or kept[0] != key:
+            kept = self.fitted.kept[name] = key, make(targets)
+        return kept[1]
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         said, y = [], []
@@ -163,11 +198,17 @@ class Level:
 
     def _mean(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the log-odds [S] of the mean over the half-lives, before calibration."""
+        when = windows.issue_s, windows.begin_s
+        return self._once("mean", seen, when, lambda targets: self._averaged(targets, windows))
+
+    def _averaged(self, seen: Catalog, windows: Windows) -> Float64:
+        """Return what `_mean` does."""
         grid = self._grid(windows)
         when_s = np.maximum(windows.issue_s, self.fitted.begin_s)
         ratios = self._ratios(seen, grid, np.append(grid, when_s))
-        weight = _posterior(self._log_likelihoods(seen, grid, windows.lead_s, ratios[: len(grid)]), self._lag)
-        weight = weight[(when_s - self.fitted.begin_s) // self.fitted.step_s]
+        step, of_each = np.unique((when_s - self.fitted.begin_s) // self.fitted.step_s, return_inverse=True)
+        likelihoods = self._log_likelihoods(seen, grid, windows.lead_s, ratios[: len(grid)])
+        weight = _posterior(likelihoods, self._lag, step)[of_each]
         log_odds = self.fitted.climatology.logit(windows.begin_s)[:, None] + ratios[len(grid) :]
         return logit((weight * expit(log_odds)).sum(axis=1))
 
@@ -188,6 +229,10 @@ class Level:
 
     def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
         """Return the share [S, N] of each neighborhood in the next target event after each issue time."""
+        return self._once("shares", seen, (issue_s,), lambda targets: self._shared_out(targets, issue_s))
+
+    def _shared_out(self, seen: Catalog, issue_s: Int64) -> Float64:
+        """Return what `shares` does."""
         events = seen.take(seen.is_event & (seen.time_s >= self.fitted.begin_s))
         column, fill = events.area.astype(np.int64), self.fitted.area_km2 / self.fitted.area_km2.mean()
         order = np.argsort(events.time_s, kind="stable")
@@ -199,8 +244,8 @@ class Level:
             here, anywhere = own_faded_sums(when_s, own, events.known_s, events.time_s, column, events.areas, decay_s)
             for f, each in enumerate(FILLS):
                 said[order, h, f] = (here + each * fill[own]) / (anywhere + each * fill.sum())
-        weight = _posterior(np.log(said).reshape(len(events), -1), 0).reshape(-1, *shape)
-        weight = weight[np.searchsorted(events.known_s, issue_s, side="left")]
+        known = np.searchsorted(events.known_s, issue_s, side="left")
+        weight = _posterior(np.log(said).reshape(len(events), -1), 0, known).reshape(-1, *shape)
         shares = np.zeros((len(issue_s), events.areas))
         for h, half_life_s in enumerate(PLACE_HALF_LIVES_S):
             counts = events.decayed(issue_s, column, events.areas, half_life_s / np.log(2))
@@ -231,19 +276,32 @@ class Level:
         since_s = np.sort(np.maximum(seen.known_s[rows] + 1, seen.time_s[rows] + fitted.lag_s))
         first = np.searchsorted(grid, since_s, side="left")  # the first step that counts the row
         hits = np.bincount(first, minlength=steps + 1)[:steps].astype(np.float64)
+        place = (when_s - fitted.begin_s) // step_s
+        since_step = np.searchsorted(since_s, when_s, side="right") - np.cumsum(hits)[place]
+        usual, ratios = self._usual(grid, when_s), np.empty((len(HALF_LIVES_S), len(when_s)))
+        for h, half_life_s in enumerate(HALF_LIVES_S):
+            keep = 0.5 ** (step_s / half_life_s)
+            known = _faded(hits, keep)[place] * _left(keep, when_s - grid[place], step_s) + since_step
+            ratios[h] = np.log((known + PRIOR_EVENTS) / (usual[h] + PRIOR_EVENTS))
+        return np.ascontiguousarray(ratios.T)
+
+    def _usual(self, grid: Int64, when_s: Int64) -> Float64:
+        """Return the events [H, S] expected until some moments, less what has faded; of one window they are kept."""
+        fitted, step_s = self.fitted, self.fitted.step_s
+        key, kept = (grid[-1:].tobytes(), when_s.tobytes()), fitted.kept.get("usual")
+        if kept is not None and kept[0] == key:
+            return kept[1]
         hazard = -np.log1p(-fitted.climatology.probability(grid)) * fitted.events_per_hazard
         edges_s, total = np.append(grid, grid[-1] + step_s), np.concatenate([[0.0], np.cumsum(hazard)])
         until, until_now = (np.interp(times_s - fitted.lag_s, edges_s, total) for times_s in (grid, when_s))
-        place = (when_s - fitted.begin_s) // step_s
-        rest = (when_s - grid[place]) / step_s
-        since_step = np.searchsorted(since_s, when_s, side="right") - np.cumsum(hits)[place]
-        ratios = np.empty((len(when_s), len(HALF_LIVES_S)))
+        place, usual = (when_s - fitted.begin_s) // step_s, np.empty((len(HALF_LIVES_S), len(when_s)))
         for h, half_life_s in enumerate(HALF_LIVES_S):
             keep = 0.5 ** (step_s / half_life_s)
-            known, usual = (_faded(each, keep)[place] for each in (hits, np.diff(until, prepend=0.0)))
-            known, usual = known * keep**rest + since_step, usual * keep**rest + until_now - until[place]
-            ratios[:, h] = np.log((known + PRIOR_EVENTS) / (usual + PRIOR_EVENTS))
-        return ratios
+            faded = _faded(np.diff(until, prepend=0.0), keep)[place]
+            usual[h] = faded * _left(keep, when_s - grid[place], step_s) + until_now - until[place]
+        if len(when_s) <= len(grid) + 1:
+            fitted.kept["usual"] = key, usual
+        return usual
 
     def _log_likelihoods(self, seen: Catalog, grid: Int64, lead_s: int, ratios: Float64) -> Float64:
         """Return the log probability [G, H] of what happened in each step, as far as it was known in time.
@@ -270,20 +328,39 @@ def spread(p: Float64, shares: Float64) -> Float64:
     return np.asarray(-np.expm1(np.log1p(-p)[:, None] * shares), dtype=np.float64)
 
 
+def _left(keep: float, since_s: Int64, step_s: int) -> Float64:
+    """Return what is left [S] some time after a step, of which each keeps a part; most moments are those of steps."""
+    left, later = np.ones(len(since_s)), np.flatnonzero(since_s)
+    left[later] = keep ** (since_s[later] / step_s)
+    return left
+
+
 def _faded(values: Float64, keep: float) -> Float64:
-    """Return sums [G] of values [G], of which each step keeps a part: SciPy's `lfilter`, which takes long to load."""
-    return np.fromiter(accumulate(values.tolist(), lambda total, value: total * keep + value), np.float64, len(values))
+    """Return sums [G] of values [G], of which each step keeps a part.
+
+    Within a stretch values are added up as of its begin. Stretches begin at the same steps however many follow.
+    """
+    fading, sums, before = -float(np.log(keep)), np.empty_like(values), 0.0
+    most = len(values) if fading == 0.0 else max(1, int(FAR / fading))
+    grown = np.exp(np.arange(1, min(most, len(values)) + 1) * fading)
+    for first in range(0, len(values), most):
+        part = values[first : first + most]
+        sums[first : first + most] = (before + np.cumsum(part * grown[: len(part)])) / grown[: len(part)]
+        before = sums[first + len(part) - 1]
+    return sums
 
 
-def _posterior(log_likelihood: Float64, wait: int) -> Float64:
-    """Return the weight of each choice before each step, and after the last, [G + 1, H]; equal at first.
+def _posterior(log_likelihood: Float64, wait: int, steps: Int64) -> Float64:
+    """Return the weight of each choice [S, H] before some steps; equal at first.
 
     Args:
         log_likelihood: [G, H] of what happened in each step.
         wait: how many steps later that counts.
+        steps: [S], of which G is after the last.
     """
     total = np.zeros((len(log_likelihood) + 1, log_likelihood.shape[1]))
     total[1 + wait :] = np.cumsum(log_likelihood, axis=0)[: max(0, len(log_likelihood) - wait)]
+    total = total[steps]
     weight = np.exp(total - total.max(axis=1, keepdims=True))
     return np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float64)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 
 import numpy as np
 
+from hews_gpu.arrays import Int64
 from hews_gpu.forecasters.climatology import Days
 
 __all__ = ["public_holidays"]
@@ -15,12 +17,33 @@ YEARS = range(1990, 2051)
 """Of forecasts and of the tables behind them."""
 
 
-@cache
+class _Holidays(Mapping[str, Int64]):
+    """The holidays of a zone, read when they are asked for: a fit does, a forecast does not, and reading takes long."""
+
+    def __init__(self, timezone: str) -> None:
+        self._timezone = timezone
+
+    def __getitem__(self, name: str) -> Int64:
+        return _days(self._timezone)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_days(self._timezone))
+
+    def __len__(self) -> int:
+        return len(_days(self._timezone))
+
+
 def public_holidays(timezone: str) -> Days:
     """Return dates by name of holiday, by the laws of the zone's country; none where these are not known.
 
     A day off in lieu of one that falls on a weekend is that holiday, too.
     """
+    return _Holidays(timezone)
+
+
+@cache
+def _days(timezone: str) -> Days:
+    """Return what `public_holidays` holds."""
     import holidays
 
     try:

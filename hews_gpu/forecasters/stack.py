@@ -27,12 +27,12 @@ import numpy as np
 
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
-from hews_gpu.forecasters.base import DrawsMaps, Forecaster, SaysWhere, Step, log_odds
+from hews_gpu.forecasters.base import DrawsMaps, Forecaster, ReadsFew, SaysBoth, SaysWhere, Step, log_odds
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City
 from hews_gpu.forecasters.forward import forward_blocks, part_of
 from hews_gpu.forecasters.level import Level, spread
-from hews_gpu.forecasters.logistic import expit, fit_with_offset
+from hews_gpu.forecasters.logistic import expit, fit_with_offset, logit
 from hews_gpu.progress import log
 from hews_gpu.units import DAY_S
 
@@ -175,12 +175,38 @@ class Stack:
         }
         return moved
 
+    def reads(self, seen: Catalog) -> Bool:
+        """Return which rows [E] can move a forecast."""
+        every = np.ones(len(seen), dtype=bool)
+        each = [one.reads(seen) if isinstance(one, ReadsFew) else every for one in self.parts.values()]
+        return np.asarray(np.logical_or.reduce(each), dtype=bool)
+
     def predict(self, seen: Catalog, windows: Windows) -> Float64:
-        if not self.fitted.experts:
+        return self._of_city(seen, windows, [log_odds(self.experts[n], seen, windows) for n in self.fitted.experts])
+
+    def _of_city(self, seen: Catalog, windows: Windows, each: list[Float64]) -> Float64:
+        """Return the probability [S] from the log-odds [S] of each expert."""
+        if not each:
             return self._base.predict(seen, windows)
         base = log_odds(self._base, seen, windows)
-        each = [log_odds(self.experts[name], seen, windows) for name in self.fitted.experts]
         return expit(base + (_columns(base, each, self.fitted.center) * self.fitted.weights).sum(axis=1))
+
+    def _asked(self, seen: Catalog, windows: Windows) -> tuple[dict[str, Float64], dict[str, Float64]]:
+        """Return the log-odds [S] of the experts kept for the city, and the log-shares [S, N] of those for places."""
+        city, where = self.fitted.experts, self.fitted.place_experts
+        of_city, of_places = dict[str, Float64](), dict[str, Float64]()
+        for name in dict.fromkeys((*city, *where)):
+            one = self.experts[name]
+            if name in city and name in where and isinstance(one, SaysBoth):
+                p, areas = one.predict_both(seen, windows)
+                of_city[name], of_places[name] = logit(p), _log_shares(areas)
+                continue
+            if name in city:
+                of_city[name] = log_odds(one, seen, windows)
+            if name in where:
+                assert isinstance(one, SaysWhere)
+                of_places[name] = _log_shares(one.predict_areas(seen, windows))
+        return of_city, of_places
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the probability [S, N] of a target in each window and neighborhood."""
@@ -188,12 +214,12 @@ class Stack:
 
     def predict_both(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64]:
         """Return the probabilities [S] of the city and [S, N] of the neighborhoods."""
-        p = self.predict(seen, windows)
+        of_city, of_places = self._asked(seen, windows)
+        p = self._of_city(seen, windows, [of_city[name] for name in self.fitted.experts])
         shares = self._base.shares(seen, windows.issue_s)
-        if self.fitted.place_experts:
-            base = np.log(shares)
-            each = [_log_shares(self.experts[name], seen, windows) for name in self.fitted.place_experts]
-            shares = np.exp(_pooled(base, each, self.fitted.place_weights))
+        if of_places:
+            each = [of_places[name] for name in self.fitted.place_experts]
+            shares = np.exp(_pooled(np.log(shares), each, self.fitted.place_weights))
         return p, spread(p, shares)
 
     def steps(self, seen: Catalog, windows: Windows) -> list[Step]:
@@ -203,13 +229,14 @@ class Stack:
         place_weights = dict(zip(fitted.place_experts, fitted.place_weights.tolist(), strict=True))
         base, shares = log_odds(self._base, seen, windows), self._base.shares(seen, windows.issue_s)
         now, log_shares, each = base, np.log(shares), dict[str, Float64]()
+        of_city, of_places = self._asked(seen, windows)
         for name in ("calibration", *self.makers):
             if name not in self.makers and weights:
                 now = now + fitted.weights[0] + fitted.weights[1] * (base - fitted.center)
             if name in weights:
-                now = now + weights[name] * (log_odds(self.experts[name], seen, windows) - base)
+                now = now + weights[name] * (of_city[name] - base)
             if name in place_weights:
-                each[name] = _log_shares(self.experts[name], seen, windows)
+                each[name] = of_places[name]
                 so_far = np.array([place_weights[other] for other in each])
                 shares = np.exp(_pooled(log_shares, list(each.values()), so_far))
             steps.append(Step(name=name, p=expit(now), areas=spread(expit(now), shares)))
@@ -281,7 +308,7 @@ class Stack:
             event_s=seen.time_s[rows],
             event_area=seen.area[rows].astype(np.int64),
             base_shares=np.log(self._base.shares(seen, of_events.issue_s))[place],
-            expert_shares={name: _log_shares(one, seen, of_events)[place] for name, one in where.items()},
+            expert_shares={name: _log_shares(one.predict_areas(seen, of_events))[place] for name, one in where.items()},
         )
 
     def _say(self) -> None:
@@ -401,10 +428,9 @@ def _held_out_loss(
 # ------------------------------------------------------------ where
 
 
-def _log_shares(forecaster: Forecaster, seen: Catalog, windows: Windows) -> Float64:
-    """Return the logs of the shares [S, N] of the neighborhoods in the city's risk."""
-    assert isinstance(forecaster, SaysWhere)
-    hazard = -np.log1p(-np.clip(forecaster.predict_areas(seen, windows), 1e-12, 1 - 1e-12))  # neither end has a share
+def _log_shares(areas: Float64) -> Float64:
+    """Return the logs of the shares [S, N] of the neighborhoods in the city's risk, from their probabilities."""
+    hazard = -np.log1p(-np.clip(areas, 1e-12, 1 - 1e-12))  # neither end has a share
     return np.asarray(np.log(hazard / hazard.sum(axis=1, keepdims=True)), dtype=np.float64)
 
 

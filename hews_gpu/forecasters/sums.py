@@ -13,10 +13,12 @@ import numpy as np
 
 from hews_gpu.arrays import Float64, Int64
 
-__all__ = ["faded_sums", "own_faded_sums", "product"]
+__all__ = ["FAR", "faded_sums", "own_faded_sums", "product"]
 
 FAR = 32
 """Decays after which fading starts anew from another moment: until then a row counts up to exp(32) times another."""
+FORGOTTEN = 900
+"""Decays after which nothing is left: exp(-746) is 0."""
 
 
 def faded_sums(
@@ -41,8 +43,11 @@ def faded_sums(
         decay_s: may be infinite: then rows are counted, or their weights added.
         weight: [R, K] of each row in each column, instead of a one in `column`.
     """
+    if is_one := len(when_s) == 1 and weight is None:
+        left = slice(*np.searchsorted(known_s, [when_s[0] - FORGOTTEN * decay_s, when_s[0]]).tolist())
+        known_s, time_s, column = known_s[left], time_s[left], column[left]
     rows, value, keep, fade = _fading(when_s, known_s, time_s, decay_s)
-    if len(when_s) == 1 and weight is None:
+    if is_one:
         sums = _added(column[: rows[0]], value, keep[: rows[0]], columns)
     else:
         from hews_gpu.kernels.sums_cpu import add_rows, add_weighted_rows
@@ -61,18 +66,22 @@ def own_faded_sums(
 ) -> tuple[Float64, Float64]:
     """Return of such sums only that of one column at each moment, `own` [S], and that of all columns: [S] each."""
     rows, value, keep, fade = _fading(when_s, known_s, time_s, decay_s)
-    added = list(zip(column.tolist(), value.tolist(), keep.tolist(), strict=True))
-    before, lately, all_before, all_lately = [0.0] * columns, [0.0] * columns, 0.0, 0.0
-    sums, row = np.empty((2, len(when_s))), 0
-    for s, (until, mine) in enumerate(zip(rows.tolist(), own.tolist(), strict=True)):
-        for k, more, kept in added[row:until]:
-            if kept != 1.0:
-                before = [(old + new) * kept for old, new in zip(before, lately, strict=True)]
-                lately, all_before, all_lately = [0.0] * columns, (all_before + all_lately) * kept, 0.0
-            lately[k] += more
-            all_lately += more
-        row = until
-        sums[:, s] = before[mine] + lately[mine], all_before + all_lately
+    edges, sums = np.flatnonzero(keep != 1.0).tolist(), np.zeros((2, len(when_s)))
+    before, all_before = np.zeros(columns), 0.0
+    for first, until in zip([0, *edges], [*edges, len(column)], strict=True):
+        part = slice(*np.searchsorted(rows, [first, until], side="right").tolist())  # moments whose last row is in it
+        order = np.argsort(column[first:until], kind="stable")
+        sorted_columns = column[first:until][order]
+        starts = np.searchsorted(sorted_columns, np.arange(columns + 1))
+        lately = np.zeros((columns, int(np.diff(starts).max(initial=0)) + 1))  # of a column's first rows, one more each
+        lately[sorted_columns, np.arange(len(order)) - starts[sorted_columns] + 1] = value[first:until][order]
+        lately = lately.cumsum(axis=1)
+        place = np.searchsorted(sorted_columns * len(column) + order, own[part] * len(column) + rows[part] - first)
+        here = lately[own[part], place - starts[own[part]]]
+        anywhere = np.concatenate([[0.0], value[first:until].cumsum()])
+        sums[:, part] = before[own[part]] + here, all_before + anywhere[rows[part] - first]
+        if until < len(column):
+            before, all_before = (before + lately[:, -1]) * keep[until], (all_before + anywhere[-1]) * keep[until]
     return sums[0] * fade, sums[1] * fade
 
 
@@ -102,12 +111,10 @@ def _added(column: Int64, value: Float64, keep: Float64, columns: int) -> Float6
 
 def product(a: Float64, b: Float64) -> Float64:
     """Return the product [S, K] of [S, L] and [L, K], each row added up in order."""
-    out = np.zeros((len(a), b.shape[1]))
-    if len(a) == 1:
-        for inner in range(len(b)):
-            out += a[:, inner, None] * b[inner]
-        return out
+    if len(a) == 1 and len(b):
+        return (a.T * b).cumsum(axis=0)[-1:]
     from hews_gpu.kernels.sums_cpu import multiply_matrices
 
+    out = np.zeros((len(a), b.shape[1]))
     multiply_matrices(np.ascontiguousarray(a), np.ascontiguousarray(b), out)
     return out

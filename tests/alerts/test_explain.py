@@ -1,5 +1,7 @@
 """Explanations are true: shares add up to the forecast, and an incident's is what its absence changes."""
 
+from copy import copy
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -149,6 +151,34 @@ def test_what_matters_most_is_found():
     robberies = [one["log_odds"] for one in told if one["category"] == "ROBBERY"]
     assert told[0]["category"] == "ROBBERY" and len(robberies) >= 2
     assert robberies[:2] == pytest.approx(sorted(each, key=lambda one: -abs(one))[:2], abs=1e-9)
+
+
+@pytest.mark.parametrize("which", ["stack", "hewsnet", "abstains"])
+def test_rows_that_a_forecaster_does_not_read_change_no_bit(which):
+    forecaster, _, seen, window, _ = asked(which, 1800)
+    reads = forecaster.reads(seen)
+    assert reads.sum() < len(seen) and (which == "hewsnet" or reads[seen.is_target].all())
+    for whole, few in zip(*(forecaster.predict_both(each, window) for each in (seen, seen.take(reads))), strict=True):
+        np.testing.assert_array_equal(whole, few)
+
+
+class CityOnly:
+    """An expert that does not say where."""
+
+    def __init__(self, one):
+        self.fitted, self._one = None, one
+
+    def predict(self, seen, windows):
+        return self._one.predict(seen, windows)
+
+
+def test_incidents_of_a_neighborhood_are_told_where_an_expert_does_not_say_where():
+    forecaster, level, seen, window, places = asked("stack", 0)
+    of_city = copy(forecaster)
+    of_city.experts = {"hewsnet": CityOnly(forecaster.experts["hewsnet"])}
+    of_city.fitted = replace(forecaster.fitted, place_experts=(), place_weights=np.zeros(0))
+    for told in explain(of_city, level, seen, window, places):
+        assert any(one["category"] == "ROBBERY" for one in told["incidents"])
 
 
 def test_a_stack_that_keeps_no_expert_says_so():

@@ -61,7 +61,8 @@ def test_it_follows_a_trend_that_the_climatology_cannot():
 
 def weights(level, catalog, windows):
     grid = level._grid(windows)
-    return _posterior(level._log_likelihoods(catalog, grid, 0, level._ratios(catalog, grid, grid)), level._lag)[-1]
+    likely = level._log_likelihoods(catalog, grid, 0, level._ratios(catalog, grid, grid))
+    return _posterior(likely, level._lag, np.array([len(grid)]))[0]
 
 
 def test_it_believes_short_half_lives_only_where_the_level_moves():
@@ -152,7 +153,7 @@ def test_neighborhoods_and_city_agree():
 
 
 def test_reports_that_take_longer_than_the_table_leave_all_half_lives_alike():
-    weight = _posterior(np.log(np.random.default_rng(0).random((5, 3))), 9)
+    weight = _posterior(np.log(np.random.default_rng(0).random((5, 3))), 9, np.arange(6))
     np.testing.assert_allclose(weight, 1 / 3)
 
 
@@ -161,7 +162,7 @@ def test_what_happened_counts_once_it_is_known_and_no_sooner(wait):
     likely = np.log(np.random.default_rng(0).random((30, 3)))
     other = likely.copy()
     other[12] = np.log([0.9, 0.05, 0.05])
-    one, two = _posterior(likely, wait), _posterior(other, wait)
+    one, two = (_posterior(each, wait, np.arange(31)) for each in (likely, other))
     np.testing.assert_array_equal(one[: 13 + wait], two[: 13 + wait])
     assert (np.abs(one[13 + wait :] - two[13 + wait :]).max(axis=1) > 1e-6).all()
 
