@@ -4,7 +4,8 @@ Of Baltimore's portal table with the 278 neighborhoods, where HEWS_REAL_DATA has
 deliveries of May and June 2017 are made by a stated law of delays, with rows changed later. Each day has one delivery
 and an issue time every twelve hours; a day on which nothing ran is made up. The record is verified, and edited, cut and
 reordered copies must be refused. Some calls are whole processes, with a new delivery and without, each a fresh start of
-the command; others the same call in this process. ``--quick``: four days.
+the command; others the same call in this process. Those that warned, and so said why, are told once more by
+themselves. ``--quick``: four days.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ def in_a_process(run: Path, prepared: Path, inbox: Path, time_s: int) -> float:
 def play(data: Path, run: Path, prepared: Path, inbox: Path, days: int, processes: int) -> dict[str, Any]:
     """Issue day after day, some of it by whole processes; the tenth day nothing runs and is made up."""
     spent: dict[str, list[float]] = {f"{how}, {what}": [] for how in ("process", "call") for what in WHAT}
+    warned: dict[str, list[float]] = {name: [] for name in spent}
     made_up = 0
     for day, known_s in enumerate(deliveries(data, inbox, days)):
         if day == min(10, days - 2):
@@ -135,14 +137,25 @@ def play(data: Path, run: Path, prepared: Path, inbox: Path, days: int, processe
             what = WHAT[0] if n == 0 else WHAT[1]
             is_due = day > 0 and n < 2 and len(spent[f"process, {what}"]) < processes
             if is_due and day not in (min(10, days - 2) + 1,):
-                spent[f"process, {what}"].append(in_a_process(run, prepared, inbox, time_s))
+                name, cpu_s, entry = f"process, {what}", in_a_process(run, prepared, inbox, time_s), last_outcome(run)
+                spent[name].append(cpu_s)
             else:
                 entry = issue(run, prepared, inbox, time_s, catch_up=n == 0)
                 made_up += entry["caught_up"]
+                name, cpu_s = f"call, {what}", entry["cpu_s"]
                 if day and not entry["caught_up"]:
-                    spent[f"call, {what}"].append(entry["cpu_s"])
+                    spent[name].append(cpu_s)
+            if day and not entry.get("caught_up") and entry.get("explanations"):
+                warned[name].append(cpu_s)
     assert issue(run, prepared, inbox, time_s)["again"], "the same time twice adds nothing"
-    return {"made_up": made_up, "cpu_s": {name: spread(each) for name, each in spent.items() if each}}
+    every = spent | {f"{name}, warned": each for name, each in warned.items()}
+    return {"made_up": made_up, "cpu_s": {name: spread(each) for name, each in every.items() if each}}
+
+
+def last_outcome(run: Path) -> dict[str, Any]:
+    """Return the last outcome in the record."""
+    entries = [json.loads(line) for line in (run / "record" / "record.jsonl").open()]
+    return next(entry for entry in reversed(entries) if entry["kind"] == "outcome")
 
 
 WHAT = ("new delivery", "none")
