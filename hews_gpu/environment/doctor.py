@@ -78,6 +78,8 @@ ENGINES = (
     Engine("feed", "DALI (--feed dali)", ("dali",)),
     Engine("train", "torch CUDA", ("gpu", "torch_cuda")),
     Engine("train", "torch CPU", ("torch_cpu",)),
+    Engine("CNN on maps", "every cell, torch CUDA", ("gpu", "torch_cuda")),
+    Engine("CNN on maps", "occupied cells, numba CPU", ("torch_cpu", "numba_cpu")),
     Engine("groups", "cuML (never run by us)", ("gpu", "cuml")),
     Engine("groups", "scikit-learn", ("sklearn",)),
     Engine("groups", "UMAP (--embedding umap, for the picture)", ("umap",)),

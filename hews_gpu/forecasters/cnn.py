@@ -33,6 +33,7 @@ from hews_gpu.forecasters.base import Forecaster, SaysWhere, Setting, log_odds
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City
 from hews_gpu.forecasters.cnn_network import SmallCnn, SmallCnnSettings
+from hews_gpu.forecasters.cnn_occupied import choose_layers
 from hews_gpu.forecasters.forward import part_of
 from hews_gpu.forecasters.logistic import expit, log_loss_each_bits
 from hews_gpu.raster.rasterizer import Rasterizer, channels_rasterizer
@@ -167,10 +168,15 @@ class CnnForecaster:
 
     def correction(self, windows: Windows, delay_s: int, done: Callable[[int], None] = lambda _: None) -> Float64:
         """Return what the network adds to the base's log-odds, [S]; `done` is told how many windows were scored."""
-        network = SmallCnn(self.fitted.sizes)
+        network = self.network(self.fitted.sizes)
         network.load_state_dict({name: torch.from_numpy(values) for name, values in self.fitted.weights.items()})
         feed = self.feed(Part.unlabeled(windows), delay_s)
         return corrections(network.to(feed.device), feed, lambda tensor: tensor.to(feed.device), done)
+
+    def network(self, sizes: SmallCnnSettings, seed: int = 0) -> SmallCnn:
+        """Return an untrained network, which looks at maps as suits the device."""
+        layers, _ = choose_layers(self.setting.device, is_compiled=self.recipe.engine.compile)
+        return SmallCnn(sizes, seed, layers)
 
     def feed(self, part: Part, delay_s: int) -> DirectFeed:
         """Return the maps of a part's windows, each with what goes with it."""
@@ -229,7 +235,7 @@ class CnnObjective:
 
     def module(self) -> SmallCnn:
         """Return the untrained network."""
-        return SmallCnn(self.forecaster.sizes, self.seed)
+        return self.forecaster.network(self.forecaster.sizes, self.seed)
 
     def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer that the recipe names."""

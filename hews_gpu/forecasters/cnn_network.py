@@ -19,14 +19,18 @@ features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["SmallCnn", "SmallCnnSettings"]
+__all__ = ["Layers", "SmallCnn", "SmallCnnSettings", "dense_layers"]
+
+Layers: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]"
+"""Takes and returns what `dense_layers` does."""
 
 HALF_LIVES = (1.5, 6.0)  # in steps: where the memories of a category's filters start out, the last hours and all day
 OFF_TRACK = 0.1  # of a filter's weight on its own category: how much it sees of the others at first, to learn from them
@@ -64,17 +68,42 @@ class SmallCnnSettings:
         return self.filters_per_group * self.groups
 
 
+def dense_layers(
+    maps: Tensor, kernel: Tensor, near: Tensor, near_bias: Tensor, area_cells: int
+) -> tuple[Tensor, Tensor]:
+    """Look at every cell of the maps.
+
+    Args:
+        maps: counts, uint8 or float [B, T * G, H, X], step-major, oldest step first; channels-last memory.
+        kernel: of the filters [K, T * G].
+        near: of the 3 x 3 convolution [K, K, 3, 3].
+        near_bias: [K].
+        area_cells: an area is a block of this many by this many cells.
+
+    Returns:
+        The sums of the logarithms of the counts over the city [B, T * G], and the means over areas of what the
+        convolution sees, times `area_cells`, [B, K * areas].
+    """
+    counts = torch.log1p(maps.to(near_bias.dtype))  # one address with 129 rows in a minute is not 129 times as bad
+    cells = functional.conv2d(counts, kernel[:, :, None, None])  # [B, K, H, X]
+    seen = functional.relu(functional.conv2d(cells, near, near_bias, padding=1))
+    seen = seen - functional.relu(near_bias)[:, None, None]  # where nothing happened there is nothing
+    areas = functional.avg_pool2d(seen, area_cells, ceil_mode=True, count_include_pad=False) * area_cells
+    return counts.sum(dim=(2, 3)), areas.flatten(1)
+
+
 class SmallCnn(nn.Module):
     """Log-odds of a target from maps, calendar and climatology.
 
     Args:
         settings: sizes.
         seed: of the initial weights, which depend on nothing else.
+        layers: how maps are looked at; decides how results are rounded, and nothing else.
     """
 
-    def __init__(self, settings: SmallCnnSettings, seed: int = 0) -> None:
+    def __init__(self, settings: SmallCnnSettings, seed: int = 0, layers: Layers = dense_layers) -> None:
         super().__init__()
-        self.settings = s = settings
+        self.settings, self.layers = (s := settings), layers
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape: int, scale: float) -> nn.Parameter:
@@ -105,28 +134,28 @@ class SmallCnn(nn.Module):
         """What is added to the climatology's log-odds.
 
         Args:
-            maps: counts, uint8 or float [B, T * G, H, X], step-major, oldest step first; channels-last memory.
+            maps: counts [B, T * G, H, X], as `layers` take them.
             calendar: float [B, F].
 
         Returns:
             float [B].
         """
-        s = self.settings
-        counts = torch.log1p(maps.to(calendar.dtype))  # one address with 129 rows in a minute is not 129 times as bad
-        kernel = (self.lag[:, :, None] * self.mix[:, None, :]).reshape(s.filters, s.steps * s.groups)
-        city = ((counts.sum(dim=(2, 3)) - self.city_mean) / self.city_scale) @ kernel.T  # [B, K]
-        cells = functional.conv2d(counts, kernel[:, :, None, None])  # [B, K, H, X]
-        near = functional.relu(functional.conv2d(cells, self.near, self.near_bias, padding=1))
-        near = near - functional.relu(self.near_bias)[:, None, None]  # where nothing happened there is nothing
-        areas = functional.avg_pool2d(near, s.area_cells, ceil_mode=True, count_include_pad=False) * s.area_cells
+        kernel = self._kernel()
+        totals, areas = self.layers(maps, kernel, self.near, self.near_bias, self.settings.area_cells)
+        city = ((totals - self.city_mean) / self.city_scale) @ kernel.T  # [B, K]
         features = torch.cat([city, calendar], dim=1)
         hidden = torch.tanh(functional.linear(features, self.hidden, self.hidden_bias))
-        return torch.cat([features, areas.flatten(1), hidden], dim=1) @ self.linear + self.bias
+        return torch.cat([features, areas, hidden], dim=1) @ self.linear + self.bias
+
+    def _kernel(self) -> Tensor:
+        """Weights of the filters [K, T * G]."""
+        return (self.lag[:, :, None] * self.mix[:, None, :]).flatten(1)
 
     @torch.no_grad()
     def fit_scale(self, maps: Iterable[Tensor]) -> None:
         """Learn how busy a usual step is, channel by channel, from training maps (each [B, T * G, H, X])."""
-        totals = torch.cat([torch.log1p(part.float()).sum(dim=(2, 3)) for part in maps])  # [S, T * G]
+        layers, weights = self.layers, (self._kernel(), self.near, self.near_bias, self.settings.area_cells)
+        totals = torch.cat([layers(part, *weights)[0] for part in maps])  # [S, T * G]
         self.city_mean.copy_(totals.mean(dim=0))
         spread = totals.std(dim=0, correction=0)
         self.city_scale.copy_(torch.where(spread > 0, spread, 1.0))

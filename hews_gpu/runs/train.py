@@ -25,6 +25,7 @@ from hews_gpu.forecasters.base import Forecaster, Setting
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.climatology import HourOfWeekMonth
 from hews_gpu.forecasters.cnn import CnnForecaster
+from hews_gpu.forecasters.cnn_occupied import choose_layers
 from hews_gpu.forecasters.forward import part_of
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import FORECASTERS, require_known
@@ -119,6 +120,8 @@ def train(
                 log(f"maps are drawn by: {drawn.backend} ({drawn.why})")
             if recipe.is_leaky:
                 log(f"recipe {recipe.name}: {LEAKY}")
+            else:
+                log(f"the CNN looks at maps {choose_layers(own, is_compiled=recipe.engine.compile)[1]}")
         signals = stack.enter_context(StopSignals())
         stack.enter_context(start_ranks(info, "hews_gpu.runs.train:train_as_told", arguments))
         group = stack.enter_context(process_group(info, choice, recipe.engine.precision))

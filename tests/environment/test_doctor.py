@@ -49,6 +49,7 @@ LAPTOP = {
     "rasterize": "numba CPU",
     "feed": "direct",
     "train": "torch CPU",
+    "CNN on maps": "occupied cells, numba CPU",
     "groups": "scikit-learn",
     "cluster": "Dask local",
     "batch": "none: commands run here",
@@ -65,6 +66,7 @@ def test_with_everything_the_engines_of_the_defaults_are_chosen(
     gpu = {
         "rasterize": "numba CUDA",
         "train": "torch CUDA",
+        "CNN on maps": "every cell, torch CUDA",
         "groups": "cuML (never run by us)",
         "batch": "SLURM (hews submit)",
     }

@@ -235,6 +235,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(prepared, run, tmp_
         newest.write_bytes(damaged)
         quick(prepared, old, resume=True)
         said = capsys.readouterr().err
+        assert "the CNN looks at maps from occupied cells alone" in said
         assert f"{newest}: cannot be read" in said and "going on from the one before it" in said
         assert "goes on from step 26" in said
         assert (old / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
