@@ -162,6 +162,16 @@ def test_rows_that_a_forecaster_does_not_read_change_no_bit(which):
         np.testing.assert_array_equal(whole, few)
 
 
+def test_a_forecast_does_not_depend_on_what_was_asked_before():
+    forecaster, _, seen, window, _ = asked("hewsnet", 0)
+    begin_s, end_s = window.begin_s, window.end_s
+    for one in (replace(window, issue_s=begin_s - 1800), replace(window, end_s=end_s + 3600), window):
+        fresh = copy(forecaster)
+        fresh.fitted = replace(forecaster.fitted, recent=replace(forecaster.fitted.recent))
+        told, expected = (each.predict_both(seen, one) for each in (forecaster, fresh))
+        np.testing.assert_array_equal(told[1], expected[1])
+
+
 class CityOnly:
     """An expert that does not say where."""
 

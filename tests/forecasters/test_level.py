@@ -9,7 +9,7 @@ from scipy.special import expit
 from hews_gpu.data.windows import Windows
 from hews_gpu.forecasters.catalog import Outcomes, make_catalog
 from hews_gpu.forecasters.climatology import HourOfWeekMonth
-from hews_gpu.forecasters.level import FILLS, HALF_LIVES_S, PLACE_HALF_LIVES_S, Level, Recent, _posterior
+from hews_gpu.forecasters.level import FILLS, HALF_LIVES_S, PLACE_HALF_LIVES_S, Level, Recent, _faded, _posterior
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from tests.invented_city import BEGIN_S, DAY_S
 
@@ -142,6 +142,36 @@ def test_shares_are_the_mean_of_counts_under_each_half_life():
             each.append(np.exp(logs[-1]))
     weight = np.exp(np.array(likely) - max(likely))
     np.testing.assert_allclose(shares[1], weight / weight.sum() @ np.array(each), rtol=1e-9)
+
+
+@pytest.mark.parametrize("keep", [0.9, 0.99, 1.0])
+def test_steps_fade_as_in_a_plain_loop_and_know_nothing_later(keep):
+    values, total, expected = np.random.default_rng(0).poisson(0.3, 4000).astype(float), 0.0, []
+    for value in values.tolist():
+        total = total * keep + value
+        expected.append(total)
+    sums = _faded(values, keep)
+    np.testing.assert_allclose(sums, expected, rtol=1e-12, atol=1e-12)
+    for until in (1, 303, 3999):
+        np.testing.assert_array_equal(_faded(values[:until], keep), sums[:until])
+
+
+def test_what_was_worked_out_before_is_told_of_the_same_rows_and_windows_alone():
+    catalog, every = drawn(np.full(300 * PER_DAY, -1.5), areas=2, area=lambda t, rng: rng.integers(0, 2, len(t)))
+    level = fitted(Level(), catalog, cut_at(every, 0.6)[0])
+    one, other = (every.windows.select(np.array([at])) for at in (3000, 3007))
+    of_the_past = np.flatnonzero(catalog.known_s < one.issue_s[0])
+    gone = np.delete(np.arange(len(catalog)), of_the_past[-1])
+    area = catalog.area.copy()
+    area[of_the_past[-3]] ^= 1
+    first = level.predict_both(catalog, one)
+    for seen, windows in ((catalog.take(gone), one), (replace(catalog, area=area), one), (catalog, other)):
+        level.predict_both(catalog, one)
+        told, fresh = level.predict_both(seen, windows), Level()
+        fresh.fitted = replace(level.fitted)
+        for mine, theirs in zip(told, fresh.predict_both(seen, windows), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        assert not np.array_equal(told[1], first[1])
 
 
 def test_neighborhoods_and_city_agree():
