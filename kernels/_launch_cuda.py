@@ -1,14 +1,14 @@
 """The launch part of the shim: a kernel's arguments laid out once as the driver reads them, a few written each time.
 
-numba's launcher looks at every argument in every launch, down to each array of a named tuple. Here the block of
-parameters is kept, and a launch writes address and size of what changes into it:
+The compiler's own launcher looks at every argument in every launch, down to each array of a named tuple. Here the
+block of parameters is kept, and a launch writes address and size of what changes into it:
 
-    array           64-bit words: two that are 0, elements, bytes of an element, address, shape, strides
+    array           64-bit words, as of `_shim_cuda.array_words`
     whole number    as many bytes as it has
 
-each at a multiple of its size. That is how numba passes them, and is not written down anywhere; so a block is used only
-if its fields are those that the `.param` lines of the compiled kernel name. Where they are not, or cuda.bindings is
-missing, `packed` returns None, and numba launches.
+each at a multiple of its size. That is how compilers pass them, and is not written down anywhere; so a block is used
+only if its fields are those that the `.param` lines of the compiled kernel name. Where they are not, or cuda.bindings
+is missing, `packed` returns None, and the compiler's launcher goes on launching.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from hews_gpu.kernels._shim_cuda import SIMULATED, cuda
+from hews_gpu.kernels._shim_cuda import FLAT_AT, SIMULATED, array_words, cuda, flat_words
 
 __all__ = ["Launch", "lay_out", "packed", "parameters"]
 
@@ -61,13 +61,12 @@ def lay_out(arguments: Sequence[Any]) -> tuple[bytes, list[tuple[int, int]], lis
 
 def _words(about: dict[str, Any]) -> list[int]:
     """Return what is passed for a C-contiguous array."""
-    shape, item = tuple(about["shape"]), np.dtype(about["typestr"]).itemsize
-    strides = [item * int(np.prod(shape[k + 1 :])) for k in range(len(shape))]
-    return [0, 0, int(np.prod(shape)), item, about["data"][0], *shape, *strides]
+    words: list[int] = array_words(about["data"][0], tuple(about["shape"]), np.dtype(about["typestr"]).itemsize)
+    return words
 
 
 def packed(made: Any, arguments: Sequence[Any], threads: int, changing: Sequence[int]) -> Launch | None:
-    """Return what launches a kernel, which numba has launched with such arguments before, with some of them changed.
+    """Return what launches a kernel, which was launched with such arguments before, with some of them changed.
 
     Args:
         made: the kernel, compiled for arguments of one type.
@@ -88,15 +87,15 @@ def packed(made: Any, arguments: Sequence[Any], threads: int, changing: Sequence
     memory = ctypes.create_string_buffer(block, len(block))
     address = ctypes.addressof(memory)
     pointers = (ctypes.c_void_p * len(places))(*(address + begin for begin, _ in places))
-    at = [places[first[k] + 2][0] for k in changing]
-    items = [struct.unpack_from("=q", block, begin + 8)[0] for begin in at]
+    at = [places[first[k] + FLAT_AT][0] for k in changing]
+    items = [np.dtype(arguments[k].__cuda_array_interface__["typestr"]).itemsize for k in changing]
     function = _function(compiled)
     where, start, lock, write = ctypes.addressof(pointers), driver.cuLaunchKernel, Lock(), struct.pack_into
 
     def launch(grid: tuple[int, int], stream: int, *changed: tuple[int, int], _alive: Any = (memory, pointers)) -> None:
         with lock:  # the driver has read the block when it returns
             for begin, item, (address, count) in zip(at, items, changed, strict=True):
-                write("=qqqq", memory, begin, count, item, address, count)
+                write("=qqqq", memory, begin, *flat_words(address, count, item))
             (error,) = start(function, grid[0], grid[1], 1, threads, 1, 1, 0, stream, where, 0)
             if error == driver.CUresult.CUDA_ERROR_INVALID_CONTEXT:  # this thread has not used the device yet
                 cuda.current_context()

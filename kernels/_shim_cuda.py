@@ -1,101 +1,67 @@
-"""The device half of the shim: the only file that knows how CUDA kernels are compiled, launched and simulated.
+"""The device half of the shim: chooses what compiles, launches and simulates CUDA kernels, once for a process.
 
-How a kernel is launched again, with most of its arguments as they were, is in `_launch_cuda`.
-Scalars of `hews_gpu.kernels.scalars` are called from kernels as they are: the compiler takes their Python source again.
-Under `NUMBA_ENABLE_CUDASIM=1`, set before anything is imported, kernels run as Python threads on NumPy arrays. What the
-simulator lacks (16-byte accesses) is written out in Python for it here, and nowhere else.
+`HEWS_CUDA_COMPILER` names the compiler: numba-cuda, the default, or numba-cuda-mlir, its successor. All that differs
+between them is in `_shim_numba` and `_shim_mlir`; kernels import from here. How a kernel is launched again, with most
+of its arguments as they were, is in `_launch_cuda`.
+Under `NUMBA_ENABLE_CUDASIM=1`, set before anything is imported, kernels run as Python threads on NumPy arrays; only
+numba-cuda has that simulator.
 
 Importing this loads the CUDA compiler: only what draws on a GPU, or compiles for one, does.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
-from numba import config, cuda, types
+from numba import config
 
-from hews_gpu.kernels._shim import multiply
-
-__all__ = ["SIMULATED", "cuda", "device", "kernel", "load16", "store16", "types"]
+__all__ = [
+    "COMPILER",
+    "FLAT_AT",
+    "SIMULATED",
+    "VARIABLE",
+    "array_words",
+    "cuda",
+    "device",
+    "flat_words",
+    "kernel",
+    "load16",
+    "store16",
+    "types",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+VARIABLE = "HEWS_CUDA_COMPILER"
+"""Environment variable that names the compiler."""
+COMPILERS = {"numba-cuda": "_shim_numba", "numba-cuda-mlir": "_shim_mlir"}
+
+
+def _chosen() -> str:
+    """Return the compiler that is named, or the first."""
+    name = os.environ.get(VARIABLE) or next(iter(COMPILERS))
+    if name not in COMPILERS:
+        raise ValueError(f"{VARIABLE}: is {name!r}, must be one of {', '.join(COMPILERS)}")
+    if config.ENABLE_CUDASIM and name != "numba-cuda":
+        raise ValueError(f"{VARIABLE}: {name} has no simulator, unset it or NUMBA_ENABLE_CUDASIM")
+    return name
+
+
+COMPILER = _chosen()
+"""Name of the distribution that compiles kernels in this process."""
 SIMULATED = bool(config.ENABLE_CUDASIM)
 """Whether kernels run in the simulator, which needs no GPU."""
+
+_half: Any = import_module(f"{__package__}.{COMPILERS[COMPILER]}")
+cuda, types = _half.cuda, _half.types
+kernel, load16, store16 = _half.kernel, _half.load16, _half.store16
+array_words, flat_words, FLAT_AT = _half.array_words, _half.flat_words, _half.FLAT_AT
 
 
 def device(body: F) -> F:
     """Compile a part of a kernel that takes arrays or uses barriers; it is inlined."""
-    made: F = cuda.jit(device=True)(body) if SIMULATED else cuda.jit(device=True, inline="always")(body)
+    made: F = _half.device(body)
     return made
-
-
-def kernel(body: Callable[..., None], registers: int | None = None) -> Any:
-    """Compile a kernel at its first launch: `made[blocks, threads, stream](...)`; of at most so many registers."""
-    return cuda.jit(body) if SIMULATED or registers is None else cuda.jit(body, max_registers=registers)
-
-
-if SIMULATED:
-
-    def load16(array: Any, index: Any) -> tuple[Any, Any]:
-        """Read words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
-        return array[index], array[index + 1]
-
-    def store16(array: Any, index: Any, low: Any, high: Any) -> None:
-        """Write words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
-        array[index] = low
-        array[index + 1] = high
-
-else:
-    from llvmlite import ir
-    from numba.cuda import dispatcher
-    from numba.cuda.extending import overload
-    from numba.extending import intrinsic
-
-    dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small batch is no mistake of the user's
-
-    @overload(multiply, target="cuda")
-    def _multiply_on_device(a: Any, b: Any) -> Callable[..., Any]:
-        """Multiply by an instruction of its own: of a plain product and a sum after it the assembler makes one."""
-        del a, b
-
-        def product(a: Any, b: Any) -> Any:
-            return cuda.libdevice.dmul_rn(a, b)
-
-        return product
-
-    def _as_pair(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> tuple[Any, Any]:
-        """Return the type of two words, and a pointer to word `index` as such a pair."""
-        pair = ir.VectorType(ir.IntType(64), 2)
-        data = context.make_array(array_type)(context, builder, array).data
-        return pair, builder.bitcast(builder.gep(data, [index]), pair.as_pointer())
-
-    @intrinsic
-    def load16(typing: Any, array: Any, index: Any) -> Any:
-        """Read words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
-        del typing, index
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _, pointer = _as_pair(context, builder, signature.args[0], *arguments)
-            value = builder.load(pointer)
-            value.align = 16
-            words = [builder.extract_element(value, ir.Constant(ir.IntType(32), k)) for k in (0, 1)]
-            return context.make_tuple(builder, signature.return_type, words)
-
-        return types.UniTuple(types.uint64, 2)(array, types.int64), generate
-
-    @intrinsic
-    def store16(typing: Any, array: Any, index: Any, low: Any, high: Any) -> Any:
-        """Write words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
-        del typing, index, low, high
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pair, pointer = _as_pair(context, builder, signature.args[0], *arguments[:2])
-            value = ir.Constant(pair, ir.Undefined)
-            for k in (0, 1):
-                value = builder.insert_element(value, arguments[2 + k], ir.Constant(ir.IntType(32), k))
-            builder.store(value, pointer).align = 16
-            return context.get_dummy_value()
-
-        return types.void(array, types.int64, types.uint64, types.uint64), generate

@@ -131,7 +131,7 @@ def _bytes_writer(threads: int) -> Callable[..., None]:
 
 @device
 def _look_up(codes: Any, byte: Any) -> Any:
-    return codes[byte]
+    return codes[u32(byte)]  # numba-cuda-mlir 0.6 takes a byte that is an index for a signed one
 
 
 @device

@@ -75,6 +75,13 @@ def cuda_libraries() -> str:
     raise NotHere("no CUDA libraries (libnvrtc.so is not found)")
 
 
+def cuda_compiler() -> str:
+    """What compiles CUDA kernels, as HEWS_CUDA_COMPILER names it, loads."""
+    from hews_gpu.kernels._shim_cuda import COMPILER
+
+    return f"{COMPILER} {version(COMPILER)}"
+
+
 def _nvrtc_files() -> list[str]:
     """Return the paths of NVRTC as pip installs it, below site-packages/nvidia."""
     folders = [Path(entry) / "nvidia" for entry in sys.path if entry.endswith("-packages")]
@@ -135,12 +142,12 @@ def numba_cpu() -> str:
 
 
 def numba_cuda() -> str:
-    """Numba compiles a kernel for the GPU and runs it; its simulator does not count."""
-    import numba
+    """The compiler of CUDA kernels makes one for the GPU and runs it; numba's simulator does not count."""
     import numpy as np
 
-    _require(not numba.config.ENABLE_CUDASIM, "NUMBA_ENABLE_CUDASIM is set: this is numba's simulator, not a GPU")
-    from numba import cuda
+    from hews_gpu.kernels._shim_cuda import COMPILER, SIMULATED, cuda, kernel
+
+    _require(not SIMULATED, "NUMBA_ENABLE_CUDASIM is set: this is numba's simulator, not a GPU")
 
     def add_one(values: Any) -> None:
         i = cuda.grid(1)
@@ -148,9 +155,9 @@ def numba_cuda() -> str:
             values[i] += 1
 
     values = np.zeros(8, np.int32)
-    cuda.jit(add_one)[1, 8](values)
+    kernel(add_one)[1, 8](values)
     _require((values == 1).all(), f"a kernel that adds one to zeros gave {values.tolist()}")
-    return f"numba {numba.__version__}"
+    return f"{COMPILER} {version(COMPILER)}"
 
 
 def dali() -> str:
@@ -254,7 +261,7 @@ def slurm() -> str:
 PROBES: dict[str, Callable[[], str]] = {
     probe.__name__: probe
     for probe in (
-        *(driver, gpu, cuda_libraries, pandas, cudf, shapely, cuspatial, numba_cpu, numba_cuda),
+        *(driver, gpu, cuda_libraries, cuda_compiler, pandas, cudf, shapely, cuspatial, numba_cpu, numba_cuda),
         *(dali, torch_cpu, torch_cuda, sklearn, cuml, umap, dask_local, dask_cuda, slurm),
     )
 }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,26 @@ def test_the_simulator_of_numba_is_not_a_gpu(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
     found = probe("numba_cuda")
     assert not found.works and "simulator" in found.why
+
+
+@pytest.mark.parametrize("name", ["numba-cuda", "numba-cuda-mlir"])
+def test_the_compiler_that_is_named_is_told_with_its_version(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(name.replace("-", "_"), reason=f"{name} is not installed")
+    monkeypatch.setenv("HEWS_CUDA_COMPILER", name)
+    assert probe("cuda_compiler") == ProbeResult(True, f"{name} {version(name)}")
+
+
+def test_a_compiler_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEWS_CUDA_COMPILER", "nvcc")
+    why = "ValueError: HEWS_CUDA_COMPILER: is 'nvcc', must be one of numba-cuda, numba-cuda-mlir"
+    assert probe("cuda_compiler") == ProbeResult(False, why)
+
+
+def test_only_numba_cuda_has_a_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEWS_CUDA_COMPILER", "numba-cuda-mlir")
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    found = probe("cuda_compiler")
+    assert not found.works and "has no simulator" in found.why
 
 
 def test_each_probe_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ GPU_PROBES = {
     "driver",
     "gpu",
     "cuda_libraries",
+    "cuda_compiler",
     "cudf",
     "cuspatial",
     "numba_cuda",

@@ -333,9 +333,13 @@ ATOMIC = {
 }
 
 
+ORDERS = ("relaxed", "acq_rel", "sys")
+"""Words for what other threads see when, of no effect where lanes take turns."""
+
+
 def _atomic(launch, operation, operands):
     """Change a word of shared memory lane by lane; each gets what was there before."""
-    operation = [word for word in operation if word != "relaxed"]
+    operation = [word for word in operation if word not in ORDERS]
     target, place, *rest = operands
     values = [np.broadcast_to(launch.get(name, "u32"), len(launch.active)) for name in rest]
     memory, at = launch.place(operation[1], place, 4, True, is_atomic=True)

@@ -35,17 +35,26 @@ def stub(tmp_path_factory):
     return {**os.environ, "LD_LIBRARY_PATH": str(folder)}
 
 
-@pytest.fixture(scope="module")
-def compared(stub):
-    command = [sys.executable, HERE / "launch_on_stub.py", *CASES]
-    done = subprocess.run(command, env=stub, capture_output=True, text=True, check=False, timeout=600)
+def compare(stub, compiler, *cases):
+    command, chosen = [sys.executable, HERE / "launch_on_stub.py", *cases], {**stub, "HEWS_CUDA_COMPILER": compiler}
+    done = subprocess.run(command, env=chosen, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def compared(stub):
+    return compare(stub, "numba-cuda", *CASES)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_driver_is_given_what_numba_gives_it(compared, case):
     assert compared[case]["differing"] == []
+
+
+def test_a_driver_is_given_what_the_second_compiler_gives_it(stub):
+    pytest.importorskip("numba_cuda_mlir", reason="numba-cuda-mlir is not installed")
+    assert compare(stub, "numba-cuda-mlir", "typical")["typical"]["differing"] == []
 
 
 def test_a_launch_looks_at_what_changes_only(compared):

@@ -4,7 +4,6 @@ resources.json says what a tile may cost; resources.py writes it by hand. A chan
 here, without a GPU, unless the table is written anew.
 """
 
-import json
 import re
 
 import numpy as np
@@ -17,9 +16,8 @@ from hews_gpu.kernels._shim_cuda import cuda, kernel, types
 from tests.inputs.small_cases import CASES
 from tests.kernels.ptx import Fault, Memory, Program
 from tests.kernels.ptx_launches import CITIES, Placed, cases_of, cost_of, draw
-from tests.kernels.resources import COMPUTES, PATH, PIP, compile_ptx, ptx_of
+from tests.kernels.resources import COMPUTES, LIMITS, PIP, compile_ptx, ptx_of
 
-LIMITS = json.loads(PATH.read_text(encoding="utf-8"))
 SLACK = 1.02
 """Another compiler release may order instructions differently; a loop more costs more than this."""
 PLAIN = ("reference: uint8", "channels: uint8", "discs: uint8")
