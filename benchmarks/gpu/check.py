@@ -2,9 +2,9 @@
 
 What was never measured comes first, what was and has not changed last. Each stage is a process of its own: a kernel
 that breaks the device's context, or hangs, costs no other stage its turn. The file is written anew after each, as a
-machine that is lent may be taken back at any time; ``--resume`` goes on with it, if the code is the same. A stage that
-fails, or lacks a library or the time, is told in the file, and the others go on. ``--dry-run`` walks all stages without
-a GPU, with tiny sizes and kernels in numba's simulator.
+machine that is lent may be taken back at any time; ``--resume`` goes on with it, if code and device are the same. A
+stage that fails, or lacks a library or the time, is told in the file, and the others go on. ``--dry-run`` walks all
+stages without a GPU, with tiny sizes and kernels in numba's simulator.
 
 Needs NumPy, numba with numba-cuda, torch, filelock 4, pytest and this checkout:
 ``PYTHONPATH=. python -m benchmarks.gpu.check``.
@@ -13,16 +13,19 @@ Needs NumPy, numba with numba-cuda, torch, filelock 4, pytest and this checkout:
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,8 @@ from hews_gpu.work_folder import code_digest
 
 PACKAGES = ("numba-cuda", "cupy-cuda13x", "cupy-cuda12x", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "triton")
 WHOLE_S = 480
+LONGEST = 2
+"""Times those seconds that a stage may take."""
 STAGES: dict[str, tuple[str, int]] = {
     "raster": ("benchmarks.gpu.raster", 45),
     "tilings": ("benchmarks.gpu.tilings", 45),
@@ -42,7 +47,7 @@ STAGES: dict[str, tuple[str, int]] = {
     "racecheck": ("benchmarks.gpu.tools", 60),
     "ncu": ("benchmarks.gpu.tools", 40),
 }
-"""By name: a module with a function of that name, or `run`, that takes `tiny`; and seconds that must be left for it."""
+"""By name: a module with a function of that name, or `run`, that takes `tiny`; and how many seconds it takes, about."""
 
 
 def tests(*, tiny: bool) -> dict[str, Any]:
@@ -85,17 +90,18 @@ def run_stage(name: str, left_s: float, *, tiny: bool) -> Any:
     needs_s = STAGES[name][1]
     if left_s < needs_s and not tiny:
         return {"skipped": f"takes up to {needs_s} s, {max(0.0, left_s):.0f} s were left"}
+    most_s = LONGEST * needs_s if tiny else min(left_s, LONGEST * needs_s)
     environment = os.environ | ({"NUMBA_ENABLE_CUDASIM": "1"} if tiny else {})
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
         started = subprocess.Popen(
             command_of(name, tiny), cwd=ROOT, env=environment, stdout=said, stderr=errors, start_new_session=True
         )
         try:
-            status = started.wait(max(left_s, needs_s))
+            status = started.wait(most_s)
         except subprocess.TimeoutExpired:
             os.killpg(started.pid, signal.SIGKILL)  # with whatever it has started
             started.wait()
-            return {"failed": f"not through within {max(left_s, needs_s):.0f} s"}
+            return {"failed": f"not through within {most_s:.0f} s"}
         said.seek(0)
         errors.seek(0)
         if status:
@@ -109,32 +115,39 @@ def is_done(result: Any) -> bool:
     return not isinstance(result, Mapping) or not ({"failed", "skipped"} & set(result) or result.get("passed") is False)
 
 
-def earlier(folder: Path, code: str) -> dict[str, Any]:
-    """Return the stages done by the newest file of the same code."""
-    for path in sorted(folder.glob("gpu-*.json"), reverse=True):
+def digest() -> str:
+    """Return what the package, the libraries under it and the benchmarks are, as hex digits."""
+    whole = hashlib.sha256(code_digest().encode())
+    for path in sorted((ROOT / "benchmarks").rglob("*.py")):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def earlier(folder: Path, name: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stages done by the newest file that agrees in code and device."""
+    dated = re.compile(rf"{name}-\d{{4}}-\d\d-\d\d\.json")
+    for path in sorted((path for path in folder.glob("*.json") if dated.fullmatch(path.name)), reverse=True):
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("code") == code:
-            return {name: content[name] for name in STAGES if name in content and is_done(content[name])}
+        if all(content.get(key) == about[key] for key in ("code", "device")):
+            return {stage: content[stage] for stage in STAGES if stage in content and is_done(content[stage])}
     return {}
 
 
 def check(folder: Path, budget_s: float, *, tiny: bool, resume: bool) -> dict[str, Any]:
     """Run all stages, and write the file after each; return the last state of it."""
-    began, code = time.monotonic(), code_digest()
-    about = {"device": "none, a dry run"} if tiny else device()
-    stages, seconds = earlier(folder, code) if resume else {}, dict[str, float]()
-    result: dict[str, Any] = {}
-    for name in [name for name in STAGES if name not in stages]:
+    began, name = time.monotonic(), "gpu-dry-run" if tiny else "gpu"
+    about = {**({"device": "none, a dry run"} if tiny else device()), "code": digest(), "budget_s": budget_s}
+    done, seconds = earlier(folder, name, about) if resume else {}, dict[str, float]()
+    result: dict[str, Any] = {**about, **done}
+    for stage in [stage for stage in STAGES if stage not in done]:
         at = time.monotonic()
-        stages[name] = run_stage(name, budget_s - (at - began), tiny=tiny)
-        seconds[name] = round(time.monotonic() - at, 1)
-        why = "" if is_done(stages[name]) else f": {json.dumps(stages[name])}"
-        print(f"gpu-check: {name}, {seconds[name]} s{why}", file=sys.stderr)
-        result = {**about, "code": code, "budget_s": budget_s, "stage_seconds": seconds, **stages}
-        result["seconds"] = round(time.monotonic() - began, 1)
-        path = save_result("gpu-dry-run" if tiny else "gpu", result, folder, PACKAGES)
-        print(f"gpu-check: saved {path}", file=sys.stderr)
-    return result or stages
+        result[stage] = run_stage(stage, budget_s - (at - began), tiny=tiny)
+        seconds[stage] = round(time.monotonic() - at, 1)
+        why = "" if is_done(result[stage]) else f": {json.dumps(result[stage])}"
+        print(f"gpu-check: {stage}, {seconds[stage]} s{why}", file=sys.stderr)
+        result |= {"stage_seconds": seconds, "seconds": round(time.monotonic() - began, 1)}
+        print(f"gpu-check: saved {save_result(name, result, folder, PACKAGES)}", file=sys.stderr)
+    return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=WHOLE_S, metavar="S", help="seconds for all stages together")
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes, without a GPU")
-    parser.add_argument("--resume", action="store_true", help="keep what the newest file of the same code has")
+    parser.add_argument("--resume", action="store_true", help="keep what the newest file of this code and device has")
+    parser.add_argument("--force", action="store_true", help="replace today's file")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the file; else benchmarks/results")
     parser.add_argument("--stage", choices=STAGES, help="print what one stage measures, save nothing")
     flags = parser.parse_args(arguments)
@@ -154,7 +168,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not flags.dry_run and (why := why_not()):
         print(f"gpu-check: {why}; nothing was measured", file=sys.stderr)
         return 1
-    folder = flags.out or (ROOT / ".local" if flags.dry_run else RESULTS)
+    folder: Path = flags.out or (ROOT / ".local" if flags.dry_run else RESULTS)
+    today = folder / f"{'gpu-dry-run' if flags.dry_run else 'gpu'}-{datetime.now(UTC):%Y-%m-%d}.json"
+    if today.exists() and not flags.resume and not flags.force:
+        print(f"gpu-check: {today} exists: --resume goes on with it, --force measures anew", file=sys.stderr)
+        return 2
     result = check(folder, flags.budget, tiny=flags.dry_run, resume=flags.resume)
     print(json.dumps(result, indent=2))
     return 0 if all(is_done(result[name]) for name in STAGES) else 1

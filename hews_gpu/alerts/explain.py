@@ -48,9 +48,10 @@ TOLD = 5
 """Incidents told of a warning, at most."""
 LATEST = 2  # target incidents that are left out whatever the experts say
 RECENT_S, MEMORY_S = WEEK_S, 4 * WEEK_S  # older incidents are not looked at; nor, in the search, so much older rows
-MOST_ASKED = 20  # forecasts of an expert in search of incidents, beside one of each group at first
+MOST_ASKED = 20  # forecasts of an expert in search of a place's incidents, beside one of each group at first
 PART = 8  # of a group that matters the newest rows are looked at first, one in so many
 NOTHING = 1e-6  # of log-odds, or of events expected
+ALMOST = 1 - 1e-12  # a probability of 1 expects no number of events
 UNITS = (100, 1_000, 10_000, 100_000)
 FEWEST = 5  # cases of a unit
 NAMED = {
@@ -191,14 +192,14 @@ def _found(one: Forecaster, seen: Catalog, windows: Windows, places: Sequence[in
         """Return the events [P] expected, which nearly add up over incidents."""
         p, areas = _both(one, catalog, windows)
         each = [p[0] if place == CITY or areas is None else areas[0, place] for place in places]
-        return np.asarray(-np.log1p(-np.array(each)), dtype=np.float64)
+        return np.asarray(-np.log1p(-np.minimum(each, ALMOST)), dtype=np.float64)
 
     said, recent = ask(seen), np.flatnonzero(seen.is_first & (seen.time_s > since_s))
     recent = recent[np.argsort(-seen.time_s[recent], kind="stable")]
     kind = seen.stream[recent] * 2 + np.isin(seen.area[recent], places)
     rows = [recent[kind == each] for each in np.unique(kind)]
     groups = [_Group(rows=each, moved=said - ask(without(each))) for each in rows]
-    for asked in range(MOST_ASKED):
+    for asked in range(MOST_ASKED * len(places)):
         several = [each for each in _largest(groups, asked % len(places)) if len(each.rows) > 1]
         if several:
             newest, rest = np.split(several[0].rows, [-(-len(several[0].rows) // PART)])

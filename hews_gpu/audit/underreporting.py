@@ -49,11 +49,14 @@ def underreporting(settings: Settings, shares: Sequence[float] = SHARES) -> dict
         shares: of the reports in some neighborhoods.
 
     Raises:
-        UserError: a share that is none, or a model that does not say where.
+        UserError: a share that is none, a policy with a minimum lead, or a model that does not say where.
     """
     wrong = [share for share in shares if not 0 < share <= 1]
     if wrong:
         raise UserError("--share", wrong[0], allowed="must be more than 0 and at most 1")
+    if lead_s := settings.policy.minimum_lead_s:
+        allowed = "must be 0: an event counts as caught wherever a warning is in force, as in 'hews audit fairness'"
+        raise UserError("--policy [minimum_lead_s]", lead_s, allowed=allowed)
     names = [f"{share:g}" for share in shares]
     if len(set(names)) < len(names):
         raise UserError("--share", ", ".join(names), allowed="must differ in their first six digits")

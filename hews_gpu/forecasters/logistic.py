@@ -7,6 +7,8 @@ Shapes: S windows, P columns.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -63,11 +65,7 @@ def _fitted(
     best = _value(x, y, offset, beta, penalty, count)
     for _ in range(STEPS):
         gradient = x.T @ (y - count * expit(offset + x @ beta)) - penalty * beta
-        curvature = _curvature(x, offset, beta, penalty, count)
-        if penalty.all():  # never singular then
-            step = np.linalg.solve(curvature, gradient)
-        else:
-            step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
+        step = _solved(_curvature(x, offset, beta, penalty, count), gradient, is_regular=bool(penalty.all()))
         for _ in range(HALVINGS):
             value = _value(x, y, offset, beta + step, penalty, count)
             if value >= best:
@@ -79,6 +77,16 @@ def _fitted(
         if gained <= CLOSE * abs(best):
             break
     return beta
+
+
+def _solved(curvature: Float64, gradient: Float64, *, is_regular: bool) -> Float64:
+    """Return Newton's step [P], the shortest one of a singular curvature; quickly where a prior makes it regular."""
+    if not np.isfinite(gradient).all():
+        raise ValueError("columns, outcomes and offsets must be finite numbers")
+    if is_regular:
+        with suppress(np.linalg.LinAlgError):  # rounding can take the prior away
+            return np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64)
+    return np.asarray(np.linalg.lstsq(curvature, gradient, rcond=None)[0], dtype=np.float64)
 
 
 def log_evidence(x: Float64, y: Bool | Float64, beta: Float64, ridge: Float64, count: Float64 | float = 1.0) -> float:

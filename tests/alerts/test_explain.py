@@ -7,6 +7,7 @@ from functools import cache, partial
 import numpy as np
 import pytest
 
+from hews_gpu.alerts import explain as explaining
 from hews_gpu.alerts.decide import CITY
 from hews_gpu.alerts.explain import explain, in_words, target_words
 from hews_gpu.data.windows import Windows
@@ -151,6 +152,38 @@ def test_what_matters_most_is_found():
     robberies = [one["log_odds"] for one in told if one["category"] == "ROBBERY"]
     assert told[0]["category"] == "ROBBERY" and len(robberies) >= 2
     assert robberies[:2] == pytest.approx(sorted(each, key=lambda one: -abs(one))[:2], abs=1e-9)
+
+
+class Decided:
+    """Each place's risk is doubled by one incident of its own, in the middle of the others."""
+
+    def predict_areas(self, seen, windows):
+        return np.array([[0.2 if (seen.xy_m[seen.area == k, 0] == 1).any() else 0.1 for k in range(PLACES)]])
+
+    def predict(self, seen, windows):
+        return 1 - np.prod(1 - self.predict_areas(seen, windows), axis=1)
+
+
+PLACES = 10
+
+
+def test_what_decides_is_found_at_every_place():
+    time_s, area = np.repeat(BEGIN_S + np.arange(40) * 7200, PLACES), np.tile(np.arange(PLACES), 40)
+    is_decisive = time_s == BEGIN_S + 20 * 7200
+    seen = make_catalog(
+        time_s=time_s,
+        category=np.zeros(len(time_s), dtype=np.int64),
+        area=area,
+        xy_m=np.stack([is_decisive, np.zeros(len(time_s))], axis=1).astype(np.float64),
+        is_target=np.zeros(len(time_s), dtype=bool),
+        categories=("ROBBERY",),
+        areas=PLACES,
+    )
+    now_s = np.array([BEGIN_S + 4 * DAY_S])
+    windows = Windows(issue_s=now_s, begin_s=now_s, end_s=now_s + 7200)
+    found = explaining._found(Decided(), seen, windows, range(PLACES), BEGIN_S - 1)
+    decisive = np.flatnonzero(seen.xy_m[:, 0] == 1)
+    assert [decisive[seen.area[decisive] == k].tolist() for k in range(PLACES)] == [sorted(one) for one in found]
 
 
 @pytest.mark.parametrize("which", ["stack", "hewsnet", "abstains"])

@@ -51,6 +51,11 @@ def test_no_such_share(share):
         underreporting(Settings(), (1.0, share))
 
 
+def test_a_minimum_lead_is_refused():
+    with pytest.raises(UserError, match=r"\[minimum_lead_s\] = 600: must be 0"):
+        underreporting(Settings(policy=Policy(minimum_lead_s=600)), (1.0,))
+
+
 def test_a_share_given_twice_is_refused():
     with pytest.raises(UserError, match=r"--share = '?0\.5, 0\.5'?: must differ"):
         underreporting(Settings(), (0.5, 0.5))

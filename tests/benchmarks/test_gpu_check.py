@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks.common import save_result
 from benchmarks.feed import make_source
 from benchmarks.gpu import check, pip, prepare, raster, training
 from hews_gpu.feed.feeds import open_feed
@@ -92,16 +91,30 @@ def test_the_file_is_written_after_every_stage(tmp_path, monkeypatch):
 
 
 def test_a_check_goes_on_with_what_is_done(tmp_path, monkeypatch):
-    monkeypatch.setattr(check, "save_result", lambda name, *rest: save_result("gpu", *rest))  # as a full one does
     told = {"feed": {"failed": "no"}, "pip": {"skipped": "no"}, "tests": {"passed": False}, "raster": [1]}
     _, ran = dry(tmp_path, monkeypatch, told)
     assert ran == list(check.STAGES)
+    (file,) = tmp_path.iterdir()
+    (tmp_path / "gpu-dry-run-2000-01-01.json").write_text(
+        file.read_text().replace("[1]", "[0]").replace("[\n    1", "[0")
+    )
+    (tmp_path / "gpu-9999-01-01.json").write_text(file.read_text().replace("failed", "was"))  # of another kind
     result, ran = dry(tmp_path, monkeypatch, {}, resume=True)
     assert ran == ["feed", "tests", "pip"]
     assert result["raster"] == [1] and result["feed"] == {"rows": ["feed"]}
     assert dry(tmp_path, monkeypatch, {}, resume=True)[1] == []
-    monkeypatch.setattr(check, "code_digest", lambda: "other")
-    assert dry(tmp_path, monkeypatch, {}, resume=True)[1] == list(check.STAGES)
+    with monkeypatch.context() as patched:
+        patched.setattr(check, "digest", lambda: "other")
+        assert check.earlier(tmp_path, "gpu-dry-run", {"code": check.digest(), "device": "none, a dry run"}) == {}
+    assert check.earlier(tmp_path, "gpu-dry-run", {"code": check.digest(), "device": "another"}) == {}
+
+
+def test_todays_file_is_not_lost(tmp_path, monkeypatch, capsys):
+    dry(tmp_path, monkeypatch, {})
+    monkeypatch.setattr(check, "check", lambda *_, **__: {name: [] for name in check.STAGES})
+    words = ["--dry-run", "--out", str(tmp_path)]
+    assert check.main(words) == 2 and "exists: --resume goes on with it" in capsys.readouterr().err
+    assert check.main([*words, "--resume"]) == check.main([*words, "--force"]) == 0
 
 
 def test_a_stage_that_fails_or_takes_too_long_is_told(tmp_path, monkeypatch):
@@ -110,13 +123,13 @@ def test_a_stage_that_fails_or_takes_too_long_is_told(tmp_path, monkeypatch):
     for body, why in (
         ("sys.exit('no such device')", "no such device"),
         ("sys.exit(3)", "ended with status 3, without a word"),
-        ("time.sleep(60)", "not through within 1 s"),
+        ("time.sleep(60)", "not through within 2 s"),  # though there is time left
     ):
         script = tmp_path / "stage.py"
         script.write_text(code.format(body))
         monkeypatch.setattr(check, "STAGES", {"pip": ("", 1)})
         monkeypatch.setattr(check, "command_of", lambda name, tiny, script=script: [sys.executable, script])
-        assert check.run_stage("pip", 1, tiny=False) == {"failed": why}
+        assert check.run_stage("pip", 100, tiny=False) == {"failed": why}
 
 
 def test_prepare_on_workers_gives_the_tables_of_one_process_and_says_what_it_lacks(monkeypatch):

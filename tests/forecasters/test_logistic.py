@@ -42,3 +42,17 @@ def test_separable_data_end_at_something_finite():
 
 def test_certain_forecasts_have_finite_log_odds():
     assert logit([0.0, 0.5, 1.0]) == pytest.approx([-40, 0, 40])
+
+
+def test_what_a_prior_does_not_make_regular_is_solved_all_the_same():
+    """Two columns that rounding makes one, of which any share may go to either."""
+    y = np.array([0.0, 1.0, 1.0, 0.0, 1.0])
+    x = np.repeat(np.array([[1e9], [2e9], [3e9], [1e9], [2e9]]), 2, axis=1)
+    both = fit_with_offset(x, y, ridge=1e-3)
+    assert both[0] == pytest.approx(both[1]) and both.sum() == pytest.approx(fit_with_offset(x[:, :1], y)[0], rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_what_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="must be finite"):
+        fit_with_offset(np.array([[1.0, np.nan], [1.0, 2.0]]), np.array([0.0, 1.0]), ridge=1.0)
