@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,34 +37,6 @@ CYCLES_PER_S = 2e9
 PER_THOUSAND_NS, PER_TILE_NS, NORM = 0.977, 3.55, 2.77
 """Time of a tile on 132 multiprocessors: for a thousand instructions of warps, and beside those; and the norm that adds
 it to the time that filling the tile takes. Fitted to the large batches of gpu-2026-11-28.json."""
-
-
-class Machine(Protocol):
-    """Memory and clocks of what draws."""
-
-    def empty(self, shape: tuple[int, ...], dtype: Dtype) -> Any:
-        """Return memory written once."""
-
-    def to_device(self, array: NDArray[Any]) -> Any:
-        """Return a copy on the device."""
-
-    def to_host(self, array: Any) -> NDArray[Any]:
-        """Return a copy in NumPy."""
-
-    def device_s(self, call: Callable[[], object], calls: int) -> float:
-        """Return seconds of one call on the device's clock."""
-
-    def wall_s(self, call: Callable[[], object]) -> float:
-        """Return seconds from a call to the end of what it started."""
-
-    def fill(self, array: Any) -> None:
-        """Write every byte."""
-
-    def copy(self, source: Any, target: Any) -> None:
-        """Read and write every byte."""
-
-    def launch(self, kernel: Any, blocks: int, threads: int, arguments: tuple[Any, ...]) -> None:
-        """Start a kernel of ours."""
 
 
 class Simulated:
@@ -171,6 +143,9 @@ class Gpu:
         handle = self.torch.cuda.current_stream().cuda_stream
         stream = cuda.external_stream(handle) if handle else 0
         kernel[blocks, threads, stream](*(_as_numba(argument) for argument in arguments))
+
+
+Machine: TypeAlias = Gpu | Simulated
 
 
 def _as_numba(argument: Any) -> Any:
@@ -324,18 +299,21 @@ TINY: dict[str, tuple[str, Callable[[Backend], Rasterizer]]] = {
 }
 
 
-def predicted_share(kernel: str, rasterizer: Rasterizer, row: dict[str, Any]) -> float | None:
-    """Return the share of fill that a kernel's instructions let expect; None if they are not counted."""
+def instructions_of(kernel: str) -> int | None:
+    """Return how many instructions of warps a tile takes in the interpreter of PTX; None if they are not counted."""
+    from hews_gpu.kernels._shim_cuda import COMPILER
+
+    counted = json.loads((ROOT / "tests" / "kernels" / "resources.json").read_text(encoding="utf-8"))[COMPILER]
+    return int(counted[kernel]["per_tile"]["instructions"]) if kernel in counted else None
+
+
+def predicted_share(instructions: int, map_bytes: int, item: int, fill_gb_per_s: float) -> float:
+    """Return the share of fill that the instructions of a tile let expect of maps of so many values of `item` bytes."""
     from hews_gpu.kernels.raster_cuda import THREADS, TILE_BYTES
     from hews_gpu.raster.cuda import Tiling
 
-    counted = json.loads((ROOT / "tests" / "kernels" / "resources.json").read_text(encoding="utf-8"))
-    if kernel not in counted:
-        return None
-    map_bytes = int(np.prod(rasterizer.shape))
-    tiles = Tiling.of(map_bytes, THREADS, TILE_BYTES).tiles
-    fill_ns = map_bytes * np.dtype(row["dtype"]).itemsize / tiles / row["fill_gb_per_s"]
-    own_ns = PER_THOUSAND_NS * counted[kernel]["per_tile"]["instructions"] / 1000 + PER_TILE_NS
+    fill_ns = map_bytes * item / Tiling.of(map_bytes, THREADS, TILE_BYTES).tiles / fill_gb_per_s
+    own_ns = PER_THOUSAND_NS * instructions / 1000 + PER_TILE_NS
     return float(fill_ns / (own_ns**NORM + fill_ns**NORM) ** (1 / NORM))
 
 
@@ -350,8 +328,11 @@ def run(*, tiny: bool, rounds: int = 9) -> list[dict[str, Any]]:
     for work, (name, make) in (TINY if tiny else STYLES).items():
         for values, batch, calls in cases[2:] if tiny else cases:
             row = measure(machine, make, values, 1 if tiny else batch, rounds=3 if tiny else rounds, calls=calls)
-            if batch != SMALL:
-                row["predicted_share_of_fill"] = predicted_share(name.format(values.dtype), make("numba"), row)
+            instructions = instructions_of(name.format(values.dtype))
+            if instructions is not None and batch != SMALL:
+                map_bytes, item = int(np.prod(make("numba").shape)), values.codes.itemsize
+                expected = predicted_share(instructions, map_bytes, item, row["fill_gb_per_s"])
+                row["predicted_share_of_fill"] = expected
             rows.append({"work": work, **row})
     return rows
 

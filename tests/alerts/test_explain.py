@@ -195,6 +195,24 @@ def test_rows_that_a_forecaster_does_not_read_change_no_bit(which):
         np.testing.assert_array_equal(whole, few)
 
 
+def test_of_a_pair_both_categories_are_read():
+    forecaster, _, seen, window, _ = asked("hewsnet", 0)
+    layer = next(one for one in forecaster.fitted.layers if one.stream != TARGETS)
+    other = next(name for name in seen.streams if name not in {TARGETS, layer.stream})
+    pair = replace(layer, partner=other, within_m=1e6, is_local=False, origin=None)
+    layers = tuple(pair if one is layer else one for one in forecaster.fitted.layers)
+    of_pairs = copy(forecaster)
+    of_pairs.fitted = replace(forecaster.fitted, layers=layers)
+    reads = of_pairs.reads(seen)
+    assert reads[seen.is_first & (seen.stream == seen.streams.index(other))].all()
+    whole, few, without = (
+        of_pairs.predict_both(each, window)[1]
+        for each in (seen, seen.take(reads), seen.take(seen.stream != seen.streams.index(other)))
+    )
+    np.testing.assert_array_equal(whole, few)
+    assert (whole != without).any()
+
+
 def test_a_forecast_does_not_depend_on_what_was_asked_before():
     forecaster, _, seen, window, _ = asked("hewsnet", 0)
     begin_s, end_s = window.begin_s, window.end_s
