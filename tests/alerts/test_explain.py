@@ -223,6 +223,25 @@ def test_a_forecast_does_not_depend_on_what_was_asked_before():
         np.testing.assert_array_equal(told[1], expected[1])
 
 
+class Apart:
+    """An expert that is asked for the city and for places one after the other."""
+
+    def __init__(self, one):
+        self.predict, self.predict_areas = one.predict, one.predict_areas
+
+
+def test_an_expert_for_city_and_places_says_the_same_when_asked_once():
+    forecaster, _, seen, window, _ = asked("stack", 0)
+    both, apart = copy(forecaster), copy(forecaster)
+    both.fitted = apart.fitted = replace(forecaster.fitted, place_experts=("hewsnet",), place_weights=np.array([0.5]))
+    apart.experts = forecaster.experts | {"hewsnet": Apart(forecaster.experts["hewsnet"])}
+    for mine, theirs in zip(both.predict_both(seen, window), apart.predict_both(seen, window), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+    last = both.steps(seen, window)[-1]
+    np.testing.assert_allclose(last.p, both.predict(seen, window), rtol=1e-12)
+    np.testing.assert_allclose(last.areas, both.predict_areas(seen, window), rtol=1e-12)
+
+
 class CityOnly:
     """An expert that does not say where."""
 

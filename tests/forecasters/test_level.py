@@ -164,8 +164,12 @@ def test_what_was_worked_out_before_is_told_of_the_same_rows_and_windows_alone()
     gone = np.delete(np.arange(len(catalog)), of_the_past[-1])
     area = catalog.area.copy()
     area[of_the_past[-3]] ^= 1
+    is_first = catalog.is_first.copy()
+    is_first[of_the_past[-2]] = False
+    later = replace(one, begin_s=one.begin_s + 6 * 3600, end_s=one.end_s + 6 * 3600)
     first = level.predict_both(catalog, one)
-    for seen, windows in ((catalog.take(gone), one), (replace(catalog, area=area), one), (catalog, other)):
+    of_others = (catalog.take(gone), replace(catalog, area=area), replace(catalog, is_first=is_first))
+    for seen, windows in (*((each, one) for each in of_others), (catalog, other), (catalog, later)):
         level.predict_both(catalog, one)
         told, fresh = level.predict_both(seen, windows), Level()
         fresh.fitted = replace(level.fitted)
