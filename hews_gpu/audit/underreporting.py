@@ -1,6 +1,7 @@
 """`hews simulate underreporting`: what warnings and their audit look like where fewer incidents are reported.
 
-In a third of the neighborhoods of generated cities only a share of the reports is made, from the first day on. A
+In a third of the neighborhoods of generated cities only a share of the reports is made, of all categories that are
+reported or of some, from the first day on. A
 forecaster learns from what is recorded, warns for half a year, and is audited twice (`audit.exposure`): against what
 was recorded, which is all that anybody sees, and against all that happened. Beside them two counts that might give it
 away: reports for each call for service, where one hears of all incidents alike, and shootings reported for each weapon
@@ -25,13 +26,24 @@ from hews_gpu.audit.feedback import BEFORE_S, SHIFT_S, Arm, History, Settings, c
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.metrics import wilson_interval
 from hews_gpu.progress import step
-from hews_gpu.synthetic.patrolled import DISCOVERED, REPORTED, SHOOTING, UNKNOWN, WEAPONS, PatrolledCity, Response
+from hews_gpu.synthetic.patrolled import (
+    DISCOVERED,
+    LAW,
+    REPORTED,
+    SHOOTING,
+    UNKNOWN,
+    WEAPONS,
+    PatrolledCity,
+    Response,
+)
 from hews_gpu.units import DAY_S, WEEK_S
 
-__all__ = ["SHARES", "underreporting", "underreporting_table"]
+__all__ = ["BY_REPORT", "SHARES", "underreporting", "underreporting_table"]
 
 SHARES = (1.0, 0.9, 0.75, 0.5)
 """Of the reports that are made in some neighborhoods."""
+BY_REPORT = tuple(name for name in (SHOOTING, *(one.name for one in LAW.categories)) if name not in DISCOVERED)
+"""Categories that are known because somebody reports them."""
 QUIET_AREAS = 1 / 3
 """Of the neighborhoods."""
 LEARNED_S = 2 * BEFORE_S
@@ -41,19 +53,26 @@ CALLED = 0.6
 """Share of the incidents of which somebody calls, reported in the end or not."""
 
 
-def underreporting(settings: Settings, shares: Sequence[float] = SHARES) -> dict[str, Any]:
+def underreporting(
+    settings: Settings, shares: Sequence[float] = SHARES, categories: Sequence[str] = BY_REPORT
+) -> dict[str, Any]:
     """Return, by share of the reports that is made, what the audit says of it, mean and 95 % interval over the seeds.
 
     Args:
         settings: of cities, forecaster and policy; cycles and patrols have no part in it.
         shares: of the reports in some neighborhoods.
+        categories: of which fewer are reported there.
 
     Raises:
-        UserError: a share that is none, a policy with a minimum lead, or a model that does not say where.
+        UserError: a share that is none, a category that nobody reports, a policy with a minimum lead, or a model that
+            does not say where.
     """
     wrong = [share for share in shares if not 0 < share <= 1]
     if wrong:
         raise UserError("--share", wrong[0], allowed="must be more than 0 and at most 1")
+    unknown = [name for name in categories if name not in BY_REPORT]
+    if unknown:
+        raise UserError("--category", unknown[0], allowed=f"must be one of {', '.join(BY_REPORT)}")
     if lead_s := settings.policy.minimum_lead_s:
         allowed = "must be 0: an event counts as caught wherever a warning is in force, as in 'hews audit fairness'"
         raise UserError("--policy [minimum_lead_s]", lead_s, allowed=allowed)
@@ -66,12 +85,13 @@ def underreporting(settings: Settings, shares: Sequence[float] = SHARES) -> dict
         for seed in range(settings.seeds):
             city = PatrolledCity.draw(settings.neighborhoods, (LEARNED_S + AUDITED_S) // DAY_S, seed)
             for share in shares:
-                runs[f"{share:g}"].append(_audit(city, share, settings, seed))
+                runs[f"{share:g}"].append(_audit(city, share, categories, settings, seed))
                 bar.advance()
     for text, each in runs.items():
         columns = {name: np.array([one[name] for one in each]) for name in each[0]}
         result[text] = {name: _share(one) if name.startswith(FAILED) else told(one) for name, one in columns.items()}
-    return {"settings": {**asdict(settings), "policy": settings.policy.as_dict()}, "shares": result}
+    about = {**asdict(settings), "policy": settings.policy.as_dict()}
+    return {"settings": about, "categories": list(categories), "shares": result}
 
 
 def _share(failed: Float64) -> dict[str, Any]:
@@ -80,7 +100,9 @@ def _share(failed: Float64) -> dict[str, Any]:
     return {"value": float(failed.mean()), "interval": [round(low, 4), round(high, 4)]}
 
 
-def _audit(city: PatrolledCity, share: float, settings: Settings, seed: int) -> dict[str, float]:
+def _audit(
+    city: PatrolledCity, share: float, categories: Sequence[str], settings: Settings, seed: int
+) -> dict[str, float]:
     """Return the measures of one city; disparities are those of the neighborhoods that report less to the city."""
     rng, areas = np.random.default_rng([seed, 2]), len(city.polygons)
     is_quiet = rng.permutation(areas) < round(areas * QUIET_AREAS)
@@ -89,7 +111,7 @@ def _audit(city: PatrolledCity, share: float, settings: Settings, seed: int) -> 
     names = np.array(city.categories)[city.category]
     outcome = city.outcome(slice(None), np.zeros(len(names), dtype=bool), Response())
     by_report = ~np.isin(names, DISCOVERED)
-    outcome[by_report & ~is_made] = UNKNOWN
+    outcome[np.isin(names, categories) & ~is_made] = UNKNOWN
     start_s = city.begin_s + LEARNED_S
     arm, delivery_s = Arm(title="", is_capped=True), settings.delivery_days * DAY_S
     history = History(city=city, arm=arm, outcome=outcome, until_s=start_s, delivery_s=delivery_s)

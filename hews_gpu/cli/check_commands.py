@@ -146,6 +146,9 @@ def simulate_underreporting(
     share: Annotated[
         list[float] | None, typer.Option("--share", help="Of the reports that is made in some places. Repeatable.")
     ] = None,
+    category: Annotated[
+        list[str] | None, typer.Option("--category", help="Of which fewer are reported; else of all. Repeatable.")
+    ] = None,
     policy: Annotated[Path | None, typer.Option("--policy", help="A run's warnings.toml; else its defaults.")] = None,
     model: Annotated[str, typer.Option("--model", help="A forecaster that says where.")] = "level",
     neighborhoods: Annotated[int, typer.Option("--neighborhoods", help="Of each generated city.")] = 12,
@@ -156,14 +159,14 @@ def simulate_underreporting(
     """Audit warnings against what was reported and against all that happened, where some places report less."""
     from hews_gpu.alerts.policy import Policy, parse_policy
     from hews_gpu.audit.feedback import Settings
-    from hews_gpu.audit.underreporting import SHARES, underreporting, underreporting_table
+    from hews_gpu.audit.underreporting import BY_REPORT, SHARES, underreporting, underreporting_table
     from hews_gpu.files import require_free_file, write_json
     from hews_gpu.own_files import read_text
 
     require_free_file(out, force=force, example="underreporting.json")
     rules = Policy() if policy is None else parse_policy(read_text(policy), str(policy))
     settings = Settings(neighborhoods=neighborhoods, seeds=seeds, model=model, policy=rules)
-    result = underreporting(settings, share or SHARES)
+    result = underreporting(settings, share or SHARES, category or BY_REPORT)
     write_json(out, result)
     show(f"Under-reporting in {seeds} generated cities", result, as_json, table=underreporting_table(result))
 

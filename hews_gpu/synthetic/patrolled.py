@@ -32,6 +32,7 @@ from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 __all__ = [
     "DISCOVERED",
     "FOUND",
+    "LAW",
     "PREVENTED",
     "REPORTED",
     "SHOOTING",

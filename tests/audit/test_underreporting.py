@@ -8,8 +8,9 @@ import pytest
 from hews_gpu.alerts.policy import NeighborhoodBudget, Policy
 from hews_gpu.audit import underreporting as audited
 from hews_gpu.audit.feedback import Settings
-from hews_gpu.audit.underreporting import underreporting, underreporting_table
+from hews_gpu.audit.underreporting import BY_REPORT, underreporting, underreporting_table
 from hews_gpu.errors import UserError
+from hews_gpu.synthetic.patrolled import SHOOTING
 
 MANY = Policy(neighborhoods=NeighborhoodBudget(watch_per_week=30, warning_per_week=10, each_per_week=15))
 
@@ -49,6 +50,24 @@ def test_in_how_many_cities_a_gate_fails(monkeypatch):
 def test_no_such_share(share):
     with pytest.raises(UserError, match=f"--share = {share}"):
         underreporting(Settings(), (1.0, share))
+
+
+def test_only_some_categories_are_reported_less():
+    settings = Settings(seeds=2, neighborhoods=6, policy=MANY)
+    every, shootings, others = (
+        underreporting(settings, (0.5,), categories)["shares"]["0.5"]
+        for categories in (BY_REPORT, (SHOOTING,), tuple(name for name in BY_REPORT if name != SHOOTING))
+    )
+    targets = [name for name in every if name != "reports_per_call"]
+    assert [shootings[name] for name in targets] == [every[name] for name in targets]  # all that the level looks at
+    assert others["warned_there"] != every["warned_there"]
+    assert others["shootings_per_find"]["value"] > 1.5 * every["shootings_per_find"]["value"]
+    assert shootings["reports_per_call"]["value"] > 0.8 and others["reports_per_call"]["value"] < 0.65
+
+
+def test_a_category_that_nobody_reports_is_refused():
+    with pytest.raises(UserError, match="--category = 'WEAPONS': must be one of SHOOTING, ROBBERY, BURGLARY"):
+        underreporting(Settings(), (1.0,), ("WEAPONS",))
 
 
 def test_a_minimum_lead_is_refused():
