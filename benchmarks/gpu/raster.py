@@ -300,11 +300,14 @@ TINY: dict[str, tuple[str, Callable[[Backend], Rasterizer]]] = {
 
 
 def instructions_of(kernel: str) -> int | None:
-    """Return how many instructions of warps a tile takes in the interpreter of PTX; None if they are not counted."""
+    """Return how many instructions of warps a tile takes on sm_90, where the prediction's constants are from.
+
+    None if they are not counted in the interpreter of PTX.
+    """
     from hews_gpu.kernels._shim_cuda import COMPILER
 
     counted = json.loads((ROOT / "tests" / "kernels" / "resources.json").read_text(encoding="utf-8"))[COMPILER]
-    return int(counted[kernel]["per_tile"]["instructions"]) if kernel in counted else None
+    return int(counted[kernel]["sm_90"]["per_tile"]["instructions"]) if kernel in counted else None
 
 
 def predicted_share(instructions: int, map_bytes: int, item: int, fill_gb_per_s: float) -> float:

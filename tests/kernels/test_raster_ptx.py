@@ -42,7 +42,7 @@ def test_a_kernel_stays_within_its_limits(name, compute, tmp_path):
 def test_the_table_names_every_output():
     words = {name.partition(": ")[2] for name in LIMITS}
     assert {*OUTPUTS, "uint8, many owners", ""} == words
-    assert all(set(limits) == {*COMPUTES, "per_tile"} for limits in LIMITS.values())
+    assert all(set(limits) == set(COMPUTES) for limits in LIMITS.values())
 
 
 def test_eight_blocks_fit_where_training_runs():
