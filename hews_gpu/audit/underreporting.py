@@ -1,11 +1,10 @@
 """`hews simulate underreporting`: what warnings and their audit look like where fewer incidents are reported.
 
-In a third of the neighborhoods of generated cities only a share of the reports is made, of all categories that are
-reported or of some, from the first day on. A
-forecaster learns from what is recorded, warns for half a year, and is audited twice (`audit.exposure`): against what
-was recorded, which is all that anybody sees, and against all that happened. Beside them two counts that might give it
-away: reports for each call for service, where one hears of all incidents alike, and shootings reported for each weapon
-that patrols found, as arrests would be.
+In a third of the neighborhoods of generated cities only a share of the records is made, of all categories that are
+reported or of any that are named, from the first day on. A forecaster learns from what is recorded, warns for half a
+year, and is audited twice (`audit.exposure`): against what was recorded, which is all that anybody sees, and against
+all that happened. Beside them two counts that might give it away: reports for each call for service, where one hears
+of all incidents alike, and shootings reported for each weapon that patrols found, as arrests would be.
 
 Shapes: E incidents, S windows, N neighborhoods, R seeds.
 """
@@ -42,7 +41,8 @@ __all__ = ["BY_REPORT", "SHARES", "underreporting", "underreporting_table"]
 
 SHARES = (1.0, 0.9, 0.75, 0.5)
 """Of the reports that are made in some neighborhoods."""
-BY_REPORT = tuple(name for name in (SHOOTING, *(one.name for one in LAW.categories)) if name not in DISCOVERED)
+CATEGORIES = (SHOOTING, *(one.name for one in LAW.categories))
+BY_REPORT = tuple(name for name in CATEGORIES if name not in DISCOVERED)
 """Categories that are known because somebody reports them."""
 QUIET_AREAS = 1 / 3
 """Of the neighborhoods."""
@@ -61,18 +61,18 @@ def underreporting(
     Args:
         settings: of cities, forecaster and policy; cycles and patrols have no part in it.
         shares: of the reports in some neighborhoods.
-        categories: of which fewer are reported there.
+        categories: of which fewer are recorded there.
 
     Raises:
-        UserError: a share that is none, a category that nobody reports, a policy with a minimum lead, or a model that
-            does not say where.
+        UserError: a share that is none, a category that the cities do not have, a policy with a minimum lead, or a
+            model that does not say where.
     """
     wrong = [share for share in shares if not 0 < share <= 1]
     if wrong:
         raise UserError("--share", wrong[0], allowed="must be more than 0 and at most 1")
-    unknown = [name for name in categories if name not in BY_REPORT]
+    unknown = [name for name in categories if name not in CATEGORIES]
     if unknown:
-        raise UserError("--category", unknown[0], allowed=f"must be one of {', '.join(BY_REPORT)}")
+        raise UserError("--category", unknown[0], allowed=f"must be one of {', '.join(CATEGORIES)}")
     if lead_s := settings.policy.minimum_lead_s:
         allowed = "must be 0: an event counts as caught wherever a warning is in force, as in 'hews audit fairness'"
         raise UserError("--policy [minimum_lead_s]", lead_s, allowed=allowed)

@@ -147,10 +147,14 @@ def simulate_underreporting(
         list[float] | None, typer.Option("--share", help="Of the reports that is made in some places. Repeatable.")
     ] = None,
     category: Annotated[
-        list[str] | None, typer.Option("--category", help="Of which fewer are reported; else of all. Repeatable.")
+        list[str] | None,
+        typer.Option("--category", help="Of which fewer are recorded; else of all that are reported. Repeatable."),
     ] = None,
     policy: Annotated[Path | None, typer.Option("--policy", help="A run's warnings.toml; else its defaults.")] = None,
     model: Annotated[str, typer.Option("--model", help="A forecaster that says where.")] = "level",
+    delivery_days: Annotated[
+        int, typer.Option("--delivery-days", help="From one table to the next: 1, 2, 7 or 14.")
+    ] = 14,
     neighborhoods: Annotated[int, typer.Option("--neighborhoods", help="Of each generated city.")] = 12,
     seeds: Annotated[int, typer.Option("--seeds", help="Generated cities.")] = 20,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
@@ -165,7 +169,9 @@ def simulate_underreporting(
 
     require_free_file(out, force=force, example="underreporting.json")
     rules = Policy() if policy is None else parse_policy(read_text(policy), str(policy))
-    settings = Settings(neighborhoods=neighborhoods, seeds=seeds, model=model, policy=rules)
+    settings = Settings(
+        neighborhoods=neighborhoods, seeds=seeds, model=model, policy=rules, delivery_days=delivery_days
+    )
     result = underreporting(settings, share or SHARES, category or BY_REPORT)
     write_json(out, result)
     show(f"Under-reporting in {seeds} generated cities", result, as_json, table=underreporting_table(result))

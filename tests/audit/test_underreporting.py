@@ -10,7 +10,7 @@ from hews_gpu.audit import underreporting as audited
 from hews_gpu.audit.feedback import Settings
 from hews_gpu.audit.underreporting import BY_REPORT, underreporting, underreporting_table
 from hews_gpu.errors import UserError
-from hews_gpu.synthetic.patrolled import SHOOTING
+from hews_gpu.synthetic.patrolled import SHOOTING, WEAPONS
 
 MANY = Policy(neighborhoods=NeighborhoodBudget(watch_per_week=30, warning_per_week=10, each_per_week=15))
 
@@ -54,20 +54,25 @@ def test_no_such_share(share):
 
 def test_only_some_categories_are_reported_less():
     settings = Settings(seeds=2, neighborhoods=6, policy=MANY)
-    every, shootings, others = (
+    every, shootings, others, weapons = (
         underreporting(settings, (0.5,), categories)["shares"]["0.5"]
-        for categories in (BY_REPORT, (SHOOTING,), tuple(name for name in BY_REPORT if name != SHOOTING))
+        for categories in (BY_REPORT, (SHOOTING,), tuple(name for name in BY_REPORT if name != SHOOTING), (WEAPONS,))
     )
     targets = [name for name in every if name != "reports_per_call"]
     assert [shootings[name] for name in targets] == [every[name] for name in targets]  # all that the level looks at
     assert others["warned_there"] != every["warned_there"]
     assert others["shootings_per_find"]["value"] > 1.5 * every["shootings_per_find"]["value"]
+    counted = ("reports_per_call", "shootings_per_find")
+    assert {k: v for k, v in weapons.items() if k not in counted} == {
+        k: v for k, v in others.items() if k not in counted
+    }
+    assert weapons["shootings_per_find"]["value"] > 1.5 * others["shootings_per_find"]["value"]
     assert shootings["reports_per_call"]["value"] > 0.8 and others["reports_per_call"]["value"] < 0.65
 
 
-def test_a_category_that_nobody_reports_is_refused():
-    with pytest.raises(UserError, match="--category = 'WEAPONS': must be one of SHOOTING, ROBBERY, BURGLARY"):
-        underreporting(Settings(), (1.0,), ("WEAPONS",))
+def test_a_category_that_the_cities_do_not_have_is_refused():
+    with pytest.raises(UserError, match="--category = 'ARSON': must be one of SHOOTING, WEAPONS, NARCOTICS, ROBBERY"):
+        underreporting(Settings(), (1.0,), ("ARSON",))
 
 
 def test_a_minimum_lead_is_refused():
