@@ -1,6 +1,6 @@
 """Sums of many rows, each row of the result added up in order and by itself.
 
-Shapes: S rows of the result, R rows added, L summands, K columns.
+Shapes: S rows of the result, R rows added, L summands, K columns; a grid of U by V cells, of which C are taken.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.kernels._shim import compiled, inlined
 
-__all__ = ["add_rows", "add_weighted_rows", "multiply_matrices"]
+__all__ = ["add_grids", "add_rows", "add_weighted_rows", "multiply_matrices"]
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -70,3 +70,19 @@ def multiply_matrices(a: Float64, b: Float64, out: Float64) -> None:
         for inner in range(a.shape[1]):
             for k in range(b.shape[1]):
                 out[s, k] += a[s, inner] * b[inner, k]
+
+
+@compiled
+def add_grids(x: Float64, y: Float64, place: Int64, column: Int64, sums: Float64) -> None:
+    """Add the product of a grid's column and row at each cell to `sums` [S, K].
+
+    Args:
+        x: [S, U].
+        y: [S, V].
+        place: [C, 2] of each cell in the grid.
+        column: [C] to which it is added.
+        sums: [S, K] added to.
+    """
+    for s in range(sums.shape[0]):
+        for c in range(place.shape[0]):
+            sums[s, column[c]] += x[s, place[c, 0]] * y[s, place[c, 1]]

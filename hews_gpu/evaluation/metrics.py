@@ -28,17 +28,23 @@ FEWEST_BLOCKS = 4  # a block longer than a quarter of the series would hide its 
 
 
 def roc_auc(y: ArrayLike, p: ArrayLike) -> float:
-    """Return the chance that a positive window has a higher forecast than a negative one, ties counting half."""
-    from sklearn.metrics import roc_auc_score
+    """Return the chance that a positive window has a higher forecast than a negative one, ties counting half.
 
-    return float(roc_auc_score(y, p))
+    nan where all windows are of one kind.
+    """
+    y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
+    negatives = np.sort(p[~y])
+    below, not_above = (np.searchsorted(negatives, p[y], side=side) for side in ("left", "right"))
+    pairs = len(below) * len(negatives)
+    return float(below.sum() + not_above.sum()) / (2 * pairs) if pairs else float("nan")
 
 
 def average_precision(y: ArrayLike, p: ArrayLike) -> float:
-    """Return the precision averaged over the steps of recall, without interpolation (scikit-learn)."""
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(y, p))
+    """Return the precision averaged over the steps of recall, without interpolation."""
+    y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
+    every, hits = np.sort(p), np.sort(p[y])
+    warned, right = (len(each) - np.searchsorted(each, hits, side="left") for each in (every, hits))
+    return float(np.mean(right / warned))
 
 
 def brier(y: ArrayLike, p: ArrayLike) -> float:

@@ -59,24 +59,32 @@ def log_loss_of_places_bits(counts: NDArray[np.integer], p: Float64) -> Float64:
     return np.asarray(each.reshape(p.shape).sum(axis=1), dtype=np.float64)
 
 
-def hits_within(counts: NDArray[np.number], density: Float64, area_km2: Float64, shares: Sequence[float]) -> Float64:
-    """Return the events [S, K] in each window's hot spots.
+def hits_within(
+    counts: NDArray[np.number],
+    density: Float64,
+    area_km2: Float64,
+    shares: Sequence[float],
+    *others: NDArray[np.number],
+) -> Float64:
+    """Return the events [S, K] in each window's hot spots; of `others` [S, N], too, these come after them [S, more K].
 
     Args:
         counts: events [S, N].
         density: what neighborhoods are ordered by [S, N]; of equals the earlier one comes first.
         area_km2: [N].
         shares: of the city's area that the hot spots cover [K].
+        others: counted in the same hot spots.
     """
     order = np.argsort(-density, axis=1, kind="stable")
     sizes = area_km2[order]
     before = np.cumsum(sizes, axis=1) - sizes
-    ordered = np.take_along_axis(counts, order, axis=1)
-    found = np.empty((len(counts), len(shares)))
+    every = [np.take_along_axis(each, order, axis=1) for each in (counts, *others)]
+    found = np.empty((len(counts), len(every), len(shares)))
     for k, share in enumerate(shares):
         covered = np.clip((share * area_km2.sum() - before) / sizes, 0.0, 1.0)
-        found[:, k] = (ordered * covered).sum(axis=1)
-    return found
+        for i, ordered in enumerate(every):
+            found[:, i, k] = np.einsum("sn,sn->s", ordered, covered)
+    return found.reshape(len(counts), -1)
 
 
 def neighborhood_scores(
@@ -157,11 +165,12 @@ def hot_spot_parts(
     """
     happened, total = counts / area_km2, counts.sum(axis=1)
     as_before = np.broadcast_to(before / before.sum(), counts.shape)
+    caught, earlier = np.split(hits_within(counts, density, area_km2, shares, as_before), 2, axis=1)
     parts = (
-        hits_within(counts, density, area_km2, shares),
+        caught,
         happened.max(axis=1)[:, None] * np.asarray(shares) * float(area_km2.sum()),
         hits_within(counts, happened, area_km2, shares),
-        hits_within(as_before, density, area_km2, shares) * total[:, None],
+        earlier * total[:, None],
     )
     return np.concatenate([total[:, None], *parts], axis=1)
 

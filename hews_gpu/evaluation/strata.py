@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from hews_gpu.arrays import Float64, Int64
 from hews_gpu.evaluation.bootstrap import Blocks
 from hews_gpu.evaluation.metrics import average_precision, roc_auc
+from hews_gpu.kernels.draws_cpu import score_draws
 
 __all__ = ["auc_gain_within", "aucs_drawn", "average_precision_within", "roc_auc_within"]
 
@@ -83,14 +84,7 @@ def aucs_drawn(y: ArrayLike, p: ArrayLike, blocks: Blocks) -> Float64:
     """Return the AUC [D] in each drawn series, ties counting half; nan where it holds only one kind of window."""
     y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
     order = np.argsort(p, kind="stable")
-    last = np.flatnonzero(np.diff(p[order], append=np.inf))  # last position of each group of equal forecasts
-    sorted_y = y[order]
+    is_last = np.diff(p[order], append=np.inf) != 0
     drawn = np.empty(len(blocks.starts))
-    for draw in range(len(drawn)):
-        weight = blocks.multiplicities(draw)[order]
-        positives = np.diff(np.cumsum(weight * sorted_y)[last], prepend=0)
-        negatives = np.diff(np.cumsum(weight * ~sorted_y)[last], prepend=0)
-        below = np.cumsum(negatives) - negatives
-        pairs = float(positives.sum()) * float(negatives.sum())
-        drawn[draw] = np.sum(positives * (below + negatives / 2)) / pairs if pairs else np.nan
+    score_draws(blocks.starts, blocks.size, order, is_last, y, drawn)
     return drawn

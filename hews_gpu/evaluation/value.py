@@ -2,8 +2,7 @@
 
 Acting costs C; a target that nobody acted for loses L. Who acts whenever the forecast is at least C / L spends less
 than who only knows the base rate; the value is the share of what perfect knowledge would save: 1 at best, 0 no better
-than the base rate, below 0 worse. (Richardson, 2000, Quarterly Journal of the Royal Meteorological Society 126;
-computed by the package `scores`.)
+than the base rate, below 0 worse. (Richardson, 2000, Quarterly Journal of the Royal Meteorological Society 126.)
 
 Shapes: S windows.
 """
@@ -26,14 +25,10 @@ def value_curve(y: ArrayLike, p: ArrayLike, ratios: tuple[float, ...] = RATIOS) 
         p: forecasts [S].
         ratios: increasing, between 0 and 1.
     """
-    import xarray
-    from scores.probability import relative_economic_value
-
-    values = relative_economic_value(
-        xarray.DataArray(np.asarray(p, dtype=np.float64), dims="window"),
-        xarray.DataArray(np.asarray(y, dtype=np.float64), dims="window"),
-        cost_loss_ratios=list(ratios),
-        probability_thresholds=list(ratios),
-    )
-    both = values.transpose("cost_loss_ratio", "probability_threshold").values
-    return [{"cost_loss": ratio, "value": float(both[i, i])} for i, ratio in enumerate(ratios)]
+    y, p = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    rate = float(y.mean())
+    curve = []
+    for ratio in ratios:
+        usual, spent = min(ratio, rate), float(np.where(p >= ratio, ratio, y).mean())
+        curve.append({"cost_loss": ratio, "value": (usual - spent) / (usual - ratio * rate)})
+    return curve

@@ -35,7 +35,7 @@ BANDWIDTHS_M = (150.0, 300.0, 600.0, 1200.0, 2400.0)
 NEAR_M, NEAR_DECAYS_S = 200.0, (3 * DAY_S, 14 * DAY_S, 60 * DAY_S)
 NEAR_WEIGHTS = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)  # of one event that is new
 FOREVER_S = float("inf")
-CHUNK = 1 << 22  # distances at once: 32 MB
+SMALLEST = 1e-200  # a sum below it has lost digits
 Key = TypeVar("Key")
 
 
@@ -48,22 +48,22 @@ class Ground:
     area_km2: Float64  # [N]
 
     def spread(self, xy_m: Float64, bandwidth_m: float) -> Float64:
-        """Return the share [E, N] of a normal kernel around each place over each neighborhood; none is lost."""
-        by_area = np.argsort(self.cell_area, kind="stable")
-        areas, starts = np.unique(self.cell_area[by_area], return_index=True)
-        cells_m = self.cells_m[by_area]
+        """Return the share [E, N] of a normal kernel around each place over each neighborhood; none is lost.
+
+        A kernel is a product of one along each axis, and the cells' rows and columns are few.
+        """
+        from hews_gpu.kernels.sums_cpu import add_grids
+
+        axes = [np.unique(self.cells_m[:, axis], return_inverse=True) for axis in range(2)]
+        place, wide = np.stack([index for _, index in axes], axis=1), -2 * bandwidth_m**2
+        squares = [(xy_m[:, axis, None] - values) ** 2 for axis, (values, _) in enumerate(axes)]
+        x, y = (np.exp((square - square.min(axis=1, keepdims=True)) / wide) for square in squares)
         shares = np.zeros((len(xy_m), len(self.area_km2)))
-        rows = max(1, CHUNK // len(self.cells_m))
-        for first in range(0, len(xy_m), rows):
-            part = xy_m[first : first + rows]
-            square = np.zeros((len(part), len(self.cells_m)))
-            for axis in range(2):
-                square += (part[:, axis, None] - cells_m[:, axis]) ** 2
-            square -= square.min(axis=1, keepdims=True)  # far from every cell: the nearest takes all
-            # Not a product of matrices: its last bit for one event may depend on how many others there are.
-            shares[first : first + rows, areas] = np.add.reduceat(
-                np.exp(square / (-2 * bandwidth_m**2)), starts, axis=1
-            )
+        add_grids(x, y, place, self.cell_area, shares)
+        for far in np.flatnonzero(shares.sum(axis=1) < SMALLEST):  # from every cell: the nearest takes all
+            square = squares[0][far, place[:, 0]] + squares[1][far, place[:, 1]]
+            weight = np.exp((square - square.min()) / wide)
+            shares[far] = np.bincount(self.cell_area, weight, len(self.area_km2))
         return _normalized(shares)
 
 
@@ -180,11 +180,9 @@ def _counts(seen: Catalog, issue_s: Int64, span_s: int | None) -> Float64:
 
 def _smoothed(seen: Catalog, issue_s: Int64, ground: Ground, bandwidth_m: float, decay_s: float) -> Float64:
     """Return known target events [S, N], each spread over the neighborhoods and fading with its age."""
-    column = _target_column(seen)
-    weight = np.zeros((len(seen), seen.areas))
-    targets = np.flatnonzero(column >= 0)
-    weight[targets] = ground.spread(seen.xy_m[targets], bandwidth_m)
-    return seen.decayed(issue_s, column, seen.areas, decay_s, weight)
+    events = seen.take(_target_column(seen) >= 0)
+    weight = ground.spread(events.xy_m, bandwidth_m)
+    return events.decayed(issue_s, _target_column(events), seen.areas, decay_s, weight)
 
 
 def _training_events(past: Catalog, train: Outcomes) -> tuple[Int64, Int64]:

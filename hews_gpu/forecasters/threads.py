@@ -6,6 +6,7 @@ and so the last bits, independent of how many cores a machine has.
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -15,15 +16,18 @@ __all__ = ["one_thread"]
 
 def one_thread() -> AbstractContextManager[Any]:
     """Hold BLAS and OpenMP at one thread within a ``with`` block (threadpoolctl, which scikit-learn brings)."""
-    limited: AbstractContextManager[Any] = _controller().limit(limits=1)
+    limited: AbstractContextManager[Any] = _controller(*(name in sys.modules for name in BRING_OWN)).limit(limits=1)
     return limited
 
 
+BRING_OWN = ("sklearn.ensemble", "torch")
+"""They bring threads of their own, and take long to load."""
+
+
 @cache
-def _controller() -> Any:
-    """Looks up the loaded libraries once; they must be loaded by then."""
+def _controller(*loaded: bool) -> Any:
+    """Looks up the loaded libraries, once and again after others were loaded."""
     import scipy.linalg  # noqa: F401
-    import sklearn.ensemble  # noqa: F401
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -20,12 +20,13 @@ from hews_gpu.data.events import Prepared
 from hews_gpu.evaluation.metrics import wilson_interval
 from hews_gpu.files import atomic_file, write_json, write_together
 from hews_gpu.progress import step
+from hews_gpu.reference import LEAKY_FILES
 from hews_gpu.reference.protocol import PARTS, Part, ReferenceObjective, scores
 from hews_gpu.training.recipe import LEAKY, Recipe
 
-__all__ = ["LEAKY_FILES", "evaluate_leaky", "leaky_table"]
+__all__ = ["evaluate_leaky", "leaky_table"]
 
-METRICS, HELD_OUT = LEAKY_FILES = "metrics.json", "leaky_held_out.parquet"
+METRICS, HELD_OUT = LEAKY_FILES
 HEADING = ["leaky protocol", "windows", "with a target", "accuracy [95 %]", "AUC", "log loss, bits"]
 TITLES = {"train": "trained on", "validation": "stopped by", "test": "held out at random"}
 

@@ -34,7 +34,7 @@ from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import REFERENCES
 from hews_gpu.forecasters.stack import Stack
 from hews_gpu.progress import step
-from hews_gpu.reference.evaluate import LEAKY_FILES, evaluate_leaky
+from hews_gpu.reference import LEAKY_FILES
 from hews_gpu.runs.folder import METRICS, load_network, run_recipe
 from hews_gpu.runs.run import PARTS_OF, given, open_run, where_in_city
 
@@ -76,6 +76,8 @@ def evaluate(
     out = out or run
     require_free_names(out, RESULTS, force=force or out.resolve() == run.resolve())
     if recipe.is_leaky:
+        from hews_gpu.reference.evaluate import evaluate_leaky  # loads torch
+
         leaky = evaluate_leaky(load_network(run), open_data_of(run, data), recipe, out)
         _remove_older(out, LEAKY_FILES)
         return leaky

@@ -47,6 +47,12 @@ def test_a_kernel_is_spread_over_neighborhoods_and_none_is_lost():
     np.testing.assert_allclose(found.sum(axis=1), 1)
 
 
+def test_a_place_far_from_every_cell_but_level_with_some_is_of_the_nearest():
+    """In an L of 20 km a kernel of 150 m at its inner corner is 0 at all cells, to the smallest number there is."""
+    ends = Ground(cells_m=np.array([[20_000.0, 0], [0, 20_000]]), cell_area=np.array([1, 0]), area_km2=np.ones(2))
+    np.testing.assert_allclose(ends.spread(np.array([[0.0, 0.0], [0.0, 9.0]]), 150.0)[:, 0], [0.5, 1.0], atol=1e-3)
+
+
 def test_long_run_counts_with_half_an_event_before_the_first():
     catalog = catalog_of([10, 5000, 9000], [[100, 100], [100, 100], [1500, 100]])
     found = LongRun(GROUND).shares(catalog, np.array([0, 6000, 9001]))
