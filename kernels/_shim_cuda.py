@@ -31,6 +31,7 @@ __all__ = [
     "load16",
     "store16",
     "types",
+    "write_codes",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,7 +58,7 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 
 _half: Any = import_module(f"{__package__}.{COMPILERS[COMPILER]}")
 cuda, types = _half.cuda, _half.types
-kernel, load16, store16 = _half.kernel, _half.load16, _half.store16
+kernel, load16, store16, write_codes = _half.kernel, _half.load16, _half.store16, _half.write_codes
 array_words, flat_words, FLAT_AT = _half.array_words, _half.flat_words, _half.FLAT_AT
 
 

@@ -16,12 +16,26 @@ from typing import Any, TypeVar
 
 from numba.core.dispatcher import Dispatcher
 from numba_cuda_mlir import cuda, lowering_utilities
+from numba_cuda_mlir._mlir.dialects import llvm
+from numba_cuda_mlir._mlir.extras import types as bits
 from numba_cuda_mlir.extending import lower_builtin, refresh_registries, type_callable, typeof_impl
 from numba_cuda_mlir.numba_cuda import config, types
 
+from hews_gpu.kernels import _inline_ptx
 from hews_gpu.kernels._shim import multiply
 
-__all__ = ["FLAT_AT", "array_words", "cuda", "device", "flat_words", "kernel", "load16", "store16", "types"]
+__all__ = [
+    "FLAT_AT",
+    "array_words",
+    "cuda",
+    "device",
+    "flat_words",
+    "kernel",
+    "load16",
+    "store16",
+    "types",
+    "write_codes",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,6 +79,46 @@ def load16(array: Any, index: Any) -> tuple[Any, Any]:
 def store16(array: Any, index: Any, low: Any, high: Any) -> None:
     """Write words `index` and `index + 1` of a uint64 array, in one access of 16 bytes: `index` is even."""
     cuda.vector.store(array, index, cuda.uint64x2(low, high), 16)
+
+
+def write_codes(tile: Any, at: Any, codes: Any, out: Any, index: Any) -> None:
+    """Write the codes of the bytes of `tile` from `at` on into words `index` and `index + 1` of `out`.
+
+    `tile` and `codes` are in shared memory, `at` is a multiple of as many bytes as have codes of 16.
+    """
+
+
+def _shared_at(memory: Any, at: Any) -> Any:
+    """Return where in shared memory byte `at` of an array is: 32 bits."""
+    begin = lowering_utilities.memref_data_pointer(memory)
+    byte = lowering_utilities.llvm_ptr_add_bytes(llvm.addrspacecast(llvm.PointerType.get(SHARED), begin), at)
+    return llvm.ptrtoint(bits.i32(), byte)
+
+
+SHARED = 3
+"""The address space of shared memory."""
+
+
+@type_callable(write_codes)
+def _type_of_write_codes(context: Any) -> Callable[..., Any]:
+    del context
+
+    def of(tile: Any, at: Any, codes: Any, out: Any, index: Any) -> Any:
+        del tile, at, codes, out, index
+        return types.none
+
+    return of
+
+
+@lower_builtin(write_codes, types.VarArg(types.Any))
+def _write_codes(lower: Any, target: Any, arguments: Any, keywords: Any) -> None:
+    del keywords
+    tile, at, codes, out, index = lower.load_vars(arguments)
+    text = _inline_ptx.codes_writer(codes.type.element_type.width // 8)
+    place = lowering_utilities.memref_to_llvm_ptr(out, [index], out.type.element_type)
+    operands = [_shared_at(tile, at), _shared_at(codes, 0), place]
+    llvm.inline_asm(None, operands, text, _inline_ptx.CODES_OPERANDS, has_side_effects=True)
+    lower.store_var(target, None)
 
 
 def array_words(address: int, shape: tuple[int, ...], item: int) -> list[int]:

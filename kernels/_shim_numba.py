@@ -10,11 +10,24 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 from numba import config, cuda, types
 
+from hews_gpu.kernels import _inline_ptx
 from hews_gpu.kernels._shim import multiply
 
-__all__ = ["FLAT_AT", "array_words", "cuda", "device", "flat_words", "kernel", "load16", "store16", "types"]
+__all__ = [
+    "FLAT_AT",
+    "array_words",
+    "cuda",
+    "device",
+    "flat_words",
+    "kernel",
+    "load16",
+    "store16",
+    "types",
+    "write_codes",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,11 +75,22 @@ if SIMULATED:
         array[index] = low
         array[index + 1] = high
 
+    def write_codes(tile: Any, at: Any, codes: Any, out: Any, index: Any) -> None:
+        """Write the codes of the bytes of `tile` from `at` on into words `index` and `index + 1` of `out`.
+
+        `tile` and `codes` are in shared memory, `at` is a multiple of as many bytes as have codes of 16.
+        """
+        values = codes[tile.view(np.uint8)[at : at + 16 // codes.itemsize]].view(np.uint64)
+        store16(out, index, *values)
+
 else:
     from llvmlite import ir
     from numba.cuda import dispatcher
     from numba.cuda.extending import overload
     from numba.extending import intrinsic
+
+    SHARED = 3
+    """The address space of shared memory."""
 
     dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small batch is no mistake of the user's
 
@@ -114,3 +138,29 @@ else:
             return context.get_dummy_value()
 
         return types.void(array, types.int64, types.uint64, types.uint64), generate
+
+    def _shared_at(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+        """Return where in shared memory an array begins: 32 bits."""
+        data = context.make_array(array_type)(context, builder, array).data
+        return builder.ptrtoint(builder.addrspacecast(data, data.type.pointee.as_pointer(SHARED)), ir.IntType(32))
+
+    @intrinsic
+    def write_codes(typing: Any, tile: Any, at: Any, codes: Any, out: Any, index: Any) -> Any:
+        """Write the codes of the bytes of `tile` from `at` on into words `index` and `index + 1` of `out`.
+
+        `tile` and `codes` are in shared memory, `at` is a multiple of as many bytes as have codes of 16.
+        """
+        del typing, at, index
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            tile, at, codes, out, index = arguments
+            types_of = signature.args
+            source = builder.add(_shared_at(context, builder, types_of[0], tile), at)
+            table = _shared_at(context, builder, types_of[2], codes)
+            _, target = _as_pair(context, builder, types_of[3], out, index)
+            text = _inline_ptx.codes_writer(types_of[2].dtype.bitwidth // 8)
+            kind = ir.FunctionType(ir.VoidType(), [source.type, table.type, target.type])
+            builder.asm(kind, text, _inline_ptx.CODES_OPERANDS, [source, table, target], True)
+            return context.get_dummy_value()
+
+        return types.void(tile, types.uint32, codes, out, types.int64), generate

@@ -1,7 +1,8 @@
 """The tile of a map that a CUDA block owns: read where it starts from, and write it out when it is finished.
 
-A thread packs 16 bytes of output and stores them at once; where a map is no whole number of such stores, or the memory
-is not aligned to them, values are written one by one. Indices are unsigned and of 32 bits, as in `raster_cuda`.
+A thread stores 16 bytes of output at once, values by a table as `_inline_ptx` says; where a map is no whole number of
+such stores, or the memory is not aligned to them, values are written one by one. Indices are unsigned and of 32 bits,
+as in `raster_cuda`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hews_gpu.kernels._shim_cuda import device, load16, store16, types
+from hews_gpu.kernels._shim_cuda import device, load16, store16, types, write_codes
 
 __all__ = ["Output", "copy_base", "copy_table", "place_of", "tile_writer", "window_of"]
 
@@ -79,27 +80,19 @@ def tile_writer(output: Output, threads: int) -> Callable[..., None]:
     """Return the part of a kernel that writes a finished tile as `output` says."""
     if output == Output():
         return _bytes_writer(threads)
-    value, item = _look_up if output.is_table else _as_it_is, output.item
-    per_run, per_word = 16 // item, 8 // item
-
-    @device
-    def pack(bytes_: Any, codes: Any, source: Any) -> Any:
-        """Return eight bytes of output."""
-        word = u64(0)
-        for j in range(per_word):
-            word |= u64(value(codes, bytes_[u32(source + u32(j))])) << u64(8 * item * j)
-        return word
+    value, per_run = _look_up if output.is_table else _as_it_is, 16 // output.item
 
     @device
     def write_runs(
         tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
     ) -> None:
-        start = np.int64(b) * np.int64(u32(sizes.size) // u32(per_run))
         v, values = u32(tid * u32(per_run)), u32(end - begin)
+        first = np.int64(b) * np.int64(u32(sizes.size) // u32(per_run))
+        at = np.int64(2 * (first + np.int64(u32(u32(begin) + v) // u32(per_run))))
         while v < values:
-            low, high = pack(bytes_, codes, v), pack(bytes_, codes, u32(v + u32(per_word)))
-            store16(out, np.int64(2 * (start + np.int64(u32(u32(begin) + v) // u32(per_run)))), low, high)
+            write_codes(tile, v, codes, out, at)
             v = u32(v + u32(threads * per_run))
+            at = np.int64(at + np.int64(2 * threads))
 
     @device
     def write_values(

@@ -420,6 +420,22 @@ def _extract(launch, operation, operands):
     launch.put(operands[0], (value >> begin) & ones)
 
 
+def _sum_bytes(launch, operation, operands):
+    """Add the products of four bytes each, without signs, to a number."""
+    a, b, total = (np.atleast_1d(launch.get(name, "u32")) for name in operands[1:])
+    products = a[:, None].view(np.uint8).astype(np.uint32) * b[:, None].view(np.uint8)
+    launch.put(operands[0], total + products.sum(axis=1, dtype=np.uint32))
+
+
+def _pick_bytes(launch, operation, operands):
+    """Put a number together from four of the bytes of two, which a constant names."""
+    a, b = (np.atleast_1d(launch.get(name, "u32")) for name in operands[1:3])
+    picks = [int(operands[3], 0) >> 4 * k & 15 for k in range(4)]
+    if max(picks) > 7:
+        raise KeyError(operands[3])
+    launch.put(operands[0], np.stack([a, b], axis=1).view(np.uint8)[:, picks].copy().view(np.uint32)[:, 0])
+
+
 def _move(launch, operation, operands):
     """Copy a value, or take it apart into equal parts or put it together from them, the lowest first."""
     target, source = ([name.strip() for name in operand.strip("{}").split(",")] for operand in operands)
@@ -451,4 +467,5 @@ OPERATIONS = {
     **{"popc": _by(np.bitwise_count), "shl": _shift(operator.lshift), "shr": _shift(operator.rshift)},
     **{"atom": _atomic, "mul": _multiply, "mad": _multiply, "div": _divide, "cvt": _convert, "setp": _compare},
     **{"selp": _select, "bfi": _insert, "bfe": _extract, "mov": _move, "cvta": _move},
+    **{"dp4a": _sum_bytes, "prmt": _pick_bytes},
 }

@@ -1,8 +1,8 @@
 """What a compiler makes of every CUDA kernel on every architecture; as a script, by hand, writes resources.json.
 
-The table has a part for each compiler; the script writes that of HEWS_CUDA_COMPILER. `per_tile` is what the interpreter
-of PTX counts: instructions of warps, also by what lies between barriers. What is compiled for sm_80 differs from
-sm_90's in its name alone and is not counted.
+The table has a part for each compiler; the script writes that of HEWS_CUDA_COMPILER, or of it the rows that are named.
+`per_tile` is what the interpreter of PTX counts: instructions of warps, also by what lies between barriers. What is
+compiled for sm_80 differs from sm_90's in its name alone and is not counted.
 """
 
 import json
@@ -163,6 +163,6 @@ NAMES.append(PIP)
 
 
 if __name__ == "__main__":
-    table, differing = measured(NAMES, COMPUTES)
+    table, differing = measured(sys.argv[1:] or NAMES, COMPUTES)
     assert not any(map(any, differing.values())), differing
-    PATH.write_text(json.dumps({**TABLE, COMPILER: table}, indent=2) + "\n", encoding="utf-8")
+    PATH.write_text(json.dumps({**TABLE, COMPILER: {**LIMITS, **table}}, indent=2) + "\n", encoding="utf-8")
