@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -46,6 +47,11 @@ class Ground:
     cells_m: Float64  # [K, 2] in the meters of `Catalog.xy_m`
     cell_area: Int64  # [K] neighborhood of each
     area_km2: Float64  # [N]
+
+    @cached_property
+    def chosen(self) -> dict[str, Any]:
+        """The bandwidth chosen last, and from what: near repeats take that of the kernel density."""
+        return {}
 
     def spread(self, xy_m: Float64, bandwidth_m: float) -> Float64:
         """Return the share [E, N] of a normal kernel around each place over each neighborhood; none is lost.
@@ -113,9 +119,12 @@ class KernelDensity:
         self._ground, self._prior = ground, _prior(ground)
 
     def fit(self, past: Catalog, train: Outcomes) -> None:
-        issue_s, area = _training_events(past, train)
-        tried = ((width, self._smooth(past, issue_s, width)) for width in BANDWIDTHS_M)  # one at a time: they are large
-        self._bandwidth_m = _best(tried, area)
+        (issue_s, area), events = _training_events(past, train), past.take(past.is_event)
+        key = tuple(x.tobytes() for x in (issue_s, area, events.time_s, events.known_s, events.area, events.xy_m))
+        if (chosen := self._ground.chosen).get("key") != key:
+            tried = ((width, self._smooth(events, issue_s, width)) for width in BANDWIDTHS_M)  # one by one: large
+            chosen.update(key=key, bandwidth_m=_best(tried, area))
+        self._bandwidth_m = chosen["bandwidth_m"]
 
     def shares(self, seen: Catalog, issue_s: Int64) -> Float64:
         return self._smooth(seen, issue_s, self._bandwidth_m)

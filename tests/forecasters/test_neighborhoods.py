@@ -94,6 +94,21 @@ def test_near_repeats_are_weighed_by_what_they_foretell():
     assert fitted(NearRepeat, *moving)[0] > fitted(KernelDensity, *moving)[0] + 0.05
 
 
+def test_a_bandwidth_is_chosen_once_from_the_same_events(monkeypatch):
+    """Later also by near repeats, and anew as soon as one event lies elsewhere."""
+    ground, spreads = Ground(cells_m=CELLS, cell_area=GROUND.cell_area, area_km2=np.ones(2)), []
+    monkeypatch.setattr("hews_gpu.forecasters.neighborhoods.BANDWIDTHS_M", (300.0, 2400.0))
+    time_s, xy_m = np.arange(300) * DAY_S, np.tile([*5 * [[250.0, 250.0]], [1750.0, 750.0]], (50, 1))
+    train = Outcomes(windows=windows_at(np.arange(0, 300 * DAY_S, DAY_S)), y=np.ones(300, bool))
+    spread = Ground.spread
+    monkeypatch.setattr(Ground, "spread", lambda self, xy, width: spreads.append(width) or spread(self, xy, width))
+    for places, tried in ((xy_m, 2), (xy_m, 0), (xy_m + np.eye(300, 2), 2)):
+        forecaster = KernelDensity(ground)
+        forecaster.fit(catalog_of(time_s, places), train)
+        assert len(spreads) == tried and forecaster._bandwidth_m == 300.0
+        spreads.clear()
+
+
 @pytest.mark.parametrize("name", PLACE_BASELINES)
 def test_what_is_known_later_changes_no_bit(name):
     time_s, xy_m = history(2, moving=True)
