@@ -21,14 +21,21 @@ from numba import config
 __all__ = [
     "COMPILER",
     "FLAT_AT",
+    "HAS_BULK",
     "SIMULATED",
     "VARIABLE",
     "array_words",
+    "begin_read",
     "cuda",
     "device",
+    "fence",
     "flat_words",
+    "has_arrived",
+    "has_bulk_copies",
     "kernel",
     "load16",
+    "send",
+    "shared_words",
     "store16",
     "types",
     "write_codes",
@@ -59,6 +66,11 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 _half: Any = import_module(f"{__package__}.{COMPILERS[COMPILER]}")
 cuda, types = _half.cuda, _half.types
 kernel, load16, store16, write_codes = _half.kernel, _half.load16, _half.store16, _half.write_codes
+_bulk: list[Any] = [
+    getattr(_half, name, None) for name in ("begin_read", "has_arrived", "fence", "send", "shared_words")
+]
+begin_read, has_arrived, fence, send, shared_words = _bulk  # not every half has them
+HAS_BULK: bool = _half.HAS_BULK
 array_words, flat_words, FLAT_AT = _half.array_words, _half.flat_words, _half.FLAT_AT
 
 
@@ -66,3 +78,8 @@ def device(body: F) -> F:
     """Compile a part of a kernel that takes arrays or uses barriers; it is inlined."""
     made: F = _half.device(body)
     return made
+
+
+def has_bulk_copies() -> bool:
+    """Return whether the current device copies in bulk between its memories, and the compiler can say so."""
+    return HAS_BULK and bool(cuda.get_current_device().compute_capability >= (9, 0))

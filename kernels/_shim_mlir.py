@@ -26,6 +26,7 @@ from hews_gpu.kernels._shim import multiply
 
 __all__ = [
     "FLAT_AT",
+    "HAS_BULK",
     "array_words",
     "cuda",
     "device",
@@ -95,6 +96,8 @@ def _shared_at(memory: Any, at: Any) -> Any:
     return llvm.ptrtoint(bits.i32(), byte)
 
 
+HAS_BULK = False
+"""Whether bulk copies can be had, where the device has them: nobody has written them for this compiler yet."""
 SHARED = 3
 """The address space of shared memory."""
 

@@ -6,6 +6,7 @@ What the simulator lacks (16-byte accesses) is written out in Python for it here
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from hews_gpu.kernels._shim import multiply
 
 __all__ = [
     "FLAT_AT",
+    "HAS_BULK",
     "array_words",
     "cuda",
     "device",
@@ -33,6 +35,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 """Whether kernels run in the simulator, which needs no GPU."""
+
+
+HAS_BULK = not SIMULATED and "alignment" in inspect.signature(cuda.shared.array).parameters
+"""Whether bulk copies can be had, where the device has them: they need arrays at multiples of 16 bytes."""
 
 
 def device(body: F) -> F:
@@ -144,6 +150,16 @@ else:
         data = context.make_array(array_type)(context, builder, array).data
         return builder.ptrtoint(builder.addrspacecast(data, data.type.pointee.as_pointer(SHARED)), ir.IntType(32))
 
+    def _global_at(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+        """Return where in memory a word of an array is: 64 bits."""
+        data = context.make_array(array_type)(context, builder, array).data
+        return builder.ptrtoint(builder.gep(data, [index]), ir.IntType(64))
+
+    def _assembled(builder: Any, text: str, constraints: str, operands: list[Any], result: Any = None) -> Any:
+        """Put inline assembly where the builder is; returns what it gives."""
+        kind = ir.FunctionType(result or ir.VoidType(), [operand.type for operand in operands])
+        return builder.asm(kind, text, constraints, operands, True)
+
     @intrinsic
     def write_codes(typing: Any, tile: Any, at: Any, codes: Any, out: Any, index: Any) -> Any:
         """Write the codes of the bytes of `tile` from `at` on into words `index` and `index + 1` of `out`.
@@ -153,14 +169,76 @@ else:
         del typing, at, index
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            tile, at, codes, out, index = arguments
-            types_of = signature.args
-            source = builder.add(_shared_at(context, builder, types_of[0], tile), at)
-            table = _shared_at(context, builder, types_of[2], codes)
-            _, target = _as_pair(context, builder, types_of[3], out, index)
-            text = _inline_ptx.codes_writer(types_of[2].dtype.bitwidth // 8)
-            kind = ir.FunctionType(ir.VoidType(), [source.type, table.type, target.type])
-            builder.asm(kind, text, _inline_ptx.CODES_OPERANDS, [source, table, target], True)
+            kinds = signature.args
+            source = builder.add(_shared_at(context, builder, kinds[0], arguments[0]), arguments[1])
+            table = _shared_at(context, builder, kinds[2], arguments[2])
+            target = _global_at(context, builder, kinds[3], *arguments[3:])
+            text = _inline_ptx.codes_writer(kinds[2].dtype.bitwidth // 8)
+            _assembled(builder, text, _inline_ptx.CODES_OPERANDS, [source, table, target])
             return context.get_dummy_value()
 
         return types.void(tile, types.uint32, codes, out, types.int64), generate
+
+    @intrinsic
+    def begin_read(typing: Any, tile: Any, barrier_at: Any, base: Any, index: Any, size: Any) -> Any:
+        """Have `size` bytes of `base`, from word `index` on, copied into `tile`; for one thread.
+
+        Byte `barrier_at` of `tile`, behind what is copied, begins a barrier, which is made here.
+        """
+        del typing, barrier_at, index, size
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            target = _shared_at(context, builder, signature.args[0], arguments[0])
+            barrier = builder.add(target, arguments[1])
+            source = _global_at(context, builder, signature.args[2], *arguments[2:4])
+            operands = [target, barrier, source, arguments[4]]
+            _assembled(builder, _inline_ptx.READ, _inline_ptx.READ_OPERANDS, operands)
+            return context.get_dummy_value()
+
+        return types.void(tile, types.uint32, base, types.int64, types.uint32), generate
+
+    @intrinsic
+    def has_arrived(typing: Any, tile: Any, barrier_at: Any) -> Any:
+        """Return 1 if what the barrier waits for has arrived, which this thread then sees; 0 after some waiting."""
+        del typing, barrier_at
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            barrier = builder.add(_shared_at(context, builder, signature.args[0], arguments[0]), arguments[1])
+            made = ir.IntType(32)
+            return _assembled(builder, _inline_ptx.HAS_ARRIVED, _inline_ptx.HAS_ARRIVED_OPERANDS, [barrier], made)
+
+        return types.uint32(tile, types.uint32), generate
+
+    @intrinsic
+    def fence(typing: Any) -> Any:
+        """Let the copy engine see what this thread wrote into shared memory, after a barrier of threads."""
+        del typing
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            del signature, arguments
+            _assembled(builder, _inline_ptx.FENCE, "~{memory}", [])
+            return context.get_dummy_value()
+
+        return types.void(), generate
+
+    @intrinsic
+    def send(typing: Any, tile: Any, out: Any, index: Any, size: Any) -> Any:
+        """Have the first `size` bytes of `tile` copied to word `index` of `out` and on; for one thread."""
+        del typing, index, size
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            source = _shared_at(context, builder, signature.args[0], arguments[0])
+            target = _global_at(context, builder, signature.args[1], *arguments[1:3])
+            _assembled(builder, _inline_ptx.SEND, _inline_ptx.SEND_OPERANDS, [target, source, arguments[3]])
+            return context.get_dummy_value()
+
+        return types.void(tile, out, types.int64, types.uint32), generate
+
+    def shared_words(count: int) -> Callable[[], Any]:
+        """Return what makes a uint64 array in shared memory that begins at a multiple of 16 bytes."""
+
+        @device
+        def make() -> Any:
+            return cuda.shared.array(count, types.uint64, 16)
+
+        return make

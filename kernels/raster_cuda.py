@@ -24,6 +24,9 @@ of numbers that are not negative do not depend on it.
     read: warp w takes steps w, w + warps, .. (a part of one where warps are more than steps), lane l an incident
     draw: warp w takes rows w, w + warps, .. of the map, lane l columns l, l + 32, ..
 
+From sm_90 on bytes that are written as they are go in bulk: one thread starts the copy of the base, which comes while
+incidents are read, and one starts the copy to memory when all have drawn (`tiles_cuda`, `_inline_ptx`).
+
 Integers only, and those of 32 bits where they can be: the compiler widens every sum to 64, so sums are cast back
 (`i32`, `u32`), and indices are unsigned, as a signed one is tested for being negative at every access. Shapes as in
 `kernels.layout_cuda`; B windows, T steps. Callers have checked every argument but what lies on the device alone: a pair
@@ -39,7 +42,7 @@ import numpy as np
 
 from hews_gpu.kernels._shim_cuda import cuda, device, kernel, load16, types
 from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend, saturated_increment, saturated_sum
-from hews_gpu.kernels.tiles_cuda import Output, copy_base, copy_table, place_of, tile_writer, window_of
+from hews_gpu.kernels.tiles_cuda import Output, base_reader, copy_table, place_of, tile_writer, window_of
 
 __all__ = ["REGISTERS", "THREADS", "TILE_BYTES", "Output", "channels_kernel", "discs_kernel", "reference_kernel"]
 
@@ -55,11 +58,17 @@ i32, u32, u64 = np.int32, np.uint32, np.uint64
 
 
 @cache
-def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int, tile_bytes: int) -> Any:
-    """Return the kernel of the reference style, for `lit_bytes` >= N; `is_rest` if pixels are blended as they come."""
-    warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
+def reference_kernel(
+    output: Output, lit_bytes: int, is_rest: bool, threads: int, tile_bytes: int, is_bulk: bool
+) -> Any:
+    """Return the kernel of the reference style, for `lit_bytes` >= N; `is_rest` if pixels are blended as they come.
+
+    `is_bulk` if the device has bulk copies and is to use them.
+    """
+    warps, value_type = threads // LANES, output.value_type
     list_words, table_size, quarter = 3 * threads, 256 if output.is_table else 1, lit_bytes // 4
-    write = tile_writer(output, threads)
+    new_tile, read_base, wait = base_reader(tile_bytes // 8, is_bulk and output == Output())
+    finish, write = tile_writer(output, threads, is_bulk)
     light = _light_with_rest if is_rest else _light
 
     def draw_reference(
@@ -70,7 +79,7 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
         sizes: Any,
         bad: Any,  # int32 [1] 1 + a window that reached outside the tables
     ) -> None:
-        tile = cuda.shared.array(tile_words, types.uint64)
+        tile = new_tile()
         lit_words = cuda.shared.array(quarter, types.uint32)
         areas = cuda.shared.array(threads, types.uint16)
         kept = cuda.shared.array(warps, types.uint32)
@@ -88,7 +97,7 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
             window[4] = i32(u32(end + sizes.row - 1) // u32(sizes.row))
         _clear(tid, u32(threads), u32(sizes.neighborhoods), lit_words, kept)
         copy_table(tid, u32(threads), table, codes)
-        copy_base(layout.base, tid, u32(threads), begin, end, tile)
+        read_base(layout.base, tid, u32(threads), begin, end, tile)
         cuda.syncthreads()
         chunk, last, lit = window[0], window[1], lit_words.view(np.uint8)
         _mark_lit(layout.places, tid, threads, chunk, last, lit_words, areas, window)
@@ -100,6 +109,7 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
             reaches = _keep(layout.places, chunk, last, tid, window, sizes, kept)
             cuda.syncthreads()
             if is_first:
+                wait(tile)
                 light(layout, tid, u32(threads), begin, end, lit, areas, window, tile)
                 is_first = False
                 chunk, last = window[0], window[1]
@@ -115,6 +125,7 @@ def reference_kernel(output: Output, lit_bytes: int, is_rest: bool, threads: int
                 if tid == 0:
                     window[0] = i32(window[0] + threads)
                 cuda.syncthreads()
+        finish(tile)
         cuda.syncthreads()
         write(tile, bytes_, codes, tid, b, begin, end, sizes, out)
 
@@ -295,11 +306,12 @@ def _draw_discs(
 
 
 @cache
-def channels_kernel(output: Output, threads: int, tile_bytes: int) -> Any:
+def channels_kernel(output: Output, threads: int, tile_bytes: int, is_bulk: bool) -> Any:
     """Return the kernel of the channels style: incidents of each step counted into their cells."""
-    warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
+    warps, value_type = threads // LANES, output.value_type
     table_size = 256 if output.is_table else 1
-    write = tile_writer(output, threads)
+    new_tile, read_base, wait = base_reader(tile_bytes // 8, is_bulk and output == Output())
+    finish, write = tile_writer(output, threads, is_bulk)
 
     def draw_channels(
         layout: Any,
@@ -309,14 +321,15 @@ def channels_kernel(output: Output, threads: int, tile_bytes: int) -> Any:
         sizes: Any,
         bad: Any,  # int32 [1] 1 + a window that reached outside the tables
     ) -> None:
-        tile = cuda.shared.array(tile_words, types.uint64)
+        tile = new_tile()
         codes = cuda.shared.array(table_size, value_type)
         tid, b = u32(cuda.threadIdx.x), u32(cuda.blockIdx.x)
         begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
         end = min(i32(begin + sizes.tile), sizes.size)
-        copy_base(layout.base, tid, u32(threads), begin, end, tile)
+        read_base(layout.base, tid, u32(threads), begin, end, tile)
         copy_table(tid, u32(threads), table, codes)
         cuda.syncthreads()
+        wait(tile)
         words = tile.view(np.uint32)
         t = i32(tid >> u32(5))
         while t < sizes.side:
@@ -331,6 +344,7 @@ def channels_kernel(output: Output, threads: int, tile_bytes: int) -> Any:
                     _count(words, u32(at))
                 e = i32(e + LANES)
             t = i32(t + warps)
+        finish(tile)
         cuda.syncthreads()
         write(tile, tile.view(np.uint8), codes, tid, b, begin, end, sizes, out)
 
@@ -350,11 +364,12 @@ def _count(words: Any, at: Any) -> None:
 
 
 @cache
-def discs_kernel(output: Output, side: int, threads: int, tile_bytes: int) -> Any:
+def discs_kernel(output: Output, side: int, threads: int, tile_bytes: int, is_bulk: bool) -> Any:
     """Return the kernel for stamps of `side` pixels: discs of each step added in their channels."""
-    warps, tile_words, value_type = threads // LANES, tile_bytes // 8, output.value_type
+    warps, value_type = threads // LANES, output.value_type
     list_words, table_size = 3 * threads, 256 if output.is_table else 1
-    write = tile_writer(output, threads)
+    new_tile, read_base, wait = base_reader(tile_bytes // 8, is_bulk and output == Output())
+    finish, write = tile_writer(output, threads, is_bulk)
 
     def draw_discs(
         layout: Any,
@@ -364,18 +379,19 @@ def discs_kernel(output: Output, side: int, threads: int, tile_bytes: int) -> An
         sizes: Any,
         bad: Any,  # int32 [1] 1 + a window that reached outside the tables
     ) -> None:
-        tile = cuda.shared.array(tile_words, types.uint64)
+        tile = new_tile()
         codes = cuda.shared.array(table_size, value_type)
         listed = cuda.shared.array(list_words, types.int32)
         count = cuda.shared.array(1, types.int32)
         tid, b = u32(cuda.threadIdx.x), u32(cuda.blockIdx.x)
         begin = i32(i32(cuda.blockIdx.y) * sizes.tile)
         end = min(i32(begin + sizes.tile), sizes.size)
-        copy_base(layout.base, tid, u32(threads), begin, end, tile)
+        read_base(layout.base, tid, u32(threads), begin, end, tile)
         copy_table(tid, u32(threads), table, codes)
         if tid == 0:
             count[0] = 0
         cuda.syncthreads()
+        wait(tile)
         bytes_ = tile.view(np.uint8)
         share, part = _bits_of_share(sizes.side, warps), _part(begin, end, sizes)
         job, e, last, channel = i32(tid >> u32(5)), i32(0), i32(0), i32(0)
@@ -401,6 +417,7 @@ def discs_kernel(output: Output, side: int, threads: int, tile_bytes: int) -> An
             cuda.syncthreads()
             if tid == 0:
                 count[0] = 0
+            finish(tile)
             cuda.syncthreads()
         write(tile, bytes_, codes, tid, b, begin, end, sizes, out)
 

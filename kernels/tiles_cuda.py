@@ -1,8 +1,9 @@
 """The tile of a map that a CUDA block owns: read where it starts from, and write it out when it is finished.
 
 A thread stores 16 bytes of output at once, values by a table as `_inline_ptx` says; where a map is no whole number of
-such stores, or the memory is not aligned to them, values are written one by one. Indices are unsigned and of 32 bits,
-as in `raster_cuda`.
+such stores, or the memory is not aligned to them, values are written one by one. In bulk, one thread has the copy
+engine of the device move the whole tile, which begins at a multiple of 16 bytes for that. Indices are unsigned and of
+32 bits, as in `raster_cuda`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hews_gpu.kernels._shim_cuda import device, load16, store16, types, write_codes
+from hews_gpu.kernels._shim_cuda import (
+    begin_read,
+    cuda,
+    device,
+    fence,
+    has_arrived,
+    load16,
+    send,
+    shared_words,
+    store16,
+    types,
+    write_codes,
+)
 
-__all__ = ["Output", "copy_base", "copy_table", "place_of", "tile_writer", "window_of"]
+__all__ = ["Output", "base_reader", "copy_table", "place_of", "tile_writer", "window_of"]
 
 i32, u32, u64 = np.int32, np.uint32, np.uint64
 
@@ -65,7 +78,7 @@ def copy_table(tid: Any, threads: Any, table: Any, codes: Any) -> None:
 
 
 @device
-def copy_base(base: Any, tid: Any, threads: Any, begin: Any, end: Any, tile: Any) -> None:
+def _copy_base(base: Any, tid: Any, threads: Any, begin: Any, end: Any, tile: Any) -> None:
     """Copy the tile of a window without incidents into shared memory."""
     run, runs = tid, u32((i32(end - begin) + 15) >> 4)
     first = u32(begin >> 4)
@@ -76,10 +89,43 @@ def copy_base(base: Any, tid: Any, threads: Any, begin: Any, end: Any, tile: Any
         run = u32(run + threads)
 
 
-def tile_writer(output: Output, threads: int) -> Callable[..., None]:
-    """Return the part of a kernel that writes a finished tile as `output` says."""
+def base_reader(tile_words: int, is_bulk: bool) -> tuple[Callable[..., Any], ...]:
+    """Return the parts of a kernel that make room for a tile, begin to read its base, and wait for it.
+
+    Threads have met between the last two. In bulk one thread lets the copy engine read, and the others go on.
+    """
+    if not is_bulk:
+
+        @device
+        def make_plain() -> Any:
+            return cuda.shared.array(tile_words, types.uint64)
+
+        return make_plain, _copy_base, _nothing
+    barrier_at = 8 * tile_words
+
+    @device
+    def read(base: Any, tid: Any, threads: Any, begin: Any, end: Any, tile: Any) -> None:
+        if tid == 0:
+            size = u32(u32(i32(end - begin) + 15) & u32(0xFFFFFFF0))
+            begin_read(tile, u32(barrier_at), base, np.int64(2 * u32(begin >> 4)), size)
+
+    @device
+    def wait(tile: Any) -> None:
+        while has_arrived(tile, u32(barrier_at)) == 0:
+            pass
+
+    return shared_words(tile_words + 1), read, wait
+
+
+@device
+def _nothing(tile: Any) -> None:
+    pass
+
+
+def tile_writer(output: Output, threads: int, is_bulk: bool) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Return the parts of a kernel that write a finished tile as `output` says: before its threads meet, and after."""
     if output == Output():
-        return _bytes_writer(threads)
+        return (_show, _send_bytes) if is_bulk else (_nothing, _bytes_writer(threads))
     value, per_run = _look_up if output.is_table else _as_it_is, 16 // output.item
 
     @device
@@ -103,7 +149,23 @@ def tile_writer(output: Output, threads: int) -> Callable[..., None]:
             out[u64(b) * u64(sizes.size) + u64(u32(u32(begin) + v))] = value(codes, bytes_[v])
             v = u32(v + u32(threads))
 
-    return write_runs if output.is_whole else write_values
+    return _nothing, write_runs if output.is_whole else write_values
+
+
+@device
+def _show(tile: Any) -> None:
+    """Let the copy engine see what this thread wrote."""
+    fence()
+
+
+@device
+def _send_bytes(
+    tile: Any, bytes_: Any, codes: Any, tid: Any, b: Any, begin: Any, end: Any, sizes: Any, out: Any
+) -> None:
+    """Have the copy engine write the tile's bytes as they are."""
+    if tid == 0:
+        start = np.int64(b) * np.int64(sizes.runs) + np.int64(begin >> 4)
+        send(tile, out, np.int64(2 * start), u32(end - begin))
 
 
 def _bytes_writer(threads: int) -> Callable[..., None]:

@@ -228,7 +228,7 @@ def measure(
     *,
     rounds: int,
     calls: int,
-    tiling: tuple[int, int] | None = None,
+    tiling: tuple[int, int, bool | None] | None = None,
 ) -> dict[str, Any]:
     """Check a few windows against the CPU, then time the batch in turn with filling its memory.
 
@@ -239,7 +239,7 @@ def measure(
         batch: windows.
         rounds: of timing.
         calls: in a round.
-        tiling: threads of a block and bytes of a tile; else the kernels' own.
+        tiling: threads of a block, bytes of a tile, and whether it is copied in bulk; else the kernels' own.
     """
     rasterizer, host = make("cuda").writing(values), make("numba").writing(values)
     if tiling is not None:
@@ -274,12 +274,12 @@ def measure(
     }
 
 
-def _cut(rasterizer: Rasterizer, threads: int, room: int) -> Any:
-    """Return kernels whose tiles have this many threads and bytes."""
+def _cut(rasterizer: Rasterizer, threads: int, room: int, is_bulk: bool | None) -> Any:
+    """Return kernels whose tiles have this many threads and bytes, and are copied in bulk, or not."""
     from hews_gpu.raster.cuda import CudaKernels
 
     tables, neighborhoods = rasterizer.tables, rasterizer.neighborhoods
-    return CudaKernels(tables, neighborhoods, steps=rasterizer.steps, threads=threads, room=room)
+    return CudaKernels(tables, neighborhoods, steps=rasterizer.steps, threads=threads, room=room, is_bulk=is_bulk)
 
 
 STYLES: dict[str, tuple[str, Callable[[Backend], Rasterizer]]] = {

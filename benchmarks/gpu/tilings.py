@@ -1,4 +1,4 @@
-"""Maps per second by how a map is cut into tiles: threads of a block and shared memory of a tile.
+"""Maps per second by how a map is cut into tiles, their threads and shared memory, and by how tiles are copied.
 
 Fewer, larger tiles repeat less of what each block does for itself, and leave fewer blocks beside each other to hide how
 long memory takes: which wins, only a GPU tells.
@@ -11,14 +11,26 @@ from typing import Any
 from benchmarks.gpu.raster import LARGE, STYLES, TINY, Gpu, Simulated, measure
 from hews_gpu.raster.output import Values
 
-TILINGS = ((256, 16_384), (128, 16_384), (256, 22_528), (128, 22_528), (256, 28_672), (128, 28_672))
+TILINGS = (
+    (256, 16_384, None),
+    (256, 16_384, False),
+    (128, 16_384, None),
+    (256, 22_528, None),
+    (128, 22_528, None),
+    (256, 28_672, None),
+    (128, 28_672, None),
+    (128, 28_672, False),
+)
+"""Threads, bytes, and whether tiles are copied in bulk: None where the device can. Two are measured both ways."""
 
 
 def run(*, tiny: bool) -> list[dict[str, Any]]:
     """Measure each with 55 and 278 areas."""
+    from hews_gpu.kernels._shim_cuda import has_bulk_copies
+
     rows = []
     for work in ("reference, 55 areas", "reference, 278 areas"):
-        for threads, room in ((64, 512),) if tiny else TILINGS:
+        for threads, room, is_bulk in ((64, 512, None),) if tiny else TILINGS:
             row = {"work": work, "threads": threads, "tile_bytes": room}
             one = measure(
                 Simulated() if tiny else Gpu(),
@@ -27,7 +39,7 @@ def run(*, tiny: bool) -> list[dict[str, Any]]:
                 1 if tiny else LARGE,
                 rounds=3 if tiny else 7,
                 calls=1 if tiny else 5,
-                tiling=(threads, room),
+                tiling=(threads, room, is_bulk),
             )
-            rows.append({**row, **one})
+            rows.append({**row, "in_bulk": is_bulk is None and has_bulk_copies(), **one})
     return rows

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hews_gpu.kernels import layout_cuda, raster_cuda
 from hews_gpu.kernels._launch_cuda import Launch, packed
-from hews_gpu.kernels._shim_cuda import SIMULATED, cuda
+from hews_gpu.kernels._shim_cuda import SIMULATED, cuda, has_bulk_copies
 from hews_gpu.kernels.tables import ChannelsTables, DiscsTables
 from hews_gpu.raster.cpu import Tables
 from hews_gpu.raster.output import Values, address_of, host_target, is_on_device, target_address
@@ -58,14 +58,25 @@ class CudaKernels:
         steps: int,
         threads: int = raster_cuda.THREADS,
         room: int = raster_cuda.TILE_BYTES,
+        is_bulk: bool | None = None,
     ) -> None:
+        """Lay tables out on the device.
+
+        Args:
+            tables: of a style.
+            neighborhoods: N.
+            steps: T of the channels style, else 0.
+            threads: of a block.
+            room: bytes of a tile, at most.
+            is_bulk: whether tiles are copied in bulk; else wherever the device can.
+        """
         self.tables, self.neighborhoods, self.steps = tables, neighborhoods, steps
         self.shape = tables.base.shape
         if neighborhoods > MOST_NEIGHBORHOODS:
             raise ValueError(f"basemap: has {neighborhoods} areas, must have at most {MOST_NEIGHBORHOODS} on a GPU")
         if tables.base.size > MOST_BYTES:
             raise ValueError(f"map: takes {tables.base.size} bytes, must be at most {MOST_BYTES} on a GPU")
-        self._tiling = Tiling.of(tables.base.size, threads, room)
+        self._tiling, self._is_bulk = Tiling.of(tables.base.size, threads, room), is_bulk
         self._sizes, self._size = self._count(), tables.base.size
         layout = layout_cuda.lay_out(tables, neighborhoods, self._tiling.tile)
         # An array of no elements has no address on a device.
@@ -178,13 +189,13 @@ class CudaKernels:
 
     def kernel(self, output: raster_cuda.Output) -> Any:
         """Return the kernel that writes `output`."""
-        threads, room = self._tiling.threads, self._tiling.room
+        how = (self._tiling.threads, self._tiling.room, has_bulk_copies() if self._is_bulk is None else self._is_bulk)
         if isinstance(self.tables, ChannelsTables):
-            return raster_cuda.channels_kernel(output, threads, room)
+            return raster_cuda.channels_kernel(output, *how)
         if isinstance(self.tables, DiscsTables):
-            return raster_cuda.discs_kernel(output, self.tables.stamp.shape[-1], threads, room)
+            return raster_cuda.discs_kernel(output, self.tables.stamp.shape[-1], *how)
         lit_bytes = -(-max(self.neighborhoods, 1) // 512) * 512
-        return raster_cuda.reference_kernel(output, lit_bytes, self.is_rest, threads, room)
+        return raster_cuda.reference_kernel(output, lit_bytes, self.is_rest, *how)
 
     def _table(self, values: Values) -> Any:
         """Return the table on the device; kept as long as this, as a run writes one or two kinds."""

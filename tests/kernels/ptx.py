@@ -17,16 +17,16 @@ from functools import cache
 
 import numpy as np
 
+from tests.kernels.ptx_bulk import Copies, Fault
+
+__all__ = ["Fault", "Memory", "Program"]
+
 WARP, BANKS = 32, 32
 BASE = 0x7F0000000000
 """Where global memory begins: an index that is taken for an address misses it."""
 APART = 256
 DONE = np.iinfo(np.int64).max
 KINDS = {"%p": "?", "%rs": "u2", "%r": "u4", "%rd": "u8", "%fd": "f8"}
-
-
-class Fault(Exception):
-    """What a device would refuse, or should have."""
 
 
 @cache
@@ -42,6 +42,8 @@ def kind_of(register):
 
 class Memory:
     """Global memory: arrays in their places, with room between that nobody may touch."""
+
+    base = BASE
 
     def __init__(self, size=1 << 23):
         self.bytes, self.end = np.full(size, 0xCD, np.uint8), APART
@@ -115,7 +117,7 @@ class Program:
             words = line.split("//")[0].strip()
             if label := re.fullmatch(r"(\$\w+):", words):
                 self.labels[label[1]] = len(self.instructions)
-            elif match := re.fullmatch(r"(?:@(!?)(%p\w+)\s+)?([a-z][\w.]*)\s*(.*);", words):
+            elif match := re.fullmatch(r"(?:@(!?)(%p\w+)\s+)?([a-z][\w.:]*)\s*(.*);", words):
                 operands = re.findall(r"\{[^}]*\}|\[[^\]]*\]|[^,\s]+", match[4])
                 self.instructions.append((match[2], match[1] == "!", tuple(match[3].split(".")), operands))
             elif words and words[0] != "." and words not in ("{", "}", ")"):
@@ -133,7 +135,7 @@ class Program:
             phase += name == "bar"
             if predicate and name != "bra":
                 raise Fault(f"{name}: only jumps are expected to be conditional")
-            is_store = name in ("st", "bra", "bar")
+            is_store = name in ("st", "bra", "bar", "cp") or operation[:2] == ("mbarrier", "init")
             reads = [predicate or ""] + (operands if is_store else operands[1:])
             read_first |= {one for word in reads for one in re.findall(r"%\w+", word)} - mine
             mine |= set() if is_store else set(re.findall(r"%\w+", "".join(operands[:1])))
@@ -182,6 +184,7 @@ class Launch:
         self.shared = np.full(self.blocks * program.shared_bytes, 0xCD, np.uint8)
         self.pc, self.after = np.zeros(len(lane), np.int64), np.full(len(lane), DONE)
         self.vote = np.zeros(len(lane), bool)
+        self.copies = Copies(self) if any(one[2][0] == "cp" for one in program.instructions) else None
         self.counts = Counts([0] * (1 + sum(one[2][0] == "bar" for one in program.instructions)))
 
     def run(self):
@@ -189,6 +192,8 @@ class Launch:
             number = self.pc.min()
             if number == DONE:
                 if (self.after == DONE).all():
+                    if self.copies:
+                        self.copies.end()
                     return self.counts
                 self._release()
                 continue
@@ -240,6 +245,8 @@ class Launch:
         places = self.after.reshape(self.blocks, -1)
         if (np.where(waits, places, DONE).min(1) != np.where(waits, places, -1).max(1))[waits.any(1)].any():
             raise Fault("threads of a block wait at different barriers")
+        if self.copies:
+            self.copies.meet(waits.any(1))
         for number in np.unique(places[waits]):
             operation, operands = self.program.instructions[number - 1][2:]
             if operation[1] == "red":
@@ -293,7 +300,10 @@ class Launch:
         if not is_shared:
             return self.memory.bytes, at
         self._count_conflicts(at, size, is_atomic)
-        return self.shared, at + self.block[self.active] * self.program.shared_bytes
+        at = at + self.block[self.active] * self.program.shared_bytes
+        if self.copies:
+            self.copies.touch(at, size, is_written)
+        return self.shared, at
 
     def _count_conflicts(self, at, size, is_atomic):
         """Count how often an access is repeated: a bank gives one word at a time, and 8 bytes a lane are two turns."""
@@ -468,4 +478,7 @@ OPERATIONS = {
     **{"atom": _atomic, "mul": _multiply, "mad": _multiply, "div": _divide, "cvt": _convert, "setp": _compare},
     **{"selp": _select, "bfi": _insert, "bfe": _extract, "mov": _move, "cvta": _move},
     **{"dp4a": _sum_bytes, "prmt": _pick_bytes},
+    "cp": lambda launch, operation, operands: launch.copies.copy(operation, operands),
+    "mbarrier": lambda launch, operation, operands: launch.copies.barrier(operation, operands),
+    "fence": lambda launch, operation, operands: launch.copies.fence(operation),
 }

@@ -2,7 +2,7 @@
 
 The table has a part for each compiler; the script writes that of HEWS_CUDA_COMPILER, or of it the rows that are named.
 `per_tile` is what the interpreter of PTX counts: instructions of warps, also by what lies between barriers. What is
-compiled for sm_80 differs from sm_90's in its name alone and is not counted.
+compiled for sm_80 is counted where it differs from sm_90's in more than its name: bytes that are copied in bulk there.
 """
 
 import json
@@ -19,7 +19,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hews_gpu.kernels import layout_cuda, pip_cuda, raster_cuda
-from hews_gpu.kernels._shim_cuda import COMPILER, cuda, types
+from hews_gpu.kernels._shim_cuda import COMPILER, HAS_BULK, cuda, types
 from hews_gpu.kernels.pip_tables import PipTables
 from hews_gpu.kernels.raster_cuda import Output
 
@@ -30,8 +30,6 @@ LIMITS = TABLE.get(COMPILER, {})
 PIP = "point in polygon"
 COMPUTES = {"sm_80": (8, 0), "sm_90": (9, 0), "sm_100": (10, 0)}
 """Architectures and their compute capabilities."""
-COUNTED = ("sm_90", "sm_100")
-"""Architectures on which work is counted."""
 OUTPUTS = {
     "uint8": Output(),
     "uint8, not whole": Output(is_whole=False),
@@ -88,13 +86,13 @@ def compile_ptx(made, signature, compute):
     return text.rstrip("\0")
 
 
-def kernel_of(name):
+def kernel_of(name, compute="sm_90"):
     """The kernel that a row of the table names, the types of its arguments, and what it writes."""
     if name == PIP:
         return pip_cuda.find_all, (PIP_TABLES, *flat("float64", "float64", "int32")), None
     style, _, words = name.partition(": ")
     output = OUTPUTS[words.removesuffix(", many owners")]
-    size = (raster_cuda.THREADS, raster_cuda.TILE_BYTES)
+    size = (raster_cuda.THREADS, raster_cuda.TILE_BYTES, HAS_BULK and COMPUTES[compute] >= (9, 0))
     is_rest = words.endswith("many owners")
     made = {
         "reference": lambda: raster_cuda.reference_kernel(output, 512, is_rest, *size),
@@ -110,7 +108,7 @@ def kernel_of(name):
 @cache
 def ptx_of(name, compute):
     """PTX of the kernel that a row of the table names, compiled once for all tests."""
-    made, signature, _ = kernel_of(name)
+    made, signature, _ = kernel_of(name, compute)
     return compile_ptx(made, signature, COMPUTES[compute])
 
 
@@ -148,11 +146,11 @@ def measured(names, computes):
     table, differing = {name: {} for name in names}, {}
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            made, _, _ = kernel_of(name)
             for compute in computes:
+                made, _, output = kernel_of(name, compute)
                 used = resources(ptx_of(name, compute), COMPUTES[compute], Path(folder), made)
                 table[name][compute] = {key: n for key, n in used.items() if n or key == "shared_bytes"}
-                if compute in COUNTED:
+                if compute != "sm_80" or (HAS_BULK and output == Output()):
                     table[name][compute]["per_tile"], differing[name, compute] = cost_of(name, compute)
     return table, differing
 

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: kernels cannot be compiled")
 
 from hews_gpu.kernels._launch_cuda import lay_out
-from hews_gpu.kernels._shim_cuda import cuda, kernel, types
+from hews_gpu.kernels._shim_cuda import HAS_BULK, cuda, kernel, types
 from tests.inputs.small_cases import CASES
 from tests.kernels.ptx import Fault, Memory, Program
 from tests.kernels.ptx_launches import CITIES, Placed, cases_of, cost_of, draw
@@ -21,7 +21,8 @@ from tests.kernels.resources import COMPUTES, LIMITS, PIP, compile_ptx, ptx_of
 SLACK = 1.02
 """Another compiler release may order instructions differently; a loop more costs more than this."""
 PLAIN = ("reference: uint8", "channels: uint8", "discs: uint8")
-ROWS = [(name, "sm_90") for name in LIMITS] + [(name, "sm_100") for name in PLAIN]
+ROWS = [*((name, "sm_90") for name in LIMITS), (PLAIN[0], "sm_80" if HAS_BULK else "sm_100"), (PLAIN[1], "sm_100")]
+"""Without copies in bulk, with them, and by the newer of a compiler's halves."""
 
 
 @pytest.mark.parametrize(("name", "compute"), ROWS)
@@ -144,10 +145,40 @@ def test_what_a_device_would_refuse_is_a_fault():
 
 
 def test_shared_memory_is_aligned_as_declared_and_no_better():
-    text = ptx_of("reference: uint8", "sm_90")
+    text = ptx_of("reference: uint8", "sm_80")
     assert Program(text).shared[re.search(r"\.shared .* (\w+)\[16384\]", text)[1]] % 16 == 8
     planted = text.replace("ld.shared.u64", "ld.shared.v2.u64", 1)
     planted = re.sub(r"(ld\.shared\.v2\.u64\s+)(%rd\d+)", r"\1{\2, %rd999999}", planted)
     assert planted != text
     with pytest.raises(Fault, match="not aligned"):
         draw(planted, *cases_of("reference: uint8")[0])
+
+
+FENCE = r"fence\.proxy\.async\.shared::cta;"
+MISTAKES = {
+    "a barrier not shown": (FENCE, ""),
+    "expecting other bytes": (r"(expect_tx.* _, \[%r\d+\]), %r\d+", r"\1, 16"),
+    "touched before a copy has arrived": (r"(selp\.b32 %r\d+), 1, 0, %p;", r"\1, 1, 1, %p;"),
+    "not aligned": (r"\.align 16 ", ".align 8 "),
+    "not shown to the engine": (rf"{FENCE}(\s+// end inline asm\s+bar\.sync)", r"\1"),
+    "not shown to the engine, as threads met before": (
+        rf"{FENCE}(\s+// end inline asm\s+bar\.sync\s+0;)",
+        r"\1\nfence.proxy.async.shared::cta;",
+    ),
+    "changed while a copy reads": (
+        r"(cp\.async\.bulk\.global\S+ \S+ (\[%r\d+\]), .*;)",
+        r"\1\nst.shared.b32 \2, %tid.x;",
+    ),
+    "ends before a copy has read": (r"cp\.async\.bulk\.wait_group\.read 0;", ""),
+    "ends before a copy has read, as it was not committed": (r"cp\.async\.bulk\.commit_group;", ""),
+}
+"""By what is said of it, and why: a pattern in a kernel that copies in bulk, and what stands there by mistake."""
+
+
+@pytest.mark.parametrize("said", MISTAKES)
+def test_a_mistake_with_bulk_copies_is_a_fault(said):
+    text, (pattern, mistake) = ptx_of("reference: uint8", "sm_90"), MISTAKES[said]
+    planted = re.sub(pattern, mistake, text, count=1)
+    assert planted != text
+    with pytest.raises(Fault, match=said.partition(",")[0]):
+        draw(planted, *cases_of("reference: uint8")[-1])

@@ -13,7 +13,9 @@ import pytest
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: kernels cannot be compiled")
 
 from hews_gpu.kernels import raster_cuda
+from hews_gpu.kernels._shim_cuda import HAS_BULK
 from hews_gpu.kernels._shim_cuda import kernel as compiled
+from hews_gpu.kernels.raster_cuda import Output
 from tests.kernels.resources import COMPUTES, LIMITS, OUTPUTS, PIP, compile_ptx, flat, kernel_of, ptx_of, resources
 
 RASTER = [name for name in LIMITS if name != PIP]
@@ -28,10 +30,11 @@ ROWS = [
 
 @pytest.mark.parametrize(("name", "compute"), ROWS)
 def test_a_kernel_stays_within_its_limits(name, compute, tmp_path):
-    made, _, output = kernel_of(name)
+    made, _, output = kernel_of(name, compute)
     text = ptx_of(name, compute)
     assert "f64" not in text and "f32" not in text
-    assert bool(re.search(r"st\.global\.v[24]", text)) == output.is_whole
+    assert bool(re.search(r"st\.global\.v[24]|cp\.async\.bulk\.global", text)) == output.is_whole
+    assert ("cp.async.bulk.shared" in text) == (HAS_BULK and output == Output() and compute != "sm_80")
     # Several threads flip bits of one word, and the simulator's take turns too seldom to lose one of them.
     assert not name.startswith("reference") or text.count("atom.shared.xor") in (4, 8)  # a loop written out
     used = resources(text, COMPUTES[compute], tmp_path, made)
