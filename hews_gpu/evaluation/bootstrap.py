@@ -77,15 +77,6 @@ class Blocks:
         """Return the mean [D, Q] (or [D]) of each quantity over each drawn series."""
         return self.sums(values) / self.length
 
-    def multiplicities(self, draw: int) -> Int64:
-        """Return how often each window [S] is in one drawn series."""
-        lengths = np.full(self.starts.shape[1], self.size)
-        lengths[-1] = self.length - self.size * (len(lengths) - 1)
-        edges = np.zeros(self.length + 1, dtype=np.int64)
-        np.add.at(edges, self.starts[draw], 1)
-        np.add.at(edges, self.starts[draw] + lengths, -1)
-        return np.cumsum(edges[:-1])
-
 
 def interval(drawn: ArrayLike, level: float = 0.95) -> list[float]:
     """Return the middle `level` of drawn values [D], as [low, high]; draws that are not a number are left out."""

@@ -14,9 +14,6 @@ def test_sums_equal_a_plain_loop(length, block):
     series = [np.concatenate([np.arange(s, s + blocks.size) for s in row])[:length] for row in blocks.starts]
     np.testing.assert_allclose(blocks.sums(values), [values[rows].sum(axis=0) for rows in series], atol=1e-10)
     np.testing.assert_allclose(blocks.means(values[:, 0]), [values[rows, 0].mean() for rows in series], atol=1e-12)
-    for draw in range(5):
-        expected = np.bincount(series[draw], minlength=length)
-        np.testing.assert_array_equal(blocks.multiplicities(draw), expected)
 
 
 def of_the_mean(values, *, block, draws=2000, seed=0):
