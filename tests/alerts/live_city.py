@@ -1,13 +1,18 @@
 """The toy city in use: a run with a policy, its deliveries as CSV files, and `hews warn` by another clock."""
 
+import atexit
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -65,6 +70,47 @@ def seconds(local: str) -> int:
     return int(np.datetime64(local, "s").astype(np.int64))
 
 
+@cache
+def server() -> subprocess.Popen:
+    """Return the process that has loaded what `hews warn` needs, to be forked: loading takes seconds each time."""
+    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, str(HEWS_AT)], text=True, env=environment(), **pipes)
+    atexit.register(process.communicate)
+    return process
+
+
+class Fork:
+    """A process of `hews` at an instant, which can be killed; what it prints goes into files of a folder."""
+
+    def __init__(self, when: datetime, arguments: list[str], folder: Path) -> None:
+        self.arguments, self._files = arguments, {"out": str(folder / "out"), "err": str(folder / "err")}
+        asked = {"instant": when.isoformat(), "arguments": arguments, "environ": {**os.environ}, "folder": os.getcwd()}
+        self._say(json.dumps(asked | self._files))
+        self._process = os.pidfd_open(int(server().stdout.readline()))
+
+    def has_ended(self, within_s: float) -> bool:
+        return bool(select.select([self._process], [], [], within_s)[0])
+
+    def kill(self) -> None:
+        signal.pidfd_send_signal(self._process, signal.SIGKILL)
+
+    def end(self) -> int:
+        """Wait until it has ended and return its exit code."""
+        if not self.has_ended(120):
+            self.kill()
+        self._say("")
+        os.close(self._process)
+        return int(server().stdout.readline())
+
+    def printed(self) -> list[str]:
+        """Return its standard output and standard error."""
+        return [Path(file).read_text() for file in self._files.values()]
+
+    def _say(self, line: str) -> None:
+        server().stdin.write(line + "\n")
+        server().stdin.flush()
+
+
 @dataclass
 class InUse:
     """A run with a policy, and a folder of deliveries."""
@@ -93,14 +139,19 @@ class InUse:
         live = Live(self.run, data=self.prepared, clock=lambda: instant(local, fold))
         return live.warn([self.inbox], **options)
 
-    def hews(self, local: str | datetime, *arguments: str, fold: int = 0, **options) -> subprocess.CompletedProcess:
-        """Give `hews warn` in a process of its own."""
+    def arguments(self, *given: str) -> list[str]:
+        """Return those of `hews warn`; the deliveries are in the inbox unless something is given."""
+        return ["warn", str(self.run), "--data", str(self.prepared), *(given or ("--incidents", str(self.inbox)))]
+
+    def hews(self, local: str | datetime, *given: str, fold: int = 0, **options) -> subprocess.CompletedProcess:
+        """Give `hews warn` in a process of its own: a fork, or with options one that begins from nothing."""
         when = local if isinstance(local, datetime) else instant(local, fold)
-        command = [sys.executable, str(HEWS_AT), when.isoformat(), "warn", str(self.run), "--data", str(self.prepared)]
-        given = arguments or ("--incidents", str(self.inbox))
-        return subprocess.run(
-            [*command, *given], capture_output=True, text=True, check=False, env=environment(), **options
-        )
+        if not options:
+            with TemporaryDirectory() as folder:
+                fork = Fork(when, self.arguments(*given), Path(folder))
+                return subprocess.CompletedProcess(fork.arguments, fork.end(), *fork.printed())
+        command = [sys.executable, str(HEWS_AT), when.isoformat(), *self.arguments(*given)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), **options)
 
     @property
     def entries(self) -> list[dict]:

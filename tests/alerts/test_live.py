@@ -12,6 +12,8 @@ import time
 from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,7 @@ from hews_gpu.alerts.live import EXIT_CODES, Live, _Turn, cancel
 from hews_gpu.alerts.record import verify
 from hews_gpu.errors import UserError
 from hews_gpu.runs.run import open_run
-from tests.alerts.live_city import HEWS_AT, POLICY, environment, in_use, instant, seconds
+from tests.alerts.live_city import POLICY, Fork, environment, in_use, instant, seconds
 
 FIRST = "2024-04-20T06:00:05"
 ISSUED, ABSTAINED, REFUSED, STOPPED = 0, 10, 11, 12
@@ -599,22 +601,14 @@ def killed_at_random(used, kills, seed):
 
 
 def issue(used, moment, kill_after_s=None):
-    """Run the command in a process that has loaded all it needs; return how long it took from then."""
-    command = [sys.executable, str(HEWS_AT), moment.isoformat(), "warn", str(used.run), "--data", str(used.prepared)]
-    environ = {**environment(), "HEWS_TEST_HOLD": "1"}
-    pipes = dict.fromkeys(("stdin", "stderr", "stdout"), subprocess.PIPE)
-    with subprocess.Popen([*command, "--incidents", str(used.inbox)], text=True, env=environ, **pipes) as process:
-        assert process.stderr.readline() == "ready\n"
+    """Issue in a process that is killed unless it has ended by then; return how long it took."""
+    with TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        if kill_after_s is not None:
-            try:
-                process.wait(kill_after_s)
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-        else:
-            assert process.wait(60) == 0, process.stderr.read()
+        fork = Fork(moment, used.arguments(), Path(folder))
+        if kill_after_s is not None and not fork.has_ended(kill_after_s):
+            fork.kill()
+        code = fork.end()
+        assert code == 0 or kill_after_s is not None, fork.printed()
         return time.perf_counter() - begin
 
 
