@@ -67,10 +67,15 @@ pytest: install ## the tests but for the nightly ones, a file at a time in JOBS 
 test-nightly: install ## the tests that take long and are of what rarely changes
 	$(BIN)/python $(RUN_TESTS) -m nightly $(PYTEST_ARGS)
 
-# Lint, types and import rules say the same in every environment, and so does SLURM: the tests of those are left out too.
-test-oldest: ## the tests with the oldest supported versions, in .venv-oldest
+# What says the same whatever versions of dask, numba, numpy, pandas and pyarrow are installed is left out: rules about
+# files, SLURM, pages in a browser, processes that torch starts and tests kill, machine code on the interpreter (that all
+# kernels compile is looked at), leaks that are planted. So is what is not in the package: benchmarks, studies, the pages.
+OLDEST_NOT := tooling/test_rules_are_live.py slurm test_docs.py benchmarks studies kernels/test_ptx.py \
+	training/test_distributed.py training/test_kills.py audit/test_planted.py
+
+test-oldest: ## the tests of the package with the oldest supported versions, in .venv-oldest
 	@$(MAKE) --no-print-directory pytest STACK=oldest \
-		PYTEST_ARGS='--ignore=tests/tooling/test_rules_are_live.py --ignore=tests/slurm $(PYTEST_ARGS)'
+		PYTEST_ARGS='$(OLDEST_NOT:%=--ignore=tests/%) -m "not (nightly or browser)" $(PYTEST_ARGS)'
 
 mutants: install ## change one thing at a time where results are decided, and count what the tests see; MODULES="alarms ..."
 	$(BIN)/python -m tests.tooling.mutants $(MODULES) --jobs $(JOBS)

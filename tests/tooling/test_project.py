@@ -128,6 +128,11 @@ def test_make_test_runs_every_check_and_pytest_last() -> None:
     assert "pytest" in lines[-1]
 
 
+def test_what_the_oldest_versions_leave_out_exists() -> None:
+    left_out = set(re.findall(r"--ignore=(\S+)", _make("--dry-run", "test-oldest").stdout))
+    assert len(left_out) > 5 and not [path for path in left_out if not (ROOT / path).exists()]
+
+
 def _empty_checkout(folder: Path) -> None:
     """As much of a checkout as `make install` reads."""
     (folder / "requirements").mkdir()
