@@ -228,7 +228,7 @@ def measure(
     *,
     rounds: int,
     calls: int,
-    tiling: tuple[int, int, bool | None] | None = None,
+    tiling: tuple[int, int, bool] | None = None,
 ) -> dict[str, Any]:
     """Check a few windows against the CPU, then time the batch in turn with filling its memory.
 
@@ -239,7 +239,7 @@ def measure(
         batch: windows.
         rounds: of timing.
         calls: in a round.
-        tiling: threads of a block, bytes of a tile, and whether it is copied in bulk; else the kernels' own.
+        tiling: threads of a block, bytes of a tile, and whether to copy it in bulk where that can be; else the usual.
     """
     rasterizer, host = make("cuda").writing(values), make("numba").writing(values)
     if tiling is not None:
@@ -274,7 +274,7 @@ def measure(
     }
 
 
-def _cut(rasterizer: Rasterizer, threads: int, room: int, is_bulk: bool | None) -> Any:
+def _cut(rasterizer: Rasterizer, threads: int, room: int, is_bulk: bool) -> Any:
     """Return kernels whose tiles have this many threads and bytes, and are copied in bulk, or not."""
     from hews_gpu.raster.cuda import CudaKernels
 
@@ -300,14 +300,16 @@ TINY: dict[str, tuple[str, Callable[[Backend], Rasterizer]]] = {
 
 
 def instructions_of(kernel: str) -> int | None:
-    """Return how many instructions of warps a tile takes on sm_90, where the prediction's constants are from.
+    """Return how many instructions of warps a tile takes without bulk copies; the prediction's constants are of sm_90.
 
-    None if they are not counted in the interpreter of PTX.
+    None if they are not counted in the interpreter of PTX. For sm_80 those are counted that sm_90 copies in bulk.
     """
     from hews_gpu.kernels._shim_cuda import COMPILER
 
     counted = json.loads((ROOT / "tests" / "kernels" / "resources.json").read_text(encoding="utf-8"))[COMPILER]
-    return int(counted[kernel]["sm_90"]["per_tile"]["instructions"]) if kernel in counted else None
+    if (row := counted.get(kernel)) is None:
+        return None
+    return int((row["sm_80"].get("per_tile") or row["sm_90"]["per_tile"])["instructions"])
 
 
 def predicted_share(instructions: int, map_bytes: int, item: int, fill_gb_per_s: float) -> float:

@@ -58,7 +58,7 @@ class CudaKernels:
         steps: int,
         threads: int = raster_cuda.THREADS,
         room: int = raster_cuda.TILE_BYTES,
-        is_bulk: bool | None = None,
+        is_bulk: bool = False,
     ) -> None:
         """Lay tables out on the device.
 
@@ -68,7 +68,7 @@ class CudaKernels:
             steps: T of the channels style, else 0.
             threads: of a block.
             room: bytes of a tile, at most.
-            is_bulk: whether tiles are copied in bulk; else wherever the device can.
+            is_bulk: whether tiles are copied in bulk where the device can: not yet measured on any.
         """
         self.tables, self.neighborhoods, self.steps = tables, neighborhoods, steps
         self.shape = tables.base.shape
@@ -189,7 +189,7 @@ class CudaKernels:
 
     def kernel(self, output: raster_cuda.Output) -> Any:
         """Return the kernel that writes `output`."""
-        how = (self._tiling.threads, self._tiling.room, has_bulk_copies() if self._is_bulk is None else self._is_bulk)
+        how = (self._tiling.threads, self._tiling.room, self._is_bulk and has_bulk_copies())
         if isinstance(self.tables, ChannelsTables):
             return raster_cuda.channels_kernel(output, *how)
         if isinstance(self.tables, DiscsTables):
