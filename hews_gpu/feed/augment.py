@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hews_gpu.arrays import Float32, Float64
+from hews_gpu.arrays import Float32, Float64, UInt64
 from hews_gpu.typed_toml import require
 
 if TYPE_CHECKING:  # a recipe is read without it
     from torch import Tensor
 
-__all__ = ["Augmentation", "AugmentationConfig", "warp", "warp_by_torch"]
+__all__ = ["Augmentation", "AugmentationConfig", "for_torch", "warp", "warp_by_torch"]
 
 WORDS = 8
 """Of 64 bits for each sample, two steps of the generator; seven are used."""
@@ -75,9 +75,18 @@ class Augmentation(AugmentationConfig):
             float32 [B, 2, 3]: (x, y) of the source = M @ (x, y, 1) of the varied map, in pixels from the upper left
             corner; the middle of a pixel is at .5.
         """
+        return self.matrices_of(self.words(epoch, first, count), height, width)
+
+    def words(self, epoch: int, first: int, count: int) -> UInt64:
+        """Return the random bits of samples, uint64 [B, `WORDS`]; arguments as of `matrices`."""
         key = np.random.SeedSequence(self.seed, spawn_key=(epoch, VARYING))
-        words = np.random.Philox(key).advance(first * (WORDS // STEP_WORDS)).random_raw(count * WORDS)
-        share = (words.reshape(count, WORDS) >> np.uint64(11)).astype(np.float64) * 2.0**-53  # 0..1
+        words: UInt64 = np.random.Philox(key).advance(first * (WORDS // STEP_WORDS)).random_raw(count * WORDS)
+        return words.reshape(count, WORDS)
+
+    def matrices_of(self, words: UInt64, height: int, width: int) -> Float32:
+        """Return what `matrices` does, from `words` [B, `WORDS`]: one call for many costs as much as for a few."""
+        count = len(words)
+        share = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53  # 0..1
         angle, right, down, lean, zoom_x, zoom_y = (2 * share[:, :6] - 1).T
         zero, one = np.zeros(count), np.ones(count)
         turn = np.deg2rad(self.rotation_deg) * angle
@@ -93,10 +102,10 @@ class Augmentation(AugmentationConfig):
 
 
 def warp(maps: Tensor, matrices: Float32) -> Tensor:
-    """Resample maps by where each pixel is taken from, on the device they are on.
+    """Resample maps on the CPU by where each pixel is taken from.
 
     Args:
-        maps: [B, C, H, X] of any dtype, channels-last on a CPU.
+        maps: [B, C, H, X] of any dtype, channels-last.
         matrices: [B, 2, 3] as `Augmentation.matrices` gives them.
 
     Returns:
@@ -107,8 +116,6 @@ def warp(maps: Tensor, matrices: Float32) -> Tensor:
     from hews_gpu.kernels import warp_cpu
     from hews_gpu.kernels._shim import ONE_AT_A_TIME
 
-    if maps.is_cuda:
-        return warp_by_torch(maps, matrices)
     values = maps if maps.dtype in (torch.uint8, torch.float32) else maps.float()
     source = values.permute(0, 2, 3, 1)
     varied = torch.empty(source.shape, dtype=source.dtype)
@@ -117,17 +124,22 @@ def warp(maps: Tensor, matrices: Float32) -> Tensor:
     return varied.permute(0, 3, 1, 2).to(maps.dtype)
 
 
-def warp_by_torch(maps: Tensor, matrices: Float32) -> Tensor:
-    """Resample with torch's own operations, on any device; on a CPU it takes several times as long."""
+def for_torch(matrices: Float32, height: int, width: int) -> Tensor:
+    """Return the same matrices [B, 2, 3] on the CPU in torch's units, in which a map reaches from -1 to 1."""
+    import torch
+
+    scale = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
+    unscale = np.array([[2 / width, 0, -1], [0, 2 / height, -1]])
+    last = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (len(matrices), 1, 3))
+    theta = unscale @ np.concatenate([matrices, last], axis=1) @ scale
+    return torch.from_numpy(theta.astype(np.float32))
+
+
+def warp_by_torch(maps: Tensor, moved: Tensor) -> Tensor:
+    """Do what `warp` does on any device, by matrices of `for_torch` there; on a CPU it takes several times as long."""
     import torch
     from torch.nn import functional
 
-    height, width = maps.shape[2:]
-    scale = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
-    unscale = np.array([[2 / width, 0, -1], [0, 2 / height, -1]])
-    last = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (len(maps), 1, 3))
-    theta = unscale @ np.concatenate([matrices, last], axis=1) @ scale
-    moved = torch.from_numpy(theta.astype(np.float32)).to(maps.device, non_blocking=True)
     grid = functional.affine_grid(moved, list(maps.shape), align_corners=False)
     varied = functional.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
     if not maps.dtype.is_floating_point:

@@ -189,7 +189,8 @@ class Feed(ABC):
         self.source, self.device = source, torch.device(device)
         self.waited_s = 0.0
         columns = (source.calendar, source.climatology, source.y)
-        self._columns = tuple(torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
+        # small next to one batch of maps, so that the whole table may lie on the device
+        self._columns = tuple(torch.from_numpy(np.ascontiguousarray(column)).to(self.device) for column in columns)
         self._idle: list[Ring[Any]] = []
 
         if self.is_drawn_on_device and self.device.type == "cpu":
@@ -261,8 +262,8 @@ class Feed(ABC):
 
     def _batch(self, ids: Int64, maps: Tensor) -> Batch:
         """Return maps [B, C, H, X] with what goes with them."""
-        calendar, climatology, y = (column[ids].to(maps.device) for column in self._columns)
-        return Batch(ids, maps, calendar, climatology, y)
+        at = torch.from_numpy(ids).to(self.device)
+        return Batch(ids, maps, *(column[at] for column in self._columns))
 
     def _finish(self, share: Share, drawn: Tensor, augment: Augmentation | None) -> Batch:
         """Return the batch of maps [B, H, X, C] that were just written, varied as `augment` says."""

@@ -4,9 +4,12 @@ On a CPU a thread draws them while the model computes. A rasterizer that draws o
 are copied over. One that draws on a GPU does so on a side stream, ahead of the stream on which the model computes,
 several batches at a time. Launching returns at once, so no thread is needed; but each launch takes the interpreter a
 fraction of a millisecond, which a small model's step would feel. So the maps of consecutive batches are drawn by one
-launch into one buffer, and a batch is a part of it. Events keep the order. The reader's stream waits for a group of
-batches to be drawn; the side stream draws into a buffer only after the reader's stream is done with all that was in it,
-which is known once the reader asks for the batch after it::
+launch into one buffer, and a batch is a part of it. What goes with the maps of many launches (ids, labels, calendar,
+matrices of the augmentation) is put on the device at once: a step copies nothing from the host.
+
+Events keep the order. The reader's stream waits for a group of batches to be drawn; the side stream draws into a buffer
+only after the reader's stream is done with all that was in it, which is known once the reader asks for the batch after
+it::
 
     side    draw 0-7 | draw 8-15 | draw 16-23 | (buffer 0 is read) draw 24-31 | ...
     reader        (0-7 are drawn) step 0 | step 1 | ... | step 7 | (8-15 are drawn) step 8 | ...
@@ -26,7 +29,7 @@ import torch
 from torch import Tensor
 
 from hews_gpu.arrays import Int64
-from hews_gpu.feed.augment import Augmentation, warp
+from hews_gpu.feed.augment import Augmentation, for_torch, warp_by_torch
 from hews_gpu.feed.batch import AHEAD, Batch, Feed, MapSource, prefetch, tensors
 from hews_gpu.feed.plan import Share
 
@@ -34,6 +37,9 @@ __all__ = ["GROUP_BYTES", "DeviceDrawer", "DirectFeed"]
 
 GROUP_BYTES = 32 * 2**20
 """Of maps drawn by one launch, about: some hundred, so that it costs each little; resampling takes ten times it."""
+UPLOADED = 8192
+"""Samples whose ids and matrices are uploaded at once, at most: so many cost little each, and the GPU waits some
+milliseconds for them."""
 
 
 class DirectFeed(Feed):
@@ -41,7 +47,7 @@ class DirectFeed(Feed):
 
     def __init__(self, source: MapSource, *, device: str = "cpu") -> None:
         super().__init__(source, device=device)
-        self._drawer = DeviceDrawer(source, self.device) if self.is_drawn_on_device else None
+        self._drawer = DeviceDrawer(source, self._columns) if self.is_drawn_on_device else None
 
     def _make(self, shares: Iterator[Share], augment: Augmentation | None) -> Any:
         if self._drawer is not None:
@@ -61,19 +67,16 @@ class DeviceDrawer:
 
     Args:
         source: what to draw.
-        device: a CUDA device of torch.
+        columns: calendar, climatology and labels of its samples, on a CUDA device of torch.
         cuda: where streams come from.
         group: samples drawn by one launch, but for whole batches and at least one; None: about `GROUP_BYTES`.
     """
 
     def __init__(
-        self, source: MapSource, device: torch.device, cuda: Any = torch.cuda, *, group: int | None = None
+        self, source: MapSource, columns: tuple[Tensor, ...], cuda: Any = torch.cuda, *, group: int | None = None
     ) -> None:
-        self.source, self.device, self.cuda = source, device, cuda
-        columns = (source.calendar, source.climatology, source.y)
-        # Small next to one batch of maps: the whole table stays on the device.
-        self._columns = tuple(torch.from_numpy(np.ascontiguousarray(column)).to(device) for column in columns)
-        self._pairs = torch.from_numpy(np.ascontiguousarray(source.pairs)).to(device)
+        self.source, self.device, self.cuda = source, columns[0].device, cuda
+        self._columns = (torch.from_numpy(np.ascontiguousarray(source.pairs)).to(self.device), *columns)
         rasterizer = source.rasterizer
         map_bytes = math.prod(rasterizer.shape) * rasterizer.values.codes.itemsize
         self.group = max(1, GROUP_BYTES // map_bytes) if group is None else group
@@ -86,10 +89,9 @@ class DeviceDrawer:
         free: list[list[Any]] = [[] for _ in range(AHEAD + 1)]  # the reader's events after which to draw into a buffer
         drawn: deque[tuple[int, list[Batch], Any]] = deque()
         try:
-            for turn, group in enumerate(_grouped(shares, self.group)):
-                place = turn % len(free)
-                out = ring.take(turn, sum(map(len, group)))
-                drawn.append((place, *self._launch(out, free[place], side, group, augment)))
+            for turn, (sizes, ids, columns) in enumerate(self._groups(shares, augment, side)):
+                place, out = turn % len(free), ring.take(turn, len(ids))
+                drawn.append((place, *self._launch(out, free[place], side, sizes, ids, columns)))
                 if len(drawn) > AHEAD:
                     yield from self._hand_over(*drawn.popleft(), free)
             while drawn:
@@ -98,25 +100,45 @@ class DeviceDrawer:
             side.synchronize()  # nothing may draw into memory that is about to be given back
         rasterizer.check(side)
 
+    def _groups(
+        self, shares: Iterator[Share], augment: Augmentation | None, side: Any
+    ) -> Iterator[tuple[list[int], Int64, list[Tensor]]]:
+        """Yield for each launch the sizes of its batches, their ids, and what goes with these on the device."""
+        height, width, _ = self.source.rasterizer.shape
+        for many in _grouped(shares, UPLOADED):
+            ids = np.concatenate([share.ids for share in many])
+            _require_within(ids, len(self.source))
+            with self.cuda.stream(side):
+                at = self._upload(torch.from_numpy(ids))
+                columns = [column[at] for column in self._columns]
+                if augment is not None:
+                    words = np.concatenate([augment.words(share.epoch, share.first, len(share)) for share in many])
+                    columns.append(self._upload(for_torch(augment.matrices_of(words, height, width), height, width)))
+            first = 0
+            for group in _grouped(iter(many), self.group):
+                sizes = [len(share) for share in group]
+                last = first + sum(sizes)
+                yield sizes, ids[first:last], [column[first:last] for column in columns]
+                first = last
+
+    def _upload(self, tensor: Tensor) -> Tensor:
+        """Copy to the device without waiting for it; from memory that is not pinned the driver may wait."""
+        return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
+
     def _launch(
-        self, out: Tensor, free: list[Any], side: Any, group: list[Share], augment: Augmentation | None
+        self, out: Tensor, free: list[Any], side: Any, sizes: list[int], ids: Int64, columns: list[Tensor]
     ) -> tuple[list[Batch], Any]:
         """Start drawing some batches; return them with the event after which they are done."""
-        numbers = np.concatenate([share.ids for share in group])
-        _require_within(numbers, len(self.source))
+        pairs, calendar, climatology, y, *moved = columns
         with self.cuda.stream(side):
             for event in free:
                 side.wait_event(event)
             free.clear()
-            ids = torch.from_numpy(numbers).to(self.device, non_blocking=True)
-            self.source.rasterizer.fill(self._pairs[ids], out, stream=side)
+            self.source.rasterizer.fill(pairs, out, stream=side)
             maps = out.permute(0, 3, 1, 2)
-            if augment is not None:
-                height, width = maps.shape[2:]
-                matrices = [augment.matrices(one.epoch, one.first, len(one), height, width) for one in group]
-                maps = warp(maps, np.concatenate(matrices))
-            whole = Batch(numbers, maps, *(column[ids] for column in self._columns))
-            return list(whole.parts([len(share) for share in group])), side.record_event()
+            if moved:
+                maps = warp_by_torch(maps, *moved)
+            return list(Batch(ids, maps, calendar, climatology, y).parts(sizes)), side.record_event()
 
     def _hand_over(self, place: int, batches: list[Batch], drawn: Any, free: list[list[Any]]) -> Iterator[Batch]:
         """Yield batches to the reader's stream, and mark when that is done with each."""

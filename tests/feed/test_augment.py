@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from hews_gpu.errors import UserError
-from hews_gpu.feed.augment import Augmentation, warp, warp_by_torch
+from hews_gpu.feed.augment import Augmentation, for_torch, warp, warp_by_torch
 
 NONE = {"rotation_deg": 0.0, "shift": 0.0, "shear_deg": 0.0, "zoom": 0.0}
 
@@ -88,7 +88,11 @@ def resampled(maps, matrices):
     return found
 
 
-@pytest.mark.parametrize("way", [warp, warp_by_torch])
+def by_torch(maps, matrices):
+    return warp_by_torch(maps, for_torch(matrices, *maps.shape[2:]))
+
+
+@pytest.mark.parametrize("way", [warp, by_torch])
 @pytest.mark.parametrize("shape", [(5, 3, 20, 30), (4, 2, 31, 17), (3, 1, 1, 9)])
 def test_pixels_are_as_scipy_resamples_them(shape, way):
     maps = np.random.default_rng(0).random(shape)
@@ -101,7 +105,7 @@ def test_pixels_are_as_scipy_resamples_them(shape, way):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("way", [warp, warp_by_torch])
+@pytest.mark.parametrize("way", [warp, by_torch])
 def test_the_dtype_stays_and_bytes_are_rounded(dtype, way):
     maps = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 8, 6), dtype=np.uint8))
     matrices = Augmentation(seed=9).matrices(0, 0, 2, 8, 6)

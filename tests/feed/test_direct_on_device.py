@@ -12,9 +12,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.gpu.raster import counting, painting
-from hews_gpu.feed.augment import Augmentation
+from hews_gpu.feed import direct
+from hews_gpu.feed.augment import Augmentation, for_torch, warp_by_torch
 from hews_gpu.feed.batch import MapSource
 from hews_gpu.feed.direct import DeviceDrawer, DirectFeed
 from hews_gpu.feed.plan import Share, shares
@@ -112,13 +114,18 @@ def source():
     return found
 
 
+def drawer_of(source, cuda, device="cpu", **options):
+    columns = (source.calendar, source.climatology, source.y)
+    return DeviceDrawer(source, tuple(torch.from_numpy(column).to(device) for column in columns), cuda, **options)
+
+
 @pytest.mark.parametrize("group", [1, 11, None])  # a batch at a time; two, and the last one alone; all at once
 @pytest.mark.parametrize("eager", [0.0, 0.1, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_reader_finds_its_batch_whatever_the_schedule(source, seed, eager, group):
     toy = drawn_source(painting, "numba", "uint8")
     cuda = Cuda(seed, eager)
-    drawer = DeviceDrawer(source, torch.device("cpu"), cuda, group=group)
+    drawer = drawer_of(source, cuda, group=group)
     plan = list(shares(seed, 0, 0, 1, windows=len(source), batch_size=5))
     found = {}
     for turn, batch in enumerate(drawer.batches(iter(plan), None)):
@@ -135,9 +142,51 @@ def test_the_reader_finds_its_batch_whatever_the_schedule(source, seed, eager, g
         assert len(found[turn]) == 3 and all(torch.equal(maps, expected) for maps in found[turn])
 
 
+class Copies(TorchDispatchMode):
+    """Counts what is copied from the host to a device that has no memory."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        result = function(*arguments, **(named or {}))
+        inputs = [one for one in arguments if isinstance(one, torch.Tensor)]
+        if isinstance(result, torch.Tensor) and result.is_meta:
+            self.count += any(one.device.type == "cpu" for one in inputs)
+        return result
+
+
+@pytest.mark.parametrize(("uploaded", "uploads"), [(1000, 1), (15, 3)])
+@pytest.mark.parametrize("augment", [None, Augmentation(seed=1, flip=True)])
+def test_a_step_copies_nothing_from_the_host(source, monkeypatch, augment, uploaded, uploads):
+    """37 samples in batches of 5, each drawn by a launch of its own: ids and matrices go with many batches at once."""
+    monkeypatch.setattr(direct, "UPLOADED", uploaded)
+    source.rasterizer.fill = lambda pairs, out, stream: None
+    drawer = drawer_of(source, Cuda(0, 0.5), "meta", group=1)
+    plan = shares(1, 0, 0, 1, windows=len(source), batch_size=5)
+    with Copies() as copies:
+        batches = list(drawer.batches(plan, augment))
+    assert len(batches) == 8 and all(batch.maps.is_meta and batch.y.is_meta for batch in batches)
+    assert copies.count == uploads * (1 if augment is None else 2)
+
+
+def test_augmented_batches_are_each_samples_own_whatever_is_uploaded_at_once(source, monkeypatch):
+    """Two ranks' shares of two epochs: places that do not follow each other."""
+    toy, augment = drawn_source(painting, "numba", "uint8"), Augmentation(seed=1, flip=True)
+    source.rasterizer.fill = lambda pairs, out, stream: toy.rasterizer.fill(pairs.numpy(), out)
+    plan = [share for epoch in (0, 1) for share in shares(1, epoch, 1, 2, windows=len(source), batch_size=10)]
+    monkeypatch.setattr(direct, "UPLOADED", 15)
+    batches = drawer_of(source, Cuda(0, 0.5), group=10).batches(iter(plan), augment)
+    for share, batch in zip(plan, batches, strict=True):
+        maps = torch.from_numpy(toy.rasterizer.maps(source.pairs[share.ids])).permute(0, 3, 1, 2)
+        matrices = augment.matrices(share.epoch, share.first, len(share), *maps.shape[2:])
+        assert torch.equal(batch.maps, warp_by_torch(maps, for_torch(matrices, *maps.shape[2:])))
+        np.testing.assert_array_equal(batch.ids, share.ids)
+        np.testing.assert_array_equal(batch.y, source.y[share.ids])
+
+
 def test_a_reader_that_stops_early_leaves_nothing_running(source):
     cuda = Cuda(0, 0.5)
-    drawer = DeviceDrawer(source, torch.device("cpu"), cuda, group=8)
+    drawer = drawer_of(source, cuda, group=8)
     batches = drawer.batches(iter([Share(np.arange(4))] * 9), None)
     next(batches)
     batches.close()
@@ -146,7 +195,7 @@ def test_a_reader_that_stops_early_leaves_nothing_running(source):
 
 @pytest.mark.parametrize("wrong", [-1, 37])
 def test_samples_that_there_are_not_are_refused_before_the_gpu_sees_them(source, wrong):
-    drawer = DeviceDrawer(source, torch.device("cpu"), Cuda(0, 0.5))
+    drawer = drawer_of(source, Cuda(0, 0.5))
     with pytest.raises(IndexError, match=r"must be 0\.\.36"):
         list(drawer.batches(iter([Share(np.array([0, wrong]))]), None))
 
