@@ -41,7 +41,7 @@ STAGES: dict[str, tuple[str, int]] = {
     "tilings": ("benchmarks.gpu.tilings", 45),
     "feed": ("benchmarks.feed", 60),
     "prepare": ("benchmarks.gpu.prepare", 120),
-    "training": ("benchmarks.gpu.training", 60),
+    "training": ("benchmarks.gpu.training", 90),
     "tests": (__name__, 90),
     "pip": ("benchmarks.gpu.pip", 40),
     "racecheck": ("benchmarks.gpu.tools", 60),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -39,6 +39,8 @@ from hews_gpu.training.distributed import ProcessGroup, ProcessInfo, process_gro
 from hews_gpu.training.logs import EpochCost
 from hews_gpu.training.objective import EpochRow, Objective, Stage
 from hews_gpu.training.recipe import EngineConfig
+from hews_gpu.training.step_graph import StepGraph, set_learning_rate
+from hews_gpu.typed_toml import require
 from hews_gpu.work_folder import code_digest
 
 __all__ = ["Position", "TrainingLoop", "fit_in_memory", "learning_rate", "order_fingerprint"]
@@ -124,12 +126,14 @@ class TrainingLoop:
     """One run: the model, its optimizer, and how far it has come.
 
     Raises:
-        UserError: a batch cannot be shared evenly.
+        UserError: a batch cannot be shared evenly, or a step cannot be a CUDA graph here.
     """
 
     def __init__(self, objective: Objective, engine: EngineConfig, group: ProcessGroup) -> None:
         self.objective, self.engine, self.group = objective, engine, group
         self.fabric, self.device = group.fabric, group.fabric.device
+        if engine.graph:
+            _require_graphs(self.device, group.size)
         for stage in objective.stages:
             stage.require_divisible(group.size)
         self.settings = {"code": code_digest(), **objective.settings, **engine.settings}
@@ -145,8 +149,10 @@ class TrainingLoop:
         self.position = Position()
         self.best: Tensors = {}
         self.average: Tensors = {}
-        self._loss = torch.zeros((), dtype=torch.float64)  # of this rank's share of the epoch under way, bits
-        self._step_loss = self._loss
+        # of this rank's share of the epoch under way, and of the last step, bits
+        self._loss, self._step_loss = torch.zeros(2, dtype=torch.float64, device=self.device).unbind()
+        self._take: Callable[[Iterable[Any]], None]
+        self._begin_stage()
         self._shown_s, self._note = 0.0, ""
         self._buckets_fixed = group.size == 1
 
@@ -251,27 +257,42 @@ class TrainingLoop:
             remedy = "Install it, or set [engine] compile = false in the recipe and train anew with --force"
             raise UserError("[engine] compile", True, allowed=f"does not work here: {why}", remedy=remedy) from error
 
+    def _begin_stage(self) -> None:
+        """Take the steps of a stage as they are, or by a graph of its own: batches may have another size."""
+        self._take = StepGraph(self._learn, self.optimizer) if self.engine.graph else self._learn
+
     def _step(self, stage: Stage, steps: int, batches: Iterator[Any], cost: EpochCost) -> None:
         """Take one optimizer step."""
-        position, rank, ranks = self.position, self.group.rank, self.group.size
+        position = self.position
         rate = learning_rate(stage, position.stage_epoch * steps + position.epoch_step, stage.epochs * steps)
-        for parameters in self.optimizer.param_groups:
-            parameters["lr"] = rate
-        self.optimizer.zero_grad()
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        place = position.epoch_step * stage.batch_size + rank * (stage.batch_size // ranks)
-        for turn in range(stage.accumulate):
-            batch = cost.time_waiting(batches)
-            position.orders[rank] = (position.orders[rank] + order_fingerprint(batch.ids, place)) % MODULUS
-            place += len(batch)
-            total = self._backward(stage, batch, total, is_last=turn + 1 == stage.accumulate)
-            cost.samples += len(batch) * ranks
-        self._stepper.step()
-        self._step_loss = total / math.log(2)
-        self._loss = self._loss + self._step_loss
+        set_learning_rate(self.optimizer, rate)
+        self._take(self._turns(stage, batches, cost))
         position.step += 1
         position.epoch_step += 1
         self._update_average()
+
+    def _turns(self, stage: Stage, batches: Iterator[Any], cost: EpochCost) -> Iterator[Any]:
+        """Draw the batches of a step, each valid until the next, and note which samples they hold."""
+        position, rank, ranks = self.position, self.group.rank, self.group.size
+        place = position.epoch_step * stage.batch_size + rank * (stage.batch_size // ranks)
+        for _ in range(stage.accumulate):
+            batch = cost.time_waiting(batches)
+            position.orders[rank] = (position.orders[rank] + order_fingerprint(batch.ids, place)) % MODULUS
+            place += len(batch)
+            cost.samples += len(batch) * ranks
+            yield batch
+
+    def _learn(self, turns: Iterable[Any]) -> None:
+        """Learn from the batches of one step, with nothing of the host's that differs between two steps of a stage."""
+        stage = self.stage
+        assert stage is not None
+        self.optimizer.zero_grad()
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for turn, batch in enumerate(turns):
+            total = self._backward(stage, batch, total, is_last=turn + 1 == stage.accumulate)
+        self._stepper.step()
+        self._step_loss.copy_(total / math.log(2))
+        self._loss += self._step_loss
 
     def _backward(self, stage: Stage, batch: Any, total: Tensor, *, is_last: bool) -> Tensor:
         """Add the gradients of a batch, piece by piece; ranks exchange theirs at the last piece of a step."""
@@ -324,6 +345,7 @@ class TrainingLoop:
         since = row.epoch - max(position.best_epoch, row.epoch - position.stage_epoch)
         if position.stage_epoch >= stage.epochs or (stage.patience is not None and since >= stage.patience):
             position.stage, position.stage_epoch = position.stage + 1, 0
+            self._begin_stage()
         return row
 
     def _validate(self) -> Mapping[str, float]:
@@ -366,7 +388,7 @@ class TrainingLoop:
         if len(position.losses) != ranks:
             position.losses = [sum(position.losses)] + [0.0] * (ranks - 1)
             position.orders = [sum(position.orders) % MODULUS] + [0] * (ranks - 1)
-        self._loss = torch.tensor(position.losses[self.group.rank], dtype=torch.float64, device=self.device)
+        self._loss.fill_(position.losses[self.group.rank])
 
     def _made_with(self) -> dict[str, Any]:
         """Return what may change between two stops, and then rounds otherwise."""
@@ -380,13 +402,24 @@ class TrainingLoop:
             loss = float(self._loss) * self.group.size / position.epoch_step
             best = f"validation {position.best_score:.4f} at best"
             self._note = f"epoch {position.epoch + 1}, loss {loss:.4f} bits, {best}"
-            rate = self.optimizer.param_groups[0]["lr"]
+            rate = float(self.optimizer.param_groups[0]["lr"])
             watch(position.step, {"loss": float(self._step_loss) * self.group.size, "learning_rate": rate})
         bar.advance(1, self._note)
 
 
 def _copy(tensors: Mapping[str, Tensor]) -> Tensors:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def _require_graphs(device: torch.device, ranks: int) -> None:
+    """Refuse to capture steps where they cannot be.
+
+    Raises:
+        UserError: no GPU, or several processes.
+    """
+    field, off = "[engine] graph", "Set it to false in the recipe"
+    require(device.type == "cuda", field, True, f"needs a GPU, and this runs on {device}", f"{off}, or --device cuda")
+    require(ranks == 1, field, True, f"needs a single process, not {ranks}", f"{off}, or leave out --devices")
 
 
 def _require_finite(row: EpochRow) -> None:

@@ -170,11 +170,13 @@ class EngineConfig:
     """Keep the weights of convolutions channels-last, as maps are drawn."""
     compile: bool = False
     """Compile the model with torch.compile."""
+    graph: bool = False
+    """Capture a step as a CUDA graph and replay it: one GPU only, and not yet run on any."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides how results are rounded: a run goes on only with the same."""
-        return {f"[engine] {key}": getattr(self, key) for key in ("precision", "compile", "channels_last")}
+        return {f"[engine] {key}": getattr(self, key) for key in ("precision", "compile", "channels_last", "graph")}
 
     def __post_init__(self) -> None:
         require(0 <= self.ema < 1, "[engine] ema", self.ema, "must be 0 or more, below 1")

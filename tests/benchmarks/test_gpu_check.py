@@ -5,17 +5,12 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 
-from benchmarks.feed import make_source
 from benchmarks.gpu import check, pip, prepare, raster, training
-from hews_gpu.feed.feeds import open_feed
-from hews_gpu.reference.networks import ReferenceCnn, reference_settings
 from hews_gpu.workers import in_this_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,15 +180,28 @@ def test_kernels_that_are_drawn_have_counted_instructions():
     assert [count is None for count in counts] == [name == "" for name in drawn] and min(filter(None, counts)) > 1000
 
 
-def test_training_takes_steps_and_counts_them():
-    source = make_source(64, height=62, width=62)
-    model = ReferenceCnn(replace(reference_settings("reference2"), height=62, width=62))
-    before = next(model.parameters()).detach().clone()
-    row = training.measure(model, open_feed("direct", source), batch=4, steps=3, profiled=1)
-    assert (row["batch"], row["steps"], row["gpu_busy_share"]) == (4, 3, None)
-    assert row["samples_per_s"] * row["step_s"] == pytest.approx(4)
-    assert 0 <= row["waiting_share"] < 1 and all(0.3 < loss < 1.5 for loss in row["loss"])
-    assert not torch.equal(before, next(model.parameters()))
+def test_training_takes_steps_both_ways_on_the_same_batches():
+    row = training.measure(training.Case("reference2", batch=4, piece=3), training.LITTLE, "cpu")
+    assert row["losses_apart"] == 0  # without a GPU both ways are one
+    for way in (training.EAGER, training.GRAPH):
+        assert row[way]["samples_per_s"] * row[way]["step_s"] == pytest.approx(4)
+        assert row[way]["gpu_busy_share"] is None and row[way]["step_over_cached"] > 0
+
+
+def test_a_graph_that_learns_otherwise_is_told_and_the_rest_is_measured(monkeypatch):
+    class Stale(training.Side):
+        """Keeps the batch of the step before, as one that is captured with another's memory would."""
+
+        def __init__(self, case, module, feed, way):
+            super().__init__(case, module, feed, way)
+            if way == training.GRAPH:
+                next(self.stream)
+
+    monkeypatch.setattr(training, "Side", Stale)
+    monkeypatch.setattr(training, "TINY", training.TINY[1:])
+    result = training.run(tiny=True)
+    assert result["failed"] == "reference2, 4: both ways were given other batches" and not check.is_done(result)
+    assert result["rows"][0][training.EAGER]["step_s"] > 0
 
 
 def test_a_gpu_is_busy_while_any_of_its_streams_is():

@@ -142,7 +142,7 @@ def test_a_recipe_that_cannot_be_read_is_refused(tmp_path, monkeypatch, name, sa
 
 def test_settings_of_the_arithmetic_are_named_as_in_the_recipe():
     assert set(load_recipe().engine.settings) == {
-        f"[engine] {key}" for key in ("precision", "compile", "channels_last")
+        f"[engine] {key}" for key in ("precision", "compile", "channels_last", "graph")
     }
 
 
