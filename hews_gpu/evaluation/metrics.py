@@ -40,11 +40,11 @@ def roc_auc(y: ArrayLike, p: ArrayLike) -> float:
 
 
 def average_precision(y: ArrayLike, p: ArrayLike) -> float:
-    """Return the precision averaged over the steps of recall, without interpolation."""
+    """Return the precision averaged over the steps of recall, without interpolation; nan without a positive window."""
     y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
     every, hits = np.sort(p), np.sort(p[y])
     warned, right = (len(each) - np.searchsorted(each, hits, side="left") for each in (every, hits))
-    return float(np.mean(right / warned))
+    return float(np.mean(right / warned)) if len(hits) else float("nan")
 
 
 def brier(y: ArrayLike, p: ArrayLike) -> float:

@@ -20,6 +20,8 @@ RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
 def value_curve(y: ArrayLike, p: ArrayLike, ratios: tuple[float, ...] = RATIOS) -> list[dict[str, float]]:
     """Return the value for users of each cost-loss ratio, each acting at a forecast of that very ratio or more.
 
+    nan where all windows are of one kind: perfect knowledge would save nothing.
+
     Args:
         y: outcomes, 0 or 1 [S].
         p: forecasts [S].
@@ -30,5 +32,6 @@ def value_curve(y: ArrayLike, p: ArrayLike, ratios: tuple[float, ...] = RATIOS) 
     curve = []
     for ratio in ratios:
         usual, spent = min(ratio, rate), float(np.where(p >= ratio, ratio, y).mean())
-        curve.append({"cost_loss": ratio, "value": (usual - spent) / (usual - ratio * rate)})
+        value = (usual - spent) / (usual - ratio * rate) if 0 < rate < 1 else float("nan")
+        curve.append({"cost_loss": ratio, "value": value})
     return curve

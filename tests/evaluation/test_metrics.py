@@ -34,6 +34,11 @@ def test_auc_by_counting_pairs():
     assert metrics.roc_auc(Y, P) == pytest.approx(5.5 / 6)
 
 
+def test_windows_of_one_kind_have_no_score():
+    assert np.isnan(metrics.roc_auc(np.zeros(3), P[:3])) and np.isnan(metrics.roc_auc(np.ones(3), P[:3]))
+    assert np.isnan(metrics.average_precision(np.zeros(3), P[:3]))
+
+
 def test_average_precision_by_hand():
     # at 0.8: recall 1/2, precision 1; at 0.4: recall 1, precision 2/3
     assert metrics.average_precision(Y, P) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)

@@ -27,3 +27,8 @@ def test_a_perfect_forecast_is_worth_1_and_the_base_rate_0():
     y = np.array([0, 1, 0, 0])
     assert [point["value"] for point in value_curve(y, y.astype(float), (0.1, 0.5))] == pytest.approx([1, 1])
     assert [point["value"] for point in value_curve(y, np.full(4, 0.25), (0.1, 0.5))] == pytest.approx([0, 0])
+
+
+@pytest.mark.parametrize("y", [np.zeros(4), np.ones(4)])
+def test_where_all_windows_are_alike_there_is_nothing_to_save(y):
+    assert all(np.isnan(point["value"]) for point in value_curve(y, np.full(4, 0.25)))
