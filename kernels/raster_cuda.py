@@ -24,8 +24,9 @@ of numbers that are not negative do not depend on it.
     read: warp w takes steps w, w + warps, .. (a part of one where warps are more than steps), lane l an incident
     draw: warp w takes rows w, w + warps, .. of the map, lane l columns l, l + 32, ..
 
-From sm_90 on bytes that are written as they are go in bulk: one thread starts the copy of the base, which comes while
-incidents are read, and one starts the copy to memory when all have drawn (`tiles_cuda`, `_inline_ptx`).
+In bulk, from sm_90 on and where asked, go bytes that are written as they are: one thread starts the copy of the base,
+which comes while incidents are read, and one starts the copy to memory when all have drawn (`tiles_cuda`,
+`_inline_ptx`).
 
 Integers only, and those of 32 bits where they can be: the compiler widens every sum to 64, so sums are cast back
 (`i32`, `u32`), and indices are unsigned, as a signed one is tested for being negative at every access. Shapes as in

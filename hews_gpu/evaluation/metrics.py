@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hews_gpu.arrays import Bool, Float64
 from hews_gpu.forecasters.logistic import require_pair
 
 __all__ = [
@@ -32,7 +33,7 @@ def roc_auc(y: ArrayLike, p: ArrayLike) -> float:
 
     nan where all windows are of one kind.
     """
-    y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
+    y, p = _numbers(y, p)
     negatives = np.sort(p[~y])
     below, not_above = (np.searchsorted(negatives, p[y], side=side) for side in ("left", "right"))
     pairs = len(below) * len(negatives)
@@ -41,10 +42,18 @@ def roc_auc(y: ArrayLike, p: ArrayLike) -> float:
 
 def average_precision(y: ArrayLike, p: ArrayLike) -> float:
     """Return the precision averaged over the steps of recall, without interpolation; nan without a positive window."""
-    y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
+    y, p = _numbers(y, p)
     every, hits = np.sort(p), np.sort(p[y])
     warned, right = (len(each) - np.searchsorted(each, hits, side="left") for each in (every, hits))
     return float(np.mean(right / warned)) if len(hits) else float("nan")
+
+
+def _numbers(y: ArrayLike, p: ArrayLike) -> tuple[Bool, Float64]:
+    """Return outcomes and forecasts, which may be any numbers that rank windows."""
+    y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
+    if np.isnan(p).any():
+        raise ValueError("forecasts must be numbers, one is nan")  # it would be ranked the highest
+    return y, p
 
 
 def brier(y: ArrayLike, p: ArrayLike) -> float:

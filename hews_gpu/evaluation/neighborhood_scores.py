@@ -84,7 +84,7 @@ def hits_within(
         covered = np.clip((share * area_km2.sum() - before) / sizes, 0.0, 1.0)
         for i, ordered in enumerate(every):
             found[:, i, k] = np.einsum("sn,sn->s", ordered, covered)
-    return found.reshape(len(counts), -1)
+    return found.reshape(len(counts), len(every) * len(shares))
 
 
 def neighborhood_scores(

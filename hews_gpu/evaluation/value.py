@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hews_gpu.forecasters.logistic import require_pair
+
 __all__ = ["RATIOS", "value_curve"]
 
 RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
@@ -27,7 +29,7 @@ def value_curve(y: ArrayLike, p: ArrayLike, ratios: tuple[float, ...] = RATIOS) 
         p: forecasts [S].
         ratios: increasing, between 0 and 1.
     """
-    y, p = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    y, p = require_pair(y, p)
     rate = float(y.mean())
     curve = []
     for ratio in ratios:

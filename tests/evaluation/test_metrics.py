@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from hews_gpu.evaluation import metrics
+from hews_gpu.evaluation.value import value_curve
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 
 Y = np.array([1, 0, 1, 0, 0])
@@ -32,6 +33,12 @@ def forecasts(n=400, seed=0):
 def test_auc_by_counting_pairs():
     # positives 0.8, 0.4; negatives 0.4, 0.1, 0.3: 0.8 beats 3, 0.4 beats 2 and ties 1 -> 5.5 of 6
     assert metrics.roc_auc(Y, P) == pytest.approx(5.5 / 6)
+
+
+@pytest.mark.parametrize("score", [metrics.roc_auc, metrics.average_precision, value_curve])
+def test_a_forecast_that_is_no_number_is_not_ranked(score):
+    with pytest.raises(ValueError, match="forecasts must be"):
+        score([0, 1, 0, 1], [0.1, np.nan, 0.3, 0.2])
 
 
 def test_windows_of_one_kind_have_no_score():

@@ -42,6 +42,10 @@ def test_hits_take_the_part_that_fits():
     assert hits(P / AREA, 1.0) == [2, 1]
 
 
+def test_no_window_has_hits_of_no_kind():
+    assert hits_within(COUNTS[:0], P[:0], AREA, [0.1, 0.5], COUNTS[:0]).shape == (0, 4)
+
+
 def test_scores_of_a_perfect_and_of_a_wrong_order():
     perfect = scored(COUNTS, P, AREA, 0.25)
     assert perfect == {"area_share": 0.25, "hit_rate": 1, "pai": 4, "pei": 1, "pei_star": 1}

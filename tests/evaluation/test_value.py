@@ -23,6 +23,11 @@ def test_value_is_the_share_saved_of_what_perfect_knowledge_would_save(seed):
         assert point["value"] == pytest.approx(expected, abs=1e-12)
 
 
+def test_who_is_told_the_very_ratio_acts():
+    acts, does_not = (value_curve([0, 1, 0, 0], [0.1, p, 0.1, 0.1], (0.5,))[0]["value"] for p in (0.5, 0.49))
+    assert acts == pytest.approx(1) and does_not == pytest.approx(0)
+
+
 def test_a_perfect_forecast_is_worth_1_and_the_base_rate_0():
     y = np.array([0, 1, 0, 0])
     assert [point["value"] for point in value_curve(y, y.astype(float), (0.1, 0.5))] == pytest.approx([1, 1])

@@ -6,6 +6,8 @@ Two neighborhoods of a square kilometer side by side, four cells each::
     . . | . .
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -95,16 +97,18 @@ def test_near_repeats_are_weighed_by_what_they_foretell():
 
 
 def test_a_bandwidth_is_chosen_once_from_the_same_events(monkeypatch):
-    """Later also by near repeats, and anew as soon as one event lies elsewhere."""
+    """Later also by near repeats, and anew as soon as one event lies elsewhere or has another window."""
     ground, spreads = Ground(cells_m=CELLS, cell_area=GROUND.cell_area, area_km2=np.ones(2)), []
     monkeypatch.setattr("hews_gpu.forecasters.neighborhoods.BANDWIDTHS_M", (300.0, 2400.0))
     time_s, xy_m = np.arange(300) * DAY_S, np.tile([*5 * [[250.0, 250.0]], [1750.0, 750.0]], (50, 1))
     train = Outcomes(windows=windows_at(np.arange(0, 300 * DAY_S, DAY_S)), y=np.ones(300, bool))
     spread = Ground.spread
     monkeypatch.setattr(Ground, "spread", lambda self, xy, width: spreads.append(width) or spread(self, xy, width))
-    for places, tried in ((xy_m, 2), (xy_m, 0), (xy_m + np.eye(300, 2), 2)):
+    sooner = replace(train, windows=windows_at(train.windows.issue_s - 3600))
+    moved = xy_m + np.eye(300, 2)
+    for places, outcomes, tried in ((xy_m, train, 2), (xy_m, train, 0), (moved, train, 2), (moved, sooner, 2)):
         forecaster = KernelDensity(ground)
-        forecaster.fit(catalog_of(time_s, places), train)
+        forecaster.fit(catalog_of(time_s, places), outcomes)
         assert len(spreads) == tried and forecaster._bandwidth_m == 300.0
         spreads.clear()
 
