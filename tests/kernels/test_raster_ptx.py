@@ -56,11 +56,14 @@ def test_eight_blocks_fit_where_training_runs():
 
 
 def test_a_kernel_that_keeps_too_much_is_seen(tmp_path):
-    """The check itself: the assembler is told to use fewer registers than the kernel wants, and reports spills."""
-    text = ptx_of("reference: uint8", "sm_90")
+    """The check itself: the assembler is told to use fewer registers than the kernel wants, and reports spills.
+
+    Without bulk copies, with which it wants no more than it may be held to.
+    """
+    text = ptx_of("reference: uint8", "sm_80")
     tight = re.sub(r"(\.visible \.entry [^{]*?\))", r"\1\n.maxnreg 24\n", text, count=1, flags=re.DOTALL)
     assert tight != text
-    assert resources(tight, COMPUTES["sm_90"], tmp_path)["spilled_bytes"] > 0
+    assert resources(tight, COMPUTES["sm_80"], tmp_path)["spilled_bytes"] > 0
 
 
 def test_one_float_is_seen():
