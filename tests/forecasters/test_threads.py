@@ -10,11 +10,15 @@ from hews_gpu.forecasters.threads import one_thread
 with one_thread():
     pass
 assert not {"torch", "sklearn", "xarray"} & set(sys.modules)  # a second or more each
-import sklearn.ensemble
+from importlib import import_module
 from threadpoolctl import threadpool_info, threadpool_limits
-with threadpool_limits(2), one_thread():
-    threads = [library["num_threads"] for library in threadpool_info()]
-assert set(threads) == {1} and len(threads) > 1, threads
+for name in ("sklearn.ensemble", "torch"):
+    before = len(threadpool_info())
+    import_module(name)
+    assert len(threadpool_info()) > before
+    with threadpool_limits(2), one_thread():
+        threads = [library["num_threads"] for library in threadpool_info()]
+    assert set(threads) == {1}, (name, threads)
 """
 
 
