@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
-import torch
 
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Windows
@@ -56,6 +55,7 @@ LAST_CYCLES = 8
 NEWTON_STEPS = 12
 LEAST_GAIN = 0.5  # nats: for less, nothing is moved
 FACTORS = (0.7, 1.4, 0.85, 1.18, 0.93, 1.07)  # by which decays and distances are adjusted, while that helps
+WEIGHTS = ("level", "share", "gain")
 FIT_PRECISION = np.array([400.0, 1600.0])  # of the priors of the calibration's level and slope: 0.05 and 0.025
 
 
@@ -105,14 +105,13 @@ class Arrivals:
         last_s = times_s + (-(times_s - anchor_s) - 1) % self.whole_step_s  # last second of the map step
         return np.where(last_s < times_s + step_s, self.per_hour[hour_of_week(last_s)], 0.0)
 
-    def harm(self, net: HewsNet, reach: Reach) -> torch.Tensor:
+    def harm(self, net: HewsNet, reach: Reach) -> Float64:
         """Return the chance [L, N] that an incident of a step leads to an event in each neighborhood."""
         which = list(self.which)
         sent = reach.later[:, which] * net.effect[which]  # [L, K, N]
         local = net.local[which]
-        here, anywhere = sent.sum(1), sent[:, ~local].sum(1)
-        share = torch.from_numpy(self.share)
-        return share * -torch.expm1(-here) + (1 - share) * -torch.expm1(-anywhere)
+        here, anywhere = sent.sum(axis=1), sent[:, ~local].sum(axis=1)
+        return np.asarray(self.share * -np.expm1(-here) + (1 - self.share) * -np.expm1(-anywhere))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,20 +147,19 @@ class HewsNetFit:
     @cached_property
     def net(self) -> HewsNet:
         """The network with these weights."""
-        net = HewsNet(len(self.weights["share"]), [layer.is_local for layer in self.layers])
-        for name, values in self.weights.items():
-            getattr(net, name).copy_(torch.from_numpy(values))
-        return net
+        local = np.array([layer.is_local for layer in self.layers], dtype=bool)
+        level, share, gain = (self.weights[name] for name in WEIGHTS)
+        return HewsNet(level=float(level), share=share, gain=gain, local=local)
 
     def ahead(self, unknown_s: int, horizon_s: int) -> _Ahead:
         """Return how far excitation carries through the unknown time before a window; worked out once."""
         if (unknown_s, horizon_s) not in self._ahead:
             step_s = step_of(unknown_s, horizon_s)
-            decay_s = torch.tensor([layer.decay_s for layer in self.layers], dtype=torch.float64)
-            is_self = [layer.stream == TARGETS and not layer.partner for layer in self.layers]
+            decay_s = np.array([layer.decay_s for layer in self.layers], dtype=np.float64)
+            is_self = np.array([layer.stream == TARGETS and not layer.partner for layer in self.layers], dtype=bool)
             steps = unknown_s // step_s, horizon_s // step_s
-            reach = self.net.reach(decay_s, torch.tensor(is_self, dtype=torch.bool), *steps, step_s, self.blind_s)
-            harm = tuple(each.harm(self.net, reach).numpy() for each in self.arrivals)
+            reach = self.net.reach(decay_s, is_self, *steps, step_s, self.blind_s)
+            harm = tuple(each.harm(self.net, reach) for each in self.arrivals)
             self._ahead[unknown_s, horizon_s] = _Ahead(step_s=step_s, reach=reach, harm=harm)
         return self._ahead[unknown_s, horizon_s]
 
@@ -187,7 +185,7 @@ class HewsNetForecaster:
             state = _Fit(known, begin_s, end_s, step_s, blind_s).run()
             law = HewsNetFit(
                 layers=tuple(state.layers),
-                weights={name: getattr(state.net, name).numpy() for name in ("level", "share", "gain")},
+                weights={name: np.asarray(getattr(state.net, name)) for name in WEIGHTS},
                 rhythm=state.rhythm,
                 step_s=step_s,
                 anchor_s=begin_s,
@@ -239,9 +237,7 @@ class HewsNetForecaster:
 
     def _added(self, base: Float64, left: Float64, arriving: Float64) -> Float64:
         """Return the hazards [S, N] of what `_to_add` returns."""
-        with torch.no_grad():
-            known: Float64 = self.fitted.net(torch.from_numpy(base), torch.from_numpy(left)).numpy()
-        return known + arriving
+        return self.fitted.net.hazards(base, left) + arriving
 
     def _to_add(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64, Float64]:
         """Return events [S, N] of the rhythm, what known rows still send [S, K, N], and what is yet to come [S, N]."""
@@ -287,8 +283,8 @@ class HewsNetForecaster:
     def _left(self, seen: Catalog, windows: Windows, ahead: _Ahead) -> Float64:
         """Return what the known rows [S, K, N] of each layer still send into the window, of each 1 in all."""
         layers, pairs = self.fitted.layers, _pairs(seen, self.fitted)
-        begun = cache(lambda age_s: ahead.reach.begun(-age_s / ahead.step_s).numpy())
-        sent = ahead.reach.sent[0].numpy()
+        begun = cache(lambda age_s: ahead.reach.begun(-age_s / ahead.step_s))
+        sent = ahead.reach.sent[0]
         left = np.empty((len(windows), len(layers), seen.areas))
         for k, layer in enumerate(layers):
             rows = rows_of(layer, seen, pairs)
@@ -309,7 +305,7 @@ class HewsNetForecaster:
 
     def _to_come(self, start_s: Int64, ahead: _Ahead) -> tuple[Float64, Float64]:
         """Return events [S, N] of the rhythm that lead into the window, and what incidents yet to come will set off."""
-        target, step_s = ahead.reach.target.numpy(), ahead.step_s
+        target, step_s = ahead.reach.target, ahead.step_s
         steps = len(target)
         base = np.empty((len(start_s), target.shape[1]))
         arriving = np.zeros_like(base)
@@ -378,7 +374,7 @@ class _Fit:
 
     def _learned(self, layers: list[Layer], cycles: int, rhythm: Rhythm | None = None) -> _State:
         """Learn weights for given layers, and the rhythm unless it is given, too."""
-        net = HewsNet(self.past.areas, [layer.is_local for layer in layers])
+        net = HewsNet.untrained(self.past.areas, [layer.is_local for layer in layers])
         events = len(self.group.time_s)
         left = np.empty((events, len(layers)))
         exposed = np.empty((len(layers), self.past.areas))
@@ -390,13 +386,13 @@ class _Fit:
         for _ in range(cycles):
             kept = rhythm or fit_rhythm(self.cells_s, self.cell_s, self.group.time_s, chance)
             evidence = Evidence(
-                base=torch.from_numpy(kept.per_s(self.group.time_s)),
-                area=torch.from_numpy(self.group.area),
-                left=torch.from_numpy(left),
+                base=kept.per_s(self.group.time_s),
+                area=self.group.area,
+                left=left,
                 base_total=float(kept.per_s(self.cells_s).sum() * self.cell_s),
-                exposure=torch.from_numpy(exposed),
+                exposure=exposed,
             )
-            chance = net.learn(evidence, ROUNDS if layers else 2).numpy()
+            chance = net.learn(evidence, ROUNDS if layers else 2)
             if not layers:
                 break
         return _State(layers=layers, net=net, evidence=evidence, rhythm=kept, value=net.log_likelihood(evidence))
@@ -438,7 +434,7 @@ class _Fit:
 def _best(groups: list[Candidates], state: _State, price: float) -> Layer | None:
     """Return the candidate that promises most, if more than its price."""
     base, layers = state.net.rates(state.evidence)
-    rate = (base + layers.sum(1)).numpy()
+    rate = base + layers.sum(axis=1)
     chosen, best = None, 0.0
     for group in groups:
         gain = _promise(group, rate) - price

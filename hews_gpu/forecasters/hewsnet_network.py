@@ -26,9 +26,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
+from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.forecasters.reach import Reach
 
 __all__ = ["Evidence", "HewsNet"]
@@ -43,39 +43,33 @@ LARGEST_SELF = 0.95  # events set off per event: at 1 the process would explode
 class Evidence:
     """What the model learns from: target events, and the layers as they stood at each."""
 
-    base: Tensor  # [E] rhythm, events a second in the whole city
-    area: Tensor  # [E] int64, neighborhood of the event
-    left: Tensor  # [E, K] layer in the event's neighborhood, or in the city
+    base: Float64  # [E] rhythm, events a second in the whole city
+    area: Int64  # [E] neighborhood of the event
+    left: Float64  # [E, K] layer in the event's neighborhood, or in the city
     base_total: float
     """Integral of the rhythm over the time learned from."""
-    exposure: Tensor  # [K, N] integral of the layer by neighborhood
+    exposure: Float64  # [K, N] integral of the layer by neighborhood
 
 
-class HewsNet(nn.Module):
-    """The model; float64 throughout, as it is small and its likelihoods are compared."""
+@dataclass(kw_only=True)
+class HewsNet:
+    """The model."""
 
-    level: Tensor
-    share: Tensor
-    gain: Tensor
-    local: Tensor
+    level: float
+    share: Float64  # [N]
+    gain: Float64  # [K, N]
+    local: Bool  # [K] whether what a layer sets off stays in the neighborhood, instead of falling anywhere
 
-    def __init__(self, areas: int, local: Sequence[bool] = ()) -> None:
-        """Start from the rhythm alone, spread evenly.
-
-        Args:
-            areas: N, at least 1.
-            local: [K] whether what a layer sets off stays in the neighborhood, instead of falling anywhere.
-        """
-        super().__init__()
+    @classmethod
+    def untrained(cls, areas: int, local: Sequence[bool] = ()) -> HewsNet:
+        """Return the rhythm alone, spread evenly over `areas` neighborhoods, at least 1."""
         if areas < 1:
             raise ValueError(f"areas = {areas} must be 1 or more")
-        self.register_buffer("level", torch.ones((), dtype=torch.float64))
-        self.register_buffer("share", torch.full((areas,), 1 / areas, dtype=torch.float64))
-        self.register_buffer("gain", torch.full((len(local), areas), FIRST_GAIN, dtype=torch.float64))
-        self.register_buffer("local", torch.tensor(local, dtype=torch.bool))
+        gain = np.full((len(local), areas), FIRST_GAIN)
+        return cls(level=1.0, share=np.full(areas, 1 / areas), gain=gain, local=np.array(local, dtype=bool))
 
-    def forward(self, base: Tensor, left: Tensor) -> Tensor:
-        """Return hazards [B, N]: events expected in each window and neighborhood.
+    def hazards(self, base: Float64, left: Float64) -> Float64:
+        """Return [B, N]: events expected in each window and neighborhood.
 
         Args:
             base: [B, N] events of the rhythm that lead into the window, in a city of level 1 and share 1.
@@ -83,47 +77,46 @@ class HewsNet(nn.Module):
         """
         hazard = base * (self.level * self.share)
         for k, effect in enumerate(self.effect):  # not a product of matrices: a window's bits depend on no other window
-            hazard = hazard + left[:, k] * effect
+            hazard += left[:, k] * effect
         return hazard
 
     @property
-    def effect(self) -> Tensor:
+    def effect(self) -> Float64:
         """[K, N] events in each neighborhood per incident: of this neighborhood, or of the city."""
-        return torch.where(self.local[:, None], self.gain, self.gain * self.share)
+        return np.where(self.local[:, None], self.gain, self.gain * self.share)
 
-    def rates(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
+    def rates(self, evidence: Evidence) -> tuple[Float64, Float64]:
         """Return the rates [E] and [E, K] at each event owed to the rhythm and to each layer."""
-        base = self.level * self.share[evidence.area] * evidence.base
-        return base, self.effect[:, evidence.area].T * evidence.left
+        base = (self.level * self.share)[evidence.area] * evidence.base
+        return base, self.effect.T[evidence.area] * evidence.left
 
     def log_likelihood(self, evidence: Evidence) -> float:
         """Return that of the events, their times and neighborhoods, in nats."""
         base, layers = self.rates(evidence)
-        in_city = self.gain[:, 0] * evidence.exposure.sum(1)  # the gain of a city layer is the same in every column
-        exposed = torch.where(self.local, (self.gain * evidence.exposure).sum(1), in_city)
+        in_city = self.gain[:, 0] * evidence.exposure.sum(axis=1)  # a city layer's gain is the same in every column
+        exposed = np.where(self.local, (self.gain * evidence.exposure).sum(axis=1), in_city)
         total = self.level * evidence.base_total + exposed.sum()
-        return float((base + layers.sum(1)).log().sum() - total)
+        return float(np.log(base + layers.sum(axis=1)).sum() - total)
 
-    @torch.no_grad()
-    def learn(self, evidence: Evidence, rounds: int) -> Tensor:
+    def learn(self, evidence: Evidence, rounds: int) -> Float64:
         """Do rounds of expectation maximization; return the chance [E] of each event to come from the rhythm."""
-        chance = torch.ones_like(evidence.base)
+        chance, (layers, areas) = np.ones(len(evidence.base)), self.gain.shape
+        cell = evidence.area[:, None] * layers + np.arange(layers)  # [E, K] of [N, K]
         for _ in range(rounds):
-            base, layers = self.rates(evidence)
-            rate = base + layers.sum(1)
-            chance, owed = base / rate, layers / rate[:, None]
-            self.level.copy_(chance.sum() / evidence.base_total)
-            anywhere = chance + owed[:, ~self.local].sum(1)
-            events = torch.full_like(self.share, PRIOR_SHARE).index_add_(0, evidence.area, anywhere)
-            self.share.copy_(events / events.sum())
-            counts = torch.zeros_like(self.gain.T).index_add_(0, evidence.area, owed).T  # [K, N]
-            for k, is_local in enumerate(self.local.tolist()):
+            base, owed = self.rates(evidence)
+            rate = base + owed.sum(axis=1)
+            chance, owed = base / rate, owed / rate[:, None]
+            self.level = float(chance.sum() / evidence.base_total)
+            anywhere = chance + owed[:, ~self.local].sum(axis=1)
+            events = PRIOR_SHARE + np.bincount(evidence.area, weights=anywhere, minlength=areas)
+            self.share = events / events.sum()
+            counts = np.bincount(cell.ravel(), weights=owed.ravel(), minlength=layers * areas).reshape(areas, layers).T
+            for k, is_local in enumerate(self.local):
                 mean = counts[k].sum() / evidence.exposure[k].sum()
                 self.gain[k] = _gains(counts[k], evidence.exposure[k]) if is_local else mean
         return chance
 
-    @torch.no_grad()
-    def reach(self, decay_s: Tensor, is_self: Tensor, lead: int, horizon: int, step_s: int, blind_s: int = 0) -> Reach:
+    def reach(self, decay_s: Float64, is_self: Bool, lead: int, horizon: int, step_s: int, blind_s: int = 0) -> Reach:
         """Return how far excitation carries, with what may yet happen between now and the window properly in it.
 
         The chance N(m) that an event of step m leaves the window silent, and the share A(m) of a layer's excitation
@@ -140,37 +133,37 @@ class HewsNet(nn.Module):
             blind_s: age at which an incident begins to set off events: that to which the fit was blind.
         """
         within = self.effect[is_self]
-        most = within.sum(0).clamp(min=1e-12)
-        within = within * (LARGEST_SELF / most).clamp(max=1.0)
+        within = within * np.minimum(LARGEST_SELF / np.maximum(within.sum(axis=0), 1e-12), 1.0)
         steps, shape = lead + horizon, self.gain.shape
         reach = Reach(
-            keep=torch.exp(-step_s / decay_s)[:, None],
-            target=torch.ones(steps, shape[1], dtype=torch.float64),
-            sent=torch.zeros(steps + 1, *shape, dtype=torch.float64),
-            later=torch.zeros(steps, *shape, dtype=torch.float64),
+            keep=np.exp(-step_s / decay_s)[:, None],
+            target=np.ones((steps, shape[1])),
+            sent=np.zeros((steps + 1, *shape)),
+            later=np.zeros((steps, *shape)),
             blind=blind_s / step_s,
         )
         for m in range(steps - 1, -1, -1):
             if m < lead:
-                reach.target[m] = -torch.expm1(-(within * reach.begun(m + 1)[is_self]).sum(0))
+                reach.target[m] = -np.expm1(-(within * reach.begun(m + 1)[is_self]).sum(axis=0))
             reach.sent[m] = (1 - reach.keep) * reach.target[m] + reach.keep * reach.sent[m + 1]
             reach.later[m] = reach.begun(m + 0.5)
         return reach
 
 
-def _gains(counts: Tensor, exposure: Tensor) -> Tensor:
+def _gains(counts: Float64, exposure: Float64) -> Float64:
     """Return the gains [N] of a local layer from the events owed to it and its incidents, by neighborhood; both [N].
 
     A gamma distribution of the shape that makes the counts likeliest, around their common mean.
     """
+    from scipy.special import gammaln
+
     mean = counts.sum() / exposure.sum()
     if mean <= 0:
-        return torch.zeros_like(counts)
-    shape = torch.tensor(SHAPES, dtype=torch.float64)[:, None]
+        return np.zeros_like(counts)
+    shape = np.array(SHAPES)[:, None]
     rate = shape / mean
-    silent = torch.lgamma(counts + shape) - torch.lgamma(shape) + shape * torch.log(rate / (rate + exposure))
-    likely = (silent - counts * torch.log(rate + exposure)).sum(1)
-    best = int(torch.argmax(likely))
+    silent = gammaln(counts + shape) - gammaln(shape) + shape * np.log(rate / (rate + exposure))
+    best = int(np.argmax((silent - counts * np.log(rate + exposure)).sum(axis=1)))
     if best == len(SHAPES) - 1:
-        return mean.expand_as(counts).clone()
-    return (counts + shape[best]) / (rate[best] + exposure)
+        return np.full_like(counts, mean)
+    return np.asarray((counts + shape[best]) / (rate[best] + exposure), dtype=np.float64)

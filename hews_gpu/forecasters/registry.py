@@ -12,6 +12,7 @@ from hews_gpu.forecasters.boosting import Boosting
 from hews_gpu.forecasters.climatology import BaseRate, HourOfWeekMonth
 from hews_gpu.forecasters.counts import Counts
 from hews_gpu.forecasters.hawkes import Hawkes
+from hews_gpu.forecasters.hewsnet import HewsNetForecaster
 from hews_gpu.forecasters.level import Level
 from hews_gpu.forecasters.stack import Stack
 
@@ -32,13 +33,6 @@ def _level(setting: Setting) -> Level:
 
 def _counts(setting: Setting) -> Forecaster:
     return Counts(_level(setting), setting.city.borders, setting.seed)
-
-
-def _hewsnet(setting: Setting) -> Forecaster:
-    """Load torch only when it is asked for; nothing in the fit is random."""
-    from hews_gpu.forecasters.hewsnet import HewsNetForecaster
-
-    return HewsNetForecaster()
 
 
 def _cnn(setting: Setting) -> Forecaster:
@@ -85,7 +79,9 @@ FORECASTERS: dict[str, Entry] = {
     **BASELINES,
     "counts": Entry(title="a law of few counts in every neighborhood", make=_counts, is_random=True),
     "stack": Entry(title="stack: the level, and experts where they add to it", make=_stack),
-    "hewsnet": Entry(title="HewsNet: layers of the past in every neighborhood", make=_hewsnet),
+    "hewsnet": Entry(
+        title="HewsNet: layers of the past in every neighborhood", make=lambda setting: HewsNetForecaster()
+    ),
     CNN: Entry(title="CNN on maps, correcting the level", make=_cnn, is_random=True, is_network=True),
 }
 

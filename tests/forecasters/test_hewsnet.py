@@ -90,7 +90,7 @@ def test_it_finds_the_hidden_neighborhoods():
     gain = next(
         g for g, one in zip(forecaster.fitted.net.gain, forecaster.fitted.layers, strict=True) if one.stream == ROBBERY
     )
-    assert set(np.argsort(-gain.numpy())[:8]) == set(np.flatnonzero(rolling.city.truth.gain))
+    assert set(np.argsort(-gain)[:8]) == set(np.flatnonzero(rolling.city.truth.gain))
 
 
 def test_neighborhoods_add_up_to_the_city(pairs):
@@ -312,7 +312,7 @@ def test_of_many_events_the_last_are_learned_from(monkeypatch):
     monkeypatch.undo()
     alone = HewsNetForecaster()
     alone.fit(past, outcomes(past, windows.select(np.arange(first, 4000))), nothing)
-    np.testing.assert_array_equal(forecaster.fitted.net.gain.numpy(), alone.fitted.net.gain.numpy())
+    np.testing.assert_array_equal(forecaster.fitted.net.gain, alone.fitted.net.gain)
 
 
 def test_more_of_late_never_means_that_less_follows():
