@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 __all__ = [
@@ -23,8 +23,8 @@ __all__ = [
     "MOVE_BYTES",
     "address",
     "blend_lanes",
-    "copy",
     "flip",
+    "move",
     "move_past_cache",
     "settle",
 ]
@@ -91,18 +91,18 @@ def address(typing: Any, array: Any, at: Any) -> Any:
 
 
 @intrinsic
-def copy(typing: Any, source: Any, at: Any, target: Any, to: Any, size: Any) -> Any:
-    """Copy `size` bytes as the C library does: of what it may use, some writes lines without reading them first."""
-    del typing, at, to, size
+def move(typing: Any, source: Any, at: Any, target: Any, to: Any) -> Any:
+    """Copy `MOVE_BYTES` bytes."""
+    del typing, at, to
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, at, target, to, size = arguments
-        begin = builder.gep(context.make_array(signature.args[0])(context, builder, source).data, [at])
-        end = builder.gep(context.make_array(signature.args[2])(context, builder, target).data, [to])
-        cgutils.raw_memcpy(builder, end, begin, size, 1)
+        source, at, target, to = arguments
+        value = builder.load(_vector_at(context, builder, signature.args[0], source, at, MOVE_BYTES))
+        store = builder.store(value, _vector_at(context, builder, signature.args[2], target, to, MOVE_BYTES))
+        value.align = store.align = 1
         return context.get_dummy_value()
 
-    return types.void(source, types.int64, target, types.int64, types.int64), generate
+    return types.void(source, types.int64, target, types.int64), generate
 
 
 @intrinsic
