@@ -58,7 +58,7 @@ class Trainer:
 
     def start(self, run: Path, *, kill_at: tuple[str, int] | None = None) -> list[ForkServerProcess]:
         """Start training; `kill_at` names a function (such as os.fsync) and the call of it that ends in SIGKILL."""
-        from hews_gpu.training.distributed import free_port
+        from hews_gpu.training.ranks import free_port
 
         port, started = free_port(), []
         for rank in range(self.processes):

@@ -48,9 +48,10 @@ from hews_gpu.forecasters.climatology import fit_climatology
 from hews_gpu.progress import log
 from hews_gpu.progress import step as progress_step
 from hews_gpu.reference.protocol import LEAKS, Leak, ReferenceObjective, scores
-from hews_gpu.training.distributed import ProcessInfo, claim_device, process_group
+from hews_gpu.training.distributed import process_group
 from hews_gpu.training.loop import TrainingLoop
 from hews_gpu.training.objective import Stage
+from hews_gpu.training.ranks import ProcessInfo, claim_device
 from hews_gpu.training.recipe import Recipe, load_recipe
 from hews_gpu.typed_toml import require
 from hews_gpu.units import WEEK_S

@@ -32,9 +32,8 @@ from hews_gpu.forecasters.base import (
     Explains,
     Forecaster,
     ReadsFew,
-    SaysBoth,
-    SaysWhere,
     Step,
+    predictions,
 )
 from hews_gpu.forecasters.catalog import TARGETS, Catalog
 from hews_gpu.forecasters.level import Level
@@ -88,7 +87,7 @@ def explain(
     chosen, without = _chosen(forecaster, seen, windows, places, since_s), _eraser(seen, since_s)
     moved: dict[int, Float64] = {}
     for row in sorted(set().union(*chosen)):
-        moved[row] = said[-1] - _at(*_both(forecaster, without(np.array([row])), windows), places)
+        moved[row] = said[-1] - _at(*predictions(forecaster, without(np.array([row])), windows), places)
     told = []
     for k, each in enumerate(chosen):
         order = sorted(each, key=lambda row: (-abs(moved[row][k]), -int(seen.time_s[row]), row))[:TOLD]
@@ -114,16 +113,8 @@ def _steps(forecaster: Forecaster, level: Forecaster, seen: Catalog, windows: Wi
     if isinstance(forecaster, Explains):
         return forecaster.steps(seen, windows)
     assert isinstance(level, Explains)
-    p, areas = _both(forecaster, seen, windows)
+    p, areas = predictions(forecaster, seen, windows)
     return [*level.steps(seen, windows), Step(name="model", p=p, areas=areas)]
-
-
-def _both(forecaster: Forecaster, seen: Catalog, windows: Windows) -> tuple[Float64, Float64 | None]:
-    """Return the probabilities [1] of the city and [1, N] of the neighborhoods."""
-    if isinstance(forecaster, SaysBoth):
-        return forecaster.predict_both(seen, windows)
-    where = forecaster.predict_areas(seen, windows) if isinstance(forecaster, SaysWhere) else None
-    return forecaster.predict(seen, windows), where
 
 
 def _at(p: Float64, areas: Float64 | None, places: Sequence[int]) -> Float64:
@@ -190,7 +181,7 @@ def _found(one: Forecaster, seen: Catalog, windows: Windows, places: Sequence[in
 
     def ask(catalog: Catalog) -> Float64:
         """Return the events [P] expected, which nearly add up over incidents."""
-        p, areas = _both(one, catalog, windows)
+        p, areas = predictions(one, catalog, windows)
         each = [p[0] if place == CITY or areas is None else areas[0, place] for place in places]
         return np.asarray(-np.log1p(-np.minimum(each, ALMOST)), dtype=np.float64)
 

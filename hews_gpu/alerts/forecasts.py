@@ -17,9 +17,8 @@ import numpy as np
 
 from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.data.windows import Task, Windows
-from hews_gpu.forecasters.base import Forecaster, SaysBoth
+from hews_gpu.forecasters.base import Forecaster, predictions
 from hews_gpu.forecasters.catalog import Catalog
-from hews_gpu.runs.run import where_in_city
 
 __all__ = ["Said", "forecast", "forecast_in_chunks", "issue_times", "were", "windows_at"]
 
@@ -72,11 +71,7 @@ def forecast(forecaster: Forecaster, seen: Catalog, task: Task, issue_s: Int64) 
         issue_s: int64 [S], sorted.
     """
     windows = windows_at(issue_s, task)
-    areas: Float64 | None
-    if isinstance(forecaster, SaysBoth):
-        p, areas = forecaster.predict_both(seen, windows)
-    else:
-        p, areas = forecaster.predict(seen, windows), where_in_city(forecaster, seen, windows)
+    p, areas = predictions(forecaster, seen, windows)
     return Said(windows=windows, p=p, areas=areas)
 
 

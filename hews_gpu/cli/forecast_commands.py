@@ -93,11 +93,12 @@ def evaluate(
 ) -> None:
     """Forecast every window of a run's splits and judge the forecasts on the last."""
     from hews_gpu.evaluation.tables import skill_table
-    from hews_gpu.reference.evaluate import leaky_table
     from hews_gpu.runs.evaluate import evaluate as judge
 
     metrics = judge(run, out=out, data=data, device=device, force=force)
     if metrics.get("leaky"):
+        from hews_gpu.reference.evaluate import leaky_table  # loads torch
+
         title, table = f"{metrics['recipe']}: maps told apart under a leaky protocol, no forecast", leaky_table(metrics)
     else:
         title, table = "Skill on the test split", skill_table(metrics)

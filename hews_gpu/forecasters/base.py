@@ -35,6 +35,7 @@ __all__ = [
     "Setting",
     "Step",
     "log_odds",
+    "predictions",
 ]
 
 CLIMATOLOGY, LEVEL = "climatology", "level"
@@ -124,6 +125,14 @@ def log_odds(forecaster: Forecaster, seen: Catalog, windows: Windows) -> Float64
     if isinstance(forecaster, _HasLogOdds):
         return forecaster.log_odds(seen, windows)
     return logit(forecaster.predict(seen, windows))
+
+
+def predictions(forecaster: Forecaster, seen: Catalog, windows: Windows) -> tuple[Float64, Float64 | None]:
+    """Return a forecaster's probabilities [S] of the city and [S, N] of the neighborhoods; None if it says no place."""
+    if isinstance(forecaster, SaysBoth):
+        return forecaster.predict_both(seen, windows)
+    areas = forecaster.predict_areas(seen, windows) if isinstance(forecaster, SaysWhere) else None
+    return forecaster.predict(seen, windows), areas
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,16 +155,20 @@ class CnnForecaster:
 
     def predict_areas(self, seen: Catalog, windows: Windows) -> Float64:
         """Return the probability [S, N] of a target in each window and neighborhood, by the base's shares."""
-        return self.corrected_areas(self.correction(windows, seen.delay_s), seen, windows)
+        return self.predict_both(seen, windows)[1]
 
-    def corrected_areas(self, added: Float64, seen: Catalog, windows: Windows) -> Float64:
-        """Return the probabilities [S, N] of the base with a correction of the city's log-odds [S]."""
+    def predict_both(self, seen: Catalog, windows: Windows) -> tuple[Float64, Float64]:
+        """Return the probabilities [S] of the city and [S, N] of the neighborhoods."""
+        return self.both_corrected(self.correction(windows, seen.delay_s), seen, windows)
+
+    def both_corrected(self, added: Float64, seen: Catalog, windows: Windows) -> tuple[Float64, Float64]:
+        """Return the probabilities [S] and [S, N] of the base with a correction of the city's log-odds [S]."""
         assert isinstance(self.base, SaysWhere)
-        areas = self.base.predict_areas(seen, windows)
+        areas, p = self.base.predict_areas(seen, windows), self.corrected(added, seen, windows)
         if not added.any():
-            return areas
-        hazards, city = -np.log1p(-areas), -np.log1p(-self.corrected(added, seen, windows))
-        return np.asarray(-np.expm1(-hazards * (city / hazards.sum(axis=1))[:, None]), dtype=np.float64)
+            return p, areas
+        hazards, city = -np.log1p(-areas), -np.log1p(-p)
+        return p, np.asarray(-np.expm1(-hazards * (city / hazards.sum(axis=1))[:, None]), dtype=np.float64)
 
     def correction(self, windows: Windows, delay_s: int, done: Callable[[int], None] = lambda _: None) -> Float64:
         """Return what the network adds to the base's log-odds, [S]; `done` is told how many windows were scored."""

@@ -28,7 +28,7 @@ from hews_gpu.evaluation.judge import Judged, headline
 from hews_gpu.evaluation.metrics import roc_auc
 from hews_gpu.evaluation.places import LONG_RUN, baseline_areas
 from hews_gpu.files import require_free_names, write_json, write_together
-from hews_gpu.forecasters.base import LEVEL, Forecaster, Setting
+from hews_gpu.forecasters.base import LEVEL, Forecaster, Setting, predictions
 from hews_gpu.forecasters.catalog import area_counts
 from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.forecasters.registry import REFERENCES
@@ -36,7 +36,7 @@ from hews_gpu.forecasters.stack import Stack
 from hews_gpu.progress import step
 from hews_gpu.reference import LEAKY_FILES
 from hews_gpu.runs.folder import METRICS, load_network, run_recipe
-from hews_gpu.runs.run import PARTS_OF, given, open_run, where_in_city
+from hews_gpu.runs.run import PARTS_OF, given, open_run
 
 __all__ = [
     "BY_NEIGHBORHOOD",
@@ -84,17 +84,13 @@ def evaluate(
     opened = open_run(run, data=data, device=choose_device(device).device)
     experiment = opened.experiment
     forecasters = {**_references(experiment), recipe.model: opened.forecaster}
+    p, where = dict[str, dict[str, Float64]](), dict[str, Float64 | None]()
     with step("forecasting", len(forecasters), "forecasters") as bar:
-        p: dict[str, dict[str, Float64]] = {}
         for name, forecaster in forecasters.items():
-            p[name] = _by_part(experiment, forecaster)
+            p[name], where[name] = _by_part(experiment, forecaster, with_areas=name in (LEVEL, recipe.model))
             bar.advance(1, name)
-    shares = {
-        name: where_in_city(forecasters[name], experiment.catalog, experiment.test.windows)
-        for name in (LEVEL, recipe.model)
-    }
-    areas = shares[recipe.model]
-    judged = {name: _judged(experiment, each, None if areas is None else shares.get(name)) for name, each in p.items()}
+    areas = where[recipe.model]
+    judged = {name: _judged(experiment, each, None if areas is None else where[name]) for name, each in p.items()}
     result = judge_experiment(experiment, judged)
     metrics = {
         "kind": "run",
@@ -141,10 +137,19 @@ def _references(experiment: Experiment) -> dict[str, Forecaster]:
     return fitted
 
 
-def _by_part(experiment: Experiment, forecaster: Forecaster) -> dict[str, Float64]:
-    """Return a forecaster's probabilities of each part's windows, forecast apart from the others."""
-    fold, windows = experiment.folds[0], experiment.all.windows
-    return {part: forecaster.predict(experiment.catalog, windows.select(getattr(fold, part))) for part in PARTS}
+def _by_part(
+    experiment: Experiment, forecaster: Forecaster, *, with_areas: bool
+) -> tuple[dict[str, Float64], Float64 | None]:
+    """Return a forecaster's probabilities of each part's windows, forecast apart, and of the test's by neighborhood."""
+    fold, catalog = experiment.folds[0], experiment.catalog
+    each = {part: experiment.all.windows.select(getattr(fold, part)) for part in PARTS}
+    p, areas = dict[str, Float64](), None
+    for part, windows in each.items():
+        if part == "test" and with_areas:
+            p[part], areas = predictions(forecaster, catalog, windows)
+        else:
+            p[part] = forecaster.predict(catalog, windows)
+    return p, areas
 
 
 def _judged(experiment: Experiment, p: Mapping[str, Float64], areas: Float64 | None) -> Judged:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from hews_gpu.arrays import Float64
 from hews_gpu.config import SPLITS, parse_local_time
 from hews_gpu.data.coverage import coverage_of_events, require_covered
 from hews_gpu.data.events import Prepared, open_data_of, open_prepared
@@ -21,7 +20,7 @@ from hews_gpu.data.resolution import count_minutes, require_windows
 from hews_gpu.data.windows import Task, Windows, split_windows, targets_within
 from hews_gpu.errors import UserError
 from hews_gpu.evaluation.folds import Experiment, Plan
-from hews_gpu.forecasters.base import DrawsMaps, Forecaster, SaysWhere, Setting
+from hews_gpu.forecasters.base import DrawsMaps, Forecaster, Setting, predictions
 from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City, prepared_city, whole_city
 from hews_gpu.forecasters.registry import FORECASTERS
@@ -29,7 +28,7 @@ from hews_gpu.runs import folder
 from hews_gpu.training.recipe import Recipe
 from hews_gpu.units import DAY_S
 
-__all__ = ["Forecast", "Run", "given", "on_city", "open_run", "run_experiment", "where_in_city"]
+__all__ = ["Forecast", "Run", "given", "on_city", "open_run", "run_experiment"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +83,13 @@ class Run:
         begin_s = np.array([issue_s + task.lead_s], dtype=np.int64)
         windows = Windows(issue_s=begin_s - task.lead_s, begin_s=begin_s, end_s=begin_s + task.horizon_s)
         forecaster, catalog = on_city(self.forecaster, city), city.catalog(task.delay_s)
-        areas = where_in_city(forecaster, catalog, windows)
+        p, areas = predictions(forecaster, catalog, windows)
         names = prepared.names
         where = None if areas is None else dict(sorted(zip(names, areas[0].tolist(), strict=True), key=lambda x: -x[1]))
         issue, start, end = (np.datetime64(int(edge[0]), "s") for edge in vars(windows).values())
-        p = float(forecaster.predict(catalog, windows)[0])
-        return Forecast(issue_time=issue, window_start=start, window_end=end, probability=p, by_neighborhood=where)
+        return Forecast(
+            issue_time=issue, window_start=start, window_end=end, probability=float(p[0]), by_neighborhood=where
+        )
 
     def table(self, data: Path) -> Prepared:
         """Open another prepared folder of the run's city, with the city file as it was in training.
@@ -115,11 +115,6 @@ class Run:
         from hews_gpu.runs.evaluate import evaluate
 
         return evaluate(self.folder, **options)
-
-
-def where_in_city(forecaster: Forecaster, seen: Catalog, windows: Windows) -> Float64 | None:
-    """Return probabilities [S, N] by neighborhood; None of a model that does not say where."""
-    return forecaster.predict_areas(seen, windows) if isinstance(forecaster, SaysWhere) else None
 
 
 def on_city(forecaster: Forecaster, city: City) -> Forecaster:

@@ -2,12 +2,14 @@
 
 No judging: that is `hews evaluate`'s, on the run's own splits. Processes share the maps of a network out in whole
 blocks, so that each window goes through it in the same company however many there are: the result is the same file.
+Any other forecaster the first process asks alone, and no library of networks is loaded.
 
 Shapes: S windows, N neighborhoods.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +25,15 @@ from hews_gpu.data.windows import Task, Windows, issue_windows, targets_within
 from hews_gpu.environment.device import choose_device
 from hews_gpu.errors import UserError
 from hews_gpu.files import new_folder, require_free
-from hews_gpu.forecasters.base import Forecaster
+from hews_gpu.forecasters.base import Forecaster, predictions
 from hews_gpu.forecasters.catalog import Catalog
 from hews_gpu.forecasters.city import prepared_city
 from hews_gpu.forecasters.climatology import Climatology, HourOfWeekMonth
-from hews_gpu.forecasters.cnn import DRAWN_AT_ONCE, CnnForecaster
+from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.progress import log, step
 from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD, FORECASTS, areas_table, window_columns
-from hews_gpu.runs.run import Run, given, on_city, open_run, where_in_city
-from hews_gpu.training.distributed import ProcessGroup, claim_device, first_rank_reports, process_group, process_info
+from hews_gpu.runs.run import Run, given, on_city, open_run
+from hews_gpu.training.ranks import claim_device, first_rank_reports, process_info
 
 __all__ = ["KIND", "score"]
 
@@ -78,17 +80,33 @@ def score(
         choice = choose_device(device)
         own = claim_device(info, choice)
         require_free(out, kind=KIND, force=force)
-        scoring = _open(open_run(run, data=trained_on, device=own), data)
-    with process_group(info, choice, "32-true") as group:
-        if group.is_first:
-            log(f"device: {choice}")
-        p, areas = _probabilities(scoring, group)
-        with group.raise_on_all_ranks():
-            if group.is_first:
-                notes = {"run": str(run.absolute()), "prepared": str(data.absolute())}
-                with new_folder(out, kind=KIND, force=force, notes=notes) as folder:
-                    _write(scoring, p, areas, folder)
+        opened = open_run(run, data=trained_on, device=own)
+        scoring = _open(opened, data)
+    if info.is_first:
+        log(f"device: {choice}")
+
+    def write(p: Float64, areas: Float64 | None) -> None:
+        notes = {"run": str(run.absolute()), "prepared": str(data.absolute())}
+        with new_folder(out, kind=KIND, force=force, notes=notes) as folder:
+            _write(scoring, p, areas, folder)
+
+    areas: Float64 | None
+    is_network = FORECASTERS[opened.recipe.model].is_network
+    if is_network and info.world_size > 1:
+        from hews_gpu.training.distributed import process_group
+
+        with process_group(info, choice, "32-true") as group:
+            p, areas = _by_network(scoring, group.rank, group.size, group.gather)
+            with group.raise_on_all_ranks():
+                if group.is_first:
+                    write(p, areas)
         return _summary(scoring, p, group.size, choice.device, out) if group.is_first else {}
+    if not info.is_first:
+        return {}
+    asked = scoring.forecaster, scoring.catalog, scoring.windows
+    p, areas = _by_network(scoring) if is_network else predictions(*asked)
+    write(p, areas)
+    return _summary(scoring, p, 1, choice.device, out)
 
 
 def _open(run: Run, data: Path) -> _Scoring:
@@ -124,22 +142,30 @@ def _windows(prepared: Prepared, task: Task, first_s: int, last_s: int) -> Windo
     return windows
 
 
-def _probabilities(scoring: _Scoring, group: ProcessGroup) -> tuple[Float64, Float64 | None]:
-    """Return the probabilities [S], and [S, N] of a model that says where; processes share out a network's maps."""
+def _by_network(
+    scoring: _Scoring, rank: int = 0, size: int = 1, gather: Callable[[Float64], list[Float64]] = lambda mine: [mine]
+) -> tuple[Float64, Float64]:
+    """Return what `predictions` does of a network, whose maps the processes share out.
+
+    Args:
+        scoring: the run and the table.
+        rank: of this process.
+        size: how many there are.
+        gather: returns what each of them has.
+    """
+    from hews_gpu.forecasters.cnn import DRAWN_AT_ONCE, CnnForecaster
+
     forecaster, windows, catalog = scoring.forecaster, scoring.windows, scoring.catalog
-    if not isinstance(forecaster, CnnForecaster):
-        return forecaster.predict(catalog, windows), where_in_city(forecaster, catalog, windows)
+    assert isinstance(forecaster, CnnForecaster)
     blocks = -(-len(windows) // DRAWN_AT_ONCE)
-    first, last = (blocks * (group.rank + i) // group.size * DRAWN_AT_ONCE for i in (0, 1))
+    first, last = (blocks * (rank + i) // size * DRAWN_AT_ONCE for i in (0, 1))
     mine = windows.select(np.arange(first, min(last, len(windows))))
-    if not group.is_first:
+    if rank:
         added = forecaster.correction(mine, catalog.delay_s)
     else:
-        with step("forecasting", len(mine), "windows" if group.size == 1 else "windows of the first process") as bar:
+        with step("forecasting", len(mine), "windows" if size == 1 else "windows of the first process") as bar:
             added = forecaster.correction(mine, catalog.delay_s, bar.advance)
-    added = np.concatenate(group.gather(added))
-    areas = forecaster.corrected_areas(added, catalog, windows)
-    return forecaster.corrected(added, catalog, windows), areas
+    return forecaster.both_corrected(np.concatenate(gather(added)), catalog, windows)
 
 
 def _write(scoring: _Scoring, p: Float64, areas: Float64 | None, folder: Path) -> None:

@@ -34,19 +34,12 @@ from hews_gpu.progress import SILENT, log, step
 from hews_gpu.runs import folder as runs
 from hews_gpu.runs.run import given, run_experiment
 from hews_gpu.training.checkpoint import Checkpoints, DiskFull, Snapshot, Tensors, require_same_settings, write_tensors
-from hews_gpu.training.distributed import (
-    ProcessGroup,
-    ProcessInfo,
-    claim_device,
-    first_rank_reports,
-    process_group,
-    process_info,
-    start_ranks,
-)
+from hews_gpu.training.distributed import ProcessGroup, process_group
 from hews_gpu.training.logs import LOGS, RunLog
 from hews_gpu.training.loop import CHECKPOINT, TrainingLoop
 from hews_gpu.training.objective import EpochRow, Objective
 from hews_gpu.training.preempt import StopSignals, stopped_by
+from hews_gpu.training.ranks import ProcessInfo, claim_device, first_rank_reports, process_info, start_ranks
 from hews_gpu.training.recipe import LEAKY, Recipe, load_recipe, parse_recipe
 
 __all__ = ["open_objective", "train", "train_as_told"]

@@ -35,9 +35,10 @@ from hews_gpu.training.checkpoint import (
     random_state,
     set_random_state,
 )
-from hews_gpu.training.distributed import ProcessGroup, ProcessInfo, process_group
+from hews_gpu.training.distributed import ProcessGroup, process_group
 from hews_gpu.training.logs import EpochCost
 from hews_gpu.training.objective import EpochRow, Objective, Stage
+from hews_gpu.training.ranks import ProcessInfo
 from hews_gpu.training.recipe import EngineConfig
 from hews_gpu.training.step_graph import StepGraph, set_learning_rate
 from hews_gpu.typed_toml import require

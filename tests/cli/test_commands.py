@@ -82,7 +82,6 @@ def test_help_and_version_import_nothing_heavy() -> None:
     [
         ("hews_gpu.data.prepare.command", "torch"),
         ("hews_gpu.runs.train", "dask"),
-        ("hews_gpu.runs.evaluate", "dask"),
         ("hews_gpu.cli.demo", "torch"),
         ("hews_gpu.groups.run", "torch"),
         ("hews_gpu.report.sections.groups", "torch"),

@@ -239,15 +239,29 @@ def test_a_run_judges_itself(trained, tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics and metrics["model"] == "level"
 
 
-def test_a_forecast_loads_no_library_that_its_model_does_without(trained):
-    """They take seconds to load; a stack asks for those of the experts that it kept."""
-    run = trained("level")
-    made = "from hews_gpu.forecasters.base import Setting\nfrom hews_gpu.forecasters.registry import FORECASTERS\n"
-    made += "FORECASTERS['stack'].make(Setting(city=run.experiment.city))\n"
-    script = "import sys\nfrom pathlib import Path\nfrom hews_gpu.runs.run import open_run\n"
-    script += f"from hews_gpu.alerts.policy import why_no_skill\nrun = open_run(Path({str(run)!r}))\n"
-    script += f"run.forecast({ISSUES[0]!r})\nwhy_no_skill(run.folder)\n{made}print(*sys.modules)"
+def test_a_run_without_networks_loads_no_library_that_it_does_without(trained, tmp_path):
+    """They take seconds to load: live, scored or judged. A stack asks for those of the experts that it kept."""
+    run = trained("hewsnet")
+    script = f"""
+import sys
+from pathlib import Path
+from hews_gpu.alerts.policy import why_no_skill
+from hews_gpu.cli.commands import app
+from hews_gpu.forecasters.base import Setting
+from hews_gpu.forecasters.registry import FORECASTERS
+from hews_gpu.runs.run import open_run
+
+run = open_run(Path({str(run)!r}))
+FORECASTERS["stack"].make(Setting(city=run.experiment.city))
+run.forecast({ISSUES[0]!r})
+why_no_skill(run.folder)
+print(*sys.modules)
+for command in (["score", {str(run)!r}, str(run.prepared.folder)], ["evaluate", {str(run)!r}]):
+    app([*command, "--device", "cpu", "--json", "--out", {str(tmp_path)!r} + "/" + command[0]], standalone_mode=False)
+print(*sys.modules)
+"""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert "hews_gpu.forecasters.stack" in loaded
-    assert not loaded & {"torch", "sklearn", "matplotlib", "geopandas", "scipy.signal", "scipy.stats", "dask"}
+    live, *_, judged = (set(line.split()) for line in done.stdout.splitlines())
+    assert "hews_gpu.forecasters.stack" in live and (tmp_path / "evaluate" / "metrics.json").is_file()
+    heavy = {"torch", "lightning", "sklearn", "matplotlib", "geopandas", "scipy.signal", "dask"}
+    assert not judged & heavy and not live & {*heavy, "scipy.stats"}

@@ -12,7 +12,8 @@ import pytest
 import torch.distributed as dist
 
 from hews_gpu.errors import UserError
-from hews_gpu.training.distributed import ProcessGroup, ProcessInfo, is_connection_loss, process_info, start_ranks
+from hews_gpu.training.distributed import ProcessGroup, is_connection_loss
+from hews_gpu.training.ranks import ProcessInfo, process_info, start_ranks
 from hews_gpu.training.recipe import load_recipe
 from studies.kills import Trainer, wait
 
@@ -55,9 +56,10 @@ def test_devices_must_be_what_was_started(devices, said):
 RANKS = """
 import os, sys
 from hews_gpu.training import distributed as module
+from hews_gpu.training.ranks import process_info
 module.WAIT_S = 0.5
 rank = int(sys.argv[1])
-info = module.process_info(None)
+info = process_info(None)
 with module.process_group(info, module.Choice(device="cpu", why=""), "32-true") as group:
     print(info.launcher, group.gather(rank), flush=True)
 """

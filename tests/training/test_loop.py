@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from hews_gpu.errors import UserError
 from hews_gpu.feed.plan import plan
-from hews_gpu.training.distributed import ProcessGroup, ProcessInfo
+from hews_gpu.training.distributed import ProcessGroup
 from hews_gpu.training.loop import MODULUS, TrainingLoop, learning_rate, order_fingerprint
 from hews_gpu.training.objective import EpochRow, Stage
+from hews_gpu.training.ranks import ProcessInfo
 from hews_gpu.training.recipe import EngineConfig
 
 POINTS = 48
