@@ -123,17 +123,21 @@ def _is_loud(day: Int64) -> Bool:
     return np.array([str(np.datetime64(int(one), "D"))[5:] in LOUD for one in day], dtype=bool)
 
 
+def stretch_of(prepared: Prepared, stretch: str, polygons: str) -> tuple[City, Plan]:
+    """Return one stretch of time of the prepared table, and how it is evaluated."""
+    dates = STRETCHES[stretch]
+    begin_s = seconds(dates["begin"])
+    city = replace(prepared_city(prepared, begin_s=begin_s, end_s=seconds(dates["end"])), since_s=begin_s)
+    city.notes.update(stretch=stretch, polygons=polygons, locked_block_opened=False)
+    return city, Plan(first_test_s=seconds(dates["first_test"]), blocks=dates["blocks"], seeds=(0,))
+
+
 def judge_case(case: tuple[str, str]) -> dict[str, Any]:
     """Judge one stretch by one set of polygons."""
     (stretch, polygons), data = case, real_data()
     assert data is not None
-    dates = STRETCHES[stretch]
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare_dc(data, Path(folder), polygons)
-        begin_s = seconds(dates["begin"])
-        city = replace(prepared_city(prepared, begin_s=begin_s, end_s=seconds(dates["end"])), since_s=begin_s)
-        city.notes.update(stretch=stretch, polygons=polygons, locked_block_opened=False)
-        return judge(city, Plan(first_test_s=seconds(dates["first_test"]), blocks=dates["blocks"], seeds=(0,)))
+        return judge(*stretch_of(prepare_dc(data, Path(folder), polygons), stretch, polygons))
 
 
 def judge_locked(why: str) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The study of the season in the day takes it out of the calendar, moves it into a city, and empties maps."""
+"""The study of the season in the day takes it out of the calendar and moves it into a city."""
 
 import numpy as np
 
 from hews_gpu.forecasters.climatology import fit_climatology
-from studies.season import APART, TOGETHER, calendar, evenings, with_rows
+from studies.season import APART, TOGETHER, calendar, evenings
 
 
 def shift_of(table):
@@ -23,10 +23,3 @@ def test_nights_are_late_in_summer_and_only_one_calendar_knows():
             shifts[which] = shift_of(fit_climatology(begin_s, y).table)
     assert abs(shifts[APART]) < 0.01
     assert 1.0 < shifts[TOGETHER] < 3.0  # 2 were planted
-
-
-def test_a_city_without_rows_has_empty_maps():
-    city = evenings(years=2)
-    empty = with_rows(city, np.zeros(len(city.events), dtype=bool))
-    assert len(city.prepared.events) == len(city.events) > 0
-    assert len(empty.prepared.events) == len(empty.events) == 0
