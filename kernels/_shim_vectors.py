@@ -19,14 +19,15 @@ from numba.extending import intrinsic
 
 __all__ = [
     "BLEND_BYTES",
+    "COPIES",
     "FLIP_BYTES",
     "MOVE_BYTES",
     "address",
     "blend_lanes",
     "flip",
-    "move",
     "move_past_cache",
     "settle",
+    "spread",
 ]
 
 FLIP_BYTES = 16
@@ -35,6 +36,9 @@ BLEND_BYTES = 32
 """A row of the default disc is 27 bytes."""
 MOVE_BYTES = 64
 """A cache line, which is also the widest register there is."""
+COPIES = 4
+"""Maps that are begun at once: each line of the base is read for all of them, and memory takes lines in several places
+sooner than in one. Of more maps, the first would have left the cache before it is drawn."""
 
 BYTE, SHORT = ir.IntType(8), ir.IntType(16)
 
@@ -91,18 +95,21 @@ def address(typing: Any, array: Any, at: Any) -> Any:
 
 
 @intrinsic
-def move(typing: Any, source: Any, at: Any, target: Any, to: Any) -> Any:
-    """Copy `MOVE_BYTES` bytes."""
-    del typing, at, to
+def spread(typing: Any, source: Any, at: Any, target: Any, to: Any, apart: Any) -> Any:
+    """Copy `MOVE_BYTES` bytes to `COPIES` places, `apart` bytes from one to the next."""
+    del typing, at, to, apart
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, at, target, to = arguments
+        source, at, target, to, apart = arguments
         value = builder.load(_vector_at(context, builder, signature.args[0], source, at, MOVE_BYTES))
-        store = builder.store(value, _vector_at(context, builder, signature.args[2], target, to, MOVE_BYTES))
-        value.align = store.align = 1
+        value.align = 1
+        for _ in range(COPIES):
+            place = _vector_at(context, builder, signature.args[2], target, to, MOVE_BYTES)
+            builder.store(value, place).align = 1
+            to = builder.add(to, apart)
         return context.get_dummy_value()
 
-    return types.void(source, types.int64, target, types.int64), generate
+    return types.void(source, types.int64, target, types.int64, types.int64), generate
 
 
 @intrinsic

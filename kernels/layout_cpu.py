@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hews_gpu.kernels._shim import max_threads, on_arrays
-from hews_gpu.kernels._shim_vectors import BLEND_BYTES, FLIP_BYTES, MOVE_BYTES
+from hews_gpu.kernels._shim_vectors import BLEND_BYTES, COPIES, FLIP_BYTES, MOVE_BYTES
 from hews_gpu.kernels.scalars import FIXED_BITS, FIXED_ONE, blend
 from hews_gpu.kernels.tables import ChannelsTables, DiscsTables, ReferenceTables
 
@@ -58,7 +58,7 @@ class ReferenceLayout(NamedTuple):
     color_row: Bytes  # [K, R] the color, repeated
     is_lit: Bytes  # [threads, N] scratch: zeros before and after every call
     listed: UInt32  # [threads, N] scratch
-    scratch: Bytes  # [threads, ..] scratch: a map, to where lines of the cache begin
+    scratch: Bytes  # [threads, ..] scratch: `COPIES` maps, to where lines of the cache begin
 
 
 class ChannelsLayout(NamedTuple):
@@ -87,7 +87,8 @@ def lay_out(
 
     Takes some milliseconds; the reference style 20 bytes per listed block and 16 per incident.
     """
-    scratch = np.zeros((max_threads(), tables.base.size + -tables.base.size % MOVE_BYTES), np.uint8)
+    size = COPIES * tables.base.size
+    scratch = np.zeros((max_threads(), size + -size % MOVE_BYTES), np.uint8)
     if isinstance(tables, ChannelsTables):
         counter = tables.cell.astype(np.int32) * tables.base.shape[2] + tables.group
         return ChannelsLayout(tables.base, np.where(tables.cell < 0, -1, counter), tables.groups, scratch)

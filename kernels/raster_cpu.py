@@ -1,8 +1,8 @@
-"""Raster kernels on the CPU: threads over windows, one window's map stays in a core's cache while it is drawn.
+"""Raster kernels on the CPU: threads over windows, a few windows' maps stay in a core's cache while they are drawn.
 
 A batch that fits into the caches is drawn where it belongs. A larger one would be read from memory before it is
 written, as a processor does with every line that it means to change; so its maps are drawn in a scratch that stays in
-the cache, and go from there to memory past all caches.
+the cache, and go from there to memory past all caches. Either way a few maps are begun at once (`COPIES`).
 
 Shapes as in `kernels.tables` and `kernels.layout_cpu`; B windows of a batch, T steps. Callers have checked every
 argument; nothing is allocated per window.
@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from hews_gpu.kernels._shim import compiled, current_thread, inlined, prange, threads
 from hews_gpu.kernels._shim_vectors import (
     BLEND_BYTES,
+    COPIES,
     FLIP_BYTES,
     MOVE_BYTES,
     address,
     blend_lanes,
     flip,
-    move,
     move_past_cache,
     settle,
+    spread,
 )
 from hews_gpu.kernels.layout_cpu import ChannelsLayout, DiscsLayout, ReferenceLayout
 from hews_gpu.kernels.scalars import blend, saturated_increment, saturated_sum
@@ -74,8 +75,8 @@ def _draw_windows(
     size, canvas = base.size, scratch if is_past_cache else out
     for b in range(begin, end):
         first, last = pairs[b, 0], pairs[b, 1]
-        at = 0 if is_past_cache else b * size
-        copy(base, canvas, at, size)
+        at = (b - begin) % COPIES * size if is_past_cache else b * size
+        start(base, canvas, at, size, b - begin, end - begin)
         count = mark_lit(incident, first, last, is_lit, listed)
         for i in range(count):
             n = np.uint64(listed[np.uint64(i)])
@@ -89,39 +90,48 @@ def _draw_windows(
         for e in range(first, last):
             draw_disc(incident, e, stamp_row, color_row, height, width, canvas, at)
         if is_past_cache:
-            copy_past_cache(scratch, out, b * size, size)
+            copy_past_cache(scratch, at, out, b * size, size)
     if is_past_cache:
         settle()
 
 
 @inlined
-def copy(source: Bytes, target: Bytes, to: int, size: int) -> None:
-    """Copy `size` bytes from the beginning of `source`; stores are aligned, but for the first and the last.
+def start(base: Bytes, canvas: Bytes, at: int, size: int, k: int, count: int) -> None:
+    """Copy the base of `size` bytes to where map k of `count` is to be drawn, and with it to the next `COPIES` - 1."""
+    is_whole = k < count // COPIES * COPIES
+    if k % COPIES == 0 or not is_whole:
+        copy(base, canvas, at, size, size if is_whole else 0)
+
+
+@inlined
+def copy(source: Bytes, target: Bytes, to: int, size: int, apart: int) -> None:
+    """Copy `size` bytes from the beginning of `source` to `COPIES` places, `apart` bytes from one to the next.
 
     The C library's copy would be an instruction (`rep movsb`) that takes 20 times as long on some processors if the
     target lies 1 to 31 bytes behind the source modulo 4096, as one map in 128 does.
     """
     if size < MOVE_BYTES:
         for i in range(size):
-            target[to + i] = source[i]
+            for k in range(COPIES):
+                target[to + k * apart + i] = source[i]
         return
-    move(source, 0, target, to)
+    spread(source, 0, target, to, apart)
     for i in range(-address(target, to) % MOVE_BYTES, size - MOVE_BYTES, MOVE_BYTES):
-        move(source, i, target, to + i)
-    move(source, size - MOVE_BYTES, target, to + size - MOVE_BYTES)
+        spread(source, i, target, to + i, apart)
+    spread(source, size - MOVE_BYTES, target, to + size - MOVE_BYTES, apart)
 
 
 @inlined
-def copy_past_cache(source: Bytes, target: Bytes, to: int, size: int) -> None:
-    """Copy `size` bytes from the beginning of `source`, whole lines of the target past the cache."""
+def copy_past_cache(source: Bytes, at: int, target: Bytes, to: int, size: int) -> None:
+    """Copy `size` bytes, whole lines of the target past the cache."""
     head = min(size, -address(target, to) % MOVE_BYTES)
     tail = size - (size - head) % MOVE_BYTES
     for i in range(head):
-        target[to + i] = source[i]
+        target[to + i] = source[at + i]
     for i in range(head, tail, MOVE_BYTES):
-        move_past_cache(source, i, target, to + i)
+        move_past_cache(source, at + i, target, to + i)
     for i in range(tail, size):
-        target[to + i] = source[i]
+        target[to + i] = source[at + i]
 
 
 @inlined
@@ -204,15 +214,15 @@ def _count_windows(
     base, counter, groups, scratch = layout.base.reshape(-1), layout.counter, layout.groups, layout.scratch[thread]
     size, canvas = base.size, scratch if is_past_cache else out
     for b in range(begin, end):
-        at = 0 if is_past_cache else b * size
-        copy(base, canvas, at, size)
+        at = (b - begin) % COPIES * size if is_past_cache else b * size
+        start(base, canvas, at, size, b - begin, end - begin)
         for t in range(pairs.shape[1]):
             for e in range(pairs[b, t, 0], pairs[b, t, 1]):
                 if counter[e] >= 0:
                     byte = at + t * groups + np.int64(counter[e])
                     canvas[byte] = saturated_increment(np.int32(canvas[byte]))
         if is_past_cache:
-            copy_past_cache(scratch, out, b * size, size)
+            copy_past_cache(scratch, at, out, b * size, size)
     if is_past_cache:
         settle()
 
@@ -240,14 +250,14 @@ def _add_windows(
     incident, stamp, groups, scratch = layout.incident, layout.stamp, layout.groups, layout.scratch[thread]
     size, canvas = base.size, scratch if is_past_cache else out
     for b in range(begin, end):
-        at = 0 if is_past_cache else b * size
-        copy(base, canvas, at, size)
+        at = (b - begin) % COPIES * size if is_past_cache else b * size
+        start(base, canvas, at, size, b - begin, end - begin)
         for t in range(pairs.shape[1]):
             for e in range(pairs[b, t, 0], pairs[b, t, 1]):
                 first = at + t * groups + int(incident[e, 0])
                 add_disc(incident, e, stamp, height, width, channels, canvas, first)
         if is_past_cache:
-            copy_past_cache(scratch, out, b * size, size)
+            copy_past_cache(scratch, at, out, b * size, size)
     if is_past_cache:
         settle()
 

@@ -31,7 +31,7 @@ def one_of_each(source, target, at, to, kind):
     elif kind == 1:
         vectors.blend_lanes(target, to, source, at, source, at + 1)
     elif kind == 2:
-        vectors.move(source, at, target, to)
+        vectors.spread(source, at, target, to, 100)
     elif kind == 3:
         vectors.move_past_cache(source, at, target, to - vectors.address(target, to) % vectors.MOVE_BYTES)
         vectors.settle()
@@ -42,7 +42,7 @@ def one_of_each(source, target, at, to, kind):
 @pytest.mark.parametrize("to", [64, 65, 79, 127])
 def test_each_touches_its_bytes_and_no_others(kind, width, at, to):
     random = np.random.default_rng(kind)
-    source, before = random.integers(0, 256, (2, 300), np.uint8)
+    source, before = random.integers(0, 256, (2, 600), np.uint8)
     target = before.copy()
     one_of_each(source, target, at, to, kind)
     if kind == 3:
@@ -51,6 +51,7 @@ def test_each_touches_its_bytes_and_no_others(kind, width, at, to):
     alpha = source[at + 1 : at + 1 + width]
     blended = on_arrays(blend)(*(part.astype(np.int32) for part in (below, above, alpha)))
     expected = before.copy()
-    expected[to : to + width] = (below ^ above, blended, above, above)[kind]
+    for place in range(to, to + 400 if kind == 2 else to + 1, 100):
+        expected[place : place + width] = (below ^ above, blended, above, above)[kind]
     assert np.array_equal(target, expected)
     assert not np.array_equal(target, before)
