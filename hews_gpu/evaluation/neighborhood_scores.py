@@ -25,7 +25,7 @@ Shapes: S windows, N neighborhoods (or cells), K shares of the area.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,12 +78,14 @@ def hits_within(
     order = np.argsort(-density, axis=1, kind="stable")
     sizes = area_km2[order]
     before = np.cumsum(sizes, axis=1) - sizes
-    every = [np.take_along_axis(each, order, axis=1) for each in (counts, *others)]
+    limits = np.asarray(shares) * area_km2.sum()
+    reached = np.searchsorted(before.min(axis=0, initial=np.inf), limits).tolist()  # behind them nothing is covered
+    every = [np.take_along_axis(each, order[:, : max(reached)], axis=1) for each in (counts, *others)]
     found = np.empty((len(counts), len(every), len(shares)))
-    for k, share in enumerate(shares):
-        covered = np.clip((share * area_km2.sum() - before) / sizes, 0.0, 1.0)
+    for k, (limit, first) in enumerate(zip(limits.tolist(), map(slice, reached), strict=True)):
+        covered = np.clip((limit - before[:, first]) / sizes[:, first], 0.0, 1.0)
         for i, ordered in enumerate(every):
-            found[:, i, k] = np.einsum("sn,sn->s", ordered, covered)
+            found[:, i, k] = np.einsum("sn,sn->s", ordered[:, first], covered)
     return found.reshape(len(counts), len(every) * len(shares))
 
 
@@ -149,30 +151,29 @@ def hot_spot_curve(
         before: events of an earlier period [N], with at least one.
         blocks: drawn series of the windows.
     """
-    return hot_spot_rows(hot_spot_parts(counts, p / area_km2, area_km2, shares, before), shares, blocks)
+    (parts,) = hot_spot_parts(counts, [p / area_km2], area_km2, shares, before)
+    return hot_spot_rows(parts, shares, blocks)
 
 
 def hot_spot_parts(
     counts: NDArray[np.integer],
-    density: Float64,
+    densities: Iterable[Float64],
     area_km2: Float64,
     shares: Sequence[float],
     before: NDArray[np.number],
-) -> Float64:
-    """Return what each window adds [S, 1 + 4 K]: its events, the hits, and what PEI, PEI* and RRI divide these by.
+) -> list[Float64]:
+    """Return what each window adds by each density, [S, 1 + 4 K]: its events, hits, what these are divided by.
 
-    A window without events adds nothing.
+    The divisors are of PEI, PEI* and RRI. A window without events adds nothing.
     """
     happened, total = counts / area_km2, counts.sum(axis=1)
     as_before = np.broadcast_to(before / before.sum(), counts.shape)
-    caught, earlier = np.split(hits_within(counts, density, area_km2, shares, as_before), 2, axis=1)
-    parts = (
-        caught,
-        happened.max(axis=1)[:, None] * np.asarray(shares) * float(area_km2.sum()),
-        hits_within(counts, happened, area_km2, shares),
-        earlier * total[:, None],
-    )
-    return np.concatenate([total[:, None], *parts], axis=1)
+    largest = happened.max(axis=1)[:, None] * np.asarray(shares) * float(area_km2.sum())
+    best, parts = hits_within(counts, happened, area_km2, shares), []
+    for density in densities:
+        caught, earlier = np.split(hits_within(counts, density, area_km2, shares, as_before), 2, axis=1)
+        parts.append(np.concatenate([total[:, None], caught, largest, best, earlier * total[:, None]], axis=1))
+    return parts
 
 
 def hot_spot_rows(parts: Float64, shares: Sequence[float], blocks: Blocks) -> list[dict[str, Any]]:

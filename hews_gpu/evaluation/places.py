@@ -150,8 +150,9 @@ def _judge_cells(
         for name, p in areas.items():
             said[name] = -np.log1p(-np.minimum(p[eventful], 1 - LEAST))[:, parent] * own
         happened = area_counts(catalog, windows)
-        for name, density in said.items():
-            parts[name][eventful] = hot_spot_parts(happened, density, ground.area_km2, CELL_SHARES, before)
+        by_name = hot_spot_parts(happened, said.values(), ground.area_km2, CELL_SHARES, before)
+        for name, one in zip(said, by_name, strict=True):
+            parts[name][eventful] = one
     scores = {name: {"hot_spots": hot_spot_rows(one, CELL_SHARES, blocks)} for name, one in parts.items()}
     return {"size_m": CELL_M, "cells": len(parent), "forecasts": scores}
 

@@ -191,7 +191,8 @@ class Catalog:
         """
         assert np.all(np.diff(issue_s) >= 0), "issue times must be sorted"
         row = np.flatnonzero(column >= 0)
-        weight = weight if weight is None else weight[row]
+        if weight is not None and len(row) < len(weight):
+            weight = weight[row]
         return faded_sums(issue_s, self.known_s[row], self.time_s[row], column[row], columns, decay_s, weight)
 
 

@@ -97,7 +97,8 @@ class Run:
         Raises:
             UserError: it is none, of other targets, neighborhoods or maps, or of times that know less than the windows.
         """
-        prepared, mine = open_prepared(Path(data)), self.prepared
+        mine = self.prepared
+        prepared = mine if Path(data).absolute() == mine.folder else open_prepared(Path(data))
         require_windows(mine.city, count_minutes(prepared.events.time_s, prepared.events.is_target))
         differing = {
             "other [incidents] targets": prepared.city.incidents.targets != mine.city.incidents.targets,
