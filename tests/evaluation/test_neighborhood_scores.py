@@ -42,6 +42,12 @@ def test_hits_take_the_part_that_fits():
     assert hits(P / AREA, 1.0) == [2, 1]
 
 
+def test_hot_spots_reach_as_many_neighborhoods_as_fit_in_each_window():
+    """Half of the area: the two small ones in the first window, the large one in the second."""
+    density, counts = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]]), np.array([[0, 1, 4], [4, 4, 1]])
+    assert hits_within(counts, density, AREA, [0.5, 0.25], counts).tolist() == [[1, 0, 1, 0], [1, 0.5, 1, 0.5]]
+
+
 def test_no_window_has_hits_of_no_kind():
     assert hits_within(COUNTS[:0], P[:0], AREA, [0.1, 0.5], COUNTS[:0]).shape == (0, 4)
 
