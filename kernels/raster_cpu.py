@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hews_gpu.kernels._shim import compiled, current_thread, inlined, prange, threads
+from hews_gpu.kernels._shim import compiled, current_thread, inlined, max_threads, prange, threads
 from hews_gpu.kernels._shim_vectors import (
     BLEND_BYTES,
     COPIES,
@@ -34,7 +34,8 @@ from hews_gpu.kernels.scalars import blend, saturated_increment, saturated_sum
 __all__ = ["draw", "encode"]
 
 CHUNK = 16
-"""Windows per iteration of a thread: they share what it costs to set one up, and 256 still keep 16 cores busy."""
+"""Windows per iteration of a thread, at most: they share what it costs to set one up, and 256 still keep 16 cores busy.
+Fewer where a batch is small, so that all threads have some."""
 CACHED_BYTES = 64 * 2**20
 """Batches above this go past the caches: few cores share a cache as large."""
 
@@ -49,11 +50,12 @@ def fill_reference(
     pairs: NDArray[np.int64],  # [B, 2]
     out: Bytes,  # [B * H * X * 3]
     is_past_cache: bool,
+    chunk: int,
 ) -> None:
-    """Draw one map per window: iteration k writes maps [k * CHUNK, (k + 1) * CHUNK) and nothing else."""
-    for k in prange((pairs.shape[0] + CHUNK - 1) // CHUNK):
-        end = min((k + 1) * CHUNK, pairs.shape[0])
-        _draw_windows(layout, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
+    """Draw one map per window: iteration k writes maps [k * chunk, (k + 1) * chunk) and nothing else."""
+    for k in prange((pairs.shape[0] + chunk - 1) // chunk):
+        end = min((k + 1) * chunk, pairs.shape[0])
+        _draw_windows(layout, pairs, k * chunk, end, out, is_past_cache, current_thread())
 
 
 @compiled
@@ -199,11 +201,12 @@ def fill_channels(
     pairs: NDArray[np.int64],  # [B, T, 2]
     out: Bytes,  # [B * H * X * C]
     is_past_cache: bool,
+    chunk: int,
 ) -> None:
-    """Count one stack of steps per window: iteration k writes maps [k * CHUNK, (k + 1) * CHUNK) and nothing else."""
-    for k in prange((pairs.shape[0] + CHUNK - 1) // CHUNK):
-        end = min((k + 1) * CHUNK, pairs.shape[0])
-        _count_windows(layout, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
+    """Count one stack of steps per window: iteration k writes maps [k * chunk, (k + 1) * chunk) and nothing else."""
+    for k in prange((pairs.shape[0] + chunk - 1) // chunk):
+        end = min((k + 1) * chunk, pairs.shape[0])
+        _count_windows(layout, pairs, k * chunk, end, out, is_past_cache, current_thread())
 
 
 @compiled
@@ -233,11 +236,12 @@ def fill_discs(
     pairs: NDArray[np.int64],  # [B, T, 2]
     out: Bytes,  # [B * H * X * C]
     is_past_cache: bool,
+    chunk: int,
 ) -> None:
-    """Add up one stack of steps per window: iteration k writes maps [k * CHUNK, (k + 1) * CHUNK) and nothing else."""
-    for k in prange((pairs.shape[0] + CHUNK - 1) // CHUNK):
-        end = min((k + 1) * CHUNK, pairs.shape[0])
-        _add_windows(layout, pairs, k * CHUNK, end, out, is_past_cache, current_thread())
+    """Add up one stack of steps per window: iteration k writes maps [k * chunk, (k + 1) * chunk) and nothing else."""
+    for k in prange((pairs.shape[0] + chunk - 1) // chunk):
+        end = min((k + 1) * chunk, pairs.shape[0])
+        _add_windows(layout, pairs, k * chunk, end, out, is_past_cache, current_thread())
 
 
 @compiled
@@ -289,4 +293,5 @@ FILL = {ReferenceLayout: fill_reference, ChannelsLayout: fill_channels, DiscsLay
 def draw(layout: ReferenceLayout | ChannelsLayout | DiscsLayout, pairs: NDArray[np.int64], out: Bytes) -> None:
     """Draw the windows `pairs` ([B, 2], channels [B, T, 2]) into `out` [B, H, X, C], C-contiguous."""
     fill: Any = FILL[type(layout)]
-    fill(layout, pairs, out.reshape(-1), out.size > CACHED_BYTES)
+    chunk = min(CHUNK, COPIES * max(1, -(-len(pairs) // (COPIES * max_threads()))))
+    fill(layout, pairs, out.reshape(-1), out.size > CACHED_BYTES, chunk)
