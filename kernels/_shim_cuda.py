@@ -69,7 +69,7 @@ kernel, load16, store16, write_codes = _half.kernel, _half.load16, _half.store16
 _bulk: list[Any] = [
     getattr(_half, name, None) for name in ("begin_read", "has_arrived", "fence", "send", "shared_words")
 ]
-begin_read, has_arrived, fence, send, shared_words = _bulk  # not every half has them
+begin_read, has_arrived, fence, send, shared_words = _bulk  # the simulator has none
 HAS_BULK: bool = _half.HAS_BULK
 array_words, flat_words, FLAT_AT = _half.array_words, _half.flat_words, _half.FLAT_AT
 

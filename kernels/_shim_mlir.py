@@ -82,46 +82,95 @@ def store16(array: Any, index: Any, low: Any, high: Any) -> None:
     cuda.vector.store(array, index, cuda.uint64x2(low, high), 16)
 
 
+HAS_BULK = True
+"""Whether bulk copies can be had, where the device has them."""
+SHARED = 3
+"""The address space of shared memory."""
+
+
+def _shared_at(memory: Any, at: Any) -> Any:
+    """Return where in shared memory byte `at` of an array is: 32 bits."""
+    begin = llvm.addrspacecast(llvm.PointerType.get(SHARED), lowering_utilities.memref_data_pointer(memory))
+    return llvm.ptrtoint(bits.i32(), lowering_utilities.llvm_ptr_add_bytes(begin, at))
+
+
+def _global_at(memory: Any, index: Any) -> Any:
+    """Return a pointer to a word of an array."""
+    return lowering_utilities.memref_to_llvm_ptr(memory, [index], memory.type.element_type)
+
+
+def _assembled(text: str, constraints: str, operands: list[Any], result: Any = None) -> Any:
+    """Put inline assembly where code is made; returns what it gives."""
+    return llvm.inline_asm(result, operands, text, constraints, has_side_effects=True)
+
+
+def _generated(result: Any = types.none) -> Callable[[F], F]:
+    """Replace calls of the decorated function in kernels by what it generates: a value of type `result`."""
+
+    def decorate(generate: F) -> F:
+        @type_callable(generate)
+        def type_of(context: Any) -> Callable[..., Any]:
+            del context
+            return lambda *arguments: result
+
+        @lower_builtin(generate, types.VarArg(types.Any))
+        def lower(lower: Any, target: Any, arguments: Any, keywords: Any) -> None:
+            del keywords
+            lower.store_var(target, generate(*lower.load_vars(arguments)))
+
+        return generate
+
+    return decorate
+
+
+@_generated()
 def write_codes(tile: Any, at: Any, codes: Any, out: Any, index: Any) -> None:
     """Write the codes of the bytes of `tile` from `at` on into words `index` and `index + 1` of `out`.
 
     `tile` and `codes` are in shared memory, `at` is a multiple of as many bytes as have codes of 16.
     """
-
-
-def _shared_at(memory: Any, at: Any) -> Any:
-    """Return where in shared memory byte `at` of an array is: 32 bits."""
-    begin = lowering_utilities.memref_data_pointer(memory)
-    byte = lowering_utilities.llvm_ptr_add_bytes(llvm.addrspacecast(llvm.PointerType.get(SHARED), begin), at)
-    return llvm.ptrtoint(bits.i32(), byte)
-
-
-HAS_BULK = False
-"""Whether bulk copies can be had, where the device has them: nobody has written them for this compiler yet."""
-SHARED = 3
-"""The address space of shared memory."""
-
-
-@type_callable(write_codes)
-def _type_of_write_codes(context: Any) -> Callable[..., Any]:
-    del context
-
-    def of(tile: Any, at: Any, codes: Any, out: Any, index: Any) -> Any:
-        del tile, at, codes, out, index
-        return types.none
-
-    return of
-
-
-@lower_builtin(write_codes, types.VarArg(types.Any))
-def _write_codes(lower: Any, target: Any, arguments: Any, keywords: Any) -> None:
-    del keywords
-    tile, at, codes, out, index = lower.load_vars(arguments)
     text = _inline_ptx.codes_writer(codes.type.element_type.width // 8)
-    place = lowering_utilities.memref_to_llvm_ptr(out, [index], out.type.element_type)
-    operands = [_shared_at(tile, at), _shared_at(codes, 0), place]
-    llvm.inline_asm(None, operands, text, _inline_ptx.CODES_OPERANDS, has_side_effects=True)
-    lower.store_var(target, None)
+    _assembled(text, _inline_ptx.CODES_OPERANDS, [_shared_at(tile, at), _shared_at(codes, 0), _global_at(out, index)])
+
+
+@_generated()
+def begin_read(tile: Any, barrier_at: Any, base: Any, index: Any, size: Any) -> None:
+    """Have `size` bytes of `base`, from word `index` on, copied into `tile`; for one thread.
+
+    Byte `barrier_at` of `tile`, behind what is copied, begins a barrier, which is made here.
+    """
+    operands = [_shared_at(tile, 0), _shared_at(tile, barrier_at), _global_at(base, index), size]
+    _assembled(_inline_ptx.READ, _inline_ptx.READ_OPERANDS, operands)
+
+
+@_generated(types.uint32)
+def has_arrived(tile: Any, barrier_at: Any) -> Any:
+    """Return 1 if what the barrier waits for has arrived, which this thread then sees; 0 after some waiting."""
+    operands = [_shared_at(tile, barrier_at)]
+    return _assembled(_inline_ptx.HAS_ARRIVED, _inline_ptx.HAS_ARRIVED_OPERANDS, operands, bits.i32())
+
+
+@_generated()
+def fence() -> None:
+    """Let the copy engine see what this thread wrote into shared memory, after a barrier of threads."""
+    _assembled(_inline_ptx.FENCE, "~{memory}", [])
+
+
+@_generated()
+def send(tile: Any, out: Any, index: Any, size: Any) -> None:
+    """Have the first `size` bytes of `tile` copied to word `index` of `out` and on; for one thread."""
+    operands = [_global_at(out, index), _shared_at(tile, 0), size]
+    _assembled(_inline_ptx.SEND, _inline_ptx.SEND_OPERANDS, operands)
+
+
+def shared_words(count: int) -> Callable[[], Any]:
+    """Return what makes a uint64 array in shared memory that begins at a multiple of 16 bytes."""
+
+    @device
+    def make() -> Any:
+        return cuda.shared.array(count, types.uint64, 16)
+
+    return make
 
 
 def array_words(address: int, shape: tuple[int, ...], item: int) -> list[int]:

@@ -17,13 +17,18 @@ TABLE = json.loads((HERE / "resources.json").read_text(encoding="utf-8"))
 PTX, RASTER, PIP = HERE / "test_ptx.py", HERE / "test_raster_ptx.py", HERE / "test_pip_cuda.py"
 BITS = f"{PTX}::test_a_kernel_gives_the_bits_of_the_reference_and_costs_no_more_than_it_may"
 LIMITS = f"{RASTER}::test_a_kernel_stays_within_its_limits"
+MISTAKES = [
+    f"{PTX}::test_a_mistake_with_bulk_copies_is_a_fault",
+    f"{PTX}::test_shared_memory_is_aligned_as_declared_and_no_better",
+]
 FEW = [
-    *(f"{test}[{style}: uint8-sm_90]" for style in ("reference", "channels", "discs") for test in (BITS, LIMITS)),
+    *(f"{test}[reference: uint8-sm_80]" for test in (BITS, LIMITS)),
+    *(f"{test}[{style}: uint8-sm_90]" for style in ("channels", "discs") for test in (BITS, LIMITS)),
     f"{BITS}[point in polygon-sm_90]",
     f"{PIP}::test_no_product_is_fused_with_a_sum_and_registers_suffice[sm_90]",
     f"{PIP}::test_plain_products_are_fused_so_that_the_count_above_means_something[sm_90]",
 ]
-"""One plain kernel of each style, and the search for polygons."""
+"""A kernel of each style for bytes, the reference without copies in bulk, and the search for polygons."""
 
 
 def repeat(tests):
@@ -39,7 +44,7 @@ def test_kernels_give_the_bits_of_the_reference_within_limits_of_their_own():
 
 @pytest.mark.nightly
 def test_every_kernel_does_on_every_architecture():
-    said = repeat([BITS, LIMITS, f"{PIP}::test_no_product_is_fused_with_a_sum_and_registers_suffice"])
+    said = repeat([BITS, LIMITS, *MISTAKES, f"{PIP}::test_no_product_is_fused_with_a_sum_and_registers_suffice"])
     assert "passed" in said and "skipped" not in said
 
 
