@@ -35,7 +35,7 @@ class Copies:
         self.arriving, self.leaving = np.zeros(size, bool), np.zeros(size, bool)
         self.writer = np.zeros(size, np.int64)
         """1 + the lane that wrote a byte; negative after its fence, 0 after it met others."""
-        self.barriers, self.sent = {}, []
+        self.barriers, self.sent, self.is_barrier = {}, [], np.zeros(size, bool)
 
     def touch(self, at, size, is_written):
         """Note an access of the active lanes, each of `size` bytes from `at` on."""
@@ -45,6 +45,8 @@ class Copies:
         if is_written:
             if self.leaving[places].any():
                 raise Fault("shared memory is changed while a copy reads it")
+            if self.is_barrier[places].any():
+                raise Fault("a barrier is overwritten")
             self.writer[places] = self.launch.active[:, None] + 1
 
     def fence(self, operation):
@@ -70,6 +72,7 @@ class Copies:
             self._check((at % 8 == 0) & (launch.get(operands[1], "u32") == 1), "a barrier that is not aligned")
             self.touch(at, 8, True)
             self.barriers |= {int(one): Barrier() for one in at}
+            self.is_barrier[at[:, None] + np.arange(8)] = True
         elif operation[1:] == ("arrive", "expect_tx", "shared::cta", "b64"):
             for one, size in zip(at, np.broadcast_to(launch.get(operands[2], "u32"), len(at)), strict=True):
                 self.barriers[int(one)].expected += int(size)
@@ -111,6 +114,7 @@ class Copies:
             for (lane, source, at, size), one in zip(each, barriers, strict=True):
                 place = int(one) + int(self.launch.block[lane]) * self.launch.program.shared_bytes
                 self._check(place in self.barriers and self._is_shown(place, 8, lane), "a barrier not shown")
+                self._check(not self.is_barrier[at : at + size].any(), "a barrier is overwritten by a copy")
                 self.arriving[at : at + size] = True
                 self.barriers[place].copies.append((at, self.launch.memory.bytes[source : source + size].copy()))
         else:

@@ -159,6 +159,11 @@ MEETING = r"(\s+// end inline asm(?:\s+// begin inline asm)?\s+bar\.sync\s+0;)"
 """Where threads meet after a fence; numba-cuda-mlir's barriers are inline assembly, too."""
 MISTAKES = {
     "a barrier not shown": (FENCE, ""),
+    "a barrier is overwritten": (r"(mbarrier\.init\S+ (\[%r\d+\]), 1;)", r"\1\nst.shared.b32 \2, %tid.x;"),
+    "a barrier is overwritten by a copy": (
+        r"(mbarrier\.init\S+ )(\[%r\d+\])((?s:.*?) _, )\2((?s:.*?))(\[%r\d+\])(, \[%rd\d+\], %r\d+, )\2",
+        r"\1\5\3\5\4\5\6\5",
+    ),
     "expecting other bytes": (r"(expect_tx.* _, \[%r\d+\]), %r\d+", r"\1, 16"),
     "touched before a copy has arrived": (r"(selp\.b32 %r\d+), 1, 0, %p;", r"\1, 1, 1, %p;"),
     "not aligned": (r"\.align 16 ", ".align 8 "),
