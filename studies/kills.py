@@ -36,7 +36,7 @@ FULL, QUICK = 50, 3  # with each number of processes
 LIMIT_S = 120.0
 EARLY = 0.15  # of the kills come at any time of a start, the rest after the first new checkpoint
 IMPORTED = (
-    *("hews_gpu.runs.train", "hews_gpu.forecasters.cnn", "torch._dynamo", "lightning.fabric.strategies.ddp"),
+    *("hews_gpu.runs.train", "hews_gpu.forecasters.cnn", "torch._dynamo", "torch.nn.parallel"),
     *("pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.special", "scipy.optimize", "tensorboard.compat.proto"),
     *("tensorboard.summary.writer.record_writer", "google.protobuf.json_format"),
 )
@@ -257,7 +257,7 @@ def main() -> None:
             tallies.append(vars(disturb(trainer, folder, yardstick, life, QUICK if flags.quick else FULL, processes)))
     name = "kills" if flags.processes is None else f"kills_{'_'.join(map(str, flags.processes))}"
     result = {"kills": sum(tally["kills"] for tally in tallies), "by_processes": tallies, "quick": flags.quick}
-    finish(name, result, flags, show, packages=("lightning", "safetensors"))
+    finish(name, result, flags, show, packages=("safetensors",))
     sys.exit(any(tally["different"] for tally in tallies))
 
 

@@ -151,12 +151,12 @@ def _train_and_judge(
     objective: ReferenceObjective, step: str, recipe: Recipe, choice: Choice, limit_s: float | None
 ) -> AblationRun:
     began_s, processor_began_s = time.perf_counter(), time.process_time()
-    with process_group(ProcessInfo(), choice, recipe.engine.precision) as group:
+    with process_group(ProcessInfo(), choice) as group:
         loop = TrainingLoop(objective, recipe.engine, group)
         _train(loop, limit_s)
         loop.module.load_state_dict(loop.best)
-        with loop.fabric.autocast():
-            p = objective.probabilities(loop.module, "test", loop.fabric.to_device)
+        with loop.autocast():
+            p = objective.probabilities(loop.module, "test", loop.to_device)
     train, test, position = objective.parts["train"], objective.parts["test"], loop.position
     return AblationRun(
         step=step,

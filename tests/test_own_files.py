@@ -249,7 +249,7 @@ def test_a_newer_version_may_write_more_and_an_editor_a_byte_order_mark(whole, t
 def test_a_checkpoint_whose_notes_are_damaged_is_refused_although_its_checksum_is_right(tmp_path):
     row = EpochRow(epoch=0, train_loss=1.0, validation={"log_loss": 1.0}, order="0", cost={"seconds": 1.0})
     position = asdict(Position(losses=[1.0], orders=[1], history=[row]))
-    notes = {"position": position, "settings": {"seed": 0}, "scaler": {}, "made_with": {"device": "cpu"}}
+    notes = {"position": position, "settings": {"seed": 0}, "made_with": {"device": "cpu"}}
     checkpoints, wrong = Checkpoints(tmp_path, 1), []
     accepted = "*.validation.log_loss- *.cost- *.cost.seconds- settings.seed* made_with.device*"
     for way, what, content in damaged(notes):

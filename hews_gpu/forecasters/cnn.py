@@ -264,7 +264,7 @@ class CnnObjective:
         plan = shares(self.seed, epoch, rank, world, windows=self.samples, batch_size=size, first_step=first_step)
         yield from self.feed.batches(turn for share in plan for turn in share.cut(stage.accumulate))
 
-    def loss(self, model: nn.Module, piece: Batch, to_device: ToDevice) -> Tensor:
+    def loss(self, model: Callable[..., Tensor], piece: Batch, to_device: ToDevice) -> Tensor:
         """Return the sum of the log losses, nats."""
         maps, calendar, climatology, y = map(to_device, (piece.maps, piece.calendar, piece.climatology, piece.y))
         logit = model(maps, calendar, climatology)

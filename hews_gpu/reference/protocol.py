@@ -203,7 +203,7 @@ class ReferenceObjective:
         turns = (turn for share in plan for turn in share.cut(stage.accumulate))
         yield from self.feeds["train"].batches(turns, augment=self._augmentation if stage.augment else None)
 
-    def loss(self, model: nn.Module, piece: Batch, to_device: ToDevice) -> Tensor:
+    def loss(self, model: Callable[..., Tensor], piece: Batch, to_device: ToDevice) -> Tensor:
         """Return the sum of the log losses, nats."""
         logit = model(to_device(piece.maps))
         return functional.binary_cross_entropy_with_logits(logit.float(), to_device(piece.y), reduction="sum")

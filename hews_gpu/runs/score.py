@@ -95,7 +95,7 @@ def score(
     if is_network and info.world_size > 1:
         from hews_gpu.training.distributed import process_group
 
-        with process_group(info, choice, "32-true") as group:
+        with process_group(info, choice) as group:
             p, areas = _by_network(scoring, group.rank, group.size, group.gather)
             with group.raise_on_all_ranks():
                 if group.is_first:

@@ -117,7 +117,7 @@ def train(
                 log(f"the CNN looks at maps {choose_layers(own, is_compiled=recipe.engine.compile)[1]}")
         signals = stack.enter_context(StopSignals())
         stack.enter_context(start_ranks(info, "hews_gpu.runs.train:train_as_told", arguments))
-        group = stack.enter_context(process_group(info, choice, recipe.engine.precision))
+        group = stack.enter_context(process_group(info, choice))
         this.join(group, signals)
         this.load() if group.broadcast(going_on) else this.begin(force=force)
         summary = this.finish(max_epochs, choice.device)

@@ -1,13 +1,11 @@
 """Distributed training: join the ranks into one process group, communicate within it.
 
-Lightning Fabric makes the process group and places the model; decisions go through a second group on the CPU (gloo),
-which never waits for a GPU.
+Gradients go through the group of the ranks' devices (NCCL, or gloo on CPUs); decisions through a second one on the CPU
+(gloo), which never waits for a GPU.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,37 +14,19 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.fabric.strategies.ddp import DDPStrategy
-from lightning.fabric.strategies.single_device import SingleDeviceStrategy
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from hews_gpu.environment.device import Choice
 from hews_gpu.errors import EXIT_USER_ERROR, UserError
 from hews_gpu.progress import log
-from hews_gpu.training.ranks import ProcessInfo
+from hews_gpu.training.ranks import ProcessInfo, meeting_place
 
 __all__ = ["ProcessGroup", "is_connection_loss", "process_group"]
 
 WAIT_S = 10.0
 """After which a rank says that it waits for the others."""
-CHATTY = ("fabric.utilities.rank_zero", "pytorch.utilities.rank_zero", "fabric.utilities.distributed")
-"""Loggers of Lightning that announce what is no news."""
 T = TypeVar("T")
-
-
-class _SlurmStep(SLURMEnvironment):
-    """The ranks of one step of srun, however its tasks were asked for: Lightning's own insists on --ntasks-per-node."""
-
-    @staticmethod
-    def _validate_srun_variables() -> None: ...
-
-    def validate_settings(self, num_devices: int, num_nodes: int) -> None: ...
-
-    def world_size(self) -> int:
-        return int(os.environ["SLURM_STEP_NUM_TASKS"])
 
 
 @contextmanager
@@ -71,32 +51,31 @@ def _waiting(info: ProcessInfo) -> Iterator[None]:
 class ProcessGroup:
     """The ranks of a run, all of which have joined. Each method is a collective: all call it, in the same order."""
 
-    def __init__(self, info: ProcessInfo, accelerator: str, precision: str) -> None:
+    def __init__(self, info: ProcessInfo, accelerator: str) -> None:
         self.rank, self.size, self.is_first = info.rank, info.world_size, info.is_first
-        for name in CHATTY:
-            logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
-        strategy: Any
+        is_gpu = accelerator == "cuda"
+        self.device = torch.device("cuda", torch.cuda.current_device()) if is_gpu else torch.device("cpu")
+        self._gloo: Any = None
+        if self.size > 1:
+            with _waiting(info):
+                dist.init_process_group(
+                    "nccl" if is_gpu else "gloo",
+                    init_method=meeting_place(info),
+                    rank=self.rank,
+                    world_size=self.size,
+                    device_id=self.device if is_gpu else None,
+                )
+                self._gloo = dist.new_group(backend="gloo")
+
+    def shared(self, module: nn.Module) -> nn.Module:
+        """Return a module on this rank's device such that gradients are averaged over the ranks."""
         if self.size == 1:
-            device = torch.device("cuda", torch.cuda.current_device()) if accelerator == "cuda" else torch.device("cpu")
-            strategy = SingleDeviceStrategy(device=device)
-            plugins = LightningEnvironment()  # or Fabric would find SLURM's, and object to a batch script's
-        else:
-            environment = _SlurmStep(auto_requeue=False) if info.launcher == "srun" else TorchElasticEnvironment()
-            backend = "nccl" if accelerator == "cuda" else "gloo"
-            strategy = DDPStrategy(cluster_environment=environment, process_group_backend=backend)
-            plugins = None
-        word: Any = precision
-        self.fabric = Fabric(
-            accelerator=accelerator,
-            devices=info.local_world_size,
-            num_nodes=info.world_size // info.local_world_size,
-            strategy=strategy,
-            precision=word,
-            plugins=plugins,
-        )
-        with _waiting(info):
-            self.fabric.launch()
-            self._gloo: Any = dist.new_group(backend="gloo") if self.size > 1 else None
+            return module
+        if self.device.type == "cpu":
+            return DistributedDataParallel(module)
+        side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(side):  # as torch's notes on CUDA graphs ask
+            return DistributedDataParallel(module, device_ids=[self.device.index])
 
     def all_reduce_max(self, *values: int) -> tuple[int, ...]:
         """Return the largest value over the ranks, position by position."""
@@ -161,7 +140,7 @@ class ProcessGroup:
 
 
 @contextmanager
-def process_group(info: ProcessInfo, choice: Choice, precision: str) -> Iterator[ProcessGroup]:
+def process_group(info: ProcessInfo, choice: Choice) -> Iterator[ProcessGroup]:
     """Join the ranks for the length of the block; torch's random generators are put back afterwards.
 
     Raises:
@@ -169,7 +148,7 @@ def process_group(info: ProcessInfo, choice: Choice, precision: str) -> Iterator
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if choice.device == "cuda" else ()):
         try:
-            yield ProcessGroup(info, choice.device, precision)
+            yield ProcessGroup(info, choice.device)
         except RuntimeError as error:
             if not is_connection_loss(error):
                 raise

@@ -1,6 +1,6 @@
 """The training loop: any objective, on one device or many, and the same run to the bit after any stop.
 
-Lightning Fabric places model and tensors and averages gradients; everything that decides the result is here. The order
+Torch averages gradients over ranks (DistributedDataParallel); everything that decides the result is here. The order
 of samples is a pure function of seed, epoch and step, the learning rate one of the step, and a checkpoint holds the
 rest: a run that goes on from its last checkpoint, at whatever step that was written, ends with the same bits as one
 that was never stopped (on a CPU, with as many threads and ranks).
@@ -83,7 +83,7 @@ POSITION = {
     "orders": [int],
     "history": [EPOCH_ROW],
 }
-CHECKPOINT = {"position": POSITION, "settings": dict, "scaler": dict, "made_with": dict}
+CHECKPOINT = {"position": POSITION, "settings": dict, "made_with": dict}
 """The notes of a checkpoint, as `own_files.check` takes it."""
 
 
@@ -132,7 +132,7 @@ class TrainingLoop:
 
     def __init__(self, objective: Objective, engine: EngineConfig, group: ProcessGroup) -> None:
         self.objective, self.engine, self.group = objective, engine, group
-        self.fabric, self.device = group.fabric, group.fabric.device
+        self.device = group.device
         if engine.graph:
             _require_graphs(self.device, group.size)
         for stage in objective.stages:
@@ -144,9 +144,8 @@ class TrainingLoop:
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module: nn.Module = module
         self.optimizer = objective.optimizer(module)
-        compiled: Any = torch.compile(module) if engine.compile else module
-        self.model: Any
-        self.model, self._stepper = self.fabric.setup(compiled, self.optimizer, move_to_device=False)
+        self._shared: Any = group.shared(module)
+        self.model: Any = torch.compile(self._shared) if engine.compile else self._shared
         self.position = Position()
         self.best: Tensors = {}
         self.average: Tensors = {}
@@ -172,7 +171,7 @@ class TrainingLoop:
         """Begin a run: rank 0 lets the objective measure what the model needs, and sends the weights to all."""
 
         def measure() -> tuple[EpochRow, Tensors]:
-            row = self.objective.start(self.module, self.fabric.to_device)
+            row = self.objective.start(self.module, self.to_device)
             return row, _copy(self.module.state_dict())
 
         row, state = self.group.on_first_rank(measure)
@@ -194,7 +193,6 @@ class TrainingLoop:
         notes = {
             "position": asdict(position),
             "settings": self.settings,
-            "scaler": self.fabric.strategy.precision.state_dict(),
             "made_with": self._made_with(),
         }
         return Snapshot(tensors=tensors, notes=notes)
@@ -206,7 +204,6 @@ class TrainingLoop:
         self.best = {name: tensor.to(self.device) for name, tensor in snapshot.part("best").items()}
         self.average = {name: tensor.to(self.device) for name, tensor in snapshot.part("ema").items()}
         load_optimizer_state(self.optimizer, snapshot.part("optimizer"))
-        self.fabric.strategy.precision.load_state_dict(snapshot.notes["scaler"])
         set_random_state(snapshot.part(f"random.{self.group.rank}"), self.device)
         self._distribute_sums()
         then, now = snapshot.notes["made_with"], self._made_with()
@@ -258,6 +255,24 @@ class TrainingLoop:
             remedy = "Install it, or set [engine] compile = false in the recipe and train anew with --force"
             raise UserError("[engine] compile", True, allowed=f"does not work here: {why}", remedy=remedy) from error
 
+    def to_device(self, tensor: Tensor) -> Tensor:
+        """Return a tensor where the model is."""
+        return tensor.to(self.device, non_blocking=True)
+
+    def autocast(self) -> torch.autocast:
+        """Let operations within take the precision that the recipe names."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.engine.precision == "bf16-mixed")
+
+    def _loss_of(self, piece: Any) -> Tensor:
+        """Return the sum of the losses of a piece of a batch; the network's outputs leave `autocast` as floats."""
+
+        def outputs(*inputs: Tensor) -> Tensor:
+            with self.autocast():
+                values: Tensor = self.model(*inputs)
+            return values.float()
+
+        return self.objective.loss(outputs, piece, self.to_device)
+
     def _begin_stage(self) -> None:
         """Take the steps of a stage as they are, or by a graph of its own: batches may have another size."""
         self._take = StepGraph(self._learn, self.optimizer) if self.engine.graph else self._learn
@@ -291,7 +306,7 @@ class TrainingLoop:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for turn, batch in enumerate(turns):
             total = self._backward(stage, batch, total, is_last=turn + 1 == stage.accumulate)
-        self._stepper.step()
+        self.optimizer.step()
         self._step_loss.copy_(total / math.log(2))
         self._loss += self._step_loss
 
@@ -304,9 +319,9 @@ class TrainingLoop:
         for piece in batch.slices(size):
             left -= 1
             alone = ranks > 1 and not (is_last and left == 0)
-            with self.fabric.no_backward_sync(self.model) if alone else nullcontext():
-                loss = self.objective.loss(self.model, piece, self.fabric.to_device) / stage.batch_size
-                self.fabric.backward(loss * ranks if ranks > 1 else loss)  # DDP averages over ranks, the sum is wanted
+            with self._shared.no_sync() if alone else nullcontext():
+                loss = self._loss_of(piece) / stage.batch_size
+                torch.autograd.backward(loss * ranks if ranks > 1 else loss)  # DDP averages, the sum is wanted
             total = total + loss.detach().double()
         return total
 
@@ -318,7 +333,7 @@ class TrainingLoop:
         """
         self._buckets_fixed = True
         before = random_state(self.device)
-        self.fabric.backward(self.objective.loss(self.model, piece, self.fabric.to_device))
+        torch.autograd.backward(self._loss_of(piece))
         self.optimizer.zero_grad()
         set_random_state(before, self.device)
 
@@ -353,8 +368,8 @@ class TrainingLoop:
         """Return the scores of the weights that would be kept."""
         trained = self._copy_parameters() if self.average else {}
         self._set_parameters(self.average)
-        with self.fabric.autocast():
-            scores = dict(self.objective.validate(self.module, self.fabric.to_device))
+        with self.autocast():
+            scores = dict(self.objective.validate(self.module, self.to_device))
         self._set_parameters(trained)
         return scores
 
@@ -437,7 +452,7 @@ def _require_finite(row: EpochRow) -> None:
 
 def fit_in_memory(objective: Objective, engine: EngineConfig, choice: Choice) -> Tensors:
     """Train in this process without leaving files; return the best weights."""
-    with process_group(ProcessInfo(), choice, engine.precision) as group:
+    with process_group(ProcessInfo(), choice) as group:
         loop = TrainingLoop(objective, engine, group)
         loop.start()
         while loop.stage:

@@ -142,7 +142,7 @@ class Objective(Protocol):
         Epochs are counted over all stages, from 0.
         """
 
-    def loss(self, model: nn.Module, piece: Any, to_device: ToDevice) -> Tensor:
+    def loss(self, model: Callable[..., Tensor], piece: Any, to_device: ToDevice) -> Tensor:
         """Return the sum of the log losses of a piece's samples, nats; the loop divides it by the batch."""
 
     def validate(self, module: nn.Module, to_device: ToDevice) -> Mapping[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ __all__ = [
     "claim_device",
     "first_rank_reports",
     "free_port",
+    "meeting_place",
     "process_info",
     "run_rank",
     "start_ranks",
@@ -39,6 +41,7 @@ __all__ = [
 
 GRACE_S = 10.0  # for the other ranks to end by themselves once the first has
 POLL_S = 0.5
+PORTS = 15_000  # the first of those at which tasks of srun meet
 RANK_COMMAND = "import sys; from hews_gpu.training.ranks import run_rank; run_rank(*sys.argv[1:])"
 
 
@@ -84,6 +87,18 @@ def process_info(devices: int | None, environ: Mapping[str, str] = os.environ) -
     return ProcessInfo(
         rank=rank, world_size=size, local_rank=local_rank, local_world_size=local_size, launcher=launcher
     )
+
+
+def meeting_place(info: ProcessInfo, environ: Mapping[str, str] = os.environ) -> str:
+    """Return where the ranks meet, as torch takes it: MASTER_ADDR and MASTER_PORT; of srun's tasks neither need be set.
+
+    Those meet on the job's first node, at a port that follows from the job's number.
+    """
+    if info.launcher != "srun":
+        return "env://"
+    first = re.sub(r"\[(\w+).*?\]", r"\1", environ["SLURM_NODELIST"]).partition(",")[0]  # as in gpu[03-05,08],big1
+    host, port = environ.get("MASTER_ADDR", first), environ.get("MASTER_PORT")
+    return f"tcp://{host}:{port or PORTS + int(environ['SLURM_JOB_ID']) % 10_000}"
 
 
 @contextmanager

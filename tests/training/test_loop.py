@@ -105,7 +105,7 @@ def own_random_generators():
 
 def loop_of(toy, **how):
     config = EngineConfig(**how)
-    return TrainingLoop(toy, config, ProcessGroup(ProcessInfo(), "cpu", config.precision))
+    return TrainingLoop(toy, config, ProcessGroup(ProcessInfo(), "cpu"))
 
 
 def trained(made, *, start=True, at_step=0):
@@ -212,7 +212,7 @@ def test_a_compiled_model_learns_the_same(monkeypatch):
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module, **named: real(module, **{**named, "backend": "eager"}))
     made = loop_of(Toy(dropout=0.0), compile=True)
-    assert isinstance(made.model._forward_module, torch._dynamo.OptimizedModule)
+    assert isinstance(made.model, torch._dynamo.OptimizedModule)
     compiled = trained(made)[0]
     plain = trained(loop_of(Toy(dropout=0.0)))[0]
     assert compiled.tensors.keys() == plain.tensors.keys()
