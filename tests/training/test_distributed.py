@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from hews_gpu.errors import UserError
 from hews_gpu.training.distributed import ProcessGroup, is_connection_loss
-from hews_gpu.training.ranks import ProcessInfo, process_info, start_ranks
+from hews_gpu.training.ranks import ProcessInfo, meeting_place, process_info, start_ranks
 from hews_gpu.training.recipe import load_recipe
 from studies.kills import Trainer, wait
 
@@ -51,6 +51,23 @@ def test_a_process_reads_its_rank_from_the_environment(devices, environ, info):
 def test_devices_must_be_what_was_started(devices, said):
     with pytest.raises(UserError, match=f"--devices = {devices}: {said}"):
         process_info(devices, TORCHRUN)
+
+
+@pytest.mark.parametrize(
+    ("environ", "place"),
+    [
+        ({"SLURM_NODELIST": "gpu[03-05,08],big1", "SLURM_JOB_ID": "123456"}, "tcp://gpu03:18456"),
+        ({"SLURM_NODELIST": "big1,gpu[03-05]", "SLURM_JOB_ID": "7"}, "tcp://big1:15007"),
+        ({"SLURM_NODELIST": "rack2-gpu[7,9]", "SLURM_JOB_ID": "7", "MASTER_PORT": "4000"}, "tcp://rack2-gpu7:4000"),
+        ({"SLURM_NODELIST": "gpu[1-2]", "SLURM_JOB_ID": "7", "MASTER_ADDR": "10.0.0.1"}, "tcp://10.0.0.1:15007"),
+    ],
+)
+def test_tasks_of_srun_meet_on_the_first_node(environ, place):
+    assert meeting_place(BY_SRUN, environ) == place
+
+
+def test_others_meet_where_torchrun_says():
+    assert meeting_place(BY_TORCHRUN, {}) == "env://"
 
 
 RANKS = """
