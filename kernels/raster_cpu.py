@@ -35,7 +35,7 @@ __all__ = ["draw", "encode"]
 
 CHUNK = 16
 """Windows per iteration of a thread, at most: they share what it costs to set one up, and 256 still keep 16 cores busy.
-Fewer where a batch is small, so that all threads have some."""
+Fewer where a batch is small, so that more threads have some."""
 CACHED_BYTES = 64 * 2**20
 """Batches above this go past the caches: few cores share a cache as large."""
 

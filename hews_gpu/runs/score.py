@@ -2,7 +2,7 @@
 
 No judging: that is `hews evaluate`'s, on the run's own splits. Processes share the maps of a network out in whole
 blocks, so that each window goes through it in the same company however many there are: the result is the same file.
-Any other forecaster the first process asks alone, and no library of networks is loaded.
+Any other forecaster the first process asks alone while the others wait: SLURM ends a step soon after its first task.
 
 Shapes: S windows, N neighborhoods.
 """
@@ -22,7 +22,7 @@ from hews_gpu.arrays import Bool, Float64
 from hews_gpu.data.coverage import Coverage, coverage_of_events
 from hews_gpu.data.events import DOUBTS, Prepared
 from hews_gpu.data.windows import Task, Windows, issue_windows, targets_within
-from hews_gpu.environment.device import choose_device
+from hews_gpu.environment.device import Choice, choose_device
 from hews_gpu.errors import UserError
 from hews_gpu.files import new_folder, require_free
 from hews_gpu.forecasters.base import Forecaster, predictions
@@ -90,23 +90,22 @@ def score(
         with new_folder(out, kind=KIND, force=force, notes=notes) as folder:
             _write(scoring, p, areas, folder)
 
-    areas: Float64 | None
     is_network = FORECASTERS[opened.recipe.model].is_network
-    if is_network and info.world_size > 1:
-        from hews_gpu.training.distributed import process_group
-
-        with process_group(info, choice) as group:
-            p, areas = _by_network(scoring, group.rank, group.size, group.gather)
-            with group.raise_on_all_ranks():
-                if group.is_first:
-                    write(p, areas)
-        return _summary(scoring, p, group.size, choice.device, out) if group.is_first else {}
-    if not info.is_first:
-        return {}
     asked = scoring.forecaster, scoring.catalog, scoring.windows
-    p, areas = _by_network(scoring) if is_network else predictions(*asked)
-    write(p, areas)
-    return _summary(scoring, p, 1, choice.device, out)
+    if info.world_size == 1:
+        p, areas = _by_network(scoring) if is_network else predictions(*asked)
+        write(p, areas)
+        return _summary(scoring, p, 1, choice.device, out)
+    from hews_gpu.training.distributed import process_group
+
+    with process_group(info, choice if is_network else Choice(device="cpu", why="")) as group:
+        both = _by_network(scoring, group.rank, group.size, group.gather) if is_network else None
+        with group.raise_on_all_ranks():
+            if group.is_first:
+                p, areas = both or predictions(*asked)
+                write(p, areas)
+                return _summary(scoring, p, group.size if is_network else 1, choice.device, out)
+    return {}
 
 
 def _open(run: Run, data: Path) -> _Scoring:

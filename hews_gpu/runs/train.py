@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from hews_gpu.config import CityConfig, load_city
 from hews_gpu.data.events import Prepared, open_prepared
 from hews_gpu.data.resolution import count_minutes, require_windows
-from hews_gpu.environment.device import choose_device
+from hews_gpu.environment.device import Choice, choose_device
 from hews_gpu.errors import UserError
 from hews_gpu.feed.feeds import drawn_by
 from hews_gpu.files import read_manifest
@@ -177,14 +178,26 @@ def _fit_at_once(
 ) -> dict[str, Any]:
     """Fit a forecaster that is no network and write its run folder; the first process does.
 
+    The others wait for it: SLURM ends a step soon after its first task.
+
     Raises:
         UserError: several processes were asked for, the folder may not be written, or it is to go on and cannot.
     """
-    if info.world_size > 1 and info.launcher == "hews":
+    fit = partial(_fit, prepared, run, recipe, device, force=force, resume=resume)
+    if info.world_size == 1:
+        return fit()
+    if info.launcher == "hews":
         allowed = f"must be 1: {recipe.model} is fitted in one process"
         raise UserError("--devices", info.world_size, allowed=allowed, remedy="Leave it out")
-    if not info.is_first:
-        return {}
+    if info.is_first:
+        log(f"{recipe.model} is fitted in one process: the other {info.world_size - 1} wait")
+    with process_group(info, Choice(device="cpu", why="")) as group:
+        summary = group.on_first_rank(fit)
+    return summary if info.is_first else {}
+
+
+def _fit(prepared: Prepared, run: Path, recipe: Recipe, device: str, *, force: bool, resume: Resume) -> dict[str, Any]:
+    """Fit it and write the folder, in this process."""
     is_trained = (run / runs.WEIGHTS).is_file()
     if runs.going_on(run, "trained forecaster", is_trained, force=force, resume=resume):
         then = _settings(load_city(run / runs.CITY), read_manifest(run).get("data_fingerprint"), runs.run_recipe(run))

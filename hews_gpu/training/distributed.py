@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -20,12 +21,16 @@ from torch.nn.parallel import DistributedDataParallel
 from hews_gpu.environment.device import Choice
 from hews_gpu.errors import EXIT_USER_ERROR, UserError
 from hews_gpu.progress import log
-from hews_gpu.training.ranks import ProcessInfo, meeting_place
+from hews_gpu.training.ranks import ProcessInfo, environment, meeting_place
 
 __all__ = ["ProcessGroup", "is_connection_loss", "process_group"]
 
 WAIT_S = 10.0
 """After which a rank says that it waits for the others."""
+EXCHANGE = timedelta(minutes=30)
+"""Longer than any exchange of gradients takes ..."""
+DECISION = timedelta(days=7)
+"""... or anything that one rank does while the others wait; the loss of a rank ends their waiting at once."""
 T = TypeVar("T")
 
 
@@ -57,15 +62,15 @@ class ProcessGroup:
         self.device = torch.device("cuda", torch.cuda.current_device()) if is_gpu else torch.device("cpu")
         self._gloo: Any = None
         if self.size > 1:
-            with _waiting(info):
+            with _waiting(info), environment(meeting_place(info)):
                 dist.init_process_group(
                     "nccl" if is_gpu else "gloo",
-                    init_method=meeting_place(info),
+                    timeout=EXCHANGE,
                     rank=self.rank,
                     world_size=self.size,
                     device_id=self.device if is_gpu else None,
                 )
-                self._gloo = dist.new_group(backend="gloo")
+                self._gloo = dist.new_group(backend="gloo", timeout=DECISION)
 
     def shared(self, module: nn.Module) -> nn.Module:
         """Return a module on this rank's device such that gradients are averaged over the ranks."""

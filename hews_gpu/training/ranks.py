@@ -31,6 +31,7 @@ from hews_gpu.workers import end_with
 __all__ = [
     "ProcessInfo",
     "claim_device",
+    "environment",
     "first_rank_reports",
     "free_port",
     "meeting_place",
@@ -89,16 +90,19 @@ def process_info(devices: int | None, environ: Mapping[str, str] = os.environ) -
     )
 
 
-def meeting_place(info: ProcessInfo, environ: Mapping[str, str] = os.environ) -> str:
-    """Return where the ranks meet, as torch takes it: MASTER_ADDR and MASTER_PORT; of srun's tasks neither need be set.
+def meeting_place(info: ProcessInfo, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return what torch's environment lacks to say where the ranks meet.
 
-    Those meet on the job's first node, at a port that follows from the job's number.
+    Tasks of srun meet on the first node of their step, at a port that follows from the job's number, unless MASTER_ADDR
+    and MASTER_PORT say otherwise; torchrun has set both.
     """
-    if info.launcher != "srun":
-        return "env://"
-    first = re.sub(r"\[(\w+).*?\]", r"\1", environ["SLURM_NODELIST"]).partition(",")[0]  # as in gpu[03-05,08],big1
-    host, port = environ.get("MASTER_ADDR", first), environ.get("MASTER_PORT")
-    return f"tcp://{host}:{port or PORTS + int(environ['SLURM_JOB_ID']) % 10_000}"
+    place: dict[str, str] = {}
+    if info.launcher == "srun" and not environ.get("MASTER_ADDR"):
+        nodes = environ.get("SLURM_STEP_NODELIST") or environ["SLURM_NODELIST"]  # as in gpu[03-05,08],big1
+        place["MASTER_ADDR"] = re.sub(r"\[(\w+).*?\]", r"\1", nodes).partition(",")[0]
+    if info.launcher == "srun" and not environ.get("MASTER_PORT"):
+        place["MASTER_PORT"] = str(PORTS + int(environ["SLURM_JOB_ID"]) % 10_000)
+    return place
 
 
 @contextmanager
@@ -158,7 +162,7 @@ def start_ranks(info: ProcessInfo, function: str, argument: Any) -> Iterator[Non
     command = [sys.executable, "-c", RANK_COMMAND, function, json.dumps(argument), str(os.getpid())]
     others: list[subprocess.Popen[bytes]] = []
     done = threading.Event()
-    with _environment({**shared, "RANK": "0", "LOCAL_RANK": "0"}):
+    with environment({**shared, "RANK": "0", "LOCAL_RANK": "0"}):
         try:
             for rank in map(str, range(1, info.world_size)):
                 environ = {**os.environ, "RANK": rank, "LOCAL_RANK": rank}
@@ -189,7 +193,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables for the length of the block."""
     before = {name: os.environ[name] for name in values if name in os.environ}
     os.environ.update(values)

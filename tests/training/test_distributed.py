@@ -53,13 +53,22 @@ def test_devices_must_be_what_was_started(devices, said):
         process_info(devices, TORCHRUN)
 
 
+def port(number):
+    return {"MASTER_PORT": str(number)}
+
+
 @pytest.mark.parametrize(
     ("environ", "place"),
     [
-        ({"SLURM_NODELIST": "gpu[03-05,08],big1", "SLURM_JOB_ID": "123456"}, "tcp://gpu03:18456"),
-        ({"SLURM_NODELIST": "big1,gpu[03-05]", "SLURM_JOB_ID": "7"}, "tcp://big1:15007"),
-        ({"SLURM_NODELIST": "rack2-gpu[7,9]", "SLURM_JOB_ID": "7", "MASTER_PORT": "4000"}, "tcp://rack2-gpu7:4000"),
-        ({"SLURM_NODELIST": "gpu[1-2]", "SLURM_JOB_ID": "7", "MASTER_ADDR": "10.0.0.1"}, "tcp://10.0.0.1:15007"),
+        ({"SLURM_NODELIST": "gpu[03-05,08],big1", "SLURM_JOB_ID": "123456"}, {"MASTER_ADDR": "gpu03", **port(18456)}),
+        ({"SLURM_NODELIST": "big1,gpu[03-05]", "SLURM_JOB_ID": "7"}, {"MASTER_ADDR": "big1", **port(15007)}),
+        (
+            {"SLURM_NODELIST": "big1,gpu7", "SLURM_STEP_NODELIST": "rack2-gpu[7,9]", "MASTER_PORT": "4000"},
+            {"MASTER_ADDR": "rack2-gpu7"},
+        ),
+        ({"SLURM_JOB_ID": "7", "MASTER_ADDR": "fd00::1"}, port(15007)),
+        ({"SLURM_NODELIST": "gpu[1-2]", "MASTER_ADDR": "", "MASTER_PORT": "4000"}, {"MASTER_ADDR": "gpu1"}),
+        ({"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "4000"}, {}),
     ],
 )
 def test_tasks_of_srun_meet_on_the_first_node(environ, place):
@@ -67,7 +76,7 @@ def test_tasks_of_srun_meet_on_the_first_node(environ, place):
 
 
 def test_others_meet_where_torchrun_says():
-    assert meeting_place(BY_TORCHRUN, {}) == "env://"
+    assert meeting_place(BY_TORCHRUN, {}) == {}
 
 
 RANKS = """
@@ -84,12 +93,12 @@ PLAIN_SRUN = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_N
 PLAIN_SRUN |= {"SLURM_JOB_ID": "77123", "SLURM_JOB_NAME": "hews", "SLURM_NODELIST": "localhost", "SLURM_NODEID": "0"}
 
 
-def rank_of_srun(rank):
+def rank_of_srun(rank, script=RANKS, *arguments):
     """One task of `srun -n 2 hews train`, as srun starts it where nobody asked for tasks per node."""
     port = str(25000 + os.getpid() % 5000)
     environment = {**os.environ, **PLAIN_SRUN, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
     environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-c", RANKS, str(rank)]
+    command = [sys.executable, "-c", script, str(rank), *map(str, arguments)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -98,6 +107,28 @@ def test_tasks_that_srun_started_without_a_number_per_node_meet():
     ends = [rank.communicate(timeout=120) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], ends
     assert [end[0].strip() for end in ends] == ["srun [0, 1]"] * 2
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from hews_gpu.runs.score import score
+from hews_gpu.runs.train import train
+prepared, run, out = map(Path, sys.argv[2:])
+trained = train(prepared, run, model="level", device="cpu")
+print(bool(trained), (run / "weights.safetensors").is_file())
+scored = score(run, prepared, out, device="cpu")
+print(bool(scored), (out / "forecasts.parquet").is_file())
+"""
+
+
+def test_tasks_wait_for_the_one_that_fits_or_scores_what_is_no_network(prepared, tmp_path):
+    """SLURM would end the step, and that one with it, soon after the first of its tasks has ended."""
+    folders = prepared, tmp_path / "run", tmp_path / "scores"
+    ranks = [rank_of_srun(rank, ALONE, *folders) for rank in range(2)]
+    ends = [rank.communicate(timeout=120) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], ends
+    assert [end[0].split() for end in ends] == [["True", "True"] * 2, ["False", "True"] * 2], ends
 
 
 @pytest.mark.parametrize("rank", [0, 1])
