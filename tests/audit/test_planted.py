@@ -7,9 +7,14 @@ from hews_gpu.audit.planted import PLANTED, check_planted
 from hews_gpu.progress import SILENT
 
 GATES = {"1", "2", "3", "4", "5", "6", "7"}
+DEAR = "stack: labels"
+"""Two minutes of a processor, in which each of its experts, whose own leaks are others of the list, is fitted often."""
 
 
-@pytest.mark.parametrize("leak", PLANTED, ids=lambda leak: leak.name)
+@pytest.mark.parametrize(
+    "leak",
+    [pytest.param(leak, marks=[pytest.mark.nightly] if leak.name == DEAR else [], id=leak.name) for leak in PLANTED],
+)
 def test_a_planted_leak_is_seen(cities, leak):
     found = leak.run(cities)
     assert found.gate.startswith(leak.gate)
@@ -18,6 +23,7 @@ def test_a_planted_leak_is_seen(cities, leak):
 
 def test_every_gate_has_its_leaks():
     assert {leak.gate for leak in PLANTED} == GATES
+    assert DEAR in {leak.name for leak in PLANTED}
     assert len({leak.name for leak in PLANTED}) == len(PLANTED) >= 8
 
 
