@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import re
 import tomllib
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from rattler.exceptions import InvalidMatchSpecError
 from hews_gpu.environment.doctor import TO_GET
 
 ROOT = Path(__file__).resolve().parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 NEEDED = [Requirement(text) for text in PROJECT["dependencies"]]
 EXTRAS = {name: [Requirement(text) for text in texts] for name, texts in PROJECT["optional-dependencies"].items()}
 CONDA = yaml.safe_load((ROOT / "conda-env.yml").read_text())
+PYTHONS = ("3.11", "3.14")
 STACKS = ("oldest", "gpu-cu12", "gpu-cu13")
 PROMISED = ("cudf", "cuspatial", "cupy", "numba", "pytorch", "dask", "dask-cuda", "nvidia-dali")
 # What one package is called by conda and by PyPI, where that differs.
@@ -56,6 +59,30 @@ def _pins(*names: str) -> dict[str, str]:
         package, version = line.split("==")
         pins.setdefault(_canonical(package), version)
     return {package: version for package, version in pins.items() if version}
+
+
+def test_every_pin_of_the_lock_is_needed() -> None:
+    """By this package, an extra or its build, or by what those need on any Python that is supported."""
+    pins = _pins("lock")
+    try:
+        if {name: version(name).split("+")[0] for name in pins} != pins:
+            pytest.skip("other versions are installed than the lock's, and may need other packages")
+    except PackageNotFoundError as missing:
+        pytest.skip(f"{missing} of the lock is not installed: what it needs is not known")
+    wanted = [*NEEDED, *(need for needs in EXTRAS.values() for need in needs)]
+    wanted += map(Requirement, PYPROJECT["build-system"]["requires"])
+    reached: set[tuple[str, str]] = set()
+    while wanted:
+        need = wanted.pop()
+        for extra in {"", *need.extras} - {one for name, one in reached if name == _canonical(need.name)}:
+            reached.add((_canonical(need.name), extra))
+            try:
+                more = map(Requirement, requires(need.name) or [])
+            except PackageNotFoundError:  # of a GPU
+                continue
+            pythons = [{"extra": extra, "python_version": one, "python_full_version": f"{one}.0"} for one in PYTHONS]
+            wanted += [one for one in more if one.marker is None or any(map(one.marker.evaluate, pythons))]
+    assert not set(pins) - {name for name, _ in reached}
 
 
 @pytest.mark.parametrize("stack", STACKS)
