@@ -85,9 +85,9 @@ def _why_no_gpu() -> str:
     return "" if found.works else found.why
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def two_workers() -> Iterator[Any]:
-    """A Dask cluster of two worker processes, which nannies start again if they die; started once for all tests."""
+    """A Dask cluster of two worker processes, which nannies start again if they die; it takes time also when idle."""
     from distributed import LocalCluster
 
     with LocalCluster(
