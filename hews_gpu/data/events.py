@@ -198,8 +198,8 @@ class LayerRows:
         return tuple(f"{self.name}: {category}" for category in self.categories)
 
     def until(self, end_s: int) -> LayerRows:
-        """Return the rows that happened before a moment."""
-        kept = slice(int(np.searchsorted(self.time_s, end_s)))
+        """Return the rows that happened before a moment, or were known before it, as what is published ahead."""
+        kept = (self.time_s < end_s) | (self.known_s < end_s)
         columns: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         return replace(self, **{name: value[kept] for name, value in columns.items()})
 
@@ -334,8 +334,13 @@ class Prepared:
 
     @cached_property
     def doubts(self) -> list[str]:
-        """Why the table is not known to be complete, as `hews prepare` found."""
-        return list(self.quality.get(DOUBTS) or ()) if os.path.exists(self.folder / QUALITY) else []
+        """Why the table, or one of its layers, is not known to be complete, as `hews prepare` found."""
+        doubts = list(self.quality.get(DOUBTS) or ()) if os.path.exists(self.folder / QUALITY) else []
+        for layer in self.city.layers:
+            file = self.folder / LAYERS / layer.name / QUALITY
+            quality = read_json(file, {f"{DOUBTS}?": [str]}, remedy="Run 'hews prepare' again")
+            doubts += [f"layer {layer.name}: {doubt}" for doubt in quality.get(DOUBTS) or () if doubt not in doubts]
+        return doubts
 
     @cached_property
     def quality(self) -> dict[str, Any]:

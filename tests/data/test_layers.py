@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from hews_gpu.alerts.forecasts import windows_at
 from hews_gpu.config import load_city
-from hews_gpu.data.events import LayerRows, open_prepared
+from hews_gpu.data.events import DOUBTS, LayerRows, open_prepared
 from hews_gpu.data.layers import check_layer
 from hews_gpu.data.prepare.command import prepare
+from hews_gpu.data.windows import Task
 from hews_gpu.errors import UserError
-from hews_gpu.forecasters.city import whole_city
+from hews_gpu.forecasters.city import prepared_city, whole_city
 from hews_gpu.units import DAY_S, HOUR_S
 from tests.data.toy import HEADER, TOML, TWO_SQUARES, geojson, row
 
@@ -167,6 +170,25 @@ def test_a_layer_by_another_clock_is_told(ahead, warns, capsys):
     assert "clock" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("citywide", [False, True])
+def test_a_layer_that_is_cut_off_is_told_in_all_that_is_made_of_the_table(tmp_path, capsys, citywide, packed):
+    name = "calls.csv.gz" if packed else "calls.csv"
+    rows, columns, head, more = calls(), AREA_COLUMNS, "at,district,kind", ""
+    if citywide:
+        rows, columns, head, more = weather(), WEATHER, "at,temp,sky", 'citywide = true\nvalues = ["temp"]'
+    whole, _ = made(tmp_path, rows, columns=columns, head=head, more=more)
+    assert whole.doubts == []
+    text = (tmp_path / "calls.csv").read_bytes()[:-12]
+    (tmp_path / "calls.csv").unlink()
+    (tmp_path / name).write_bytes(gzip.compress(text) if packed else text)
+    (tmp_path / "city.toml").write_text((tmp_path / "city.toml").read_text().replace("calls.csv", name))
+    prepare(load_city(tmp_path / "city.toml"), tmp_path / "cut")
+    assert f"not known to be complete: {name} ends in the middle of a row" in capsys.readouterr().err
+    notes = whole_city(open_prepared(tmp_path / "cut")).notes
+    assert notes[DOUBTS] == [f"layer calls: {name} ends in the middle of a row"]
+
+
 def test_another_layer_is_another_city(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -224,8 +246,13 @@ def test_categories_of_the_whole_city_are_streams_without_a_place(tmp_path):
 
 def test_what_is_published_ahead_is_known_before_its_time(tmp_path):
     rows = [f"{text},{k % 2},{np.datetime64(text) - np.timedelta64(30, 'D')}" for k, text in enumerate(HOURS)]
-    _, layer = of_the_city(tmp_path, rows, columns=WEATHER + '\nknown = "sky"')
+    prepared, layer = of_the_city(tmp_path, rows, columns=WEATHER + '\nknown = "sky"')
     assert set(layer.known_s - layer.time_s) == {-30 * DAY_S}
+    end_s = int(layer.time_s[999])
+    city = prepared_city(prepared, begin_s=int(layer.time_s[0]), end_s=end_s)  # of one who forecasts there
+    (temp,) = city.catalog().measured
+    windows = windows_at(np.array([end_s]), Task(lead_s=6 * HOUR_S))
+    assert temp.at(windows) == [layer.value[1005, 0]] and temp.time_s[-1] == end_s + 30 * DAY_S - HOUR_S
 
 
 @pytest.mark.parametrize(

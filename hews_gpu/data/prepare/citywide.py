@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ import pyarrow.parquet as pq
 from hews_gpu.arrays import Float64, UInt8
 from hews_gpu.config import CityConfig, LayerConfig
 from hews_gpu.data.clean import NULL_CATEGORIES, REASONS, block_frame, is_null_time, parse_numbers
-from hews_gpu.data.events import QUALITY, VALUE, VALUES_FILE
+from hews_gpu.data.events import DOUBTS, QUALITY, VALUE, VALUES_FILE
+from hews_gpu.data.prepare.completeness import doubts_of_fetches, doubts_of_files
 from hews_gpu.data.prepare.sort import QUARANTINE, quarantined, write_parquet
 from hews_gpu.data.readers import dates
 from hews_gpu.data.readers.dictionary_column import Block
@@ -30,6 +32,7 @@ from hews_gpu.data.readers.schemas import TARGET, ReadSettings, require_targets
 from hews_gpu.data.resolution import count_minutes, resolution_of
 from hews_gpu.errors import UserError
 from hews_gpu.files import write_json
+from hews_gpu.progress import log
 from hews_gpu.units import MINUTE_S
 
 __all__ = ["prepare_citywide"]
@@ -43,7 +46,11 @@ def prepare_citywide(city: CityConfig, layer: LayerConfig, files: Sequence[Incid
     Raises:
         UserError: a file is damaged, a column is missing, none of the rows can be used, or values are no numbers.
     """
-    whole, aside = _read(city, layer, files)
+    doubts = doubts_of_fetches(files, city.resolve(city.neighborhoods.file))
+    whole, aside, more = _read(city, layer, files)
+    doubts += more
+    for doubt in doubts:
+        log(f"warning: the table is not known to be complete: {doubt}")
     for name in layer.values:
         _require_numbers(f"[[layers]] {layer.name} values", name, whole)
     kept = whole[whole["reason"] == 0].sort_values("time_s", kind="stable")
@@ -61,11 +68,16 @@ def prepare_citywide(city: CityConfig, layer: LayerConfig, files: Sequence[Incid
     }
     pq.write_table(pa.table(columns), folder / VALUES_FILE)
     write_parquet(folder / "quarantine.parquet", QUARANTINE, aside)
-    write_json(folder / QUALITY, _quality(whole, kept, reasons))
+    write_json(folder / QUALITY, {**_quality(whole, kept, reasons), DOUBTS: doubts})
 
 
-def _read(city: CityConfig, layer: LayerConfig, files: Sequence[IncidentFile]) -> tuple[pd.DataFrame, list[pa.Table]]:
-    """Return all rows, those to be set aside with their reason, and the latter as quarantine.parquet has them."""
+def _read(
+    city: CityConfig, layer: LayerConfig, files: Sequence[IncidentFile]
+) -> tuple[pd.DataFrame, list[pa.Table], list[str]]:
+    """Return all rows, those to be set aside with their reason; the latter as quarantine.parquet has them; all doubts.
+
+    What is doubted is whether the files are whole.
+    """
     settings = ReadSettings(
         mapped=dict(layer.columns),
         targets=layer.values,
@@ -75,6 +87,7 @@ def _read(city: CityConfig, layer: LayerConfig, files: Sequence[IncidentFile]) -
         is_citywide=True,
     )
     frames, aside, names = list[pd.DataFrame](), list[pa.Table](), [file.name for file in files]
+    read, noticed = list[IncidentFile](), Counter[tuple[int, str]]()
     for file in files:
         slashed: set[tuple[int, int, int]] = set()
         with open_table(file.path, file.name, settings) as table:
@@ -88,8 +101,12 @@ def _read(city: CityConfig, layer: LayerConfig, files: Sequence[IncidentFile]) -
                 frame["reason"] = _reasons(frame, layer)
                 frames.append(frame.assign(**{f"{VALUE}{name}": _numbers(block, name) for name in layer.values}))
                 aside.append(quarantined(block, frame["reason"].to_numpy(), names))
+            noticed.update({(file.number, what): n for what, n in table.noticed.items()})
         dates.require_month_first(file.name, slashed)
-    return pd.concat(frames, ignore_index=True), aside
+        rows = sum(map(len, frames)) - sum(one.rows for one in read)
+        read.append(replace(file, columns=columns, rows=rows))
+    doubts = doubts_of_files(read, {file.number: file.path for file in files}, noticed)
+    return pd.concat(frames, ignore_index=True), aside, doubts
 
 
 def _reasons(frame: pd.DataFrame, layer: LayerConfig) -> UInt8:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hews_gpu.data.readers.csv_rows import open_csv
+from hews_gpu.data.readers.csv_rows import is_plain, open_bytes, open_csv
 from hews_gpu.data.readers.fetched import FETCH_AGAIN, RECORD, fetch_record
 from hews_gpu.data.readers.files import IncidentFile, kind_of
 from hews_gpu.data.readers.json_rows import A_PART, MORE
@@ -75,7 +75,7 @@ def doubts_of_files(
 
     Args:
         files: of incidents, read.
-        texts: number of a file -> its text, which may have been unpacked.
+        texts: number of a file -> the file, or its unpacked text.
         noticed: number of a file, what its reader noticed -> rows; what says that it is a part is taken out: each page
             of a fetch but the last is one.
     """
@@ -115,9 +115,13 @@ def _of_file(file: IncidentFile, text: Path) -> list[str]:
 def _ends_within_a_row(path: Path, file: IncidentFile) -> bool:
     """Return whether the last line of a CSV file has neither an end nor all its fields."""
     assert file.columns is not None
-    with path.open("rb") as text:
-        text.seek(max(0, path.stat().st_size - EDGE_BYTES))
-        _, _, last = text.read().rpartition(b"\n")
+    edge = b""
+    with open_bytes(path) as text:
+        if is_plain(path):
+            text.seek(max(0, path.stat().st_size - EDGE_BYTES))
+        while chunk := text.read(EDGE_BYTES):
+            edge = (edge + chunk)[-EDGE_BYTES:]
+    _, _, last = edge.rpartition(b"\n")
     if not last.strip() or len(last) >= EDGE_BYTES:
         return False
     try:

@@ -10,6 +10,7 @@ from hews_gpu.alerts.vintages.layer_rows import rows_as_of
 from hews_gpu.alerts.vintages.store import open_store
 from hews_gpu.data.events import load_layer, open_prepared
 from hews_gpu.data.prepare.command import prepare_layer
+from hews_gpu.errors import UserError
 from tests.alerts.live_city import with_robberies_as_a_layer
 
 WEATHER = """
@@ -69,6 +70,12 @@ def test_numbers_of_the_whole_city_come_back_with_what_is_to_come(tmp_path, weat
     back = rows_as_of(store, NOW_S, trained)
     equal(back, trained)
     assert back.known_s.max() > NOW_S, "a row that was told later is there, and says so"
+
+
+def test_a_delivery_of_the_whole_city_that_is_cut_off_is_refused(tmp_path, weather):
+    prepared, layer, _ = weather
+    with pytest.raises(UserError, match=r"ends in the middle of a row\. Deliver it whole"):
+        delivered(tmp_path, prepared, layer, CSV[: CSV.rindex(",CLEAR")], NOW_S - 1)
 
 
 def test_a_value_that_was_corrected_counts_from_its_delivery(tmp_path, weather):
