@@ -102,7 +102,9 @@ def read_places(file: Path, flag: str = FLAG) -> DataFrame:
             shapes = parse_json(content, str(file), {"features": [{"properties": dict}]})["features"]
             return pd.DataFrame([shape["properties"] for shape in shapes])
         if kind == "csv":
-            return pd.read_csv(file, encoding="utf-8-sig")
+            frame, texts = (pd.read_csv(file, encoding="utf-8-sig", dtype=dtype) for dtype in (None, str))
+            codes = [name for name in frame if texts[name].str.match(r"0\d").any()]  # 01 is a name, and not 1
+            return frame.assign(**{name: texts[name] for name in codes})
         if kind in ("parquet", "geoparquet"):
             frame = pd.read_parquet(file)
             return frame[[name for name in frame if not isinstance(frame[name].iloc[0], bytes)]]

@@ -31,6 +31,13 @@ def test_rows_are_found_whatever_case_and_punctuation_and_none_is_made_up(tmp_pa
     assert found.without == ("The Yards",)
 
 
+def test_a_name_of_digits_keeps_its_zeros(tmp_path):
+    names = [f"{n:03}" for n in range(1, 121)]
+    path = write(tmp_path, "\n".join(["tract,people", *(f"{name},{n}" for n, name in enumerate(names))]))
+    found = read_census(path, name="tract", asked=["people"], neighborhoods=names)
+    assert found.without == () and found.values["people"].tolist() == list(range(120))
+
+
 def test_the_properties_of_polygons_do(tmp_path):
     square = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
     features = [
