@@ -44,4 +44,7 @@ def test_a_name_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) ->
     printed = capsys.readouterr()
     for text in (error, printed.err, printed.out):
         assert text.count("owned") >= 1 and not any(c in text for c in "\x1b\x07\x9b\u202e\r")
+    print_table("[/city] [old] :gun:", [["[name]", "rows"], ["[/]:gun:", "1"]])
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("[/city] [old] :gun:", "[name]", "[/]:gun:"))
     assert printable("Zürich\tØstbyen\nこ 👩\u00a0") == "Zürich\tØstbyen\nこ 👩\u00a0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,8 +126,9 @@ def _send(chain: Chain, dry_run: bool, as_json: bool) -> None:
         tell({**about, "jobs": stages}, chain.text(), as_json)
         return
     jobs = submit_chain(chain)
-    lines = [*(f"Left out: {why}." for why in chain.left_out), f"Follow:  hews status {chain.out} --follow"]
-    last = "\n".join([*lines, f"Stop:    hews cancel {chain.out}"])
+    folder = shlex.quote(str(chain.out))
+    lines = [*(f"Left out: {why}." for why in chain.left_out), f"Follow:  hews status {folder} --follow"]
+    last = "\n".join([*lines, f"Stop:    hews cancel {folder}"])
     table = [["stage", "job", "log"], *([job.name, job.id, job.shown_log()] for job in jobs)]
     result = {**about, "jobs": [vars(job) for job in jobs]}
     show(f"Submitted for {chain.out}", result, as_json, table=table, last=last)

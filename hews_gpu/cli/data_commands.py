@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,7 +68,7 @@ def init(
         if channels:
             print_table("Channels, by words in the categories", [["channel", "categories", "words"], *channels])
         print_line(proposal["advice"])
-    print_line(f"Wrote {path}. Edit it, then: hews prepare {path} --out prepared")
+    print_line(f"Wrote {path}. Edit it, then: hews prepare {shlex.quote(str(path))} --out prepared")
 
 
 @app.command()

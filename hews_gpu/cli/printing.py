@@ -71,8 +71,8 @@ def print_table(title: str, rows: list[list[str]]) -> None:
         )
     for row in body:
         table.add_row(*map(printable, row))
-    console = Console() if sys.stdout.isatty() else Console(width=140)
-    console.print(table, markup=False)
+    console = Console(width=None if sys.stdout.isatty() else 140, markup=False, emoji=False)  # names are data
+    console.print(table)
 
 
 def _numeric(body: list[list[str]], column: int) -> bool:
