@@ -51,7 +51,8 @@ def test_cells_cover_every_neighborhood_and_are_of_one_size(strong):
 
 
 def test_a_neighborhood_smaller_than_a_cell_has_one(strong):
-    small = shapely.box(*(np.array([1, 1, 1.0005, 1.0005]) + strong.polygons[0].bounds[2]))
+    _, _, east, north = max((one.bounds for one in strong.polygons), key=lambda bounds: bounds[2])
+    small = shapely.box(east + 0.03, north, east + 0.0305, north + 0.0005)  # beside the city, a fifth of a cell wide
     city = type(strong)(**{**vars_of(strong), "polygons": [*strong.polygons, small], "truth": None, "prepared": None})
     ground, parent = city.cells
     assert (parent == len(strong.polygons)).sum() == 1
