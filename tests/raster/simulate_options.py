@@ -18,6 +18,7 @@ from tests.raster.options import drawing, drawn, pairwise, rasterizer_of, window
 
 SMALL = {"threads": 32, "room": 4096}
 MOST = 70  # incidents of the first window: more than are looked at in one go
+FEW = 4
 
 
 def quick_of(slow):
@@ -39,7 +40,7 @@ def outcome(chosen, spoil):
     """What a spoilt batch leads to: it is drawn as if empty, and `check` raises, once."""
     slow = rasterizer_of(chosen, "numpy")
     quick = quick_of(slow)
-    pairs = windows_of(slow, 2, MOST)
+    pairs = windows_of(slow, 2, FEW)
     expected, batch = (np.empty((2, *slow.shape), slow.values.codes.dtype) for _ in range(2))
     none = np.zeros_like(pairs)
     spoil(pairs)
@@ -90,6 +91,6 @@ if __name__ == "__main__":
         sys.exit()
     for dtype in range(3):
         print(f"staged {dtype}: {differing(drawing(0, dtype, 1, 0, 1, 1), 2, is_staging=True)}", flush=True)
-    for style in (0, 3, 5):
-        for spoil in SPOILT:
+    for style in (0, 3, 5):  # one function of all styles looks at pairs; that each asks it, two show
+        for spoil in SPOILT if style == 3 else SPOILT[:2]:
             print(f"{spoil.__name__}, {style}: {outcome(drawing(style, 0, 0, 0, 1, 0), spoil)}", flush=True)
