@@ -42,7 +42,7 @@ def lowest_by_trying_all(policy, every, kind, budget, others):
 )
 def test_each_threshold_is_the_lowest_that_keeps_to_its_budget(seed, quiet_s, warnings, watches, steps):
     rng = np.random.default_rng(seed)
-    p, areas = (np.round(rng.random(shape), int(np.log10(steps)) + 1) for shape in ((200,), (200, 3)))
+    p, areas = (np.round(rng.random(shape), int(np.log10(steps)) + 1) for shape in ((100,), (100, 2)))
     every = said(p, areas, stride_s=7200)
     policy = Policy(
         stride_s=7200,
