@@ -7,9 +7,6 @@ import io
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -27,6 +24,7 @@ from hews_gpu.alerts.deliver import deliver, require_deliverable, withdraw
 from hews_gpu.alerts.policy import Delivery
 from hews_gpu.alerts.record import open_record, read_record, verify
 from hews_gpu.errors import UserError
+from tests.alerts.killed import FORKS, Forks
 
 AT = 1_496_325_600  # 2017-06-01T14:00, local
 CITY = City(
@@ -34,8 +32,8 @@ CITY = City(
 )
 QUIET = Delivery(stdout=False, file="", cap="")
 
-SENDER = """
-import sys, time
+LOAD = """
+import sys
 from pathlib import Path
 import shapely
 from hews_gpu.alerts.cap import City, _schema
@@ -49,7 +47,8 @@ city = City(name="Toy", timezone="America/New_York", names=["A"], targets=["X"],
 delivery = Delivery(urls=(url,))
 require_deliverable(delivery)
 _schema()  # all that takes long is loaded before the clock runs
-print("ready", flush=True)
+"""
+SEND = """
 with open_record(run) as record:
     deliver(record, delivery, run, city, now_s=base)
     for n in range(len(record), len(record) + 1000):
@@ -395,20 +394,19 @@ def test_a_url_may_stand_in_the_environment_and_is_not_in_the_record(tmp_path, h
 
 
 def test_killed_at_random_moments_nothing_is_said_twice_and_nothing_is_lost(tmp_path, hook):
-    chance, kills, printed = random.Random(7), 20, []
-    for _ in range(kills):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SENDER, str(tmp_path), hook.url, str(AT)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout.readline() == "ready\n"
-        lines = [process.stdout.readline() for _ in range(chance.randrange(4))]  # however busy the machine is
-        time.sleep(chance.uniform(0, 0.05))
-        process.kill()
-        with process.stdout as said:
-            lines += said.read().splitlines()
-        printed += [json.loads(line)["id"] for line in lines if line.strip().endswith("}")]
-        assert process.wait(timeout=60) == -signal.SIGKILL
-        verify(tmp_path)
+    """Every other kill comes while a webhook answers, the others whenever."""
+    chance, kills, printed, hook.answers = random.Random(7), 20, [], [0.02]
+    with Forks(LOAD + FORKS + SEND, tmp_path, hook.url, AT) as sender:
+        for number in range(kills):
+            fork = sender.begin()
+            lines = [sender.line() for _ in range(chance.randrange(4))]  # however busy the machine is
+            asked, until = len(hook.got), time.monotonic() + 60
+            while number % 2 and len(hook.got) == asked and time.monotonic() < until:
+                time.sleep(0.001)
+            time.sleep(0 if number % 2 else chance.uniform(0, 0.05))
+            lines += sender.kill(fork)
+            printed += [json.loads(line)["id"] for line in lines if line.strip().endswith("}")]
+            verify(tmp_path)
     with open_record(tmp_path) as record:
         deliver(record, Delivery(urls=(hook.url,)), tmp_path, CITY, now_s=AT, out=io.StringIO())
         given = [entry["warnings"][0]["id"] for entry in record.entries("outcome")]

@@ -33,17 +33,21 @@ from hews_gpu.alerts.record import (
     verify,
 )
 from hews_gpu.errors import UserError
+from tests.alerts.killed import FORKS, Forks
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 TOY = 6
 
-APPENDER = """
+LOAD = """
 import os, signal, sys
 from pathlib import Path
 from hews_gpu.alerts import record as module
 from hews_gpu.alerts.record import load_key, open_record
 
-run, key, where, when = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+run, key = Path(sys.argv[1]), sys.argv[2]
+"""
+DIE = """
+where, when = sys.argv[3], int(sys.argv[4])
 calls = 0
 
 def dying(call, before=None):
@@ -65,6 +69,8 @@ elif where == "os.fsync":
 elif where == "Path.replace":
     Path.replace = dying(Path.replace)
 print("ready", flush=True)
+"""
+APPEND = """
 with open_record(run, load_key(Path(key)) if key else None) as record:
     while True:
         entry = record.append("outcome", {"probability": len(record) / 8, "neighborhoods": [0.1] * 300})
@@ -452,7 +458,7 @@ def test_a_record_is_signed_throughout_or_from_a_line_on_that_says_so(tmp_path, 
 
 def appender(run, key_file, where="", when=0):
     arguments = [str(run), "" if key_file is None else str(key_file), where, str(when)]
-    return subprocess.Popen([sys.executable, "-c", APPENDER, *arguments], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", LOAD + DIE + APPEND, *arguments], stdout=subprocess.PIPE, text=True)
 
 
 def acknowledged(process):
@@ -466,21 +472,19 @@ def acknowledged(process):
 @pytest.mark.parametrize("signed", [False, True])
 def test_killed_at_random_moments_nothing_acknowledged_is_lost(tmp_path, key_file, key, public, signed):
     chance, total, one, file = random.Random(signed), 0, key if signed else None, key_file if signed else None
-    for _ in range(20):
-        process = appender(tmp_path, file)
-        assert process.stdout.readline() == "ready\n"
-        numbers = [int(process.stdout.readline()) for _ in range(chance.randrange(9))]  # however busy the machine is
-        time.sleep(chance.uniform(0, 0.01))
-        process.kill()
-        numbers += acknowledged(process)
-        assert process.returncode == -signal.SIGKILL
-        with open_record(tmp_path, one) as record:
-            assert numbers == list(range(total, total + len(numbers)))
-            least = numbers[-1] + 1 if numbers else total
-            assert least <= len(record) <= least + 1  # at most the one that was under way
-            total = len(record)
-        result = verify(tmp_path, public_key=public if signed else None)
-        assert (result.lines, result.torn_bytes) == (total, 0)
+    with Forks(LOAD + FORKS + APPEND, tmp_path, file or "") as appender:
+        for _ in range(20):
+            fork = appender.begin()
+            numbers = [int(appender.line()) for _ in range(chance.randrange(9))]  # however busy the machine is
+            time.sleep(chance.uniform(0, 0.01))
+            numbers += map(int, appender.kill(fork))
+            with open_record(tmp_path, one) as record:
+                assert numbers == list(range(total, total + len(numbers)))
+                least = numbers[-1] + 1 if numbers else total
+                assert least <= len(record) <= least + 1  # at most the one that was under way
+                total = len(record)
+            result = verify(tmp_path, public_key=public if signed else None)
+            assert (result.lines, result.torn_bytes) == (total, 0)
     assert total > 60  # kills fell among appends, and not all before the first
     assert [entry["probability"] for entry in read_record(tmp_path)] == [n / 8 for n in range(total)]
 
