@@ -72,9 +72,9 @@ def parse_json(text: str | bytes, file: str, schema: Any = dict, *, remedy: str 
     return content
 
 
-def parse_toml(text: str, file: str, *, remedy: str = "") -> dict[str, Any]:
+def parse_toml(text: str, file: str) -> dict[str, Any]:
     """Return the content of a TOML text; `file` is what to call it."""
-    content: dict[str, Any] = _load(tomllib.loads, text, file, "valid TOML", remedy)
+    content: dict[str, Any] = _load(tomllib.loads, text, file, "valid TOML", "")
     return content
 
 

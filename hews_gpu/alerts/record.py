@@ -302,23 +302,19 @@ def sign(run: Path, key: Ed25519PrivateKey) -> Head:
 
 
 def read_record(
-    run: Path,
-    public_key: Ed25519PublicKey | None = None,
-    *,
-    keep: Callable[[dict[str, Any]], dict[str, Any]] = lambda entry: entry,
+    run: Path, *, keep: Callable[[dict[str, Any]], dict[str, Any]] = lambda entry: entry
 ) -> list[dict[str, Any]]:
     """Return every line of a run's record, after all of it was checked; needs no lock.
 
     Args:
         run: the run's folder.
-        public_key: as of `verify`.
         keep: what to return of each line; a long record is held in memory.
 
     Raises:
         UserError: there is none, or a line does not hold; names the first.
     """
     entries: list[dict[str, Any]] = []
-    _check(run / FOLDER, public_key, [], lambda entry: entries.append(keep(entry)))
+    _check(run / FOLDER, None, [], lambda entry: entries.append(keep(entry)))
     return entries
 
 

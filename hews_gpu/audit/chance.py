@@ -51,11 +51,11 @@ TOO_GOOD = 0.05
 SURE = 1.96  # standard errors either way: 95 %
 
 
-def permuted_labels(y: Bool, rng: np.random.Generator, block: int = BLOCK) -> Bool:
+def permuted_labels(y: Bool, rng: np.random.Generator) -> Bool:
     """Put the blocks of outcomes [S] in another order; windows after the last whole block stay."""
-    count = len(y) // block
+    count = len(y) // BLOCK
     moved = y.copy()
-    moved[: count * block] = y[: count * block].reshape(count, block)[rng.permutation(count)].ravel()
+    moved[: count * BLOCK] = y[: count * BLOCK].reshape(count, BLOCK)[rng.permutation(count)].ravel()
     return moved
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hews_gpu.arrays import Float64, Int64
+from hews_gpu.evaluation.mean_interval import LEVEL_95
 from hews_gpu.evaluation.metrics import DRAWS, FEWEST_BLOCKS
 from hews_gpu.units import WEEK_S
 
@@ -78,7 +79,7 @@ class Blocks:
         return self.sums(values) / self.length
 
 
-def interval(drawn: ArrayLike, level: float = 0.95) -> list[float]:
-    """Return the middle `level` of drawn values [D], as [low, high]; draws that are not a number are left out."""
-    low, high = np.nanquantile(np.asarray(drawn, dtype=np.float64), [(1 - level) / 2, (1 + level) / 2])
+def interval(drawn: ArrayLike) -> list[float]:
+    """Return the middle 95 % of drawn values [D], as [low, high]; draws that are not a number are left out."""
+    low, high = np.nanquantile(np.asarray(drawn, dtype=np.float64), [(1 - LEVEL_95) / 2, (1 + LEVEL_95) / 2])
     return [float(low), float(high)]

@@ -153,17 +153,17 @@ def tensors(rasterizer: Rasterizer, depth: int = AHEAD + 1, device: torch.device
     return Ring(rasterizer.shape, lambda dims: torch.empty(dims, dtype=dtype, device=device), depth)
 
 
-def prefetch(shares: Iterator[Share], make: Callable[[int, Share], Made], depth: int = AHEAD) -> Generator[Made]:
-    """Yield `make(turn, share)` for each share, in order; at most `depth` more are made meanwhile, by one thread.
+def prefetch(shares: Iterator[Share], make: Callable[[int, Share], Made]) -> Generator[Made]:
+    """Yield `make(turn, share)` for each share, in order; at most `AHEAD` more are made meanwhile, by one thread.
 
-    Things of `depth` + 1 turns exist at once. Ends with its thread, however it ends.
+    Things of `AHEAD` + 1 turns exist at once. Ends with its thread, however it ends.
     """
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feed")
     made: deque[Future[Made]] = deque()
     try:
         for turn, share in enumerate(shares):
             made.append(pool.submit(make, turn, share))
-            if len(made) > depth:
+            if len(made) > AHEAD:
                 yield made.popleft().result()
         while made:
             yield made.popleft().result()

@@ -27,10 +27,10 @@ PARTITION_ROWS = 200_000
 BATCH_ROWS = 10_000
 
 
-def partitions(rows: int, seed: int, partition_rows: int = PARTITION_ROWS) -> list[Int64]:
+def partitions(rows: int, seed: int) -> list[Int64]:
     """Return the rows of each partition, shuffled."""
     order = np.random.default_rng((seed, 5)).permutation(rows)
-    return np.array_split(order, -(-rows // partition_rows))
+    return np.array_split(order, -(-rows // PARTITION_ROWS))
 
 
 def score_partition(work: Path, number: int) -> int:

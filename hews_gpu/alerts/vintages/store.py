@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hews_gpu.alerts.vintages.compare import END, KINDS, NEW, ROWS, Comparison, Rows, compare, schema_of
+from hews_gpu.alerts.vintages.compare import END, KINDS, ROWS, Comparison, Rows, compare, schema_of
 from hews_gpu.alerts.vintages.versions import STILL, Versions, rows_schema, stored_schema
 from hews_gpu.arrays import Int64
 from hews_gpu.data.events import Events
@@ -84,8 +84,6 @@ class Change(Counts):
 
     is_same: bool
     """It equals the delivery before row by row, and adds nothing."""
-    new_rows: pa.Table
-    """The new ones, with the columns of `compare.ROWS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +244,6 @@ class Store:
             goes_back=bool(last and delivered.time_s.max() < last.newest_s),
             is_same=bool(last and digest == last.digest),
             digest=digest,
-            new_rows=delivered.table.take(result.added[result.kind == NEW]),
         )
         return change, result, at
 

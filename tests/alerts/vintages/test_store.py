@@ -111,7 +111,6 @@ def test_a_delivery_that_is_not_accepted_writes_nothing_and_is_told_as_one_that_
     assert (change.new, change.moved, change.reclassified, change.revised, change.withdrawn) == (1, 1, 1, 1, 1)
     assert change.lost_share == 1 / 4
     assert change.goes_back, "the newest row is at 900, not at 1000"
-    assert rows_in(change.new_rows) == {(900, 5.0, "ARSON"): 1}
     assert store.add(later, NOON + 1, SOURCE) == change
 
 
