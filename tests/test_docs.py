@@ -210,10 +210,8 @@ def test_an_interval_is_found_beside_its_value() -> None:
 
 def test_the_newest_result_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pip-2026-01-02.json", "pip-2026-11-03.json", "pip-growth-2027-01-01.json", "pip-2027.json"):
-        path = tmp_path / "benchmarks" / "results" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
-    monkeypatch.setattr(results, "ROOT", tmp_path)
+        (tmp_path / name).write_text("{}")
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     results.newest.cache_clear()
     assert results.newest("pip").name == "pip-2026-11-03.json"
     with pytest.raises(LookupError, match="no json file of 'raster'"):

@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("benchmarks/results", "studies/results")
+RESULTS = ROOT / "benchmarks" / "results"
 FIGURES = ROOT / "docs" / "results.toml"
 
 
@@ -28,9 +28,9 @@ FIGURES = ROOT / "docs" / "results.toml"
 def newest(benchmark: str, kind: str = "json") -> Path:
     """Return the latest file of a benchmark, `NAME-YYYY-MM-DD.json` or another kind; raise if there is none."""
     dated = re.compile(re.escape(benchmark) + rf"-\d{{4}}-\d{{2}}-\d{{2}}\.{kind}")
-    files = [path for folder in FOLDERS for path in (ROOT / folder).glob(f"*.{kind}") if dated.fullmatch(path.name)]
+    files = [path for path in RESULTS.glob(f"*.{kind}") if dated.fullmatch(path.name)]
     if not files:
-        raise LookupError(f"no {kind} file of {benchmark!r} in {' or '.join(FOLDERS)}")
+        raise LookupError(f"no {kind} file of {benchmark!r} in benchmarks/results")
     return max(files, key=lambda path: path.name)
 
 

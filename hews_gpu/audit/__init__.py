@@ -1,1 +1,1 @@
-"""The leak audit: gates that inputs, forecasts and splits must pass, each shown to catch leaks planted on purpose."""
+"""Audits: gates against leaks, each shown to catch planted ones; whom warnings fall on; feedback; under-reporting."""

@@ -1,4 +1,4 @@
-"""The commands that forecast and judge: train, evaluate, backtest, leadtime, repeats, score, report."""
+"""The commands that forecast and judge: train, evaluate, backtest, leadtime, repeats, score, card, report."""
 
 from __future__ import annotations
 

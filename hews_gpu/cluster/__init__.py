@@ -1,9 +1,5 @@
-"""Submitting to SLURM and following what was submitted: `hews submit`, `status`, `cancel`, `sweep`.
+"""Submitting to SLURM and following what was submitted: `hews submit`, `status`, `cancel`, `sweep`; Dask workers.
 
 The jobs themselves are the plain files of the folder slurm/ (`hews_gpu/slurm` is a link to it, so that an installed
-package has them): nothing here runs inside of one but `sweep` and `dask_workers`.
+package has them): nothing here runs inside of one but `sweep`, `bench` and `dask_workers`.
 """
-
-from __future__ import annotations
-
-__all__: list[str] = []

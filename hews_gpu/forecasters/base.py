@@ -19,7 +19,7 @@ from hews_gpu.forecasters.catalog import Catalog, Outcomes
 from hews_gpu.forecasters.city import City
 from hews_gpu.forecasters.logistic import logit
 
-if TYPE_CHECKING:  # it loads torch
+if TYPE_CHECKING:
     from hews_gpu.training.recipe import Recipe
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The reference system's networks and protocol, reproduced with their leaks, and an ablation of those leaks."""
+"""The reference system's networks and protocol, reproduced with their leaks, each of which can be taken away."""
 
 __all__ = ["LEAKY_FILES"]
 

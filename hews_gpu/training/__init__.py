@@ -1,1 +1,1 @@
-"""Fitting a model to a prepared city, and scoring the forecasts it makes."""
+"""Training a network step by step: recipes, the loop, the ranks that share it, checkpoints, logs."""
