@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -283,22 +282,15 @@ def _train_arguments(recipe: str, model: str | None, resources: Resources) -> li
         UserError: one is wrong, or the model is fitted by one process and more were asked for.
     """
     from hews_gpu.forecasters.registry import require_known
+    from hews_gpu.training.recipe import known_recipes, load_recipe
 
-    shipped = SHIPPED.parent / "recipes" / f"{recipe}.toml"
-    if shipped.is_file():
-        content = tomllib.loads(shipped.read_text(encoding="utf-8"))  # without torch, which takes a login node seconds
-        protocol, default = content["protocol"], content["model"]
-    else:
-        from hews_gpu.training.recipe import load_recipe
-
-        own = load_recipe(recipe)
-        protocol, default = own.protocol, own.model
-        recipe = str(Path(recipe).expanduser().absolute())
-    tasks = resources.nodes * max(resources.gpus_per_node, 1)
-    if protocol == "forecast" and not require_known(model or default).is_network and tasks > 1:
-        allowed = f"is more than one: {model or default} is fitted by one process"
+    content, tasks = load_recipe(recipe), resources.nodes * max(resources.gpus_per_node, 1)
+    asked = model or content.model
+    if not content.is_leaky and not require_known(asked).is_network and tasks > 1:
+        allowed = f"is more than one: {asked} is fitted by one process"
         raise UserError("tasks", tasks, allowed=allowed, remedy="Use --model cnn, or one node and one GPU")
-    return ["--recipe", recipe, *(["--model", model] if model else [])]
+    named = recipe if recipe in known_recipes() else str(Path(recipe).expanduser().absolute())
+    return ["--recipe", named, *(["--model", model] if model else [])]
 
 
 def _require_quiet(out: Path) -> None:
