@@ -10,11 +10,11 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hews_gpu.errors import UserError, did_you_mean
@@ -499,6 +499,17 @@ class CityConfig:
     def steps(self) -> int:
         """T: how many history steps a sample holds."""
         return self.task.history_s // self.windows.length_s
+
+    def flat(self, *sections: str) -> dict[str, Any]:
+        """Return the keys of some sections, flat, as JSON gives them back: what decides a result."""
+        keys: dict[str, Any] = {}
+        for section in sections:
+            for key, value in asdict(getattr(self, section)).items():
+                if isinstance(value, dict):
+                    keys |= {f"[{section}.{key}] {name}": list(item) for name, item in value.items()}
+                else:
+                    keys[f"[{section}] {key}"] = list(value) if isinstance(value, tuple) else value
+        return keys
 
     def resolve(self, name: str) -> Path:
         """A file name of the TOML as a path: relative names are relative to the TOML's folder."""

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hews_gpu.arrays import Bool, Float32, Float64
-from hews_gpu.config import CityConfig, TrainingConfig
 from hews_gpu.data.windows import Samples, Windows, make_samples
 from hews_gpu.environment.device import choose_device
 from hews_gpu.feed.batch import FEATURES, Batch, Feed, MapSource
@@ -46,7 +45,6 @@ __all__ = [
     "CnnObjective",
     "Part",
     "corrections",
-    "flat_sections",
     "outputs",
 ]
 
@@ -99,8 +97,8 @@ class CnnForecaster:
 
     def __init__(self, setting: Setting, base: Forecaster) -> None:
         self.setting, self.base = setting, base
-        self.recipe = setting.recipe or load_recipe()
-        self.training = _training(setting)
+        self.recipe, training = setting.recipe or load_recipe(), setting.city.config.training
+        self.training = replace(training, seed=self.recipe.seed_of(training) + setting.seed)
 
     def fit(self, past: Catalog, train: Outcomes, calibration: Outcomes) -> None:
         from hews_gpu.training.loop import fit_in_memory
@@ -317,13 +315,6 @@ def outputs(
     return values
 
 
-def _training(setting: Setting) -> TrainingConfig:
-    """Return the city's training settings with the seed that decides: the recipe's, the city's, plus the setting's."""
-    training, recipe = setting.city.config.training, setting.recipe
-    seed = training.seed if recipe is None or recipe.seed is None else recipe.seed
-    return replace(training, seed=seed + setting.seed)
-
-
 def _city_settings(city: City) -> dict[str, Any]:
     """Return the data and the city file's deciding keys, flat, as JSON gives them back."""
     config = city.config
@@ -333,16 +324,4 @@ def _city_settings(city: City) -> dict[str, Any]:
         "[incidents] targets": list(config.incidents.targets),
         "[map] bounds": bounds if isinstance(bounds, str) else list(bounds),
     }
-    return settings | flat_sections(config, DECIDING)
-
-
-def flat_sections(config: CityConfig, names: Iterable[str]) -> dict[str, Any]:
-    """Return the keys of some sections of a city file, flat, as JSON gives them back."""
-    settings: dict[str, Any] = {}
-    for section in names:
-        for key, value in asdict(getattr(config, section)).items():
-            if isinstance(value, dict):
-                settings |= {f"[{section}.{key}] {name}": list(item) for name, item in value.items()}
-            else:
-                settings[f"[{section}] {key}"] = list(value) if isinstance(value, tuple) else value
-    return settings
+    return settings | config.flat(*DECIDING)

@@ -38,7 +38,7 @@ from hews_gpu.feed.batch import Batch, MapSource
 from hews_gpu.feed.feeds import drawn_by, open_feed
 from hews_gpu.feed.maps import all_windows
 from hews_gpu.feed.plan import balanced_ids, epoch_order, shares, steps_per_epoch
-from hews_gpu.forecasters.cnn import flat_sections, outputs
+from hews_gpu.forecasters.cnn import outputs
 from hews_gpu.forecasters.logistic import expit, log_loss_each_bits
 from hews_gpu.raster.geometry import MapGeometry
 from hews_gpu.raster.places import Mark
@@ -154,7 +154,7 @@ class ReferenceObjective:
         }
         for key in ("height", "width", "disc_radius_px", "line_width_px"):
             settings[f"[map] {key}"] = getattr(city.map, key)
-        settings |= flat_sections(city, ("windows", "splits", "training"))
+        settings |= city.flat("windows", "splits", "training")
         model = {f"model.{key}": value for key, value in asdict(self.model_settings).items()}
         removed = {"without": sorted(self.without)} if self.without else {}
         return {**settings, **self.recipe.settings(), **model, **removed}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -235,10 +234,7 @@ def _fit(prepared: Prepared, run: Path, recipe: Recipe, device: str, *, force: b
 
 def _settings(city: CityConfig, fingerprint: object, recipe: Recipe) -> dict[str, Any]:
     """Return what decides the result of a fit at once, flat."""
-    settings = {"data_fingerprint": fingerprint, **recipe.settings()}
-    for section in ("windows", "task", "splits"):
-        settings |= {f"[{section}] {key}": value for key, value in asdict(getattr(city, section)).items()}
-    return settings
+    return {"data_fingerprint": fingerprint, **recipe.settings(), **city.flat("windows", "task", "splits")}
 
 
 def _loss_bits(forecaster: Forecaster, past: Catalog, part: Outcomes) -> float:
