@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.own_files import read_text
 from hews_gpu.typed_toml import build_file, require
+from hews_gpu.units import DAY_S, HOUR_S
 
 __all__ = [
     "SPLITS",
@@ -44,7 +45,6 @@ __all__ = [
     "parse_local_time",
 ]
 
-HOUR_S, DAY_S = 3600, 86_400
 ROLES = ("time", "date", "time_of_day", "end", "longitude", "latitude", "area", "category")
 LAYER_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 DEMOGRAPHIC = frozenset(

@@ -1,16 +1,17 @@
-"""Units of time in seconds, each defined once, and durations as people write them: 30min, 2h, 7d."""
+"""Units of time in seconds and of length, each defined once, and durations as people write them: 30min, 2h, 7d."""
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
 
-__all__ = ["DAY_S", "HOUR_S", "MINUTE_S", "WEEK_S", "parse_duration", "short_duration"]
+__all__ = ["DAY_S", "HOUR_S", "KM_PER_DEGREE", "MINUTE_S", "WEEK_S", "parse_duration", "short_duration"]
 
 MINUTE_S = 60
 HOUR_S = 3600
 DAY_S = 86_400
 WEEK_S = 604_800
+KM_PER_DEGREE = 111.195  # of a sphere with the Earth's mean radius, 6371 km
 SUFFIXES = {"min": MINUTE_S, "h": HOUR_S, "d": DAY_S}
 LONGEST_S = 366 * DAY_S
 

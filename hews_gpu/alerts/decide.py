@@ -27,11 +27,11 @@ from hews_gpu.alerts.forecasts import Said
 from hews_gpu.alerts.policy import Policy
 from hews_gpu.units import WEEK_S
 
-__all__ = ["CITY", "TIERS", "Thresholds", "Tier", "Warning", "decide"]
+__all__ = ["CITY", "HIGHEST_FIRST", "Thresholds", "Tier", "Warning", "decide"]
 
 Tier = Literal["warning", "watch"]
-TIERS: tuple[Tier, Tier] = ("warning", "watch")
-"""The higher one first."""
+HIGHEST_FIRST: tuple[Tier, Tier] = ("warning", "watch")
+"""The tiers; `judged.TIERS` has them the other way around."""
 CITY = -1
 """The place of a warning of the whole city."""
 LONG_AGO_S = -(1 << 62)
@@ -156,7 +156,7 @@ class _Given:
         self._most = {
             (is_city, tier): int(getattr(policy.city if is_city else policy.neighborhoods, f"{tier}_per_week"))
             for is_city in (True, False)
-            for tier in TIERS
+            for tier in HIGHEST_FIRST
         }
         self._most_each = int(policy.neighborhoods.each_per_week)
         self._last: dict[tuple[int, Tier], int] = {}
@@ -179,7 +179,7 @@ class _Given:
     def highest_allowed(self, thresholds: Thresholds, place: int, p: float, issue_s: int) -> Tier | None:
         """Return the tier in which a place is warned of, or None."""
         last_s = LONG_AGO_S
-        for tier in TIERS:
+        for tier in HIGHEST_FIRST:
             last_s = max(last_s, self._last.get((place, tier), LONG_AGO_S))
             if p < thresholds.of(place, tier) or issue_s - last_s < self._quiet_s:
                 continue

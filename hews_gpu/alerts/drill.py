@@ -27,10 +27,10 @@ import numpy as np
 import pandas as pd
 
 from hews_gpu.alerts.checks import BEGIN_S
-from hews_gpu.alerts.intake import VINTAGES
 from hews_gpu.alerts.live import Live
 from hews_gpu.alerts.policy import CityBudget, Delivery, Drill, Policy, Sign, Skill
 from hews_gpu.alerts.record import read_record
+from hews_gpu.alerts.vintages.store import VINTAGES
 from hews_gpu.arrays import Bool, Int64
 from hews_gpu.config import load_city
 from hews_gpu.progress import log

@@ -17,15 +17,14 @@ import pyarrow.compute as pc
 from hews_gpu.alerts.checks import DELIVERY_CHECKS, Arrival, faults
 from hews_gpu.alerts.inbox import new_parcels, read_parcel
 from hews_gpu.alerts.policy import InputLimits
-from hews_gpu.alerts.vintages.store import Change, Store, open_store
+from hews_gpu.alerts.vintages.store import VINTAGES, Change, Store, open_store
 from hews_gpu.config import CityConfig, LayerConfig
 from hews_gpu.data.events import LAYERS, Prepared
 from hews_gpu.errors import UserError, did_you_mean
 from hews_gpu.progress import log
 
-__all__ = ["INCIDENTS", "VINTAGES", "Intake", "open_stores", "require_layers"]
+__all__ = ["INCIDENTS", "Intake", "open_stores", "require_layers"]
 
-VINTAGES = "vintages"
 INCIDENTS = ""
 """The name of the table of incidents among those of layers."""
 

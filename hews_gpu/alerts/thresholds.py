@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from hews_gpu.alerts.decide import TIERS, Thresholds, Tier, decide
+from hews_gpu.alerts.decide import HIGHEST_FIRST, Thresholds, Tier, decide
 from hews_gpu.alerts.forecasts import Said, forecast_in_chunks, issue_times
 from hews_gpu.alerts.policy import Policy
 from hews_gpu.arrays import Float64, Int64
@@ -131,7 +131,7 @@ def _of_kind(policy: Policy, kind: str, values: Float64, said: Said, never: Thre
     """Return the thresholds of the city or of the neighborhoods by name, the higher tier's first."""
     weeks = len(said) * policy.stride_s / WEEK_S
     chosen: dict[str, Any] = {}
-    for tier in TIERS:
+    for tier in HIGHEST_FIRST:
 
         def count(value: float, tier: Tier = tier) -> int:
             tried = replace(never, **chosen | {f"{kind}_{tier}": value})

@@ -88,7 +88,7 @@ from hews_gpu.alerts.references import NAMES, References
 from hews_gpu.alerts.scores import summary
 from hews_gpu.alerts.settle import text
 from hews_gpu.alerts.vintages.delays import delays, nowcast
-from hews_gpu.alerts.vintages.store import open_store
+from hews_gpu.alerts.vintages.store import VINTAGES, open_store
 from hews_gpu.errors import UserError
 from hews_gpu.files import NOT_A_PLACE, disk_full_is_a_user_error, write_json
 from hews_gpu.forecasters.catalog import SETTLED
@@ -99,7 +99,7 @@ from hews_gpu.typed_toml import build
 
 __all__ = ["VERIFICATION", "verify"]
 
-VERIFICATION, VINTAGES = "verification.json", "vintages"
+VERIFICATION = "verification.json"
 PUBLISHED = {"period": str, "scores": dict, "rows": dict}
 """What the record must hold of a month's numbers, as `own_files.check` takes it."""
 SAME = 1e-9

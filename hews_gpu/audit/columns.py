@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hews_gpu.audit.gate_result import GateResult
-from hews_gpu.data.events import COLUMNS, QUALITY, open_prepared
+from hews_gpu.data.events import CHARTS, COLUMNS, QUALITY, open_prepared
 from hews_gpu.feed.maps import all_windows
 from hews_gpu.forecasters.city import event_groups
 from hews_gpu.raster.rasterizer import channels_rasterizer, reference_rasterizer
@@ -31,7 +31,6 @@ MAY_BE_READ = frozenset(
     "row_id duplicate_of is_overlap twin_of near_twin_of".split()
 )
 """Time, place, category, label; and which rows belong together."""
-CHARTS = "charts_only.parquet"
 DRAWN = 32  # maps of each style
 Reader = Callable[[Path], Mapping[str, NDArray[Any]]]
 

@@ -24,7 +24,7 @@ from hews_gpu.audit.columns import Reader, columns_gate, read_all
 from hews_gpu.audit.crossing import folds_gate, splits_gate
 from hews_gpu.audit.future import AUDITED, NETWORKS, MakePipeline, Pipeline, forecasts_gate, maps_gate, model_gate
 from hews_gpu.audit.gate_result import GateResult, Verdict
-from hews_gpu.data.events import Prepared, open_prepared
+from hews_gpu.data.events import CHARTS, Prepared, open_prepared
 from hews_gpu.data.windows import Samples, Windows
 from hews_gpu.evaluation.alarms import threshold_for
 from hews_gpu.evaluation.backtest import forecast_blocks
@@ -270,7 +270,7 @@ def _columns(read: Reader) -> Run:
 
 def _spelling_read(folder: Path) -> dict[str, NDArray[Any]]:
     """Read, beside what may be read, the length of a text of the source."""
-    charts = pq.read_table(folder / "charts_only.parquet")
+    charts = pq.read_table(folder / CHARTS)
     texts = charts[charts.column_names[-1]].fill_null("").to_pylist()
     return {**read_all(folder), "length of a text": np.array([len(text) for text in texts])}
 

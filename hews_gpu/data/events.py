@@ -61,6 +61,8 @@ LAYERS = "layers"
 DOUBTS = "not_known_to_be_complete"
 """The key of quality.json, and of the results of all that is made of a table, under which they say why."""
 QUALITY = "quality.json"
+CHARTS = "charts_only.parquet"
+"""The columns that describe incidents and that no model reads."""
 LABEL_COLUMN = {"column": str, "file": str, "bits": float, "share": float, "warning": bool}
 ROUNDING = {"rows": int, "minute_0": float, "minute_30": float, "midnight": float}
 STEP = {"category": str, "month": str, "before": float, "after": float, "ratio?": float}

@@ -34,6 +34,7 @@ from hews_gpu.groups.engine import Engine, choose_engine
 from hews_gpu.groups.profiles import profiles, sides
 from hews_gpu.groups.victims import LEAST_GROUP, PLACE, Victims, read_victims, span_of
 from hews_gpu.progress import log, peak_memory_bytes
+from hews_gpu.units import KM_PER_DEGREE
 from hews_gpu.workers import Opener, in_this_process
 
 __all__ = ["GROUPS", "KIND", "GroupTask", "find_groups", "groups", "groups_in_words", "groups_table", "join_in_words"]
@@ -42,7 +43,6 @@ KIND, GROUPS, ROWS = "groups", "groups.json", "groups.parquet"
 PARTS = (1, 2)
 EMBEDDINGS = ("components", "umap")
 DRAWN = 1_000  # points of the picture
-KM_PER_DEGREE = 111.195
 JOIN = {
     "part_1": "Part 1, the crime table alone",
     "part_2": "Part 2, census columns joined in",

@@ -22,15 +22,14 @@ from hews_gpu.arrays import Bool, Int64
 from hews_gpu.config import normal_category, parse_local_time
 from hews_gpu.data.clean import NULL_CATEGORIES
 from hews_gpu.data.coverage import coverage_of_events
-from hews_gpu.data.events import Prepared
+from hews_gpu.data.events import CHARTS, Prepared
 from hews_gpu.data.readers.schemas import is_person_level
 from hews_gpu.errors import UserError
 from hews_gpu.progress import log
 from hews_gpu.units import DAY_S, HOUR_S
 
-__all__ = ["CHARTS", "LEAST_GROUP", "OTHER", "PLACE", "Victims", "read_victims", "span_of"]
+__all__ = ["LEAST_GROUP", "OTHER", "PLACE", "Victims", "read_victims", "span_of"]
 
-CHARTS = "charts_only.parquet"
 OF_CHARTS = {
     "inside or outside": ("Inside/Outside",),
     "premise": ("Premise", "PremiseType", "Location Description"),

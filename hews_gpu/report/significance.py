@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from hews_gpu.evaluation.judge import NOT_MODELS, TOO_LITTLE, sign
+from hews_gpu.forecasters.base import CLIMATOLOGY, LEVEL
 from hews_gpu.forecasters.registry import FORECASTERS
 from hews_gpu.report.formatting import SPACE, listed, number, percent, range_of, signed
 from hews_gpu.report.page import Verdict
@@ -31,7 +32,7 @@ __all__ = [
     "title",
 ]
 
-CLIMATOLOGY, LEVEL, ORACLE, BASE_RATE = "climatology", "level", "oracle", "base_rate"
+ORACLE, BASE_RATE = "oracle", "base_rate"
 NOT_CONTENDERS = (CLIMATOLOGY, BASE_RATE, ORACLE)  # the first two are to be beaten, the oracle knows the answer
 LABELS = {
     "level": "recent level",

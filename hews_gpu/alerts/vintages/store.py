@@ -37,8 +37,9 @@ from hews_gpu.files import atomic_file, disk_full_is_a_user_error, locked, write
 from hews_gpu.own_files import read_json
 from hews_gpu.units import HOUR_S
 
-__all__ = ["Change", "Delivery", "Store", "open_store"]
+__all__ = ["VINTAGES", "Change", "Delivery", "Store", "open_store"]
 
+VINTAGES = "vintages"  # the folder in a run's
 INDEX, LOCK = "index.json", "lock"
 MOST_FILES = 32
 """Reading a small file costs about a millisecond."""

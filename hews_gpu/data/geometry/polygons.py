@@ -16,7 +16,7 @@ import shapely
 
 from hews_gpu.config import CityConfig
 from hews_gpu.data.geometry.point_in_polygon import MAX_NEIGHBORHOODS, Areas, flat_rings
-from hews_gpu.data.geometry.polygon_files import read_polygons, unusable
+from hews_gpu.data.geometry.polygon_files import SECTION, read_polygons, unusable
 from hews_gpu.errors import UserError
 from hews_gpu.progress import log
 from hews_gpu.units import HOUR_S
@@ -28,7 +28,6 @@ __all__ = ["areas_of", "is_latitude_first", "load_neighborhoods", "overlapping"]
 
 WGS84 = "EPSG:4326"
 SHARED_AREA = 0.01  # of the smaller polygon
-SECTION = "[neighborhoods]"
 DEGREES_PER_HOUR = 15
 NEAR_MERIDIAN, FAR_BEYOND = 25.0, 30.0  # degrees: no city lies so far from its zone's meridian at such a latitude
 LONGITUDE_FIRST = "Save the polygons with longitude first, latitude second"

@@ -26,6 +26,7 @@ from hews_gpu import progress
 from hews_gpu.arrays import Int64
 from hews_gpu.data.backend import Backend, array_of, concat, sort_by_time, to_arrow, to_backend, to_host, to_pandas
 from hews_gpu.data.clean import NUMBERS, VERDICTS, Rules, block_frame, clean
+from hews_gpu.data.events import CHARTS
 from hews_gpu.data.prepare import sort
 from hews_gpu.data.prepare.duplicates import NONE, FileGroups, targets_of, with_duplicates
 from hews_gpu.data.prepare.partitions import FilePart, PartitionPlan
@@ -253,7 +254,7 @@ def sort_table(
     write_parquet(folder / "quarantine.parquet", sort.QUARANTINE, _numbered(work, "quarantine", table.bases))
     charts = dict.fromkeys(name for file in table.files if file.columns for name in file.columns.charts_only)
     schema = pa.schema({"row_id": pa.int64(), **dict.fromkeys(charts, pa.string())})
-    write_parquet(folder / "charts_only.parquet", schema, _aligned(_numbered(work, "charts", table.bases), schema))
+    write_parquet(folder / CHARTS, schema, _aligned(_numbered(work, "charts", table.bases), schema))
     return duplicates, span_s
 
 

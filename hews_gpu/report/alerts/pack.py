@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hews_gpu.arrays import Float64
-from hews_gpu.report.figures.city import KM_PER_DEGREE, outlines
+from hews_gpu.report.figures.city import outlines
+from hews_gpu.units import KM_PER_DEGREE
 
 if TYPE_CHECKING:
     import geopandas

@@ -19,14 +19,13 @@ from hews_gpu.arrays import Bool, Float64, Int64
 from hews_gpu.evaluation.aoristic import spread
 from hews_gpu.report.page import Key
 from hews_gpu.report.style import RAMP_STEPS, figure, ramp, role, soften, svg
-from hews_gpu.units import DAY_S, HOUR_S
+from hews_gpu.units import DAY_S, HOUR_S, KM_PER_DEGREE
 
 if TYPE_CHECKING:
     import geopandas
 
 __all__ = ["Outlines", "areas", "classes", "legend", "month_ticks", "months", "outlines", "rhythm"]
 
-KM_PER_DEGREE = 111.195  # of a sphere with the Earth's mean radius, 6371 km
 FOOT = 0.07  # free room under a map for its scale, as a share of its height
 WIDTH, MOST_HIGH = 440, 560  # of a map, in CSS pixels
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
