@@ -17,7 +17,7 @@ from hews_gpu.kernels._shim import inlined, prange, scalar, threads
 from hews_gpu.kernels.pip_scalars import side
 from hews_gpu.kernels.pip_tables import PipTables
 
-__all__ = ["find_all"]
+__all__ = ["cell_of", "find_all", "find_among_edges"]
 
 OUTSIDE = -1
 CHUNK = 1024

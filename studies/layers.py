@@ -29,7 +29,7 @@ import pandas as pd
 from benchmarks.common import finish, header, parse_flags, real_data
 from benchmarks.inputs.cities import PORTAL, write_baltimore
 from hews_gpu.arrays import Bool, Int64
-from hews_gpu.audit.run import _skill
+from hews_gpu.audit.run import skill_gates
 from hews_gpu.cli.printing import print_table
 from hews_gpu.config import CityConfig, city_template, load_city
 from hews_gpu.data.events import Events, LayerRows, open_prepared
@@ -159,7 +159,9 @@ def judge_planted(preset: str, years: int = YEARS) -> dict[str, Any]:
     return {
         "foretells": judge(city, PLAN),
         "random": judge(replace(city, layers=(at_random(city),)), PLAN),
-        "leaks": [{"tested": one.tested, "verdict": one.verdict, "summary": one.summary} for one in _skill(leak, PLAN)],
+        "leaks": [
+            {"tested": one.tested, "verdict": one.verdict, "summary": one.summary} for one in skill_gates(leak, PLAN)
+        ],
     }
 
 

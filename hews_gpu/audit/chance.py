@@ -40,7 +40,7 @@ from hews_gpu.forecasters.logistic import log_loss_each_bits
 from hews_gpu.progress import SILENT
 from hews_gpu.units import WEEK_S
 
-__all__ = ["BLOCK", "beats_the_truth", "null_skill", "permuted_gate", "permuted_labels", "strata_gate"]
+__all__ = ["BLOCK", "beats_the_truth", "block_of", "null_skill", "permuted_gate", "permuted_labels", "strata_gate"]
 
 
 BLOCK = 89

@@ -42,8 +42,17 @@ from hews_gpu.raster.rasterizer import channels_rasterizer
 from hews_gpu.runs.run import run_experiment
 from hews_gpu.training.recipe import load_recipe
 
-__all__ = ["AUDITED", "NETWORKS", "Evaluate", "MakePipeline", "Pipeline"]
-__all__ += ["forecasts_gate", "maps_gate", "model_gate", "places_gate"]
+__all__ = [
+    "AUDITED",
+    "NETWORKS",
+    "Evaluate",
+    "MakePipeline",
+    "Pipeline",
+    "forecasts_gate",
+    "maps_gate",
+    "model_gate",
+    "places_gate",
+]
 
 GATE = "1 future"
 AUDITED = {name: entry for name, entry in FORECASTERS.items() if not entry.is_network}

@@ -40,7 +40,7 @@ from hews_gpu.runs.evaluate import FORECASTS
 from hews_gpu.synthetic import write_city
 from hews_gpu.units import DAY_S, HOUR_S
 
-__all__ = ["audit", "audited_city", "city_plan", "run_gates", "write_audit"]
+__all__ = ["audit", "audited_city", "city_plan", "run_gates", "skill_gates", "write_audit"]
 
 DELAYS_S = (0, HOUR_S, DAY_S, 7 * DAY_S)
 PRESET, TRAINED = "strong", ("null", "strong")
@@ -125,7 +125,7 @@ def _city_checks(prepared: Prepared, quick: bool) -> list[Check]:
         ("columns", lambda: [columns_gate(prepared.folder)]),
         ("twins", lambda: _twins(prepared, city, plan)),
         ("permuted labels", lambda: [permuted_gate(Experiment.open(city, plan))]),
-        ("skill", lambda: _skill(city, plan)),
+        ("skill", lambda: skill_gates(city, plan)),
     ]
 
 
@@ -150,7 +150,7 @@ def _twins(prepared: Prepared, city: City, plan: Plan) -> list[GateResult]:
     return [splits, folds_gate(Experiment.open(city, plan))]
 
 
-def _skill(city: City, plan: Plan) -> list[GateResult]:
+def skill_gates(city: City, plan: Plan) -> list[GateResult]:
     """Run gates 3 and 4 where the truth is known, and gate 7 where it is not; where one fails, without each layer."""
     results = _skill_of(city, plan, city.name)
     if worst(one.verdict for one in results) != "pass":
@@ -206,11 +206,15 @@ def _generated_checks(scratch: Path, quick: bool) -> list[Check]:
     others = () if quick else ("spatial", "pairs", "realistic")
     for preset in ("null", *others):
         many = NULL_YEARS if preset == "null" and not quick else years
-        checks.append((preset, lambda preset=preset, many=many: _skill(generated_city(preset, years=many), ONE_BLOCK)))  # type: ignore[misc]
+        checks.append((preset, partial(_skill_in, preset, many)))
     if not quick:
         trained = itertools.product(NETWORKS, TRAINED)
         checks += [(f"{model} on {preset}", partial(_trained, scratch, preset, model)) for model, preset in trained]
     return checks
+
+
+def _skill_in(preset: str, years: int) -> list[GateResult]:
+    return skill_gates(generated_city(preset, years=years), ONE_BLOCK)
 
 
 def _as_reported(city: City, count: int) -> list[GateResult]:

@@ -16,7 +16,7 @@ from hews_gpu.cli.printing import show, tell
 from hews_gpu.errors import UserError
 from hews_gpu.units import HOUR_S, MINUTE_S, parse_duration
 
-__all__ = ["app"]
+__all__ = ["app", "verdicts"]
 
 app = typer.Typer()
 

@@ -25,6 +25,7 @@ __all__ = [
     "to_arrow",
     "to_backend",
     "to_host",
+    "to_pandas",
 ]
 
 Backend = Literal["pandas", "cudf"]

@@ -30,7 +30,16 @@ from hews_gpu.data.resolution import MOST
 from hews_gpu.errors import UserError
 from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
-__all__ = ["MOST_DEGREES", "Sample", "TimeColumn", "detect_columns", "numbers_among", "require_some_time", "words_of"]
+__all__ = [
+    "MOST_DEGREES",
+    "Sample",
+    "TimeColumn",
+    "detect_columns",
+    "numbers_among",
+    "require_some_time",
+    "times_of_day",
+    "words_of",
+]
 
 LEAST = 0.5  # share of values of the right kind; below, a column is not proposed
 NAMED = 1.0  # what a telling name is worth beside the share of fitting values

@@ -27,8 +27,17 @@ from hews_gpu import __version__
 from hews_gpu.errors import UserError
 from hews_gpu.own_files import check, parse_json
 
-__all__ = ["Answer", "Client", "Clock", "Endpoint", "RequestError", "RequestPolicy"]
-__all__ += ["read_json", "require", "without_secrets"]
+__all__ = [
+    "Answer",
+    "Client",
+    "Clock",
+    "Endpoint",
+    "RequestError",
+    "RequestPolicy",
+    "read_json",
+    "require",
+    "without_secrets",
+]
 
 T = TypeVar("T")
 

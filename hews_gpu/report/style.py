@@ -26,7 +26,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["DARK", "ID", "LIGHT", "RAMP_STEPS", "css_variables", "figure", "light_svg", "png", "ramp", "role", "svg"]
+__all__ = [
+    "DARK",
+    "ID",
+    "LIGHT",
+    "RAMP_STEPS",
+    "css_variables",
+    "figure",
+    "light_svg",
+    "png",
+    "ramp",
+    "role",
+    "soften",
+    "svg",
+]
 
 DRAWING = threading.RLock()  # matplotlib's settings belong to the whole process
 RAMP_STEPS = 7  # more classes than this can't be told apart in a legend

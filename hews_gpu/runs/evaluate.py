@@ -41,11 +41,11 @@ from hews_gpu.runs.run import PARTS_OF, given, open_run
 __all__ = [
     "BY_NEIGHBORHOOD",
     "FORECASTS",
-    "METRICS",
     "areas_table",
     "areas_with_counts",
     "evaluate",
     "times",
+    "window_columns",
     "write_results",
 ]
 

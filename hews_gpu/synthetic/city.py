@@ -42,7 +42,17 @@ from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["PRESETS", "YEARS", "SimulatedCity", "distinct", "generate", "simulate_city", "split_dates", "write_city"]
+__all__ = [
+    "PRESETS",
+    "YEARS",
+    "SimulatedCity",
+    "distinct",
+    "generate",
+    "neighborhood_frame",
+    "simulate_city",
+    "split_dates",
+    "write_city",
+]
 
 PRESETS = (*LAWS, *FOREIGN)
 YEARS = 4  # what the shipped demo.toml's splits are made for

@@ -40,6 +40,6 @@ def test_a_layer_that_gives_targets_away_fails_the_audit_and_is_named(city, monk
     is_told = ((before_s > 0.6 * HOUR_S) & (before_s < 3 * HOUR_S)).any(axis=1).mean()
     assert is_told > TOLD - 0.05
     monkeypatch.setattr(run, "AUDITED", {name: FORECASTERS[name] for name in ("climatology", "boosting")})
-    results = run._skill(replace(city, layers=(layer,)), Plan(blocks=1, seeds=(0,)))
+    results = run.skill_gates(replace(city, layers=(layer,)), Plan(blocks=1, seeds=(0,)))
     assert [one.verdict for one in results] == ["fail", "pass"]
     assert "without layer calls" in results[1].tested

@@ -31,7 +31,22 @@ from hews_gpu.data.readers.schemas import INCIDENT, TOLD
 from hews_gpu.files import atomic_file
 from hews_gpu.units import DAY_S
 
-__all__ = ["INCIDENTS", "QUARANTINE", "Part", "open_arrow", "write_arrow", "write_parquet"]
+__all__ = [
+    "INCIDENTS",
+    "QUARANTINE",
+    "Part",
+    "bucket_edges",
+    "chart_texts",
+    "events_of",
+    "incidents_table",
+    "load_bucket",
+    "messages_of",
+    "open_arrow",
+    "other_messages",
+    "quarantined",
+    "write_arrow",
+    "write_parquet",
+]
 
 NAME = pa.dictionary(pa.int32(), pa.string())
 INCIDENTS = pa.schema(

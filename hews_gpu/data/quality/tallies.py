@@ -21,7 +21,17 @@ from hews_gpu.data.readers.dates import NOT_A_TIME
 from hews_gpu.data.resolution import MINUTES, count_minutes
 from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 
-__all__ = ["ROUND", "DuplicateTally", "RowKind", "RowTally", "Tally", "count_rows", "tally_duplicates", "tally_rows"]
+__all__ = [
+    "ROUND",
+    "DuplicateTally",
+    "RowKind",
+    "RowTally",
+    "Tally",
+    "count_rows",
+    "months_of",
+    "tally_duplicates",
+    "tally_rows",
+]
 
 ROUND: Mapping[str, Callable[[Int64], Bool]] = {
     "minute_0": lambda second: second % HOUR_S < MINUTE_S,

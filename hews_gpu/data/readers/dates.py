@@ -33,8 +33,11 @@ from hews_gpu.units import DAY_S, HOUR_S, MINUTE_S
 __all__ = [
     "NOT_A_TIME",
     "day_number",
+    "distinct_values",
     "from_epoch",
     "hour_of_day",
+    "is_day_first",
+    "join_seconds",
     "offset_s",
     "require_month_first",
     "second_of_day",
