@@ -29,7 +29,7 @@ exclude_patterns = ["_build", "ext"]
 templates_path = ["_templates"]
 smartquotes = False  # would make a dash of the two before an option
 
-myst_enable_extensions = ["colon_fence", "deflist", "substitution"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True

@@ -18,7 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DATA_PATTERNS = (
     "hews_gpu/alerts/*.toml",
+    "hews_gpu/alerts/schema/*",
     "hews_gpu/cities/*.toml",
+    "hews_gpu/cities/*.md",
     "hews_gpu/recipes/*.toml",
     "hews_gpu/slurm/[a-z]*",
     "hews_gpu/report/*.toml",
