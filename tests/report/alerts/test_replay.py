@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hews_gpu.errors import UserError
-from hews_gpu.report.alerts import build_replay_page
+from hews_gpu.report.alerts.replay import build_replay_page
 from tests.inputs.replay_folder import HOSTILE, write_replay
 from tests.report.browser import CUT_OFF, WIDEST, addresses, complaints
 from tests.report.pages import text_of

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from hews_gpu.report.alerts import build_verification_page
+from hews_gpu.report.alerts.verification import build_verification_page
 from tests.inputs.replay_folder import HOSTILE
 from tests.inputs.verification import verification
 from tests.report.browser import CUT_OFF, WIDEST, addresses, complaints
