@@ -13,7 +13,8 @@ an atomic for the sake of order: every byte of a tile belongs to one thread whil
 Outlines are flipped by the sets that the lit neighborhoods have in the tile: a lit neighborhood touches few tiles, and
 most are not lit. Each is listed once, by the thread that lights it; a window of more incidents than threads looks
 through all neighborhoods instead. Sets that touch one word flip different bits of it, or flip them again, in any order:
-an exclusive or that nobody interrupts is enough. Discs are drawn by rows because a row of a disc (27 bytes) then keeps
+an exclusive or that nobody interrupts is enough. A pixel of too many owners for sets is listed by each of them, and
+blended by a lane of the first that is lit. Discs are drawn by rows because a row of a disc (27 bytes) then keeps
 a whole warp busy; were every thread to look after its own run alone, a warp would blend 16 bytes for the two lanes that
 a disc touches. Which incidents reach the tile is computed by all threads at once and listed in event order: a bit for
 each, and the bits before it are counted.
@@ -36,6 +37,7 @@ that reaches outside the tables is drawn as an empty window, and noted in `bad`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -70,7 +72,6 @@ def reference_kernel(
     list_words, table_size, quarter = 3 * threads, 256 if output.is_table else 1, lit_bytes // 4
     new_tile, read_base, wait = base_reader(tile_bytes // 8, is_bulk and output == Output())
     finish, write = tile_writer(output, threads, is_bulk)
-    light = _light_with_rest if is_rest else _light
 
     def draw_reference(
         layout: Any,
@@ -111,7 +112,10 @@ def reference_kernel(
             cuda.syncthreads()
             if is_first:
                 wait(tile)
-                light(layout, tid, u32(threads), begin, end, lit, areas, window, tile)
+                _light_sets(layout, layout.set_start, tid, u32(threads), sizes, lit, areas, window, tile)
+                if is_rest:
+                    cuda.syncthreads()
+                    _blend_rest(layout, layout.rest_start, tid, u32(threads), sizes, lit, areas, window, tile)
                 is_first = False
                 chunk, last = window[0], window[1]
             used = u32(min(i32(i32(last - chunk) + 31) >> 5, i32(warps)))
@@ -160,38 +164,43 @@ def _mark_lit(
         e = i32(e + threads)
 
 
+def _by_area(act: Callable[..., None], bits: int) -> Callable[..., None]:
+    """Return a part that does `act` with what each lit neighborhood, of those listed or of all, has in the tile.
+
+    `2 ** bits` lanes share what one has.
+    """
+    lanes = 1 << bits
+
+    @device
+    def act_by_area(
+        layout: Any, starts: Any, tid: Any, threads: Any, sizes: Any, lit: Any, areas: Any, window: Any, tile: Any
+    ) -> None:
+        i = u32(tid >> u32(bits))
+        while i < u32(window[2]):
+            n = u32(areas[i]) if i32(window[1] - window[0]) <= i32(threads) else i
+            if lit[n]:
+                place = u32(u32(n * u32(cuda.gridDim.y)) + u32(cuda.blockIdx.y))
+                v, v_end = u32(u32(starts[place]) + (tid & u32(lanes - 1))), u32(starts[u32(place + u32(1))])
+                while v < v_end:
+                    act(layout, v, n, sizes, lit, tile)
+                    v = u32(v + u32(lanes))
+            i = u32(i + (threads >> u32(bits)))
+
+    return act_by_area
+
+
 @device
-def _light(
-    layout: Any,
-    tid: Any,
-    threads: Any,
-    begin: Any,
-    end: Any,
-    lit: Any,
-    areas: Any,
-    window: Any,
-    tile: Any,
-) -> None:
-    """Flip the outlines of lit neighborhoods, those listed or of all, in the tile's base."""
-    set_start, sets, change, words = layout.set_start, layout.sets, layout.change, tile.view(np.uint32)
-    i = u32(tid >> u32(5))
-    while i < u32(window[2]):
-        n = u32(areas[i]) if i32(window[1] - window[0]) <= i32(threads) else i
-        if lit[n]:
-            place = u32(u32(n * u32(cuda.gridDim.y)) + u32(cuda.blockIdx.y))
-            v, v_end = u32(u32(set_start[place]) + (tid & u32(31))), u32(set_start[u32(place + u32(1))])
-            while v < v_end:
-                held = sets[v]
-                others = lit[u32(held) >> u32(16)] & lit[u32(held >> u64(32)) & u32(0xFFFF)] & lit[u32(held >> u64(48))]
-                if others:
-                    at = u32((u32(held) & u32(0xFFFF)) << u32(2))
-                    low, high = load16(change, np.int64(2 * v))
-                    _flip(words, at, u32(low))
-                    _flip(words, u32(at + u32(1)), u32(low >> u64(32)))
-                    _flip(words, u32(at + u32(2)), u32(high))
-                    _flip(words, u32(at + u32(3)), u32(high >> u64(32)))
-                v = u32(v + u32(LANES))
-        i = u32(i + (threads >> u32(5)))
+def _flip_set(layout: Any, v: Any, n: Any, sizes: Any, lit: Any, tile: Any) -> None:
+    """Flip the outlines of a set in the tile's base, if its other members are lit, too."""
+    held, words = layout.sets[v], tile.view(np.uint32)
+    others = lit[u32(held) >> u32(16)] & lit[u32(held >> u64(32)) & u32(0xFFFF)] & lit[u32(held >> u64(48))]
+    if others:
+        at = u32((u32(held) & u32(0xFFFF)) << u32(2))
+        low, high = load16(layout.change, np.int64(2 * v))
+        _flip(words, at, u32(low))
+        _flip(words, u32(at + u32(1)), u32(low >> u64(32)))
+        _flip(words, u32(at + u32(2)), u32(high))
+        _flip(words, u32(at + u32(3)), u32(high >> u64(32)))
 
 
 @device
@@ -202,32 +211,23 @@ def _flip(words: Any, at: Any, change: Any) -> None:
 
 
 @device
-def _light_with_rest(
-    layout: Any,
-    tid: Any,
-    threads: Any,
-    begin: Any,
-    end: Any,
-    lit: Any,
-    areas: Any,
-    window: Any,
-    tile: Any,
-) -> None:
-    """Flip outlines, then blend the pixels of the thread's own runs that have too many owners for a prepared look."""
-    _light(layout, tid, threads, begin, end, lit, areas, window, tile)
-    cuda.syncthreads()
-    rest_start, rest, lit_color, bytes_ = layout.rest_start, layout.rest, layout.lit_color, tile.view(np.uint8)
-    run, runs = tid, u32((i32(end - begin) + 15) >> 4)
-    first = u32(begin >> 4)
-    while run < runs:
-        for q in range(rest_start[u32(first + run)], rest_start[u32(first + run + u32(1))]):
-            owner, coverage, offset = rest[u32(3 * q)], rest[u32(3 * q + 1)], rest[u32(3 * q + 2)]
+def _blend_pixel(layout: Any, v: Any, n: Any, sizes: Any, lit: Any, tile: Any) -> None:
+    """Blend the lit owners of a pixel that has too many for a prepared look, in order, if n is the first of them."""
+    q, q_end, first = u32(layout.rest[u32(3 * v)]), u32(layout.rest[u32(3 * v + 1)]), i32(layout.rest[u32(3 * v + 2)])
+    bytes_ = tile.view(np.uint8)
+    while q < q_end:
+        owner = u32(layout.owners[q])
+        if lit[owner >> u32(8)] != 0:
+            if owner >> u32(8) < n:
+                break
             for c in range(3):
-                byte = i32(offset + c)
-                if lit[u32(owner)] != 0 and byte >= 0 and byte < 16:
-                    at = u32(16 * run + u32(byte))
-                    bytes_[at] = blend(i32(bytes_[at]), i32(lit_color[u32(c)]), i32(coverage))
-        run = u32(run + threads)
+                at = u32(first + c)  # a large one where the pixel begins in the tile before
+                if at < u32(sizes.tile):
+                    bytes_[at] = blend(i32(bytes_[at]), i32(layout.lit_color[u32(c)]), i32(owner & u32(255)))
+        q = u32(q + u32(1))
+
+
+_light_sets, _blend_rest = _by_area(_flip_set, 5), _by_area(_blend_pixel, 2)
 
 
 @device

@@ -286,7 +286,7 @@ STYLES: dict[str, tuple[str, Callable[[Backend], Rasterizer]]] = {
     "reference, 55 areas": ("reference: {}", painting),
     "reference, 278 areas": ("reference: {}", lambda backend: painting(backend, areas=278)),
     f"reference, 278 areas, {CROWDED} pixels of {OWNERS}": (
-        "",
+        "reference: {}, many owners",
         lambda backend: painting(backend, areas=278, crowded=CROWDED),
     ),
     f"channels, {STEPS} x {GROUPS}": ("channels: {}", counting),

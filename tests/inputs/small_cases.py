@@ -49,7 +49,7 @@ class Case:
 CASES: dict[str, Case] = {
     "typical": Case(),
     "nothing whole": Case(height=23, width=19),
-    "many owners": Case(owners=9, height=24, width=20),
+    "many owners": Case(owners=9, height=22, width=40),  # one of its pixels lies in two tiles
     "broad discs": Case(radius_px=15.0, height=16, width=12),
     "tiny discs": Case(radius_px=0.5, height=24, width=20),
     "no areas": Case(areas=0, height=24, width=20),

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks.gpu.raster import EVENTS, counting, painting, pairs_for
+from benchmarks.gpu.raster import CROWDED, EVENTS, counting, painting, pairs_for
 from hews_gpu.data.geometry.point_in_polygon import find_in_grid, grid_of
 from hews_gpu.kernels._launch_cuda import lay_out, parameters
 from hews_gpu.kernels.pip_cuda import THREADS, blocks_for
@@ -56,7 +56,12 @@ def adding():
     return Rasterizer(tables, counted.geometry, counted.names, steps=counted.steps, backend="numpy")
 
 
-CITIES = {"reference": cache(lambda: painting("numpy")), "channels": cache(lambda: counting("numpy")), "discs": adding}
+CITIES = {
+    "reference": cache(lambda: painting("numpy")),
+    "reference, many owners": cache(lambda: painting("numpy", areas=278, crowded=CROWDED)),
+    "channels": cache(lambda: counting("numpy")),
+    "discs": adding,
+}
 
 
 @cache
@@ -66,9 +71,8 @@ def cases_of(name):
     output, many = OUTPUTS[words.removesuffix(", many owners")], words.endswith("many owners")
     small = [(case.rasterizer("numpy"), case.pairs, case.case.offset) for case in map(SmallCase, CASES)]
     found = [one for one in small if row_of(*one) == name]
-    if many:
-        return found
-    city = CITIES[style]().writing(VALUES[words.removesuffix(", not whole")]())
+    city = CITIES[f"{style}, many owners" if many else style]()
+    city = city.writing(VALUES[words.partition(", ")[0]]())
     pairs = pairs_for(city, 8192)[:: 8192 // WINDOWS]
     return [(city, pairs, 0 if output.is_whole else 1), *found]
 

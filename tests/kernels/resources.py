@@ -47,7 +47,7 @@ def flat(*kinds):
 
 LAYOUTS = {
     "reference": types.NamedTuple(
-        flat("uint64", "int32", "uint64", "uint64", "int32", "int32", "uint64", "uint8", "uint8", "uint8"),
+        flat("uint64", "int32", "uint64", "uint64", "int32", "int32", "int32", "uint64", "uint8", "uint8", "uint8"),
         layout_cuda.ReferenceLayout,
     ),
     "channels": types.NamedTuple(flat("uint64", "uint64"), layout_cuda.ChannelsLayout),

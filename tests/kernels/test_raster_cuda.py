@@ -11,6 +11,7 @@ from tests.inputs.small_cases import CASES
 SCRIPT = Path(__file__).with_name("simulate_raster.py")
 FEW = (
     "nothing whole",
+    "many owners",
     "float16",
     "unaligned",
     "counts",
