@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hews_gpu.alerts import thresholds as module
 from hews_gpu.alerts.decide import CITY, Thresholds, decide
 from hews_gpu.alerts.policy import CityBudget, NeighborhoodBudget, Policy
 from hews_gpu.alerts.thresholds import calibration_span_s, calibration_times, set_thresholds
@@ -39,8 +40,9 @@ def lowest_by_trying_all(policy, every, kind, budget, others):
     st.sampled_from([0, 1, 3]),
     st.sampled_from([0, 2, 7, 100]),
     st.sampled_from([3, 1000]),
+    st.sampled_from([1, module.HIGHEST]),
 )
-def test_each_threshold_is_the_lowest_that_keeps_to_its_budget(seed, quiet_s, warnings, watches, steps):
+def test_each_threshold_is_the_lowest_that_keeps_to_its_budget(seed, quiet_s, warnings, watches, steps, highest):
     rng = np.random.default_rng(seed)
     p, areas = (np.round(rng.random(shape), int(np.log10(steps)) + 1) for shape in ((100,), (100, 2)))
     every = said(p, areas, stride_s=7200)
@@ -50,7 +52,9 @@ def test_each_threshold_is_the_lowest_that_keeps_to_its_budget(seed, quiet_s, wa
         city=CityBudget(watch_per_week=watches, warning_per_week=warnings),
         neighborhoods=NeighborhoodBudget(watch_per_week=watches, warning_per_week=warnings),
     )
-    found = set_thresholds(policy, every, "0123abcd")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "HIGHEST", highest)  # so few values would never be cut
+        found = set_thresholds(policy, every, "0123abcd")
     expected = Thresholds(
         run="0123abcd", city_watch=NEVER, city_warning=NEVER, neighborhoods_watch=NEVER, neighborhoods_warning=NEVER
     )
