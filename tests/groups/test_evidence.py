@@ -29,9 +29,8 @@ def test_planted_groups_are_found(tmp_path) -> None:
     assert groups_in_words(result).startswith("4 groups")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_no_groups_are_said_where_there_are_none(tmp_path, seed) -> None:
-    result, _, _ = found(tmp_path, 1, seed)
+def test_no_groups_are_said_where_there_are_none(tmp_path) -> None:
+    result, _, _ = found(tmp_path, 1, seed=1)
     assert not result["is_real"] and result["reasons"]
     assert groups_in_words(result).startswith("No groups: ")
 
