@@ -500,6 +500,18 @@ class CityConfig:
         """T: how many history steps a sample holds."""
         return self.task.history_s // self.windows.length_s
 
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """The keys that decide what is learned of a prepared table, flat, as JSON gives them back."""
+        bounds = self.map.bounds
+        settings = {
+            "[city] timezone": self.city.timezone,  # public holidays
+            "[incidents] targets": list(self.incidents.target_names),
+            "[map] bounds": bounds if isinstance(bounds, str) else list(bounds),
+            "[[layers]]": [[layer.name, layer.delay_s, *layer.values] for layer in self.layers],
+        }
+        return settings | self.flat("windows", "task", "splits", "channels", "training")
+
     def flat(self, *sections: str) -> dict[str, Any]:
         """Return the keys of some sections, flat, as JSON gives them back: what decides a result."""
         keys: dict[str, Any] = {}

@@ -53,8 +53,6 @@ SCALE_SAMPLES = 1024  # windows that tell how busy a usual step is: the mean is 
 # used again, where larger ones are fetched from the system each time (three times slower, measured).
 MICRO_BATCH = 32
 DRAWN_AT_ONCE = 128  # samples per batch of the feed
-DECIDING = ("windows", "task", "splits", "channels", "training")
-"""Sections of the city file that decide what a network learns; the others name files or colors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,11 +315,5 @@ def outputs(
 
 def _city_settings(city: City) -> dict[str, Any]:
     """Return the data and the city file's deciding keys, flat, as JSON gives them back."""
-    config = city.config
-    bounds = config.map.bounds
-    settings: dict[str, Any] = {
-        "data_fingerprint": city.notes.get("fingerprint", str(city.notes)),
-        "[incidents] targets": list(config.incidents.targets),
-        "[map] bounds": bounds if isinstance(bounds, str) else list(bounds),
-    }
-    return settings | config.flat(*DECIDING)
+    fingerprint = city.notes.get("fingerprint", str(city.notes))
+    return {"data_fingerprint": fingerprint, **city.config.deciding}

@@ -66,10 +66,10 @@ def notes_of(settings: OfProblem) -> dict[str, Any]:
     problem = settings.problem
     content = {**asdict(settings), "problem": {**asdict(problem), "prepared": None}}
     notes: dict[str, Any] = {"settings": json.loads(json.dumps(content))}
+    deciding = [content, code_digest()]
     if problem.prepared is not None:
-        notes["prepared"] = str(problem.prepared.absolute())
-        notes["data_fingerprint"] = open_prepared(problem.prepared).fingerprint
-    digest = hashlib.sha256(
-        json.dumps([content, notes.get("data_fingerprint"), code_digest()], sort_keys=True).encode()
-    )
+        prepared = open_prepared(problem.prepared)
+        notes |= {"prepared": str(problem.prepared.absolute()), "data_fingerprint": prepared.fingerprint}
+        deciding += [prepared.fingerprint, prepared.city.deciding]
+    digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode())
     return {**notes, "settings_digest": digest.hexdigest()}

@@ -234,7 +234,7 @@ def _fit(prepared: Prepared, run: Path, recipe: Recipe, device: str, *, force: b
 
 def _settings(city: CityConfig, fingerprint: object, recipe: Recipe) -> dict[str, Any]:
     """Return what decides the result of a fit at once, flat."""
-    return {"data_fingerprint": fingerprint, **recipe.settings(), **city.flat("windows", "task", "splits")}
+    return {"data_fingerprint": fingerprint, **recipe.settings(), **city.deciding}
 
 
 def _loss_bits(forecaster: Forecaster, past: Catalog, part: Outcomes) -> float:

@@ -233,7 +233,13 @@ def test_other_settings_data_or_folders_are_refused(folder, city, tmp_path):
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     other = long_city(tmp_path / "other", long_table().iloc[:-1])
     wrong = [settings_of(city, blocks=3), settings_of(city, seeds=(0,)), settings_of(city, models=("level",))]
-    for settings in [*wrong, settings_of(other), Settings(problem=Problem(preset="null"), models=MODELS)]:
+    retold = [shutil.copytree(city, tmp_path / name) for name in ("lead", "zone")]  # the same rows, asked otherwise
+    for folder_of, (was, now) in zip(retold, (("lead_s = 0", "lead_s = 7200"), ("New_York", "Chicago")), strict=True):
+        toml = (folder_of / "city.toml").read_text(encoding="utf-8")
+        assert was in toml
+        (folder_of / "city.toml").write_text(toml.replace(was, now), encoding="utf-8")
+    wrong += [settings_of(one) for one in (other, *retold)]
+    for settings in [*wrong, Settings(problem=Problem(preset="null"), models=MODELS)]:
         for options in ({"resume": True}, {"share": (0, 2)}):
             with pytest.raises(UserError, match="was begun with other settings, data, models or code"):
                 backtest(settings, out, **options)

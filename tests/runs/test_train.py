@@ -397,6 +397,10 @@ def test_a_fit_is_not_taken_for_one_of_another_model_or_other_data(trained, run,
     (moved / "city.toml").write_text(toml, encoding="utf-8")
     with pytest.raises(UserError, match=r"\[splits\] test was .*05-06.*, is .*04-29"):
         train(moved, old, model="level", device="cpu", resume=True)
+    toml = (prepared / "city.toml").read_text(encoding="utf-8").replace("New_York", "Chicago")
+    (moved / "city.toml").write_text(toml, encoding="utf-8")
+    with pytest.raises(UserError, match=r"\[city\] timezone was .*New_York.*, is .*Chicago"):
+        train(moved, old, model="level", device="cpu", resume=True)
     with pytest.raises(UserError, match='recipe model was "cnn", is "level"'):
         train(prepared, shutil.copytree(run, tmp_path / "cnn"), model="level", device="cpu", resume=True)
     assert contents(old) == contents(trained("level"))
