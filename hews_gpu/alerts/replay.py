@@ -146,6 +146,7 @@ def replay(
     with new_folder(out, kind=KIND, force=force, notes=notes) as folder:
         opened = open_run(run, data=trained_on, device=device)
         this = _open(opened, data, begin_s, end_s, stride_s, delay_s, may_keep=device == "cpu")
+        notes["data_fingerprint"] = this.prepared.fingerprint
         loaded_s = time.process_time()
         if this.withheld:
             log(f"every warning is withheld: {this.why_abstained}")

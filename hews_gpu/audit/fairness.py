@@ -39,7 +39,7 @@ from hews_gpu.own_files import read_json
 from hews_gpu.report.fairness import fairness_page
 from hews_gpu.runs.evaluate import BY_NEIGHBORHOOD
 from hews_gpu.runs.folder import model_fingerprint
-from hews_gpu.units import WEEK_S
+from hews_gpu.units import MINUTE_S, WEEK_S
 
 __all__ = ["FAIRNESS", "PAGE", "fairness"]
 
@@ -250,19 +250,24 @@ def _beside(p: Float64, calendar: Float64) -> dict[str, Float64]:
 
 
 def _of_replay(folder: Path) -> _Said:
-    """Read a replay: of its issue times so many that no two windows overlap, and those with a forecast."""
+    """Read a replay: of its issue times so many that no windows overlap, and those with a forecast and an outcome."""
     path = folder / "forecasts.parquet"
     notes = pq.read_schema(path)
     if "areas" not in notes.names:
         remedy = "Replay a run of a model that does, such as stack"
         raise UserError("DIR", folder, allowed="is of a model that does not say where", remedy=remedy)
     names = json.loads((notes.metadata or {})[b"neighborhoods"])
-    table = pq.read_table(path, columns=["issue_time", "window_start", "window_end", "areas", "p_climatology"])
+    known = ("areas", "p_climatology", "y")  # of a window that is open nobody knows what it held
+    table = pq.read_table(path, columns=["issue_time", "window_start", "window_end", *known])
     issue_s, begin_s, end_s = (_seconds(table[name]) for name in ("issue_time", "window_start", "window_end"))
     horizon_s, stride_s = int(end_s[0] - begin_s[0]), int(np.median(np.diff(issue_s))) if len(issue_s) > 1 else 0
     step_s = max(stride_s, -(-horizon_s // max(1, stride_s)) * stride_s)
-    kept = table["areas"].is_valid().to_numpy() & table["p_climatology"].is_valid().to_numpy()
-    kept &= (issue_s - issue_s[0]) % max(1, step_s) == 0
+    kept = (issue_s - issue_s[0]) % max(1, step_s) == 0
+    for name in known:
+        kept &= table[name].is_valid().to_numpy()
+    if not kept.any():
+        remedy = "Replay a time that the table covers"
+        raise UserError("DIR", folder, allowed="holds no forecast of which it is known what came", remedy=remedy)
     table, issue_s, begin_s, end_s = table.filter(pa.array(kept)), issue_s[kept], begin_s[kept], end_s[kept]
     p = table["areas"].combine_chunks().flatten().to_numpy().reshape(len(table), len(names)).astype(np.float64)
     calendar = spread(table["p_climatology"].to_numpy(), _shares(folder, int(issue_s[0])))
@@ -305,11 +310,12 @@ def _warned(folder: Path, names: Sequence[str], issue_s: Int64, begin_s: Int64) 
 
 
 def _events(folder: Path, areas: int, begin_s: Int64, end_s: Int64) -> Int64:
-    """Return the target events [S, N] of each window."""
+    """Return the target events [S, N] of each window; the victims of one minute and neighborhood are one event."""
     table = pq.read_table(folder / "incidents.parquet", columns=["time", "is_target", "neighborhood"])
     time_s, area = _seconds(table["time"]), table["neighborhood"].to_numpy()
     window = np.searchsorted(begin_s, time_s, side="right") - 1
     inside = table["is_target"].to_numpy(zero_copy_only=False) & (area >= 0) & (window >= 0) & (time_s < end_s[window])
+    _, first = np.unique(np.stack([time_s // MINUTE_S, area], axis=1)[inside], axis=0, return_index=True)
     events = np.zeros((len(begin_s), areas), dtype=np.int64)
-    np.add.at(events, (window[inside], area[inside]), 1)
+    np.add.at(events, (window[inside][first], area[inside][first]), 1)
     return events

@@ -16,9 +16,9 @@ from hews_gpu.audit.fairness import FAIRNESS, PAGE, fairness
 from hews_gpu.errors import UserError
 from hews_gpu.runs.folder import model_fingerprint
 from tests.alerts.test_replay import issuing, week
-from tests.toy_city import prepared, trained
+from tests.toy_city import prepared, toy, trained
 
-__all__ = ["issuing", "prepared", "trained", "week"]
+__all__ = ["issuing", "prepared", "toy", "trained", "week"]
 
 AREAS, WINDOWS = 24, 2000
 
@@ -163,3 +163,29 @@ def test_a_replay_is_read_as_it_was(week):
     assert said.fingerprint == json.loads((week / "replay.json").read_text())["fingerprint"]
     assert said.p["climatology"].shape == said.p["model"].shape and np.ptp(said.p["long_run_rate"], axis=0).max() == 0
     assert 0.5 < said.p["climatology"].sum() / said.p["model"].sum() < 2
+
+
+def test_victims_of_one_event_count_once_and_windows_of_which_nobody_knows_not_at_all(week, tmp_path):
+    before, folder = audited._read(week), tmp_path / "replay"
+    shutil.copytree(week, folder)
+    incidents = pq.read_table(folder / "incidents.parquet")
+    pq.write_table(incidents.take(np.repeat(np.arange(len(incidents)), 2)), folder / "incidents.parquet")
+    np.testing.assert_array_equal(audited._read(folder).events, before.events)
+    forecasts = pq.read_table(folder / "forecasts.parquet")
+    at = forecasts.column_names.index("y")
+    for known in (len(forecasts) // 2, 0):
+        y = forecasts["y"].to_pylist()[:known] + [None] * (len(forecasts) - known)
+        pq.write_table(forecasts.set_column(at, "y", pa.array(y, pa.int8())), folder / "forecasts.parquet")
+        if known:
+            np.testing.assert_array_equal(audited._read(folder).begin_s, before.begin_s[: len(before.begin_s) // 2])
+    with pytest.raises(UserError, match="holds no forecast of which it is known what came"):
+        audited._read(folder)
+
+
+def test_a_replay_of_a_table_that_was_prepared_anew_is_refused(week, toy, tmp_path):
+    folder = shutil.copytree(week, tmp_path / "replay")
+    notes = json.loads((folder / "hews.json").read_text())
+    notes["prepared"] = str(toy.write(tmp_path / "prepared", toy.incidents(seed=1)))
+    (folder / "hews.json").write_text(json.dumps(notes))
+    with pytest.raises(UserError, match="is not the data that"):
+        audited._read(folder)
