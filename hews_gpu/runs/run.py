@@ -100,8 +100,10 @@ class Run:
         mine = self.prepared
         prepared = mine if Path(data).absolute() == mine.folder else open_prepared(Path(data))
         require_windows(mine.city, count_minutes(prepared.events.time_s, prepared.events.is_target))
+        targets = [{*one.city.incidents.target_names} for one in (mine, prepared)]
         differing = {
-            "other [incidents] targets": prepared.city.incidents.targets != mine.city.incidents.targets,
+            "other [incidents] targets": targets[0] != targets[1],
+            "times of another [city] timezone": prepared.city.city.timezone != mine.city.city.timezone,
             "other neighborhoods": prepared.names != mine.names,
             "another area": mine.city.map.bounds == "auto" and prepared.outlines.extent != mine.outlines.extent,
         }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -171,7 +172,13 @@ def test_a_table_of_another_city_is_refused(trained, toy, prepared, tmp_path):
         .replace('targets = ["SHOOTING"]\n[n', 'targets = ["ROBBERY"]\n[n')
     )
     (other / "city.toml").write_text(toml, encoding="utf-8")
-    for folder, said in ((renamed, "other neighborhoods"), (other, r"other \[incidents\] targets")):
+    marked, elsewhere = (shutil.copytree(prepared, tmp_path / name) for name in ("marked", "elsewhere"))
+    toml = (prepared / "city.toml").read_text(encoding="utf-8")
+    (marked / "city.toml").write_text(f'{toml}[[incidents.target]]\ncolumn = "Flag"\nvalues = ["Y"]\n')
+    (elsewhere / "city.toml").write_text(toml.replace("New_York", "Chicago"))
+    refused = {renamed: "other neighborhoods", other: r"other \[incidents\] targets"}
+    refused |= {marked: refused[other], elsewhere: r"times of another \[city\] timezone"}
+    for folder, said in refused.items():
         for model in ("hewsnet", "climatology"):
             with pytest.raises(UserError, match=f"data folder = '{folder}': shows {said} than in training"):
                 score(trained(model), folder, tmp_path / "scores", device="cpu")
