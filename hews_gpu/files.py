@@ -49,7 +49,8 @@ __all__ = [
 ]
 
 MANIFEST = "hews.json"
-TEXTS = "created version state recipe model city run prepared prepared_from_run data data_fingerprint settings_digest"
+TEXTS = "created version state recipe model city city_file run prepared prepared_from_run data data_fingerprint"
+TEXTS += " settings_digest"
 NOTES = {"kind": str, "command?": [str], **dict.fromkeys((f"{name}?" for name in TEXTS.split()), str)}
 """What manifests hold that is read again, as `own_files.check` takes it."""
 HISTORY = "history.csv"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from hews_gpu.config import load_city
 from hews_gpu.data.events import DOUBTS, Prepared, open_prepared
 from hews_gpu.environment.device import probe
 from hews_gpu.errors import UserError, did_you_mean
-from hews_gpu.files import new_folder, require_free, write_json
+from hews_gpu.files import new_folder, read_manifest, require_free, write_json
 from hews_gpu.groups import evidence
 from hews_gpu.groups.assign import assign, merged
 from hews_gpu.groups.census import Census, read_census
@@ -204,7 +204,10 @@ def _opened(source: Path, workers: Opener) -> Prepared:
         UserError: it is neither, or the folder was made from another state of the city file.
     """
     if not source.is_file():
-        return open_prepared(source)
+        prepared, file = open_prepared(source), read_manifest(source).get("city_file")
+        if file is None:
+            return prepared
+        return replace(prepared, city=replace(prepared.city, path=Path(file)))  # from where it names its polygons
     city, folder = load_city(source), Path("runs") / source.stem / "prepared"
     if folder.is_dir():
         prepared = open_prepared(folder)

@@ -20,6 +20,7 @@ from hews_gpu.data.events import open_prepared
 from hews_gpu.errors import UserError
 from hews_gpu.groups import assign, evidence
 from hews_gpu.groups.census import read_census
+from hews_gpu.groups.run import _opened as opened
 from hews_gpu.groups.run import groups
 from hews_gpu.groups.victims import LEAST_GROUP
 from hews_gpu.report.build import build_report
@@ -94,6 +95,16 @@ def test_a_city_file_stands_for_the_folder_that_was_made_of_it(prepared, tmp_pat
     Path("town.toml").write_text(Path("town.toml").read_text() + "# edited\n")
     with pytest.raises(UserError, match="differs from the city file that"):
         groups(Path("town.toml"))
+
+
+def test_the_polygons_of_a_prepared_folder_are_those_that_its_city_file_names(prepared, tmp_path) -> None:
+    folder, town = shutil.copytree(prepared, tmp_path / "prepared"), tmp_path / "town"
+    town.mkdir()
+    places = [{"properties": {"name": name, "Rate": rate}} for name, rate in (("East", 2.5), ("West", 1.5))]
+    (town / "none.geojson").write_text(json.dumps({"features": places}))
+    (folder / "hews.json").write_text(json.dumps({"kind": "prepared", "city_file": str(town / "city.toml")}))
+    own = opened(folder, in_this_process)
+    assert read_census(own, own.events.neighborhood.astype(np.int64), None, None).numbers.tolist() == [[1.5], [2.5]]
 
 
 def test_dask_workers_give_what_threads_give(prepared, tmp_path, two_workers, quick, monkeypatch) -> None:

@@ -109,7 +109,7 @@ def prepare(
     cut = cut or Cut()
     for name in () if score_only else SPLITS:
         split_windows(city, name, NEAR_TWIN.within_s)
-    notes: dict[str, Any] = {"city": city.city.name}
+    notes: dict[str, Any] = {"city": city.city.name, "city_file": str(city.path)}
     with new_folder(out, kind="prepared", force=force, notes=notes) as folder:
         files = with_digests(incident_files(city))
         layers = [(layer, _files_of_layer(city, layer)) for layer in city.layers]
