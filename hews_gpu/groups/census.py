@@ -78,6 +78,9 @@ def read_census(prepared: Prepared, place: Int64, file: Path | None, crosswalk: 
     names, numbers, left_out = _numbers(frame)
     for name, why in left_out.items():
         log(f"{file.name}: {name} {why}, so that it is left out")
+    if not names and not left_out:
+        remedy = "Give a table with census columns by place"
+        raise UserError("--census", file, allowed="has no column of numbers beside the names", remedy=remedy)
     is_known: Bool = np.isfinite(numbers).all(axis=1) & frame.notna().any(axis=1).to_numpy()
     rows = np.bincount(place, minlength=len(is_known))
     missed = [name for name, known, some in zip(prepared.names, is_known, rows, strict=True) if some and not known]

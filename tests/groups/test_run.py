@@ -148,6 +148,7 @@ def test_a_mistake_is_one_line(prepared, tmp_path, options, words) -> None:
     ("text", "words"),
     [
         ("place,Rate\nEast,1.5\n", ("misses 1 neighborhoods (West)", "rows", "at most 20%")),
+        ("place\nEast\nWest\n", ("has no column of numbers beside the names",)),
         ("place,Rate\nNorth,1.5\nSouth,2.5\n", ("names none of the city's neighborhoods",)),
         ("place,Rate\nEast,1.5\nEast,1.5\nWest,2\n", ("has 2 rows of 'East'", "one row per place")),
         ("place,Victim Age\nEast,1.5\nWest,2\n", ("describes persons ('Victim Age')",)),
