@@ -85,13 +85,13 @@ def rasterize(city: Prepared, begin: str, end: str, *, style: Literal["reference
     return np.asarray(rasterizer.maps(windows.pairs if style == "reference" else windows.pairs[:, None, :]))
 
 
-def train(city: Prepared, out: AnyPath, *, model: str = "hewsnet", device: str = "auto", force: bool = False) -> Run:
+def train(city: Prepared, out: AnyPath, *, model: str | None = None, device: str = "auto", force: bool = False) -> Run:
     """Fit a forecaster to the city file's splits, and open the run made.
 
     Args:
         city: opened by `open_city`.
         out: folder of the run.
-        model: stack, hewsnet, cnn, boosting, counts, hawkes, level, climatology or base_rate.
+        model: stack, the default, hewsnet, cnn, boosting, counts, hawkes, level, climatology or base_rate.
         device: of networks: auto, cpu or cuda.
         force: replace an older run.
     """
