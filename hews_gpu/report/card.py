@@ -18,7 +18,7 @@ import numpy as np
 from hews_gpu import __version__
 from hews_gpu.alerts.policy import load_policy
 from hews_gpu.data.events import QUALITY
-from hews_gpu.errors import UserError
+from hews_gpu.errors import UserError, printable
 from hews_gpu.files import atomic_file, require_free_file, write_json
 from hews_gpu.own_files import read_json
 from hews_gpu.report.formatting import category_list, duration, listed, moment, number, percent, plain, range_of, span
@@ -116,8 +116,8 @@ def card_section(run: Path) -> Block | None:
 
 
 def _plain_text(text: object) -> str:
-    """Return text that Markdown takes for nothing else."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|~" else c for c in " ".join(str(text).split()))
+    """Return text that Markdown takes for nothing else, nor a terminal that shows the card."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|~" else c for c in printable(" ".join(str(text).split())))
 
 
 def _model(run: Path, result: Result) -> dict[str, Any]:

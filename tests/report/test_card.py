@@ -13,7 +13,7 @@ from hews_gpu.report.build import build_report
 from hews_gpu.report.card import write_card
 from hews_gpu.runs.folder import WEIGHTS, model_fingerprint
 
-CONTACT = "Office of <b>Prevention</b> | 555"
+CONTACT = "Office of <b>Prevention</b> | 555 \x1b[2J\u202e"
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_the_figures_are_those_of_the_files(own_run, table):
         require_card(own_run, model_fingerprint(own_run), "HALT")
     assert "**Not audited.**" in text and "Foresight" not in text.split("##")[0]
     assert "Office of \\<b\\>Prevention\\</b\\> \\| 555" in text and "<b>" not in text
-    assert "{{" not in text and "None" not in text
+    assert "{{" not in text and "None" not in text and "\x1b" not in text and "\u202e" not in text
 
 
 def test_neighborhoods_are_those_that_are_furthest_off(own_run, table):
