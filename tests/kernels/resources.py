@@ -139,6 +139,20 @@ def resources(text, compute, folder, made=None):
     }
 
 
+def require_limits(name, compute, folder):
+    """See that a kernel for maps computes with whole numbers, stores widely, and needs no more than its row says."""
+    made, _, output = kernel_of(name, compute)
+    text = ptx_of(name, compute)
+    assert "f64" not in text and "f32" not in text
+    assert bool(re.search(r"st\.global\.v[24]|cp\.async\.bulk\.global", text)) == output.is_whole
+    assert ("cp.async.bulk.shared" in text) == (HAS_BULK and output == Output() and compute != "sm_80")
+    # Several threads flip bits of one word, and the simulator's take turns too seldom to lose one of them.
+    assert not name.startswith("reference") or text.count("atom.shared.xor") in (4, 8)  # a loop written out
+    used = resources(text, COMPUTES[compute], folder, made)
+    limit = LIMITS[name][compute]
+    assert all(used[count] <= limit.get(count, 0) for count in used), used
+
+
 def measured(names, computes):
     """Registers, shared memory and work of kernels, and what differs from the reference in any; by name."""
     from tests.kernels.ptx_launches import cost_of

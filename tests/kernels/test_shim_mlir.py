@@ -22,8 +22,8 @@ MISTAKES = [
     f"{PTX}::test_shared_memory_is_aligned_as_declared_and_no_better",
 ]
 FEW = [
-    *(f"{test}[reference: uint8-sm_80]" for test in (BITS, LIMITS)),
-    *(f"{test}[{style}: uint8-sm_90]" for style in ("channels", "discs") for test in (BITS, LIMITS)),
+    f"{BITS}[reference: uint8-sm_80]",
+    *(f"{BITS}[{style}: uint8-sm_90]" for style in ("channels", "discs")),
     f"{BITS}[point in polygon-sm_90]",
     f"{PIP}::test_no_product_is_fused_with_a_sum_and_registers_suffice[sm_90]",
     f"{PIP}::test_plain_products_are_fused_so_that_the_count_above_means_something[sm_90]",
