@@ -58,7 +58,14 @@ def _days(timezone: str) -> Days:
 
 
 def _country(timezone: str) -> str:
-    """Return the code of the country whose zone it is; empty where it is nobody's, as of UTC."""
-    text = (resources.files("tzdata.zoneinfo") / "zone.tab").read_text(encoding="utf-8")
-    rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
-    return next((row[0] for row in rows if row[2].strip() == timezone), "")
+    """Return the code of the country whose zone it is; empty where it is nobody's, as of UTC or EST."""
+    tables = resources.files("tzdata.zoneinfo")
+    rows = [line.split("\t") for line in (tables / "zone.tab").read_text(encoding="utf-8").splitlines()]
+    countries = {row[2]: row[0] for row in rows if len(row) > 2}
+    if timezone in countries:
+        return countries[timezone]
+    if timezone.isupper() and timezone.endswith("T"):  # EST, CET and such are linked to a place, of many that have them
+        return ""
+    lines = (tables / "tzdata.zi").read_text(encoding="utf-8").splitlines()
+    links = {link[2]: link[1] for link in map(str.split, lines) if link[0] == "L"}
+    return countries.get(links.get(timezone, ""), "")

@@ -16,6 +16,7 @@ def day(text):
         ("America/New_York", "Independence Day", "2017-07-04"),
         ("America/Chicago", "New Year's Day", "2021-12-31"),  # in lieu of a Saturday
         ("Europe/Berlin", "German Unity Day", "2019-10-03"),
+        ("US/Eastern", "Independence Day", "2017-07-04"),  # an older name of a zone
     ],
 )
 def test_a_zone_has_the_holidays_of_its_country(zone, name, date):
@@ -24,3 +25,4 @@ def test_a_zone_has_the_holidays_of_its_country(zone, name, date):
 
 def test_nobodys_zone_has_none():
     assert public_holidays("Etc/UTC") == {} == public_holidays("America/New")
+    assert public_holidays("EST") == {}  # a link to Panama's
