@@ -24,7 +24,7 @@ from tests.studies.test_locked import folder_of
 def test_a_source_is_judged_and_shown(capsys, monkeypatch):
     quick = ("base_rate", "climatology", "level", "hawkes", "hewsnet")
     monkeypatch.setattr("studies.forecasts.JUDGED", {name: JUDGED[name] for name in quick})
-    result = judge(generated_city("strong", years=2), Plan(blocks=1, seeds=(0,)), with_curves=False)
+    result = judge(generated_city("strong", years=1), Plan(blocks=1, seeds=(0,)), with_curves=False)
     json.dumps(result, allow_nan=False)
     assert set(result["forecasts"]) == {*quick, "oracle"}
     assert set(result["places"]["forecasts"]) > {"near_repeat", "hewsnet", "oracle"}
