@@ -204,10 +204,10 @@ def _opened(source: Path, workers: Opener) -> Prepared:
         UserError: it is neither, or the folder was made from another state of the city file.
     """
     if not source.is_file():
-        prepared, file = open_prepared(source), read_manifest(source).get("city_file")
-        if file is None:
+        prepared, file = open_prepared(source), source / (read_manifest(source).get("city_file") or "")
+        if not file.is_file():
             return prepared
-        return replace(prepared, city=replace(prepared.city, path=Path(file)))  # from where it names its polygons
+        return replace(prepared, city=replace(prepared.city, path=file))  # from where it names its polygons
     city, folder = load_city(source), Path("runs") / source.stem / "prepared"
     if folder.is_dir():
         prepared = open_prepared(folder)

@@ -10,6 +10,7 @@ the work.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import time
 from collections import Counter
@@ -109,7 +110,8 @@ def prepare(
     cut = cut or Cut()
     for name in () if score_only else SPLITS:
         split_windows(city, name, NEAR_TWIN.within_s)
-    notes: dict[str, Any] = {"city": city.city.name, "city_file": str(city.path)}
+    from_out = os.path.relpath(city.path.absolute(), out.absolute())  # both may move, as a demo's folder does
+    notes: dict[str, Any] = {"city": city.city.name, "city_file": from_out}
     with new_folder(out, kind="prepared", force=force, notes=notes) as folder:
         files = with_digests(incident_files(city))
         layers = [(layer, _files_of_layer(city, layer)) for layer in city.layers]
