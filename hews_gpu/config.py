@@ -507,6 +507,7 @@ class CityConfig:
         settings = {
             "[city] timezone": self.city.timezone,  # public holidays
             "[incidents] targets": list(self.incidents.target_names),
+            "[channels] groups": list(self.channels.groups),  # in order
             "[map] bounds": bounds if isinstance(bounds, str) else list(bounds),
             "[[layers]]": [[layer.name, layer.delay_s, *layer.values] for layer in self.layers],
         }

@@ -52,6 +52,14 @@ def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
     assert city.synthetic is None
 
 
+def test_the_order_of_channels_decides(tmp_path: Path) -> None:
+    """A network's weights belong to it."""
+    groups = ['a = ["ROBBERY"]', 'b = ["THEFT"]']
+    texts = ["\n".join([MINIMAL, "[channels.groups]", *order]) for order in (groups, groups[::-1])]
+    one, other = (load_city(write(tmp_path, text)).deciding for text in texts)
+    assert one != other
+
+
 DEFAULTS = {
     "incidents": {
         "target": (),
