@@ -24,7 +24,7 @@ from hews_gpu.own_files import parse_json
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["Census", "plain_name", "read_census", "read_places"]
+__all__ = ["Census", "is_csv", "plain_name", "read_census", "read_places"]
 
 FLAG = "--census"
 
@@ -83,15 +83,24 @@ def plain_name(name: object) -> str:
     return re.sub(r"[\W_]+", "", str(name).casefold())
 
 
+def _kind_of(file: Path) -> str:
+    return file.name.casefold().removesuffix(".gz").rpartition(".")[2]
+
+
+def is_csv(file: Path) -> bool:
+    """Return whether a table of places is CSV, whose values are texts."""
+    return _kind_of(file) == "csv"
+
+
 def read_places(file: Path, flag: str = FLAG) -> DataFrame:
-    """Return a table of places; of GeoJSON the properties.
+    """Return a table of places; of GeoJSON the properties, of CSV texts: a name may be 01, or 100 beside 1000.5.
 
     Raises:
         UserError: there is no such file, or it is damaged or of another kind.
     """
     import pandas as pd
 
-    kind = file.name.casefold().removesuffix(".gz").rpartition(".")[2]
+    kind = _kind_of(file)
     remedy = f"Give a CSV, Parquet or GeoJSON file with {flag}"
     if not file.is_file():
         allowed = "is no file" if file.exists() else "does not exist"
@@ -102,9 +111,7 @@ def read_places(file: Path, flag: str = FLAG) -> DataFrame:
             shapes = parse_json(content, str(file), {"features": [{"properties": dict}]})["features"]
             return pd.DataFrame([shape["properties"] for shape in shapes])
         if kind == "csv":
-            frame, texts = (pd.read_csv(file, encoding="utf-8-sig", dtype=dtype) for dtype in (None, str))
-            codes = [name for name in frame if texts[name].str.match(r"0\d").any()]  # 01 is a name, and not 1
-            return frame.assign(**{name: texts[name] for name in codes})
+            return pd.read_csv(file, encoding="utf-8-sig", dtype=str)
         if kind in ("parquet", "geoparquet"):
             frame = pd.read_parquet(file)
             return frame[[name for name in frame if not isinstance(frame[name].iloc[0], bytes)]]

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from hews_gpu.arrays import Bool, Float64, Int64
-from hews_gpu.data.census import plain_name, read_places
+from hews_gpu.data.census import is_csv, plain_name, read_places
 from hews_gpu.data.events import Prepared
 from hews_gpu.errors import UserError
 from hews_gpu.progress import log
@@ -75,6 +75,8 @@ def read_census(prepared: Prepared, place: Int64, file: Path | None, crosswalk: 
         raise UserError("--census", file, allowed=allowed, remedy="Give a table with one row per place")
     frame = _by_name(frame, _wanted(prepared, crosswalk, frame), file)
     frame.index = pd.Index(prepared.names)
+    if is_csv(file):
+        frame = frame.apply(_as_numbers)
     names, numbers, left_out = _numbers(frame)
     for name, why in left_out.items():
         log(f"{file.name}: {name} {why}, so that it is left out")
@@ -160,6 +162,12 @@ def _by_name(frame: pd.DataFrame, wanted: Sequence[str], file: Path) -> pd.DataF
             left.remove(near[0])
             log(f"{file.name}: '{name}' is taken for '{frame.loc[plain == near[0], column].iloc[0]}'")
     return frame.drop(columns=column).set_index(plain).reindex(keys)
+
+
+def _as_numbers(texts: pd.Series) -> pd.Series:
+    """Return a column of texts as numbers, if all are."""
+    numbers = pd.to_numeric(texts, errors="coerce")
+    return numbers if numbers.notna().equals(texts.notna()) else texts
 
 
 def _is_count(values: Float64) -> bool:

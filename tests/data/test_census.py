@@ -38,6 +38,12 @@ def test_a_name_of_digits_keeps_its_zeros(tmp_path):
     assert found.without == () and found.values["people"].tolist() == list(range(120))
 
 
+def test_a_name_of_digits_is_no_number_with_a_decimal(tmp_path):
+    path = write(tmp_path, "tract,people\n100,5\n1000.5,7\n")
+    found = read_census(path, name="tract", asked=["people"], neighborhoods=["100", "1000"])
+    assert found.without == ("1000",) and found.values["people"][0] == 5
+
+
 def test_the_properties_of_polygons_do(tmp_path):
     square = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
     features = [

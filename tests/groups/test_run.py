@@ -26,7 +26,7 @@ from hews_gpu.groups.victims import LEAST_GROUP
 from hews_gpu.report.build import build_report
 from hews_gpu.workers import in_this_process
 
-CENSUS = "place,Population,Young,Income,Same,Blank\nEast,1000,200,30000.5,7,\nWEST ,2000,900,52000.25,7,\n"
+CENSUS = "place,Population,Young,Income,Same,Blank\nEast,01000,200,30000.5,7,\nWEST ,2000,900,52000.25,7,\n"
 
 
 @pytest.fixture
@@ -102,7 +102,9 @@ def test_the_polygons_of_a_prepared_folder_are_those_that_its_city_file_names(pr
     town.mkdir()
     places = [{"properties": {"name": name, "Rate": rate}} for name, rate in (("East", 2.5), ("West", 1.5))]
     (town / "none.geojson").write_text(json.dumps({"features": places}))
-    (folder / "hews.json").write_text(json.dumps({"kind": "prepared", "city_file": str(town / "city.toml")}))
+    (folder / "hews.json").write_text(json.dumps({"kind": "prepared", "city_file": "../town/city.toml"}))
+    assert opened(folder, in_this_process).city == open_prepared(folder).city  # it is gone
+    (town / "city.toml").touch()
     own = opened(folder, in_this_process)
     assert read_census(own, own.events.neighborhood.astype(np.int64), None, None).numbers.tolist() == [[1.5], [2.5]]
 
