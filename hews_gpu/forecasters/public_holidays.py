@@ -15,6 +15,12 @@ __all__ = ["public_holidays"]
 
 YEARS = range(1990, 2051)
 """Of forecasts and of the tables behind them."""
+ELSEWHERE = {
+    **{"Africa/Asmera": "ER", "Africa/Timbuktu": "ML", "America/Coral_Harbour": "CA", "America/Virgin": "VI"},
+    **{"Antarctica/South_Pole": "AQ", "Atlantic/Jan_Mayen": "SJ", "Iceland": "IS"},
+    **{"Pacific/Ponape": "FM", "Pacific/Truk": "FM", "Pacific/Yap": "FM"},
+}
+"""Countries of names that tzdata links to a zone of another country, whose clocks are the same."""
 
 
 class _Holidays(Mapping[str, Int64]):
@@ -61,7 +67,7 @@ def _country(timezone: str) -> str:
     """Return the code of the country whose zone it is; empty where it is nobody's, as of UTC or EST."""
     tables = resources.files("tzdata.zoneinfo")
     rows = [line.split("\t") for line in (tables / "zone.tab").read_text(encoding="utf-8").splitlines()]
-    countries = {row[2]: row[0] for row in rows if len(row) > 2}
+    countries = ELSEWHERE | {row[2]: row[0] for row in rows if len(row) > 2}
     if timezone in countries:
         return countries[timezone]
     if timezone.isupper() and timezone.endswith("T"):  # EST, CET and such are linked to a place, of many that have them

@@ -17,6 +17,7 @@ def day(text):
         ("America/Chicago", "New Year's Day", "2021-12-31"),  # in lieu of a Saturday
         ("Europe/Berlin", "German Unity Day", "2019-10-03"),
         ("US/Eastern", "Independence Day", "2017-07-04"),  # an older name of a zone
+        ("Iceland", "National Day", "2019-06-17"),  # linked to Abidjan's
     ],
 )
 def test_a_zone_has_the_holidays_of_its_country(zone, name, date):
