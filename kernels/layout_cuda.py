@@ -146,6 +146,8 @@ def _rest(tables: ReferenceTables, neighborhoods: int, tile_bytes: int) -> tuple
     """Return where pixels begin, by member and tile [N * I + 1], the pixels [Q, 3], and their owners [O]."""
     counts = np.diff(tables.start)
     is_rest = counts > MOST_OWNERS
+    if not is_rest.any():
+        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32)
     of_owner = np.repeat(is_rest, counts)
     owner = tables.owner[of_owner]
     end, first = np.cumsum(counts[is_rest]), tables.pixel[is_rest].astype(np.int64) * 3
