@@ -269,7 +269,7 @@ def generated_city(preset: str, *, years: int, seed: int = 0) -> City:
 
 
 def prepared_city(prepared: Prepared, *, begin_s: int, end_s: int) -> City:
-    """Return a prepared table between two moments; what happened later is not in it, in no form.
+    """Return a prepared table between two moments; what happened later is not in it, but for what layers publish ahead.
 
     Args:
         prepared: the folder.

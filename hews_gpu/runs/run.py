@@ -185,7 +185,7 @@ def _require_both(prepared: Prepared, name: str, embargo_s: int) -> None:
     positives = int((targets_within(prepared.events, windows.begin_s, windows.end_s) > 0).sum())
     if 0 < positives < len(windows):
         return
-    targets = ", ".join(prepared.city.incidents.targets)
+    targets = ", ".join(prepared.city.incidents.target_names)
     which = "no window with" if positives == 0 else "no window without"
     allowed = f"holds {which} a target ({targets}) among {len(windows)}"
     remedy = "Lengthen the split, or see [incidents] targets" if positives == 0 else "Shorten [task] horizon_s"
