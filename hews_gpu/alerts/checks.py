@@ -223,19 +223,28 @@ def layer_limits_s(limits: InputLimits, trained: Sequence[LayerRows], span_s: tu
 
 def _oldest_s(layer: LayerRows, span_s: tuple[int, int]) -> int:
     """Return how old the newest known row of a layer was at most, from one moment to another."""
-    order = np.argsort(layer.known_s, kind="stable")
-    known_s, newest_s = layer.known_s[order], np.maximum.accumulate(layer.time_s[order])
+    known_s, newest_s = _newest_known_s(layer)
     age_s = (known_s[1:] - newest_s[:-1])[(known_s[1:] >= span_s[0]) & (known_s[1:] < span_s[1])]
     return int(age_s.max(initial=0))
+
+
+def _newest_known_s(layer: LayerRows) -> tuple[Int64, Int64]:
+    """Return when each row of a layer became known, ascending, and of when the newest known row is then.
+
+    A row that is published ahead, as a forecast of the weather, is of when it was published: of a feed that stopped the
+    last may be of next week.
+    """
+    order = np.argsort(layer.known_s, kind="stable")
+    known_s = layer.known_s[order]
+    return known_s, np.maximum.accumulate(np.minimum(layer.time_s[order], known_s))
 
 
 def stale_layers(layers: Sequence[LayerRows], limits_s: Mapping[str, int], issue_s: Int64) -> list[str]:
     """Return what is too old of the layers at each issue time [S]; empty texts where nothing is."""
     why: list[list[str]] = [[] for _ in issue_s]
     for layer in layers:
-        order = np.argsort(layer.known_s, kind="stable")
-        newest_s = np.append(NEVER, np.maximum.accumulate(layer.time_s[order]))
-        newest_s = newest_s[np.searchsorted(layer.known_s[order], issue_s, side="left")]
+        known_s, newest_s = _newest_known_s(layer)
+        newest_s = np.append(NEVER, newest_s)[np.searchsorted(known_s, issue_s, side="left")]
         limit_s = limits_s[layer.name]
         for s in np.flatnonzero(newest_s < issue_s - limit_s).tolist():
             told, age_s = f"of the layer {layer.name}", int(issue_s[s] - newest_s[s])

@@ -77,6 +77,18 @@ def test_the_limit_of_a_layer_is_learned_from_training_alone():
     assert [bool(why) for why in refused] == [False, True, True, False]
 
 
+def test_a_layer_that_is_published_ahead_ages_from_when_it_was():
+    known_s = np.arange(0, 50) * DAY_S
+    zeros = np.zeros(len(known_s))
+    kinds = {"category": zeros.astype(np.int16), "neighborhood": zeros.astype(np.int16), "categories": ("HOUR",)}
+    layer = LayerRows(
+        name="weather", time_s=known_s + 7 * DAY_S, known_s=known_s, longitude=zeros, latitude=zeros, **kinds
+    )
+    limits_s = layer_limits_s(InputLimits(), [layer], (0, 40 * DAY_S))
+    refused = stale_layers([layer], limits_s, np.array([50, 51, 52]) * DAY_S)  # the last was published on day 49
+    assert limits_s == {"weather": 2 * DAY_S} and [bool(why) for why in refused] == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("last_week", "word"),
     [
