@@ -25,7 +25,7 @@ from hews_gpu.report.formatting import SPACE, YEAR_S, hours, number, percent, pl
 from hews_gpu.report.page import Block, Row, columns, figure, legend, section, table, text
 from hews_gpu.report.result import JUDGE_FIRST, Result
 from hews_gpu.report.significance import label
-from hews_gpu.units import HOUR_S, WEEK_S
+from hews_gpu.units import HOUR_S, MINUTE_S, WEEK_S
 
 __all__ = ["where"]
 
@@ -82,14 +82,15 @@ def _read(result: Result, area_km2: Float64) -> Places:
         raise UserError("forecasts_by_neighborhood.parquet", allowed=allowed, remedy=JUDGE_FIRST)
     rows, stride_s, events = rows.iloc[order], int(result.metrics["protocol"]["stride_s"]), prepared.events
     is_before = events.time_s < int(pd.Timestamp(rows["window_start"].iloc[0]).timestamp())
-    earlier = events.neighborhood[is_before & events.is_target & (events.neighborhood >= 0)]
+    earlier = events.take(is_before & events.is_target & (events.neighborhood >= 0))
+    reported = np.stack([earlier.time_s // MINUTE_S, earlier.neighborhood], axis=1)  # a row for each victim
     columns = {result.best: "p", "long_run": "p_long_run"}
     return Places(
         names=names,
         area_km2=area_km2,
         p={name: rows[column].to_numpy(dtype=float).reshape(shape) for name, column in columns.items()},
         counts=rows["events"].to_numpy(dtype=np.int64).reshape(shape),
-        before=np.bincount(earlier, minlength=len(names)),
+        before=np.bincount(np.unique(reported, axis=0)[:, 1], minlength=len(names)),
         years=shape[0] * stride_s / YEAR_S,
         blocks=Blocks.drawn(shape[0], max(1, round(WEEK_S / stride_s))),
     )
