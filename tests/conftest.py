@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,9 +91,8 @@ def two_workers() -> Iterator[Any]:
     """A Dask cluster of two worker processes, which nannies start again if they die; it takes time also when idle."""
     from distributed import LocalCluster
 
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
-    ) as cluster:
+    made = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50)
+    with suppress(TimeoutError), made as cluster:  # a nanny that waits for a killed worker is no fault of ours
         yield cluster
 
 
